@@ -1,0 +1,1 @@
+"""godwit: a runtime for durable agent sessions."""

@@ -1,0 +1,497 @@
+"""Layer 1: every part that can be swapped, as a Protocol. Reading this file tells what godwit asks of each.
+
+Parts (`stores/ models/ tools/ workspaces/`) implement these and know nothing else; the engine uses them and knows no part.
+`godwit.testing` holds a conformance suite per contract, which users' own parts run as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
+from .core.events import Delta, Draft, Event, Labels
+from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
+from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
+from .core.state import Status
+from .core.transcript import Entry
+
+# --- store ----------------------------------------------------------------------------------------------------------
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """Events `first` to `last` were stored. `duplicate`: the idempotency key was known, these are the earlier ones."""
+
+    first: Seq
+    last: Seq
+    duplicate: bool = False
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The exclusive right to drive a session. `epoch` fences: every later lease has a greater one."""
+
+    session: SessionId
+    epoch: int
+    owner: str
+    ttl_s: float
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A session as the index lists it. `owner` is the process that drives it now, None when none does."""
+
+    id: SessionId
+    status: Status
+    head: Seq
+    created_ms: int
+    updated_ms: int
+    agent: AgentRef
+    workspace: str | None = None
+    name: str | None = None
+    labels: Labels = Labels()
+    owner: str | None = None
+    epoch: int = 0
+    queued: int = 0
+    actions: int = 0
+    first_prompt: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A stored fold: `state` as `encode_state` packed it, at `seq`, of `version` (core.state.SNAPSHOT_VERSION)."""
+
+    seq: Seq
+    version: int
+    state: bytes
+
+
+class StoredArtifact(msgspec.Struct, frozen=True):
+    ref: ArtifactRef
+    size: int
+    media_type: str
+
+
+class EventStore(Protocol):
+    """Append-only logs, one per session, and what belongs to them.
+
+    Promises every implementation keeps, proven by `godwit.testing.StoreConformance`:
+
+    * seqs of a session are 1, 2, 3 ... without a gap; an append is all or nothing and durable when it returns.
+    * Every event passes `core.state.admit` against the session's gate inside the append's own transaction; what
+      `consequence` adds is stored right behind its cause. A refusal stores nothing.
+    * With `epoch`, the writer is the driver and must hold the newest epoch, else StaleEpoch. Without, only
+      `OUTSIDE_TYPES` are accepted (IllegalEvent).
+    * `expect`: HeadMoved unless the head is exactly that.
+    * `key`: an idempotency key; the same key again with the same event types and bodies stores nothing and returns the
+      first `Appended` with `duplicate=True`; with others it raises KeyReused.
+    * Many processes may use one store; one that appends wakes the others' `wait`.
+
+    Errors: SessionNotFound, SessionExists, the conflicts of `admit`, StaleEpoch, HeadMoved, KeyReused, and StoreError's
+    leaves (full, read-only, locked, corrupt, closed). After any of them the store is as usable as its disk allows.
+    """
+
+    async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
+        """A new log beginning with `events`, the first of them `session.created`. SessionExists when there is one."""
+        ...
+
+    async def append(
+        self,
+        session: SessionId,
+        events: Sequence[Draft],
+        *,
+        epoch: int | None = None,
+        expect: Seq | None = None,
+        key: str | None = None,
+    ) -> Appended: ...
+
+    async def read(
+        self,
+        session: SessionId,
+        from_seq: Seq = 0,
+        *,
+        limit: int | None = None,
+        types: Sequence[str] | None = None,
+        to_seq: Seq | None = None,
+        newest_first: bool = False,
+    ) -> list[Event]:
+        """Events with `seq > from_seq` (and `<= to_seq`), in order. SessionNotFound."""
+        ...
+
+    async def wait(self, session: SessionId, after: Seq, timeout_s: float | None = None) -> Seq:
+        """Return the head as soon as it is greater than `after`, or when the time is over."""
+        ...
+
+    async def session(self, session: SessionId) -> SessionRow: ...
+
+    async def sessions(
+        self,
+        *,
+        limit: int = 50,
+        before: tuple[int, SessionId] | None = None,
+        statuses: Sequence[Status] | None = None,
+        workspace: str | None = None,
+        tenant: str | None = None,
+        prefix: str | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
+        ...
+
+    async def delete(self, session: SessionId) -> None:
+        """Remove the log and all that only it used. SessionOwned while a live process drives it."""
+        ...
+
+    async def claim(self, session: SessionId, owner: str, ttl_s: float, *, force: bool = False) -> Lease | None:
+        """A lease with a new epoch, or None while another live owner holds one; `force` takes it anyway.
+
+        An owner is dead when its lease ran out by the store's clock, or when it can be seen to have died.
+        """
+        ...
+
+    async def renew(self, lease: Lease) -> bool:
+        """Extend the lease by its `ttl_s`. False when it was lost."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Let go; no error when it was lost already."""
+        ...
+
+    async def put_snapshot(self, session: SessionId, snapshot: Snapshot) -> None: ...
+    async def get_snapshot(self, session: SessionId) -> Snapshot | None: ...
+
+    async def put_agent(self, spec: AgentSpec) -> AgentRef:
+        """A new immutable version, or the newest one when it equals `spec`."""
+        ...
+
+    async def get_agent(self, name: str, version: int | None = None) -> tuple[AgentRef, AgentSpec]:
+        """That version, or the newest. AgentNotFound."""
+        ...
+
+    async def agents(self) -> list[AgentRef]:
+        """The newest version of each agent, by name."""
+        ...
+
+    async def agent_versions(self, name: str) -> list[AgentRef]: ...
+
+    async def flush(self) -> None:
+        """Return when everything appended before is as durable as the store's level promises."""
+        ...
+
+    def publish(self, delta: Delta) -> None:
+        """Show a delta to whoever watches the session now, in this process and others. Never blocks, may drop."""
+        ...
+
+    def watch(self, session: SessionId, show: Callable[[Delta], None]) -> Callable[[], None]:
+        """Call `show` with each delta of the session from now on; what is on its way is first shown from its beginning.
+
+        Returns the function that ends it. `show` runs on the event loop and must not block.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Large outputs by content hash. Storing the same bytes twice keeps them once."""
+
+    async def put_artifact(self, session: SessionId, content: bytes, media_type: str) -> StoredArtifact: ...
+    async def get_artifact(self, ref: ArtifactRef) -> tuple[StoredArtifact, bytes]:
+        """ArtifactNotFound."""
+        ...
+
+
+# --- model ----------------------------------------------------------------------------------------------------------
+
+
+class ModelRequest(msgspec.Struct, frozen=True):
+    """One question to a model. `entries` end with a user message or tool results; see `core.transcript.Entry.encoded`."""
+
+    entries: Sequence[Entry]
+    instructions: str
+    tools: tuple[ToolDefinition, ...]
+    settings: ModelSettings
+    session: SessionId
+    message: MessageId
+    turn: int = 1
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text"):
+    """`block` numbers the content blocks of the answer from 0."""
+
+    block: int
+    text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, tag="thinking"):
+    block: int
+    text: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call"):
+    """`text`: the next piece of the arguments' JSON. `id` and `name` stand in the first delta of a block."""
+
+    block: int
+    text: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, tag="answer"):
+    """The last chunk of every stream that ended properly: the whole answer."""
+
+    content: tuple[AgentBlock, ...]
+    stop: StopReason
+    usage: Usage
+    model: str
+    response_id: str | None = None
+
+
+ModelChunk = TextDelta | ThinkingDelta | ToolCallDelta | ModelAnswer
+
+
+class Model(Protocol):
+    """One model of one provider.
+
+    `stream` yields deltas and last of all one `ModelAnswer`. It raises a `ModelError`: a stream that ends without its end
+    is `StreamBroken`. It does not retry; the engine does. When the caller closes the iterator or is cancelled, the
+    connection is closed at once. It must not change the request, but may keep encodings in `Entry.encoded[self.wire]`.
+    """
+
+    @property
+    def name(self) -> str:
+        """`provider:model`, as `ModelRegistry.resolve` takes it."""
+        ...
+
+    @property
+    def wire(self) -> str:
+        """The key of this adapter's encodings: models of equal `wire` read each other's."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]: ...
+
+
+class ModelRegistry(Protocol):
+    def resolve(self, name: str) -> Model:
+        """The model for `provider:model` or a registered name. ModelNotFound, AuthenticationFailed (no key)."""
+        ...
+
+
+# --- workspace ------------------------------------------------------------------------------------------------------
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """`path` is relative to the workspace, with `/`. `size` in bytes."""
+
+    path: str
+    kind: Literal["file", "directory", "symlink", "other"]
+    size: int
+    modified_ms: int
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """How a command ended. `exit_code` is None when it was killed: by the timeout, or because it was `cancelled`."""
+
+    exit_code: int | None
+    timed_out: bool = False
+    cancelled: bool = False
+
+
+class CancelToken(Protocol):
+    """A switch that goes one way. Children fall with their parent."""
+
+    @property
+    def cancelled(self) -> bool: ...
+    def cancel(self) -> None: ...
+    async def wait(self) -> None: ...
+    def child(self) -> CancelToken: ...
+    def on_cancel(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Call it when cancelled, at once if that has happened; returns the function that takes it back."""
+        ...
+
+
+class Workspace(Protocol):
+    """The files and the place commands run in. Paths are relative to `root` or absolute within it; a path that leads
+    out, by `..`, by a symlink or by a race, raises PathEscape. File errors are ToolFailed with a readable message."""
+
+    @property
+    def root(self) -> str: ...
+
+    async def read(self, path: str) -> bytes: ...
+
+    async def write(self, path: str, content: bytes, *, create_only: bool = False) -> None:
+        """Replace the file as a whole (a reader sees the old or the new one), making parent folders."""
+        ...
+
+    async def delete(self, path: str) -> None: ...
+    async def info(self, path: str) -> FileInfo | None:
+        """None when there is nothing."""
+        ...
+
+    async def listdir(self, path: str = ".") -> list[FileInfo]:
+        """A folder's entries by name."""
+        ...
+
+    async def glob(self, pattern: str, path: str = ".", *, limit: int = 1000) -> list[FileInfo]:
+        """Files matching (`**` crosses folders), newest first; ignored ones (.gitignore, .git) are left out."""
+        ...
+
+    async def grep(
+        self, pattern: str, path: str = ".", *, glob: str | None = None, ignore_case: bool = False, limit: int = 1000
+    ) -> list[tuple[str, int, str]]:
+        """(path, line number from 1, line) for each line the regular expression is found in."""
+        ...
+
+    async def execute(
+        self,
+        command: str,
+        *,
+        output: Callable[[bytes], None],
+        timeout_s: float | None = None,
+        grace_s: float = 2.0,
+        cancel: CancelToken | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Execution:
+        """Run a shell command in the root; `output` gets stdout and stderr as they come.
+
+        On cancel or timeout its whole process group gets SIGTERM and, `grace_s` later, SIGKILL; it has died on return.
+        """
+        ...
+
+
+# --- tool -----------------------------------------------------------------------------------------------------------
+
+
+class ToolOutput(msgspec.Struct, frozen=True):
+    """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it."""
+
+    content: tuple[ResultBlock, ...]
+    is_error: bool = False
+    metadata: dict[str, Any] = {}
+
+
+class ToolTraits(msgspec.Struct, frozen=True):
+    """How a tool may be run.
+
+    `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
+    `external`: it has no body; the call is answered from outside. `timeout_s`: None takes the agent's limit.
+    """
+
+    repeatable: bool = False
+    exclusive: bool = False
+    external: bool = False
+    read_only: bool = False
+    timeout_s: float | None = None
+
+
+class ToolContext(Protocol):
+    """What a running tool may ask of the engine."""
+
+    @property
+    def session(self) -> SessionId: ...
+    @property
+    def run(self) -> RunId: ...
+    @property
+    def call(self) -> CallId: ...
+    @property
+    def key(self) -> str:
+        """The idempotency key of this call: the same when it is run again after a crash."""
+        ...
+
+    @property
+    def workspace(self) -> Workspace:
+        """ToolFailed when the session has none."""
+        ...
+
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def context(self) -> Any:
+        """The value given with `send`, or None."""
+        ...
+
+    @property
+    def cancel(self) -> CancelToken: ...
+    @property
+    def grace_s(self) -> float:
+        """Seconds between telling this call's process to end and killing it; 0 when the interrupt is forced."""
+        ...
+
+    def output(self, text: str) -> None:
+        """Show a piece of output live."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Say how far it is, live."""
+        ...
+
+
+class Tool(Protocol):
+    """Something a model can call. It reports failure by raising ToolFailed or by `is_error`, never by text alone."""
+
+    @property
+    def definition(self) -> ToolDefinition: ...
+    @property
+    def traits(self) -> ToolTraits: ...
+
+    def validate(self, arguments: dict[str, Any]) -> None:
+        """Raise InvalidToolArguments, naming the parameter, when they do not fit. Runs before any approval."""
+        ...
+
+    def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
+        """Names of what the call writes; calls that share one run one after the other. Empty when it writes nothing."""
+        ...
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput: ...
+
+
+class Toolbox(Protocol):
+    """The tools by name. `select` turns an agent's list (tool and toolset names) into tools, in a stable order."""
+
+    def select(self, names: Sequence[str]) -> list[Tool]:
+        """ToolNotFound, naming the ones that exist."""
+        ...
+
+
+# --- host -----------------------------------------------------------------------------------------------------------
+
+
+class Dispatcher(Protocol):
+    """Sees to it that a session with work to do is driven by somebody. It may call twice, late, or never forget."""
+
+    def wake(self, session: SessionId) -> None: ...
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    def close(self) -> Awaitable[None]: ...
+
+
+__all__ = [
+    "ActionId",
+    "Appended",
+    "BlobStore",
+    "CancelToken",
+    "Dispatcher",
+    "EventStore",
+    "Execution",
+    "FileInfo",
+    "Lease",
+    "Model",
+    "ModelAnswer",
+    "ModelChunk",
+    "ModelRegistry",
+    "ModelRequest",
+    "SessionRow",
+    "Snapshot",
+    "StoredArtifact",
+    "SupportsClose",
+    "TextDelta",
+    "ThinkingDelta",
+    "Tool",
+    "ToolCallDelta",
+    "ToolContext",
+    "ToolOutput",
+    "ToolTraits",
+    "Toolbox",
+    "Workspace",
+]

@@ -1,0 +1,106 @@
+"""AgentSpec: the versioned definition of an agent. Data only, so it can be stored, compared and sent."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import ConfigurationError
+from .ids import AgentName
+
+ThinkingLevel = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
+SteerMode = Literal["skip", "batch"]
+"""`skip`: calls of the turn that have not started are skipped. `batch`: the turn's calls are all run first."""
+Verdict = Literal["allow", "ask", "deny"]
+
+
+class ToolDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model is told of a tool. `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Permissions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which tools may run. Entries are tool names, `*` and `?` allowed; deny beats allow beats ask beats `default`."""
+
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    default: Verdict = "allow"
+
+    def __post_init__(self) -> None:
+        for rule in (*self.allow, *self.ask, *self.deny):
+            if not rule or "(" in rule:
+                raise ConfigurationError(
+                    f"permission rule {rule!r} is not a tool name; argument patterns are not supported yet", rule=rule
+                )
+
+
+class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a run ends by itself. `max_duration_s` counts wall seconds of the whole run, waiting included."""
+
+    max_turns: int = 50
+    max_duration_s: float | None = None
+    max_parallel_tools: int = 8
+    max_invalid_turns: int = 2
+    max_repeated_calls: int = 3
+    max_model_retries: int = 3
+    max_takeovers: int = 5
+    tool_timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            least = 0 if name in ("max_invalid_turns", "max_model_retries") else 1
+            if value is not None and (value < least or (name.endswith("_s") and value <= 0)):
+                raise ConfigurationError(f"limit {name}={value!r} must be at least {least}", limit=name, value=value)
+
+
+class ModelSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What goes with each model request; None leaves it to the provider."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    thinking: ThinkingLevel | None = None
+    stop_sequences: tuple[str, ...] = ()
+    extra: dict[str, Any] = {}
+
+
+class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An agent: what it is asked to be, with which models, tools and limits.
+
+    `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
+    `tools`: names of registered tools or toolsets (`files`, `bash`).
+    `external_tools`: tools without a body, answered from outside.
+    """
+
+    name: AgentName
+    models: tuple[str, ...]
+    instructions: str = ""
+    description: str = ""
+    tools: tuple[str, ...] = ()
+    external_tools: tuple[ToolDefinition, ...] = ()
+    permissions: Permissions = Permissions()
+    limits: Limits = Limits()
+    settings: ModelSettings = ModelSettings()
+    metadata: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.strip():
+            raise ConfigurationError("an agent needs a name")
+        if not self.models or any(not m.strip() for m in self.models):
+            raise ConfigurationError(f"agent {self.name!r} needs at least one model", agent=self.name)
+        names = [t.name for t in self.external_tools]
+        if len(set(names)) != len(names):
+            raise ConfigurationError(f"agent {self.name!r} names an external tool twice", tools=names)
+
+
+class AgentRef(msgspec.Struct, frozen=True):
+    """One immutable version of an agent; versions count from 1."""
+
+    name: AgentName
+    version: int

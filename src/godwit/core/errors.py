@@ -1,0 +1,374 @@
+"""Every exception godwit raises on purpose.
+
+    GodwitError
+      x InvalidArgument              invalid_argument        the caller passed something that cannot work
+        x ConfigurationError         configuration           an agent, a setting or a model name is wrong
+        x PathEscape                 path_escape             a path leads out of the workspace
+      x NotFound                     not_found
+        x SessionNotFound            session_not_found
+        x AgentNotFound              agent_not_found
+        x ActionNotFound             action_not_found
+        x InputNotFound              input_not_found
+        x ArtifactNotFound           artifact_not_found
+        x CheckpointNotFound         checkpoint_not_found
+        x ToolNotFound               tool_not_found
+        x ModelNotFound              model_not_found
+      x Conflict                     conflict                legal in itself, but not now
+        x SessionBusy                session_busy
+        x SessionClosed              session_closed
+        x SessionPaused              session_paused
+        x SessionArchived            session_archived
+        x SessionExists              session_exists
+        x SessionOwned               session_owned           another live process drives it
+        x NoOpenRun                  no_open_run
+        x InboxFull                  inbox_full
+        x AlreadyAnswered            already_answered
+        x IllegalEvent               illegal_event           the transition table has no such move
+        x StaleEpoch                 stale_epoch             the writer lost its lease
+        x HeadMoved                  head_moved              the log grew since the writer looked
+        x KeyReused                  key_reused              one idempotency key, two different inputs
+      x StoreError                   store
+        x StoreFull                  store_full
+        x StoreReadOnly              store_read_only
+        x StoreLocked                store_locked
+        x StoreCorrupt               store_corrupt
+        x StoreClosed                store_closed
+        x StoreTooNew                store_too_new           written by a newer godwit
+      x ModelError                   model                   the provider failed; `retryable`, `retry_after_s`
+        x ModelUnavailable           model_unavailable
+        x RateLimited                rate_limited
+        x AuthenticationFailed       authentication_failed
+        x ContextTooLong             context_too_long
+        x ModelRefused               model_refused           the provider rejected the request itself
+        x StreamBroken               stream_broken           the stream ended without its end
+        x ReplayMismatch             replay_mismatch
+      x ToolFailed                   tool_failed             raised by a tool, becomes an error result
+        x InvalidToolArguments       invalid_tool_arguments
+        x ToolTimeout                tool_timeout
+      x RunFailed                    run_failed              a run ended as failed; carries the result
+
+`code` is stable and is what surfaces translate. A message says what was wrong, with which value, and what to do.
+Faults that belong into the log are data, not exceptions: see `Fault`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A failure as data, for the log: stable `code`, readable `message`, JSON `details`."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class GodwitError(Exception):
+    """Something godwit refuses or could not do."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or (self.__doc__ or "").strip()
+        self.details = details
+        super().__init__(self.message)
+
+    def fault(self) -> Fault:
+        """The same failure as data."""
+        return Fault(self.code, self.message, self.details)
+
+
+class InvalidArgument(GodwitError):
+    """An argument cannot be used."""
+
+    code = "invalid_argument"
+
+
+class ConfigurationError(InvalidArgument):
+    """An agent definition or a setting cannot be used."""
+
+    code = "configuration"
+
+
+class PathEscape(InvalidArgument):
+    """The path leads out of the workspace."""
+
+    code = "path_escape"
+
+
+class NotFound(GodwitError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class SessionNotFound(NotFound):
+    """There is no session with this id."""
+
+    code = "session_not_found"
+
+
+class AgentNotFound(NotFound):
+    """There is no agent with this name and version."""
+
+    code = "agent_not_found"
+
+
+class ActionNotFound(NotFound):
+    """There is no pending action with this id."""
+
+    code = "action_not_found"
+
+
+class InputNotFound(NotFound):
+    """There is no queued input with this id."""
+
+    code = "input_not_found"
+
+
+class ArtifactNotFound(NotFound):
+    """There is no artifact with this reference."""
+
+    code = "artifact_not_found"
+
+
+class CheckpointNotFound(NotFound):
+    """This run has no checkpoint to resume from."""
+
+    code = "checkpoint_not_found"
+
+
+class ToolNotFound(NotFound):
+    """No tool of this name is registered."""
+
+    code = "tool_not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model answers to this name."""
+
+    code = "model_not_found"
+
+
+class Conflict(GodwitError):
+    """The session's state does not allow this now."""
+
+    code = "conflict"
+
+
+class SessionBusy(Conflict):
+    """A run is open: wait for it, or send the message as a steer or a follow-up."""
+
+    code = "session_busy"
+
+
+class SessionClosed(Conflict):
+    """This handle was closed: open the session again by its id."""
+
+    code = "session_closed"
+
+
+class SessionPaused(Conflict):
+    """The session is paused: resume it first."""
+
+    code = "session_paused"
+
+
+class SessionArchived(Conflict):
+    """The session is archived and final: fork it to go on."""
+
+    code = "session_archived"
+
+
+class SessionExists(Conflict):
+    """A session with this id exists already."""
+
+    code = "session_exists"
+
+
+class SessionOwned(Conflict):
+    """Another live process drives this session."""
+
+    code = "session_owned"
+
+
+class NoOpenRun(Conflict):
+    """No run is open: send a prompt instead."""
+
+    code = "no_open_run"
+
+
+class InboxFull(Conflict):
+    """Too many inputs wait in this session: let it work some off, or withdraw some."""
+
+    code = "inbox_full"
+
+
+class AlreadyAnswered(Conflict):
+    """This action has been answered already."""
+
+    code = "already_answered"
+
+
+class IllegalEvent(Conflict):
+    """The transition table has no such move."""
+
+    code = "illegal_event"
+
+
+class StaleEpoch(Conflict):
+    """The writer's lease is gone: another driver has taken the session over."""
+
+    code = "stale_epoch"
+
+
+class HeadMoved(Conflict):
+    """The log grew since the writer looked: read on and decide again."""
+
+    code = "head_moved"
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used before, for another input."""
+
+    code = "key_reused"
+
+
+class StoreError(GodwitError):
+    """The store could not do its work."""
+
+    code = "store"
+
+
+class StoreFull(StoreError):
+    """No space is left for the store: free some, then go on; nothing acknowledged was lost."""
+
+    code = "store_full"
+
+
+class StoreReadOnly(StoreError):
+    """The store's file cannot be written."""
+
+    code = "store_read_only"
+
+
+class StoreLocked(StoreError):
+    """Another process holds the store's write lock for too long."""
+
+    code = "store_locked"
+
+
+class StoreCorrupt(StoreError):
+    """The store's file is damaged."""
+
+    code = "store_corrupt"
+
+
+class StoreClosed(StoreError):
+    """The store has been closed."""
+
+    code = "store_closed"
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer godwit: upgrade this one."""
+
+    code = "store_too_new"
+
+
+class ModelError(GodwitError):
+    """The model's provider failed.
+
+    `retryable`: asking again may help. `retry_after_s`: seconds the provider asked to wait, or None.
+    """
+
+    code = "model"
+    retryable_by_default: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retryable: bool | None = None,
+        retry_after_s: float | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.retryable = self.retryable_by_default if retryable is None else retryable
+        self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(ModelError):
+    """The provider cannot be reached or is failing."""
+
+    code = "model_unavailable"
+    retryable_by_default = True
+
+
+class RateLimited(ModelError):
+    """The provider limits the rate of requests."""
+
+    code = "rate_limited"
+    retryable_by_default = True
+
+
+class AuthenticationFailed(ModelError):
+    """The provider does not accept the key: set the right one."""
+
+    code = "authentication_failed"
+
+
+class ContextTooLong(ModelError):
+    """The request is longer than the model's context window."""
+
+    code = "context_too_long"
+
+
+class ModelRefused(ModelError):
+    """The provider rejected the request."""
+
+    code = "model_refused"
+
+
+class StreamBroken(ModelError):
+    """The provider's stream ended without its end."""
+
+    code = "stream_broken"
+    retryable_by_default = True
+
+
+class ReplayMismatch(ModelError):
+    """The request differs from the recorded one."""
+
+    code = "replay_mismatch"
+
+
+class ToolFailed(GodwitError):
+    """A tool could not do its work; the model gets the message as an error result."""
+
+    code = "tool_failed"
+
+
+class InvalidToolArguments(ToolFailed):
+    """The arguments do not fit the tool's schema."""
+
+    code = "invalid_tool_arguments"
+
+
+class ToolTimeout(ToolFailed):
+    """The tool took longer than it may."""
+
+    code = "tool_timeout"
+
+
+class RunFailed(GodwitError):
+    """The run ended as failed; `result` holds what it did until then."""
+
+    code = "run_failed"
+
+    def __init__(self, message: str | None = None, *, result: Any = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.result = result

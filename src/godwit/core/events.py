@@ -1,0 +1,439 @@
+"""The closed union of what can happen to a session, and the envelope each event travels in.
+
+Names: `user.noun` is an input from outside, `domain.past_participle` a fact. Match on the class and leave no default
+branch; `Unknown` stands for types written by a newer godwit, which are kept byte for byte and passed over.
+
+One event is one JSON object, encoded once: `encode(data)` gives the stored body, and `Event.frame()` puts the envelope
+(`seq`, `at`, `session`, `run`) in front of the same bytes. A field, once released, keeps its name and meaning.
+
+Deltas are not events: they show what is on its way (`Delta`), carry no seq and are never stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from .agent import AgentRef, SteerMode, ThinkingLevel
+from .errors import Fault
+from .ids import ActionId, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId
+from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
+
+Delivery = Literal["prompt", "steer", "follow_up"]
+Decision = Literal["approve", "deny", "result"]
+ActionKind = Literal["approval", "question", "external"]
+RunOutcome = Literal["done", "interrupted", "failed", "limited"]
+
+
+class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Opaque strings of the host, carried and never interpreted (seed 001)."""
+
+    tenant: str | None = None
+    principal: str | None = None
+    agent_template: str | None = None
+    correlation: str | None = None
+
+
+class Data(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
+    """Base of all events' own content."""
+
+
+# --- inputs ---------------------------------------------------------------------------------------------------------
+
+
+class UserMessage(Data, frozen=True, tag="user.message"):
+    """A message was accepted. It enters the transcript when `input.delivered` names it."""
+
+    id: InputId
+    content: tuple[UserBlock, ...]
+    delivery: Delivery = "prompt"
+    mode: SteerMode = "skip"
+    sender: str | None = None
+
+
+class UserInterrupt(Data, frozen=True, tag="user.interrupt"):
+    """A person ends the open run at once. `force` gives running tools no grace."""
+
+    run: RunId
+    force: bool = False
+    reason: str | None = None
+
+
+class UserAnswer(Data, frozen=True, tag="user.answer"):
+    """Answers a pending action. `arguments` replace the call's whole arguments on approval."""
+
+    action: ActionId
+    decision: Decision
+    reason: str | None = None
+    arguments: dict[str, Any] | None = None
+    content: tuple[ResultBlock, ...] = ()
+    is_error: bool = False
+    sender: str | None = None
+
+
+class InputDelivered(Data, frozen=True, tag="input.delivered"):
+    id: InputId
+
+
+class InputWithdrawn(Data, frozen=True, tag="input.withdrawn"):
+    """A queued input will not be delivered: a person took it back, or its run ended first."""
+
+    id: InputId
+    reason: Literal["user", "run_finished"] = "user"
+
+
+class InputReordered(Data, frozen=True, tag="input.reordered"):
+    """The follow-ups wait in this order now; every queued one is named."""
+
+    order: tuple[InputId, ...]
+
+
+# --- session --------------------------------------------------------------------------------------------------------
+
+
+class SessionCreated(Data, frozen=True, tag="session.created"):
+    """Always seq 1. `workspace` is the absolute folder, `environment` variables for its commands."""
+
+    agent: AgentRef
+    workspace: str | None = None
+    environment: dict[str, str] = {}
+    labels: Labels = Labels()
+    name: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class SessionOpened(Data, frozen=True, tag="session.opened"):
+    """A host has opened the new session for the first time: it reads as idle from here on, no more as queued."""
+
+    host: str = ""
+
+
+class SessionConfigured(Data, frozen=True, tag="session.configured"):
+    """Settings for runs that start after it; a field that is None stays as it was. `thinking` "default" clears."""
+
+    model: str | None = None
+    thinking: ThinkingLevel | Literal["default"] | None = None
+    steer_mode: SteerMode | None = None
+    name: str | None = None
+    agent: AgentRef | None = None
+
+
+class SessionPaused(Data, frozen=True, tag="session.paused"):
+    reason: str | None = None
+
+
+class SessionResumed(Data, frozen=True, tag="session.resumed"):
+    pass
+
+
+class SessionRewound(Data, frozen=True, tag="session.rewound"):
+    """The transcript's head goes back to where it stood at `to`, a seq between turns. The log stays."""
+
+    to: Seq
+
+
+class SessionArchived(Data, frozen=True, tag="session.archived"):
+    pass
+
+
+# --- run and turn ---------------------------------------------------------------------------------------------------
+
+
+class RunStarted(Data, frozen=True, tag="run.started"):
+    """`history`: the run works on these messages and leaves the session's transcript as it was.
+
+    `resumes`: the run whose last checkpoint this one continues, with its `usage`, `turns` and `tool_calls` so far.
+    """
+
+    run: RunId
+    input: InputId | None = None
+    history: tuple[Message, ...] | None = None
+    resumes: RunId | None = None
+    usage: Usage = Usage()
+    turns: int = 0
+    tool_calls: int = 0
+
+
+class RunClaimed(Data, frozen=True, tag="run.claimed"):
+    """A driver has taken the run. `attempt` grows only when the driver before it died."""
+
+    run: RunId
+    attempt: int
+    worker: str = ""
+
+
+class RunParked(Data, frozen=True, tag="run.parked"):
+    run: RunId
+    actions: tuple[ActionId, ...]
+
+
+class RunUnparked(Data, frozen=True, tag="run.unparked"):
+    run: RunId
+
+
+class RunYielded(Data, frozen=True, tag="run.yielded"):
+    """The driver let the run go at a checkpoint; another may claim it."""
+
+    run: RunId
+    reason: Literal["paused", "shutdown"] = "paused"
+
+
+class RunRetrying(Data, frozen=True, tag="run.retrying"):
+    """The model step failed before anything of it was seen; it is asked again after `delay_ms`, of `model`."""
+
+    run: RunId
+    error: Fault
+    retry: int
+    delay_ms: int
+    model: str
+
+
+class RunFinished(Data, frozen=True, tag="run.finished"):
+    """The run is over. `error` says why it failed or which limit it met."""
+
+    run: RunId
+    outcome: RunOutcome
+    error: Fault | None = None
+    usage: Usage = Usage()
+    turns: int = 0
+    tool_calls: int = 0
+
+
+class TurnStarted(Data, frozen=True, tag="turn.started"):
+    index: int
+
+
+class TurnFinished(Data, frozen=True, tag="turn.finished"):
+    index: int
+
+
+class ModelStarted(Data, frozen=True, tag="model.started"):
+    """A model is being asked; its answer will be `message`. Asked again, the answer gets another id."""
+
+    message: MessageId
+    model: str
+
+
+class AgentMessage(Data, frozen=True, tag="agent.message"):
+    message: Assistant
+
+
+class ToolStarted(Data, frozen=True, tag="tool.started"):
+    """The effect begins now. `key` is the same when a repeatable call is run again after a crash."""
+
+    call: CallId
+    name: str
+    arguments: dict[str, Any]
+    key: str
+    edited: bool = False
+
+
+class ToolFinished(Data, frozen=True, tag="tool.finished"):
+    """The one result of a call. `metadata` (exit code, diff, bytes ...) is for people and followers, not for the model."""
+
+    call: CallId
+    name: str
+    status: ToolStatus
+    content: tuple[ResultBlock, ...] = ()
+    metadata: dict[str, Any] = {}
+    duration_ms: int | None = None
+
+
+class ActionOpened(Data, frozen=True, tag="action.opened"):
+    """The session waits for an answer: to approve this call, to a question, or for an external call's result."""
+
+    action: ActionId
+    kind: ActionKind
+    call: CallId
+    name: str
+    arguments: dict[str, Any] = {}
+    message: str | None = None
+    schema: dict[str, Any] | None = None
+
+
+class ActionClosed(Data, frozen=True, tag="action.closed"):
+    action: ActionId
+    reason: Literal["answered", "skipped", "interrupted", "cancelled"] = "answered"
+
+
+class ArtifactStored(Data, frozen=True, tag="artifact.stored"):
+    """A large output is kept by reference. `size` in bytes."""
+
+    ref: ArtifactRef
+    size: int
+    media_type: str = "text/plain; charset=utf-8"
+    call: CallId | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """An event of a type this version does not know, or whose shape it cannot read; `body` is untouched."""
+
+    type: str
+    body: bytes
+
+
+KnownData = (
+    UserMessage
+    | UserInterrupt
+    | UserAnswer
+    | InputDelivered
+    | InputWithdrawn
+    | InputReordered
+    | SessionCreated
+    | SessionOpened
+    | SessionConfigured
+    | SessionPaused
+    | SessionResumed
+    | SessionRewound
+    | SessionArchived
+    | RunStarted
+    | RunClaimed
+    | RunParked
+    | RunUnparked
+    | RunYielded
+    | RunRetrying
+    | RunFinished
+    | TurnStarted
+    | TurnFinished
+    | ModelStarted
+    | AgentMessage
+    | ToolStarted
+    | ToolFinished
+    | ActionOpened
+    | ActionClosed
+    | ArtifactStored
+)
+EventData = KnownData | Unknown
+
+EVENT_TYPES: dict[str, type[Data]] = {str(cls.__struct_config__.tag): cls for cls in KnownData.__args__}
+"""Every event type by its name on the wire."""
+
+OUTSIDE_TYPES = (
+    UserMessage,
+    UserInterrupt,
+    UserAnswer,
+    InputWithdrawn,
+    InputReordered,
+    SessionCreated,
+    SessionConfigured,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    SessionArchived,
+    RunStarted,
+)
+"""What may be appended without being the driver. All else needs the driver's epoch."""
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[KnownData] = msgspec.json.Decoder(KnownData)
+
+
+class _TypeOnly(msgspec.Struct):
+    type: str
+
+
+_type_decoder = msgspec.json.Decoder(_TypeOnly)
+
+
+def encode(data: EventData) -> bytes:
+    """The event's body: one JSON object beginning with its type."""
+    return data.body if isinstance(data, Unknown) else _encoder.encode(data)
+
+
+def decode(body: bytes) -> EventData:
+    """The body as its class; an unknown type or an unreadable shape gives `Unknown` with the same bytes."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        return Unknown(_type_decoder.decode(body).type, bytes(body))
+
+
+def type_of(data: EventData) -> str:
+    return data.type if isinstance(data, Unknown) else str(data.__struct_config__.tag)
+
+
+class Draft:
+    """An event that has no seq yet: what `append` takes. `data` is encoded once, here."""
+
+    __slots__ = ("at_ms", "body", "data", "run", "type")
+
+    def __init__(self, data: EventData, *, at_ms: int, run: RunId | None = None) -> None:
+        self.data = data
+        self.type = type_of(data)
+        self.body = encode(data)
+        self.at_ms = at_ms
+        self.run = run
+
+    def __repr__(self) -> str:
+        return f"Draft({self.type}, run={self.run})"
+
+
+class Event:
+    """A stored event. `at_ms`: wall time in ms; `run`: the run it belongs to, if any; `data` is decoded on first use."""
+
+    __slots__ = ("_data", "at_ms", "body", "run", "seq", "session", "type")
+
+    def __init__(
+        self,
+        session: SessionId,
+        seq: Seq,
+        at_ms: int,
+        run: RunId | None,
+        type: str,  # noqa: A002 - the field's name on the wire
+        body: bytes,
+        data: EventData | None = None,
+    ) -> None:
+        self.session = session
+        self.seq = seq
+        self.at_ms = at_ms
+        self.run = run
+        self.type = type
+        self.body = body
+        self._data = data
+
+    @property
+    def data(self) -> EventData:
+        if self._data is None:
+            self._data = decode(self.body)
+        return self._data
+
+    def frame(self) -> bytes:
+        """One JSON object: the envelope, then the stored bytes."""
+        head = {"seq": self.seq, "at": self.at_ms, "session": self.session}
+        if self.run is not None:
+            head["run"] = self.run
+        return _encoder.encode(head)[:-1] + b"," + self.body[1:]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and (self.session, self.seq, self.run, self.body) == (
+            other.session,
+            other.seq,
+            other.run,
+            other.body,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.session, self.seq))
+
+    def __repr__(self) -> str:
+        return f"Event({self.seq}, {self.type})"
+
+
+DeltaKind = Literal["text", "thinking", "tool_arguments", "tool_output", "discard", "progress"]
+
+
+class Delta(msgspec.Struct, frozen=True, omit_defaults=True, tag="delta", tag_field="type"):
+    """A fragment shown live. `id`: the message or call it grows; `offset`: characters before it.
+
+    A reader that knows less than `offset` characters of `id` has missed some and waits for the stored event.
+    `block` tells content blocks of one message apart. `discard`: what was shown of message `id` is void.
+    """
+
+    session: SessionId
+    kind: DeltaKind
+    id: str
+    offset: int = 0
+    text: str = ""
+    block: int = 0
+    name: str | None = None

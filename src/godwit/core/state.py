@@ -1,0 +1,721 @@
+"""What decides a session's status, and whether an event may happen: the only such place.
+
+Two small machines:
+
+* `Gate`, the part that outsiders touch as well: the run's phase, the flags paused and archived, the queue of inputs and
+  the open actions. It is small and is kept with the session, so the store checks it in the very transaction of each
+  append, whoever appends.
+* `State`, the whole: the gate, and what only the driver moves: the open turn, its model step and its calls.
+
+Both are frozen; `admit(gate, data)` and `fold(state, event)` return the next one or raise a `Conflict` and change nothing.
+Rules a change must keep: the table below is the only way the phase moves; an input from outside that was once admitted
+never makes a later fold fail; a type that is unknown changes nothing but the seq.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from .agent import AgentRef, SteerMode, ThinkingLevel
+from .errors import (
+    ActionNotFound,
+    AlreadyAnswered,
+    Conflict,
+    IllegalEvent,
+    InboxFull,
+    InputNotFound,
+    NoOpenRun,
+    SessionArchived as SessionArchivedError,
+    SessionBusy,
+    SessionPaused as SessionPausedError,
+)
+from .events import (
+    ActionClosed,
+    ActionKind,
+    ActionOpened,
+    AgentMessage,
+    ArtifactStored,
+    Data,
+    Delivery,
+    Event,
+    EventData,
+    InputDelivered,
+    InputReordered,
+    InputWithdrawn,
+    Labels,
+    ModelStarted,
+    RunClaimed,
+    RunFinished,
+    RunOutcome,
+    RunParked,
+    RunRetrying,
+    RunStarted,
+    RunUnparked,
+    RunYielded,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionOpened,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    Unknown,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+    type_of,
+)
+from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq
+from .messages import ToolStatus, Usage
+
+Phase = Literal["none", "queued", "running", "waiting", "retrying"]
+Status = Literal["queued", "idle", "running", "waiting", "retrying", "paused", "archived"]
+
+# phase -> event -> next phase. `diagram()` draws it; nothing else moves the phase.
+RUN_TABLE: dict[Phase, dict[type, Phase]] = {
+    "none": {RunStarted: "queued"},
+    "queued": {RunClaimed: "running", RunFinished: "none"},
+    "running": {
+        RunParked: "waiting",
+        RunRetrying: "retrying",
+        RunYielded: "queued",
+        RunClaimed: "running",
+        RunFinished: "none",
+    },
+    "waiting": {RunUnparked: "queued", RunFinished: "none"},
+    "retrying": {RunClaimed: "running", RunFinished: "none"},
+}
+
+# A call's life within its turn, likewise.
+CallPhase = Literal["requested", "started", "finished"]
+CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
+    "requested": {ToolStarted: "started", ToolFinished: "finished"},
+    "started": {ToolStarted: "started", ToolFinished: "finished"},
+    "finished": {},
+}
+_NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "error", "unknown"))
+
+INBOX_LIMIT = 256
+"""How many inputs may wait in one session."""
+
+
+class QueuedInput(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: InputId
+    delivery: Delivery
+    mode: SteerMode = "skip"
+
+
+class OpenAction(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: ActionId
+    kind: ActionKind
+    answered: bool = False
+
+
+class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What every append is checked against."""
+
+    phase: Phase = "none"
+    paused: bool = False
+    archived: bool = False
+    opened: bool = False
+    run: RunId | None = None
+    attempt: int = 0
+    claimed: bool = False
+    interrupted: bool = False
+    queue: tuple[QueuedInput, ...] = ()
+    actions: tuple[OpenAction, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        if self.archived:
+            return "archived"
+        if self.paused:
+            return "paused"
+        if self.phase == "none":
+            return "idle" if self.opened else "queued"
+        return self.phase
+
+    @property
+    def drivable(self) -> bool:
+        """True when a driver would find something to do."""
+        if self.archived:
+            return False
+        if self.paused and not self.interrupted:
+            return False
+        return self.phase in ("queued", "running", "retrying")
+
+
+def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gate:
+    """The gate after `data`.
+
+    Raises SessionArchived, SessionBusy, SessionPaused, NoOpenRun, InboxFull, InputNotFound, ActionNotFound,
+    AlreadyAnswered or IllegalEvent, all of them conflicts or not-founds that leave everything as it was.
+    """
+    if gate.archived:
+        raise SessionArchivedError()
+    replace = msgspec.structs.replace
+    match data:
+        case UserMessage():
+            if len(gate.queue) >= inbox_limit:
+                raise InboxFull(limit=inbox_limit)
+            if data.delivery == "prompt" and gate.phase != "none":
+                raise SessionBusy(run=gate.run)
+            if data.delivery == "steer" and gate.phase == "none":
+                raise NoOpenRun("no run is open to steer: send a prompt instead")
+            if any(q.id == data.id for q in gate.queue):
+                raise IllegalEvent(f"input id {data.id!r} is queued already", input=data.id)
+            return replace(gate, queue=(*gate.queue, QueuedInput(data.id, data.delivery, data.mode)))
+        case UserInterrupt():
+            if gate.run is None or gate.run != data.run:
+                raise NoOpenRun(f"run {data.run!r} is not open", run=data.run, open=gate.run)
+            return replace(gate, interrupted=True)
+        case UserAnswer():
+            found = next((a for a in gate.actions if a.id == data.action), None)
+            if found is None:
+                raise ActionNotFound(f"action {data.action!r} is not pending", action=data.action)
+            if found.answered:
+                raise AlreadyAnswered(action=data.action)
+            if data.decision == "result" and found.kind == "approval":
+                raise IllegalEvent("an approval is answered with approve or deny", action=data.action)
+            if data.decision == "approve" and found.kind != "approval":
+                raise IllegalEvent(f"a pending {found.kind} is answered with a result", action=data.action)
+            return replace(
+                gate, actions=tuple(replace(a, answered=True) if a.id == data.action else a for a in gate.actions)
+            )
+        case InputDelivered():
+            _need_phase(gate, data, "running")
+            return replace(gate, queue=_without(gate, data.id))
+        case InputWithdrawn():
+            return replace(gate, queue=_without(gate, data.id))
+        case InputReordered():
+            waiting = {q.id: q for q in gate.queue if q.delivery == "follow_up"}
+            if sorted(waiting) != sorted(data.order):
+                raise InputNotFound(
+                    "the new order must name every queued follow-up once", queued=list(waiting), order=list(data.order)
+                )
+            rest = tuple(q for q in gate.queue if q.delivery != "follow_up")
+            return replace(gate, queue=(*rest, *(waiting[i] for i in data.order)))
+        case SessionPaused():
+            if gate.paused:
+                raise SessionPausedError("the session is paused already")
+            return replace(gate, paused=True)
+        case SessionResumed():
+            if not gate.paused:
+                raise IllegalEvent("the session is not paused")
+            return replace(gate, paused=False)
+        case SessionOpened():
+            return replace(gate, opened=True)
+        case SessionRewound():
+            if gate.phase != "none":
+                raise SessionBusy("a rewind needs a session without an open run", run=gate.run)
+            return gate
+        case SessionArchived():
+            if gate.phase != "none":
+                raise SessionBusy("an open run must end before the session can be archived", run=gate.run)
+            return replace(gate, archived=True)
+        case RunStarted():
+            if gate.phase != "none":
+                raise SessionBusy(run=gate.run)
+            return replace(gate, phase=_move(gate, data), run=data.run, attempt=0, claimed=False, interrupted=False)
+        case RunClaimed():
+            if gate.paused and not gate.interrupted:
+                raise SessionPausedError()
+            _same_run(gate, data.run)
+            phase = _move(gate, data)
+            attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
+            if data.attempt != attempt:
+                raise IllegalEvent(f"attempt {data.attempt} should be {attempt}", run=data.run)
+            return replace(gate, phase=phase, attempt=attempt, claimed=True, opened=True)
+        case RunParked():
+            _same_run(gate, data.run)
+            if not any(not a.answered for a in gate.actions):
+                raise IllegalEvent("a run is parked only while an action waits for its answer", run=data.run)
+            return replace(gate, phase=_move(gate, data), claimed=False)
+        case RunUnparked() | RunYielded() | RunRetrying():
+            _same_run(gate, data.run)
+            return replace(gate, phase=_move(gate, data), claimed=False)
+        case RunFinished():
+            _same_run(gate, data.run)
+            if gate.actions:
+                raise IllegalEvent("a run ends only after its actions are closed", actions=[a.id for a in gate.actions])
+            if any(q.delivery != "follow_up" for q in gate.queue):
+                raise IllegalEvent("a run ends only after its steers are delivered or withdrawn", run=data.run)
+            return replace(gate, phase=_move(gate, data), run=None, attempt=0, claimed=False, interrupted=False)
+        case ActionOpened():
+            _need_phase(gate, data, "running")
+            if any(a.id == data.action for a in gate.actions):
+                raise IllegalEvent(f"action id {data.action!r} is open already", action=data.action)
+            return replace(gate, actions=(*gate.actions, OpenAction(data.action, data.kind)))
+        case ActionClosed():
+            if not any(a.id == data.action for a in gate.actions):
+                raise IllegalEvent(f"action {data.action!r} is not open", action=data.action)
+            return replace(gate, actions=tuple(a for a in gate.actions if a.id != data.action))
+        case (
+            SessionCreated()
+            | SessionConfigured()
+            | TurnStarted()
+            | TurnFinished()
+            | ModelStarted()
+            | AgentMessage()
+            | ToolStarted()
+            | ToolFinished()
+            | ArtifactStored()
+            | Unknown()
+        ):
+            return gate
+        case _:
+            assert_never(data)
+
+
+def consequence(gate: Gate, data: EventData) -> EventData | None:
+    """What follows from an admitted input at once, in the same append: a parked run wakes up.
+
+    `gate` is the gate after `data`. An answer, an interrupt and a skipping steer wake it; what may wait does not.
+    """
+    if gate.phase != "waiting" or gate.run is None:
+        return None
+    match data:
+        case UserAnswer() | UserInterrupt():
+            return RunUnparked(gate.run)
+        case UserMessage(delivery="steer", mode="skip"):
+            return RunUnparked(gate.run)
+        case _:
+            return None
+
+
+def _move(gate: Gate, data: EventData) -> Phase:
+    try:
+        return RUN_TABLE[gate.phase][type(data)]
+    except KeyError:
+        raise IllegalEvent(
+            f"{type_of(data)} cannot happen while the run is {gate.phase}", phase=gate.phase, type=type_of(data)
+        ) from None
+
+
+def _same_run(gate: Gate, run: RunId) -> None:
+    if gate.run != run:
+        raise IllegalEvent(f"run {run!r} is not the open run", run=run, open=gate.run)
+
+
+def _need_phase(gate: Gate, data: EventData, phase: Phase) -> None:
+    if gate.phase != phase:
+        raise IllegalEvent(
+            f"{type_of(data)} cannot happen while the run is {gate.phase}", phase=gate.phase, type=type_of(data)
+        )
+
+
+def _without(gate: Gate, input_id: InputId) -> tuple[QueuedInput, ...]:
+    if not any(q.id == input_id for q in gate.queue):
+        raise InputNotFound(f"input {input_id!r} is not queued", input=input_id)
+    return tuple(q for q in gate.queue if q.id != input_id)
+
+
+# --- the whole state ------------------------------------------------------------------------------------------------
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call of the open turn. `answer` is what came from outside for it, `key` its idempotency key once started."""
+
+    id: CallId
+    name: str
+    phase: CallPhase = "requested"
+    status: ToolStatus | None = None
+    key: str | None = None
+    action: ActionId | None = None
+    answer: UserAnswer | None = None
+    repeat: int = 1
+
+
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The open turn. `asked` is the id of the answer awaited; `message_seq` where it stands once it came."""
+
+    index: int
+    asked: MessageId | None = None
+    model: str | None = None
+    message_seq: Seq | None = None
+    calls: tuple[Call, ...] = ()
+    stop: str | None = None
+
+    @property
+    def unfinished(self) -> tuple[Call, ...]:
+        return tuple(c for c in self.calls if c.phase != "finished")
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The open run and all that its decisions need. `owes_answer`: the model must still reply to what was said last."""
+
+    id: RunId
+    started_ms: int
+    seq: Seq
+    detached: bool = False
+    resumes: RunId | None = None
+    owes_answer: bool = False
+    model: str | None = None
+    thinking: ThinkingLevel | None = None
+    interrupt: UserInterrupt | None = None
+    turns: int = 0
+    turns_before: int = 0
+    tool_calls: int = 0
+    usage: Usage = Usage()
+    retries: int = 0
+    retry_model: str | None = None
+    retry_at_ms: int | None = None
+    last_error: Any = None
+    invalid_turns: int = 0
+    last_call: str | None = None
+    repeats: int = 0
+    takeovers: int = 0
+    checkpoint: Seq = 0
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A session as its log up to `seq` makes it."""
+
+    seq: Seq = 0
+    gate: Gate = Gate()
+    created_ms: int = 0
+    updated_ms: int = 0
+    agent: AgentRef | None = None
+    workspace: str | None = None
+    environment: dict[str, str] = {}
+    labels: Labels = Labels()
+    name: str | None = None
+    metadata: dict[str, str] = {}
+    model: str | None = None
+    thinking: ThinkingLevel | None = None
+    steer_mode: SteerMode = "skip"
+    run: Run | None = None
+    turn: Turn | None = None
+    runs: int = 0
+    turns: int = 0
+    tool_calls: int = 0
+    usage: Usage = Usage()
+    last_run: RunId | None = None
+    last_outcome: RunOutcome | None = None
+
+    @property
+    def status(self) -> Status:
+        return self.gate.status
+
+
+def fold(state: State, event: Event) -> State:
+    """The state after `event`. Raises IllegalEvent or another Conflict and changes nothing when it may not happen."""
+    data = event.data
+    if event.seq != state.seq + 1:
+        raise IllegalEvent(f"event {event.seq} does not follow {state.seq}", seq=event.seq, head=state.seq)
+    if (state.seq == 0) != isinstance(data, SessionCreated):
+        raise IllegalEvent(f"{type_of(data)} cannot be event {event.seq}: a log begins with session.created, once")
+    # The inbox limit guards new inputs; a log written under a larger one stays readable.
+    gate = admit(state.gate, data, inbox_limit=1 << 31)
+    state = _fold_rest(state, data, event)
+    return msgspec.structs.replace(state, seq=event.seq, gate=gate, updated_ms=event.at_ms)
+
+
+def _fold_rest(state: State, data: EventData, event: Event) -> State:
+    replace = msgspec.structs.replace
+    run, turn = state.run, state.turn
+    match data:
+        case SessionCreated():
+            return replace(
+                state,
+                created_ms=event.at_ms,
+                agent=data.agent,
+                workspace=data.workspace,
+                environment=data.environment,
+                labels=data.labels,
+                name=data.name,
+                metadata=data.metadata,
+            )
+        case SessionConfigured():
+            return replace(
+                state,
+                model=state.model if data.model is None else data.model,
+                thinking=state.thinking
+                if data.thinking is None
+                else (None if data.thinking == "default" else data.thinking),
+                steer_mode=state.steer_mode if data.steer_mode is None else data.steer_mode,
+                name=state.name if data.name is None else data.name,
+                agent=state.agent if data.agent is None else data.agent,
+            )
+        case RunStarted():
+            opened = Run(
+                id=data.run,
+                started_ms=event.at_ms,
+                seq=event.seq,
+                detached=data.history is not None,
+                resumes=data.resumes,
+                owes_answer=data.resumes is not None,
+                model=state.model,
+                thinking=state.thinking,
+                turns=data.turns,
+                turns_before=data.turns,
+                tool_calls=data.tool_calls,
+                usage=data.usage,
+                checkpoint=event.seq,
+            )
+            return replace(state, run=opened, runs=state.runs + 1)
+        case UserInterrupt():
+            return replace(state, run=replace(_open(run, data), interrupt=data))
+        case UserAnswer():
+            if turn is None:
+                raise IllegalEvent("an action is answered only within its turn", action=data.action)
+            calls = tuple(replace(c, answer=data) if c.action == data.action else c for c in turn.calls)
+            return replace(state, turn=replace(turn, calls=calls))
+        case RunClaimed():
+            run = _open(run, data)
+            taken_over = state.gate.claimed
+            return replace(
+                state, run=replace(run, takeovers=run.takeovers + 1 if taken_over else run.takeovers, retry_at_ms=None)
+            )
+        case RunParked():
+            if turn is None or any(c.phase == "started" for c in turn.calls):
+                raise IllegalEvent("a run is parked only within a turn with no call under way", run=data.run)
+            return state
+        case RunRetrying():
+            run = _open(run, data)
+            _need_turn(turn, data)
+            return replace(
+                state,
+                run=replace(
+                    run,
+                    retries=data.retry,
+                    retry_model=data.model,
+                    retry_at_ms=event.at_ms + data.delay_ms,
+                ),
+            )
+        case RunFinished():
+            if turn is not None:
+                raise IllegalEvent("a run ends only between turns", run=data.run, turn=turn.index)
+            run = _open(run, data)
+            return replace(state, run=None, last_run=run.id, last_outcome=data.outcome)
+        case InputDelivered():
+            run = _open(run, data)
+            if turn is not None:
+                raise IllegalEvent("an input is delivered only between turns", input=data.id)
+            return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq))
+        case SessionRewound():
+            if not 0 < data.to <= state.seq:
+                raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=state.seq)
+            return state
+        case TurnStarted():
+            run = _open(run, data)
+            if state.gate.phase != "running" or turn is not None:
+                raise IllegalEvent("a turn starts only in a running run, after the one before it ended")
+            if data.index != state.turns + 1:
+                raise IllegalEvent(f"turn {data.index} should be {state.turns + 1}", index=data.index)
+            return replace(
+                state,
+                turn=Turn(data.index),
+                turns=data.index,
+                run=replace(run, turns=run.turns + 1, retries=0, retry_model=None),
+            )
+        case ModelStarted():
+            turn = _need_turn(turn, data)
+            if state.gate.phase != "running" or turn.message_seq is not None:
+                raise IllegalEvent("a model is asked only in a running run, once its turn has no answer yet")
+            if data.message == turn.asked:
+                raise IllegalEvent("a model that is asked again answers under another id", answer=data.message)
+            return replace(state, turn=replace(turn, asked=data.message, model=data.model))
+        case AgentMessage():
+            run = _open(run, data)
+            turn = _need_turn(turn, data)
+            message = data.message
+            if turn.message_seq is not None or turn.asked != message.id:
+                raise IllegalEvent(f"message {message.id!r} is not the one asked for", asked=turn.asked)
+            ids = [c.id for c in message.calls]
+            if len(set(ids)) != len(ids):
+                raise IllegalEvent("two calls of one message share an id", calls=ids)
+            last, repeats = run.last_call, run.repeats
+            asked: list[Call] = []
+            for request in message.calls:
+                signature = _signature(request.name, request.arguments, request.malformed)
+                repeats = repeats + 1 if signature == last else 1
+                last = signature
+                asked.append(Call(request.id, request.name, repeat=repeats))
+            return replace(
+                state,
+                turn=replace(turn, message_seq=event.seq, calls=tuple(asked), stop=message.stop),
+                usage=state.usage + message.usage,
+                tool_calls=state.tool_calls + len(asked),
+                run=replace(
+                    run,
+                    usage=run.usage + message.usage,
+                    tool_calls=run.tool_calls + len(asked),
+                    last_call=last if asked else None,
+                    repeats=repeats if asked else 0,
+                    retries=0,
+                    retry_model=None,
+                    takeovers=0,
+                ),
+            )
+        case ToolStarted():
+            return replace(state, turn=_with_call(turn, data, data.call, phase="started", key=data.key))
+        case ToolFinished():
+            call = _call(turn, data, data.call)
+            if data.status in _NEEDS_START and call.phase != "started" and call.answer is None:
+                raise IllegalEvent(f"a call that never started cannot end as {data.status}", call=data.call)
+            run = _open(run, data)
+            return replace(
+                state,
+                turn=_with_call(turn, data, data.call, phase="finished", status=data.status),
+                run=replace(run, takeovers=0),
+            )
+        case ActionOpened():
+            call = _call(turn, data, data.call)
+            if call.phase == "finished":
+                raise IllegalEvent("an action is opened only for a call without a result", call=data.call)
+            if call.action is not None and any(a.id == call.action for a in state.gate.actions):
+                raise IllegalEvent("the call has an open action already", call=data.call, action=call.action)
+            return replace(state, turn=_replace_call(turn, replace(call, action=data.action, answer=None)))
+        case TurnFinished():
+            run = _open(run, data)
+            turn = _need_turn(turn, data)
+            if turn.index != data.index or turn.unfinished:
+                raise IllegalEvent(
+                    "a turn ends only when each of its calls has its result", calls=[c.id for c in turn.unfinished]
+                )
+            invalid = any(c.status == "invalid" for c in turn.calls)
+            owes = bool(turn.calls) or turn.stop == "pause" or (run.owes_answer and turn.message_seq is None)
+            return replace(
+                state,
+                turn=None,
+                run=replace(
+                    run,
+                    owes_answer=owes,
+                    invalid_turns=run.invalid_turns + 1 if invalid else 0,
+                    checkpoint=event.seq,
+                ),
+            )
+        case RunYielded() | RunUnparked():
+            _open(run, data)
+            return state
+        case (
+            UserMessage()
+            | InputWithdrawn()
+            | InputReordered()
+            | SessionOpened()
+            | SessionPaused()
+            | SessionResumed()
+            | SessionArchived()
+            | ActionClosed()
+            | ArtifactStored()
+            | Unknown()
+        ):
+            return state
+        case _:
+            assert_never(data)
+
+
+def _open(run: Run | None, data: EventData) -> Run:
+    if run is None:
+        raise IllegalEvent(f"{type_of(data)} needs an open run", type=type_of(data))
+    return run
+
+
+def _need_turn(turn: Turn | None, data: EventData) -> Turn:
+    if turn is None:
+        raise IllegalEvent(f"{type_of(data)} needs an open turn", type=type_of(data))
+    return turn
+
+
+def _call(turn: Turn | None, data: EventData, call_id: CallId) -> Call:
+    for call in _need_turn(turn, data).calls:
+        if call.id == call_id:
+            return call
+    raise IllegalEvent(f"{type_of(data)}: the open turn has no call {call_id!r}", call=call_id)
+
+
+def _replace_call(turn: Turn | None, call: Call) -> Turn:
+    assert turn is not None
+    return msgspec.structs.replace(turn, calls=tuple(call if c.id == call.id else c for c in turn.calls))
+
+
+def _with_call(turn: Turn | None, data: EventData, call_id: CallId, *, phase: CallPhase, **changes: Any) -> Turn:
+    call = _call(turn, data, call_id)
+    if CALL_TABLE[call.phase].get(type(data)) != phase:
+        raise IllegalEvent(f"{type_of(data)} cannot happen to a call that is {call.phase}", call=call_id)
+    return _replace_call(turn, msgspec.structs.replace(call, phase=phase, **changes))
+
+
+def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> str:
+    body = msgspec.json.encode([name, arguments, malformed], order="sorted")
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
+
+
+# --- stored form and picture ----------------------------------------------------------------------------------------
+
+_gate_decoder = msgspec.msgpack.Decoder(Gate)
+_state_decoder = msgspec.msgpack.Decoder(State)
+_packer = msgspec.msgpack.Encoder()
+
+SNAPSHOT_VERSION = 1
+"""Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
+
+
+def encode_gate(gate: Gate) -> bytes:
+    return _packer.encode(gate)
+
+
+def decode_gate(packed: bytes) -> Gate:
+    return _gate_decoder.decode(packed)
+
+
+def encode_state(state: State) -> bytes:
+    return _packer.encode(state)
+
+
+def decode_state(packed: bytes) -> State:
+    """Raises msgspec.DecodeError when the bytes are no state of this version."""
+    return _state_decoder.decode(packed)
+
+
+def _tag(event: type) -> str:
+    assert issubclass(event, Data)
+    return str(event.__struct_config__.tag)
+
+
+def diagram() -> str:
+    """The two tables as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> none"]
+    for phase, moves in RUN_TABLE.items():
+        for event, after in moves.items():
+            lines.append(f"    {phase} --> {after}: {_tag(event)}")
+    lines += ["    state call {", "        [*] --> requested"]
+    for call_phase, call_moves in CALL_TABLE.items():
+        for event, call_after in call_moves.items():
+            lines.append(f"        {call_phase} --> {call_after}: {_tag(event)}")
+    lines += ["        finished --> [*]", "    }"]
+    return "\n".join(lines) + "\n"
+
+
+__all__ = [
+    "CALL_TABLE",
+    "INBOX_LIMIT",
+    "RUN_TABLE",
+    "SNAPSHOT_VERSION",
+    "Call",
+    "Conflict",
+    "Gate",
+    "OpenAction",
+    "Phase",
+    "QueuedInput",
+    "Run",
+    "State",
+    "Status",
+    "Turn",
+    "admit",
+    "consequence",
+    "decode_gate",
+    "decode_state",
+    "diagram",
+    "encode_gate",
+    "encode_state",
+    "fold",
+]

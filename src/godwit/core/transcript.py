@@ -1,0 +1,187 @@
+"""The messages a model sees: a fold over the few event types that make them, valid for a provider at every seq.
+
+Valid means: each tool call of an assistant message is followed by exactly one result, in call order, before anything
+else. It holds by construction, because a turn enters as a whole when it ends: until then its answer and its results wait
+outside. An answer that was cut enters with its text alone, since its calls never ran and its thinking has no signature.
+
+An `Entry` is one message plus a drawer for what model adapters made of it. The message never changes, so neither does
+its encoding: an adapter that keeps the bytes for its wire format in `Entry.encoded` pays for new messages only, and the
+prefix it sends stays the same to the byte. Drawers are never stored.
+
+The entries form a tree (a rewind leaves a branch behind); `messages` is the path to the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from .events import (
+    AgentMessage,
+    Event,
+    InputDelivered,
+    InputWithdrawn,
+    RunFinished,
+    RunStarted,
+    SessionRewound,
+    ToolFinished,
+    TurnFinished,
+    UserMessage,
+)
+from .ids import CallId, InputId, Seq
+from .messages import Assistant, Message, Text, ToolResult, User, UserBlock
+
+TRANSCRIPT_TYPES: tuple[str, ...] = tuple(
+    str(c.__struct_config__.tag)
+    for c in (
+        UserMessage,
+        InputDelivered,
+        InputWithdrawn,
+        AgentMessage,
+        ToolFinished,
+        TurnFinished,
+        RunStarted,
+        RunFinished,
+        SessionRewound,
+    )
+)
+"""The event types the fold looks at; a reader may leave out all others."""
+
+
+class Entry:
+    """A message on the transcript. `seq`: the event that placed it; `encoded`: adapters' drawers by wire format."""
+
+    __slots__ = ("encoded", "message", "seq")
+
+    def __init__(self, message: Message, seq: Seq = 0) -> None:
+        self.message = message
+        self.seq = seq
+        self.encoded: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Entry({self.seq}, {self.message.__class__.__name__})"
+
+
+class Transcript:
+    """Folds events with `apply`; `entries` is the current branch, oldest first, and must not be changed by readers."""
+
+    __slots__ = ("_answer", "_branches", "_entries", "_own", "_results", "_waiting", "seq")
+
+    def __init__(self) -> None:
+        self.seq: Seq = 0
+        self._entries: list[Entry] = []
+        # Where each branch that was left stood: (rewind's seq, its entries). Needed to rewind onto one of them.
+        self._branches: list[list[Entry]] = []
+        self._own: list[Entry] | None = None
+        self._waiting: dict[InputId, tuple[UserBlock, ...]] = {}
+        self._answer: Assistant | None = None
+        self._results: dict[CallId, ToolFinished] = {}
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(e.message for e in self._entries)
+
+    @property
+    def own_messages(self) -> tuple[Message, ...]:
+        """The session's messages, also while a run works on a history of its own."""
+        return tuple(e.message for e in (self._entries if self._own is None else self._own))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def apply(self, event: Event) -> None:
+        """Take one event in, in log order."""
+        data = event.data
+        self.seq = event.seq
+        match data:
+            case UserMessage():
+                self._waiting[data.id] = data.content
+            case InputWithdrawn():
+                self._waiting.pop(data.id, None)
+            case InputDelivered():
+                content = self._waiting.pop(data.id, ())
+                self._entries.append(Entry(User(content), event.seq))
+            case AgentMessage():
+                self._answer, self._results = data.message, {}
+            case ToolFinished():
+                if self._answer is not None and data.call not in self._results:
+                    self._results[data.call] = data
+            case TurnFinished():
+                self._close_turn(event.seq)
+            case RunStarted(history=history) if history is not None:
+                self._own = self._entries
+                self._entries = [Entry(m, event.seq) for m in history]
+            case RunFinished():
+                if self._own is not None:
+                    self._entries, self._own = self._own, None
+            case SessionRewound():
+                self._rewind(data.to)
+            case _:
+                pass
+
+    def _close_turn(self, seq: Seq) -> None:
+        answer, results = self._answer, self._results
+        self._answer, self._results = None, {}
+        if answer is None:
+            return
+        kept = as_sent(answer)
+        if kept is None:
+            return
+        self._entries.append(Entry(kept, seq))
+        for call in kept.calls:
+            done = results[call.id]
+            self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
+
+    def _rewind(self, to: Seq) -> None:
+        kept = [e for e in self._entries if e.seq <= to]
+        # The head stood at `to` on another branch when an entry placed by `to` or before is missing here.
+        for branch in self._branches:
+            candidate = [e for e in branch if e.seq <= to]
+            if candidate and (not kept or candidate[-1].seq > kept[-1].seq):
+                kept = candidate
+        self._branches.append(self._entries)
+        self._entries = list(kept)
+
+
+def as_sent(answer: Assistant) -> Assistant | None:
+    """The answer as it may be sent back to a provider, or None when nothing of it can."""
+    if not answer.complete:
+        texts = tuple(b for b in answer.content if isinstance(b, Text) and b.text)
+        return msgspec.structs.replace(answer, content=texts) if texts else None
+    return answer if answer.content else None
+
+
+def transcript_of(events: Iterable[Event]) -> Transcript:
+    """Fold from the beginning of a log; other event types may be left out."""
+    transcript = Transcript()
+    for event in events:
+        transcript.apply(event)
+    return transcript
+
+
+def problems(messages: Sequence[Message]) -> Iterator[str]:
+    """What a provider would reject in these messages; nothing when they are valid."""
+    due: list[CallId] = []
+    for place, message in enumerate(messages):
+        match message:
+            case ToolResult():
+                if not due or due[0] != message.call_id:
+                    yield f"message {place}: result for {message.call_id!r}, expected {due[:1]}"
+                else:
+                    due.pop(0)
+            case User() | Assistant():
+                if due:
+                    yield f"message {place}: calls {due} have no result"
+                    due = []
+                if isinstance(message, Assistant):
+                    if not message.content:
+                        yield f"message {place}: an assistant message without content"
+                    due = [c.id for c in message.calls]
+    if due:
+        yield f"end: calls {due} have no result"

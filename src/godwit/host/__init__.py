@@ -1,0 +1,1 @@
+"""Layer 3: construction and what keeps sessions alive."""

@@ -1,0 +1,1 @@
+"""Layer 4: one module per protocol or screen; none knows another."""
