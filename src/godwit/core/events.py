@@ -428,6 +428,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True, tag="delta", tag_fi
 
     A reader that knows less than `offset` characters of `id` has missed some and waits for the stored event.
     `block` tells content blocks of one message apart. `discard`: what was shown of message `id` is void.
+    `after`: the log's head when it was shown, so that a reader can put it between the right events.
     """
 
     session: SessionId
@@ -437,3 +438,4 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True, tag="delta", tag_fi
     text: str = ""
     block: int = 0
     name: str | None = None
+    after: Seq = 0

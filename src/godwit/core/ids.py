@@ -113,11 +113,16 @@ class SeededIds:
     def new(self, kind: str) -> str:
         number = self._next.get(kind, 0)
         self._next[kind] = number + 1
-        digest = hashlib.sha256(f"{self._seed}\0{kind}\0{number}".encode()).digest()
-        return f"{kind}_{_base32(int.from_bytes(digest[:16], 'big'), 26)}"
+        return derived_id(kind, self._seed, str(number))
 
     def scoped(self, session: SessionId, at: Seq) -> IdSource:
         return SeededIds(f"{self._seed}\0{session}\0{at}")
+
+
+def derived_id(kind: str, *parts: str) -> str:
+    """The id that follows from these parts: an input sent again under its idempotency key gets the same one."""
+    digest = hashlib.sha256("\0".join((kind, *parts)).encode()).digest()
+    return f"{kind}_{_base32(int.from_bytes(digest[:16], 'big'), 26)}"
 
 
 def _base32(number: int, width: int) -> str:

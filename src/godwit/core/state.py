@@ -100,7 +100,7 @@ CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
     "started": {ToolStarted: "started", ToolFinished: "finished"},
     "finished": {},
 }
-_NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "error", "unknown"))
+_NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))
 
 INBOX_LIMIT = 256
 """How many inputs may wait in one session."""
@@ -367,7 +367,6 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     retries: int = 0
     retry_model: str | None = None
     retry_at_ms: int | None = None
-    last_error: Any = None
     invalid_turns: int = 0
     last_call: str | None = None
     repeats: int = 0
@@ -514,7 +513,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 state,
                 turn=Turn(data.index),
                 turns=data.index,
-                run=replace(run, turns=run.turns + 1, retries=0, retry_model=None),
+                run=replace(run, turns=run.turns + 1, retries=0),
             )
         case ModelStarted():
             turn = _need_turn(turn, data)
@@ -551,7 +550,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     last_call=last if asked else None,
                     repeats=repeats if asked else 0,
                     retries=0,
-                    retry_model=None,
                     takeovers=0,
                 ),
             )
@@ -577,9 +575,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case TurnFinished():
             run = _open(run, data)
             turn = _need_turn(turn, data)
-            if turn.index != data.index or turn.unfinished:
+            if turn.index != data.index or turn.unfinished or state.gate.actions:
                 raise IllegalEvent(
-                    "a turn ends only when each of its calls has its result", calls=[c.id for c in turn.unfinished]
+                    "a turn ends only when each of its calls has its result and its actions are closed",
+                    calls=[c.id for c in turn.unfinished],
                 )
             invalid = any(c.status == "invalid" for c in turn.calls)
             owes = bool(turn.calls) or turn.stop == "pause" or (run.owes_answer and turn.message_seq is None)

@@ -1,0 +1,43 @@
+"""Context: builds the request for a model step from the agent, the run and the transcript.
+
+The same state gives the same request to the byte: tools stand in a fixed order, and nothing that changes by itself (a
+date, a working directory's listing) is mixed in, so the provider's prompt cache holds across turns and restarts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..contracts import ModelRequest, Tool
+from ..core.agent import AgentSpec
+from ..core.ids import MessageId, SessionId
+from ..core.state import Run
+from ..core.transcript import Transcript
+from .permissions import hidden
+
+
+def build_request(
+    *, spec: AgentSpec, run: Run, transcript: Transcript, tools: list[Tool], session: SessionId, message: MessageId
+) -> ModelRequest:
+    """The next question. `tools` are all of the agent's; those it may never call are left out."""
+    settings = spec.settings
+    if run.thinking is not None:
+        settings = msgspec.structs.replace(settings, thinking=run.thinking)
+    return ModelRequest(
+        entries=transcript.entries,
+        instructions=spec.instructions,
+        tools=tuple(t.definition for t in tools if not hidden(spec.permissions, t.definition.name)),
+        settings=settings,
+        session=session,
+        message=message,
+        turn=run.turns,
+    )
+
+
+def models_of(spec: AgentSpec, run: Run) -> tuple[str, ...]:
+    """The run's models in the order they are asked: its own choice first, then the agent's that come after it."""
+    if run.model is None:
+        return spec.models
+    if run.model in spec.models:
+        return spec.models[spec.models.index(run.model) :]
+    return (run.model, *spec.models)

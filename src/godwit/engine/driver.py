@@ -1,0 +1,181 @@
+"""Driver: what one drive of a session works with: its log, agent, tools, tokens, and the ear for what arrives meanwhile.
+
+`Parts` is what the host hands in once; a `Driver` lives from a claim to its release. It holds no truth: all of that is
+in the log, and another driver could start from there at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..contracts import BlobStore, EventStore, Lease, ModelRegistry, Tool, Workspace
+from ..core.agent import AgentSpec
+from ..core.errors import SessionOwned, StaleEpoch
+from ..core.events import Delta
+from ..core.ids import Clock, IdSource, SessionId
+from ..core.state import State
+from .cancel import Cancel
+from .log import Log
+
+LEASE_TTL_S = 30.0
+"""How long a silent driver keeps its session when it cannot be seen to have died."""
+GRACE_S = 2.0
+"""Seconds an interrupted tool gets to end by itself."""
+
+
+class Parts:
+    """The parts a host was built of, as the engine uses them."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        blobs: BlobStore,
+        models: ModelRegistry,
+        tools: Callable[[AgentSpec], list[Tool]],
+        workspace: Callable[[str, Mapping[str, str]], Workspace],
+        clock: Clock,
+        ids: IdSource,
+        owner: str,
+        lease_ttl_s: float = LEASE_TTL_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.models = models
+        self.tools = tools
+        self.workspace = workspace
+        self.clock = clock
+        self.ids = ids
+        self.owner = owner
+        self.lease_ttl_s = lease_ttl_s
+        self.grace_s = grace_s
+
+
+class Driver:
+    """One drive of one session. Use as an async context manager: it claims, listens, and lets go."""
+
+    def __init__(self, parts: Parts, log: Log, *, token: Cancel, context: Any = None, force: bool = False) -> None:
+        self.parts = parts
+        self.log = log
+        self.session: SessionId = log.session
+        self.clock = parts.clock
+        self.ids = parts.ids.scoped(log.session, log.seq)
+        self.token = token.child()
+        self.context = context
+        self.changed = asyncio.Event()
+        self.token.on_cancel(self.changed.set)
+        self.spec: AgentSpec
+        self.tools: list[Tool] = []
+        self.workspace: Workspace | None = None
+        self.shutdown = False
+        self._force = force
+        self._guard_until = 0.0
+        self._background: list[asyncio.Task[None]] = []
+        self._deadline: asyncio.TimerHandle | None = None
+        self._agent: Any = None
+
+    @property
+    def state(self) -> State:
+        return self.log.state
+
+    async def __aenter__(self) -> Driver:
+        parts = self.parts
+        before = parts.clock.monotonic()
+        lease = await parts.store.claim(self.session, parts.owner, parts.lease_ttl_s, force=self._force)
+        if lease is None:
+            raise SessionOwned(session=self.session)
+        self.log.lease = lease
+        self._guard_until = before + lease.ttl_s
+        try:
+            await self.log.sync()
+            await self.load_agent()
+        except BaseException:
+            await parts.store.release(lease)
+            raise
+        self._background = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep(lease))]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        for task in self._background:
+            task.cancel()
+        for task in self._background:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        lease, self.log.lease = self.log.lease, None
+        if lease is not None:
+            await self.parts.store.release(lease)
+
+    async def load_agent(self) -> None:
+        """Read the session's agent version, unless it is loaded, and find its tools."""
+        state = self.log.state
+        assert state.agent is not None
+        if self._agent == state.agent:
+            return
+        _, self.spec = await self.parts.store.get_agent(state.agent.name, state.agent.version)
+        self.tools = self.parts.tools(self.spec)
+        if self.workspace is None and state.workspace is not None:
+            self.workspace = self.parts.workspace(state.workspace, state.environment)
+        self._agent = state.agent
+
+    def tool(self, name: str) -> Tool | None:
+        return next((t for t in self.tools if t.definition.name == name), None)
+
+    def guard(self) -> None:
+        """Raise StaleEpoch when the lease may have run out. Called directly before each effect: a driver that was
+        stopped for too long must not begin anything, although nobody has told it so yet."""
+        if self.clock.monotonic() >= self._guard_until:
+            raise StaleEpoch(session=self.session)
+
+    def arm_deadline(self) -> None:
+        """Cancel the work in hand when the run's time is over."""
+        run, limit = self.state.run, self.spec.limits.max_duration_s
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if run is not None and limit is not None:
+            left = limit - (self.clock.now_ms() - run.started_ms) / 1000
+            self._deadline = asyncio.get_running_loop().call_later(max(left, 0), self.token.cancel)
+
+    def out_of_time(self) -> bool:
+        run, limit = self.state.run, self.spec.limits.max_duration_s
+        return run is not None and limit is not None and self.clock.now_ms() - run.started_ms >= limit * 1000
+
+    def show(self, delta: Delta) -> None:
+        self.parts.store.publish(delta)
+
+    async def changes(self) -> None:
+        """Wait until something has arrived since `changed` was last cleared."""
+        await self.changed.wait()
+
+    async def _listen(self) -> None:
+        """Fold what arrives from outside as it arrives, and let it stop the work in hand where it must."""
+        store, log = self.parts.store, self.log
+        seen = log.seq
+        while True:
+            seen = await store.wait(self.session, max(seen, log.seq))
+            if seen > log.seq:
+                await log.sync()
+            state = log.state
+            if state.run is not None and state.run.interrupt is not None:
+                self.token.cancel()
+            self.changed.set()
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renew the lease well before it ends; without it, stop."""
+        while True:
+            await asyncio.sleep(lease.ttl_s / 4)
+            before = self.clock.monotonic()
+            if await self.parts.store.renew(lease):
+                self._guard_until = before + lease.ttl_s
+            elif self.clock.monotonic() >= self._guard_until or not await self._still_ours(lease):
+                self.token.cancel()
+                return
+
+    async def _still_ours(self, lease: Lease) -> bool:
+        return (await self.parts.store.session(self.session)).epoch == lease.epoch

@@ -1,0 +1,161 @@
+"""Inbox: the one door in. Every input becomes an event that is durable before its call returns.
+
+The checks (busy, paused, archived, full, unknown or answered twice) are the gate's, made by the store in the append's own
+transaction; nothing here looks first and appends later, except to give an input its default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..contracts import Appended, EventStore
+from ..core.agent import AgentRef, SteerMode, ThinkingLevel
+from ..core.errors import ActionNotFound, AlreadyAnswered, KeyReused, SessionBusy
+from ..core.events import (
+    ActionOpened,
+    Decision,
+    EventData,
+    InputReordered,
+    InputWithdrawn,
+    RunStarted,
+    SessionConfigured,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
+from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, derived_id
+from ..core.messages import Message, ResultBlock, UserBlock
+from .log import append_outside
+
+
+class Inbox:
+    """Accepts what reaches one session from outside."""
+
+    __slots__ = ("_clock", "_ids", "_session", "_store")
+
+    def __init__(self, store: EventStore, session: SessionId, clock: Clock, ids: IdSource) -> None:
+        self._store = store
+        self._session = session
+        self._clock = clock
+        self._ids = ids
+
+    async def _append(self, *data: EventData, run: RunId | None = None, key: str | None = None) -> Appended:
+        return await append_outside(self._store, self._session, data, self._clock, run=run, key=key)
+
+    async def prompt(
+        self,
+        content: tuple[UserBlock, ...],
+        *,
+        history: tuple[Message, ...] | None = None,
+        key: str | None = None,
+        sender: str | None = None,
+    ) -> tuple[RunId, Appended]:
+        """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived."""
+        run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
+        message = UserMessage(input_id, content, "prompt", sender=sender)
+        return run, await self._append(message, RunStarted(run, input_id, history=history), run=run, key=key)
+
+    async def resume_run(
+        self, resumes: RunStarted, *, rewind_to: Seq | None, prompt: tuple[UserBlock, ...] | None
+    ) -> Appended:
+        """Start the run that continues another's checkpoint, going back to it first when the session has moved on."""
+        data: list[EventData] = [] if rewind_to is None else [SessionRewound(rewind_to)]
+        if prompt is not None:
+            assert resumes.input is not None
+            data.append(UserMessage(resumes.input, prompt, "prompt"))
+        return await self._append(*data, resumes, run=resumes.run)
+
+    async def steer(
+        self, content: tuple[UserBlock, ...], mode: SteerMode, *, key: str | None = None, sender: str | None = None
+    ) -> tuple[InputId, Appended]:
+        """A message for the open run. NoOpenRun when there is none."""
+        input_id = InputId(self._id("in", key))
+        return input_id, await self._append(UserMessage(input_id, content, "steer", mode, sender), key=key)
+
+    async def follow_up(
+        self, content: tuple[UserBlock, ...], *, key: str | None = None, sender: str | None = None
+    ) -> tuple[InputId, Appended]:
+        """A message for when nothing else is left to do; on an idle session that is now, so it starts a run."""
+        run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
+        message = UserMessage(input_id, content, "follow_up", sender=sender)
+        # Whether a run is open can change between the look and the append, and between a call and its repetition under
+        # the same key; the store decides, and the other form is tried when it refuses the first.
+        row = await self._store.session(self._session)
+        forms: list[tuple[EventData, ...]] = [(message, RunStarted(run, input_id)), (message,)]
+        if row.status not in ("idle", "queued"):
+            forms.reverse()
+        try:
+            return input_id, await self._append(*forms[0], run=run if len(forms[0]) == 2 else None, key=key)
+        except (SessionBusy, KeyReused):
+            return input_id, await self._append(*forms[1], run=run if len(forms[1]) == 2 else None, key=key)
+
+    async def interrupt(self, run: RunId, *, force: bool = False, reason: str | None = None) -> None:
+        """End that run. NoOpenRun when it is not the open one."""
+        await self._append(UserInterrupt(run, force, reason), run=run)
+
+    async def answer(
+        self,
+        action: ActionId,
+        decision: Decision,
+        *,
+        reason: str | None = None,
+        arguments: dict[str, Any] | None = None,
+        content: tuple[ResultBlock, ...] = (),
+        is_error: bool = False,
+        sender: str | None = None,
+    ) -> bool:
+        """Answer a pending action. False when it had been answered before; ActionNotFound when there never was one."""
+        answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender)
+        try:
+            await self._append(answer)
+        except AlreadyAnswered:
+            return False
+        except ActionNotFound:
+            if await self._was_opened(action):
+                return False
+            raise
+        return True
+
+    async def withdraw(self, input_id: InputId) -> None:
+        """Take a queued input back. InputNotFound when it was delivered or withdrawn already."""
+        await self._append(InputWithdrawn(input_id))
+
+    async def reorder(self, order: tuple[InputId, ...]) -> None:
+        """Put all queued follow-ups into this order. InputNotFound when it does not name each of them once."""
+        await self._append(InputReordered(order))
+
+    async def pause(self, reason: str | None = None) -> bool:
+        """False when it was paused already."""
+        if (await self._store.session(self._session)).status == "paused":
+            return False
+        await self._append(SessionPaused(reason))
+        return True
+
+    async def resume(self) -> bool:
+        """False when it was not paused."""
+        if (await self._store.session(self._session)).status != "paused":
+            return False
+        await self._append(SessionResumed())
+        return True
+
+    async def configure(
+        self,
+        *,
+        model: str | None = None,
+        thinking: ThinkingLevel | None = None,
+        steer_mode: SteerMode | None = None,
+        name: str | None = None,
+        agent: AgentRef | None = None,
+    ) -> None:
+        """Settings for the runs that start from now on."""
+        await self._append(SessionConfigured(model, thinking, steer_mode, name, agent))
+
+    async def _was_opened(self, action: ActionId) -> bool:
+        events = await self._store.read(self._session, types=("action.opened",), newest_first=True)
+        return any(isinstance(e.data, ActionOpened) and e.data.action == action for e in events)
+
+    def _id(self, kind: str, key: str | None) -> str:
+        return self._ids.new(kind) if key is None else derived_id(kind, self._session, key)

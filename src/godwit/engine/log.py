@@ -1,0 +1,201 @@
+"""Log: the only writer, and the way everything is read. Nothing else in godwit calls `store.append`.
+
+The driver's `Log` keeps the folded state beside the stored log. `commit` makes events durable; `stage` holds one back so
+that it travels with the next commit, and is only for events that would be decided again in the same way after a crash, or
+that lose nothing by it. Between a `stage` and the next `commit` nothing may be waited for and no effect may begin.
+
+Inputs of other writers come in between: the store orders everything, and the log folds what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
+
+from ..contracts import Appended, EventStore, Lease, Snapshot
+from ..core.errors import HeadMoved
+from ..core.events import Data, Draft, Event, EventData
+from ..core.ids import Clock, RunId, Seq, SessionId
+from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
+from ..core.transcript import TRANSCRIPT_TYPES, Transcript
+
+SNAPSHOT_EVERY = 200
+"""A snapshot is stored when the log has grown by this many events since the last one."""
+PAGE = 512
+"""Events read at a time."""
+
+D = TypeVar("D", bound=Data)
+
+
+async def append_outside(
+    store: EventStore,
+    session: SessionId,
+    data: Sequence[EventData],
+    clock: Clock,
+    *,
+    run: RunId | None = None,
+    key: str | None = None,
+    expect: Seq | None = None,
+) -> Appended:
+    """Append inputs and control events, which need no lease. Durable when it returns."""
+    now = clock.now_ms()
+    return await store.append(session, [Draft(d, at_ms=now, run=run) for d in data], key=key, expect=expect)
+
+
+async def create_log(
+    store: EventStore, session: SessionId, data: Sequence[EventData], clock: Clock, *, key: str | None = None
+) -> Appended:
+    now = clock.now_ms()
+    return await store.create(session, [Draft(d, at_ms=now) for d in data], key=key)
+
+
+async def load_state(store: EventStore, session: SessionId) -> State:
+    """The fold of the whole log: the newest snapshot and the rest. SessionNotFound."""
+    state = State()
+    snapshot = await store.get_snapshot(session)
+    if snapshot is not None and snapshot.version == SNAPSHOT_VERSION:
+        state = decode_state(snapshot.state)
+    while True:
+        events = await store.read(session, state.seq, limit=PAGE)
+        for event in events:
+            state = fold(state, event)
+        if len(events) < PAGE:
+            return state
+
+
+async def load_transcript(store: EventStore, session: SessionId, to_seq: Seq | None = None) -> Transcript:
+    """The messages up to `to_seq`, or up to the head."""
+    transcript = Transcript()
+    for event in await store.read(session, 0, types=TRANSCRIPT_TYPES, to_seq=to_seq):
+        transcript.apply(event)
+    return transcript
+
+
+async def follow(store: EventStore, session: SessionId, from_seq: Seq = 0) -> AsyncIterator[Event]:
+    """Every event with a greater seq, once, in order: first what is stored, then what comes. Ends never by itself."""
+    cursor = from_seq
+    while True:
+        events = await store.read(session, cursor, limit=PAGE)
+        for event in events:
+            cursor = event.seq
+            yield event
+        if len(events) < PAGE:
+            await store.wait(session, cursor)
+
+
+class Log:
+    """The log of one session in the hands of its driver. `state` includes staged events, `transcript` only stored ones."""
+
+    def __init__(self, store: EventStore, session: SessionId, clock: Clock, state: State, transcript: Transcript) -> None:
+        self.session = session
+        self.state = state
+        self.transcript = transcript
+        self.lease: Lease | None = None
+        self._store = store
+        self._clock = clock
+        self._base = state
+        self._staged: list[Draft] = []
+        self._lock = asyncio.Lock()
+        self._snapshot_seq = state.seq
+
+    @classmethod
+    async def open(cls, store: EventStore, session: SessionId, clock: Clock) -> Log:
+        state = await load_state(store, session)
+        transcript = await load_transcript(store, session, state.seq)
+        return cls(store, session, clock, state, transcript)
+
+    @property
+    def seq(self) -> Seq:
+        """The newest stored event this log has folded."""
+        return self._base.seq
+
+    def staged(self, kind: type[D]) -> D | None:
+        """The newest staged event of this class, if any."""
+        return next((d.data for d in reversed(self._staged) if isinstance(d.data, kind)), None)
+
+    def drop_staged(self) -> None:
+        """Forget what was staged: the state is what is stored."""
+        self._staged, self.state = [], self._base
+
+    def stage(self, *data: EventData) -> None:
+        """Fold these now and store them with the next commit. Raises IllegalEvent and stages nothing."""
+        state, drafts = self.state, []
+        for item in data:
+            draft = self._draft(item, state)
+            state = fold(state, _as_event(self.session, state.seq + 1, draft))
+            drafts.append(draft)
+        self.state = state
+        self._staged += drafts
+
+    async def commit(self, *data: EventData, at_head: bool = False) -> None:
+        """Store what was staged and these. Durable when it returns.
+
+        `at_head`: refuse with HeadMoved, changing nothing, when something else arrived that was not folded yet.
+        Cancelling the caller does not tear the log: the append is finished and folded all the same.
+        """
+        await asyncio.shield(asyncio.ensure_future(self._commit(data, at_head)))
+
+    async def _commit(self, data: Sequence[EventData], at_head: bool) -> None:
+        async with self._lock:
+            before, staged_before = self.state, list(self._staged)
+            self.stage(*data)
+            drafts = self._staged
+            if not drafts:
+                return
+            epoch = self.lease.epoch if self.lease is not None else None
+            try:
+                appended = await self._store.append(
+                    self.session, drafts, epoch=epoch, expect=self._base.seq if at_head else None
+                )
+            except BaseException as error:
+                self.state, self._staged = before, staged_before
+                if isinstance(error, HeadMoved):
+                    await self._catch_up()
+                raise
+            self._staged = []
+            if appended.first == self._base.seq + 1 and appended.last == self._base.seq + len(drafts):
+                for number, draft in enumerate(drafts):
+                    self.transcript.apply(_as_event(self.session, appended.first + number, draft))
+                self._base = self.state
+            else:
+                await self._catch_up()
+        if self._base.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
+            await self.snapshot()
+
+    async def sync(self) -> bool:
+        """Fold what other writers have appended. True when there was something."""
+        async with self._lock:
+            return await self._catch_up()
+
+    async def snapshot(self) -> None:
+        """Store the fold, so that opening the session needs only what follows."""
+        base = self._base
+        self._snapshot_seq = base.seq
+        await self._store.put_snapshot(self.session, Snapshot(base.seq, SNAPSHOT_VERSION, encode_state(base)))
+
+    async def _catch_up(self) -> bool:
+        state, found = self._base, False
+        while True:
+            events = await self._store.read(self.session, state.seq, limit=PAGE)
+            for event in events:
+                state = fold(state, event)
+                self.transcript.apply(event)
+                found = True
+            if len(events) < PAGE:
+                break
+        if not found:
+            return False
+        self._base = self.state = state
+        staged, self._staged = self._staged, []
+        for draft in staged:
+            self.state = fold(self.state, _as_event(self.session, self.state.seq + 1, draft))
+            self._staged.append(draft)
+        return True
+
+    def _draft(self, data: EventData, state: State) -> Draft:
+        return Draft(data, at_ms=self._clock.now_ms(), run=state.run.id if state.run is not None else None)
+
+
+def _as_event(session: SessionId, seq: Seq, draft: Draft) -> Event:
+    return Event(session, seq, draft.at_ms, draft.run, draft.type, draft.body, draft.data)

@@ -1,0 +1,270 @@
+"""The loop: run, turn, step. It always begins from the folded log, so a start, a crash, a pause and a moved worker are the
+same code path: `decide` looks at the state alone, `drive` does what it says and looks again.
+
+A change must keep: no decision depends on anything that dies with the process, except the cancel token and the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from ..core.agent import AgentSpec
+from ..core.errors import Conflict, Fault, HeadMoved, InputNotFound, StaleEpoch, StoreError
+from ..core.events import (
+    InputDelivered,
+    InputWithdrawn,
+    RunClaimed,
+    RunFinished,
+    RunOutcome,
+    RunParked,
+    RunYielded,
+    SessionOpened,
+    TurnFinished,
+    TurnStarted,
+    UserInterrupt,
+)
+from ..core.ids import InputId, RunId
+from ..core.state import State
+from .driver import Driver
+from .model_step import ask_model, wait_for_retry
+from .tool_step import close_calls, run_tools
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Take the run."""
+
+
+@dataclass(frozen=True)
+class Yield:
+    """Let the run go, to be claimed later."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Wait until the model may be asked again."""
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Place these inputs in the transcript."""
+
+    inputs: tuple[InputId, ...]
+
+
+@dataclass(frozen=True)
+class OpenTurn:
+    pass
+
+
+@dataclass(frozen=True)
+class AskModel:
+    pass
+
+
+@dataclass(frozen=True)
+class RunTools:
+    pass
+
+
+@dataclass(frozen=True)
+class Park:
+    """Only answers from outside are missing."""
+
+
+@dataclass(frozen=True)
+class CloseTurn:
+    pass
+
+
+@dataclass(frozen=True)
+class End:
+    outcome: RunOutcome
+    error: Fault | None = None
+
+
+Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | CloseTurn | End
+
+
+def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time: bool = False) -> Decision:
+    """What comes next. `stopping`: the host shuts down. `out_of_time`: the run's wall time is over."""
+    run, turn, gate, limits = state.run, state.turn, state.gate, spec.limits
+    if run is None or gate.phase == "waiting":
+        return Rest()
+    if gate.phase == "queued" or (gate.phase == "retrying" and run.interrupt is not None):
+        return Rest() if (gate.paused and run.interrupt is None) or stopping else Claim()
+    if run.interrupt is not None:
+        return End("interrupted")
+    if gate.phase == "retrying":
+        return Rest() if gate.paused or stopping else Retry()
+    if gate.paused or stopping:
+        return Yield()
+    if out_of_time:
+        return End("limited", Fault("max_duration", f"the run took longer than {limits.max_duration_s} s"))
+    if run.takeovers > limits.max_takeovers:
+        return End("failed", Fault("too_many_takeovers", f"{run.takeovers} drivers died without finishing a step"))
+    if turn is not None:
+        if turn.message_seq is None:
+            return AskModel()
+        if turn.unfinished:
+            return Park() if all(_waits(state, c.action) for c in turn.unfinished) and not _skips(state) else RunTools()
+        return CloseTurn()
+    due = tuple(q.id for q in gate.queue if q.delivery != "follow_up")
+    if due:
+        return Deliver(due)
+    if run.owes_answer:
+        if run.invalid_turns > limits.max_invalid_turns:
+            return End(
+                "failed",
+                Fault("invalid_tool_arguments", f"the model sent unusable arguments {run.invalid_turns} times in a row"),
+            )
+        if run.turns - run.turns_before >= limits.max_turns:
+            return End("limited", Fault("max_turns", f"the run reached its limit of {limits.max_turns} turns"))
+        return OpenTurn()
+    if gate.queue:
+        return Deliver((gate.queue[0].id,))
+    return End("done")
+
+
+def _waits(state: State, action: str | None) -> bool:
+    return any(a.id == action and not a.answered for a in state.gate.actions)
+
+
+def _skips(state: State) -> bool:
+    return any(q.delivery == "steer" and q.mode == "skip" for q in state.gate.queue)
+
+
+async def drive(driver: Driver) -> None:
+    """Take the session as far as it goes now: until it rests, parks, yields, or its run ends and nothing follows.
+
+    What nobody foresaw ends the run as failed, so that the session stays usable, and is raised again. A lost lease or a
+    store that fails is raised as it is: the log says where to go on.
+    """
+    try:
+        await _arrive(driver)
+        while await _advance(driver):
+            pass
+    except (StaleEpoch, StoreError):
+        raise
+    except Exception as error:
+        driver.log.drop_staged()
+        await driver.log.sync()
+        if driver.state.gate.phase == "running":
+            await _end(driver, "failed", Fault("internal", f"{type(error).__name__}: {error}"))
+        raise
+
+
+async def _advance(driver: Driver) -> bool:
+    """Do the next thing. False when the drive is over."""
+    log = driver.log
+    run = log.state.run
+    cut_off = driver.token.cancelled and not driver.shutdown and not driver.out_of_time()
+    if cut_off and run is not None and run.interrupt is None:
+        # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
+        await log.commit(UserInterrupt(run.id, reason="the session's cancel token was cancelled"))
+    decision = decide(log.state, driver.spec, stopping=driver.shutdown, out_of_time=driver.out_of_time())
+    try:
+        match decision:
+            case Rest():
+                await log.commit()
+                return False
+            case Claim():
+                await _claim(driver)
+            case Yield():
+                await _yield(driver)
+                return False
+            case Retry():
+                await wait_for_retry(driver)
+            case Deliver(inputs):
+                await log.commit(*(InputDelivered(i) for i in inputs), at_head=True)
+            case OpenTurn():
+                log.stage(TurnStarted(log.state.turns + 1))
+            case AskModel():
+                fault = await ask_model(driver)
+                if fault is not None:
+                    await _end(driver, "failed", fault)
+                    return False
+            case RunTools():
+                await run_tools(driver)
+            case Park():
+                actions = tuple(a.id for a in log.state.gate.actions if not a.answered)
+                await log.commit(RunParked(_run(driver), actions), at_head=True)
+                await log.snapshot()
+                return False
+            case CloseTurn():
+                assert log.state.turn is not None
+                log.stage(TurnFinished(log.state.turn.index))
+            case End(outcome, error):
+                await _end(driver, outcome, error)
+                return log.state.run is not None
+            case _:
+                assert_never(decision)
+    except (HeadMoved, InputNotFound, Conflict) as moved:
+        # Something arrived between the look and the append (a steer, a pause, a withdrawal): fold it and look again.
+        if isinstance(moved, StaleEpoch) or not await log.sync():
+            if not isinstance(moved, HeadMoved):
+                raise
+    return True
+
+
+def _run(driver: Driver) -> RunId:
+    run = driver.state.run
+    assert run is not None
+    return run.id
+
+
+async def _arrive(driver: Driver) -> None:
+    """Begin a drive: mark the session as opened, and take over a run whose driver died."""
+    log, state = driver.log, driver.state
+    if not state.gate.opened:
+        await log.commit(SessionOpened(driver.parts.owner))
+    if state.gate.phase == "running":
+        if state.gate.paused and not state.gate.interrupted:
+            await _yield(driver)
+        else:
+            await _claim(driver)
+    driver.arm_deadline()
+
+
+async def _claim(driver: Driver) -> None:
+    gate, run = driver.state.gate, driver.state.run
+    assert run is not None
+    attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
+    await driver.log.commit(RunClaimed(run.id, attempt, driver.parts.owner))
+    driver.arm_deadline()
+
+
+async def _yield(driver: Driver) -> None:
+    await driver.log.commit(RunYielded(_run(driver), "shutdown" if driver.shutdown else "paused"))
+    await driver.log.snapshot()
+
+
+async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None) -> None:
+    """Finish the run: give every open call its result, close the turn, withdraw what can no longer be delivered."""
+    log = driver.log
+    while True:
+        await close_calls(driver, "interrupted" if outcome == "interrupted" else "ended")
+        state = log.state
+        run = state.run
+        if run is None:
+            return
+        events: list[TurnFinished | InputWithdrawn | RunFinished] = []
+        if state.turn is not None:
+            events.append(TurnFinished(state.turn.index))
+        events += [InputWithdrawn(q.id, "run_finished") for q in state.gate.queue if q.delivery != "follow_up"]
+        events.append(RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls))
+        try:
+            await log.commit(*events, at_head=True)
+        except HeadMoved:
+            if outcome == "done":
+                # It was done only if nothing came: what came decides anew.
+                raise
+            continue
+        await log.snapshot()
+        return

@@ -1,0 +1,195 @@
+"""The model step: start event, the answer as it streams, end event; and what happens when the provider fails.
+
+A failure before anything of the answer was seen is retried, then the next model is asked. Once something was seen, it is
+kept and the run fails: asking again would show people an answer and take it back. The wait between two tries is an event,
+so another process goes on where this one died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from ..contracts import Model, ModelAnswer, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from ..core.errors import Fault, GodwitError, ModelError, StreamBroken
+from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying
+from ..core.ids import MessageId
+from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage
+from .context import build_request, models_of
+from .driver import Driver
+
+RETRY_FIRST_S = 1.0
+RETRY_LONGEST_S = 30.0
+
+
+class _Partial:
+    """The answer as far as it has come, block by block."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, tuple[type[Text] | type[Thinking], list[str]]] = {}
+        self.sizes: dict[tuple[str, int], int] = {}
+        self.seen = False
+        self.answer: ModelAnswer | None = None
+
+    def content(self) -> tuple[AgentBlock, ...]:
+        """Text and thinking that arrived. Calls are left out: cut short, none of them may run."""
+        return tuple(kind("".join(pieces)) for _, (kind, pieces) in sorted(self.blocks.items()) if any(pieces))
+
+    def grow(self, kind: DeltaKind, block: int, text: str) -> int:
+        """Note the piece; returns the characters before it."""
+        offset = self.sizes.get((kind, block), 0)
+        self.sizes[(kind, block)] = offset + len(text)
+        if kind in ("text", "thinking"):
+            self.blocks.setdefault(block, (Text if kind == "text" else Thinking, []))[1].append(text)
+        return offset
+
+
+async def ask_model(driver: Driver) -> Fault | None:
+    """Ask for the open turn's answer and log it. Returns why the run must fail, or None.
+
+    On cancellation what had arrived is logged as an incomplete answer; with nothing seen, nothing is.
+    """
+    log, state = driver.log, driver.state
+    run, turn = state.run, state.turn
+    assert run is not None
+    assert turn is not None
+    if turn.asked is not None:
+        driver.show(Delta(driver.session, "discard", turn.asked, after=log.seq))
+    candidates = models_of(driver.spec, run)
+    name = run.retry_model or candidates[0]
+    message_id = MessageId(driver.ids.new("msg"))
+    await log.commit(ModelStarted(message_id, name))
+    partial = _Partial()
+    error: GodwitError | None = None
+    try:
+        model = driver.parts.models.resolve(name)
+        request = build_request(
+            spec=driver.spec,
+            run=run,
+            transcript=log.transcript,
+            tools=driver.tools,
+            session=driver.session,
+            message=message_id,
+        )
+        await _stream(driver, model, request, partial)
+    except GodwitError as failure:
+        error = failure
+    except Exception as failure:
+        error = ModelError(f"{type(failure).__name__}: {failure}")
+    answer = partial.answer
+    if answer is not None:
+        log.stage(AgentMessage(_complete(message_id, name, answer)))
+        return None
+    cut: StopReason = "interrupted" if error is None else "error"
+    if partial.seen and driver.shutdown and error is None:
+        # The host stops, not the user: the answer is asked for again by whoever goes on.
+        driver.show(Delta(driver.session, "discard", message_id, after=log.seq))
+        return None
+    if partial.seen:
+        kept = Assistant(message_id, partial.content(), name, cut, complete=False, usage=Usage(requests=1))
+        log.stage(AgentMessage(kept))
+        return None if error is None else error.fault()
+    if error is None:
+        return None
+    return await _retry(driver, error, name, candidates)
+
+
+async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: _Partial) -> None:
+    """Consume the stream, showing deltas. Returns early when the driver's token is cancelled."""
+    task = asyncio.ensure_future(_consume(driver, model.stream(request), request.message, partial))
+    take_back = driver.token.on_cancel(lambda: task.cancel() and None)
+    try:
+        await asyncio.wait([task])
+        if task.cancelled():
+            return
+        task.result()
+        if partial.answer is None:
+            raise StreamBroken(f"the stream of {model.name} ended without an answer", model=model.name)
+    finally:
+        take_back()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, GodwitError):
+                await task
+
+
+async def _consume(driver: Driver, stream: AsyncIterator[object], message: MessageId, partial: _Partial) -> None:
+    session, after = driver.session, driver.log.seq
+    show, grow = driver.show, partial.grow
+    try:
+        async for chunk in stream:
+            match chunk:
+                case TextDelta(block, text):
+                    partial.seen = partial.seen or bool(text)
+                    show(Delta(session, "text", message, grow("text", block, text), text, block, after=after))
+                case ThinkingDelta(block, text):
+                    partial.seen = partial.seen or bool(text)
+                    show(Delta(session, "thinking", message, grow("thinking", block, text), text, block, after=after))
+                case ToolCallDelta(block, text, _, name):
+                    partial.seen = True
+                    offset = grow("tool_arguments", block, text)
+                    show(Delta(session, "tool_arguments", message, offset, text, block, name, after))
+                case ModelAnswer():
+                    partial.answer = chunk
+                    return
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _complete(message_id: MessageId, name: str, answer: ModelAnswer) -> Assistant:
+    """The answer as a message. Calls whose ids repeat within it get distinct ones, since results go by id."""
+    content, seen = [], set[str]()
+    for place, block in enumerate(answer.content):
+        if isinstance(block, ToolCall):
+            if not block.id or block.id in seen:
+                block = msgspec.structs.replace(block, id=type(block.id)(f"{block.id or message_id}-{place}"))
+            seen.add(block.id)
+        content.append(block)
+    return Assistant(
+        message_id, tuple(content), answer.model or name, answer.stop, usage=answer.usage, response_id=answer.response_id
+    )
+
+
+async def _retry(driver: Driver, error: GodwitError, name: str, candidates: tuple[str, ...]) -> Fault | None:
+    """Plan the next try, or say that there is none."""
+    run = driver.state.run
+    assert run is not None
+    retryable = isinstance(error, ModelError) and error.retryable
+    if retryable and run.retries < driver.spec.limits.max_model_retries:
+        delay_s = min(RETRY_FIRST_S * 2**run.retries, RETRY_LONGEST_S)
+        asked = error.retry_after_s if isinstance(error, ModelError) else None
+        if asked is not None:
+            delay_s = min(max(asked, 0.0), RETRY_LONGEST_S)
+        await driver.log.commit(RunRetrying(run.id, error.fault(), run.retries + 1, round(delay_s * 1000), name))
+        return None
+    later = candidates[candidates.index(name) + 1 :] if name in candidates else ()
+    if later:
+        await driver.log.commit(RunRetrying(run.id, error.fault(), 0, 0, later[0]))
+        return None
+    return error.fault()
+
+
+async def wait_for_retry(driver: Driver) -> None:
+    """Sleep until the planned moment, then claim the run again. Returns early, claiming nothing, when something arrives
+    that matters: an interrupt, a pause, the host's end."""
+    run = driver.state.run
+    assert run is not None
+    while True:
+        state = driver.state
+        due = state.run.retry_at_ms if state.run is not None else None
+        if due is None or state.gate.paused or driver.token.cancelled or driver.shutdown:
+            break
+        left_s = (due - driver.clock.now_ms()) / 1000
+        if left_s <= 0:
+            break
+        driver.changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(driver.changes(), left_s)
+    gate = driver.state.gate
+    if gate.phase == "retrying" and not gate.paused and not driver.shutdown:
+        await driver.log.commit(RunClaimed(run.id, gate.attempt, driver.parts.owner))
