@@ -1,0 +1,235 @@
+"""One model of a real provider, over pydantic-ai's model layer (never its agent).
+
+A request is made from what each `Entry` was translated to the first time it was sent; the answer is streamed as deltas
+and ends as blocks that can be stored. Everything provider-specific lies below pydantic-ai; this file holds what must be
+true of every provider: one HTTP request per call, no retry, an answer only when the stream reached its own end, the
+connection closed when the caller leaves, and no key in an error.
+
+Importing this module imports neither pydantic-ai nor an SDK: they come with the first request, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from ..contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from ..core.agent import ModelSettings
+from ..core.errors import ModelError, StreamBroken
+from ..core.messages import Assistant, Text
+from ..core.transcript import Entry
+from . import translation
+from .failures import model_error
+from .providers import Connection
+
+if TYPE_CHECKING:
+    from pydantic_ai import messages as pm
+    from pydantic_ai.models import Model as PydanticModel, ModelRequestParameters, StreamedResponse
+    from pydantic_ai.settings import ModelSettings as PydanticSettings
+
+_ANTHROPIC_CACHE = {
+    "anthropic_cache_instructions": True,
+    "anthropic_cache_tool_definitions": True,
+    "anthropic_cache_messages": True,
+}
+
+
+class LiveModel:
+    """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message).
+
+    `settings.extra` goes through as pydantic-ai model settings (`openai_reasoning_summary`, `extra_body`, `timeout` ...);
+    its key `native_tools` lists the provider's own tools, such as `{"kind": "web_search"}`.
+    """
+
+    def __init__(self, name: str, connection: Connection, *, cache: bool = True) -> None:
+        self._name = name
+        self._model_name = name.partition(":")[2]
+        self._connection = connection
+        self._cache = cache
+        self._system = connection.provider.system
+        self._wire = f"pydantic-ai/{self._system}"
+        # Chat completions take nothing back that no part carries; the other formats refer to the answer as a whole.
+        self._keeps_answer = connection.provider.kind in ("openai-responses", "anthropic", "google")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def wire(self) -> str:
+        return self._wire
+
+    def __repr__(self) -> str:
+        return f"LiveModel({self._name!r})"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk]:
+        model = await self._load()
+        from pydantic_ai.direct import model_request_stream
+
+        failure: ModelError | None = None
+        begun = False
+        try:
+            opening = model_request_stream(
+                model,
+                self._messages(request.entries),
+                model_settings=self._settings(request.settings),
+                model_request_parameters=self._parameters(request),
+                instrument=False,
+            )
+            async with opening as stream:
+                begun = True
+                events = cast("AsyncGenerator[pm.ModelResponseStreamEvent]", aiter(stream))
+                async with aclosing(events):
+                    async for delta in _deltas(events):
+                        yield delta
+            for chunk in self._end(stream):
+                yield chunk
+        except Exception as error:
+            failure = model_error(error, model=self._name, secrets=self._connection.secrets, streaming=begun)
+        # Outside the handler, so that the SDK's exception is not chained: its text may quote the key.
+        if failure is not None:
+            raise failure
+
+    async def _load(self) -> PydanticModel:
+        return await asyncio.to_thread(self._connection.model, self._model_name)
+
+    def _end(self, stream: StreamedResponse) -> list[ModelChunk]:
+        answer = stream.get()
+        details = answer.provider_details or {}
+        if not _ended(stream, answer, details):
+            raise StreamBroken(f"{self._name}: the stream ended without its end", model=self._name)
+        content = translation.blocks(answer, self._system, always=self._keeps_answer)
+        chunks: list[ModelChunk] = []
+        if not content and isinstance(refusal := details.get("refusal"), str):
+            content = (Text(refusal),)
+            chunks.append(TextDelta(0, refusal))
+        chunks.append(
+            ModelAnswer(
+                content=content,
+                stop=translation.stop_reason(answer),
+                usage=translation.usage(answer),
+                model=f"{self._name.partition(':')[0]}:{answer.model_name or self._model_name}",
+                response_id=answer.provider_response_id,
+            )
+        )
+        return chunks
+
+    # --- the request --------------------------------------------------------------------------------------------
+
+    def _messages(self, entries: Sequence[Entry]) -> list[pm.ModelMessage]:
+        """The history, each entry translated once; neighbours on the user's side become one request."""
+        from pydantic_ai import messages as pm
+
+        history: list[pm.ModelMessage] = []
+        parts: list[pm.ModelRequestPart] = []
+        for entry in entries:
+            encoded = entry.encoded.get(self._wire)
+            if encoded is None:
+                encoded = entry.encoded[self._wire] = self._encode(entry)
+            if type(encoded) is list:
+                parts.extend(encoded)
+                continue
+            if encoded is _NOTHING:
+                continue
+            if parts:
+                history.append(pm.ModelRequest(parts))
+                parts = []
+            history.append(encoded)
+        if parts:
+            history.append(pm.ModelRequest(parts))
+        return history
+
+    def _encode(self, entry: Entry) -> Any:
+        message = entry.message
+        if isinstance(message, Assistant):
+            return translation.response(message, self._system) or _NOTHING
+        return translation.request_parts(message)
+
+    def _parameters(self, request: ModelRequest) -> ModelRequestParameters:
+        from pydantic_ai.messages import InstructionPart
+        from pydantic_ai.models import ModelRequestParameters
+
+        return ModelRequestParameters(
+            function_tools=[translation.tool(t) for t in request.tools],
+            native_tools=_native_tools(request.settings.extra.get("native_tools")),
+            instruction_parts=[InstructionPart(request.instructions)] if request.instructions else [],
+        )
+
+    def _settings(self, settings: ModelSettings) -> PydanticSettings:
+        made: dict[str, Any] = {}
+        if self._cache and self._system == "anthropic":
+            made.update(_ANTHROPIC_CACHE)
+        for key in ("max_tokens", "temperature", "top_p"):
+            if (value := getattr(settings, key)) is not None:
+                made[key] = value
+        if settings.stop_sequences:
+            made["stop_sequences"] = list(settings.stop_sequences)
+        if settings.thinking is not None:
+            made["thinking"] = False if settings.thinking == "off" else settings.thinking
+        made.update((k, v) for k, v in settings.extra.items() if k != "native_tools")
+        return cast("PydanticSettings", made)
+
+
+class _Nothing:
+    """The encoding of an entry of which nothing can be sent to this provider."""
+
+
+_NOTHING = _Nothing()
+
+
+async def _deltas(events: AsyncIterator[pm.ModelResponseStreamEvent]) -> AsyncGenerator[ModelChunk]:
+    from pydantic_ai import messages as pm
+
+    # A provider's own tool calls stream arguments as well; they are no calls for us to run.
+    calls: set[int] = set()
+    async for event in events:
+        if isinstance(event, pm.PartDeltaEvent):
+            block, delta = event.index, event.delta
+            if isinstance(delta, pm.TextPartDelta):
+                if delta.content_delta:
+                    yield TextDelta(block, delta.content_delta)
+            elif isinstance(delta, pm.ThinkingPartDelta):
+                if delta.content_delta:
+                    yield ThinkingDelta(block, delta.content_delta)
+            elif isinstance(delta, pm.ToolCallPartDelta) and delta.args_delta and block in calls:
+                yield ToolCallDelta(block, _arguments_text(delta.args_delta))
+        elif isinstance(event, pm.PartStartEvent):
+            block, part = event.index, event.part
+            if isinstance(part, pm.TextPart):
+                if part.content:
+                    yield TextDelta(block, part.content)
+            elif isinstance(part, pm.ThinkingPart):
+                if part.content:
+                    yield ThinkingDelta(block, part.content)
+            elif isinstance(part, pm.ToolCallPart):
+                calls.add(block)
+                yield ToolCallDelta(block, _arguments_text(part.args), part.tool_call_id, part.tool_name)
+
+
+def _arguments_text(args: str | Mapping[str, Any] | None) -> str:
+    if not args:
+        return ""
+    return args if isinstance(args, str) else msgspec.json.encode(args).decode()
+
+
+def _ended(stream: StreamedResponse, answer: pm.ModelResponse, details: dict[str, Any]) -> bool:
+    """Whether the provider said that this was all: no adapter may take a cut stream for a short answer."""
+    if answer.state == "incomplete":
+        return False
+    if details.get("finish_reason") or details.get("block_reason"):
+        return True
+    # A refusal replaces the finish reason in the details, and only chat completions remember having seen one.
+    return "refusal" in details and bool(getattr(stream, "_has_finish_reason", True))
+
+
+def _native_tools(wanted: Any) -> list[Any]:
+    if not wanted:
+        return []
+    from pydantic import TypeAdapter
+    from pydantic_ai.native_tools import AbstractNativeTool
+
+    return TypeAdapter(list[AbstractNativeTool]).validate_python(wanted)

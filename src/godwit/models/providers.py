@@ -1,0 +1,192 @@
+"""The providers godwit can speak to, and one live connection to each: key, address, HTTP client, SDK client.
+
+A `Provider` is data. A `Connection` is made from it without importing anything; SDKs and the HTTP client come with the
+first request and are shared by all models of the provider. Retries of the SDKs are off: the engine decides about those.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import msgspec
+
+from ..core.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import httpx2
+    from pydantic_ai.models import Model as PydanticModel
+
+ProviderKind = Literal["openai-responses", "openai-chat", "anthropic", "google", "openrouter", "ollama", "deepseek"]
+"""Which wire format a provider speaks. The last three are OpenAI chat with extras of their own."""
+
+_NO_KEY = "no-key"
+
+
+class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to reach a provider.
+
+    `key_env`: environment variables that may hold the key, the first set one counts; none at all: no key is needed.
+    `url_env`: the variable that replaces `base_url`. `key_optional_with_url`: no key is needed at a replaced address.
+    """
+
+    name: str
+    kind: ProviderKind
+    base_url: str | None = None
+    key_env: tuple[str, ...] = ()
+    url_env: str | None = None
+    key_optional_with_url: bool = False
+    api_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or ":" in self.name:
+            raise InvalidArgument(f"provider name {self.name!r} must be a word without a colon")
+        if self.kind not in get_args(ProviderKind):
+            raise InvalidArgument(f"provider kind {self.kind!r} is none of {', '.join(get_args(ProviderKind))}")
+
+    @property
+    def system(self) -> str:
+        """What pydantic-ai calls the provider, and so what stands in stored blocks."""
+        if self.kind in ("openai-responses", "openai-chat"):
+            return "openai" if self.name in ("openai", "openai-responses", "openai-chat") else self.name
+        return self.kind
+
+
+_OPENAI = {"key_env": ("OPENAI_API_KEY",), "url_env": "OPENAI_BASE_URL", "key_optional_with_url": True}
+
+KNOWN_PROVIDERS: tuple[Provider, ...] = (
+    Provider("anthropic", "anthropic", key_env=("ANTHROPIC_API_KEY",), url_env="ANTHROPIC_BASE_URL"),
+    Provider("openai", "openai-responses", **_OPENAI),  # type: ignore[arg-type]
+    Provider("openai-responses", "openai-responses", **_OPENAI),  # type: ignore[arg-type]
+    Provider("openai-chat", "openai-chat", **_OPENAI),  # type: ignore[arg-type]
+    Provider("google", "google", key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), url_env="GEMINI_BASE_URL"),
+    Provider("openrouter", "openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), "OPENROUTER_BASE_URL"),
+    Provider("deepseek", "deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), "DEEPSEEK_BASE_URL"),
+    Provider("groq", "openai-chat", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), "GROQ_BASE_URL"),
+    Provider("mistral", "openai-chat", "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), "MISTRAL_BASE_URL"),
+    Provider("xai", "openai-chat", "https://api.x.ai/v1", ("XAI_API_KEY",), "XAI_BASE_URL"),
+    Provider("ollama", "ollama", "http://127.0.0.1:11434/v1", (), "OLLAMA_BASE_URL"),
+    Provider("vllm", "openai-chat", "http://127.0.0.1:8000/v1", (), "VLLM_BASE_URL"),
+    Provider("llama.cpp", "openai-chat", "http://127.0.0.1:8080/v1", (), "LLAMA_CPP_BASE_URL"),
+)
+
+
+class Connection:
+    """One provider, reachable. Times in seconds: `connect_timeout_s` to open a connection, `read_timeout_s` between
+    two pieces of an answer. Safe to use from several threads until the first request."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 600.0,
+    ) -> None:
+        self.provider = provider
+        self.api_key = api_key
+        self.base_url = base_url
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._lock = threading.Lock()
+        self._http: httpx2.AsyncClient | None = None
+        self._provider: Any = None
+        self._models: dict[str, PydanticModel] = {}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.api_key,) if self.api_key else ()
+
+    def model(self, name: str) -> PydanticModel:
+        """pydantic-ai's model object. Imports the SDK the first time: about a second, so call it off the event loop."""
+        with self._lock:
+            if name not in self._models:
+                if self._provider is None:
+                    self._provider = self._make_provider()
+                self._models[name] = self._make_model(name)
+            return self._models[name]
+
+    async def close(self) -> None:
+        """Close the HTTP client; the next request would make a new one."""
+        with self._lock:
+            http, self._http, self._provider = self._http, None, None
+            self._models.clear()
+        if http is not None:
+            await http.aclose()
+
+    def _client(self) -> httpx2.AsyncClient:
+        import httpx2
+        from pydantic_ai.models import create_async_httpx2_client
+
+        if self._http is None:
+            self._http = create_async_httpx2_client(
+                timeout=httpx2.Timeout(self._read_timeout_s, connect=self._connect_timeout_s)
+            )
+        return self._http
+
+    def _make_provider(self) -> Any:
+        http = self._client()
+        key = self.api_key or _NO_KEY
+        match self.provider.kind:
+            case "anthropic":
+                from anthropic import AsyncAnthropic
+                from pydantic_ai.providers.anthropic import AnthropicProvider
+
+                anthropic = AsyncAnthropic(
+                    api_key=key, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout
+                )
+                return AnthropicProvider(anthropic_client=anthropic)
+            case "google":
+                from pydantic_ai.providers.google import GoogleProvider
+
+                return GoogleProvider(api_key=key, base_url=self.base_url, http_client=http)
+        from openai import AsyncOpenAI
+
+        openai = AsyncOpenAI(api_key=key, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout)
+        match self.provider.kind:
+            case "openrouter":
+                from pydantic_ai.providers.openrouter import OpenRouterProvider
+
+                return OpenRouterProvider(openai_client=openai)
+            case "deepseek":
+                from pydantic_ai.providers.deepseek import DeepSeekProvider
+
+                return DeepSeekProvider(openai_client=openai)
+            case "ollama":
+                from pydantic_ai.providers.ollama import OllamaProvider
+
+                return OllamaProvider(openai_client=openai)
+        if self.provider.system == "openai":
+            from pydantic_ai.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(openai_client=openai)
+        from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+        return OpenAICompatibleProvider(self.provider.name, openai_client=openai)
+
+    def _make_model(self, name: str) -> PydanticModel:
+        match self.provider.kind:
+            case "anthropic":
+                from pydantic_ai.models.anthropic import AnthropicModel
+
+                return AnthropicModel(name, provider=self._provider)
+            case "google":
+                from pydantic_ai.models.google import GoogleModel
+
+                return GoogleModel(name, provider=self._provider)
+            case "openai-responses":
+                from pydantic_ai.models.openai import OpenAIResponsesModel
+
+                return OpenAIResponsesModel(name, provider=self._provider)
+            case "openrouter":
+                from pydantic_ai.models.openrouter import OpenRouterModel
+
+                return OpenRouterModel(name, provider=self._provider)
+            case "ollama":
+                from pydantic_ai.models.ollama import OllamaModel
+
+                return OllamaModel(name, provider=self._provider)
+        from pydantic_ai.models.openai import OpenAIChatModel
+
+        return OpenAIChatModel(name, provider=self._provider)
