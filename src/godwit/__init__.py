@@ -1,1 +1,94 @@
-"""godwit: a runtime for durable agent sessions."""
+"""godwit: a runtime for durable agent sessions.
+
+    runtime = await godwit.Runtime.open("godwit.db")
+    agent = godwit.Agent("coder", model="anthropic:claude-sonnet-4-5", tools=["files", "bash"])
+    session = await runtime.start_session(agent, workspace=".")
+    result = await session.send("Fix the failing test.")
+
+Names load when first used: importing godwit loads no provider, no store, no web server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .contracts import ToolContext, ToolOutput
+    from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
+    from .core.errors import GodwitError
+    from .core.events import Delta, Event, Labels
+    from .core.messages import Document, Image, Text, Usage
+    from .engine.session import RunResult, Session
+    from .host.agents import Agent
+    from .host.runtime import Runtime
+    from .models.replay import RecordedModel, Recorder, ScriptedModel
+    from .tools.function import Context, tool
+
+_HOMES = {
+    "Agent": "host.agents",
+    "AgentRef": "core.agent",
+    "AgentSpec": "core.agent",
+    "Context": "tools.function",
+    "Delta": "core.events",
+    "Document": "core.messages",
+    "Event": "core.events",
+    "GodwitError": "core.errors",
+    "Image": "core.messages",
+    "Labels": "core.events",
+    "Limits": "core.agent",
+    "ModelSettings": "core.agent",
+    "Permissions": "core.agent",
+    "RecordedModel": "models.replay",
+    "Recorder": "models.replay",
+    "RunResult": "engine.session",
+    "Runtime": "host.runtime",
+    "ScriptedModel": "models.replay",
+    "Session": "engine.session",
+    "Text": "core.messages",
+    "ToolContext": "contracts",
+    "ToolDefinition": "core.agent",
+    "ToolOutput": "contracts",
+    "Usage": "core.messages",
+    "tool": "tools.function",
+}
+
+__version__ = "0.1.0.dev0"
+__all__ = [
+    "Agent",
+    "AgentRef",
+    "AgentSpec",
+    "Context",
+    "Delta",
+    "Document",
+    "Event",
+    "GodwitError",
+    "Image",
+    "Labels",
+    "Limits",
+    "ModelSettings",
+    "Permissions",
+    "RecordedModel",
+    "Recorder",
+    "RunResult",
+    "Runtime",
+    "ScriptedModel",
+    "Session",
+    "Text",
+    "ToolContext",
+    "ToolDefinition",
+    "ToolOutput",
+    "Usage",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'godwit' has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -163,7 +163,7 @@ async def drive(driver: Driver) -> None:
 async def _advance(driver: Driver) -> bool:
     """Do the next thing. False when the drive is over."""
     log = driver.log
-    run = log.state.run
+    run, seen = log.state.run, log.seq
     cut_off = driver.token.cancelled and not driver.shutdown and not driver.out_of_time()
     if cut_off and run is not None and run.interrupt is None:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
@@ -205,11 +205,11 @@ async def _advance(driver: Driver) -> bool:
                 return log.state.run is not None
             case _:
                 assert_never(decision)
-    except (HeadMoved, InputNotFound, Conflict) as moved:
+    except (Conflict, InputNotFound) as moved:
         # Something arrived between the look and the append (a steer, a pause, a withdrawal): fold it and look again.
-        if isinstance(moved, StaleEpoch) or not await log.sync():
-            if not isinstance(moved, HeadMoved):
-                raise
+        arrived = await log.sync() or log.seq != seen
+        if isinstance(moved, StaleEpoch) or not (arrived or isinstance(moved, HeadMoved)):
+            raise
     return True
 
 

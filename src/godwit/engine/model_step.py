@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -100,7 +100,7 @@ async def ask_model(driver: Driver) -> Fault | None:
 async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: _Partial) -> None:
     """Consume the stream, showing deltas. Returns early when the driver's token is cancelled."""
     task = asyncio.ensure_future(_consume(driver, model.stream(request), request.message, partial))
-    take_back = driver.token.on_cancel(lambda: task.cancel() and None)
+    take_back = driver.token.on_cancel(_canceller(task))
     try:
         await asyncio.wait([task])
         if task.cancelled():
@@ -114,6 +114,13 @@ async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: 
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, GodwitError):
                 await task
+
+
+def _canceller(task: asyncio.Future[None]) -> Callable[[], None]:
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
 
 
 async def _consume(driver: Driver, stream: AsyncIterator[object], message: MessageId, partial: _Partial) -> None:

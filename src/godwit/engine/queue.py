@@ -1,0 +1,70 @@
+"""The queue of one session: inputs that were accepted and wait, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..contracts import EventStore
+from ..core.events import Delivery, InputDelivered, InputWithdrawn, UserMessage
+from ..core.ids import InputId, SessionId
+from ..core.messages import UserBlock, text_of
+from .inbox import Inbox
+from .log import load_state
+
+InputStatus = Literal["accepted", "delivered", "withdrawn"]
+
+
+@dataclass(frozen=True)
+class InputEntry:
+    """An input and where it stands. `seq`: the event that accepted it."""
+
+    id: InputId
+    delivery: Delivery
+    status: InputStatus
+    content: tuple[UserBlock, ...]
+    seq: int
+    at_ms: int
+
+    @property
+    def text(self) -> str:
+        return text_of(self.content)
+
+
+class Queue:
+    """`session.queue`: list, withdraw and reorder what waits."""
+
+    __slots__ = ("_inbox", "_session", "_store")
+
+    def __init__(self, store: EventStore, session: SessionId, inbox: Inbox) -> None:
+        self._store = store
+        self._session = session
+        self._inbox = inbox
+
+    async def list(self, *, all: bool = False) -> list[InputEntry]:  # noqa: A002 - reads as it should
+        """What waits, in the order of delivery; with `all`, every input the session ever had, oldest first."""
+        found: dict[InputId, InputEntry] = {}
+        types = ("user.message", "input.delivered", "input.withdrawn")
+        for event in await self._store.read(self._session, types=types):
+            match event.data:
+                case UserMessage() as data:
+                    found[data.id] = InputEntry(data.id, data.delivery, "accepted", data.content, event.seq, event.at_ms)
+                case InputDelivered(id=input_id) | InputWithdrawn(id=input_id) if input_id in found:
+                    was = found[input_id]
+                    now: InputStatus = "delivered" if isinstance(event.data, InputDelivered) else "withdrawn"
+                    found[input_id] = InputEntry(input_id, was.delivery, now, was.content, was.seq, was.at_ms)
+                case _:
+                    pass
+        if all:
+            return [*found.values()]
+        state = await load_state(self._store, self._session)
+        return [found[q.id] for q in state.gate.queue]
+
+    async def withdraw(self, input_id: str) -> None:
+        """Take a waiting input back. InputNotFound when it was delivered or withdrawn already."""
+        await self._inbox.withdraw(InputId(input_id))
+
+    async def reorder(self, order: Sequence[str]) -> None:
+        """Put the follow-ups into this order; it names every one that waits. InputNotFound otherwise."""
+        await self._inbox.reorder(tuple(InputId(i) for i in order))

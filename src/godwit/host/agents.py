@@ -1,0 +1,98 @@
+"""Agent: how a developer writes an agent down: the stored definition together with the Python functions it may call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..contracts import Tool
+from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
+from ..core.errors import ConfigurationError
+from ..core.ids import AgentName
+
+
+class Agent:
+    """An agent to start sessions with.
+
+    `model`: `provider:model`, or several, of which the later ones take over when an earlier one fails.
+    `tools`: names of tools and toolsets (`"files"`, `"bash"`), typed functions, `Tool` objects, and `ToolDefinition`s
+    for tools without a body, which are answered from outside.
+    `permissions`: `Permissions`, or a verdict per tool name such as `{"bash": "ask"}`.
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str | Sequence[str],
+        instructions: str = "",
+        description: str = "",
+        tools: Sequence[str | Callable[..., Any] | Tool | ToolDefinition] = (),
+        permissions: Permissions | dict[str, str] | None = None,
+        limits: Limits | None = None,
+        settings: ModelSettings | None = None,
+        thinking: ThinkingLevel | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        names: list[str] = []
+        external: list[ToolDefinition] = []
+        self.functions: list[Tool] = []
+        for item in tools:
+            if isinstance(item, str):
+                names.append(item)
+            elif isinstance(item, ToolDefinition):
+                external.append(item)
+            else:
+                made = _as_tool(item)
+                self.functions.append(made)
+                names.append(made.definition.name)
+        chosen = settings or ModelSettings()
+        if thinking is not None:
+            chosen = ModelSettings(
+                chosen.max_tokens, chosen.temperature, chosen.top_p, thinking, chosen.stop_sequences, chosen.extra
+            )
+        self.spec = AgentSpec(
+            name=AgentName(name),
+            models=(model,) if isinstance(model, str) else tuple(model),
+            instructions=instructions,
+            description=description,
+            tools=tuple(names),
+            external_tools=tuple(external),
+            permissions=_permissions(permissions),
+            limits=limits or Limits(),
+            settings=chosen,
+            metadata=dict(metadata or {}),
+        )
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r}, model={self.spec.models[0]!r})"
+
+
+def _as_tool(item: Any) -> Tool:
+    if hasattr(item, "definition") and hasattr(item, "run"):
+        made: Tool = item
+        return made
+    if callable(item):
+        from ..tools.function import tool
+
+        function: Tool = tool(item)
+        return function
+    raise ConfigurationError(f"{item!r} is neither a tool name, a function nor a tool", tool=repr(item))
+
+
+def _permissions(given: Permissions | dict[str, str] | None) -> Permissions:
+    if given is None:
+        return Permissions()
+    if isinstance(given, Permissions):
+        return given
+    wrong = {k: v for k, v in given.items() if v not in ("allow", "ask", "deny")}
+    if wrong:
+        raise ConfigurationError(f"permissions must be allow, ask or deny: {wrong}", permissions=wrong)
+    rules = {v: tuple(k for k, w in given.items() if w == v and k != "default") for v in ("allow", "ask", "deny")}
+    default: Any = given.get("default", "allow")
+    return Permissions(rules["allow"], rules["ask"], rules["deny"], default)

@@ -1,0 +1,302 @@
+"""Runtime: what a program opens to work with sessions. It puts the parts together and holds no behaviour of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts import BlobStore, EventStore, Model, ModelRegistry, SessionRow, Tool, Workspace
+from ..core.agent import AgentRef, AgentSpec
+from ..core.errors import ConfigurationError, InvalidArgument
+from ..core.events import Labels, SessionArchived, SessionCreated
+from ..core.ids import Clock, IdSource, RandomIds, Seq, SessionId, SystemClock
+from ..core.state import Status
+from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
+from ..engine.log import append_outside, create_log, load_state
+from ..engine.session import Session
+from .agents import Agent
+from .dispatch import EmbeddedDispatcher
+
+if TYPE_CHECKING:
+    from ..stores.sqlite import SqliteStore
+    from ..tools.toolbox import Toolbox
+
+
+class Runtime:
+    """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
+
+    One runtime serves any number of asyncio tasks of one event loop at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        blobs: BlobStore,
+        models: ModelRegistry,
+        toolbox: Toolbox,
+        workspace: Callable[[str, Mapping[str, str]], Workspace],
+        clock: Clock,
+        ids: IdSource,
+        owner: str,
+        lease_ttl_s: float = LEASE_TTL_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self.models = models
+        self._blobs = blobs
+        self._toolbox = toolbox
+        self._functions: dict[str, list[Tool]] = {}
+        self._grace_s = grace_s
+        self._sessions: dict[SessionId, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dispatcher = EmbeddedDispatcher(
+            Parts(
+                store=store,
+                blobs=blobs,
+                models=models,
+                tools=self.tools_of,
+                workspace=workspace,
+                clock=clock,
+                ids=ids,
+                owner=owner,
+                lease_ttl_s=lease_ttl_s,
+                grace_s=grace_s,
+            )
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | os.PathLike[str] = "godwit.db",
+        *,
+        store: SqliteStore | None = None,
+        models: ModelRegistry | Mapping[str, Model] | None = None,
+        tools: Sequence[Tool] = (),
+        durability: str = "disk",
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        lease_ttl_s: float = LEASE_TTL_S,
+        grace_s: float = GRACE_S,
+    ) -> Runtime:
+        """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
+
+        `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name.
+        `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
+        Raises StoreError's leaves.
+        """
+        from ..models.registry import Registry
+        from ..stores.sqlite import SqliteStore
+        from ..tools.toolbox import default_toolbox
+
+        clock = clock or SystemClock()
+        kept: SqliteStore = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
+        registry: ModelRegistry
+        if models is None or isinstance(models, Mapping):
+            registry = Registry()
+            for name, model in (models or {}).items():
+                registry.register(name, model)
+        else:
+            registry = models
+        toolbox = default_toolbox()
+        for tool in tools:
+            toolbox.register(tool)
+        return cls(
+            store=kept,
+            blobs=kept,
+            models=registry,
+            toolbox=toolbox,
+            workspace=_local_workspace,
+            clock=clock,
+            ids=ids or RandomIds(),
+            owner=kept.owner,
+            lease_ttl_s=lease_ttl_s,
+            grace_s=grace_s,
+        )
+
+    async def __aenter__(self) -> Runtime:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
+        await self._dispatcher.close(self._grace_s)
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._sessions.clear()
+        close = getattr(self.models, "close", None)
+        if close is not None:
+            await close()
+        await self.store.close()
+
+    # --- agents ------------------------------------------------------------------------------------------------
+
+    async def create(self, agent: Agent | AgentSpec) -> AgentRef:
+        """Store the agent: a new immutable version, or the newest one when nothing changed. ToolNotFound."""
+        spec = agent.spec if isinstance(agent, Agent) else agent
+        if isinstance(agent, Agent):
+            self._functions[spec.name] = list(agent.functions)
+        self.tools_of(spec)
+        return await self.store.put_agent(spec)
+
+    def tools_of(self, spec: AgentSpec) -> list[Tool]:
+        """The agent's tools in their fixed order. ToolNotFound, ConfigurationError when a name is there twice."""
+        from ..tools.function import external_tool
+
+        own = {t.definition.name: t for t in self._functions.get(spec.name, ())}
+        found: list[Tool] = []
+        for name in spec.tools:
+            found += [own[name]] if name in own else self._toolbox.select([name])
+        found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
+        unique: dict[str, Tool] = {}
+        for tool in found:
+            before = unique.setdefault(tool.definition.name, tool)
+            if before is not tool and (tool.traits.external or before.traits.external):
+                raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
+        return list(unique.values())
+
+    # --- sessions ----------------------------------------------------------------------------------------------
+
+    async def start_session(
+        self,
+        agent: Agent | AgentSpec | AgentRef | str,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        labels: Labels | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
+        drive: bool = True,
+    ) -> Session:
+        """A new session of the agent, its status queued until it first runs.
+
+        `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
+        AgentNotFound, SessionExists, InvalidArgument (no such folder), ToolNotFound.
+        """
+        if isinstance(agent, Agent | AgentSpec):
+            ref = await self.create(agent)
+            _, spec = await self.store.get_agent(ref.name, ref.version)
+        elif isinstance(agent, AgentRef):
+            ref, spec = await self.store.get_agent(agent.name, agent.version)
+        else:
+            ref, spec = await self.store.get_agent(agent)
+        folder = None
+        if workspace is not None:
+            path = Path(workspace).resolve()
+            if not path.is_dir():
+                raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
+            folder = str(path)
+        session_id = SessionId(session or self.ids.new("ses"))
+        created = SessionCreated(ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}))
+        await create_log(self.store, session_id, [created], self.clock)
+        return await self._handle(session_id, spec, drive)
+
+    async def open_session(
+        self, session: str, *, agent: Agent | None = None, drive: bool = True, context: Any = None
+    ) -> Session:
+        """A handle for a stored session. An open run goes on here at once, unless a living process drives it.
+
+        `agent`: brings its function tools into this process. `drive=False`: only watch and control it.
+        `context`: the value for function tools of the run that goes on. SessionNotFound, ToolNotFound.
+        """
+        session_id = SessionId(session)
+        row = await self.store.session(session_id)
+        if agent is not None:
+            self._functions[agent.name] = list(agent.functions)
+        _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
+        if drive:
+            self.tools_of(spec)
+        handle = await self._handle(session_id, spec, drive)
+        if drive:
+            self._dispatcher.give_context(session_id, context)
+            self.wake(session_id)
+        return handle
+
+    async def _handle(self, session: SessionId, spec: AgentSpec, drive: bool) -> Session:
+        state = await load_state(self.store, session)
+        handle = Session(self, session, state, spec, drives=drive)
+        if drive:
+            self._dispatcher.open(session, handle.session_cancel_token)
+        return handle
+
+    async def sessions(
+        self,
+        *,
+        limit: int = 50,
+        statuses: Sequence[Status] | None = None,
+        workspace: str | None = None,
+        tenant: str | None = None,
+        prefix: str | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """Sessions by newest activity."""
+        return await self.store.sessions(
+            limit=limit,
+            statuses=statuses,
+            workspace=workspace,
+            tenant=tenant,
+            prefix=prefix,
+            include_archived=include_archived,
+        )
+
+    async def status(self, session: str) -> Status:
+        return (await self.store.session(SessionId(session))).status
+
+    async def archive(self, session: str) -> None:
+        """End the open run and make the session final. Its log stays readable."""
+        session_id = SessionId(session)
+        handle = await self.open_session(session, drive=True)
+        await handle.interrupt(reason="the session is archived")
+        await append_outside(self.store, session_id, [SessionArchived()], self.clock)
+        self.forget(session_id)
+
+    async def delete_session(self, session: str) -> None:
+        """Archive it, then remove its log and all that only it used. SessionOwned while another process drives it."""
+        if (await self.status(session)) != "archived":
+            await self.archive(session)
+        await self.store.delete(SessionId(session))
+
+    async def get_artifact(self, ref: str) -> bytes:
+        """The content of an artifact, by the reference a result names. ArtifactNotFound."""
+        from ..core.ids import ArtifactRef
+
+        return (await self._blobs.get_artifact(ArtifactRef(ref)))[1]
+
+    # --- what handles ask (engine.session.Home) ------------------------------------------------------------------
+
+    def wake(self, session: SessionId) -> None:
+        self._dispatcher.wake(session)
+
+    def give_context(self, session: SessionId, context: Any) -> None:
+        self._dispatcher.give_context(session, context)
+
+    def failure(self, session: SessionId) -> BaseException | None:
+        return self._dispatcher.failure(session)
+
+    def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]:
+        return self._dispatcher.on_failure(session, call)
+
+    async def settle(self, session: SessionId, *, force: bool = False) -> None:
+        await self._dispatcher.settle(session, force=force)
+
+    def forget(self, session: SessionId) -> None:
+        task = asyncio.ensure_future(self._dispatcher.forget(session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def head(self, session: str) -> Seq:
+        return (await self.store.session(SessionId(session))).head
+
+
+def _local_workspace(root: str, environment: Mapping[str, str]) -> Workspace:
+    from ..workspaces.local import LocalWorkspace
+
+    return LocalWorkspace(root, environment=environment)
