@@ -1,0 +1,72 @@
+CREATE TABLE sessions (
+  key INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  head INTEGER NOT NULL,                    -- seq of the last event
+  gate BLOB NOT NULL,                       -- core.state.Gate after it, as msgpack
+  status TEXT NOT NULL,                     -- Gate.status: queued idle running waiting retrying paused archived
+  created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL,              -- at_ms of the last event
+  activity INTEGER NOT NULL,                -- updated_ms / 65536; indexed instead, so that an append rarely touches the index
+  agent TEXT NOT NULL,
+  agent_version INTEGER NOT NULL,
+  workspace TEXT,
+  name TEXT,
+  labels TEXT NOT NULL,                     -- core.events.Labels as JSON
+  tenant TEXT,                              -- labels.tenant
+  queued INTEGER NOT NULL,                  -- inputs that wait
+  actions INTEGER NOT NULL,                 -- pending actions without an answer
+  first_prompt TEXT NOT NULL,               -- first 200 characters of the first text a user sent
+  epoch INTEGER NOT NULL DEFAULT 0,         -- grows with each claim
+  owner TEXT,                               -- who holds the lease; may have died
+  lease_until_ms INTEGER NOT NULL DEFAULT 0 -- by the store's clock
+);
+
+CREATE INDEX sessions_by_activity ON sessions (activity);
+
+CREATE TABLE events (
+  session INTEGER NOT NULL,                 -- sessions.key
+  seq INTEGER NOT NULL,                     -- 1, 2, 3 ...
+  at_ms INTEGER NOT NULL,
+  run TEXT,
+  type TEXT NOT NULL,
+  body BLOB NOT NULL,                       -- the JSON object as it was appended, to the byte
+  PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE idempotency_keys (
+  session INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  digest BLOB NOT NULL,                     -- of the types and bodies first appended under this key
+  PRIMARY KEY (session, key)
+) WITHOUT ROWID;
+
+CREATE TABLE snapshots (
+  session INTEGER PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  version INTEGER NOT NULL,                 -- core.state.SNAPSHOT_VERSION when it was packed
+  state BLOB NOT NULL
+);
+
+CREATE TABLE agents (
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,                 -- 1, 2, 3 ... per name
+  spec TEXT NOT NULL,                       -- core.agent.AgentSpec as JSON
+  PRIMARY KEY (name, version)
+) WITHOUT ROWID;
+
+CREATE TABLE artifacts (
+  ref TEXT NOT NULL UNIQUE,                 -- sha256:<hex>
+  size INTEGER NOT NULL,
+  media_type TEXT NOT NULL,                 -- as first stored
+  content BLOB NOT NULL
+);
+
+CREATE TABLE artifact_uses (
+  session INTEGER NOT NULL,
+  ref TEXT NOT NULL,
+  PRIMARY KEY (session, ref)
+) WITHOUT ROWID;
+
+CREATE INDEX artifact_uses_by_ref ON artifact_uses (ref);

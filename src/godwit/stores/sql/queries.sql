@@ -1,0 +1,152 @@
+-- Every query the SQLite store runs, each under the line `-- name: <name>`.
+
+-- name: session_row
+-- What an append is checked against.
+SELECT key, head, gate, epoch, activity, first_prompt <> '' FROM sessions WHERE id = :id;
+
+-- name: insert_session
+INSERT INTO sessions (id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
+                      labels, tenant, queued, actions, first_prompt)
+VALUES (:id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
+        :labels, :tenant, 0, 0, '');
+
+-- name: update_session
+UPDATE sessions
+SET head = :head, gate = :gate, status = :status, updated_ms = :updated_ms, queued = :queued, actions = :actions,
+    name = coalesce(:name, name), agent = coalesce(:agent, agent), agent_version = coalesce(:agent_version, agent_version),
+    first_prompt = coalesce(:first_prompt, first_prompt)
+WHERE key = :key;
+
+-- name: update_session_activity
+-- On its own, because naming the column would touch its index with every append.
+UPDATE sessions SET activity = :activity WHERE key = :key;
+
+-- name: insert_event
+INSERT INTO events (session, seq, at_ms, run, type, body) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: find_key
+SELECT first, last, digest FROM idempotency_keys WHERE session = ? AND key = ?;
+
+-- name: insert_key
+INSERT INTO idempotency_keys (session, key, first, last, digest) VALUES (?, ?, ?, ?, ?);
+
+-- name: head
+SELECT key, head FROM sessions WHERE id = ?;
+
+-- name: read_events
+SELECT seq, at_ms, run, type, body FROM events
+WHERE session = :session AND seq > :after AND seq <= :to ORDER BY seq LIMIT :limit;
+
+-- name: read_events_newest_first
+SELECT seq, at_ms, run, type, body FROM events
+WHERE session = :session AND seq > :after AND seq <= :to ORDER BY seq DESC LIMIT :limit;
+
+-- name: read_events_of_types
+SELECT seq, at_ms, run, type, body FROM events
+WHERE session = :session AND seq > :after AND seq <= :to AND type IN (SELECT value FROM json_each(:types))
+ORDER BY seq LIMIT :limit;
+
+-- name: read_events_of_types_newest_first
+SELECT seq, at_ms, run, type, body FROM events
+WHERE session = :session AND seq > :after AND seq <= :to AND type IN (SELECT value FROM json_each(:types))
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: get_session
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt
+FROM sessions WHERE id = :id;
+
+-- name: list_sessions
+-- Activity grows with updated_ms, so its index yields the pages in order and only rows of one activity are sorted.
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt
+FROM sessions
+WHERE activity <= :before_activity
+  AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:workspace IS NULL OR workspace = :workspace)
+  AND (:tenant IS NULL OR tenant = :tenant)
+  AND (:archived OR status <> 'archived')
+ORDER BY activity DESC, updated_ms DESC, id DESC
+LIMIT :limit;
+
+-- name: list_sessions_by_prefix
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt
+FROM sessions
+WHERE id >= :prefix AND id < :prefix || char(1114111)
+  AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:workspace IS NULL OR workspace = :workspace)
+  AND (:tenant IS NULL OR tenant = :tenant)
+  AND (:archived OR status <> 'archived')
+ORDER BY updated_ms DESC, id DESC
+LIMIT :limit;
+
+-- name: lease
+SELECT key, epoch, owner, lease_until_ms FROM sessions WHERE id = ?;
+
+-- name: claim
+UPDATE sessions SET epoch = :epoch, owner = :owner, lease_until_ms = :until WHERE key = :key;
+
+-- name: renew
+UPDATE sessions SET lease_until_ms = :until WHERE id = :id AND epoch = :epoch AND owner = :owner;
+
+-- name: release
+UPDATE sessions SET owner = NULL, lease_until_ms = 0 WHERE id = :id AND epoch = :epoch AND owner = :owner;
+
+-- name: delete_events
+DELETE FROM events WHERE session = ?;
+
+-- name: delete_keys
+DELETE FROM idempotency_keys WHERE session = ?;
+
+-- name: delete_snapshot
+DELETE FROM snapshots WHERE session = ?;
+
+-- name: delete_artifacts
+-- Those no other session uses.
+DELETE FROM artifacts WHERE ref IN (SELECT ref FROM artifact_uses WHERE session = :session)
+  AND NOT EXISTS (SELECT 1 FROM artifact_uses u WHERE u.ref = artifacts.ref AND u.session <> :session);
+
+-- name: delete_artifact_uses
+DELETE FROM artifact_uses WHERE session = ?;
+
+-- name: delete_session
+DELETE FROM sessions WHERE key = ?;
+
+-- name: put_snapshot
+-- A slow writer does not replace a newer one.
+INSERT INTO snapshots (session, seq, version, state) VALUES (:session, :seq, :version, :state)
+ON CONFLICT (session) DO UPDATE SET seq = excluded.seq, version = excluded.version, state = excluded.state
+WHERE excluded.seq >= snapshots.seq OR excluded.version <> snapshots.version;
+
+-- name: get_snapshot
+SELECT n.seq, n.version, n.state FROM sessions s LEFT JOIN snapshots n ON n.session = s.key WHERE s.id = ?;
+
+-- name: newest_agent
+SELECT version, spec FROM agents WHERE name = ? ORDER BY version DESC LIMIT 1;
+
+-- name: get_agent
+SELECT version, spec FROM agents WHERE name = ? AND version = ?;
+
+-- name: insert_agent
+INSERT INTO agents (name, version, spec) VALUES (?, ?, ?);
+
+-- name: list_agents
+SELECT name, max(version) FROM agents GROUP BY name ORDER BY name;
+
+-- name: list_agent_versions
+SELECT name, version FROM agents WHERE name = ? ORDER BY version;
+
+-- name: find_artifact
+SELECT ref, size, media_type FROM artifacts WHERE ref = ?;
+
+-- name: insert_artifact
+INSERT INTO artifacts (ref, size, media_type, content) VALUES (?, ?, ?, ?);
+
+-- name: use_artifact
+INSERT INTO artifact_uses (session, ref) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: get_artifact
+SELECT ref, size, media_type, content FROM artifacts WHERE ref = ?;
