@@ -82,6 +82,10 @@ def model_error(error: BaseException, *, model: str, secrets: Iterable[str] = ()
         return leaf(ModelRefused, "the provider rejected the request", retryable=False)
     if _TOO_LONG.search(said):
         return leaf(ContextTooLong, "the request is longer than the context window", retryable=False)
+    if error.provider_error_type == "invalid_request_error":
+        # The model's own call did not fit the tool: another try may. Anything else stays as it is.
+        again = error.provider_error_code == "tool_use_failed"
+        return leaf(ModelRefused, "the provider rejected the request", retryable=again)
     if error.in_stream:
         return leaf(ModelUnavailable, "the provider failed in the middle of the answer")
     # What is left says that the answer could not be read to its end.

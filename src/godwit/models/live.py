@@ -83,9 +83,14 @@ class LiveModel:
             async with opening as stream:
                 begun = True
                 events = cast("AsyncGenerator[pm.ModelResponseStreamEvent]", aiter(stream))
-                async with aclosing(events):
-                    async for delta in _deltas(events):
-                        yield delta
+                try:
+                    async with aclosing(events), aclosing(_deltas(events)) as deltas:
+                        async for delta in deltas:
+                            yield delta
+                except BaseException:
+                    # Not every adapter closes a connection that is merely left.
+                    await stream.close_stream()
+                    raise
             for chunk in self._end(stream):
                 yield chunk
         except Exception as error:

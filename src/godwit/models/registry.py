@@ -36,6 +36,7 @@ class Registry:
         self._cache = cache
         self._providers = {p.name: p for p in KNOWN_PROVIDERS}
         self._connections: dict[str, Connection] = {}
+        self._replaced: list[Connection] = []
         self._models: dict[str, Model] = {}
         self._own: dict[str, Model | Callable[[], Model]] = {}
 
@@ -66,7 +67,8 @@ class Registry:
         if needs_url and base_url is None:
             raise InvalidArgument(f"provider {name!r} of kind {kind!r} needs a base_url")
         self._providers[name] = Provider(name, kind, base_url, (api_key_env,) if api_key_env else (), None, False, api_key)
-        self._connections.pop(name, None)
+        if (replaced := self._connections.pop(name, None)) is not None:
+            self._replaced.append(replaced)
         for model in [m for m in self._models if m.partition(":")[0] == name and m not in self._own]:
             del self._models[model]
 
@@ -82,7 +84,8 @@ class Registry:
 
     async def close(self) -> None:
         """Close the HTTP clients, and registered models that can be closed."""
-        connections, self._connections = list(self._connections.values()), {}
+        connections = [*self._replaced, *self._connections.values()]
+        self._replaced, self._connections = [], {}
         models, self._models = list(self._models.values()), {}
         for connection in connections:
             await connection.close()
@@ -93,7 +96,7 @@ class Registry:
     def _make(self, name: str) -> Model:
         own = self._own.get(name)
         if own is not None:
-            return cast("Model", own) if hasattr(own, "stream") else cast("Callable[[], Model]", own)()
+            return cast("Model", own) if hasattr(own, "stream") else own()
         prefix, colon, model = name.partition(":")
         known = ", ".join(sorted(self._providers))
         if not colon or not model.strip():
