@@ -128,7 +128,10 @@ class SessionResumed(Data, frozen=True, tag="session.resumed"):
 
 
 class SessionRewound(Data, frozen=True, tag="session.rewound"):
-    """The transcript's head goes back to where it stood at `to`, a seq between turns. The log stays."""
+    """The transcript's head goes back to where it stood at `to`, a seq between turns. The log stays.
+
+    A `to` that was still to come changes nothing.
+    """
 
     to: Seq
 
@@ -325,6 +328,9 @@ OUTSIDE_TYPES = (
 )
 """What may be appended without being the driver. All else needs the driver's epoch."""
 
+# Their own `run` is the envelope's: in a frame it stands once.
+_NAME_THEIR_RUN = frozenset(name for name, cls in EVENT_TYPES.items() if "run" in cls.__struct_fields__)
+
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[KnownData] = msgspec.json.Decoder(KnownData)
 
@@ -401,7 +407,7 @@ class Event:
     def frame(self) -> bytes:
         """One JSON object: the envelope, then the stored bytes."""
         head = {"seq": self.seq, "at": self.at_ms, "session": self.session}
-        if self.run is not None:
+        if self.run is not None and self.type not in _NAME_THEIR_RUN:
             head["run"] = self.run
         return _encoder.encode(head)[:-1] + b"," + self.body[1:]
 

@@ -74,6 +74,7 @@ from .events import (
 )
 from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq
 from .messages import ToolStatus, Usage
+from .transcript import problems
 
 Phase = Literal["none", "queued", "running", "waiting", "retrying"]
 Status = Literal["queued", "idle", "running", "waiting", "retrying", "paused", "archived"]
@@ -122,6 +123,7 @@ class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
     """What every append is checked against."""
 
     phase: Phase = "none"
+    created: bool = False
     paused: bool = False
     archived: bool = False
     opened: bool = False
@@ -160,6 +162,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
     """
     if gate.archived:
         raise SessionArchivedError()
+    if gate.created == isinstance(data, SessionCreated):
+        raise IllegalEvent(f"{type_of(data)} cannot happen here: a log begins with session.created, once")
     replace = msgspec.structs.replace
     match data:
         case UserMessage():
@@ -215,6 +219,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
         case SessionRewound():
             if gate.phase != "none":
                 raise SessionBusy("a rewind needs a session without an open run", run=gate.run)
+            if data.to < 1:
+                raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to)
             return gate
         case SessionArchived():
             if gate.phase != "none":
@@ -223,6 +229,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
         case RunStarted():
             if gate.phase != "none":
                 raise SessionBusy(run=gate.run)
+            for problem in problems(data.history or ()):
+                raise IllegalEvent(f"this history cannot be sent to a model: {problem}", run=data.run)
             return replace(gate, phase=_move(gate, data), run=data.run, attempt=0, claimed=False, interrupted=False)
         case RunClaimed():
             if gate.paused and not gate.interrupted:
@@ -257,9 +265,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             if not any(a.id == data.action for a in gate.actions):
                 raise IllegalEvent(f"action {data.action!r} is not open", action=data.action)
             return replace(gate, actions=tuple(a for a in gate.actions if a.id != data.action))
+        case SessionCreated():
+            return replace(gate, created=True)
         case (
-            SessionCreated()
-            | SessionConfigured()
+            SessionConfigured()
             | TurnStarted()
             | TurnFinished()
             | ModelStarted()
@@ -409,8 +418,6 @@ def fold(state: State, event: Event) -> State:
     data = event.data
     if event.seq != state.seq + 1:
         raise IllegalEvent(f"event {event.seq} does not follow {state.seq}", seq=event.seq, head=state.seq)
-    if (state.seq == 0) != isinstance(data, SessionCreated):
-        raise IllegalEvent(f"{type_of(data)} cannot be event {event.seq}: a log begins with session.created, once")
     # The inbox limit guards new inputs; a log written under a larger one stays readable.
     gate = admit(state.gate, data, inbox_limit=1 << 31)
     state = _fold_rest(state, data, event)
@@ -499,10 +506,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if turn is not None:
                 raise IllegalEvent("an input is delivered only between turns", input=data.id)
             return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq))
-        case SessionRewound():
-            if not 0 < data.to <= state.seq:
-                raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=state.seq)
-            return state
         case TurnStarted():
             run = _open(run, data)
             if state.gate.phase != "running" or turn is not None:
@@ -554,6 +557,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 ),
             )
         case ToolStarted():
+            if state.gate.phase != "running":
+                raise IllegalEvent(
+                    f"a call starts only in a running run, not while it is {state.gate.phase}", call=data.call
+                )
             return replace(state, turn=_with_call(turn, data, data.call, phase="started", key=data.key))
         case ToolFinished():
             call = _call(turn, data, data.call)
@@ -602,6 +609,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionOpened()
             | SessionPaused()
             | SessionResumed()
+            | SessionRewound()
             | SessionArchived()
             | ActionClosed()
             | ArtifactStored()
@@ -651,7 +659,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 # --- stored form and picture ----------------------------------------------------------------------------------------
 
 _gate_decoder = msgspec.msgpack.Decoder(Gate)
-_state_decoder = msgspec.msgpack.Decoder(State)
+_state_decoder = msgspec.json.Decoder(State)
 _packer = msgspec.msgpack.Encoder()
 
 SNAPSHOT_VERSION = 1
@@ -667,7 +675,8 @@ def decode_gate(packed: bytes) -> Gate:
 
 
 def encode_state(state: State) -> bytes:
-    return _packer.encode(state)
+    # JSON, as the events it came from: a person's answer may hold numbers that msgpack has no room for.
+    return msgspec.json.encode(state)
 
 
 def decode_state(packed: bytes) -> State:

@@ -72,8 +72,8 @@ class Transcript:
     def __init__(self) -> None:
         self.seq: Seq = 0
         self._entries: list[Entry] = []
-        # Where each branch that was left stood: (rewind's seq, its entries). Needed to rewind onto one of them.
-        self._branches: list[list[Entry]] = []
+        # Each branch that was left, by the seq of the rewind that left it. Needed to rewind onto one of them.
+        self._branches: list[tuple[Seq, list[Entry]]] = []
         self._own: list[Entry] | None = None
         self._waiting: dict[InputId, tuple[UserBlock, ...]] = {}
         self._answer: Assistant | None = None
@@ -121,7 +121,7 @@ class Transcript:
                 if self._own is not None:
                     self._entries, self._own = self._own, None
             case SessionRewound():
-                self._rewind(data.to)
+                self._rewind(event.seq, data.to)
             case _:
                 pass
 
@@ -138,15 +138,11 @@ class Transcript:
             done = results[call.id]
             self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
 
-    def _rewind(self, to: Seq) -> None:
-        kept = [e for e in self._entries if e.seq <= to]
-        # The head stood at `to` on another branch when an entry placed by `to` or before is missing here.
-        for branch in self._branches:
-            candidate = [e for e in branch if e.seq <= to]
-            if candidate and (not kept or candidate[-1].seq > kept[-1].seq):
-                kept = candidate
-        self._branches.append(self._entries)
-        self._entries = list(kept)
+    def _rewind(self, seq: Seq, to: Seq) -> None:
+        # The head stood on a branch until the rewind that left it; so `to` lies on the first one left after it.
+        stood_on = next((entries for left, entries in self._branches if to < left), self._entries)
+        self._branches.append((seq, self._entries))
+        self._entries = [e for e in stood_on if e.seq <= to]
 
 
 def as_sent(answer: Assistant) -> Assistant | None:

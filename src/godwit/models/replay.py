@@ -24,11 +24,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from godwit.contracts import Model, ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
-from godwit.core.errors import ConfigurationError, ModelError, ModelRefused, ReplayMismatch
-from godwit.core.ids import CallId, Clock, MessageId, SystemClock
-from godwit.core.messages import AgentBlock, Assistant, Message, StopReason, Text, Thinking, ToolCall, Usage, text_of
-from godwit.core.transcript import Entry
+from ..contracts import Model, ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from ..core.errors import ConfigurationError, ModelError, ModelRefused, ReplayMismatch
+from ..core.ids import CallId, Clock, MessageId, SystemClock
+from ..core.messages import AgentBlock, Assistant, Message, StopReason, Text, Thinking, ToolCall, Usage, text_of
+from ..core.transcript import Entry
 
 # --- the script -----------------------------------------------------------------------------------------------------
 
