@@ -1,0 +1,295 @@
+"""Legal histories of one session, drawn step by step, and strategies for events of any content.
+
+A `Walk` keeps all that is folded from its log: the state, the gate by `admit` alone, the transcript. At each step it looks
+at every event that could come up (`candidates`), legal or not, and takes one of those that `fold` admits. What to choose
+comes in as numbers, so hypothesis can shrink a walk, and a seeded generator can make a long one.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from godwit.core.agent import AgentRef
+from godwit.core.errors import Conflict, Fault, NotFound
+from godwit.core.events import (
+    EVENT_TYPES,
+    OUTSIDE_TYPES,
+    ActionClosed,
+    ActionOpened,
+    AgentMessage,
+    ArtifactStored,
+    Draft,
+    Event,
+    EventData,
+    InputDelivered,
+    InputReordered,
+    InputWithdrawn,
+    KnownData,
+    ModelStarted,
+    RunClaimed,
+    RunFinished,
+    RunParked,
+    RunRetrying,
+    RunStarted,
+    RunUnparked,
+    RunYielded,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionOpened,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    Unknown,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
+from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
+from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
+from godwit.core.state import Gate, State, admit, fold
+from godwit.core.transcript import Transcript
+
+SESSION = SessionId("s-1")
+CREATED = SessionCreated(AgentRef(AgentName("coder"), 1), workspace="/w", environment={"A": "1"}, metadata={"k": "v"})
+STATUSES = ("ok", "error", "denied", "skipped", "invalid", "unknown")
+
+HISTORIES: tuple[tuple[Message, ...], ...] = (
+    (),
+    (User((Text("before"),)),),
+    (
+        User((Text("before"),)),
+        Assistant(MessageId("old"), (ToolCall(CallId("c-old"), "bash"),)),
+        ToolResult(CallId("c-old"), "bash", (Text("out"),)),
+    ),
+)
+
+
+def event(seq: int, data: EventData, *, at_ms: int | None = None) -> Event:
+    """A stored event as a reader gets it: from its bytes alone."""
+    draft = Draft(data, at_ms=seq * 10 if at_ms is None else at_ms)
+    return Event(SESSION, seq, draft.at_ms, draft.run, draft.type, draft.body)
+
+
+def answers(message: MessageId, n: int) -> Iterator[Assistant]:
+    """Answers of every kind a model gives. Call ids are told apart by `n`, except one that comes again in each answer."""
+    one = ToolCall(CallId(f"c{n}"), "read", {"path": "a"})
+    many = (ToolCall(CallId("again"), "bash", {"command": "ls"}), one, ToolCall(CallId(f"d{n}"), "x", {}, malformed="{"))
+    usage = Usage(3, 2, requests=1, cost_usd=0.25)
+    yield Assistant(message, (Text("done"),), "m", "end_turn", True, usage)
+    yield Assistant(message, (Thinking("hm", "sig"), Text("I look"), *many), "m", "tool_use", True, usage)
+    yield Assistant(message, (one,), "m", "tool_use", True, usage)
+    yield Assistant(message, (), "m", "end_turn")
+    yield Assistant(message, (Text("wait"),), "m", "pause")
+    yield Assistant(message, (ProviderBlock("p", "search", {"q": 1}),), "m", "end_turn")
+    yield Assistant(message, (Thinking("cut"), Text("half"), *many), "m", "interrupted", complete=False)
+    yield Assistant(message, (Thinking("cut"), one), "m", "error", complete=False)
+    yield Assistant(message, (one, one), "m", "tool_use")  # never legal: two calls of one message share an id
+
+
+def candidates(state: State) -> Iterator[EventData]:
+    """Every event that might come up now: those that fit the state, and their neighbours that do not."""
+    n = state.seq
+    gate, turn = state.gate, state.turn
+    runs = [RunId("r-none"), *([gate.run] if gate.run else [])]
+    inputs = [InputId("i-none"), *(q.id for q in gate.queue)]
+    actions = [ActionId("a-none"), *(a.id for a in gate.actions)]
+    calls = [(CallId("c-none"), "none"), *((c.id, c.name) for c in (turn.calls if turn else ()))]
+    asked = (turn.asked if turn else None) or MessageId("m-none")
+    follow_ups = tuple(q.id for q in gate.queue if q.delivery == "follow_up")
+
+    yield CREATED
+    yield SessionOpened("host")
+    yield SessionConfigured(model="p:m", thinking="high", steer_mode="batch")
+    yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2))
+    yield SessionPaused("why")
+    yield SessionResumed()
+    yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
+    yield SessionArchived()
+    yield UserMessage(InputId(f"i{n}"), (Text("go"),), "prompt")
+    yield UserMessage(InputId(f"i{n}"), (Text("no, so"),), "steer", "skip")
+    yield UserMessage(InputId(f"i{n}"), (Text("and so"),), "steer", "batch")
+    yield UserMessage(InputId(f"i{n}"), (Text("then"),), "follow_up")
+    yield from (UserMessage(i, (Text("again"),), "follow_up") for i in inputs[1:2])
+    for run in runs:
+        yield UserInterrupt(run, force=bool(n % 2))
+        yield RunClaimed(run, gate.attempt)
+        yield RunClaimed(run, gate.attempt + 1, "w")
+        yield RunParked(run, tuple(actions[1:]))
+        yield RunUnparked(run)
+        yield RunYielded(run)
+        yield RunRetrying(run, Fault("rate_limited", "slow down"), n % 3 + 1, 500, "p:other")
+        yield RunFinished(run, "done")
+        yield RunFinished(run, "failed", Fault("model", "broken"), Usage(1, 1))
+    yield RunStarted(RunId(f"r{n}"), inputs[-1])
+    yield RunStarted(RunId(f"r{n}"))
+    yield from (RunStarted(RunId(f"r{n}"), history=history) for history in HISTORIES)
+    yield RunStarted(RunId(f"r{n}"), history=HISTORIES[2][:2])  # a call without its result: never legal
+    yield RunStarted(RunId(f"r{n}"), resumes=state.last_run, usage=Usage(9, 9), turns=3, tool_calls=4)
+    for i in inputs:
+        yield InputDelivered(i)
+        yield InputWithdrawn(i)
+    yield InputReordered(tuple(reversed(follow_ups)))
+    yield InputReordered((*follow_ups, InputId("i-none")))
+    for action in actions:
+        yield UserAnswer(action, "approve", arguments={"n": 2**70, "x": None})
+        yield UserAnswer(action, "deny", "no")
+        yield UserAnswer(action, "result", content=(Text("42"),))
+        yield ActionClosed(action, "skipped")
+    yield TurnStarted(state.turns + 1)
+    yield TurnStarted(state.turns)
+    yield TurnFinished(turn.index if turn else state.turns)
+    yield TurnFinished(state.turns + 1)
+    yield ModelStarted(MessageId(f"m{n}"), "p:m")
+    yield ModelStarted(asked, "p:m")
+    yield from (AgentMessage(a) for a in answers(asked, n))
+    yield AgentMessage(Assistant(MessageId("m-none"), (Text("who asked?"),)))
+    for call, name in calls:
+        yield ToolStarted(call, name, {"path": "a"}, f"k-{call}")
+        yield from (ToolFinished(call, name, status, (Text("out"),)) for status in STATUSES)  # type: ignore[arg-type]
+        yield ActionOpened(ActionId(f"a{n}"), "approval", call, name, {"path": "a"})
+        yield ActionOpened(ActionId(f"a{n}"), "question", call, name, message="which?")
+        yield ActionOpened(ActionId(f"a{n}"), "external", call, name)
+        yield from (ActionOpened(a, "approval", call, name) for a in actions[1:2])
+    yield ArtifactStored(ArtifactRef("sha256:00"), 3)
+    yield Unknown("future.happened", b'{"type":"future.happened","deep":{"x":[1.50,2e3]}}')
+
+
+# How often each type is taken when it is legal, against 1 for all others: without it a walk would hardly enter a turn.
+_WEIGHTS: dict[type, int] = {
+    RunStarted: 12,
+    RunClaimed: 30,
+    InputDelivered: 8,
+    TurnStarted: 25,
+    ModelStarted: 12,
+    AgentMessage: 30,
+    ToolStarted: 8,
+    ToolFinished: 6,
+    ActionOpened: 20,
+    RunParked: 30,
+    UserAnswer: 8,
+    ActionClosed: 6,
+    TurnFinished: 20,
+    RunFinished: 4,
+    UserMessage: 3,
+    SessionResumed: 20,
+    SessionRewound: 6,
+    RunRetrying: 4,
+}
+
+
+class Walk:
+    """A session's log and what is folded from it."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.state = State()
+        self.gate = Gate()
+        self.transcript = Transcript()
+
+    def take(self, data: EventData) -> Event:
+        """Append the event; it must be legal."""
+        new = event(self.state.seq + 1, data)
+        self.state = fold(self.state, new)
+        self.gate = admit(self.gate, new.data)
+        self.transcript.apply(new)
+        self.events.append(new)
+        return new
+
+    def refused(self, data: EventData) -> Conflict | NotFound | None:
+        """Why the event may not happen now, or None."""
+        try:
+            fold(self.state, event(self.state.seq + 1, data))
+        except (Conflict, NotFound) as error:
+            return error
+        return None
+
+    def legal(self) -> list[EventData]:
+        return [data for data in candidates(self.state) if self.refused(data) is None]
+
+    def step(self, pick: Callable[[int], int]) -> Event | None:
+        """Take one of the legal events; `pick(n)` gives a number below n. None when the session is archived."""
+        by_type: dict[type, list[EventData]] = {}
+        for data in self.legal():
+            by_type.setdefault(type(data), []).append(data)
+        if self.state.gate.phase != "none" or self.state.turns < 2:
+            by_type.pop(SessionArchived, None)  # a walk that ends at once shows little
+        ladder = [kind for kind in by_type for _ in range(_WEIGHTS.get(kind, 1))]
+        if not ladder:
+            return None
+        variants = by_type[ladder[pick(len(ladder))]]
+        return self.take(variants[pick(len(variants))])
+
+
+def ending(state: State) -> Iterator[EventData]:
+    """What ends the open run from any state, as a driver that gives up writes it."""
+    gate, turn = state.gate, state.turn
+    assert gate.run is not None
+    yield from (ActionClosed(a.id, "interrupted") for a in gate.actions)
+    if turn is not None:
+        yield from (ToolFinished(c.id, c.name, "skipped") for c in turn.unfinished)
+        yield TurnFinished(turn.index)
+    yield from (InputWithdrawn(q.id, "run_finished") for q in gate.queue if q.delivery != "follow_up")
+    yield RunFinished(gate.run, "interrupted")
+
+
+def walks(max_steps: int = 60) -> st.SearchStrategy[list[int]]:
+    """Numbers for a walk: two for each step."""
+    return st.lists(st.integers(0, 1 << 16), min_size=8, max_size=2 * max_steps)
+
+
+def picker(numbers: list[int]) -> Callable[[int], int]:
+    rest = iter(numbers)
+    return lambda below: next(rest, 0) % below
+
+
+# --- events of any content ------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def of(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a type as the events' annotations name them."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return JSON
+    if isinstance(hint, typing.NewType):
+        return of(hint.__supertype__)
+    if origin is typing.Literal:
+        return st.sampled_from(args)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([of(a) for a in args])
+    if origin is tuple:
+        return st.lists(of(args[0]), max_size=3).map(tuple)
+    if origin is dict:
+        return st.dictionaries(of(args[0]), of(args[1]), max_size=3)
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        fields = typing.get_type_hints(hint)
+        return st.builds(hint, **{name: of(fields[name]) for name in hint.__struct_fields__})
+    plain: dict[Any, st.SearchStrategy[Any]] = {
+        str: st.text(max_size=12),
+        int: st.integers(-(2**63), 2**63),
+        float: st.floats(allow_nan=False, allow_infinity=False),
+        bool: st.booleans(),
+        bytes: st.binary(max_size=12),
+        type(None): st.none(),
+    }
+    return plain[hint]
+
+
+ANY_EVENT: dict[str, st.SearchStrategy[KnownData]] = {name: of(kind) for name, kind in EVENT_TYPES.items()}
+OUTSIDE = frozenset(OUTSIDE_TYPES)
