@@ -1,0 +1,51 @@
+"""`import godwit` is light: it loads no provider, no web server and no terminal library, and costs little memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+# httpx and its like come with the providers; msgspec is what the core is made of and may be there.
+UNWANTED = (
+    "anthropic", "fastapi", "genai_prices", "google", "httpx", "mcp", "nicegui", "openai", "pydantic", "pydantic_ai", "rich",
+    "starlette", "textual", "typer", "uvicorn",
+)  # fmt: skip
+
+_PROBE = """
+import json, resource, sys
+{code}
+if sys.platform == "linux":  # there ru_maxrss begins with what the parent held when it forked
+    with open("/proc/self/status") as status:
+        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 1024
+print(json.dumps({{"modules": sorted({{m.split(".")[0] for m in sys.modules}}), "peak_mib": peak}}))
+"""
+
+
+def probe(code: str) -> dict[str, Any]:
+    """What a fresh interpreter has loaded after `code`, and its peak memory in MiB."""
+    run = subprocess.run(
+        [sys.executable, "-c", _PROBE.format(code=code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
+
+
+TOUCH = "import godwit\nfor name in getattr(godwit, '__all__', ()): getattr(godwit, name)"
+
+
+def test_a_bare_import_loads_nothing_heavy() -> None:
+    loaded = set(probe("import godwit")["modules"])
+    assert "godwit" in loaded
+    assert loaded & {*UNWANTED, "sqlite3"} == set()
+
+
+def test_nor_does_touching_the_public_names() -> None:
+    assert set(probe(TOUCH)["modules"]) & set(UNWANTED) == set()
+
+
+def test_the_public_names_cost_little_memory() -> None:
+    assert probe(TOUCH)["peak_mib"] - probe("")["peak_mib"] < 30
