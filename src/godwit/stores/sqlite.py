@@ -160,7 +160,10 @@ class SqliteStore:
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
         hub = self._hub()
         topic = hub.topics.get(session)
-        plain = topic is not None and types is None and not newest_first and limit is None
+        if limit is not None and types is None and not newest_first:
+            # Without gaps a limit is nothing but an end.
+            to_seq, limit = from_seq + limit if to_seq is None else min(to_seq, from_seq + limit), None
+        plain = topic is not None and types is None and not newest_first
         if plain and to_seq is not None:
             # What is asked for ends where the tail is known to reach, so there is nothing newer to look for.
             assert topic is not None

@@ -1,0 +1,863 @@
+"""Conformance suites: what a part must do to be a part of godwit. Our own parts run them, and so can yours.
+
+    from godwit.testing import StoreConformance
+
+    class TestMyStore(StoreConformance):
+        async def make_store(self) -> MyStore:
+            return MyStore(...)          # a new, empty one for each test; the suite closes it
+
+The tests are coroutines: run them with pytest-asyncio in auto mode, or put its mark on your class. Each is a promise of the
+contract; the number in its name is the promise's. Nothing here needs pytest to be imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from .contracts import Appended, BlobStore, EventStore, Lease, Snapshot
+from .core.agent import AgentRef, AgentSpec
+from .core.errors import (
+    ActionNotFound,
+    AgentNotFound,
+    AlreadyAnswered,
+    ArtifactNotFound,
+    GodwitError,
+    HeadMoved,
+    IllegalEvent,
+    InboxFull,
+    InputNotFound,
+    InvalidArgument,
+    KeyReused,
+    NoOpenRun,
+    SessionArchived as SessionArchivedError,
+    SessionBusy,
+    SessionExists,
+    SessionNotFound,
+    SessionOwned,
+    SessionPaused as SessionPausedError,
+    StaleEpoch,
+    StoreClosed,
+)
+from .core.events import (
+    ActionClosed,
+    ActionOpened,
+    AgentMessage,
+    Delivery,
+    Delta,
+    Draft,
+    Event,
+    EventData,
+    InputDelivered,
+    InputWithdrawn,
+    Labels,
+    ModelStarted,
+    RunClaimed,
+    RunFinished,
+    RunParked,
+    RunStarted,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    ToolFinished,
+    TurnStarted,
+    Unknown,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
+from .core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
+from .core.messages import Assistant, Image, Text, ToolCall
+from .core.state import INBOX_LIMIT, State, fold
+
+T = TypeVar("T")
+
+S = SessionId("session")
+RUN = RunId("run-1")
+CALL = CallId("call-1")
+ACTION = ActionId("action-1")
+AGENT = AgentRef(AgentName("bird"), 1)
+T0 = 1_700_000_000_000
+_PATIENCE_S = 20.0
+"""How long a test waits for what must happen; no test takes that long unless it fails."""
+
+
+class Store(EventStore, BlobStore, Protocol):
+    """What the suite tests: both contracts in one object."""
+
+
+def drafts(*data: EventData, at_ms: int = T0, run: RunId | None = None) -> list[Draft]:
+    return [Draft(one, at_ms=at_ms, run=run) for one in data]
+
+
+def message(number: int = 1, text: str = "hello", delivery: Delivery = "prompt") -> UserMessage:
+    return UserMessage(InputId(f"input-{number}"), (Text(text),), delivery)
+
+
+async def new_session(
+    store: EventStore, session: SessionId = S, *, at_ms: int = T0, workspace: str | None = None, labels: Labels | None = None
+) -> Appended:
+    """A log with nothing but its session.created."""
+    return await store.create(session, drafts(SessionCreated(AGENT, workspace, labels=labels or Labels()), at_ms=at_ms))
+
+
+async def prompt(store: EventStore, session: SessionId = S, run: RunId = RUN, number: int = 1) -> Appended:
+    """A prompt and its run, as the inbox appends them."""
+    return await store.append(session, drafts(message(number), RunStarted(run, InputId(f"input-{number}")), run=run))
+
+
+async def drive(store: EventStore, session: SessionId = S, run: RunId = RUN) -> Lease:
+    """Claim the session and its queued run."""
+    lease = await store.claim(session, "driver", 60)
+    assert lease is not None
+    await store.append(session, drafts(RunClaimed(run, 1), run=run), epoch=lease.epoch)
+    return lease
+
+
+async def park(store: EventStore, session: SessionId = S) -> Lease:
+    """Take a new session to where its run waits for an approval; the log has 9 events then."""
+    await new_session(store, session)
+    await prompt(store, session)
+    lease = await drive(store, session)
+    answer = Assistant(MessageId("message-1"), (ToolCall(CALL, "bash", {"command": "ls"}),), "test:model", "tool_use")
+    steps = drafts(
+        InputDelivered(InputId("input-1")),
+        TurnStarted(1),
+        ModelStarted(answer.id, answer.model),
+        AgentMessage(answer),
+        ActionOpened(ACTION, "approval", CALL, "bash"),
+        RunParked(RUN, (ACTION,)),
+        run=RUN,
+    )
+    await store.append(session, steps, epoch=lease.epoch)
+    return lease
+
+
+async def refused(error: type[GodwitError], call: Awaitable[Any]) -> None:
+    """Assert that `call` raises exactly this error, with a message that says more than its class does by name."""
+    raised: GodwitError | None = None
+    result: Any = None
+    try:
+        result = await call
+    except GodwitError as refusal:
+        raised = refusal
+    assert type(raised) is error, f"expected {error.__name__}, got {raised or result!r}"
+    assert raised.message
+
+
+async def within(call: Awaitable[T], timeout_s: float = _PATIENCE_S) -> T:
+    """The result, or TimeoutError: a test must fail rather than hang."""
+    return await asyncio.wait_for(call, timeout_s)
+
+
+async def eventually(call: Any, timeout_s: float = _PATIENCE_S) -> Any:
+    """Call it until it gives something true, for what happens in another process or by a clock."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not (result := await call()):
+        assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+    return result
+
+
+def seqs(events: Iterable[Event]) -> list[int]:
+    return [event.seq for event in events]
+
+
+def folded(events: Iterable[Event]) -> State:
+    """The fold of a whole log; raises when the log is not legal."""
+    state = State()
+    for event in events:
+        state = fold(state, event)
+    return state
+
+
+class StoreConformance:
+    """The promises of `EventStore` and `BlobStore`. Subclass it, and give `make_store`."""
+
+    async def make_store(self) -> Store:
+        """A new, empty store."""
+        raise AssertionError("a subclass of StoreConformance says how its store is made")
+
+    async def make_second(self, store: Store) -> Store | None:
+        """Another store on the same data, as another process would open it; None when there can be none."""
+        return None
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Store]:
+        store = await self.make_store()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    # --- logs ---
+
+    async def test_01_a_log_begins_at_1(self) -> None:
+        async with self.opened() as store:
+            assert await new_session(store) == Appended(1, 1)
+            assert await prompt(store) == Appended(2, 3)
+            events = await store.read(S)
+            assert seqs(events) == [1, 2, 3]
+            assert [e.type for e in events] == ["session.created", "user.message", "run.started"]
+            assert [e.run for e in events] == [None, RUN, RUN]
+            assert {(e.session, e.at_ms) for e in events} == {(S, T0)}
+            assert folded(events).status == "queued"
+
+    async def test_02_create_makes_a_log_once(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            await refused(SessionExists, new_session(store))
+            other = SessionId("other")
+            await refused(IllegalEvent, store.create(other, drafts(SessionPaused())))
+            await refused(IllegalEvent, store.create(other, drafts(SessionCreated(AGENT), SessionCreated(AGENT))))
+            await refused(InvalidArgument, store.create(other, []))
+            await refused(SessionNotFound, store.session(other))
+            await refused(IllegalEvent, store.append(S, drafts(SessionCreated(AGENT))))
+            await refused(InvalidArgument, store.append(S, []))
+            assert await store.create(other, drafts(SessionCreated(AGENT), message(), RunStarted(RUN))) == Appended(1, 3)
+
+    async def test_03_an_unknown_session_is_not_found(self) -> None:
+        async with self.opened() as store:
+            await refused(SessionNotFound, store.append(S, drafts(SessionPaused())))
+            await refused(SessionNotFound, store.append(S, drafts(SessionPaused()), epoch=1))
+            await refused(SessionNotFound, store.read(S))
+            await refused(SessionNotFound, store.wait(S, 0))
+            await refused(SessionNotFound, store.session(S))
+            await refused(SessionNotFound, store.delete(S))
+            await refused(SessionNotFound, store.claim(S, "me", 1))
+            await refused(SessionNotFound, store.put_snapshot(S, Snapshot(1, 1, b"")))
+            await refused(SessionNotFound, store.get_snapshot(S))
+            await refused(SessionNotFound, store.put_artifact(S, b"", "text/plain"))
+            assert not await store.renew(Lease(S, 1, "me", 1))
+            await store.release(Lease(S, 1, "me", 1))
+
+    async def test_04_seqs_have_no_gap_under_concurrent_writers(self) -> None:
+        names = [SessionId(f"session-{n}") for n in range(4)]
+        async with self.opened() as store:
+            for name in names:
+                await new_session(store, name)
+            acknowledged: dict[SessionId, list[int]] = {name: [] for name in names}
+
+            async def write(writer: int) -> None:
+                for turn in range(6):
+                    name = names[(writer + turn) % len(names)]
+                    # Each pair is legal by itself; the refused ones in between must not leave holes.
+                    done = await store.append(name, drafts(SessionConfigured(name=f"{writer}"), SessionConfigured(name="x")))
+                    acknowledged[name] += [done.first, done.last]
+                    with contextlib.suppress(GodwitError):
+                        await store.append(name, drafts(SessionConfigured(name="no"), SessionResumed()))
+
+            await asyncio.gather(*(write(n) for n in range(32)))
+            for name in names:
+                events = await store.read(name)
+                assert seqs(events) == list(range(1, len(events) + 1))
+                assert sorted(acknowledged[name]) == list(range(2, len(events) + 1))
+                assert folded(events).seq == (await store.session(name)).head == len(events)
+
+    async def test_05_an_append_is_all_or_nothing(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            before = await store.session(S)
+            await refused(
+                InputNotFound,
+                store.append(S, drafts(message(), RunStarted(RUN), InputWithdrawn(InputId("nobody")), at_ms=T0 + 9)),
+            )
+            assert await store.session(S) == before
+            assert seqs(await store.read(S)) == [1]
+
+    async def test_06_what_the_gate_refuses_leaves_no_trace(self) -> None:
+        async with self.opened() as store:
+            lease = await park(store)
+            steer = message(2, delivery="steer")
+            outside: list[tuple[type[GodwitError], list[EventData]]] = [
+                (SessionBusy, [message(2)]),
+                (SessionBusy, [RunStarted(RunId("run-2"))]),
+                (SessionBusy, [SessionArchived()]),
+                (SessionBusy, [SessionRewound(1)]),
+                (NoOpenRun, [UserInterrupt(RunId("run-2"))]),
+                (ActionNotFound, [UserAnswer(ActionId("action-2"), "approve")]),
+                (AlreadyAnswered, [UserAnswer(ACTION, "approve"), UserAnswer(ACTION, "approve")]),
+                (IllegalEvent, [UserAnswer(ACTION, "result")]),
+                (IllegalEvent, [steer, steer]),
+                (IllegalEvent, [SessionResumed()]),
+                (SessionPausedError, [SessionPaused(), SessionPaused()]),
+                (InputNotFound, [InputWithdrawn(InputId("input-1"))]),
+                (InboxFull, [message(n, delivery="follow_up") for n in range(INBOX_LIMIT + 1)]),
+            ]
+            driver: list[tuple[type[GodwitError], list[EventData]]] = [
+                (IllegalEvent, [RunClaimed(RUN, 1)]),
+                (IllegalEvent, [RunFinished(RUN, "done")]),
+                (IllegalEvent, [InputDelivered(InputId("input-1"))]),
+                (IllegalEvent, [ActionOpened(ActionId("action-2"), "question", CALL, "ask")]),
+            ]
+            before, row = await store.read(S), await store.session(S)
+            for error, data in outside:
+                await refused(error, store.append(S, drafts(*data)))
+            for error, data in driver:
+                await refused(error, store.append(S, drafts(*data), epoch=lease.epoch))
+            assert await store.read(S) == before
+            assert await store.session(S) == row
+
+            second = SessionId("second")
+            await new_session(store, second)
+            await refused(NoOpenRun, store.append(second, drafts(steer)))
+            await refused(IllegalEvent, store.append(second, drafts(SessionRewound(9))))
+            await refused(IllegalEvent, store.append(second, drafts(SessionRewound(0))))
+            await store.append(second, drafts(SessionArchived()))
+            await refused(SessionArchivedError, store.append(second, drafts(SessionConfigured(name="x"))))
+            assert seqs(await store.read(second)) == [1, 2]
+
+    async def test_07_consequences_stand_right_behind_their_cause(self) -> None:
+        causes: list[EventData] = [UserAnswer(ACTION, "deny"), UserInterrupt(RUN), message(2, delivery="steer")]
+        async with self.opened() as store:
+            for number, cause in enumerate(causes):
+                name = SessionId(f"session-{number}")
+                await park(store, name)
+                done = await store.append(
+                    name, drafts(SessionConfigured(name="x"), cause, SessionConfigured(name="y"), at_ms=T0 + 7)
+                )
+                tail = await store.read(name, done.first - 1)
+                assert done.last - done.first == 3
+                assert [e.type for e in tail][2] == "run.unparked"
+                assert (tail[2].run, tail[2].at_ms) == (RUN, T0 + 7)
+                assert folded(await store.read(name)).status == (await store.session(name)).status == "queued"
+            name = SessionId("patient")
+            await park(store, name)
+            await store.append(
+                name, drafts(message(2, delivery="follow_up"), UserMessage(InputId("i"), (), "steer", "batch"))
+            )
+            assert (await store.session(name)).status == "waiting"
+
+    async def test_08_without_an_epoch_only_events_from_outside(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            await prompt(store)
+            inside: list[EventData] = [
+                RunClaimed(RUN, 1),
+                RunFinished(RUN, "done"),
+                InputDelivered(InputId("input-1")),
+                ActionClosed(ACTION),
+                Unknown("bird.flew", b'{"type":"bird.flew"}'),
+            ]
+            for data in inside:
+                await refused(IllegalEvent, store.append(S, drafts(SessionConfigured(name="x"), data)))
+            assert (await store.session(S)).head == 3
+
+    async def test_09_only_the_newest_epoch_drives(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            await prompt(store)
+            old = await drive(store)
+            new = await store.claim(S, "another", 60, force=True)
+            assert new is not None
+            assert new.epoch > old.epoch
+            done = drafts(InputDelivered(InputId("input-1")), run=RUN)
+            for epoch in (old.epoch, new.epoch + 1, 0):
+                await refused(StaleEpoch, store.append(S, done, epoch=epoch))
+            assert (await store.session(S)).head == 4
+            assert await store.append(S, done, epoch=new.epoch) == Appended(5, 5)
+
+    async def test_10_expect_is_the_head(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            paused = drafts(SessionPaused())
+            for wrong in (0, 2):
+                await refused(HeadMoved, store.append(S, paused, expect=wrong))
+            assert await store.append(S, paused, expect=1) == Appended(2, 2)
+            await refused(HeadMoved, store.append(S, drafts(SessionResumed()), expect=1))
+            outcomes = await asyncio.gather(
+                *(store.append(S, drafts(SessionConfigured(name=str(n))), expect=2) for n in range(8)),
+                return_exceptions=True,
+            )
+            assert sum(isinstance(o, Appended) for o in outcomes) == 1
+            assert sum(isinstance(o, HeadMoved) for o in outcomes) == 7
+
+    async def test_11_a_key_stores_once(self) -> None:
+        async with self.opened() as store:
+            created = drafts(SessionCreated(AGENT))
+            assert await store.create(S, created, key="new") == Appended(1, 1)
+            assert await store.create(S, drafts(SessionCreated(AGENT), at_ms=T0 + 5), key="new") == Appended(1, 1, True)
+            await refused(KeyReused, store.create(S, drafts(SessionCreated(AGENT, name="x")), key="new"))
+            await refused(SessionExists, store.create(S, created, key="newer"))
+            await refused(SessionExists, store.create(S, created))
+
+            sent = drafts(message(), RunStarted(RUN))
+            again = drafts(message(), RunStarted(RUN), at_ms=T0 + 5)
+            # All at once, as a client that lost its connection and tries again might; later the gate would refuse it.
+            answers = await asyncio.gather(*(store.append(S, sent, key="k") for _ in range(8)))
+            assert sorted(a.duplicate for a in answers) == [False] + [True] * 7
+            assert {(a.first, a.last) for a in answers} == {(2, 3)}
+            assert await store.append(S, again, key="k", expect=77) == Appended(2, 3, True)
+            await refused(SessionBusy, store.append(S, again, key="k2"))
+            await refused(KeyReused, store.append(S, drafts(message(text="other"), RunStarted(RUN)), key="k"))
+            await refused(KeyReused, store.append(S, drafts(message()), key="k"))
+            assert (await store.session(S)).head == 3
+
+            other = SessionId("other")
+            await new_session(store, other)
+            assert await store.append(other, sent, key="k") == Appended(2, 3)
+            # What was refused used no key up.
+            await refused(SessionBusy, store.append(other, drafts(message(2)), key="m"))
+            assert await store.append(other, drafts(message(2, delivery="follow_up")), key="m") == Appended(4, 4)
+
+    async def test_12_a_key_covers_its_consequences(self) -> None:
+        async with self.opened() as store:
+            await park(store)
+            answer = drafts(UserAnswer(ACTION, "approve"))
+            first = await store.append(S, answer, key="k")
+            assert first.last == first.first + 1
+            assert await store.append(S, answer, key="k") == Appended(first.first, first.last, True)
+            await refused(AlreadyAnswered, store.append(S, answer))
+
+    async def test_13_reading_by_window_and_type(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            for number in range(600):
+                kind = SessionPaused() if number % 2 == 0 else SessionResumed()
+                await store.append(S, drafts(kind, at_ms=T0 + number))
+            head = 601
+            assert seqs(await store.read(S)) == list(range(1, head + 1))
+            assert seqs(await store.read(S, 590)) == list(range(591, head + 1))
+            assert seqs(await store.read(S, head)) == []
+            assert seqs(await store.read(S, head + 5)) == []
+            assert seqs(await store.read(S, 3, to_seq=6)) == [4, 5, 6]
+            assert seqs(await store.read(S, 6, to_seq=3)) == []
+            assert seqs(await store.read(S, 598, to_seq=9999)) == [599, 600, 601]
+            assert seqs(await store.read(S, 3, limit=2)) == [4, 5]
+            assert seqs(await store.read(S, limit=0)) == []
+            assert seqs(await store.read(S, 1, limit=400)) == list(range(2, 402))
+            assert seqs(await store.read(S, newest_first=True)) == list(range(head, 0, -1))
+            assert seqs(await store.read(S, 10, newest_first=True, limit=3)) == [601, 600, 599]
+            assert seqs(await store.read(S, 10, to_seq=13, newest_first=True)) == [13, 12, 11]
+            assert seqs(await store.read(S, types=["session.paused"])) == list(range(2, head + 1, 2))
+            assert seqs(await store.read(S, 4, types=["session.paused", "session.created"], limit=2)) == [6, 8]
+            assert seqs(await store.read(S, types=["session.resumed"], newest_first=True, limit=2, to_seq=20)) == [19, 17]
+            assert await store.read(S, types=["bird.flew"]) == []
+            assert await store.read(S, types=[]) == []
+            await refused(InvalidArgument, store.read(S, limit=-1))
+
+    async def test_14_unknown_types_are_kept_to_the_byte(self) -> None:
+        bodies = [
+            b'{"type":"bird.flew","far":1.50,"\\u00e9":"\\ud83d\\ude00", "spaces" : [ ] }',
+            '{"type":"bird.sang","text":"\u00e9\U0001f600\\u0000"}'.encode(),
+        ]
+        async with self.opened() as store:
+            await new_session(store)
+            await prompt(store)
+            lease = await drive(store)
+            unknown = [Unknown("bird.flew", bodies[0]), Unknown("bird.sang", bodies[1])]
+            done = await store.append(S, drafts(*unknown, run=RUN), epoch=lease.epoch)
+            events = await store.read(S, done.first - 1)
+            assert [e.body for e in events] == bodies
+            assert [e.type for e in events] == ["bird.flew", "bird.sang"]
+            assert events[0].data == unknown[0]
+            await refused(KeyReused, self._reuse(store, lease, bodies))
+            strange = UserMessage(InputId("i"), (Text("nul \0, emoji \U0001f9ed, line\r\n"),), "follow_up", sender="\u202e")
+            done = await store.append(S, drafts(strange))
+            assert (await store.read(S, done.first - 1))[0].data == strange
+
+    async def _reuse(self, store: Store, lease: Lease, bodies: Sequence[bytes]) -> None:
+        await store.append(S, drafts(Unknown("bird.flew", bodies[0])), epoch=lease.epoch, key="k")
+        await store.append(S, drafts(Unknown("bird.flew", bodies[0].replace(b"1.50", b"1.5"))), epoch=lease.epoch, key="k")
+
+    # --- waiting ---
+
+    async def test_15_wait_returns_the_head(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            assert await within(store.wait(S, 0)) == 1
+            assert await within(store.wait(S, 1, 0.01)) == 1
+            assert await within(store.wait(S, 1, 0)) == 1
+            assert await within(store.wait(S, 7, 0.01)) == 1
+            waiting = asyncio.create_task(store.wait(S, 1))
+            late = asyncio.create_task(store.wait(S, 2))
+            given_up = asyncio.create_task(store.wait(S, 1))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await store.append(S, drafts(SessionPaused()))
+            assert await within(waiting) == 2
+            await store.append(S, drafts(SessionResumed(), SessionPaused()))
+            assert await within(late) == 4
+            await asyncio.gather(given_up, return_exceptions=True)
+            assert given_up.cancelled()
+
+    async def test_16_followers_see_every_event_once_in_order(self) -> None:
+        last = 200
+        async with self.opened() as store:
+            await new_session(store)
+
+            async def follow(begin: int, by: int) -> list[Event]:
+                seen: list[Event] = []
+                cursor = begin
+                while cursor < last:
+                    events = await store.read(S, cursor, limit=by)
+                    if not events:
+                        await store.wait(S, cursor)
+                    seen += events
+                    cursor = seen[-1].seq if seen else cursor
+                return seen
+
+            followers = [asyncio.create_task(follow(n % 5, 1 + n * 7)) for n in range(20)]
+            for number in range(2, last + 1):
+                await store.append(S, drafts(SessionConfigured(name=str(number))))
+            whole = await store.read(S)
+            for number, seen in enumerate(await within(asyncio.gather(*followers))):
+                assert seen == whole[number % 5 :]
+            assert [e.data for e in whole[1:]] == [SessionConfigured(name=str(n)) for n in range(2, last + 1)]
+
+    # --- the index ---
+
+    async def test_17_the_index_shows_the_state(self) -> None:
+        async with self.opened() as store:
+            labels = Labels(tenant="t", principal="p", agent_template="a", correlation="c")
+            await new_session(store, workspace="/home/bird", labels=labels)
+            row = await store.session(S)
+            assert (row.id, row.status, row.head, row.agent, row.workspace, row.labels) == (
+                S,
+                "queued",
+                1,
+                AGENT,
+                "/home/bird",
+                labels,
+            )
+            assert (row.name, row.owner, row.epoch, row.queued, row.actions, row.first_prompt) == (None, None, 0, 0, 0, "")
+            await store.append(
+                S,
+                drafts(
+                    UserMessage(InputId("input-0"), (Image("image/png", url="https://example.org/bird.png"),), "follow_up"),
+                    message(1, "first " * 100),
+                    RunStarted(RUN),
+                    message(2, "second", "follow_up"),
+                    SessionConfigured(name="flight", agent=AgentRef(AgentName("crane"), 3)),
+                    at_ms=T0 + 90_000,
+                ),
+            )
+            row = await store.session(S)
+            assert (row.created_ms, row.updated_ms, row.queued) == (T0, T0 + 90_000, 3)
+            assert row.first_prompt == ("first " * 100)[:200]
+            assert (row.name, row.agent) == ("flight", AgentRef(AgentName("crane"), 3))
+            await store.append(S, drafts(SessionConfigured(model="x:y"), SessionPaused()))
+            row = await store.session(S)
+            assert (row.name, row.status) == ("flight", "paused")
+            parked = SessionId("parked")
+            await park(store, parked)
+            row = await store.session(parked)
+            assert (row.status, row.actions, row.queued, row.owner, row.epoch) == ("waiting", 1, 0, "driver", 1)
+            await store.append(parked, drafts(UserAnswer(ACTION, "approve")))
+            assert (await store.session(parked)).actions == 0
+            assert {r.id for r in await store.sessions()} == {S, parked}
+
+    async def test_18_listing_in_pages(self) -> None:
+        async with self.opened() as store:
+            for number in range(60):
+                # Several share one time, so that the id decides between them.
+                await new_session(store, SessionId(f"s{number:02}"), at_ms=T0 + number // 4 * 40_000)
+            await store.append(SessionId("s07"), drafts(SessionPaused(), at_ms=T0 + 10_000_000))
+            whole = await store.sessions(limit=100)
+            order = [(row.updated_ms, row.id) for row in whole]
+            assert order == sorted(order, reverse=True)
+            assert len(order) == 60
+            assert whole[0].id == "s07"
+            assert len(await store.sessions()) == 50
+            assert await store.sessions(limit=0) == []
+            paged = []
+            before = None
+            while page := await store.sessions(limit=7, before=before):
+                paged += page
+                before = (page[-1].updated_ms, page[-1].id)
+            assert paged == whole
+
+    async def test_19_listing_with_filters(self) -> None:
+        async with self.opened() as store:
+            for number in range(12):
+                await new_session(
+                    store,
+                    SessionId(f"{'ab'[number % 2]}%_{number}"),
+                    at_ms=T0 + number,
+                    workspace=f"/w{number % 3}",
+                    labels=Labels(tenant=f"t{number % 4}"),
+                )
+            await store.append(SessionId("a%_0"), drafts(SessionPaused(), at_ms=T0 + 50))
+            await store.append(SessionId("a%_2"), drafts(SessionArchived(), at_ms=T0 + 51))
+
+            async def listed(**filters: Any) -> set[str]:
+                return {str(row.id) for row in await store.sessions(**filters)}
+
+            assert await listed(statuses=["paused"]) == {"a%_0"}
+            assert await listed(statuses=["paused", "archived"]) == {"a%_0", "a%_2"}
+            assert await listed(statuses=["paused", "archived"], include_archived=False) == {"a%_0"}
+            assert await listed(statuses=[]) == set()
+            assert len(await listed(include_archived=False)) == 11
+            assert await listed(workspace="/w1") == {"b%_1", "a%_4", "b%_7", "a%_10"}
+            assert await listed(tenant="t3") == {"b%_3", "b%_7", "b%_11"}
+            assert await listed(tenant="t3", workspace="/w1") == {"b%_7"}
+            assert await listed(prefix="a%_1") == {"a%_10"}
+            assert await listed(prefix="b") == {f"b%_{n}" for n in range(1, 12, 2)}
+            assert await listed(prefix="a_") == set()
+            assert len(await listed(prefix="")) == 12
+            rows = await store.sessions(prefix="b", limit=2)
+            assert [r.id for r in rows] == ["b%_11", "b%_9"]
+            rest = await store.sessions(prefix="b", before=(rows[-1].updated_ms, rows[-1].id))
+            assert [r.id for r in rest] == ["b%_7", "b%_5", "b%_3", "b%_1"]
+            assert await listed(prefix="a", statuses=["paused"]) == {"a%_0"}
+
+    async def test_20_a_deleted_session_is_gone(self) -> None:
+        async with self.opened() as store:
+            lease = await park(store)
+            await refused(SessionOwned, store.delete(S))
+            await store.release(lease)
+            await store.put_snapshot(S, Snapshot(1, 1, b"state"))
+            await store.append(S, drafts(SessionConfigured(name="x")), key="k")
+            waiting = asyncio.create_task(store.wait(S, 99))
+            await asyncio.sleep(0)
+            await store.delete(S)
+            await refused(SessionNotFound, within(waiting))
+            await refused(SessionNotFound, store.read(S))
+            await refused(SessionNotFound, store.append(S, drafts(SessionPaused())))
+            assert await store.sessions() == []
+            # One of the same name begins from nothing.
+            await new_session(store, at_ms=T0 + 1)
+            assert [e.at_ms for e in await store.read(S)] == [T0 + 1]
+            assert await store.get_snapshot(S) is None
+            assert await store.append(S, drafts(SessionConfigured(name="y")), key="k") == Appended(2, 2)
+            assert await within(store.wait(S, 1)) == 2
+
+    # --- leases ---
+
+    async def test_21_one_owner_at_a_time(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            one = await store.claim(S, "one", 60)
+            assert one == Lease(S, 1, "one", 60)
+            assert (await store.session(S)).owner == "one"
+            assert await store.claim(S, "two", 60) is None
+            assert await store.renew(one)
+            again = await store.claim(S, "one", 60)
+            assert again is not None
+            assert again.epoch == 2
+            assert not await store.renew(one)
+            await store.release(one)
+            assert (await store.session(S)).owner == "one"
+            await store.release(again)
+            await store.release(again)
+            row = await store.session(S)
+            assert (row.owner, row.epoch) == (None, 2)
+            assert not await store.renew(again)
+            two = await store.claim(S, "two", 60)
+            assert two is not None
+            assert two.epoch == 3
+            forced = await store.claim(S, "three", 60, force=True)
+            assert forced is not None
+            assert forced.epoch == 4
+            assert not await store.renew(two)
+            racing = await asyncio.gather(*(store.claim(S, f"racer-{n}", 60, force=True) for n in range(8)))
+            assert len({lease.epoch for lease in racing if lease is not None}) == 8
+
+    async def test_22_a_lease_runs_out(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            short = await store.claim(S, "one", 0.05)
+            assert short is not None
+            lease = await eventually(lambda: store.claim(S, "two", 60))
+            assert lease.epoch == short.epoch + 1
+            assert not await store.renew(short)
+            assert await store.renew(lease)
+            assert (await store.session(S)).owner == "two"
+
+    async def test_23_claims_of_free_sessions_race_for_one_winner(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            leases = await asyncio.gather(*(store.claim(S, f"racer-{n}", 60) for n in range(16)))
+            assert sum(lease is not None for lease in leases) == 1
+
+    # --- snapshots, agents, artifacts ---
+
+    async def test_24_the_newest_snapshot_is_kept(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            assert await store.get_snapshot(S) is None
+            await store.put_snapshot(S, Snapshot(5, 1, b"five\0"))
+            assert await store.get_snapshot(S) == Snapshot(5, 1, b"five\0")
+            await store.put_snapshot(S, Snapshot(9, 1, b"nine"))
+            await store.put_snapshot(S, Snapshot(7, 1, b"late"))
+            assert await store.get_snapshot(S) == Snapshot(9, 1, b"nine")
+            await store.put_snapshot(S, Snapshot(8, 2, b"other version"))
+            assert await store.get_snapshot(S) == Snapshot(8, 2, b"other version")
+
+    async def test_25_agents_have_immutable_versions(self) -> None:
+        spec = AgentSpec(AgentName("bird"), ("test:model",), "Fly.", metadata={"b": "1", "a": "2"})
+        same = AgentSpec(AgentName("bird"), ("test:model",), "Fly.", metadata={"a": "2", "b": "1"})
+        other = AgentSpec(AgentName("bird"), ("test:model",), "Rest.")
+        async with self.opened() as store:
+            assert await store.agents() == []
+            assert await store.put_agent(spec) == AgentRef(AgentName("bird"), 1)
+            assert await store.put_agent(same) == AgentRef(AgentName("bird"), 1)
+            assert await store.put_agent(other) == AgentRef(AgentName("bird"), 2)
+            assert await store.put_agent(spec) == AgentRef(AgentName("bird"), 3)
+            await store.put_agent(AgentSpec(AgentName("ant"), ("test:model",)))
+            assert await store.get_agent("bird") == (AgentRef(AgentName("bird"), 3), spec)
+            assert await store.get_agent("bird", 2) == (AgentRef(AgentName("bird"), 2), other)
+            assert await store.agents() == [AgentRef(AgentName("ant"), 1), AgentRef(AgentName("bird"), 3)]
+            assert [r.version for r in await store.agent_versions("bird")] == [1, 2, 3]
+            await refused(AgentNotFound, store.get_agent("bird", 4))
+            await refused(AgentNotFound, store.get_agent("cat"))
+            await refused(AgentNotFound, store.agent_versions("cat"))
+
+    async def test_26_artifacts_by_their_content(self) -> None:
+        import hashlib
+
+        content = bytes(range(256)) * 40
+        other = SessionId("other")
+        async with self.opened() as store:
+            await new_session(store)
+            await new_session(store, other)
+            stored = await store.put_artifact(S, content, "application/x-bird")
+            assert stored.ref == "sha256:" + hashlib.sha256(content).hexdigest()
+            assert (stored.size, stored.media_type) == (len(content), "application/x-bird")
+            assert await store.put_artifact(S, content, "application/x-bird") == stored
+            assert await store.put_artifact(other, content, "application/x-bird") == stored
+            own = await store.put_artifact(S, b"", "text/plain")
+            assert await store.get_artifact(stored.ref) == (stored, content)
+            assert await store.get_artifact(own.ref) == (own, b"")
+            await store.delete(S)
+            await refused(ArtifactNotFound, store.get_artifact(own.ref))
+            assert await store.get_artifact(stored.ref) == (stored, content)
+            await store.delete(other)
+            await refused(ArtifactNotFound, store.get_artifact(stored.ref))
+            await refused(ArtifactNotFound, store.get_artifact(ArtifactRef("sha256:00")))
+
+    # --- deltas ---
+
+    async def test_27_deltas_reach_watchers_at_once(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            seen: list[Delta] = []
+            store.publish(Delta(S, "progress", "call-0", text="nobody looks"))
+            end = store.watch(S, seen.append)
+            sent = [
+                Delta(S, "text", "m", 0, "Hel"),
+                Delta(S, "text", "m", 3, "lo"),
+                Delta(S, "thinking", "m", 0, "hm", 1),
+                Delta(S, "tool_output", "c", 0, "out", name="bash"),
+                Delta(S, "progress", "c", text="half"),
+                Delta(S, "discard", "m"),
+            ]
+            for delta in sent:
+                store.publish(delta)
+            store.publish(Delta(SessionId("other"), "text", "m", 0, "elsewhere"))
+            assert seen == sent
+            end()
+            end()
+            store.publish(sent[0])
+            assert seen == sent
+
+    async def test_28_who_joins_late_gets_the_text_so_far(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            for delta in (
+                Delta(S, "text", "m", 0, "Hel", after=4),
+                Delta(S, "text", "m", 3, "lo", after=4),
+                Delta(S, "tool_arguments", "m", 0, "{", 1, "bash", 4),
+                Delta(S, "tool_output", "c", 0, "out", name="bash"),
+                Delta(S, "progress", "c", text="half"),
+            ):
+                store.publish(delta)
+            seen: list[Delta] = []
+            end = store.watch(S, seen.append)
+            assert {(d.kind, d.id, d.block, d.offset, d.text, d.name, d.after) for d in seen} == {
+                ("text", "m", 0, 0, "Hello", None, 4),
+                ("tool_arguments", "m", 1, 0, "{", "bash", 4),
+                ("tool_output", "c", 0, 0, "out", "bash", 0),
+            }
+            store.publish(Delta(S, "text", "m", 5, "!"))
+            assert seen[3:] == [Delta(S, "text", "m", 5, "!")]
+            end()
+            store.publish(Delta(S, "discard", "m"))
+            seen.clear()
+            store.watch(S, seen.append)()
+            assert [d.kind for d in seen] == ["tool_output"]
+
+    async def test_29_what_is_stored_is_not_shown_again(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            await prompt(store)
+            lease = await drive(store)
+            for delta in (Delta(S, "text", "m", 0, "Hello"), Delta(S, "thinking", "m", 0, "hm", 1)):
+                store.publish(delta)
+            for call in ("a", "b"):
+                store.publish(Delta(S, "tool_output", call, 0, "out"))
+            answer = AgentMessage(Assistant(MessageId("m"), (Text("Hello"),)))
+            await store.append(S, drafts(answer, ToolFinished(CallId("a"), "bash", "ok")), epoch=lease.epoch)
+            seen: list[Delta] = []
+            store.watch(S, seen.append)()
+            assert seen == [Delta(S, "tool_output", "b", 0, "out")]
+
+    async def test_30_a_broken_watcher_harms_nobody(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            faults: list[dict[str, Any]] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+            seen: list[Delta] = []
+
+            def fail(delta: Delta) -> None:
+                raise RuntimeError(f"cannot show {delta}")
+
+            store.watch(S, fail)
+            store.watch(S, seen.append)
+            store.publish(Delta(S, "text", "m", 0, "x"))
+            assert seen == [Delta(S, "text", "m", 0, "x")]
+            assert len(faults) == 1
+
+    # --- the end, and others ---
+
+    async def test_31_a_closed_store_says_so(self) -> None:
+        store = await self.make_store()
+        await new_session(store)
+        waiting = asyncio.create_task(store.wait(S, 1))
+        await asyncio.sleep(0)
+        await store.flush()
+        await store.close()
+        await refused(StoreClosed, within(waiting))
+        await refused(StoreClosed, store.append(S, drafts(SessionPaused())))
+        await refused(StoreClosed, store.read(S))
+        await refused(StoreClosed, store.sessions())
+        await refused(StoreClosed, store.wait(S, 0))
+        await refused(StoreClosed, store.flush())
+        store.publish(Delta(S, "text", "m", 0, "x"))
+        await store.close()
+
+    async def test_32_a_second_store_sees_and_wakes(self) -> None:
+        async with self.opened() as one:
+            two = await self.make_second(one)
+            if two is None:
+                return
+            try:
+                await new_session(one)
+                assert await within(two.wait(S, 0)) == 1
+                waiting = asyncio.create_task(two.wait(S, 1))
+                await asyncio.sleep(0)
+                await prompt(one)
+                assert await within(waiting) == 3
+                assert seqs(await two.read(S)) == [1, 2, 3]
+                # Each has checked appends of the session before, and must notice the other's.
+                lease = await drive(two)
+                await refused(StaleEpoch, one.append(S, drafts(InputDelivered(InputId("input-1"))), epoch=lease.epoch + 1))
+                await refused(SessionBusy, one.append(S, drafts(message(2))))
+                await two.append(
+                    S, drafts(InputDelivered(InputId("input-1")), RunFinished(RUN, "done"), run=RUN), epoch=lease.epoch
+                )
+                assert await one.append(S, drafts(message(2), RunStarted(RunId("run-2")))) == Appended(7, 8)
+                await refused(HeadMoved, two.append(S, drafts(SessionPaused()), expect=6))
+                assert await two.append(S, drafts(SessionPaused()), expect=8) == Appended(9, 9)
+                await refused(SessionPausedError, one.append(S, drafts(SessionPaused())))
+                assert folded(await one.read(S)).seq == 9
+            finally:
+                await two.close()
+
+
+__all__ = ["Store", "StoreConformance"]
