@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -24,9 +24,10 @@ from ..core.messages import Assistant, Text
 from ..core.transcript import Entry
 from . import translation
 from .failures import model_error
-from .providers import Connection
+from .providers import RESPONSES, Connection
 
 if TYPE_CHECKING:
+    import httpx2
     from pydantic_ai import messages as pm
     from pydantic_ai.models import Model as PydanticModel, ModelRequestParameters, StreamedResponse
     from pydantic_ai.settings import ModelSettings as PydanticSettings
@@ -72,6 +73,7 @@ class LiveModel:
 
         failure: ModelError | None = None
         begun = False
+        responses: list[httpx2.Response] = []
         try:
             opening = model_request_stream(
                 model,
@@ -80,21 +82,27 @@ class LiveModel:
                 model_request_parameters=self._parameters(request),
                 instrument=False,
             )
-            async with opening as stream:
+            async with AsyncExitStack() as stack:
+                # A generator runs in its caller's context: what is set there is taken back before the first yield.
+                noting = RESPONSES.set(responses)
+                try:
+                    stream = await stack.enter_async_context(opening)
+                finally:
+                    RESPONSES.reset(noting)
                 begun = True
                 events = cast("AsyncGenerator[pm.ModelResponseStreamEvent]", aiter(stream))
-                try:
-                    async with aclosing(events), aclosing(_deltas(events)) as deltas:
-                        async for delta in deltas:
-                            yield delta
-                except BaseException:
-                    # Not every adapter closes a connection that is merely left.
-                    await stream.close_stream()
-                    raise
+                deltas = _deltas(events)
+                async with aclosing(events), aclosing(deltas):
+                    async for delta in deltas:
+                        yield delta
             for chunk in self._end(stream):
                 yield chunk
         except Exception as error:
             failure = model_error(error, model=self._name, secrets=self._connection.secrets, streaming=begun)
+        finally:
+            # Not every SDK closes a connection that is merely left.
+            for response in responses:
+                await response.aclose()
         # Outside the handler, so that the SDK's exception is not chained: its text may quote the key.
         if failure is not None:
             raise failure

@@ -7,6 +7,7 @@ first request and are shared by all models of the provider. Retries of the SDKs 
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
@@ -71,6 +72,16 @@ KNOWN_PROVIDERS: tuple[Provider, ...] = (
 )
 
 
+RESPONSES: ContextVar[list[httpx2.Response] | None] = ContextVar("godwit_model_responses", default=None)
+"""Where HTTP responses opened in this context are noted, so that whoever asked can close them; SDKs may forget to."""
+
+
+async def _note_response(response: httpx2.Response) -> None:
+    noted = RESPONSES.get()
+    if noted is not None:
+        noted.append(response)
+
+
 class Connection:
     """One provider, reachable. Times in seconds: `connect_timeout_s` to open a connection, `read_timeout_s` between
     two pieces of an answer. Safe to use from several threads until the first request."""
@@ -123,6 +134,8 @@ class Connection:
             self._http = create_async_httpx2_client(
                 timeout=httpx2.Timeout(self._read_timeout_s, connect=self._connect_timeout_s)
             )
+            hooks = self._http.event_hooks
+            self._http.event_hooks = {**hooks, "response": [*hooks.get("response", ()), _note_response]}
         return self._http
 
     def _make_provider(self) -> Any:
