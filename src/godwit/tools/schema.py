@@ -1,0 +1,293 @@
+"""JSON schemas as godwit uses them: made plain for providers, and checked for tools that have no body.
+
+`inlined` rewrites what pydantic and msgspec generate: no `$ref` but for types that contain themselves, no titles.
+`Schema` checks a value against a schema. It knows the keywords that schemas of tools use (type, enum, const, properties,
+required, additionalProperties, items, prefixItems, the limits, pattern, anyOf, oneOf, allOf, not, local $ref) and passes
+over others, as the standard asks. Not a general validator: no remote references, no formats, no dynamic anchors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..core.errors import ConfigurationError
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list, tuple),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+_NAMED = {"properties", "$defs", "definitions", "patternProperties"}
+"""Keywords whose value maps names to schemas: a property called `title` is no title."""
+_LITERAL = {"default", "enum", "const", "examples", "example"}
+"""Keywords whose value is data and not a schema."""
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with every definition put where it is used; definitions that contain themselves stay in `$defs`."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    recursive = {name for name in definitions if _reaches(name, name, definitions)}
+    kept: dict[str, Any] = {}
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list):
+            return [plain(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if isinstance(ref := node.get("$ref"), str):
+            name = ref.rpartition("/")[2]
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            if name in recursive:
+                if name not in kept:
+                    kept[name] = {}  # stands there before its body is made, which refers to it again
+                    kept[name] = plain(definitions[name])
+                return {"$ref": f"#/$defs/{name}", **plain(rest)}
+            return {**plain(definitions.get(name, {})), **plain(rest)}
+        result: dict[str, Any] = {}
+        for key, value in node.items():
+            if key in ("title", "$defs", "discriminator"):
+                continue
+            if key in _LITERAL:
+                result[key] = value
+            elif key in _NAMED and isinstance(value, dict):
+                result[key] = {name: plain(inner) for name, inner in value.items()}
+            else:
+                result[key] = plain(value)
+        return result
+
+    top = schema
+    while isinstance(ref := top.get("$ref"), str):
+        top = definitions[ref.rpartition("/")[2]]
+    result: dict[str, Any] = plain(top)
+    if kept:
+        result["$defs"] = kept
+    return result
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*(_references(item) for item in node))
+    if not isinstance(node, dict):
+        return set()
+    found = {node["$ref"].rpartition("/")[2]} if isinstance(node.get("$ref"), str) else set()
+    return found.union(*(_references(value) for key, value in node.items() if key not in _LITERAL))
+
+
+def _reaches(start: str, goal: str, definitions: dict[str, Any]) -> bool:
+    seen: set[str] = set()
+    todo = _references(definitions.get(start, {}))
+    while todo:
+        name = todo.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            todo |= _references(definitions.get(name, {})) - seen
+    return False
+
+
+class Schema:
+    """A JSON schema to check values against. ConfigurationError when it is none, or not of type object."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        if schema.get("type", "object") != "object":
+            raise ConfigurationError(f"the parameters of a tool are a JSON schema of type object, not {_shown(schema)}")
+        self._root = schema
+        self._survey(schema, "parameters")
+
+    def problem(self, value: Any) -> tuple[str, str] | None:
+        """Where the value does not fit, as a path of names, and what was expected there; None when it fits."""
+        if not isinstance(value, dict):
+            return "", f"expected object, got {_kind(value)}"
+        return self._check(value, self._root, "", 0)
+
+    def _survey(self, node: Any, where: str) -> None:
+        if isinstance(node, bool):
+            return
+        if not isinstance(node, dict):
+            raise ConfigurationError(f"{where}: a schema is an object or a boolean, not {_shown(node)}")
+        kinds = node.get("type", [])
+        for kind in kinds if isinstance(kinds, list) else [kinds]:
+            if kind not in _TYPES:
+                raise ConfigurationError(f"{where}: unknown type {kind!r}; there are {', '.join(_TYPES)}")
+        if isinstance(ref := node.get("$ref"), str):
+            self._target(ref)
+        if isinstance(pattern := node.get("pattern"), str):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigurationError(f"{where}: pattern {pattern!r} is no regular expression: {error}") from None
+        for key in ("properties", "$defs", "definitions"):
+            for name, inner in (node.get(key) or {}).items():
+                self._survey(inner, f"{where}.{name}")
+        for key in ("items", "additionalProperties", "not"):
+            if key in node:
+                self._survey(node[key], f"{where}.{key}")
+        for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            for number, inner in enumerate(node.get(key) or ()):
+                self._survey(inner, f"{where}.{key}[{number}]")
+
+    def _target(self, ref: str) -> Any:
+        node: Any = self._root
+        if not ref.startswith("#"):
+            raise ConfigurationError(f"$ref {ref!r} leads out of the schema: put the definition into $defs")
+        for part in ref[1:].split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~")
+            if not isinstance(node, dict) or key not in node:
+                raise ConfigurationError(f"$ref {ref!r} leads to nothing")
+            node = node[key]
+        return node
+
+    def _check(self, value: Any, schema: Any, at: str, depth: int) -> tuple[str, str] | None:
+        if schema is True or schema == {}:
+            return None
+        if schema is False:
+            return at, "not allowed here"
+        if depth > 200:
+            return at, "nested too deeply"
+        below = depth + 1
+        if isinstance(ref := schema.get("$ref"), str) and (bad := self._check(value, self._target(ref), at, below)):
+            return bad
+        if "type" in schema:
+            kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            if not any(_is(value, kind) for kind in kinds):
+                return at, f"expected {' or '.join(kinds)}, got {_kind(value)} {_shown(value)}"
+        if "enum" in schema and not any(_equal(value, choice) for choice in schema["enum"]):
+            return at, f"expected one of {', '.join(_shown(c) for c in schema['enum'])}, got {_shown(value)}"
+        if "const" in schema and not _equal(value, schema["const"]):
+            return at, f"expected {_shown(schema['const'])}, got {_shown(value)}"
+        words = None
+        if isinstance(value, str):
+            words = _string_problem(value, schema)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            words = _number_problem(value, schema)
+        if words:
+            return at, words
+        return (
+            (self._check_object(value, schema, at, below) if isinstance(value, dict) else None)
+            or (self._check_array(value, schema, at, below) if isinstance(value, (list, tuple)) else None)
+            or self._check_choices(value, schema, at, below)
+        )
+
+    def _check_object(self, value: dict[str, Any], schema: Any, at: str, depth: int) -> tuple[str, str] | None:
+        properties = schema.get("properties") or {}
+        for name in schema.get("required") or ():
+            if name not in value:
+                expected = properties.get(name)
+                kind = expected.get("type") if isinstance(expected, dict) else None
+                return _join(at, name), "missing" + (f", expected {kind}" if isinstance(kind, str) else "")
+        patterns = schema.get("patternProperties") or {}
+        others = schema.get("additionalProperties", True)
+        for name, inner in value.items():
+            matching = [s for pattern, s in patterns.items() if re.search(pattern, name)]
+            if name in properties:
+                matching.append(properties[name])
+            elif not matching:
+                if others is False:
+                    known = ", ".join(properties) or "none"
+                    return _join(at, name), f"unknown; known are: {known}"
+                matching.append(others)
+            for one in matching:
+                if bad := self._check(inner, one, _join(at, name), depth):
+                    return bad
+        if len(value) < schema.get("minProperties", 0):
+            return at, f"expected at least {schema['minProperties']} properties, got {len(value)}"
+        if len(value) > schema.get("maxProperties", len(value)):
+            return at, f"expected at most {schema['maxProperties']} properties, got {len(value)}"
+        return None
+
+    def _check_array(self, value: Any, schema: Any, at: str, depth: int) -> tuple[str, str] | None:
+        if len(value) < schema.get("minItems", 0):
+            return at, f"expected at least {schema['minItems']} items, got {len(value)}"
+        if len(value) > schema.get("maxItems", len(value)):
+            return at, f"expected at most {schema['maxItems']} items, got {len(value)}"
+        if schema.get("uniqueItems") and any(_equal(a, b) for i, a in enumerate(value) for b in value[:i]):
+            return at, "expected items that all differ"
+        first = schema.get("prefixItems") or ()
+        for number, item in enumerate(value):
+            inner = first[number] if number < len(first) else schema.get("items", True)
+            if bad := self._check(item, inner, f"{at}[{number}]", depth):
+                return bad
+        return None
+
+    def _check_choices(self, value: Any, schema: Any, at: str, depth: int) -> tuple[str, str] | None:
+        for inner in schema.get("allOf") or ():
+            if bad := self._check(value, inner, at, depth):
+                return bad
+        if choices := schema.get("anyOf"):
+            problems = [self._check(value, inner, at, depth) for inner in choices]
+            if all(problems):
+                return _nearest([p for p in problems if p], at)
+        if choices := schema.get("oneOf"):
+            problems = [self._check(value, inner, at, depth) for inner in choices]
+            fitting = problems.count(None)
+            if fitting == 0:
+                return _nearest([p for p in problems if p], at)
+            if fitting > 1:
+                return at, f"expected exactly one of the forms to fit, {fitting} do"
+        if "not" in schema and self._check(value, schema["not"], at, depth) is None:
+            return at, f"{_shown(value)} is excluded"
+        return None
+
+
+def _nearest(problems: list[tuple[str, str]], at: str) -> tuple[str, str]:
+    """The problem deepest in the value tells most; of several at the same place, all."""
+    deepest = max(len(path) for path, _ in problems)
+    if deepest > len(at):
+        return next(p for p in problems if len(p[0]) == deepest)
+    return at, "; or ".join(dict.fromkeys(text for _, text in problems))
+
+
+def _string_problem(value: str, schema: dict[str, Any]) -> str | None:
+    if len(value) < schema.get("minLength", 0):
+        return f"expected at least {schema['minLength']} characters, got {len(value)}"
+    if len(value) > schema.get("maxLength", len(value)):
+        return f"expected at most {schema['maxLength']} characters, got {len(value)}"
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        return f"expected a text matching {schema['pattern']}, got {_shown(value)}"
+    return None
+
+
+def _number_problem(value: float, schema: dict[str, Any]) -> str | None:
+    if "minimum" in schema and value < schema["minimum"]:
+        return f"expected at least {schema['minimum']}, got {value}"
+    if "maximum" in schema and value > schema["maximum"]:
+        return f"expected at most {schema['maximum']}, got {value}"
+    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
+        return f"expected more than {schema['exclusiveMinimum']}, got {value}"
+    if "exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"]:
+        return f"expected less than {schema['exclusiveMaximum']}, got {value}"
+    if (step := schema.get("multipleOf")) and abs(value / step - round(value / step)) > 1e-9:
+        return f"expected a multiple of {step}, got {value}"
+    return None
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES[kind])
+
+
+def _kind(value: Any) -> str:
+    return next((kind for kind in _TYPES if _is(value, kind)), type(value).__name__)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """JSON equality: true is not 1, 1 is 1.0."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _join(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -1,0 +1,91 @@
+"""The tools an agent can name: single ones, and sets of them under one name.
+
+Holds names and nothing else. Rules: `select` gives the same tools in the same order for the same names, because definitions
+are part of the prompt prefix that providers cache; a name means one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from ..contracts import Tool
+from ..core.errors import ConfigurationError, ToolNotFound
+from .bash import Bash
+from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
+from .function import tool as function_tool
+
+
+class Toolbox:
+    """Implements `godwit.contracts.Toolbox`."""
+
+    def __init__(self, tools: Iterable[Tool | Callable[..., Any]] = ()) -> None:
+        self._tools: dict[str, Tool] = {}
+        self._sets: dict[str, tuple[str, ...]] = {}
+        for one in tools:
+            self.register(one)
+
+    @property
+    def names(self) -> list[str]:
+        """Every tool and toolset that can be selected."""
+        return [*self._tools, *self._sets]
+
+    def register(self, tool: Tool | Callable[..., Any], *, replace: bool = False) -> Tool:
+        """Add a tool, or a function as one, and give it back. ConfigurationError when the name is taken and not
+        `replace`."""
+        made = _as_tool(tool)
+        name = _name(made)
+        if name in self._sets or (name in self._tools and self._tools[name] is not made and not replace):
+            raise ConfigurationError(f"there is a tool or toolset named {name!r} already", tool=name)
+        self._tools[name] = made
+        return made
+
+    def register_set(self, name: str, tools: Iterable[Tool | Callable[..., Any] | str]) -> None:
+        """Add a toolset: tools, which are registered with it, or names of registered ones. ToolNotFound,
+        ConfigurationError."""
+        if name in self._tools or name in self._sets:
+            raise ConfigurationError(f"there is a tool or toolset named {name!r} already", tool=name)
+        members = []
+        for one in tools:
+            if isinstance(one, str):
+                self.select([one])
+                members.append(one)
+            else:
+                made = self.register(one)
+                members.append(_name(made))
+        self._sets[name] = tuple(members)
+
+    def select(self, names: Sequence[str]) -> list[Tool]:
+        """The tools in the order they are first named, each once; a toolset stands for its tools in its own order."""
+        unknown = [name for name in names if name not in self._tools and name not in self._sets]
+        if unknown:
+            raise ToolNotFound(
+                f"there is no tool or toolset named {', '.join(map(repr, unknown))}; "
+                f"there are the tools {', '.join(self._tools) or '(none)'} "
+                f"and the toolsets {', '.join(self._sets) or '(none)'}",
+                unknown=unknown,
+            )
+        wanted: dict[str, Tool] = {}
+        for name in names:
+            for member in self._sets.get(name, (name,)):
+                for one in [self._tools[member]] if member in self._tools else self.select([member]):
+                    wanted.setdefault(_name(one), one)
+        return list(wanted.values())
+
+
+def _as_tool(given: Tool | Callable[..., Any]) -> Tool:
+    # By its traits and not its definition, which for a function would load pydantic.
+    made: Any = given if hasattr(given, "traits") else function_tool(given)
+    return cast("Tool", made)
+
+
+def _name(tool: Tool) -> str:
+    return getattr(tool, "name", None) or tool.definition.name
+
+
+def default_toolbox() -> Toolbox:
+    """A new toolbox with what comes with godwit: the toolset `files` and the tool `bash`."""
+    toolbox = Toolbox()
+    toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
+    toolbox.register(Bash())
+    return toolbox
