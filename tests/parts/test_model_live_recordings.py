@@ -12,12 +12,12 @@ from weakref import WeakKeyDictionary
 import msgspec
 import pytest
 from tests.loopback import Exchange, Loopback, Recording, load_recording, recordings, sse_events
+from tests.parts.model_checks import ask, check_shown, request, stored
 
-from godwit.contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from godwit.contracts import ModelAnswer, ModelChunk
 from godwit.core.agent import ModelSettings, ToolDefinition
 from godwit.core.errors import ModelRefused, StreamBroken
-from godwit.core.ids import MessageId, SessionId
-from godwit.core.messages import AgentBlock, Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, User
+from godwit.core.messages import AgentBlock, Assistant, ProviderBlock, Text, Thinking, ToolCall, ToolResult, User
 from godwit.core.transcript import Entry
 from godwit.models.live import LiveModel
 from godwit.models.registry import Registry
@@ -117,64 +117,6 @@ def roles_of(body: Any) -> list[str]:
         if role not in ("system", "developer") and (not roles or roles[-1] != role):
             roles.append(role)
     return roles
-
-
-def request(
-    messages: Sequence[Message],
-    tools: tuple[ToolDefinition, ...] = (),
-    settings: ModelSettings | None = None,
-    instructions: str = "",
-) -> ModelRequest:
-    return ModelRequest(
-        [Entry(m) for m in messages], instructions, tools, settings or ModelSettings(), SessionId("ses"), MessageId("msg")
-    )
-
-
-async def ask(model: LiveModel, asked: ModelRequest) -> tuple[list[ModelChunk], ModelAnswer]:
-    chunks = [c async for c in model.stream(asked)]
-    assert isinstance(chunks[-1], ModelAnswer)
-    assert not any(isinstance(c, ModelAnswer) for c in chunks[:-1])
-    return chunks[:-1], chunks[-1]
-
-
-def joined(deltas: Sequence[ModelChunk]) -> dict[int, tuple[str, str, str | None, str | None]]:
-    """What a follower has who saw only the deltas: block -> kind, text, call id, tool name."""
-    shown: dict[int, tuple[str, str, str | None, str | None]] = {}
-    for d in deltas:
-        assert isinstance(d, TextDelta | ThinkingDelta | ToolCallDelta)
-        kind, text, call, name = shown.get(d.block, (type(d).__name__, "", None, None))
-        assert kind == type(d).__name__
-        if isinstance(d, ToolCallDelta):
-            if d.block not in shown:
-                assert d.id
-                assert d.name
-            call, name = call or d.id, name or d.name
-        shown[d.block] = (kind, text + d.text, call, name)
-    return shown
-
-
-def check_shown(deltas: Sequence[ModelChunk], content: Sequence[AgentBlock]) -> None:
-    shown = joined(deltas)
-    for place, block in enumerate(content):
-        kind, text, call, name = shown.get(place, ("", "", None, None))
-        match block:
-            case Text() | Thinking():
-                assert text == block.text
-                assert not text or kind == type(block).__name__ + "Delta"
-            case ToolCall():
-                assert (call, name) == (block.id, block.name)
-                assert (json.loads(text) if text.strip() else {}) == block.arguments or text == block.malformed
-            case _:
-                assert place not in shown
-    assert all(place < len(content) for place in shown)
-
-
-def stored(answer: ModelAnswer) -> Assistant:
-    """The answer as it comes out of the log."""
-    made = Assistant(
-        MessageId("m"), answer.content, answer.model, answer.stop, usage=answer.usage, response_id=answer.response_id
-    )
-    return msgspec.json.decode(msgspec.json.encode(made), type=Assistant)
 
 
 def settings_of(recording: Recording) -> ModelSettings:
