@@ -463,7 +463,7 @@ async def test_thinking_levels_reach_the_provider(registry: Registry, wire: Wire
         case "openai":
             thinks = body["reasoning"]["effort"] not in ("none", "minimal") or level == "minimal"
         case _:
-            budget = body["generationConfig"]["thinkingConfig"].get("thinkingBudget")
+            budget = body["generationConfig"]["thinkingConfig"].get("thinking_budget")
             thinks = budget is None or budget != 0
     assert thinks == (level != "off")
 
