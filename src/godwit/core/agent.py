@@ -54,8 +54,12 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            least = 0 if name in ("max_invalid_turns", "max_model_retries") else 1
-            if value is not None and (value < least or (name.endswith("_s") and value <= 0)):
+            if value is None:
+                continue
+            if name.endswith("_s"):
+                if value <= 0:
+                    raise ConfigurationError(f"limit {name}={value!r} must be more than 0 seconds", limit=name, value=value)
+            elif value < (least := 0 if name in ("max_invalid_turns", "max_model_retries") else 1):
                 raise ConfigurationError(f"limit {name}={value!r} must be at least {least}", limit=name, value=value)
 
 

@@ -253,7 +253,11 @@ def _settle(driver: Driver, call: Call, request: ToolCall) -> _Ready | list[Even
     if tool.traits.external:
         # Approved; now its result has to come from outside.
         return [*_answered(driver, call), _open_action(driver, call, "external", arguments)]
-    locks = frozenset((EXCLUSIVE,)) if tool.traits.exclusive else tool.locks(arguments, driver.workspace)
+    try:
+        locks = frozenset((EXCLUSIVE,)) if tool.traits.exclusive else tool.locks(arguments, driver.workspace)
+    except Exception as error:
+        why = error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
+        return _closing(driver, call, "error", why, None)
     return _Ready(call, tool, arguments, edited, locks)
 
 

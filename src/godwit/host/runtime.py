@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts import BlobStore, EventStore, Model, ModelRegistry, SessionRow, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
@@ -78,7 +78,7 @@ class Runtime:
         store: SqliteStore | None = None,
         models: ModelRegistry | Mapping[str, Model] | None = None,
         tools: Sequence[Tool] = (),
-        durability: str = "disk",
+        durability: Literal["memory", "process", "disk"] = "disk",
         clock: Clock | None = None,
         ids: IdSource | None = None,
         lease_ttl_s: float = LEASE_TTL_S,
