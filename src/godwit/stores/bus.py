@@ -4,8 +4,9 @@ Each process that waits or publishes binds a socket in the runtime folder; the f
 the writer sends (session, head) to all of them; deltas go only to peers that said they watch the session. Nothing here
 is needed for correctness: whatever is lost, `PRAGMA data_version` finds within a second or the stored event replaces.
 
-Rules: nothing blocks its caller. A peer whose queue is full (Linux keeps as few as 10 datagrams) gets its hints later,
-merged; its deltas are dropped, the offsets show the hole, and it asks for the text so far. Sockets nobody reads are removed.
+Rules: nothing blocks its caller. A peer whose queue is full (Linux keeps as few as 10 datagrams) gets what was for it some
+milliseconds later: deltas in their order up to a limit, beyond it they are dropped, the offsets show the hole and it asks
+for the text so far; then hints, merged. A hint never overtakes the deltas it ends. Sockets nobody reads are removed.
 The order of locks is `Underway.lock` after `_lock`, so that a text never follows the hint that ended it.
 """
 
@@ -21,7 +22,8 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,13 +33,14 @@ from ..core.events import Delta
 from ..core.ids import Seq, SessionId
 
 _PATH_LIMIT = 100  # sockaddr_un holds 108 bytes on Linux and 104 on macOS
-_DATAGRAM = 8_000  # what is packed into one; macOS refuses large ones unless the buffers are raised
+_DATAGRAM = 16_000  # bytes, at most what is packed into one; macOS refuses large ones unless the buffers are raised
 _BUFFER = 1 << 18
-_DELTA_CHARACTERS = 1_500
+_DELTA_CHARACTERS = 3_500
 _DELTA_WAIT_S = 0.03
 _DELTA_PIECES = 16
 _RETRY_S = 0.004
-_PENDING_LIMIT = 2_000
+_LATE_HINTS = 2_000
+_LATE_BYTES = 1 << 22
 _SETTLE_S = 0.1
 _ASK_AGAIN_S = 0.1
 
@@ -61,12 +64,44 @@ class _Watch(msgspec.Struct, array_like=True, tag="watch"):
 
 
 class _Deltas(msgspec.Struct, array_like=True, tag="deltas"):
+    """`anew`: the text so far, as far back as it is kept."""
+
     deltas: list[Delta]
+    anew: bool = False
 
 
 _Letter = _Hints | _Hello | _Watch | _Deltas
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[_Letter] = msgspec.msgpack.Decoder(_Letter)
+
+
+_Hint = tuple[SessionId, Seq, tuple[str, ...]]
+
+
+class _Late:
+    """What a peer could not take at once: letters with deltas, then hints by session."""
+
+    __slots__ = ("hints", "letters", "size", "unsure")
+
+    def __init__(self) -> None:
+        self.letters: deque[bytes] = deque()
+        self.size = 0
+        self.hints: dict[SessionId, tuple[Seq, tuple[str, ...]]] = {}
+        self.unsure = False
+
+    def add_letter(self, letter: bytes) -> None:
+        self.letters.append(letter)
+        self.size += len(letter)
+        if self.size > _LATE_BYTES:
+            self.letters.clear()
+            self.size = 0
+
+    def add_hints(self, hints: Iterable[_Hint]) -> None:
+        for session, head, ended in hints:
+            self.hints[session] = (head, (*self.hints.get(session, (0, ()))[1], *ended)[-32:])
+        if len(self.hints) > _LATE_HINTS:
+            self.hints.clear()
+            self.unsure = True
 
 
 class Office(Protocol):
@@ -76,8 +111,8 @@ class Office(Protocol):
         """Another process committed."""
         ...
 
-    def shown(self, delta: Delta) -> bool:
-        """Another process published; False when text before it is missing."""
+    def shown(self, delta: Delta, *, anew: bool) -> bool:
+        """Another process published; False when text before it is missing. `anew`: there is none before it any more."""
         ...
 
     def backlog(self, session: SessionId) -> list[Delta]:
@@ -110,8 +145,7 @@ class Bus:
         self._asleep = False
         self._peers: set[str] = set()
         self._listed = (-1, 0.0)  # the folder's mtime when it was listed, and when that was
-        self._late: dict[str, dict[SessionId, tuple[Seq, tuple[str, ...]]]] = {}
-        self._unsure: set[str] = set()
+        self._late: dict[str, _Late] = {}
         self._watched: set[SessionId] = set()
         self._watching: dict[SessionId, set[str]] = {}  # peers by the session they watch
         self._batch: list[Delta] = []
@@ -136,7 +170,7 @@ class Bus:
             self._thread.start()
             self._send_all(_Hello())
 
-    def hint(self, heads: list[tuple[SessionId, Seq, tuple[str, ...]]]) -> None:
+    def hint(self, heads: list[_Hint]) -> None:
         """Tell the peers that these sessions have grown."""
         if self._folder is None or self._closed:
             return
@@ -149,7 +183,7 @@ class Bus:
                 data = _encoder.encode(_Hints(letter))
                 for peer in list(self._peers):
                     if peer in self._late or not self._send(peer, data):
-                        self._later(peer, letter)
+                        self._later(peer).add_hints(letter)
 
     def wanted(self, session: SessionId) -> bool:
         """Whether a peer watches the session."""
@@ -223,9 +257,9 @@ class Bus:
                     self._flush()
                 elif self._batch:
                     due.append(self._batch_due)
-                if self._late or self._unsure:
+                if self._late:
                     self._send_late()
-                    if self._late or self._unsure:
+                    if self._late:
                         due.append(now + _RETRY_S)
             # Set before asking, so that who begins to wait right after the answer rings.
             self._asleep = True
@@ -264,7 +298,7 @@ class Bus:
                         self._office.look(sure=True)
                 case _Deltas():
                     for delta in letter.deltas:
-                        if not self._office.shown(delta):
+                        if not self._office.shown(delta, anew=letter.anew):
                             self._ask_again(delta.session, sender)
                 case _Hello():
                     with self._lock:
@@ -281,7 +315,7 @@ class Bus:
             for session in letter.sessions:
                 if letter.on:
                     self._watching.setdefault(session, set()).add(sender)
-                    self._send_deltas({sender}, self._office.backlog(session))
+                    self._send_deltas({sender}, self._office.backlog(session), anew=True)
                 elif session in self._watching:
                     self._watching[session].discard(sender)
                     if not self._watching[session]:
@@ -374,35 +408,34 @@ class Bus:
     def _drop(self, peer: str) -> None:
         self._peers.discard(peer)
         self._late.pop(peer, None)
-        self._unsure.discard(peer)
         for session in [s for s, peers in self._watching.items() if peer in peers]:
             self._watching[session].discard(peer)
             if not self._watching[session]:
                 del self._watching[session]
 
-    def _later(self, peer: str, heads: list[tuple[SessionId, Seq, tuple[str, ...]]]) -> None:
-        late = self._late.setdefault(peer, {})
-        for session, head, ended in heads:
-            late[session] = (head, (*late.get(session, (0, ()))[1], *ended)[-32:])
-        if len(late) > _PENDING_LIMIT:
-            late.clear()
-            self._unsure.add(peer)
-        if self._thread is None:
-            # Nobody here listens, so nobody will be there to try again; one thread for that is cheap.
+    def _later(self, peer: str) -> _Late:
+        late = self._late.get(peer)
+        if late is None:
+            late = self._late[peer] = _Late()
+            # Where nobody listens there is no thread to try again; starting it is cheap.
             self._begin()
-        self._ring()
+            self._ring()
+        return late
 
     def _send_late(self) -> None:
-        for peer in list(self._unsure):
-            if self._send(peer, _encoder.encode(_Hints([], True))):
-                self._unsure.discard(peer)
         for peer, late in list(self._late.items()):
-            for letter in _packed([(s, head, ended) for s, (head, ended) in late.items()]):
+            while late.letters and self._send(peer, late.letters[0]):
+                late.size -= len(late.letters.popleft())
+            if late.letters:
+                continue
+            if late.unsure and self._send(peer, _encoder.encode(_Hints([], True))):
+                late.unsure = False
+            for letter in _packed([(s, head, ended) for s, (head, ended) in late.hints.items()]):
                 if not self._send(peer, _encoder.encode(_Hints(letter))):
                     break
                 for session, _, _ in letter:
-                    late.pop(session, None)
-            if not late:
+                    del late.hints[session]
+            if not late.hints and not late.unsure:
                 self._late.pop(peer, None)
 
     def _send_watches(self, peer: str) -> None:
@@ -419,7 +452,7 @@ class Bus:
         for session, deltas in by_session.items():
             self._send_deltas(set(self._watching.get(session, ())), _joined(deltas))
 
-    def _send_deltas(self, peers: set[str], deltas: list[Delta]) -> None:
+    def _send_deltas(self, peers: set[str], deltas: list[Delta], *, anew: bool = False) -> None:
         if not peers:
             return
         letter: list[Delta] = []
@@ -427,17 +460,18 @@ class Bus:
         for delta in (piece for whole in deltas for piece in _pieces(whole)):
             weight = 100 + 4 * len(delta.text) + len(delta.id) + len(delta.session)
             if letter and size + weight > _DATAGRAM:
-                self._send_letter(peers, letter)
+                self._send_letter(peers, _Deltas(letter, anew))
                 letter, size = [], 0
             letter.append(delta)
             size += weight
         if letter:
-            self._send_letter(peers, letter)
+            self._send_letter(peers, _Deltas(letter, anew))
 
-    def _send_letter(self, peers: set[str], deltas: list[Delta]) -> None:
-        data = _encoder.encode(_Deltas(deltas))
+    def _send_letter(self, peers: set[str], letter: _Deltas) -> None:
+        data = _encoder.encode(letter)
         for peer in list(peers):
-            self._send(peer, data)
+            if peer in self._late or not self._send(peer, data):
+                self._later(peer).add_letter(data)
 
     def _ring(self) -> None:
         if self._bell is not None:
@@ -446,10 +480,10 @@ class Bus:
 
 
 def _packed(
-    heads: list[tuple[SessionId, Seq, tuple[str, ...]]],
-) -> list[list[tuple[SessionId, Seq, tuple[str, ...]]]]:
+    heads: list[_Hint],
+) -> list[list[_Hint]]:
     """The hints in portions of one datagram."""
-    letters: list[list[tuple[SessionId, Seq, tuple[str, ...]]]] = []
+    letters: list[list[_Hint]] = []
     room = 0
     for hint in heads:
         weight = 16 + len(hint[0]) * 2 + sum(4 + 2 * len(e) for e in hint[2])

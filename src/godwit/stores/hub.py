@@ -258,6 +258,10 @@ class Underway:
         text = self._sessions.get(delta.session, {}).get((delta.id, delta.block, delta.kind))
         return delta.offset > (0 if text is None else text.end)
 
+    def begin(self, delta: Delta) -> None:
+        """What comes before this delta from elsewhere is nowhere kept any more: the block begins with it."""
+        self._sessions.setdefault(delta.session, {})[delta.id, delta.block, delta.kind] = _Growing(delta, True)
+
     def backlog(self, session: SessionId, *, remote: bool = True) -> list[Delta]:
         """One delta per block, each from its beginning; without `remote` only what this process published itself."""
         return [

@@ -490,13 +490,15 @@ class SqliteStore:
             if hub.interested(session):
                 self._call(hub, hub.committed, session, head, ())
 
-    def shown(self, delta: Delta) -> bool:
+    def shown(self, delta: Delta, *, anew: bool) -> bool:
         with self._underway.lock:
             targets = self._targets(delta.session)
             if not targets:
                 return True
             if self._underway.missing(delta):
-                return False
+                if not anew:
+                    return False
+                self._underway.begin(delta)
             new = self._underway.grow(delta, remote=True)
         if new is not None:
             self._show(targets, new)

@@ -43,3 +43,8 @@ def schema() -> list[str]:
 def query(name: str) -> str:
     """The query's text. KeyError when there is none, which is a bug."""
     return _QUERIES[name]
+
+
+def names() -> list[str]:
+    """The names of all queries."""
+    return list(_QUERIES)

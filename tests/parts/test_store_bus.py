@@ -1,0 +1,460 @@
+"""Several processes on one database: they wake each other, show each other's deltas, and see each other die.
+
+The other process is this file run as a script: `python test_store_bus.py <role> <path>`. The two talk in lines over its
+standard input and output. Unless a test says so no store polls, so that what arrives came over the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from godwit.core.errors import SessionOwned, StaleEpoch
+from godwit.core.events import AgentMessage, Delta, SessionConfigured
+from godwit.core.ids import MessageId, SessionId
+from godwit.core.messages import Assistant, Text
+from godwit.stores.owners import Owners
+from godwit.stores.sqlite import SqliteStore
+from godwit.testing import S, drafts, drive, eventually, folded, new_session, prompt, seqs, within
+
+Role = Callable[[SqliteStore], Awaitable[None]]
+BIG = "The godwit flies. " * 20_000
+
+
+def named(name: str) -> SessionConfigured:
+    return SessionConfigured(name=name)
+
+
+# --- what the other process does ---
+
+
+def say(text: object) -> None:
+    print(text, flush=True)
+
+
+async def heard() -> None:
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def appends(store: SqliteStore) -> None:
+    say("ready")
+    await heard()
+    for number in range(150):
+        await store.append(S, drafts(named(f"child {number}")))
+    say("done")
+
+
+async def waits(store: SqliteStore) -> None:
+    cursor = await store.wait(S, 0)
+    say(f"ready {cursor}")
+    while cursor >= 0:
+        cursor = await store.wait(S, cursor)
+        say(cursor)
+
+
+async def claims(store: SqliteStore) -> None:
+    lease = await store.claim(S, store.owner, 3600)
+    say("refused" if lease is None else lease.epoch)
+    await heard()
+
+
+async def publishes(store: SqliteStore) -> None:
+    """Half of a message before the parent looks, half after, then it is stored."""
+    for at in range(0, 50, 5):
+        store.publish(Delta(S, "text", "m", at, f"{at:05}"))
+    say("half")
+    await heard()
+    for at in range(50, 1000, 5):
+        store.publish(Delta(S, "text", "m", at, f"{at:05}"))
+    store.publish(Delta(S, "progress", "call", text="almost"))
+    store.publish(Delta(S, "discard", "m"))
+    store.publish(Delta(S, "text", "m2", 0, BIG))
+    store.publish(Delta(S, "tool_output", "call", 0, "out", name="bash"))
+    say("sent")
+    await heard()
+    lease = await store.claim(S, store.owner, 60)
+    assert lease is not None
+    await store.append(S, drafts(AgentMessage(Assistant(MessageId("m2"), (Text(BIG),)))), epoch=lease.epoch)
+    say("stored")
+    await heard()
+
+
+async def watches(store: SqliteStore) -> None:
+    """Says how much of the text "m" it has seen without a hole."""
+    known = 0
+
+    def show(delta: Delta) -> None:
+        nonlocal known
+        if delta.id == "m" and delta.offset == known:
+            known += len(delta.text)
+            say(known)
+
+    store.watch(S, show)
+    say("ready")
+    await heard()
+
+
+ROLES: dict[str, Role] = {role.__name__: role for role in (appends, waits, claims, publishes, watches)}
+
+
+async def run_role(name: str, path: str) -> None:
+    async with SqliteStore.open(path, poll_s=None) as store:
+        await ROLES[name](store)
+
+
+# --- the tests ---
+
+
+class Child:
+    def __init__(self, role: Role, path: Path, **environment: str) -> None:
+        import godwit
+
+        source = str(Path(godwit.__file__).parent.parent)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, role.__name__, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": source, **environment},
+        )
+
+    async def says(self) -> str:
+        assert self.process.stdout is not None
+        return (await within(asyncio.to_thread(self.process.stdout.readline))).strip()
+
+    def tell(self, text: str = "go") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Kill it, if it has not ended."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def child(role: Role, path: Path, **environment: str) -> AsyncIterator[Child]:
+    one = Child(role, path, **environment)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A database with one new session."""
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+    return path
+
+
+def opened(path: Path, poll_s: float | None = None) -> SqliteStore:
+    return SqliteStore.open(path, poll_s=poll_s)
+
+
+async def test_two_processes_append_to_one_log(path: Path) -> None:
+    async with opened(path) as store, child(appends, path) as other:
+        await other.says()
+        other.tell()
+        for number in range(150):
+            await store.append(S, drafts(named(f"parent {number}")))
+        assert await other.says() == "done"
+        events = await store.read(S)
+        assert seqs(events) == list(range(1, 302))
+        assert folded(events).seq == (await store.session(S)).head
+        names = [e.data.name for e in events if isinstance(e.data, SessionConfigured)]
+        assert [n for n in names if n and n.startswith("p")] == [f"parent {n}" for n in range(150)]
+        assert [n for n in names if n and n.startswith("c")] == [f"child {n}" for n in range(150)]
+
+
+async def test_an_append_wakes_the_other_process(path: Path) -> None:
+    async with opened(path) as store, child(waits, path) as other:
+        assert await other.says() == "ready 1"
+        for head in range(2, 6):
+            await store.append(S, drafts(named(str(head))))
+            assert await other.says() == str(head)
+
+
+async def test_the_other_process_wakes_us(path: Path) -> None:
+    async with opened(path) as store, child(appends, path) as other:
+        await other.says()
+        waiting = asyncio.create_task(store.wait(S, 150))
+        await asyncio.sleep(0)
+        other.tell()
+        assert await within(waiting) > 150
+        cursor = 0
+        while cursor < 151:
+            cursor = await within(store.wait(S, cursor))
+            assert seqs(await store.read(S, to_seq=cursor)) == list(range(1, cursor + 1))
+
+
+async def test_a_full_queue_loses_no_wake_up(path: Path) -> None:
+    """The kernel keeps a handful of datagrams; a process that slept through hundreds still learns the newest head."""
+    async with opened(path) as store, child(waits, path) as other:
+        assert await other.says() == "ready 1"
+        other.signal(signal.SIGSTOP)
+        for number in range(300):
+            await store.append(S, drafts(named(str(number))))
+        other.signal(signal.SIGCONT)
+        while int(await other.says()) < 301:
+            pass
+
+
+async def test_a_delete_ends_the_other_process_waiting(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        waiting = asyncio.create_task(one.wait(S, 5))
+        await asyncio.sleep(0)
+        await two.delete(S)
+        with pytest.raises(Exception, match="deleted"):
+            await within(waiting)
+
+
+async def test_a_killed_owner_is_dead_at_once(path: Path) -> None:
+    async with opened(path) as store:
+        async with child(claims, path) as other:
+            assert await other.says() == "1"
+            row = await store.session(S)
+            assert row.owner is not None
+            assert str(other.process.pid) in row.owner
+            assert await store.claim(S, store.owner, 60) is None
+            with pytest.raises(SessionOwned):
+                await store.delete(S)
+            # One that is stopped is alive, only slow.
+            other.signal(signal.SIGSTOP)
+            assert await store.claim(S, store.owner, 60) is None
+            other.signal(signal.SIGKILL)
+            other.process.wait()
+            assert (await store.session(S)).owner is None
+            lease = await store.claim(S, store.owner, 60)
+            assert lease is not None
+            assert lease.epoch == 2
+            assert (await store.session(S)).owner == store.owner
+        async with child(claims, path) as third:
+            assert await third.says() == "refused"
+
+
+async def test_an_owner_that_closed_is_dead_at_once(path: Path) -> None:
+    async with opened(path) as store, child(claims, path) as other:
+        assert await other.says() == "1"
+        other.tell("end")
+        await asyncio.to_thread(other.process.wait)
+        assert (await store.session(S)).owner is None
+        assert await store.claim(S, store.owner, 60) is not None
+        await store.delete(S)
+
+
+async def test_deltas_cross_from_their_beginning(path: Path) -> None:
+    async with opened(path) as store, child(publishes, path) as other:
+        await prompt(store)
+        assert await other.says() == "half"
+        seen: list[Delta] = []
+        arrived = asyncio.Event()
+
+        def show(delta: Delta) -> None:
+            seen.append(delta)
+            arrived.set()
+
+        async def until(condition: Callable[[], bool]) -> None:
+            while not condition():
+                arrived.clear()
+                await within(arrived.wait())
+
+        def text(kind: str, id_: str) -> str:
+            known = ""
+            for delta in seen:
+                if (delta.kind, delta.id) == (kind, id_):
+                    assert delta.offset == len(known), "a piece came twice, or one is missing"
+                    known += delta.text
+            return known
+
+        end = store.watch(S, show)
+        await until(lambda: len(text("text", "m")) == 50)
+        other.tell()
+        await until(lambda: text("tool_output", "call") == "out")
+        assert text("text", "m") == "".join(f"{at:05}" for at in range(0, 1000, 5))
+        kinds = [(d.kind, d.id) for d in seen]
+        assert kinds.index(("discard", "m")) > kinds.index(("progress", "call"))
+        await until(lambda: len(text("text", "m2")) == len(BIG))
+        assert text("text", "m2") == BIG
+        assert len(seen) < 400, "single pieces should travel together"
+
+        # Who joins here gets it without asking the other process again.
+        late: list[Delta] = []
+        store.watch(S, late.append)()
+        assert {(d.id, d.kind, d.offset, len(d.text)) for d in late} == {
+            ("m2", "text", 0, len(BIG)),
+            ("call", "tool_output", 0, 3),
+        }
+        waiting = asyncio.create_task(store.wait(S, 3))
+        other.tell()
+        assert await other.says() == "sent"
+        assert await other.says() == "stored"
+        await within(waiting)
+        late.clear()
+        store.watch(S, late.append)()
+        assert [d.id for d in late] == ["call"]
+        end()
+
+
+async def test_a_hole_in_the_deltas_is_filled(path: Path) -> None:
+    """A process that slept through most of a message asks for the text so far when the next piece shows the hole."""
+    async with opened(path) as store, child(watches, path) as other:
+        assert await other.says() == "ready"
+        at = 0
+
+        def publish(pieces: int) -> None:
+            nonlocal at
+            for _ in range(pieces):
+                store.publish(Delta(S, "text", "m", at, "x" * 1000))
+                at += 1000
+
+        async def first() -> str | None:
+            publish(1)
+            return await other.says()
+
+        assert int(await eventually(first)) > 0
+        other.signal(signal.SIGSTOP)
+        publish(50)
+        for noise in range(5000):  # more than is kept for a peer that does not read
+            store.publish(Delta(S, "tool_output", "call", noise * 1000, "y" * 1000))
+        publish(50)
+        other.signal(signal.SIGCONT)
+        # Each further piece shows the hole again, until nothing is missing.
+        known = 0
+        while known < at:
+            publish(1)
+            with contextlib.suppress(asyncio.TimeoutError):
+                known = int(await other.says())
+
+
+async def test_nobody_is_told_who_does_not_watch(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        seen: list[Delta] = []
+        end = two.watch(S, seen.append)
+        one.publish(Delta(S, "text", "m", 0, "a"))
+
+        async def shown() -> bool:
+            return bool(seen)
+
+        await eventually(shown)
+        end()
+        assert one._bus is not None
+
+        async def forgotten() -> bool:
+            return not one._bus.wanted(S)  # type: ignore[union-attr]
+
+        await eventually(forgotten)
+        one.publish(Delta(S, "text", "m", 1, "b"))
+        assert len(seen) == 1
+        assert S not in two._underway
+
+
+async def test_sockets_of_the_dead_are_removed(path: Path) -> None:
+    async with opened(path) as store:
+        async with child(waits, path) as other:
+            assert await other.says() == "ready 1"
+        sockets = list(Path(f"{path}.d").glob("*.sock"))
+        assert len(sockets) == 1
+        await store.append(S, drafts(named("x")))
+        await store.flush()
+        assert not sockets[0].exists()
+
+
+async def test_a_long_path_meets_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    path = folder / "godwit.db"
+    with tempfile.TemporaryDirectory(prefix="gw") as elsewhere:
+        async with opened(path) as store:
+            await new_session(store)
+            async with child(waits, path, TMPDIR=tempfile.gettempdir()) as other:
+                assert await other.says() == "ready 1"
+                await store.append(S, drafts(named("x")))
+                assert await other.says() == "2"
+            met = store._bus._folder  # type: ignore[union-attr]
+            assert met is not None
+            assert met.parent == Path(tempfile.gettempdir())
+            assert met.stat().st_mode & 0o777 == 0o700
+            # One that meets yet elsewhere is out of reach of hints; then the look once in a while finds its commits.
+            polling = opened(path, poll_s=0.01)
+            waiting = asyncio.create_task(polling.wait(S, 2))
+            async with child(appends, path, TMPDIR=elsewhere) as stranger:
+                await stranger.says()
+                stranger.tell()
+                assert await within(waiting) > 2
+                assert await stranger.says() == "done"
+            await polling.close()
+
+
+async def test_an_odd_letter_is_passed_over(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        waiting = asyncio.create_task(one.wait(S, 1))
+        await asyncio.sleep(0)
+        odd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for name in Path(f"{path}.d").glob("*.sock"):
+            for letter in (b"", b"hello", bytes(range(256)), b"\x92\xa5heads\x01"):
+                odd.sendto(letter, str(name))
+        odd.close()
+        await two.append(S, drafts(named("x")))
+        assert await within(waiting) == 2
+
+
+async def test_many_sessions_in_one_commit(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        names = [SessionId(f"session {n} " + "x" * 100) for n in range(300)]
+        await asyncio.gather(*(new_session(one, name) for name in names))
+        waits = [asyncio.create_task(two.wait(name, 1)) for name in names]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(one.append(name, drafts(named("x"))) for name in names))
+        assert await within(asyncio.gather(*waits)) == [2] * 300
+
+
+async def test_a_driver_elsewhere_is_fenced(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        await prompt(one)
+        old = await drive(one)
+        new = await two.claim(S, two.owner, 60, force=True)
+        assert new is not None
+        with pytest.raises(StaleEpoch):
+            await one.append(S, drafts(named("late")), epoch=old.epoch)
+        assert not await one.renew(old)
+
+
+def test_owners(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    one, two = Owners(folder), Owners(folder)
+    assert one.dead(two.name), "who holds no lock is not alive"
+    two.hold()
+    two.hold()
+    assert not one.dead(two.name)
+    assert not two.dead(two.name)
+    assert not one.dead("somebody-else")
+    assert not one.dead("")
+    two.close()
+    assert one.dead(two.name)
+    assert list(folder.iterdir()) == []
+    assert not Owners(None).dead(two.name)
+
+
+if __name__ == "__main__":
+    asyncio.run(run_role(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,417 @@
+"""The SQLite store when its file is full, locked, read-only, damaged, cut short, too new; and what is on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import resource
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from godwit.core.agent import AgentSpec
+from godwit.core.errors import (
+    IllegalEvent,
+    InvalidArgument,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreTooNew,
+)
+from godwit.core.events import SessionConfigured, SessionPaused, SessionResumed
+from godwit.core.ids import AgentName, ManualClock, RunId, SessionId
+from godwit.stores import sql
+from godwit.stores.sqlite import SqliteStore
+from godwit.testing import S, drafts, folded, message, new_session, seqs, within
+
+
+def named(name: str) -> SessionConfigured:
+    return SessionConfigured(name=name)
+
+
+async def grown(path: Path, events: int = 60, size: int = 200) -> None:
+    """A closed store whose log has so many events."""
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+        for number in range(events - 1):
+            await store.append(S, drafts(named(f"{number} " + "x" * size)))
+
+
+@contextmanager
+def page_limit(store: SqliteStore, spare: int) -> Iterator[None]:
+    """As if the disk had room for `spare` more pages."""
+    writer = store._writer
+    with writer.lock:
+        pages = writer.connection.execute("PRAGMA page_count").fetchone()[0]
+        writer.connection.execute(f"PRAGMA max_page_count = {pages + spare}")
+    try:
+        yield
+    finally:
+        with writer.lock:
+            writer.connection.execute("PRAGMA max_page_count = 1073741823")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As if the disk took no byte beyond `size` in a file: every write there fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_full_then_room_again(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "godwit.db") as store:
+        await new_session(store)
+        acknowledged = 1
+        with page_limit(store, 4):
+            full: StoreFull | None = None
+            while full is None:
+                try:
+                    acknowledged = (await store.append(S, drafts(named("x" * 500)))).last
+                except StoreFull as error:
+                    full = error
+            assert str(tmp_path) in full.message
+            assert acknowledged > 1
+            assert seqs(await store.read(S)) == list(range(1, acknowledged + 1))
+            with pytest.raises(IllegalEvent):
+                await store.append(S, drafts(SessionResumed()))
+        assert (await store.append(S, drafts(named("room again")))).first == (await store.session(S)).head
+        assert folded(await store.read(S)).name == "room again"
+
+
+async def test_what_does_not_fit_does_not_spoil_what_does(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "godwit.db") as store:
+        names = [SessionId(f"s{n}") for n in range(8)]
+        for name in names:
+            await new_session(store, name)
+        with page_limit(store, 8):
+            big = drafts(named("x" * 400_000))
+            outcomes = await asyncio.gather(
+                *(store.append(n, big if n == "s3" else drafts(named("small"))) for n in names), return_exceptions=True
+            )
+        assert [isinstance(o, StoreFull) for o in outcomes] == [n == "s3" for n in names]
+        assert [(await store.session(n)).head for n in names] == [1 if n == "s3" else 2 for n in names]
+
+
+async def test_a_write_the_system_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+        with largest_file((tmp_path / "godwit.db-wal").stat().st_size + 1000):
+            with pytest.raises(StoreFull):
+                await store.append(S, drafts(named("x" * 20_000)))
+        assert (await store.append(S, drafts(named("after")))).first == 2
+    async with SqliteStore.open(path) as store:
+        assert folded(await store.read(S)).name == "after"
+
+
+async def test_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    await grown(path, 3)
+    other = SessionId("other")
+    async with SqliteStore.open(path) as writing, SqliteStore.open(f"file:{path}?mode=ro", poll_s=0.01) as store:
+        assert seqs(await store.read(S)) == [1, 2, 3]
+        for call in (store.append(S, drafts(SessionPaused())), store.claim(S, store.owner, 1), new_session(store, other)):
+            with pytest.raises(StoreReadOnly):
+                await call
+        waiting = asyncio.create_task(store.wait(S, 3))
+        await asyncio.sleep(0)
+        await writing.append(S, drafts(SessionPaused()))
+        assert await within(waiting) == 4
+        assert (await store.session(S)).status == "paused"
+    assert not (tmp_path / "godwit.db.d").exists()
+
+
+async def test_locked_then_free(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path, wait_s=0.05) as store:
+        await new_session(store)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            with pytest.raises(StoreLocked):
+                await store.append(S, drafts(SessionPaused()))
+            assert seqs(await store.read(S)) == [1]
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+        assert (await store.append(S, drafts(SessionPaused()))).first == 2
+
+
+async def test_waits_for_a_short_lock(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path, wait_s=20) as store:
+        await new_session(store)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        appending = asyncio.create_task(store.append(S, drafts(SessionPaused())))
+        await asyncio.sleep(0)
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await within(appending)).first == 2
+
+
+async def test_damaged_pages_then_restored(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    await grown(path, 300)
+    whole = path.read_bytes()
+    async with SqliteStore.open(path) as store:
+        # All but the first pages, which hold the schema and the session, are overwritten.
+        path.write_bytes(whole[: 4096 * 20] + random.Random(1).randbytes(len(whole) - 4096 * 20))
+        with pytest.raises(StoreCorrupt):
+            await store.read(S)
+        with pytest.raises(StoreCorrupt):
+            await store.append(S, drafts(named("x" * 300)))
+        path.write_bytes(whole)
+        assert seqs(await store.read(S)) == list(range(1, 301))
+        assert (await store.append(S, drafts(named("x")))).first == 301
+
+
+@pytest.mark.parametrize("content", [b"This is a diary, no database.\n" * 300, b"SQLite format 3\0" + b"\xff" * 8000])
+def test_no_database(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "diary.txt"
+    path.write_bytes(content)
+    with pytest.raises(StoreCorrupt):
+        SqliteStore.open(path)
+    assert path.read_bytes() == content
+
+
+def test_the_database_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE photos (name TEXT)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="another program"):
+        SqliteStore.open(path)
+    assert path.read_bytes() == before
+
+
+async def test_too_new(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    await grown(path, 2)
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {len(sql.MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(StoreTooNew):
+        SqliteStore.open(path)
+
+
+def test_no_folder_and_no_level(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="folder"):
+        SqliteStore.open(tmp_path / "missing" / "godwit.db")
+    with pytest.raises(InvalidArgument):
+        SqliteStore.open(tmp_path / "godwit.db", durability="paper")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", ["cut", "zeros", "noise"])
+async def test_a_torn_write_ahead_log(tmp_path: Path, ending: str) -> None:
+    """A copy made at any moment, its last writes lost or garbled, opens with all that was acknowledged before."""
+    source, wal = tmp_path / "godwit.db", tmp_path / "godwit.db-wal"
+    chance = random.Random(ending)
+    async with SqliteStore.open(source) as store:
+        await new_session(store)
+        acknowledged = [(wal.stat().st_size, 1)]
+        for number in range(80):
+            done = await store.append(S, drafts(*(named("x" * chance.randrange(2000)) for _ in range(1 + number % 3))))
+            acknowledged.append((wal.stat().st_size, done.last))
+        base, log = source.read_bytes(), wal.read_bytes()
+        events = await store.read(S)
+    sizes = [size for size, _ in acknowledged]
+    assert sizes == sorted(sizes), "the log was checkpointed in between: write less"
+    for number in range(25):
+        cut = chance.randrange(acknowledged[0][0], len(log) + 1)
+        rest = {"cut": b"", "zeros": bytes(len(log) - cut), "noise": chance.randbytes(len(log) - cut)}[ending]
+        copy = tmp_path / f"copy-{number}.db"
+        copy.write_bytes(base)
+        Path(f"{copy}-wal").write_bytes(log[:cut] + rest)
+        async with SqliteStore.open(copy) as store:
+            found = await store.read(S)
+            assert len(found) >= max(last for size, last in acknowledged if size <= cut)
+            assert found == events[: len(found)]
+            assert (await store.session(S)).head == folded(found).seq == len(found)
+            assert (await store.append(S, drafts(named("goes on")))).first == len(found) + 1
+
+
+def test_schema_is_the_sum_of_its_migrations() -> None:
+    def tables(statements: list[str]) -> set[tuple[str, ...]]:
+        db = sqlite3.connect(":memory:")
+        for statement in statements:
+            db.execute(statement)
+        found = set(db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master").fetchall())
+        db.close()
+        return found
+
+    migrated = tables([statement for migration in sql.MIGRATIONS for statement in migration])
+    assert migrated == tables(sql.schema())
+    assert len(migrated) > 7
+
+
+def test_each_query_fits_the_schema() -> None:
+    db = sqlite3.connect(":memory:")
+    for statement in sql.schema():
+        db.execute(statement)
+    for name in sql.names():
+        text = sql.query(name)
+        parameters = {word.strip(":"): None for word in re.findall(r":[a-z_]+", text)}
+        db.execute(f"EXPLAIN QUERY PLAN {text}", parameters or (None,) * text.count("?")).fetchall()
+    db.close()
+
+
+async def test_many_may_make_one_store(tmp_path: Path) -> None:
+    """A new file opened from many threads at once is migrated once."""
+    path = tmp_path / "godwit.db"
+    stores: list[SqliteStore] = []
+    faults: list[BaseException] = []
+
+    def open_it() -> None:
+        try:
+            stores.append(SqliteStore.open(path))
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    await new_session(stores[0])
+    assert [seqs(await store.read(S)) for store in stores] == [[1]] * 8
+    for store in stores:
+        await store.close()
+
+
+async def test_it_is_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    synchronous = {"disk": 2, "process": 1, "memory": 0}
+    for level, number in synchronous.items():
+        async with SqliteStore.open(path, durability=level) as store:  # type: ignore[arg-type]
+            assert store.durability == level
+            with store._writer.lock:
+                db = store._writer.connection
+                assert db.execute("PRAGMA synchronous").fetchone() == (number,)
+                assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    async with SqliteStore.open(":memory:") as store:
+        assert store.durability == "memory"
+
+
+async def test_closed_it_leaves_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+        await store.claim(S, store.owner, 60)
+        await store.wait(S, 1, 0.001)
+        assert {p.suffix for p in (tmp_path / "godwit.db.d").iterdir()} == {".owner", ".sock"}
+    assert [p.name for p in tmp_path.iterdir()] == ["godwit.db"]
+    shutil.copy(path, tmp_path / "copy.db")
+    async with SqliteStore.open(tmp_path / "copy.db") as store:
+        assert (await store.session(S)).owner is None
+
+
+async def test_one_store_in_two_threads(tmp_path: Path) -> None:
+    for path in (tmp_path / "godwit.db", ":memory:"):
+        store = SqliteStore.open(path)
+        await new_session(store)
+        seen: list[int] = []
+        ready = threading.Event()
+
+        async def follow(store: SqliteStore = store, seen: list[int] = seen, ready: threading.Event = ready) -> None:
+            waiting = asyncio.create_task(store.wait(S, 1))
+            await asyncio.sleep(0)
+            ready.set()
+            seen.append(await within(waiting))
+            seen.append((await store.append(S, drafts(named("from the thread")))).last)
+
+        thread = threading.Thread(target=asyncio.run, args=(follow(),))
+        thread.start()
+        await asyncio.to_thread(ready.wait)
+        await store.append(S, drafts(SessionPaused()))
+        await asyncio.to_thread(thread.join)
+        assert seen == [2, 3]
+        # The other loop is closed now; what it had asked for troubles nobody.
+        assert (await store.append(S, drafts(named("on")))).last == 4
+        await store.close()
+
+
+async def test_a_lease_runs_out_by_the_clock_it_was_given(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with SqliteStore.open(tmp_path / "godwit.db", clock=clock) as store:
+        await new_session(store)
+        lease = await store.claim(S, "one", 10)
+        assert lease is not None
+        clock.advance(9.9)
+        assert await store.claim(S, "two", 10) is None
+        assert await store.renew(lease)
+        clock.advance(9.9)
+        assert (await store.session(S)).owner == "one"
+        clock.advance(0.2)
+        assert (await store.session(S)).owner is None
+        assert await store.renew(lease)
+        clock.advance(11)
+        two = await store.claim(S, "two", 10)
+        assert two is not None
+        assert not await store.renew(lease)
+
+
+async def test_an_odd_value_is_refused_alone(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "godwit.db") as store:
+        await new_session(store)
+        good, bad, late = await asyncio.gather(
+            store.append(S, drafts(named("a"))),
+            store.append(S, drafts(named("b"), run=RunId("\ud800"))),
+            store.append(S, drafts(named("c"))),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, UnicodeEncodeError)
+        assert not isinstance(good, BaseException)
+        assert not isinstance(late, BaseException)
+        assert folded(await store.read(S)).name == "c"
+        assert seqs(await store.read(S)) == [1, 2, 3]
+
+
+async def test_a_cancelled_append_is_whole_or_absent(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "godwit.db") as store:
+        await new_session(store)
+        tasks = [asyncio.create_task(store.append(S, drafts(named("a"), named("b")))) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await store.flush()
+        head = (await store.session(S)).head
+        assert head % 2 == 1
+        assert seqs(await store.read(S)) == list(range(1, head + 1))
+
+
+async def test_agents_made_by_two_stores_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as one, SqliteStore.open(path) as two:
+        specs = [AgentSpec(AgentName("bird"), ("test:model",), f"Instruction {n}") for n in range(10)]
+        refs = await asyncio.gather(*(s.put_agent(spec) for spec in specs for s in (one, two)))
+        found = [(await one.get_agent("bird", ref.version))[1] for ref in refs]
+        assert found == [spec for spec in specs for _ in (one, two)]
+        assert [r.version for r in await two.agent_versions("bird")] == list(range(1, max(r.version for r in refs) + 1))
+
+
+async def test_deleting_one_of_two_lets_the_second_store_forget(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path, poll_s=None) as one, SqliteStore.open(path, poll_s=None) as two:
+        await new_session(one)
+        await two.append(S, drafts(message()))
+        await one.delete(S)
+        await new_session(one)
+        # Its row is another one now; a store that trusted its memory would write behind the old head.
+        assert (await two.append(S, drafts(message()))).first == 2
+        assert (await one.append(S, drafts(SessionPaused()))).first == 3
