@@ -34,6 +34,7 @@ from godwit.core.messages import (
 )
 from godwit.core.transcript import Entry
 from godwit.models.live import LiveModel
+from godwit.models.providers import Connection, Provider
 from godwit.models.registry import Registry
 
 SIGNATURE = base64.b64encode(b"proof that it is mine").decode()
@@ -519,6 +520,28 @@ async def test_an_entry_is_translated_once(registry: Registry, wire: Wire) -> No
         assert all(a is b for a, b in zip(kept, (e.encoded[model.wire] for e in entries), strict=True))
         # The prefix is the same to the byte, which is what providers' caches look for.
         assert server.requests[0].raw == server.requests[1].raw
+
+
+@pytest.mark.parametrize("name", ["chat", "responses"])
+async def test_the_shortcut_past_the_sdk_changes_no_byte(name: str) -> None:
+    wire = WIRES[name]
+    said = Said(
+        ["hm ", "so"], ["I look."], [("call_7", "weather", ['{"city": "Oslo", "días": [1.5, null, {"a": "ß"}]}'])], "tools"
+    )
+    sent: dict[bool, list[bytes]] = {}
+    for shortcut in (True, False):
+        async with Loopback([wire.say(said), wire.say(Said(text=["ok"])), wire.say(Said(text=["ok"]))]) as server:
+            provider = Provider(wire.provider, "openai-chat" if name == "chat" else "openai-responses")
+            connection = Connection(provider, api_key="k-1234567", base_url=server.url + "/v1", shortcut=shortcut)
+            model = LiveModel(wire.model, connection)
+            _, answer = await ask(model, request(CONVERSATION, (WEATHER,), instructions="Be kind."))
+            entries = [*CONVERSATION, stored(answer), ToolResult(CallId("call_7"), "weather", (Image("image/png", PIXEL),))]
+            await ask(model, request(entries, (WEATHER,), instructions="Be kind."))
+            extra = ModelSettings(extra={"extra_body": {"mine": {"deep": [1]}}, "parallel_tool_calls": False})
+            await ask(model, request(entries, (WEATHER,), extra))
+            sent[shortcut] = [r.raw for r in server.requests]
+            await connection.close()
+    assert sent[True] == sent[False]
 
 
 async def test_a_cut_answer_goes_back_as_text(registry: Registry, wire: Wire) -> None:

@@ -82,9 +82,31 @@ async def _note_response(response: httpx2.Response) -> None:
         noted.append(response)
 
 
+def _pass_untransformed(resource: Any, history: str) -> None:
+    """Let the OpenAI SDK send the argument named `history` as it is.
+
+    The SDK walks every old message against its type hints before each request, a second per 5,000 messages in which the
+    event loop stands still. pydantic-ai hands over plain JSON data, on which the walk changes nothing (a test compares
+    the bodies), and what comes as `extra_body` is not walked.
+    """
+    create = resource.create
+
+    async def untransformed(**arguments: Any) -> Any:
+        extra = arguments.get("extra_body")
+        if isinstance(arguments.get(history), list) and (extra is None or isinstance(extra, dict)):
+            arguments["extra_body"] = {history: arguments[history], **(extra or {})}
+            arguments[history] = []
+        return await create(**arguments)
+
+    resource.create = untransformed
+
+
 class Connection:
-    """One provider, reachable. Times in seconds: `connect_timeout_s` to open a connection, `read_timeout_s` between
-    two pieces of an answer. Safe to use from several threads until the first request."""
+    """One provider, reachable. May be made and asked for models in any thread; used on one event loop.
+
+    `connect_timeout_s`: to open a connection. `read_timeout_s`: between two pieces of an answer. `shortcut`: hand the
+    history past the OpenAI SDK's transformation, see `_pass_untransformed`.
+    """
 
     def __init__(
         self,
@@ -94,8 +116,10 @@ class Connection:
         base_url: str | None = None,
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 600.0,
+        shortcut: bool = True,
     ) -> None:
         self.provider = provider
+        self._shortcut = shortcut
         self.api_key = api_key
         self.base_url = base_url
         self._connect_timeout_s = connect_timeout_s
@@ -157,6 +181,9 @@ class Connection:
         from openai import AsyncOpenAI
 
         openai = AsyncOpenAI(api_key=key, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout)
+        if self._shortcut:
+            _pass_untransformed(openai.chat.completions, "messages")
+            _pass_untransformed(openai.responses, "input")
         match self.provider.kind:
             case "openrouter":
                 from pydantic_ai.providers.openrouter import OpenRouterProvider
