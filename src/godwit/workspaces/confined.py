@@ -161,11 +161,14 @@ class Confined:
         except (OSError, ToolFailed, PathEscape):
             return None
 
-    @contextmanager
-    def opened(self, path: str) -> Iterator[int]:
-        """A readable descriptor of a folder reached through no link, to walk on from."""
-        with self._place(path, links=False) as place, self._folder(place) as folder:
-            yield folder
+    def open_folder(self, path: str) -> int:
+        """A descriptor, to be closed by the caller, of a folder reached through no link: to walk on from."""
+
+        def work(place: Place) -> int:
+            with self._folder(place) as folder:
+                return os.dup(folder)
+
+        return self._at(path, work, links=False)
 
     # --- walking ----------------------------------------------------------------------------------------------------
 

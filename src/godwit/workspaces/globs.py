@@ -49,15 +49,11 @@ def _translated(text: str, whole: str) -> str:
             out.append("[^/]")
             at += 1
         elif char == "[":
-            end = text.find("]", at + 2 if text[at + 1 : at + 2] not in ("!", "^") else at + 3)
-            if end < 0:
+            found = bracket(text, at)
+            if found is None:
                 raise ToolFailed(f"the glob pattern {whole!r} is broken: a '[' is not closed")
-            inner = text[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            negated = inner[0] in "!^"
-            inner = inner[1:] if negated else inner
-            inner = re.sub(r"([&~|])\1", r"\\\1\\\1", inner.replace("^", "\\^").replace("]", "\\]"))
-            out.append(f"(?!/)[{'^' if negated else ''}{inner}]")
-            at = end + 1
+            out.append(found[0])
+            at = found[1]
         elif char == "{":
             out.append("(?:")
             depth += 1
@@ -78,3 +74,14 @@ def _translated(text: str, whole: str) -> str:
     if depth:
         raise ToolFailed(f"the glob pattern {whole!r} is broken: a '{{' is not closed")
     return "".join(out) + r"\Z"
+
+
+def bracket(text: str, at: int) -> tuple[str, int] | None:
+    """The `[...]` that begins at `at` as a regular expression, and where the text goes on; None when it is not closed."""
+    negated = text[at + 1 : at + 2] in ("!", "^")
+    first = at + 1 + negated
+    end = text.find("]", first + 1)
+    if end < 0:
+        return None
+    inner = re.sub(r"([\\\[\]^&~|])", r"\\\1", text[first:end])
+    return f"(?!/)[{'^' if negated else ''}{inner}]", end + 1

@@ -22,15 +22,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING
 
 from ..contracts import FileInfo
 from ..core.errors import ToolFailed
 from .confined import Confined
 from .globs import glob_regex, name_regex
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from .ignores import Ignores
 
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_LINE = 10_000
@@ -168,19 +165,22 @@ class Search:
     def _walk(self, start: str, stop: Stop) -> Iterator[str]:
         """All regular files below a folder that are not ignored, folder by folder, by name."""
         rules = self._rules_above(start)
-        with self._files.opened(start) as folder:
+        folder = self._files.open_folder(start)
+        try:
             yield from _walk(folder, "" if start == "." else start, rules, stop)
+        finally:
+            os.close(folder)
 
-    def _rules_above(self, start: str) -> list[tuple[str, GitIgnoreSpec]]:
+    def _rules_above(self, start: str) -> list[tuple[str, Ignores]]:
         """The ignore rules of the folders from the root to above `start`; none when they ignore `start` itself."""
-        rules: list[tuple[str, GitIgnoreSpec]] = []
+        rules: list[tuple[str, Ignores]] = []
         if start == ".":
             return rules
         here = ""
         for part in start.split("/"):
             content = self._files.read_plain(f"{here}/.gitignore" if here else ".gitignore", _MAX_BYTES)
             if content is not None:
-                rules.append((here, _spec(content)))
+                rules.append((here, Ignores(content)))
             here = f"{here}/{part}" if here else part
             if part == ".git" or _ignored(here, True, rules):
                 return []
@@ -192,7 +192,10 @@ class Search:
         try:
             if self._program is None:
                 raise _Unusable
-            yield from [p.removeprefix("./") for p in self._ripgrep(["--files"], start, stop, b"\0")]
+            rest = b""
+            for chunk in self._ripgrep(["--files"], start, stop):
+                *names, rest = (rest + chunk).split(b"\0")
+                yield from (os.fsdecode(name).removeprefix("./") for name in names)
         except _Unusable:
             yield from self._walk(start, stop)
 
@@ -214,22 +217,25 @@ class Search:
         if glob is not None and _SIMPLE_NAME.match(glob):  # --glob would bring ignored files back
             arguments += ["--type-add", f"wanted:{glob}", "--type", "wanted"]
         arguments += ["--regexp", pattern]
-        current, numbers = "", set[int]()
-        for record in self._ripgrep(arguments, start.path, stop, b"\n"):
-            name, _, rest = record.partition("\0")
-            number = rest.partition(":")[0]
-            if not number.isdigit():
-                continue
-            name = name.removeprefix("./")
-            if name != current:
-                if numbers:
-                    yield current, numbers
-                current, numbers = name, set()
-            numbers.add(int(number))
+        current, numbers = b"", set[int]()
+        rest = b""
+        for chunk in self._ripgrep(arguments, start.path, stop):
+            rest += chunk
+            at = 0
+            # A record is name, NUL, number, ":", at most one column, line feed; only the name may hold a line feed itself.
+            while (middle := rest.find(b"\0", at)) >= 0 and (end := rest.find(b"\n", middle)) >= 0:
+                name, number = rest[at:middle], rest[middle + 1 : end].partition(b":")[0]
+                at = end + 1
+                if name != current:
+                    if numbers:
+                        yield os.fsdecode(current).removeprefix("./"), numbers
+                    current, numbers = name, set()
+                numbers.add(int(number))
+            rest = rest[at:]
         if numbers:
-            yield current, numbers
+            yield os.fsdecode(current).removeprefix("./"), numbers
 
-    def _ripgrep(self, arguments: list[str], start: str, stop: Stop, end: bytes) -> Iterator[str]:
+    def _ripgrep(self, arguments: list[str], start: str, stop: Stop) -> Iterator[bytes]:
         with self._rules_file(start) as rules:
             where = "./" if start == "." else f"./{start}"
             command = [str(self._program), *_RIPGREP, *rules, *arguments, "--", where]
@@ -247,13 +253,10 @@ class Search:
                 stop.attach(process)
                 try:
                     assert process.stdout is not None
-                    rest = b""
                     seen = False
-                    while chunk := process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
-                        *records, rest = (rest + chunk).split(end)
-                        for record in records:
-                            seen = True
-                            yield os.fsdecode(record)
+                    while chunk := os.read(process.stdout.fileno(), 1 << 16):
+                        seen = True
+                        yield chunk
                 finally:
                     process.kill()
                     stop.attach(None)
@@ -265,8 +268,8 @@ class Search:
     def _rules_file(self, start: str) -> Iterator[list[str]]:
         """Ripgrep reads the ignore files from `start` down; those above it are handed over in one, from the root's view."""
         lines: list[str] = []
-        for folder, spec in self._rules_above(start):
-            lines += [_from_root(str(pattern.pattern), folder) for pattern in spec.patterns if pattern.include is not None]
+        for folder, ignores in self._rules_above(start):
+            lines += ignores.from_above(folder)
         if not lines:
             yield []
             return
@@ -278,7 +281,7 @@ class Search:
             yield [f"--ignore-file={file.name}"]
 
 
-def _walk(folder: int, path: str, rules: list[tuple[str, GitIgnoreSpec]], stop: Stop) -> Iterator[str]:
+def _walk(folder: int, path: str, rules: list[tuple[str, Ignores]], stop: Stop) -> Iterator[str]:
     own = _ignore_file(folder)
     if own is not None:
         rules = [*rules, (path, own)]
@@ -305,7 +308,7 @@ def _walk(folder: int, path: str, rules: list[tuple[str, GitIgnoreSpec]], stop: 
             os.close(inner)
 
 
-def _ignore_file(folder: int) -> GitIgnoreSpec | None:
+def _ignore_file(folder: int) -> Ignores | None:
     try:
         file = os.open(".gitignore", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
@@ -314,36 +317,16 @@ def _ignore_file(folder: int) -> GitIgnoreSpec | None:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return None
         with suppress(OSError):
-            return _spec(os.read(file, 1 << 20))
+            return Ignores(os.read(file, 1 << 20))
         return None
     finally:
         os.close(file)
 
 
-def _spec(content: bytes) -> GitIgnoreSpec:
-    from pathspec import GitIgnoreSpec
-
-    lines = content.decode("utf-8-sig", "surrogateescape").splitlines()
-    return GitIgnoreSpec.from_lines(lines)
-
-
-def _ignored(path: str, is_folder: bool, rules: list[tuple[str, GitIgnoreSpec]]) -> bool:
+def _ignored(path: str, is_folder: bool, rules: list[tuple[str, Ignores]]) -> bool:
     """What the deepest ignore file that has something to say says."""
-    for folder, spec in reversed(rules):
-        inner = path[len(folder) + 1 :] if folder else path
-        said = spec.check_file(inner + "/" if is_folder else inner).include
+    for folder, ignores in reversed(rules):
+        said = ignores.says(path[len(folder) + 1 :] if folder else path, is_folder)
         if said is not None:
             return said
     return False
-
-
-def _from_root(pattern: str, folder: str) -> str:
-    """A pattern of `folder`'s ignore file as one of the root's."""
-    if not folder:
-        return pattern
-    mark, body = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
-    body = body.removeprefix("\\") if body.startswith(("\\#", "\\!")) else body
-    prefix = re.sub(r"([\\*?\[\]])", r"\\\1", folder)
-    if "/" in body.rstrip("/"):
-        return f"{mark}/{prefix}/{body.lstrip('/')}"
-    return f"{mark}/{prefix}/**/{body}"

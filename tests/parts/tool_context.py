@@ -1,0 +1,60 @@
+"""What tools are given in tests: a ToolContext over a real workspace, that keeps what is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from godwit.contracts import Tool, ToolOutput, Workspace
+from godwit.core.errors import ToolFailed
+from godwit.core.events import Labels
+from godwit.core.ids import CallId, RunId, SessionId
+from godwit.core.messages import text_of
+from godwit.engine.cancel import Cancel
+from godwit.workspaces.local import LocalWorkspace
+
+SESSION, RUN, CALL, LABELS = SessionId("ses_1"), RunId("run_1"), CallId("call_1"), Labels()
+
+
+@dataclass
+class Context:
+    """Implements `godwit.contracts.ToolContext`."""
+
+    place: Workspace | None = None
+    context: Any = None
+    session: SessionId = SESSION
+    run: RunId = RUN
+    call: CallId = CALL
+    key: str = "ses_1/call_1"
+    labels: Labels = LABELS
+    cancel: Cancel = field(default_factory=Cancel)
+    grace_s: float = 1.0
+    shown: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    @property
+    def workspace(self) -> Workspace:
+        if self.place is None:
+            raise ToolFailed("this session has no workspace")
+        return self.place
+
+    def output(self, text: str) -> None:
+        self.shown.append(text)
+
+    def progress(self, text: str) -> None:
+        self.steps.append(text)
+
+
+def context_in(folder: Path) -> Context:
+    return Context(LocalWorkspace(folder))
+
+
+async def call(tool: Tool, context: Context, **arguments: Any) -> ToolOutput:
+    """As the engine does it: the arguments are checked first."""
+    tool.validate(arguments)
+    return await tool.run(arguments, context)
+
+
+async def text(tool: Tool, context: Context, **arguments: Any) -> str:
+    return text_of((await call(tool, context, **arguments)).content)
