@@ -31,13 +31,17 @@ _GROWING_LIMIT = 1 << 20
 
 
 class Topic:
-    """What one loop knows of one session that somebody waits for. `head` is -1 until it was read, 0 when it is gone."""
+    """What one loop knows of one session that somebody waits for. `head` is -1 until it was read, 0 when it is gone.
 
-    __slots__ = ("gone", "head", "size", "tail", "used", "waiters")
+    `fresh`: the head was compared with the database in this very turn of the loop.
+    """
+
+    __slots__ = ("fresh", "gone", "head", "size", "tail", "used", "waiters")
 
     def __init__(self) -> None:
         self.head: Seq = -1
         self.gone = False
+        self.fresh = False
         self.waiters: set[asyncio.Future[None]] = set()
         self.tail: deque[Event] = deque()
         self.size = 0
@@ -85,6 +89,7 @@ class Hub:
         self.watchers: dict[SessionId, list[Show]] = {}
         self.closed = False
         self._sweeper: asyncio.TimerHandle | None = None
+        self._fresh: list[Topic] = []
 
     def interested(self, session: SessionId) -> bool:
         return session in self.topics
@@ -135,6 +140,18 @@ class Hub:
         if head > topic.head:
             topic.head = head
             topic.wake()
+
+    def refreshed(self, topic: Topic) -> None:
+        """Its head is right until the loop turns: what other processes tell comes no sooner."""
+        topic.fresh = True
+        self._fresh.append(topic)
+        if len(self._fresh) == 1:
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        for topic in self._fresh:
+            topic.fresh = False
+        self._fresh.clear()
 
     def close(self) -> None:
         """End every wait with StoreClosed."""

@@ -36,16 +36,17 @@ from ..core.errors import (
 )
 from ..core.events import Delta, Draft, Event, Labels
 from ..core.ids import AgentName, ArtifactRef, Clock, Seq, SessionId, SystemClock
-from ..core.state import Status
+from ..core.state import Status, decode_gate
 from .bus import Bus, socket_folder
 from .database import Database, Durability
-from .hub import Hub, Show, Underway
+from .hub import Hub, Show, Topic, Underway
 from .owners import Owners
 from .sql import query
-from .writer import ACTIVITY_BITS, Append, Call, Request, Transaction, Writer, Written
+from .writer import ACTIVITY_BITS, SEQ_BITS, Append, Call, Request, Transaction, Writer, Written
 
-_PORTION = 256
+_PORTION = 512
 _NO_LABELS = Labels()
+_NO_RUN = ("idle", "archived")
 _END = (1 << 62) - 1
 _labels_decoder = msgspec.json.Decoder(Labels)
 _spec_decoder = msgspec.json.Decoder(AgentSpec)
@@ -158,31 +159,24 @@ class SqliteStore:
         """Events with `seq > from_seq` (and `<= to_seq`), in order, or the newest ones first. SessionNotFound."""
         if limit is not None and limit < 0:
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
-        hub = self._hub()
-        topic = hub.topics.get(session)
+        from_seq = max(from_seq, 0)
         if limit is not None and types is None and not newest_first:
             # Without gaps a limit is nothing but an end.
             to_seq, limit = from_seq + limit if to_seq is None else min(to_seq, from_seq + limit), None
-        plain = topic is not None and types is None and not newest_first
-        if plain and to_seq is not None:
-            # What is asked for ends where the tail is known to reach, so there is nothing newer to look for.
-            assert topic is not None
-            known = topic.slice(from_seq, to_seq)
-            if known is not None:
-                topic.used = hub.loop.time()
-                return known
+        hub = self._hub()
+        topic = None if types is not None or newest_first else hub.topics.get(session)
+        if topic is not None:
+            shared = self._from_tail(hub, session, topic, from_seq, to_seq)
+            if shared is not None:
+                return shared
         key, head = self._find(session)
         to = head if to_seq is None else min(to_seq, head)
         if to <= from_seq or limit == 0:
             return []
-        if plain:
-            assert topic is not None
-            known = topic.slice(from_seq, to)
-            if known is not None:
-                return known
 
         name = ("read_events" if types is None else "read_events_of_types") + ("_newest_first" if newest_first else "")
-        parameters: dict[str, Any] = {"session": key, "after": from_seq, "to": to}
+        log = key << SEQ_BITS
+        parameters: dict[str, Any] = {"after": log + from_seq, "to": log + to}
         if types is not None:
             parameters["types"] = _json(types)
         left = limit
@@ -196,16 +190,37 @@ class SqliteStore:
             if len(found) < portion or left == 0:
                 break
             if newest_first:
-                parameters["to"] = events[-1].seq - 1
+                parameters["to"] = log + events[-1].seq - 1
             else:
-                parameters["after"] = events[-1].seq
+                parameters["after"] = log + events[-1].seq
             # The log only grows and its end is fixed here, so the portions fit together whatever happens in between.
             await asyncio.sleep(0)
-        if plain and topic is not None and not topic.gone and (not topic.tail or from_seq <= topic.tail[-1].seq):
+        if topic is not None and not topic.gone and (not topic.tail or from_seq <= topic.tail[-1].seq):
             topic.extend(events)
         return events
 
+    def _from_tail(
+        self, hub: Hub, session: SessionId, topic: Topic, from_seq: Seq, to_seq: Seq | None
+    ) -> list[Event] | None:
+        """What is asked for, if the hot tail has all of it."""
+        if to_seq is not None and topic.tail and to_seq <= topic.tail[-1].seq:
+            # It ends where the tail is known to reach, so there is nothing newer to look for.
+            head = to_seq
+        else:
+            if not topic.fresh:
+                # Many followers woken together share one look at the head.
+                self._refresh(hub, session)
+                hub.refreshed(topic)
+            head = topic.head if to_seq is None else min(to_seq, topic.head)
+        if head <= from_seq:
+            return []
+        topic.used = hub.loop.time()
+        return topic.slice(from_seq, head)
+
     async def session(self, session: SessionId) -> SessionRow:
+        topic = self._hub().topics.get(session)
+        if topic is not None:
+            topic.fresh = False  # whoever sees this row must not then read a log that is shorter
         found = self._select("get_session", {"id": session})
         if not found:
             raise _no_session(session)
@@ -261,7 +276,8 @@ class SqliteStore:
             ):
                 raise SessionOwned(f"session {session!r} is driven by {owner}", session=session, owner=owner)
             transaction.execute("delete_artifacts", {"session": key})
-            for name in ("delete_artifact_uses", "delete_events", "delete_keys", "delete_snapshot", "delete_session"):
+            transaction.execute("delete_events", {"session": key})
+            for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_session"):
                 transaction.execute(name, (key,))
             transaction.forget(session, deleted=True)
 
@@ -399,13 +415,7 @@ class SqliteStore:
             self._bus.start()
             self._bus.look_soon()
         if topic.head < 0 or (timeout_s is not None and timeout_s <= 0):
-            try:
-                hub.committed(session, self._find(session)[1], ())
-            except StoreError:
-                raise
-            except SessionNotFound:
-                hub.committed(session, 0, ())
-                raise
+            self._refresh(hub, session)
         return await hub.wait(session, topic, after, timeout_s)
 
     def publish(self, delta: Delta) -> None:
@@ -604,6 +614,7 @@ class SqliteStore:
             queued,
             actions,
             prompt,
+            gate,
         ) = found
         if owner is not None:
             if until <= self._clock.now_ms():
@@ -624,11 +635,20 @@ class SqliteStore:
             name=name,
             labels=_NO_LABELS if labels == "{}" else _labels_decoder.decode(labels),
             owner=owner,
+            run=None if status in _NO_RUN else decode_gate(gate).run,
             epoch=epoch,
             queued=queued,
             actions=actions,
             first_prompt=prompt,
         )
+
+    def _refresh(self, hub: Hub, session: SessionId) -> None:
+        """Tell the hub the head as the database has it. SessionNotFound."""
+        try:
+            hub.committed(session, self._find(session)[1], ())
+        except SessionNotFound:
+            hub.committed(session, 0, ())
+            raise
 
     def _find(self, session: SessionId) -> tuple[int, Seq]:
         found = self._select("head", (session,))

@@ -58,6 +58,8 @@ T = TypeVar("T")
 _CACHE_LIMIT = 4096
 _BATCH_LIMIT = 1024
 _PROMPT_CHARACTERS = 200
+SEQ_BITS = 32
+"""`events.position` is the session's key and, in so many bits, the seq."""
 ACTIVITY_BITS = 16
 """`sessions.activity` is `updated_ms` without its last bits."""
 
@@ -252,7 +254,7 @@ class Transaction:
         self.written: list[Written] = []
         self._open: dict[SessionId, Written] = {}
         self._cache = cache
-        self._events: list[tuple[int, Seq, int, RunId | None, str, bytes]] = []
+        self._events: list[tuple[int, int, RunId | None, str, bytes]] = []
         self.gone: set[SessionId] = set()
 
     def execute(self, name: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -305,14 +307,14 @@ class Transaction:
         return row
 
     def write(self, row: Row, drafts: list[Draft], gate: Gate) -> None:
-        key, seq = row.key, row.head
+        seq, log = row.head, row.key << SEQ_BITS
         written = self._open.get(row.id)
         if written is None:
             written = self._open[row.id] = Written(row.id, 0, [], ())
             self.written.append(written)
         for draft in drafts:
             seq += 1
-            self._events.append((key, seq, draft.at_ms, draft.run, draft.type, draft.body))
+            self._events.append((log + seq, draft.at_ms, draft.run, draft.type, draft.body))
             data = draft.data
             match data:
                 case UserMessage() if not row.prompted:
@@ -573,4 +575,4 @@ def _digest(events: Sequence[Draft]) -> bytes:
     return digest.digest()
 
 
-__all__ = ["ACTIVITY_BITS", "Append", "Call", "Request", "Transaction", "Writer", "Written"]
+__all__ = ["ACTIVITY_BITS", "SEQ_BITS", "Append", "Call", "Request", "Transaction", "Writer", "Written"]

@@ -22,7 +22,7 @@ WHERE key = :key;
 UPDATE sessions SET activity = :activity WHERE key = :key;
 
 -- name: insert_event
-INSERT INTO events (session, seq, at_ms, run, type, body) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO events (position, at_ms, run, type, body) VALUES (?, ?, ?, ?, ?);
 
 -- name: find_key
 SELECT first, last, digest FROM idempotency_keys WHERE session = ? AND key = ?;
@@ -35,31 +35,31 @@ SELECT key, head FROM sessions WHERE id = ?;
 
 -- name: read_events
 SELECT seq, at_ms, run, type, body FROM events
-WHERE session = :session AND seq > :after AND seq <= :to ORDER BY seq LIMIT :limit;
+WHERE position > :after AND position <= :to ORDER BY position LIMIT :limit;
 
 -- name: read_events_newest_first
 SELECT seq, at_ms, run, type, body FROM events
-WHERE session = :session AND seq > :after AND seq <= :to ORDER BY seq DESC LIMIT :limit;
+WHERE position > :after AND position <= :to ORDER BY position DESC LIMIT :limit;
 
 -- name: read_events_of_types
 SELECT seq, at_ms, run, type, body FROM events
-WHERE session = :session AND seq > :after AND seq <= :to AND type IN (SELECT value FROM json_each(:types))
-ORDER BY seq LIMIT :limit;
+WHERE position > :after AND position <= :to AND type IN (SELECT value FROM json_each(:types))
+ORDER BY position LIMIT :limit;
 
 -- name: read_events_of_types_newest_first
 SELECT seq, at_ms, run, type, body FROM events
-WHERE session = :session AND seq > :after AND seq <= :to AND type IN (SELECT value FROM json_each(:types))
-ORDER BY seq DESC LIMIT :limit;
+WHERE position > :after AND position <= :to AND type IN (SELECT value FROM json_each(:types))
+ORDER BY position DESC LIMIT :limit;
 
 -- name: get_session
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt
+       epoch, queued, actions, first_prompt, gate
 FROM sessions WHERE id = :id;
 
 -- name: list_sessions
 -- Activity grows with updated_ms, so its index yields the pages in order and only rows of one activity are sorted.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt
+       epoch, queued, actions, first_prompt, gate
 FROM sessions
 WHERE activity <= :before_activity
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
@@ -72,7 +72,7 @@ LIMIT :limit;
 
 -- name: list_sessions_by_prefix
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt
+       epoch, queued, actions, first_prompt, gate
 FROM sessions
 WHERE id >= :prefix AND id < :prefix || char(1114111)
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
@@ -96,7 +96,7 @@ UPDATE sessions SET lease_until_ms = :until WHERE id = :id AND epoch = :epoch AN
 UPDATE sessions SET owner = NULL, lease_until_ms = 0 WHERE id = :id AND epoch = :epoch AND owner = :owner;
 
 -- name: delete_events
-DELETE FROM events WHERE session = ?;
+DELETE FROM events WHERE position >= :session << 32 AND position < (:session + 1) << 32;
 
 -- name: delete_keys
 DELETE FROM idempotency_keys WHERE session = ?;
