@@ -39,7 +39,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """A session as the index lists it. `owner` is the process that drives it now, None when none does."""
+    """A session as the index lists it. `owner` is the process that drives it now, None when none does; `run` the open run."""
 
     id: SessionId
     status: Status
@@ -51,6 +51,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     name: str | None = None
     labels: Labels = Labels()
     owner: str | None = None
+    run: RunId | None = None
     epoch: int = 0
     queued: int = 0
     actions: int = 0

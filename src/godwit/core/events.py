@@ -376,9 +376,12 @@ class Draft:
 
 
 class Event:
-    """A stored event. `at_ms`: wall time in ms; `run`: the run it belongs to, if any; `data` is decoded on first use."""
+    """A stored event. `at_ms`: wall time in ms; `run`: the run it belongs to, if any; `data` is decoded on first use.
 
-    __slots__ = ("_data", "at_ms", "body", "run", "seq", "session", "type")
+    `labels`: the session's, when it was read through a handle; not part of what is stored.
+    """
+
+    __slots__ = ("_data", "at_ms", "body", "labels", "run", "seq", "session", "type")
 
     def __init__(
         self,
@@ -397,6 +400,7 @@ class Event:
         self.type = type
         self.body = body
         self._data = data
+        self.labels: Labels | None = None
 
     @property
     def data(self) -> EventData:
@@ -409,6 +413,8 @@ class Event:
         head = {"seq": self.seq, "at": self.at_ms, "session": self.session}
         if self.run is not None and self.type not in _NAME_THEIR_RUN:
             head["run"] = self.run
+        if self.labels is not None and self.labels.correlation is not None:
+            head["correlation"] = self.labels.correlation
         return _encoder.encode(head)[:-1] + b"," + self.body[1:]
 
     def __eq__(self, other: object) -> bool:

@@ -10,7 +10,7 @@ Inputs of other writers come in between: the store orders everything, and the lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
@@ -70,18 +70,6 @@ async def load_transcript(store: EventStore, session: SessionId, to_seq: Seq | N
     for event in await store.read(session, 0, types=TRANSCRIPT_TYPES, to_seq=to_seq):
         transcript.apply(event)
     return transcript
-
-
-async def follow(store: EventStore, session: SessionId, from_seq: Seq = 0) -> AsyncIterator[Event]:
-    """Every event with a greater seq, once, in order: first what is stored, then what comes. Ends never by itself."""
-    cursor = from_seq
-    while True:
-        events = await store.read(session, cursor, limit=PAGE)
-        for event in events:
-            cursor = event.seq
-            yield event
-        if len(events) < PAGE:
-            await store.wait(session, cursor)
 
 
 class Log:

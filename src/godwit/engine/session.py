@@ -14,33 +14,20 @@ from typing import Any, Protocol
 
 from ..contracts import EventStore, Tool
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
-from ..core.errors import CheckpointNotFound, Fault, NoOpenRun, RunFailed, SessionClosed
-from ..core.events import AgentMessage, Delta, Event, Labels, RunFinished, RunOutcome, RunStarted
+from ..core.errors import ActionNotFound, NoOpenRun, RunFailed, SessionClosed
+from ..core.events import Delta, Event, Labels, RunFinished, UserAnswer, UserInterrupt, UserMessage
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
-from ..core.messages import Assistant, Message, Usage, UserBlock, user_content
+from ..core.messages import Message, UserBlock, user_content
 from ..core.state import State, Status
-from .approvals import Approvals
+from .approvals import Approvals, PendingAction
 from .cancel import Cancel
 from .inbox import Inbox
-from .log import follow, load_state, load_transcript
+from .log import load_state, load_transcript
 from .queue import Queue
+from .receiver import EventReceiver, either, watch
+from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 
 Prompt = str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended. `text`: the last answer's text. `seq`: the event that ended it."""
-
-    run: RunId
-    outcome: RunOutcome
-    text: str
-    message: Assistant | None
-    usage: Usage
-    turns: int
-    tool_calls: int
-    error: Fault | None
-    seq: Seq
 
 
 class Home(Protocol):
@@ -78,6 +65,19 @@ class SessionConfig:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+class CommandSender:
+    """Sends commands to one session; any number of them are as good as one."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def send(self, command: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None) -> None:
+        """See `Session.send_event`."""
+        await self._session.send_event(command, key=key)
+
+
 class Session:
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
@@ -94,7 +94,9 @@ class Session:
         self._closed = False
         self._token = Cancel()
         self._inbox = Inbox(home.store, session, home.clock, home.ids)
-        self._cursor = state.seq
+        self._opened_at = state.seq
+        self._receiver = EventReceiver(home.store, session, state.seq, labels=state.labels)
+        self._runs = Runs(home.store, session)
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
         self._own_runs: dict[RunId, Seq] = {}
@@ -161,7 +163,7 @@ class Session:
         Leaving the loop does not stop the run. A failed run ends with its `run.finished`; nothing is raised for it.
         """
         run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender)
-        async for item in self.watch(self._own_runs[run], deltas=True):
+        async for item in self.watch(self._own_runs[run]):
             yield item
             if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
                 return
@@ -171,16 +173,14 @@ class Session:
 
         Raises RunFailed for a failed run, and whatever stopped this process from driving it (a full disk, say).
         """
-        state = await load_state(self._store, self.id)
         if run is None:
-            run = state.run.id if state.run is not None else state.last_run
+            run = (await self._store.session(self.id)).run or (await load_state(self._store, self.id)).last_run
         if run is None:
             raise NoOpenRun("this session has not run yet")
         start = self._own_runs.pop(RunId(run), None)
         if start is None:
-            start = await self._start_of(RunId(run))
-        finished = await self._finished(RunId(run), start)
-        result = await self._result(finished, start)
+            start = await self._runs.start_of(RunId(run))
+        result = await self._runs.result(await self._finished(RunId(run), start), start)
         if result.outcome == "failed":
             fault = result.error
             raise RunFailed(fault.message if fault else None, result=result, reason=fault.code if fault else "unknown")
@@ -215,7 +215,7 @@ class Session:
         on since. CheckpointNotFound when there is no such run, or it is done; SessionBusy while a run is open.
         """
         self._check_open()
-        new = await self._resume(RunId(run))
+        new = await self._runs.resume(RunId(run), self._inbox, self._home.ids)
         self._wake()
         return await self.wait(new)
 
@@ -227,10 +227,10 @@ class Session:
         Running tools get a grace to end by themselves; `force` gives none, and takes the session from a driver that
         does not answer. `run`: only if that one is open. False when there was nothing to end.
         """
-        state = await load_state(self._store, self.id)
-        if state.run is None or (run is not None and state.run.id != run):
+        row = await self._store.session(self.id)
+        if row.run is None or (run is not None and row.run != run):
             return False
-        target, start = state.run.id, state.run.seq
+        target, head = row.run, row.head
         try:
             await self._inbox.interrupt(target, force=force, reason=reason)
         except NoOpenRun:
@@ -238,7 +238,7 @@ class Session:
         self._wake()
         if force and self._drives:
             await self._home.settle(self.id, force=True)
-        await self._finished(target, start - 1)
+        await self._finished(target, head)
         if self._drives:
             await self._home.settle(self.id)
         return True
@@ -295,10 +295,41 @@ class Session:
         before = self._settings
         self._settings = (model or before[0], thinking or before[1], steer_mode or before[2])
 
+    async def send_event(self, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None) -> None:
+        """Send an input as its event: a message (prompt, steer or follow-up), an interrupt, or an answer. Its own id is
+        replaced; checks and errors are those of the method for it (seed 003)."""
+        self._check_open()
+        match event:
+            case UserMessage(delivery="prompt"):
+                await self.prompt(event.content, key=key, sender=event.sender)
+            case UserMessage(delivery="steer"):
+                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender)
+            case UserMessage():
+                await self.follow_up(event.content, key=key, sender=event.sender)
+            case UserInterrupt():
+                await self._inbox.interrupt(event.run, force=event.force, reason=event.reason)
+            case UserAnswer():
+                await self._inbox.answer(
+                    event.action,
+                    event.decision,
+                    reason=event.reason,
+                    arguments=event.arguments,
+                    content=event.content,
+                    is_error=event.is_error,
+                    sender=event.sender,
+                )
+        self._wake()
+
+    def command_tx(self) -> CommandSender:
+        """The raw way to send commands, from any task of this event loop (seed 002)."""
+        return CommandSender(self)
+
+    async def cancel_confirmations(self) -> int:
+        """Deny every pending approval with the reason "cancelled"; returns how many there were (seed 001)."""
+        return sum([await self.deny(p.id, "cancelled") for p in await self.pending_confirmations()])
+
     async def confirm_tool_use(self, tool_id: str, approved: bool, reason: str | None = None) -> bool:
         """Approve or deny the pending call of this id (seed 001). False when it is not pending."""
-        from ..core.errors import ActionNotFound
-
         try:
             if approved:
                 return await self._answered(self.approvals.approve(tool_id))
@@ -329,11 +360,11 @@ class Session:
         self._closed = True
         if self._drives:
             with contextlib.suppress(NoOpenRun):
-                state = await load_state(self._store, self.id)
-                if state.run is not None and not state.gate.archived:
-                    await self._inbox.interrupt(state.run.id, reason="the session was closed")
+                row = await self._store.session(self.id)
+                if row.run is not None and row.status != "archived":
+                    await self._inbox.interrupt(row.run, reason="the session was closed")
                     self._wake()
-                    await self._finished(state.run.id, state.run.seq - 1)
+                    await self._finished(row.run, row.head)
             await self._home.settle(self.id)
         self._token.cancel()
         self._home.forget(self.id)
@@ -359,7 +390,7 @@ class Session:
 
     async def is_running(self) -> bool:
         """True while a run is open, parked ones included."""
-        return (await load_state(self._store, self.id)).run is not None
+        return (await self._store.session(self.id)).run is not None
 
     async def history(self) -> tuple[Message, ...]:
         """The session's own messages as they stand now."""
@@ -367,52 +398,52 @@ class Session:
 
     async def events(self, from_seq: Seq = 0) -> list[Event]:
         """The stored events with a greater seq."""
-        return await self._store.read(self.id, from_seq)
+        return self._labelled(await self._store.read(self.id, from_seq))
 
-    def follow(self, from_seq: Seq = 0) -> AsyncIterator[Event]:
+    def follow(self, from_seq: Seq = 0) -> EventReceiver:
         """Stored events with a greater seq and then each new one, without gap or repeat. Never ends by itself."""
-        return follow(self._store, self.id, from_seq)
+        return EventReceiver(self._store, self.id, from_seq, labels=self.labels)
 
-    async def watch(self, from_seq: Seq | None = None, *, deltas: bool = True) -> AsyncIterator[Event | Delta]:
+    async def watch(self, from_seq: Seq | None = None) -> AsyncIterator[Event | Delta]:
         """`follow` with the deltas between the events; from now on unless `from_seq` is given."""
         if from_seq is None:
             from_seq = (await self._store.session(self.id)).head
-        live: list[Delta] = []
-        bell = asyncio.Event()
+        async for item in watch(self._store, self.id, from_seq, labels=self.labels):
+            yield item
 
-        def show(delta: Delta) -> None:
-            live.append(delta)
-            bell.set()
-
-        stop = self._store.watch(self.id, show) if deltas else lambda: None
-        cursor = from_seq
-        try:
-            while True:
-                bell.clear()
-                for event in await self._store.read(self.id, cursor, limit=256):
-                    while live and live[0].after < event.seq:
-                        yield live.pop(0)
-                    cursor = event.seq
-                    yield event
-                while live and live[0].after <= cursor:
-                    yield live.pop(0)
-                if bell.is_set():
-                    continue
-                await _either(self._store.wait(self.id, cursor), bell.wait())
-        finally:
-            stop()
+    def event_rx(self, from_seq: Seq | None = None) -> EventReceiver:
+        """A receiver of its own, to wait on beside other things; from this handle's opening unless told (seed 002)."""
+        return EventReceiver(self._store, self.id, self._opened_at if from_seq is None else from_seq, labels=self.labels)
 
     async def recv_event(self) -> Event | None:
         """The next event this handle has not returned yet, from its opening on; None when the session rests and all are
         taken (seed 002)."""
-        while True:
-            events = await self._store.read(self.id, self._cursor, limit=1)
-            if events:
-                self._cursor = events[0].seq
-                return events[0]
-            if (await load_state(self._store, self.id)).run is None:
-                return None
-            await self._store.wait(self.id, self._cursor)
+        return await self._receiver.recv()
+
+    async def runs(self) -> list[RunSnapshot]:
+        """Every run of the session, oldest first."""
+        return await self._runs.all()
+
+    async def run_snapshot(self, run: RunId | str) -> RunSnapshot | None:
+        """None when the session has no such run."""
+        return await self._runs.snapshot(run)
+
+    async def run_events(self, run: RunId | str) -> list[Event]:
+        """The run's events from its prompt to its end; [] when the session has no such run."""
+        return self._labelled(await self._runs.events(run))
+
+    async def current_run(self) -> RunHandle | None:
+        """The open run, if any."""
+        run = (await self._store.session(self.id)).run
+        return None if run is None else RunHandle(run, self._runs, self.wait, self.cancel_run)
+
+    async def active_tools(self) -> list[ActiveTool]:
+        """Calls under way in the open run."""
+        return await self._runs.active_tools()
+
+    async def pending_confirmations(self) -> list[PendingAction]:
+        """Approvals that wait for an answer, oldest first (seed 001)."""
+        return [p for p in await self.approvals.pending() if p.kind == "approval"]
 
     def tool_definitions(self) -> list[ToolDefinition]:
         """What the model is told of the session's tools."""
@@ -469,6 +500,11 @@ class Session:
         if self._token.cancelled:
             raise SessionClosed("this handle's cancel token was cancelled: open the session again", session=self.id)
 
+    def _labelled(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            event.labels = self.labels
+        return events
+
     def _wake(self) -> None:
         if self._drives:
             self._home.wake(self.id)
@@ -477,12 +513,6 @@ class Session:
         answered: bool = await answer
         self._wake()
         return answered
-
-    async def _start_of(self, run: RunId) -> Seq:
-        for event in await self._store.read(self.id, types=("run.started",), newest_first=True):
-            if isinstance(event.data, RunStarted) and event.data.run == run:
-                return event.seq - 1
-        raise NoOpenRun(f"session {self.id} has no run {run!r}", run=run)
 
     async def _finished(self, run: RunId, after: Seq) -> Event:
         """The event that ends `run`, once it is there."""
@@ -500,63 +530,9 @@ class Session:
                 if failure is not None and self._drives:
                     raise failure
                 failed.clear()
-                await _either(self._store.wait(self.id, head), failed.wait())
+                await either(self._store.wait(self.id, head), failed.wait())
         finally:
             stop()
 
-    async def _result(self, event: Event, start: Seq) -> RunResult:
-        data = event.data
-        assert isinstance(data, RunFinished)
-        last = await self._store.read(self.id, start, to_seq=event.seq, types=("agent.message",), newest_first=True, limit=1)
-        message = last[0].data.message if last and isinstance(last[0].data, AgentMessage) else None
-        return RunResult(
-            data.run,
-            data.outcome,
-            message.text if message else "",
-            message,
-            data.usage,
-            data.turns,
-            data.tool_calls,
-            data.error,
-            event.seq,
-        )
 
-    async def _resume(self, run: RunId) -> RunId:
-        events = await self._store.read(
-            self.id, types=("run.started", "run.finished", "turn.finished", "input.delivered", "agent.message")
-        )
-        own = [e for e in events if e.run == run]
-        finished = next((e for e in own if isinstance(e.data, RunFinished)), None)
-        if finished is None:
-            raise CheckpointNotFound(f"session {self.id} has no ended run {run!r} to resume", run=run)
-        done = finished.data
-        assert isinstance(done, RunFinished)
-        if done.outcome == "done":
-            raise CheckpointNotFound(f"run {run!r} is done: there is nothing to resume", run=run)
-        marks = [e.seq for e in own if e.type in ("turn.finished", "input.delivered")]
-        if not marks:
-            raise CheckpointNotFound(f"run {run!r} ended before its first checkpoint", run=run)
-        moved_on = any(e.seq > finished.seq for e in events)
-        transcript = await load_transcript(self._store, self.id, marks[-1])
-        new = RunId(self._home.ids.new("run"))
-        resumes_text = bool(transcript.messages) and isinstance(transcript.messages[-1], Assistant)
-        input_id = InputId(self._home.ids.new("in")) if resumes_text else None
-        # A model cannot be asked when it spoke last: then it is told to go on.
-        prompt = user_content("Go on from where you were stopped.") if resumes_text else None
-        started = RunStarted(new, input_id, resumes=run, usage=done.usage, turns=done.turns, tool_calls=done.tool_calls)
-        await self._inbox.resume_run(started, rewind_to=marks[-1] if moved_on else None, prompt=prompt)
-        return new
-
-
-async def _either(first: Any, second: Any) -> None:
-    """Return when one of the two has; the other is cancelled."""
-    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-__all__ = ["Prompt", "RunResult", "Session", "SessionConfig"]
+__all__ = ["CommandSender", "Prompt", "RunResult", "Session", "SessionConfig"]

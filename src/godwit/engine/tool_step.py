@@ -40,6 +40,8 @@ OUTPUT_LIMIT = 100 * 1024
 SHOWN_HEAD = 24 * 1024
 SHOWN_TAIL = 8 * 1024
 EXCLUSIVE = "*"
+FORCED_GRACE_S = 0.2
+"""What even a forced interrupt gives a call, to say what it had done."""
 
 
 @dataclass
@@ -364,14 +366,25 @@ def _as_json(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _stop(driver: Driver, running: dict[asyncio.Task[ToolOutput], _Running], *, record: bool = True) -> None:
-    """End the calls under way: their tokens first, the tasks themselves when the grace is over."""
-    run = driver.state.run
-    forced = run is not None and run.interrupt is not None and run.interrupt.force
+    """End the calls under way: their tokens first, the tasks themselves when the grace is over.
+
+    An interrupt by force that comes during the grace ends it.
+    """
     for done in running.values():
         done.token.cancel()
         if done.timer is not None:
             done.timer.cancel()
-    await asyncio.wait(list(running), timeout=0.2 if forced else driver.parts.grace_s + 1.0)
+    started = driver.clock.monotonic()
+    while any(not t.done() for t in running):
+        run = driver.state.run
+        forced = run is not None and run.interrupt is not None and run.interrupt.force
+        left_s = started + (FORCED_GRACE_S if forced else driver.parts.grace_s + 1.0) - driver.clock.monotonic()
+        if left_s <= 0:
+            break
+        driver.changed.clear()
+        changed = asyncio.ensure_future(driver.changes())
+        await asyncio.wait([*running, changed], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)

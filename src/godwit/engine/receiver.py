@@ -1,0 +1,109 @@
+"""EventReceiver: a reader of one session's log that keeps its place, and the way deltas are put between the events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+from ..contracts import EventStore
+from ..core.events import Delta, Event, Labels
+from ..core.ids import Seq, SessionId
+
+PAGE = 256
+"""Events read at a time."""
+
+
+class EventReceiver:
+    """Stored events with a greater seq than `from_seq`, then each new one: once each, in order, for ever.
+
+    An async iterator that is safe to cancel: its place moves only when an event is returned, so waiting for the next one
+    with a timeout, or in `asyncio.wait` beside other things, loses nothing. Any number may read one session; a slow or
+    absent one slows nobody.
+    """
+
+    def __init__(self, store: EventStore, session: SessionId, from_seq: Seq = 0, *, labels: Labels | None = None) -> None:
+        self._store = store
+        self._session = session
+        self._labels = labels
+        self._page: list[Event] = []
+        self._place = 0
+        self.seq: Seq = from_seq
+        """The last event returned, or where it began."""
+
+    def __aiter__(self) -> EventReceiver:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            event = await self.next_stored()
+            if event is not None:
+                return event
+            await self._store.wait(self._session, self.seq)
+
+    async def next_stored(self) -> Event | None:
+        """The next event if it is there already."""
+        if self._place >= len(self._page):
+            page = await self._store.read(self._session, self.seq, limit=PAGE)
+            if not page:
+                return None
+            self._page, self._place = page, 0
+        event = self._page[self._place]
+        self._place += 1
+        self.seq = event.seq
+        event.labels = self._labels
+        return event
+
+    async def recv(self) -> Event | None:
+        """The next event; None when the session rests and all are taken (seed 002)."""
+        while True:
+            event = await self.next_stored()
+            if event is not None:
+                return event
+            row = await self._store.session(self._session)
+            if row.head > self.seq:
+                continue
+            if row.run is None:
+                return None
+            await self._store.wait(self._session, self.seq)
+
+
+async def watch(
+    store: EventStore, session: SessionId, from_seq: Seq, *, labels: Labels | None = None
+) -> AsyncIterator[Event | Delta]:
+    """The events and, between them, the deltas as they are shown. Never ends by itself."""
+    receiver = EventReceiver(store, session, from_seq, labels=labels)
+    live: list[Delta] = []
+    bell = asyncio.Event()
+
+    def show(delta: Delta) -> None:
+        live.append(delta)
+        bell.set()
+
+    stop = store.watch(session, show)
+    try:
+        while True:
+            bell.clear()
+            while (event := await receiver.next_stored()) is not None:
+                shown, live[:] = [d for d in live if d.after < event.seq], [d for d in live if d.after >= event.seq]
+                for delta in shown:
+                    yield delta
+                yield event
+            shown, live[:] = [d for d in live if d.after <= receiver.seq], [d for d in live if d.after > receiver.seq]
+            for delta in shown:
+                yield delta
+            if not bell.is_set():
+                await either(store.wait(session, receiver.seq), bell.wait())
+    finally:
+        stop()
+
+
+async def either(first: Awaitable[Any], second: Awaitable[Any]) -> None:
+    """Return when one of the two has; the other is cancelled."""
+    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
