@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import godwit
@@ -22,14 +23,28 @@ from godwit.core.errors import (
     GodwitError,
     InvalidArgument,
     ModelNotFound,
+    ModelRefused,
+    NoOpenRun,
+    RunFailed,
     SessionArchived,
     SessionBusy,
     SessionClosed,
     SessionNotFound,
     ToolNotFound,
 )
-from godwit.core.events import AgentMessage, InputDelivered, RunFinished, RunStarted, ToolFinished, ToolStarted, UserMessage
-from godwit.core.ids import ArtifactRef, MessageId, SequentialIds, SessionId, SystemClock
+from godwit.core.events import (
+    ActionClosed,
+    AgentMessage,
+    InputDelivered,
+    RunFinished,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
+from godwit.core.ids import ActionId, ArtifactRef, InputId, MessageId, SequentialIds, SessionId, SystemClock
 from godwit.core.messages import Assistant, Image, Message, Text, ToolResult, Usage, User
 from godwit.engine.session import Session
 from godwit.models.replay import Script, ScriptedModel, call, end, hold, say
@@ -245,6 +260,24 @@ async def test_the_tenant_label_is_only_carried(bench: Bench) -> None:
     assert [r.id for r in await runtime.sessions(tenant=odd.tenant)] == [first.id]
 
 
+async def test_the_correlation_id_travels_with_the_events(bench: Bench) -> None:
+    """S001-21: on every event read through a handle, and in its frame; not in what is stored."""
+    runtime = await bench.runtime(["hello"])
+    agent = godwit.Agent("tester", model=MODEL)
+    session = await runtime.start_session(agent, labels=godwit.Labels(tenant="acme", correlation="trace-1"))
+    receiver = session.event_rx(0)
+    run = await session.prompt("Hi.")
+    seen = [await within(anext(receiver))]
+    while seen[-1].type != "run.finished":
+        seen.append(await within(anext(receiver)))
+    for event in (*seen, *await session.events(), *await session.run_events(run)):
+        assert event.labels == godwit.Labels(tenant="acme", correlation="trace-1")
+        assert msgspec.json.decode(event.frame())["correlation"] == "trace-1"
+        assert b"trace-1" not in event.body or event.type == "session.created"
+    plain = await runtime.start_session(agent)
+    assert "correlation" not in msgspec.json.decode((await plain.events())[0].frame())
+
+
 async def test_send_waits_for_the_whole_answer(bench: Bench) -> None:
     """S001-34."""
     session = await bench.start([say("All of ") + say("it.") + end(usage=Usage(7, 3, requests=1))])
@@ -354,6 +387,84 @@ async def test_cancel_run_is_for_the_run_that_is_open(bench: Bench) -> None:
     assert await within(session.cancel_run(run)) is True
     assert await session.cancel_run(run) is False
     assert [d.outcome for d in await data(session, RunFinished)] == ["done", "interrupted"]
+
+
+async def test_runs_are_told_from_the_log(bench: Bench) -> None:
+    """S001-55, 56, 57: every run with its prompt, end and events, also after a restart."""
+    session = await bench.start([call("note", text="a"), "first answer", ModelRefused("no"), "?"], note)
+    assert await session.runs() == []
+    first = await within(session.send("First."))
+    with pytest.raises(RunFailed):
+        await within(session.send("Second."))
+    await bench.close()
+    again = await (await bench.runtime(tools=[note])).open_session(session.id)
+    one, two = await again.runs()
+    assert (one.id, one.status, one.prompt, one.text) == (first.run, "done", "First.", "first answer")
+    assert (one.turns, one.tool_calls, one.usage, one.attempt) == (2, 1, first.usage, 1)
+    assert (two.status, two.error.code if two.error else None) == ("failed", "model_refused")
+    assert await again.run_snapshot(first.run) == one
+    assert await again.run_snapshot("run_never") is None
+    events = await again.run_events(one.id)
+    assert [e.type for e in events][:2] == ["user.message", "run.started"]
+    assert events[-1].type == "run.finished"
+    assert (len(events), events[0].seq, events[-1].seq) == (one.event_count, one.first_seq, one.last_seq)
+    assert {e.run for e in events if e.run is not None} == {one.id}
+    assert await again.run_events("run_never") == []
+    assert one.created_ms <= one.updated_ms <= two.updated_ms
+
+
+async def test_the_open_run_and_its_tools_can_be_looked_at(bench: Bench) -> None:
+    """S001-58, 59."""
+    gate = Gate()
+    session = await bench.start([call("gate", id="c1") + call("note", text="a"), "never"], gate.tool, note)
+    assert await session.current_run() is None
+    assert await session.active_tools() == []
+    run = await session.prompt("Go.")
+    await within(gate.entered.wait())
+    await until_type(session, "tool.finished")
+    handle = await session.current_run()
+    assert handle is not None
+    assert (handle.id, await handle.status(), (await handle.snapshot()).prompt) == (run, "running", "Go.")
+    active = await session.active_tools()
+    assert [(a.call, a.name, a.arguments) for a in active] == [("c1", "gate", {})]
+    assert active[0].started_ms > 0
+    assert await within(handle.cancel()) is True
+    assert (await within(handle.wait())).outcome == "interrupted"
+    assert await handle.status() == "interrupted"
+    assert (await handle.events())[-1].type == "run.finished"
+    assert await session.current_run() is None
+    assert await session.active_tools() == []
+
+
+async def test_all_pending_confirmations_can_be_cancelled(bench: Bench) -> None:
+    """S001-73."""
+    lookup = godwit.ToolDefinition("lookup", "Look it up.", {"type": "object", "properties": {}})
+    session = await bench.start(
+        [call("note", text="a") + call("note", text="b") + call("lookup"), "done"], note, lookup, permissions={"note": "ask"}
+    )
+    assert await session.cancel_confirmations() == 0
+    await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    assert [p.name for p in await session.pending_confirmations()] == ["note", "note"], "external calls are no approvals"
+    assert await session.cancel_confirmations() == 2
+    assert await session.pending_confirmations() == []
+    await session.answer((await session.approvals.pending())[0].id, "found")
+    await within(session.wait())
+    results = [m for m in await session.history() if isinstance(m, ToolResult)]
+    assert [m.status for m in results] == ["denied", "denied", "ok"]
+    assert "cancelled" in results[0].text
+
+
+async def test_closing_cancels_what_is_pending(bench: Bench) -> None:
+    """S001-32."""
+    session = await bench.start([call("note", text="a"), "never"], note, permissions={"note": "ask"})
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    await within(session.close())
+    again = await bench.runtimes[0].open_session(session.id)
+    assert await again.approvals.pending() == []
+    assert [d.reason for d in await data(again, ActionClosed)] == ["interrupted"]
+    assert (await within(again.wait(run))).outcome == "interrupted"
 
 
 async def test_confirm_tool_use_tells_whether_it_was_pending(bench: Bench) -> None:
@@ -512,6 +623,78 @@ async def test_recv_event_can_be_waited_for_beside_other_things(bench: Bench) ->
     assert read == (await types(session))[1:], "from the handle's opening on, nothing was lost or seen twice"
 
 
+async def test_an_event_receiver_can_be_waited_for_beside_other_things(bench: Bench) -> None:
+    """S002-19, 20: any number of them, each with its place; a timeout or a lost race costs no event."""
+    gate = Gate()
+    session = await bench.start([call("gate"), "done"], gate.tool)
+    early, whole = session.event_rx(), session.event_rx(0)
+    await session.prompt("Go.")
+    await within(gate.entered.wait())
+    read: list[int] = []
+    while not read or not isinstance((await session.events())[read[-1] - 1].data, ToolStarted):
+        read.append((await within(anext(early))).seq)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(early), 0.01)
+    waiting = asyncio.ensure_future(anext(early))
+    done, _ = await within(asyncio.wait({waiting, asyncio.create_task(asyncio.sleep(0))}, return_when="FIRST_COMPLETED"))
+    assert waiting not in done
+    gate.release.set()
+    read.append((await within(waiting)).seq)
+    await within(session.wait())
+    while (event := await within(early.recv())) is not None:
+        read.append(event.seq)
+    head = (await session.events())[-1].seq
+    assert read == list(range(2, head + 1)), "from the handle's opening on"
+    assert [(await within(anext(whole))).seq for _ in range(head)] == list(range(1, head + 1))
+    assert (early.seq, whole.seq) == (head, head)
+
+
+async def test_commands_go_through_one_sender_or_another(bench: Bench) -> None:
+    """S002-33, S003-15, 16, 17, 18: the event's type decides what it does, and the checks are those of the methods."""
+    gate = Gate()
+    session = await bench.start([call("gate"), "second"], gate.tool)
+    sender, other = session.command_tx(), session.command_tx()
+    nothing = InputId("")
+    with pytest.raises(NoOpenRun):
+        await sender.send(UserMessage(nothing, (Text("Too early."),), "steer"))
+    await sender.send(UserMessage(nothing, (Text("Go."),)), key="k")
+    await within(gate.entered.wait())
+    await other.send(UserMessage(nothing, (Text("Go."),)), key="k")
+    with pytest.raises(SessionBusy):
+        await other.send(UserMessage(nothing, (Text("Me too."),)))
+    await asyncio.create_task(other.send(UserMessage(nothing, (Text("And then?"),), "follow_up")))
+    assert [e.text for e in await session.queue.list()] == ["And then?"]
+    run = await session.current_run()
+    assert run is not None
+    await session.send_event(UserInterrupt(run.id, reason="enough"))
+    assert (await within(run.wait())).outcome == "interrupted"
+    assert [e.text for e in await session.queue.list()] == ["And then?"]
+    await session.send_event(UserMessage(nothing, (Text("On."),)))
+    assert bench.model is not None
+    bench.model._turns = ["?", "on", "then"]
+    assert (await within(session.wait())).text == "then"
+    assert users(await session.history()) == ["Go.", "On.", "And then?"]
+
+
+async def test_answers_may_be_sent_as_events(bench: Bench) -> None:
+    """S003-19, 20: a result for an external call, a verdict on another."""
+    lookup = godwit.ToolDefinition("lookup", "Look it up.", {"type": "object", "properties": {}})
+    session = await bench.start([call("lookup") + call("note", text="a"), "done"], lookup, note, permissions={"note": "ask"})
+    await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    actions = {p.name: p.id for p in await session.approvals.pending()}
+    await session.send_event(UserAnswer(actions["lookup"], "result", content=(Text("found"),)))
+    await session.send_event(UserAnswer(actions["note"], "deny", reason="not now"))
+    assert (await within(session.wait())).text == "done"
+    results = {m.name: (m.status, m.text) for m in await session.history() if isinstance(m, ToolResult)}
+    assert results["lookup"] == ("ok", "found")
+    assert results["note"][0] == "denied"
+    assert "not now" in results["note"][1]
+    with pytest.raises(ActionNotFound):
+        await session.send_event(UserAnswer(ActionId("act_none"), "approve"))
+
+
 async def test_abort_ends_a_run_whose_tool_does_not_heed_its_token(bench: Bench) -> None:
     """S002-15, 16."""
     entered, asked, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -564,6 +747,10 @@ async def test_start_session_settles_agent_tools_and_folder_in_one_call(bench: B
     session = await runtime.start_session(agent, workspace=bench.workspace, name="first try", metadata={"ticket": "7"})
     assert (session.agent.name, session.agent.version, session.model) == ("tester", 1, MODEL)
     assert session.tool_names() == ["note"]
+    await session.command_tx().send(UserMessage(InputId(""), (Text("Hi."),)))
+    assert (await within(anext(session.event_rx()))).type == "user.message"
+    assert (await within(session.wait())).text == "hello"
+    await session.save()
     row = (await runtime.sessions())[0]
     assert (row.id, row.name, row.workspace) == (session.id, "first try", session.workspace)
     with pytest.raises(InvalidArgument):
@@ -668,6 +855,40 @@ async def test_a_runtime_is_made_of_exchangeable_parts(tmp_path: Path) -> None:
         assert shelf.files == {"a": b"hello"}
         assert (await data(session, ToolFinished))[0].metadata["artifact"] == "box:0"
         assert len(await runtime.get_artifact("box:0")) == 200_000
+
+
+async def test_a_whole_life_of_an_agent(bench: Bench) -> None:
+    """S003-01: define, start, talk, interrupt, pause, resume in another process, archive, delete."""
+    gate = Gate()
+    agent = godwit.Agent("tester", model=MODEL, tools=[gate.tool])
+    script: Script = ["hello", call("gate"), "after the pause"]
+    runtime = await bench.runtime(script)
+    session = await runtime.start_session(await runtime.create(agent))
+    with pytest.raises(ToolNotFound):
+        await (await bench.runtime(script)).open_session(session.id)  # a process that lacks the agent's functions
+    await session.send_event(UserMessage(InputId(""), (Text("Hi."),)))
+    assert (await within(session.wait())).text == "hello"
+    await session.prompt("Work.")
+    await within(gate.entered.wait())
+    pausing = asyncio.create_task(session.pause())
+    await until_type(session, "session.paused")
+    gate.release.set()
+    await within(pausing)
+    assert await runtime.status(session.id) == "paused"
+    await bench.close()
+    runtime = await bench.runtime(script)
+    session = await runtime.open_session(session.id, agent=agent)
+    await session.resume()
+    assert (await within(session.wait())).text == "after the pause"
+    assert await session.interrupt() is False
+    follower = session.follow()
+    await runtime.archive(session.id)
+    seen = [(await within(anext(follower))).type]
+    while seen[-1] != "session.archived":
+        seen.append((await within(anext(follower))).type)
+    assert seen == await types(session)
+    await runtime.delete_session(session.id)
+    assert await runtime.sessions() == []
 
 
 async def test_every_call_fails_within_one_family_of_errors(bench: Bench) -> None:
@@ -781,7 +1002,7 @@ async def test_watching_without_from_seq_shows_only_what_is_new(bench: Bench) ->
     session = await bench.start(["one", "two"])
     await within(session.send("First."))
     head = (await session.events())[-1].seq
-    watching = session.watch(deltas=False)
+    watching = session.watch()
     first = asyncio.ensure_future(anext(watching))
     await asyncio.sleep(0)
     await within(session.send("Second."))
