@@ -133,22 +133,24 @@ class _Run:
         WATCHDOG.add(leader)
         exited = asyncio.ensure_future(process.wait())
         stopped = asyncio.ensure_future(self.stop.wait())
+        over = False
         try:
             await asyncio.wait({exited, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 await self._drain()
+                over = True
                 code = exited.result()
                 return Execution(code if code >= 0 else 128 - code)  # as shells tell of a signal
             cancelled = self.stop.is_set()
             await self._end(leader, exited)
             await self._drain()
+            over = True
             return Execution(None, timed_out=not cancelled, cancelled=cancelled)
         finally:
             stopped.cancel()
-            if not exited.done():  # this task itself was cancelled: the event loop is closing
+            if not over:  # this task itself was cancelled, and `exited` with it: the event loop is closing
                 _signal(leader, signal.SIGKILL)
-                with suppress(asyncio.CancelledError):
-                    await exited
+                await process.wait()
             WATCHDOG.remove(leader)
 
     async def _end(self, leader: int, exited: asyncio.Future[int]) -> None:
@@ -214,10 +216,10 @@ class _Run:
 
 
 def _signal(leader: int, number: signal.Signals) -> None:
-    """To the command's process group and, where another group of its session is known at once, to that."""
+    """To the command's process group and, where the others of its session are found without waiting, to those."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-    if number != signal.SIGKILL and sys.platform == "linux":
+    if sys.platform == "linux":
         for member in _members_linux(leader):
             with suppress(ProcessLookupError, PermissionError):
                 if os.getpgid(member) != leader:
