@@ -96,23 +96,20 @@ class Database:
                 raise
         return db
 
-    def begin(self, db: sqlite3.Connection) -> None:
-        """Take the write lock, waiting up to `wait_s`. SQLite's own waiting naps up to 100 ms; this one stays below 5."""
-        deadline = time.monotonic() + self.wait_s
+    def begin(self, db: sqlite3.Connection, *, wait: bool = True) -> None:
+        """Take the write lock, waiting up to `wait_s`, or not at all. SQLite's own waiting naps up to 100 ms; this one
+        stays below 5, on a connection with a busy timeout of 0."""
+        deadline = time.monotonic() + self.wait_s if wait else 0.0
         nap = 0.0002
-        db.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    db.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if _primary(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:
-                        raise
-                time.sleep(nap * (0.5 + random.random()))
-                nap = min(nap * 1.5, 0.005)
-        finally:
-            db.execute(f"PRAGMA busy_timeout = {int(self.wait_s * 1000)}")
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if _primary(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:
+                    raise
+            time.sleep(nap * (0.5 + random.random()))
+            nap = min(nap * 1.5, 0.005)
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
