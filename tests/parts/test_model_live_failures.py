@@ -7,8 +7,9 @@ import json
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from email.utils import formatdate
+from itertools import product
 from typing import Any
 
 import pytest
@@ -55,65 +56,68 @@ def body_of(wire: Wire, message: str, kind: str = "some_error", code: Any = None
             return {"error": {"message": message, "type": kind, "code": code, "param": None}}
 
 
-async def failure(registry: Registry, wire: Wire, *replies: Reply) -> ModelError:
-    async with Loopback(replies) as server:
-        with pytest.raises(ModelError) as raised:
-            await ask(model_at(registry, server, wire), GO)
-        assert len(server.requests) == 1, "the adapter must leave retries to the engine"
-        return raised.value
+async def failures(registry: Registry, wire: Wire, replies: Sequence[Reply]) -> list[ModelError]:
+    """What each of the replies is raised as."""
+    found: list[ModelError] = []
+    async with Loopback() as server:
+        model = model_at(registry, server, wire)
+        for reply in replies:
+            server.add(reply)
+            with pytest.raises(ModelError) as raised:
+                await ask(model, GO)
+            found.append(raised.value)
+            assert len(server.requests) == len(found), "the adapter must leave retries to the engine"
+    return found
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "retryable"),
-    [
-        (400, ModelRefused, False),
-        (401, AuthenticationFailed, False),
-        (403, AuthenticationFailed, False),
-        (404, ModelRefused, False),
-        (408, ModelUnavailable, True),
-        (409, ModelUnavailable, True),
-        (413, ContextTooLong, False),
-        (422, ModelRefused, False),
-        (429, RateLimited, True),
-        (500, ModelUnavailable, True),
-        (502, ModelUnavailable, True),
-        (503, ModelUnavailable, True),
-        (504, ModelUnavailable, True),
-        (529, ModelUnavailable, True),
-    ],
-)
-async def test_each_status_has_its_error(
-    registry: Registry, wire: Wire, status: int, kind: type[ModelError], retryable: bool
-) -> None:
-    error = await failure(registry, wire, Reply.json(body_of(wire, "the reason", status=status), status))
-    assert type(error) is kind
-    assert error.retryable is retryable
-    assert "the reason" in str(error)
-    assert wire.model in str(error)
-    assert error.details["status"] == status
-    assert json.dumps(error.fault().details)
+async def failure(registry: Registry, wire: Wire, reply: Reply) -> ModelError:
+    (found,) = await failures(registry, wire, [reply])
+    return found
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize(
-    ("headers", "least", "most"),
-    [
+STATUSES: list[tuple[int, type[ModelError], bool]] = [
+    (400, ModelRefused, False),
+    (401, AuthenticationFailed, False),
+    (403, AuthenticationFailed, False),
+    (404, ModelRefused, False),
+    (408, ModelUnavailable, True),
+    (409, ModelUnavailable, True),
+    (413, ContextTooLong, False),
+    (422, ModelRefused, False),
+    (429, RateLimited, True),
+    (500, ModelUnavailable, True),
+    (502, ModelUnavailable, True),
+    (503, ModelUnavailable, True),
+    (504, ModelUnavailable, True),
+    (529, ModelUnavailable, True),
+]
+
+
+async def test_each_status_has_its_error(registry: Registry, wire: Wire) -> None:
+    replies = [Reply.json(body_of(wire, "the reason", status=status), status) for status, *_ in STATUSES]
+    for error, (status, kind, retryable) in zip(await failures(registry, wire, replies), STATUSES, strict=True):
+        assert (type(error), error.retryable, error.details["status"]) == (kind, retryable, status)
+        assert "the reason" in str(error)
+        assert wire.model in str(error)
+        assert json.dumps(error.fault().details)
+
+
+async def test_the_wait_a_provider_asks_for(registry: Registry, wire: Wire) -> None:
+    waits: list[tuple[dict[str, str], float | None, float | None]] = [
         ({"retry_after": "7"}, 7, 7),
         ({"retry_after_ms": "1500"}, 1.5, 1.5),
         ({"retry_after": "in a while"}, None, None),
         ({}, None, None),
-        ({"retry_after": formatdate(time.time() + 60, usegmt=True)}, 50, 60),
-    ],
-)
-async def test_the_wait_a_provider_asks_for(
-    registry: Registry, wire: Wire, status: int, headers: dict[str, str], least: float | None, most: float | None
-) -> None:
-    error = await failure(registry, wire, Reply.json(body_of(wire, "slow down"), status, **headers))
-    if least is None or most is None:
-        assert error.retry_after_s is None
-    else:
-        assert error.retry_after_s is not None
-        assert least <= error.retry_after_s <= most
+        ({"retry_after": formatdate(time.time() + 3600, usegmt=True)}, 3000, 3600),
+    ]
+    for status in (429, 503):
+        replies = [Reply.json(body_of(wire, "slow down"), status, **headers) for headers, _, _ in waits]
+        for error, (_, least, most) in zip(await failures(registry, wire, replies), waits, strict=True):
+            if least is None or most is None:
+                assert error.retry_after_s is None
+            else:
+                assert error.retry_after_s is not None
+                assert least <= error.retry_after_s <= most
 
 
 async def test_google_names_the_wait_in_the_body(registry: Registry) -> None:
@@ -124,30 +128,20 @@ async def test_google_names_the_wait_in_the_body(registry: Registry) -> None:
     assert error.retry_after_s == 14
 
 
-@pytest.mark.parametrize(
-    ("name", "message", "kind", "code"),
-    [
+async def test_a_full_context_window_is_recognised(registry: Registry) -> None:
+    for name, message, kind, code in (
         ("anthropic", "prompt is too long: 210000 tokens > 200000 maximum", "invalid_request_error", None),
         ("chat", "This model's maximum context length is 128000 tokens.", "x", "context_length_exceeded"),
         ("responses", "Your input exceeds the context window of this model.", "x", "context_length_exceeded"),
-        (
-            "google",
-            "The input token count (1200000) exceeds the maximum number of tokens allowed.",
-            "INVALID_ARGUMENT",
-            None,
-        ),
+        ("google", "The input token count (1200000) exceeds the maximum number of tokens.", "INVALID_ARGUMENT", None),
         # llama.cpp, vLLM, LM Studio
         ("chat", "the request exceeds the available context size", "exceed_context_size_error", 400),
         ("chat", "This model's maximum context length is 4096 tokens. You requested 5000", "BadRequestError", 400),
         ("chat", "Trying to keep the first 5000 tokens when the context length is only 4096", "error", None),
-    ],
-)
-async def test_a_full_context_window_is_recognised(
-    registry: Registry, name: str, message: str, kind: str, code: Any
-) -> None:
-    error = await failure(registry, WIRES[name], Reply.json(body_of(WIRES[name], message, kind, code), 400))
-    assert type(error) is ContextTooLong
-    assert not error.retryable
+    ):
+        error = await failure(registry, WIRES[name], Reply.json(body_of(WIRES[name], message, kind, code), 400))
+        assert type(error) is ContextTooLong, message
+        assert not error.retryable
 
 
 async def test_a_used_up_quota_is_not_worth_a_retry(registry: Registry) -> None:
@@ -207,8 +201,7 @@ async def test_a_failed_response_says_why(registry: Registry) -> None:
     assert "the model crashed" in str(error)
 
 
-@pytest.mark.parametrize("ending", ["end", "close", "abort"])
-async def test_a_stream_cut_at_every_event(registry: Registry, wire: Wire, ending: str) -> None:
+async def test_a_stream_cut_at_every_event(registry: Registry, wire: Wire) -> None:
     calls = [("call_1", "weather", ['{"city"', ': "Oslo"}']), ("call_2", "weather", ['{"city": "Rome"}'])]
     whole = wire.say(Said(["hm", "m"], ["I ", "look."], calls, "tools"))
     async with Loopback() as server:
@@ -216,7 +209,7 @@ async def test_a_stream_cut_at_every_event(registry: Registry, wire: Wire, endin
         server.add(whole)
         _, right = await ask(model, GO)
         complete = []
-        for place in range(len(whole.pieces)):
+        for place, ending in product(range(len(whole.pieces)), ("end", "close", "abort")):
             server.add(whole.with_(send=place, ending=ending))
             shown: list[ModelChunk] = []
             try:
@@ -231,19 +224,18 @@ async def test_a_stream_cut_at_every_event(registry: Registry, wire: Wire, endin
             else:
                 assert isinstance(shown[-1], ModelAnswer)
                 assert len(shown[-1].content) == len(right.content)
-                complete.append(place)
+                complete.append((place, ending))
         # Only where the provider had said that this was all: before usage, [DONE] or message_stop.
-        assert all(place >= len(whole.pieces) - 2 for place in complete)
-        assert ending == "end" or not complete or wire.provider == "openai"
+        assert all(place >= len(whole.pieces) - 2 and ending == "end" for place, ending in complete), complete
 
 
-@pytest.mark.parametrize("bad", [b'data: {"broken\n\n', b"data: <html>\n\n"])
-async def test_nonsense_inside_the_stream(registry: Registry, wire: Wire, bad: bytes) -> None:
+async def test_nonsense_inside_the_stream(registry: Registry, wire: Wire) -> None:
     whole = wire.say(Said(text=["one ", "two "]))
     named = b"event: content_block_delta\n" if wire.provider == "anthropic" else b""
-    body = b"".join(whole.pieces[:-3]) + named + bad + b"".join(whole.pieces[-3:])
-    error = await failure(registry, wire, whole.with_(body=body))
-    assert isinstance(error, StreamBroken)
+    for bad in (b'data: {"broken\n\n', b"data: <html>\n\n"):
+        body = b"".join(whole.pieces[:-3]) + named + bad + b"".join(whole.pieces[-3:])
+        error = await failure(registry, wire, whole.with_(body=body))
+        assert isinstance(error, StreamBroken)
 
 
 async def test_an_answer_that_is_no_stream(registry: Registry, wire: Wire) -> None:

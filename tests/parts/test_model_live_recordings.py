@@ -278,16 +278,13 @@ def cuts(recording: Recording) -> list[tuple[Exchange, int]]:
     return [(e, n) for e in recording.exchanges for n in range(len(sse_events(e.reply.body)))]
 
 
-@pytest.mark.parametrize("ending", ["end", "close"])
 @pytest.mark.parametrize("recording", RECORDINGS)
-async def test_a_stream_cut_anywhere_is_never_taken_for_an_answer(
-    registry: Registry, recording: Recording, ending: str
-) -> None:
+async def test_a_stream_cut_anywhere_is_never_taken_for_an_answer(registry: Registry, recording: Recording) -> None:
     """At every event boundary. An answer is allowed only when nothing but the tail without content was lost."""
     places = cuts(recording)
     if len(places) > 60:
         # Long streams repeat themselves: their first and last events, and a sample between.
-        places = [*places[:12], *places[12:-24:9], *places[-24:]]
+        places = [*places[:8], *places[8:-12:11], *places[-12:]]
     whole: dict[int, tuple[AgentBlock, ...] | None] = {}
     refused = 0
     async with Loopback() as server:
@@ -301,7 +298,7 @@ async def test_a_stream_cut_anywhere_is_never_taken_for_an_answer(
                     whole[id(exchange)] = comparable(answer.content)
                 except ModelRefused:
                     whole[id(exchange)] = None
-            server.add(exchange.reply.with_(send=place, ending=ending))
+            server.add(exchange.reply.with_(send=place, ending=("end", "close")[place % 2]))
             try:
                 _, answer = await ask(model, asked)
             except StreamBroken:

@@ -103,7 +103,7 @@ def test_available_says_what_can_be_asked() -> None:
         ("openai-responses:gpt-5", "OPENAI_BASE_URL", "responses"),
         ("openai-chat:gpt-4o", "OPENAI_BASE_URL", "chat"),
         ("anthropic:claude-opus-4-6", "ANTHROPIC_BASE_URL", "anthropic"),
-        ("google:gemini-2.5-pro", "GEMINI_BASE_URL", "google"),
+        ("google:gemini-2.5-pro", "GOOGLE_GEMINI_BASE_URL", "google"),
         ("ollama:qwen3", "OLLAMA_BASE_URL", "chat"),
         ("openrouter:anthropic/claude-opus-4.6", "OPENROUTER_BASE_URL", "chat"),
         ("deepseek:deepseek-chat", "DEEPSEEK_BASE_URL", "chat"),

@@ -40,7 +40,8 @@ _ANTHROPIC_CACHE = {
 
 
 class LiveModel:
-    """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message).
+    """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message), unless
+    the settings speak of the cache themselves.
 
     `settings.extra` goes through as pydantic-ai model settings (`openai_reasoning_summary`, `extra_body`, `timeout` ...);
     its key `native_tools` lists the provider's own tools, such as `{"kind": "web_search"}`.
@@ -108,7 +109,8 @@ class LiveModel:
             raise failure
 
     async def _load(self) -> PydanticModel:
-        return await asyncio.to_thread(self._connection.model, self._model_name)
+        ready = self._connection.ready(self._model_name)
+        return ready if ready is not None else await asyncio.to_thread(self._connection.model, self._model_name)
 
     def _end(self, stream: StreamedResponse) -> list[ModelChunk]:
         answer = stream.get()
@@ -174,7 +176,8 @@ class LiveModel:
 
     def _settings(self, settings: ModelSettings) -> PydanticSettings:
         made: dict[str, Any] = {}
-        if self._cache and self._system == "anthropic":
+        own_cache = any(k == "cache" or k.startswith("anthropic_cache") for k in settings.extra)
+        if self._cache and self._system == "anthropic" and not own_cache:
             made.update(_ANTHROPIC_CACHE)
         for key in ("max_tokens", "temperature", "top_p"):
             if (value := getattr(settings, key)) is not None:

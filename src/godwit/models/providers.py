@@ -60,7 +60,7 @@ KNOWN_PROVIDERS: tuple[Provider, ...] = (
     Provider("openai", "openai-responses", **_OPENAI),  # type: ignore[arg-type]
     Provider("openai-responses", "openai-responses", **_OPENAI),  # type: ignore[arg-type]
     Provider("openai-chat", "openai-chat", **_OPENAI),  # type: ignore[arg-type]
-    Provider("google", "google", key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), url_env="GEMINI_BASE_URL"),
+    Provider("google", "google", key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), url_env="GOOGLE_GEMINI_BASE_URL"),
     Provider("openrouter", "openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), "OPENROUTER_BASE_URL"),
     Provider("deepseek", "deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), "DEEPSEEK_BASE_URL"),
     Provider("groq", "openai-chat", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), "GROQ_BASE_URL"),
@@ -80,6 +80,12 @@ async def _note_response(response: httpx2.Response) -> None:
     noted = RESPONSES.get()
     if noted is not None:
         noted.append(response)
+
+
+def _load_prices() -> None:
+    from genai_prices.data_snapshot import get_snapshot
+
+    get_snapshot()
 
 
 def _pass_untransformed(resource: Any, history: str) -> None:
@@ -133,12 +139,19 @@ class Connection:
     def secrets(self) -> tuple[str, ...]:
         return (self.api_key,) if self.api_key else ()
 
+    def ready(self, name: str) -> PydanticModel | None:
+        """What `model` made for this name, or None when it would have to make it."""
+        return self._models.get(name)
+
     def model(self, name: str) -> PydanticModel:
         """pydantic-ai's model object. Imports the SDK the first time: about a second, so call it off the event loop."""
         with self._lock:
             if name not in self._models:
                 if self._provider is None:
                     self._provider = self._make_provider()
+                    # The price list takes a quarter of a second to load; it does so while the first answer is awaited,
+                    # instead of on the event loop when the first usage arrives.
+                    threading.Thread(target=_load_prices, name="godwit-prices").start()
                 self._models[name] = self._make_model(name)
             return self._models[name]
 

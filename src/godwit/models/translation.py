@@ -241,7 +241,8 @@ def _answer_fields(answer: pm.ModelResponse) -> dict[str, Any]:
     details = {k: v for k, v in (answer.provider_details or {}).items() if k not in _UNSENT_DETAILS}
     fields = {
         "provider": answer.provider_name,
-        "url": answer.provider_url,
+        # Credentials in an address are a secret; without them the address would be another one, so it is left out.
+        "url": None if answer.provider_url and "@" in answer.provider_url else answer.provider_url,
         "system": answer.canonical_system,
         "details": _jsonable(details) or None,
     }
