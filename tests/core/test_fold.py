@@ -121,6 +121,9 @@ def test_an_event_of_any_content_is_folded_or_refused(numbers: list[int], draw: 
     before = encode_state(walk.state)
     refused = walk.refused(data)
     assert encode_state(walk.state) == before
+    if refused is not None and type(data) in OUTSIDE:
+        with pytest.raises(type(refused)):
+            admit(walk.gate, data, inbox_limit=1 << 31)
     if refused is None:
         walk.take(data)
         assert decode_state(encode_state(walk.state)) == walk.state
