@@ -1,0 +1,576 @@
+"""The command line: its commands, their flags, and nothing else. What a command does beyond a few lines lies beside it.
+
+Starting is fast because nothing is imported before it is needed: `--help` loads Typer alone, `ls` the store, and only a
+command that asks a model loads a provider. Exit codes and errors are `cli_exit`'s; every command that prints data takes
+`--json` and then prints one object per line on stdout, and nothing else there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
+from .cli_place import DEFAULT_DATABASE, Place, find
+
+if TYPE_CHECKING:
+    from ..engine.session import Session
+
+app = typer.Typer(
+    name="godwit",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="Session id, the beginning of one, or `last`.")]
+ModelOption = Annotated[
+    str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", envvar="GODWIT_MODEL", help="The model to ask.")
+]
+Folder = Annotated[Path, typer.Option("--workspace", "-w", metavar="DIR", help="The folder to work in.")]
+Tools = Annotated[str | None, typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash]")]
+Instructions = Annotated[
+    str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
+]
+Ask = Annotated[
+    list[str] | None, typer.Option("--ask", metavar="TOOL", help="Ask before this tool runs; bash is asked anyway.")
+]
+Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="Never run this tool.")]
+Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="TOOL", help="Run this tool without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve everything that is asked.")]
+MaxTurns = Annotated[int | None, typer.Option("--max-turns", min=1, metavar="N", help="End each run after N turns.")]
+Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest session of this folder.")]
+SessionOption = Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="Go on with this session.")]
+Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
+Name = Annotated[str | None, typer.Option("--name", help="A name for the session, shown by ls.")]
+Record = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Write what the model answers to this file.")]
+Replay = Annotated[
+    Path | None, typer.Option("--replay", metavar="FILE", help="Let this recording answer: no key, no network.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .cli_doctor import version
+
+        print(f"godwit {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def godwit(
+    context: typer.Context,
+    db: Annotated[
+        Path | None,
+        typer.Option("--db", envvar="GODWIT_DB", metavar="PATH", help=f"The database. [default: {DEFAULT_DATABASE}]"),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where things are kept.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,  # noqa: ARG001 - its callback acts
+) -> None:
+    """Durable agent sessions: they outlive the process, the connection and the machine.
+
+    \b
+    Examples:
+      godwit demo                                  a real run on a small project: no key, no network
+      godwit run "Fix the failing test." -m anthropic:claude-sonnet-4-5
+      godwit run --continue "Now add a test for it."
+      godwit ls
+      godwit log last --follow                     from another terminal
+      godwit steer last "Leave the README alone."
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 limited, 4 waits for an answer (parked), 5 not found,
+    6 conflict, 130 interrupted.
+    """
+    from_flag = context.get_parameter_source("db")
+    named = db is not None and from_flag is not None and from_flag.name == "COMMANDLINE"
+    place = Place((db or DEFAULT_DATABASE).expanduser(), named, verbose)
+    if verbose:
+        print(f"database: {place.database}", file=sys.stderr)
+    context.obj = place
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What to do; `-` reads it from standard input.")] = None,
+    model: ModelOption = None,
+    workspace: Folder = Path("."),
+    tools: Tools = None,
+    instructions: Instructions = None,
+    ask: Ask = None,
+    deny: Deny = None,
+    allow: Allow = None,
+    yes: Yes = False,
+    max_turns: MaxTurns = None,
+    go_on: Continue = False,
+    session: SessionOption = None,
+    thinking: Thinking = None,
+    name: Name = None,
+    record: Record = None,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Send a prompt and watch the run until it ends.
+
+    Without a prompt, the newest session of the folder (or --session) whose run was cut off goes on from where it was.
+
+    \b
+    Examples:
+      godwit run "Fix the failing test." -m anthropic:claude-sonnet-4-5
+      godwit run --continue "And now the docs."
+      godwit run                                   go on after a crash
+      godwit run "Say hello." -m openai:gpt-5 --tools "" --json
+      godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
+      godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
+    """
+    from . import cli_run
+    from .cli_agent import AgentFlags
+
+    flags = AgentFlags(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name)
+    if prompt == "-":
+        prompt = sys.stdin.read().strip()
+        if not prompt:
+            raise CliError("standard input held no prompt")
+    if prompt is not None and not prompt.strip():
+        raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
+    command = cli_run.Run(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    _end(_async(command.run(prompt, session=session, go_on=go_on)))
+
+
+@app.command()
+def chat(
+    context: typer.Context,
+    model: ModelOption = None,
+    workspace: Folder = Path("."),
+    tools: Tools = None,
+    instructions: Instructions = None,
+    ask: Ask = None,
+    deny: Deny = None,
+    allow: Allow = None,
+    yes: Yes = False,
+    max_turns: MaxTurns = None,
+    go_on: Continue = False,
+    session: SessionOption = None,
+    thinking: Thinking = None,
+    name: Name = None,
+    record: Record = None,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Talk with an agent.
+
+    While it works, what you type steers it; /help lists the commands.
+
+    \b
+    Examples:
+      godwit chat -m anthropic:claude-sonnet-4-5
+      godwit chat --continue
+      printf 'List the tests.\\nWhich of them are slow?\\n' | godwit chat -m openai:gpt-5
+    """
+    from . import cli_chat
+    from .cli_agent import AgentFlags
+
+    flags = AgentFlags(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name)
+    command = cli_chat.Chat(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    _end(_async(command.chat(session=session, go_on=go_on)))
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    session: SessionArgument,
+    yes: Yes = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Continue the last run, which was interrupted, failed or limited.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--no-drive", help="Lift the pause and leave the work to another process.")
+    ] = False,
+    record: Record = None,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a session.
+
+    Lifts its pause, and drives its open run here unless another process does.
+
+    \b
+    Examples:
+      godwit resume last
+      godwit resume ses_01k9 --yes
+      godwit resume last --again                   continue the last run from its last checkpoint
+    """
+    from . import cli_run
+    from .cli_agent import AgentFlags
+
+    command = cli_run.Run(context.obj, AgentFlags(), None, yes=yes, as_json=as_json, record=record, replay=replay)
+    _end(_async(command.resume(session, again=again, drive=not detach)))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the demo's project is laid.")] = Path(
+        "godwit-demo"
+    ),
+    live: Annotated[bool, typer.Option("--live", help="Ask a real model instead of the recording.")] = False,
+    model: ModelOption = None,
+    pace: Annotated[
+        float, typer.Option("--pace", min=0.0, metavar="SECONDS", help="Pause before each piece of an answer.")
+    ] = 0.3,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even when a run was cut off.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Watch a real run; no key, no network.
+
+    An agent mends a small project with a failing test. Kill it in the middle and run it again.
+
+    \b
+    Examples:
+      godwit demo
+      godwit demo --pace 1 --dir /tmp/demo
+      godwit demo --live -m anthropic:claude-sonnet-4-5
+    """
+    from . import cli_demo
+
+    _end(
+        _async(
+            cli_demo.demo(
+                folder, model=model if live else None, live=live, pace_s=pace, fresh=fresh, yes=yes, as_json=as_json
+            )
+        )
+    )
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def ls(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="All of them, archived ones too, not only the newest 20.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List sessions, the newest first.
+
+    \b
+    Examples:
+      godwit ls
+      godwit ls --all --json
+    """
+    from . import cli_list
+
+    _end(_async(cli_list.sessions(context.obj, everything=everything, as_json=as_json)))
+
+
+@app.command()
+def log(
+    context: typer.Context,
+    session: SessionArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show what comes, until Ctrl-C.")] = False,
+    from_seq: Annotated[int, typer.Option("--from", min=0, metavar="SEQ", help="Only events after this one.")] = 0,
+    deltas: Annotated[bool, typer.Option("--deltas", help="With --follow: also the fragments shown live.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a session's log.
+
+    \b
+    Examples:
+      godwit log last
+      godwit log last --follow                     while it runs in another terminal
+      godwit log ses_01k9 --from 120 --json
+    """
+    from . import cli_list
+
+    _end(_async(cli_list.log(context.obj, session, follow=follow, from_seq=from_seq, deltas=deltas, as_json=as_json)))
+
+
+@app.command()
+def queue(
+    context: typer.Context,
+    session: SessionArgument,
+    withdraw: Annotated[str | None, typer.Option("--withdraw", metavar="INPUT", help="Take this input back.")] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="A,B,C", help="Put the follow-ups into this order.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Delivered and withdrawn ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show or change a session's queue.
+
+    \b
+    Examples:
+      godwit queue last
+      godwit queue last --withdraw in_01k9zq
+      godwit queue last --order in_b,in_a
+    """
+    from . import cli_list
+
+    async def work(handle: Session) -> int:
+        if withdraw is not None:
+            await handle.queue.withdraw(await cli_list.input_of(handle, withdraw))
+        if order is not None:
+            await handle.queue.reorder([await cli_list.input_of(handle, word.strip()) for word in order.split(",")])
+        return await cli_list.queue(handle, everything=everything, as_json=as_json)
+
+    _end(_async(_with(context.obj, session, work)))
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Show what this installation finds.
+
+    Versions, the database, programs, providers with a key (never a key itself).
+
+    \b
+    Examples:
+      godwit doctor
+      godwit doctor --json
+    """
+    from .cli_doctor import show
+
+    _end(show(context.obj, as_json=as_json))
+
+
+# --- controlling from outside -----------------------------------------------------------------------------------------
+
+
+@app.command()
+def send(
+    context: typer.Context,
+    session: SessionArgument,
+    text: Annotated[str, typer.Argument(help="The message.")],
+    follow_up: Annotated[bool, typer.Option("--follow-up", help="Queue it for when the open run would end.")] = False,
+    key: Annotated[
+        str | None, typer.Option("--key", help="An idempotency key: sending again under it changes nothing.")
+    ] = None,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, do it here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Send a message to a session.
+
+    A prompt, or with --follow-up a message for when nothing else is left to do.
+
+    \b
+    Examples:
+      godwit send last "And run the linter." --follow-up
+      godwit send last "Start with the tests." --drive
+    """
+
+    async def work(handle: Session) -> dict[str, Any]:
+        if follow_up:
+            return {"input": await handle.follow_up(text, key=key, sender="cli")}
+        return {"run": await handle.prompt(text, key=key, sender="cli")}
+
+    said = "queued" if follow_up else "sent"
+    _end(_control(context.obj, session, work, said, drive=drive, yes=yes, replay=replay, as_json=as_json))
+
+
+@app.command()
+def steer(
+    context: typer.Context,
+    session: SessionArgument,
+    text: Annotated[str, typer.Argument(help="The message.")],
+    mode: Annotated[
+        str | None, typer.Option("--mode", metavar="skip|batch", help="Skip the calls not started yet, or run them first.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="An idempotency key: sending again under it changes nothing.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put a message into the open run at its next step.
+
+    \b
+    Examples:
+      godwit steer last "Leave the README alone."
+      godwit steer last "Stop after this." --mode batch
+    """
+    if mode not in (None, "skip", "batch"):
+        raise CliError(f"--mode {mode} is neither skip nor batch")
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen: Any = mode
+        return {"input": await handle.steer(text, mode=chosen, key=key, sender="cli")}
+
+    _end(_control(context.obj, session, work, "accepted; it is delivered at the next step", as_json=as_json))
+
+
+@app.command()
+def interrupt(
+    context: typer.Context,
+    session: SessionArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="Give running tools no grace; take the session from a stuck process.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """End the open run at once.
+
+    What was streamed so far is kept, and the session stays usable.
+
+    \b
+    Examples:
+      godwit interrupt last
+      godwit interrupt ses_01k9 --force
+    """
+    from . import cli_control
+
+    _end(_async(cli_control.interrupt(context.obj, session, force=force, as_json=as_json)))
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    session: SessionArgument,
+    action: Annotated[
+        str | None, typer.Argument(help="Id of the action or its call; not needed when only one waits.")
+    ] = None,
+    arguments: Annotated[
+        str | None, typer.Option("--args", metavar="JSON", help="Run the call with these arguments instead.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Allow a call that waits for approval.
+
+    \b
+    Examples:
+      godwit approve last
+      godwit approve last act_01k9 --args '{"command": "pytest -q"}'
+      godwit approve last --all --drive
+    """
+    from . import cli_control
+
+    changed = cli_control.json_object(arguments) if arguments is not None else None
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, everything=everything)
+        fresh = [await handle.approvals.approve(one, arguments=changed, sender="cli") for one in chosen]
+        return {"actions": chosen, "answered": fresh}
+
+    _end(_control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json))
+
+
+@app.command()
+def deny(
+    context: typer.Context,
+    session: SessionArgument,
+    action: Annotated[
+        str | None, typer.Argument(help="Id of the action or its call; not needed when only one waits.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Why; the model is told.")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Refuse a call that waits for approval.
+
+    \b
+    Examples:
+      godwit deny last --reason "Use the staging host."
+      godwit deny last act_01k9 --drive
+    """
+    from . import cli_control
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, everything=everything)
+        fresh = [await handle.approvals.deny(one, reason, sender="cli") for one in chosen]
+        return {"actions": chosen, "answered": fresh}
+
+    _end(_control(context.obj, session, work, "denied", drive=drive, yes=yes, replay=replay, as_json=as_json))
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    session: SessionArgument,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Why; kept in the log.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a session at its next step.
+
+    Inputs are still accepted and wait.
+
+    \b
+    Examples:
+      godwit pause last
+      godwit pause ses_01k9 --reason "lunch"
+    """
+
+    async def work(handle: Session) -> dict[str, Any]:
+        return {"paused": await handle.pause(reason)}
+
+    _end(_control(context.obj, session, work, "paused; godwit resume lets it go on", as_json=as_json))
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _async(work: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(work)
+
+
+def _end(code: int) -> None:
+    if code != DONE:
+        raise typer.Exit(code)
+
+
+async def _with(place: Place, typed: str, work: Any) -> int:
+    """Do `work` on a handle that only watches and controls."""
+    async with place.open() as runtime:
+        row = await find(runtime, typed)
+        code: int = await work(await runtime.open_session(row.id, drive=False))
+        return code
+
+
+def _control(place: Place, typed: str, work: Any, said: str, **options: Any) -> int:
+    from . import cli_control
+
+    return _async(cli_control.control(place, typed, work, said, **options))
+
+
+def main() -> None:
+    """The entry point `godwit`."""
+    arguments = sys.argv[1:] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        # A file name or a model's answer may hold what the terminal's encoding cannot say.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    try:
+        ended = app(arguments, standalone_mode=False, prog_name="godwit")
+        code = ended if isinstance(ended, int) else DONE
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "godwit")
+        code = complain("usage", error.format_message(), f"{where} --help", USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except Exception as error:
+        code = report(error)
+    sys.exit(code)

@@ -1,0 +1,147 @@
+"""The agent and the models behind the flags of `run` and `chat`.
+
+The flags describe a new session's agent; a session that goes on keeps the one it was started with, except for its model,
+its thinking level and its name, which are settings of the session. The default prompt holds nothing of this machine, so a
+recording made here replays elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from ..core.agent import Limits, Permissions, ThinkingLevel
+from .cli_exit import CliError
+
+if TYPE_CHECKING:
+    from ..host.agents import Agent
+    from ..models.registry import Registry
+
+ASKED_BY_DEFAULT = ("bash",)
+"""Commands are not confined: a person allows each, unless `--allow bash` or `--yes` says otherwise."""
+
+INSTRUCTIONS = """\
+You are a software engineer who works in a folder of the user's through tools.
+
+How to work:
+- Look before you change: find the files that matter with ls, glob and grep, and read them. Do not guess what they hold.
+- Change as little as the task needs, in the style of the code around it. Prefer edit; write whole files only when new.
+- Paths are relative to the workspace.
+- After a change, check it: run the tests or the program with bash, and read what they say. Go on until they pass, or until
+  you know why they cannot.
+- When a tool result says that its outcome is unknown, look at the state of things before you repeat the call.
+- When a call is denied, do not try it in another form; take the reason given into account.
+- Never claim that something works unless you have seen it work here.
+
+How to answer: short and plain. At the end say in a few sentences what you changed, how you checked it, and what is left.
+"""
+
+
+@dataclass(frozen=True)
+class AgentFlags:
+    """What was asked for; None and empty mean "not given"."""
+
+    model: str | None = None
+    tools: str | None = None
+    instructions: str | None = None
+    ask: Sequence[str] = ()
+    deny: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    max_turns: int | None = None
+    thinking: str | None = None
+    name: str | None = None
+
+    def fixed_at_start(self) -> list[str]:
+        """Flags given that only a new session can take."""
+        given = {
+            "--tools": self.tools,
+            "--instructions": self.instructions,
+            "--ask": self.ask,
+            "--deny": self.deny,
+            "--allow": self.allow,
+            "--max-turns": self.max_turns,
+        }
+        return [flag for flag, value in given.items() if value]
+
+    def agent(self, model: str) -> Agent:
+        """The agent of a new session."""
+        from ..host.agents import Agent
+
+        names = [name.strip() for name in (self.tools if self.tools is not None else "files,bash").split(",")]
+        asked = [name for name in (*ASKED_BY_DEFAULT, *self.ask) if name not in self.allow]
+        return Agent(
+            "coder",
+            model=model,
+            instructions=self._instructions(),
+            tools=[name for name in names if name],
+            permissions=Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny)),
+            limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
+            thinking=thinking_level(self.thinking),
+        )
+
+    def _instructions(self) -> str:
+        given = self.instructions
+        if given is None:
+            return INSTRUCTIONS
+        if not given.startswith("@"):
+            return given
+        try:
+            return Path(given[1:]).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CliError(f"cannot read the instructions from {given[1:]!r}: {error}") from None
+
+
+def thinking_level(text: str | None) -> ThinkingLevel | None:
+    if text is None:
+        return None
+    if text not in get_args(ThinkingLevel):
+        raise CliError(f"thinking level {text!r} is none of {', '.join(get_args(ThinkingLevel))}")
+    return cast("ThinkingLevel", text)
+
+
+class Models:
+    """The registry of one command: the providers, a recording in their place, or a recorder in front of one."""
+
+    def __init__(self, *, record: Path | None = None, replay: Path | None = None, pace_s: float = 0.0) -> None:
+        if record is not None and replay is not None:
+            raise CliError("--record and --replay exclude each other")
+        from ..models.registry import Registry
+
+        self.registry: Registry = Registry()
+        self._record = record
+        self.replayed: str | None = None
+        """The name of the recorded model, which takes the place of the one of that name."""
+        if replay is not None:
+            from ..models.replay import RecordedModel
+
+            recorded = RecordedModel(replay, pace=1.0 if pace_s else 0.0, interval_s=pace_s)
+            self.replayed = recorded.name
+            self.registry.register(recorded.name, recorded)
+
+    def choose(self, flag: str | None, known: str | None = None) -> str:
+        """The model to use: the recorded one, the flag's (which holds GODWIT_MODEL), or the session's own.
+
+        Resolves it, so that a wrong name or a missing key is told before anything is stored. CliError without any.
+        """
+        name = self.replayed or flag or known
+        if name is None:
+            raise CliError(
+                "no model is chosen", hint="use -m provider:model or set GODWIT_MODEL; godwit doctor lists providers"
+            )
+        self.check(name)
+        return name
+
+    def check(self, name: str) -> None:
+        """See that this model can be asked, and put the recorder in front of it. ModelNotFound, AuthenticationFailed."""
+        if self.replayed not in (None, name):
+            raise CliError(f"the recording is one of {self.replayed}, but {name} is to be asked")
+        model = self.registry.resolve(name)
+        if self._record is not None:
+            from ..models.replay import Recorder
+
+            self._record.parent.mkdir(parents=True, exist_ok=True)
+            # What commands print holds times and the like, so a replay here must not insist on it.
+            self.registry.register(name, Recorder(model, self._record, match="results_vary"))
+            self._record = None

@@ -1,0 +1,137 @@
+"""Who answers when a run waits: nobody, everybody's yes, or the person at the terminal.
+
+An `Answerer` only decides; the foreground records what it said. None leaves the action waiting, and the run parks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..core.events import Decision
+from ..engine.approvals import PendingAction
+from .cli_keyboard import Keyboard
+from .cli_view import View
+from .cli_words import call_text, clean
+
+
+@dataclass(frozen=True)
+class Answer:
+    decision: Decision
+    reason: str | None = None
+    arguments: dict[str, Any] | None = None
+    text: str = ""
+
+
+class Answerer(Protocol):
+    async def answer(self, action: PendingAction) -> Answer | None: ...
+
+
+class Nobody:
+    """There is no one to ask: what needs an answer waits for one."""
+
+    async def answer(self, action: PendingAction) -> Answer | None:
+        return None
+
+
+class Everything:
+    """`--yes`: approvals are given; a question or an external call still waits for its answer."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def answer(self, action: PendingAction) -> Answer | None:
+        if action.kind != "approval":
+            return None
+        self._view.say(f"  approved by --yes: {call_text(action.name, action.arguments)}")
+        return Answer("approve")
+
+
+class Person:
+    """Asks at the terminal. One question at a time."""
+
+    def __init__(self, view: View, keyboard: Keyboard) -> None:
+        self._view = view
+        self._keyboard = keyboard
+
+    async def answer(self, action: PendingAction) -> Answer | None:
+        self._view.settle()
+        if action.message:
+            self._view.say(action.message, "bold")
+        if action.kind != "approval":
+            text = await self._keyboard.line(f"{action.name}: type the result, nothing leaves it waiting: ")
+            return Answer("result", text=text) if text else None
+        while True:
+            said = await self._keyboard.line("allow this? [y]es  [n]o, with a reason  [e]dit  [a]nswer later: ")
+            choice, _, rest = (said or "a").strip().partition(" ")
+            match choice.lower():
+                case "y" | "yes":
+                    return Answer("approve")
+                case "n" | "no":
+                    return Answer("deny", reason=rest.strip() or await self._reason())
+                case "e" | "edit":
+                    edited = await self._edit(action.arguments)
+                    if edited is not None:
+                        return Answer("approve", arguments=edited)
+                case "a" | "later":
+                    return None
+                case _:
+                    self._view.say(f"  {clean(choice)!r} is none of y, n, e, a", "yellow")
+
+    async def _reason(self) -> str | None:
+        return (await self._keyboard.line("why not? (the model is told; may be empty): ") or "").strip() or None
+
+    async def _edit(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """Other arguments, or None when they were left as they are or could not be used."""
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        if editor:
+            text = await _in_editor(editor, json.dumps(arguments, indent=2, ensure_ascii=False))
+        else:
+            self._view.say(f"  now: {json.dumps(arguments, ensure_ascii=False)}", "")
+            text = await self._keyboard.line("new arguments as JSON on one line (empty: as they are): ") or ""
+        if not text.strip():
+            return None
+        try:
+            edited = json.loads(text)
+        except ValueError as error:
+            self._view.say(f"  that is not JSON: {error}", "yellow")
+            return None
+        if not isinstance(edited, dict):
+            self._view.say("  the arguments are a JSON object", "yellow")
+            return None
+        return edited
+
+
+async def _in_editor(editor: str, text: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="godwit-") as folder:
+        path = Path(folder) / "arguments.json"
+        path.write_text(text + "\n")
+        async with _terminal_lent():
+            process = await asyncio.create_subprocess_exec(*shlex.split(editor), os.fspath(path))
+            await process.wait()
+        return path.read_text() if process.returncode == 0 else ""
+
+
+@asynccontextmanager
+async def _terminal_lent() -> AsyncIterator[None]:
+    """While another program has the terminal, its Ctrl-C is not ours."""
+    import signal
+
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+    with contextlib.suppress(ValueError):
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, before)

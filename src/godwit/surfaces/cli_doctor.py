@@ -1,0 +1,143 @@
+"""`godwit doctor`: what this installation finds around itself.
+
+Shows which variables are set, never what a key holds; of an address neither user nor password nor query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+from importlib import import_module
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..core.errors import GodwitError
+from .cli_exit import DONE, FAILED
+from .cli_place import Place
+
+
+class Check(msgspec.Struct, frozen=True):
+    """`ok`: None for what is only told."""
+
+    name: str
+    value: str
+    ok: bool | None = None
+
+
+def checks(place: Place) -> list[Check]:
+    return [
+        Check("godwit", version()),
+        Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
+        Check("sqlite", sqlite3.sqlite_version, sqlite3.sqlite_version_info >= (3, 35)),
+        *_database(place),
+        _program("ripgrep", _ripgrep(), "searches fall back to Python, which is slower"),
+        _program("git", shutil.which("git"), "only needed for working with repositories"),
+        _program("bash", shutil.which("bash"), "commands run with sh"),
+        _sandbox(),
+        *_providers(),
+        Check(
+            "pytest", "importable" if _importable("pytest") else "not importable: godwit demo needs it (pip install pytest)"
+        ),
+    ]
+
+
+def _database(place: Place) -> list[Check]:
+    path = place.database
+    if not path.exists():
+        return [Check("database", f"{path} (made when first used)"), Check("durability", "disk")]
+    from ..stores.sqlite import SqliteStore
+
+    try:
+        store = SqliteStore.open(path)
+    except GodwitError as error:
+        return [Check("database", f"{path}: {error.message}", False)]
+    durability = store.durability
+    asyncio.run(store.close())
+    size = path.stat().st_size
+    return [Check("database", f"{path} ({size:,} bytes)", True), Check("durability", durability, durability == "disk")]
+
+
+def _ripgrep() -> str | None:
+    from ..workspaces.search import ripgrep
+
+    return ripgrep()
+
+
+def _program(name: str, path: str | None, without: str) -> Check:
+    if path is None:
+        return Check(name, f"not found: {without}", False)
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name, f"{path} does not run: {error}", False)
+    return Check(name, f"{(said.splitlines() or ['?'])[0].strip()} ({path})", True)
+
+
+def _sandbox() -> Check:
+    found = shutil.which("bwrap")
+    state = f"bubblewrap is installed ({found}), but not used yet" if found else "none"
+    return Check("sandbox", f"{state}: commands run as you, unconfined; confinement comes in a later version")
+
+
+def _providers() -> list[Check]:
+    from ..models.providers import KNOWN_PROVIDERS
+    from ..models.registry import Registry
+
+    ready = dict(Registry().available())
+    found = []
+    for provider in KNOWN_PROVIDERS:
+        set_keys = [name for name in provider.key_env if os.environ.get(name)]
+        if set_keys:
+            text = f"key in {', '.join(set_keys)}"
+        elif ready.get(provider.name):
+            text = "needs no key"
+        else:
+            text = f"no key: set {' or '.join(provider.key_env)}"
+        replaced = os.environ.get(provider.url_env) if provider.url_env else None
+        address = replaced or provider.base_url
+        if address:
+            text += f"; {_address(address)}" + (f" (from {provider.url_env})" if replaced else "")
+        # Having no key for a provider is no fault: nobody has them all.
+        found.append(Check(f"provider {provider.name}", text, True if set_keys else None))
+    return found
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _importable(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def version() -> str:
+    found: str = import_module(__name__.partition(".")[0]).__version__
+    return found
+
+
+def show(place: Place, *, as_json: bool) -> int:
+    """Print the checks. 1 when the database cannot be used."""
+    found = checks(place)
+    if as_json:
+        from .cli_view import write_json
+
+        for check in found:
+            write_json(check)
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        for check in found:
+            mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}[check.ok]
+            console.print(f"{mark} {check.name:<26} {check.value}", style=style or None)
+    broken = any(check.name == "database" and check.ok is False for check in found)
+    return FAILED if broken else DONE

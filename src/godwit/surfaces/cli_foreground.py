@@ -1,0 +1,198 @@
+"""A run in the foreground: shown as it goes, its questions answered, ended by Ctrl-C; until it finishes or parks.
+
+Ctrl-C once interrupts the run, twice by force, a third time leaves it where it is. SIGTERM and SIGHUP put it down at
+its next checkpoint, for the next process to go on with. The run itself is driven by the runtime; nothing here decides what
+it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from ..core.errors import AlreadyAnswered, GodwitError, RunFailed
+from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, UserAnswer
+from ..core.ids import ActionId, RunId, Seq
+from ..engine.approvals import PendingAction
+from ..engine.session import Session
+from .cli_answers import Answerer
+from .cli_exit import INTERRUPTED, OUTCOMES, PARKED
+from .cli_view import View
+
+
+class Foreground:
+    """Follows one open run of a session that this process drives. `run` returns the exit code."""
+
+    def __init__(self, session: Session, view: View, answerer: Answerer) -> None:
+        self._session = session
+        self._view = view
+        self._answerer = answerer
+        self._waiting: dict[ActionId, PendingAction] = {}
+        self._left: set[ActionId] = set()
+        self._asking: tuple[ActionId, asyncio.Task[None]] | None = None
+        self._held: list[Event | Delta] = []
+        self._interrupts = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = asyncio.Event()
+
+    async def run(self, run: RunId, from_seq: Seq) -> int:
+        """Until `run` has ended or waits for an answer nobody gives here."""
+        for action in await self._session.approvals.pending():
+            self._waiting[action.id] = action
+        items = self._session.watch(from_seq)
+        following = asyncio.ensure_future(anext(items))
+        gone = asyncio.ensure_future(self._gone.wait())
+        failing: asyncio.Future[BaseException | None] | None = asyncio.ensure_future(self._failure(run))
+        async with _signals(self._interrupt, self._gone.set):
+            try:
+                code = await self._ask_next()
+                while code is None:
+                    watched = [f for f in (following, gone, failing, *self._answering()) if f is not None]
+                    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                    if gone.done():
+                        return INTERRUPTED
+                    if failing is not None and failing.done():
+                        failure, failing = failing.result(), None
+                        if failure is not None:
+                            raise failure
+                    if self._asking is not None and self._asking[1].done():
+                        self._asking[1].result()
+                        self._asking = None
+                        self._release()
+                        code = await self._ask_next()
+                    if code is None and following.done():
+                        item = following.result()
+                        following = asyncio.ensure_future(anext(items))
+                        code = await self._take(item, run)
+                return code
+            finally:
+                self._view.settle()
+                for task in [following, gone, failing, *self._answering(), *self._tasks]:
+                    if task is not None:
+                        task.cancel()
+                        with contextlib.suppress(asyncio.CancelledError, GodwitError, StopAsyncIteration):
+                            await task
+                await items.aclose()  # type: ignore[attr-defined]
+
+    def _answering(self) -> list[asyncio.Task[None]]:
+        return [] if self._asking is None else [self._asking[1]]
+
+    async def _failure(self, run: RunId) -> BaseException | None:
+        """What stopped this process from driving the run; None when the run has ended."""
+        try:
+            await self._session.wait(run)
+        except RunFailed:
+            return None
+        except GodwitError as error:
+            return error
+        return None
+
+    # --- what happens ------------------------------------------------------------------------------------------
+
+    async def _take(self, item: Event | Delta, run: RunId) -> int | None:
+        """Show it and act on it. The exit code when it ends the foreground."""
+        data = item.data if isinstance(item, Event) else None
+        match data:
+            case UserAnswer(action=action) | ActionClosed(action=action):
+                self._waiting.pop(action, None)
+                if self._asking is not None and self._asking[0] == action and not self._asking[1].done():
+                    self._asking[1].cancel()
+                    self._asking = None
+                    self._view.settle()
+                    self._view.say("\n  answered elsewhere", "yellow")
+                    self._release()
+            case _:
+                pass
+        if self._asking is not None:
+            self._held.append(item)
+        else:
+            self._view.show(item)
+        match data:
+            case ActionOpened():
+                assert isinstance(item, Event)
+                self._waiting[data.action] = PendingAction(
+                    data.action, data.kind, data.call, data.name, data.arguments, data.message, item.at_ms, 0.0
+                )
+                self._go_on()
+            case RunParked(run=parked) if parked == run:
+                return await self._ask_next()
+            case RunFinished(run=finished) if finished == run:
+                return OUTCOMES[data.outcome]
+            case ActionClosed():
+                self._go_on()
+            case _:
+                pass
+        return None
+
+    def _go_on(self) -> None:
+        """Ask the next question, if one is open and none is being asked."""
+        due = next((a for a in self._waiting.values() if a.id not in self._left), None)
+        if due is not None and self._asking is None and not self._interrupts:
+            self._asking = (due.id, asyncio.create_task(self._answer(due)))
+
+    async def _ask_next(self) -> int | None:
+        """Ask what was not asked yet. With nothing left to ask, a parked run stays parked."""
+        self._go_on()
+        if self._asking is None and self._waiting and await self._session.status() == "waiting":
+            return PARKED
+        return None
+
+    async def _answer(self, action: PendingAction) -> None:
+        answer = await self._answerer.answer(action)
+        if answer is None:
+            self._left.add(action.id)
+            return
+        session = self._session
+        with contextlib.suppress(AlreadyAnswered):
+            match answer.decision:
+                case "approve":
+                    await session.approve(action.id, arguments=answer.arguments)
+                case "deny":
+                    await session.deny(action.id, answer.reason)
+                case "result":
+                    await session.answer(action.id, answer.text)
+        self._waiting.pop(action.id, None)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for item in held:
+            self._view.show(item)
+
+    # --- Ctrl-C ------------------------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        self._interrupts += 1
+        if self._interrupts > 2:
+            self._gone.set()
+            return
+        force = self._interrupts == 2
+        self._view.settle()
+        self._view.say("forcing it" if force else "interrupting; Ctrl-C again forces it", "yellow")
+        if self._asking is not None:
+            self._asking[1].cancel()
+            self._asking = None
+            self._release()
+        task = asyncio.create_task(self._end_run(force))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_run(self, force: bool) -> None:
+        await self._session.interrupt(force=force, reason="Ctrl-C")
+
+
+@asynccontextmanager
+async def _signals(interrupt: Callable[[], None], leave: Callable[[], None]) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: leave, signal.SIGHUP: leave}
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, old)

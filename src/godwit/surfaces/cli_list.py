@@ -1,0 +1,149 @@
+"""What is looked at and not changed: the sessions, a session's log, its queue."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from ..core.errors import InputNotFound
+from ..core.events import Delta, Event
+from .cli_exit import DONE, CliError
+from .cli_place import Place, find
+from .cli_view import log_line, write_json
+from .cli_words import age, one_line
+
+if TYPE_CHECKING:
+    from ..contracts import SessionRow
+    from ..engine.session import Session
+
+SHOWN = 20
+PAGE = 500
+
+
+async def sessions(place: Place, *, everything: bool, as_json: bool) -> int:
+    """The newest sessions, or all of them."""
+    if not place.database.exists():
+        if not as_json:
+            print(f'no sessions yet (no database at {place.database}); start one: godwit run "..."')
+        return DONE
+    async with place.open() as runtime:
+        rows: list[SessionRow] = []
+        while True:
+            before = (rows[-1].updated_ms, rows[-1].id) if rows else None
+            page = await runtime.store.sessions(
+                limit=PAGE if everything else SHOWN + 1, before=before, include_archived=everything
+            )
+            rows += page
+            if not everything or len(page) < PAGE:
+                break
+    more = not everything and len(rows) > SHOWN
+    rows = rows if everything else rows[:SHOWN]
+    if as_json:
+        for row in rows:
+            write_json(row)
+        return DONE
+    if not rows:
+        print('no sessions yet; start one: godwit run "..."')
+        return DONE
+    _table(rows)
+    if more:
+        print("older ones: godwit ls --all", file=sys.stderr)
+    return DONE
+
+
+def _table(rows: list[SessionRow]) -> None:
+    """Columns as wide as they need; on a terminal the last one ends where the window does."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    cells = [("ID", "STATUS", "AGE", "EVENTS", "WHAT")]
+    for row in rows:
+        status = f"{row.status}*" if row.owner is not None else row.status
+        what = row.name or row.first_prompt or "(no prompt yet)"
+        waits = "".join(f" [{n} {word}]" for n, word in ((row.actions, "to answer"), (row.queued, "queued")) if n)
+        cells.append((row.id, status, age(row.updated_ms), str(row.head), one_line(what, 80) + waits))
+    widths = [max(len(line[i]) for line in cells) for i in range(4)]
+    for line in cells:
+        text = "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=False)) + "  " + line[4]
+        print((text[: width - 1] + "…" if width and len(text) > width else text).rstrip())
+    if any(row.owner is not None for row in rows):
+        print("* driven by a process now", file=sys.stderr)
+
+
+async def log(place: Place, typed: str, *, follow: bool, from_seq: int, deltas: bool, as_json: bool) -> int:
+    """The stored events, and with `follow` those to come."""
+    if deltas and not follow:
+        raise CliError("--deltas shows what is on its way, so it needs --follow")
+    async with place.open() as runtime:
+        row = await find(runtime, typed)
+        handle = await runtime.open_session(row.id, drive=False)
+        show = _json if as_json else _Lines().show
+        if not follow:
+            cursor = from_seq
+            while page := await runtime.store.read(row.id, cursor, limit=PAGE):
+                for event in page:
+                    show(event)
+                cursor = page[-1].seq
+            return DONE
+        if not deltas:
+            async for event in handle.follow(from_seq):
+                show(event)
+                sys.stdout.flush()
+        async with aclosing(cast("AsyncGenerator[Event | Delta]", handle.watch(from_seq))) as items:
+            async for item in items:
+                show(item)
+                sys.stdout.flush()
+    return DONE
+
+
+def _json(item: Event | Delta) -> None:
+    write_json(item.frame() if isinstance(item, Event) else msgspec.json.encode(item))
+
+
+class _Lines:
+    """Events as lines for people, in colour on a terminal."""
+
+    def __init__(self) -> None:
+        self._console = None
+        if sys.stdout.isatty():
+            from rich.console import Console
+
+            self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def show(self, item: Event | Delta) -> None:
+        if isinstance(item, Delta):
+            text, style = f"{'~':>5} {item.kind} {item.id} +{item.offset}: {one_line(item.text)}", "dim"
+        else:
+            text, style = log_line(item)
+        if self._console is None:
+            print(text)
+        else:
+            self._console.print(text, style=style or None)
+
+
+async def queue(handle: Session, *, everything: bool, as_json: bool) -> int:
+    entries = await handle.queue.list(all=everything)
+    for entry in entries:
+        if as_json:
+            fields = ("id", "delivery", "status", "text", "seq", "at_ms")
+            write_json({"session": handle.id, **{name: getattr(entry, name) for name in fields}})
+        else:
+            status = f" {entry.status}" if everything else ""
+            print(
+                f"{entry.id}  {entry.delivery.replace('_', '-'):<9}{status}  {age(entry.at_ms):>6}  {one_line(entry.text)}"
+            )
+    if not entries and not as_json:
+        print("nothing waits in the queue")
+    return DONE
+
+
+async def input_of(handle: Session, typed: str) -> str:
+    """The waiting input whose id is or alone begins with this. InputNotFound."""
+    found = [entry.id for entry in await handle.queue.list() if entry.id.startswith(typed)]
+    if len(found) != 1:
+        which = "no waiting input's id begins" if not found else f"{len(found)} waiting inputs' ids begin"
+        raise InputNotFound(f"{which} with {typed!r}", input=typed)
+    return found[0]

@@ -1,0 +1,94 @@
+"""Where the command line works: the database, the runtime on it, and sessions by what a person types for them.
+
+Opening makes the folder of the database only for commands that write; one that only looks finds nothing and leaves nothing
+behind. Imports the engine and the store when a runtime is opened, providers never.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import SessionNotFound
+from ..core.ids import SessionId
+from .cli_exit import CliError
+
+if TYPE_CHECKING:
+    from ..contracts import ModelRegistry, SessionRow
+    from ..host.runtime import Runtime
+
+DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
+NEWEST = "last"
+"""What may be typed for the id of the newest session."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag."""
+
+    database: Path
+    named: bool = False
+    verbose: bool = False
+
+    def command(self, *words: str) -> str:
+        """A command line for this place, to be shown to a person."""
+        chosen = ["--db", os.fspath(self.database)] if self.named else []
+        return shlex.join(["godwit", *chosen, *words])
+
+    @asynccontextmanager
+    async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
+        """A runtime on the database. Without `make` a missing one is SessionNotFound."""
+        from ..host.runtime import Runtime
+
+        if not self.database.exists():
+            if not make:
+                raise SessionNotFound(f"there is no database at {self.database}, so there are no sessions")
+            self.make_folder()
+        runtime = await Runtime.open(self.database, models=models)
+        try:
+            yield runtime
+        finally:
+            await runtime.close()
+
+    def make_folder(self) -> None:
+        """The database's folder; the default one is kept out of version control."""
+        folder = self.database.parent
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.name == DEFAULT_DATABASE.parent.name:
+            (folder / ".gitignore").write_text("*\n")
+
+
+async def find(runtime: Runtime, typed: str) -> SessionRow:
+    """The session whose id is, or alone begins with, what was typed; `last` is the newest. SessionNotFound, CliError."""
+    if typed == NEWEST:
+        rows = await runtime.sessions(limit=1, include_archived=False)
+        if not rows:
+            raise SessionNotFound("this database has no session yet")
+        return rows[0]
+    try:
+        return await runtime.store.session(SessionId(typed))
+    except SessionNotFound:
+        pass
+    prefix = typed if typed.startswith("ses_") else f"ses_{typed}"
+    rows = [*await runtime.sessions(prefix=typed, limit=4)]
+    if prefix != typed:
+        rows += await runtime.sessions(prefix=prefix, limit=4)
+    if not rows:
+        raise SessionNotFound(f"no session's id begins with {typed!r}", session=typed)
+    if len(rows) > 1:
+        shown = ", ".join(row.id for row in rows[:3]) + (" ..." if len(rows) > 3 else "")
+        raise CliError(f"{typed!r} begins several sessions' ids: {shown}", hint="type more of it", code="ambiguous")
+    return rows[0]
+
+
+async def newest_of(runtime: Runtime, folder: str | os.PathLike[str]) -> SessionRow | None:
+    """The newest session that works in this folder."""
+    rows = await runtime.sessions(workspace=str(Path(folder).resolve()), limit=1, include_archived=False)
+    return rows[0] if rows else None

@@ -1,0 +1,255 @@
+"""`godwit run` and `godwit resume`: a session is started or found, its run put in the foreground, and how to go on is said.
+
+Which of the two a call of `run` means follows from the log alone: a session whose run is open and driven by nobody was cut
+off, and goes on from where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned
+from .cli_agent import AgentFlags, Models, thinking_level
+from .cli_answers import Answerer, Everything, Nobody, Person
+from .cli_exit import DONE, FAILED, LIMITED, PARKED, CliError
+from .cli_foreground import Foreground
+from .cli_keyboard import Keyboard, interactive
+from .cli_place import Place, find, newest_of
+from .cli_view import JsonView, ScreenView, View
+from .cli_words import call_text, owner_text
+
+if TYPE_CHECKING:
+    from ..contracts import SessionRow
+    from ..core.ids import RunId, Seq
+    from ..engine.session import Session
+    from ..host.runtime import Runtime
+
+
+class Run:
+    """One such command. `workspace`: None leaves it to the session. `pace_s`: the pause before each piece of a recording."""
+
+    def __init__(
+        self,
+        place: Place,
+        flags: AgentFlags,
+        workspace: Path | None,
+        *,
+        yes: bool = False,
+        as_json: bool = False,
+        record: Path | None = None,
+        replay: Path | None = None,
+        pace_s: float = 0.0,
+    ) -> None:
+        self.place = place
+        self.flags = flags
+        self.workspace = workspace
+        self.models = Models(record=record, replay=replay, pace_s=pace_s)
+        self.view: View = JsonView() if as_json else ScreenView()
+        self.hints = True
+        """Whether to say how to go on when a run has ended."""
+        self.answerer = answerer(self.view, yes=yes, as_json=as_json)
+
+    # --- run ---------------------------------------------------------------------------------------------------
+
+    async def run(self, prompt: str | None, *, session: str | None, go_on: bool) -> int:
+        if prompt is not None and session is None and not go_on:
+            self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
+        async with self.place.open(make=prompt is not None, models=self.models.registry) as runtime:
+            found = await self.session(runtime, session=session, go_on=go_on or prompt is None)
+            if found is None:
+                if prompt is None:
+                    raise CliError(
+                        "no prompt is given, and no session of this folder was cut off",
+                        hint='say what to do: godwit run "Fix the failing test."',
+                    )
+                handle = await self.start(runtime)
+            else:
+                if prompt is None:
+                    return await self.go_on(runtime, found)
+                handle = await self.reopen(runtime, found)
+            head = await runtime.head(handle.id)
+            return await self.foreground(handle, await handle.prompt(prompt, sender="cli"), head)
+
+    async def session(self, runtime: Runtime, *, session: str | None, go_on: bool) -> SessionRow | None:
+        """The session the flags mean, None for a new one."""
+        if session is not None:
+            return await find(runtime, session)
+        if not go_on:
+            return None
+        return await newest_of(runtime, self.workspace or ".")
+
+    async def start(self, runtime: Runtime) -> Session:
+        """A new session as the flags describe it."""
+        folder = self.workspace or Path(".")
+        if not folder.is_dir():
+            raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
+        agent = self.flags.agent(self.models.choose(self.flags.model))
+        handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
+        self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
+        return handle
+
+    async def reopen(self, runtime: Runtime, row: SessionRow) -> Session:
+        """A stored session for another prompt, its settings changed as the flags say."""
+        if fixed := self.flags.fixed_at_start():
+            raise CliError(
+                f"{', '.join(fixed)} cannot change in a session that exists", hint="start a new one without --continue"
+            )
+        if row.run is not None:
+            self._refuse_busy(row)
+        watched = await runtime.open_session(row.id, drive=False)
+        model = self.models.choose(self.flags.model, watched.model)
+        level = thinking_level(self.flags.thinking)
+        changed = model if model != watched.model else None
+        if changed is not None or level is not None or self.flags.name is not None:
+            await watched.configure(model=changed, thinking=level, name=self.flags.name)
+        handle = await runtime.open_session(row.id)
+        self.view.say(f"session {handle.id} goes on, {model}")
+        return handle
+
+    def _refuse_busy(self, row: SessionRow) -> None:
+        if row.owner is not None:
+            raise SessionBusy(f"session {row.id} has an open run, driven by {owner_text(row.owner)}")
+        raise CliError(
+            f"session {row.id} has an unfinished run ({row.status})",
+            hint=f"let it go on first: {self.place.command('resume', row.id)}",
+            code=SessionBusy.code,
+            exit_code=6,
+        )
+
+    # --- resume ------------------------------------------------------------------------------------------------
+
+    async def resume(self, typed: str, *, again: bool, drive: bool) -> int:
+        async with self.place.open(models=self.models.registry) as runtime:
+            row = await find(runtime, typed)
+            if row.status == "paused":
+                handle = await runtime.open_session(row.id, drive=False)
+                await handle.resume()
+                self.view.say(f"session {row.id} is no longer paused")
+                taker = await picked_up(runtime, handle)
+                if taker is not None:
+                    self.view.say(f"{owner_text(taker)} goes on with it")
+                    return DONE
+                if not drive or not await handle.is_running():
+                    return DONE
+                row = await runtime.store.session(row.id)
+            elif not drive:
+                return DONE
+            if again:
+                return await self.again(runtime, row)
+            return await self.go_on(runtime, row)
+
+    async def go_on(self, runtime: Runtime, row: SessionRow) -> int:
+        """Drive the session's open run here, from where it was."""
+        watched = await runtime.open_session(row.id, drive=False)
+        state = await watched.state()
+        if state.run is None:
+            last = f"; its last run is {state.last_outcome}" if state.last_outcome else ""
+            hint = (
+                f"{self.place.command('resume', row.id, '--again')} continues it"
+                if last and state.last_outcome != "done"
+                else ""
+            )
+            raise CliError(
+                f"session {row.id} has no open run to go on with{last}",
+                hint=hint or f'{self.place.command("run", "--session", row.id)} "..." gives it a new prompt',
+                code=NoOpenRun.code,
+                exit_code=6,
+            )
+        if row.status == "paused":
+            raise CliError(
+                f"session {row.id} is paused", hint=self.place.command("resume", row.id), code="session_paused", exit_code=6
+            )
+        if row.owner is not None:
+            raise SessionOwned(f"session {row.id} is driven by {owner_text(row.owner)} already")
+        self.models.check(state.run.model or watched.model)
+        head = (await runtime.store.session(row.id)).head
+        where = "it waits for an answer" if row.status == "waiting" else "its process ended before it did"
+        self.view.say(
+            f"session {row.id} goes on from where it was ({where}; {state.run.turns} turns, event {head})", "yellow"
+        )
+        handle = await runtime.open_session(row.id)
+        return await self.foreground(handle, state.run.id, head)
+
+    async def again(self, runtime: Runtime, row: SessionRow) -> int:
+        """Continue the last run, which ended early, from its last checkpoint, as a new run."""
+        watched = await runtime.open_session(row.id, drive=False)
+        state = await watched.state()
+        if state.run is not None:
+            self._refuse_busy(row)
+        if state.last_run is None:
+            raise NoOpenRun(f"session {row.id} has not run yet")
+        self.models.check(watched.model)
+        handle = await runtime.open_session(row.id)
+        head = (await runtime.store.session(row.id)).head
+        resuming = asyncio.ensure_future(handle.resume_run(state.last_run))
+        following = asyncio.ensure_future(self._run_after(handle, head))
+        await asyncio.wait([resuming, following], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if not following.done():
+                await resuming
+            self.view.say(f"session {row.id}: run {state.last_run} is continued from its last checkpoint", "yellow")
+            return await self.foreground(handle, await following, head)
+        finally:
+            for task in (resuming, following):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, GodwitError):
+                    await task
+
+    async def _run_after(self, handle: Session, head: Seq) -> RunId:
+        from ..core.events import RunStarted
+
+        async for event in handle.follow(head):
+            if isinstance(event.data, RunStarted):
+                return event.data.run
+        raise NoOpenRun()
+
+    # --- both --------------------------------------------------------------------------------------------------
+
+    async def foreground(self, handle: Session, run: RunId, from_seq: Seq) -> int:
+        """Show the run until it ends or parks, and say how to go on."""
+        code = await Foreground(handle, self.view, self.answerer).run(run, from_seq)
+        if not self.hints:
+            return code
+        if code == PARKED:
+            await self.say_parked(handle)
+        elif code == DONE:
+            self.view.say(f'go on: {self.place.command("run", "--session", handle.id)} "..."')
+        elif code in (FAILED, LIMITED):
+            self.view.say(f"continue it: {self.place.command('resume', handle.id, '--again')}")
+        return code
+
+    async def say_parked(self, handle: Session) -> None:
+        self.view.say("parked: it waits for an answer and needs no process meanwhile", "yellow")
+        for action in await handle.approvals.pending():
+            self.view.say(f"  {action.kind} {action.id}: {call_text(action.name, action.arguments)}", "")
+            self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
+            self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+
+
+def answerer(view: View, *, yes: bool, as_json: bool = False) -> Answerer:
+    """Who answers approvals in this process."""
+    if yes:
+        return Everything(view)
+    if interactive() and not as_json:
+        return Person(view, Keyboard())
+    return Nobody()
+
+
+PICK_UP_S = 1.5
+"""How long to wait for a process that has the session open to go on with it; a hint that was lost costs it a second."""
+
+
+async def picked_up(runtime: Runtime, handle: Session) -> str | None:
+    """The process that drives the session now, or takes it within moments because something was answered or resumed."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PICK_UP_S
+    while True:
+        row = await runtime.store.session(handle.id)
+        left = until - loop.time()
+        if row.owner is not None or left <= 0 or row.status not in ("queued", "running", "retrying"):
+            return row.owner
+        await runtime.store.wait(handle.id, row.head, left)

@@ -1,0 +1,207 @@
+"""Events and calls as short texts for a terminal: one line each, no colour, nothing that could move the cursor.
+
+Knows every event type; how the lines are laid out, coloured or kept moving is the view's business. Text that comes from a
+model or a command passes `clean` before it is shown anywhere: an escape sequence in it must not reach the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any, assert_never
+
+from ..core.events import (
+    ActionClosed,
+    ActionOpened,
+    AgentMessage,
+    ArtifactStored,
+    Event,
+    InputDelivered,
+    InputReordered,
+    InputWithdrawn,
+    ModelStarted,
+    RunClaimed,
+    RunFinished,
+    RunParked,
+    RunRetrying,
+    RunStarted,
+    RunUnparked,
+    RunYielded,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionOpened,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    Unknown,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
+from ..core.messages import Text, ToolCall, Usage, text_of
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MAIN_ARGUMENTS = ("command", "file_path", "path", "pattern", "query", "url")
+
+
+def clean(text: str) -> str:
+    """The text without anything a terminal would act on; line ends and tabs stay."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def one_line(text: str, width: int = 100) -> str:
+    """The text on one line, cut to `width` characters."""
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def call_text(name: str, arguments: dict[str, Any], width: int = 100) -> str:
+    """A call with its main argument: `bash python -m pytest`, `grep TODO path=src`."""
+    main = next((a for a in _MAIN_ARGUMENTS if isinstance(arguments.get(a), str)), None)
+    parts = [name] if main is None else [name, str(arguments[main])]
+    for key, value in arguments.items():
+        if key != main:
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            if len(shown) <= 40 and "\n" not in shown and shown:
+                parts.append(f"{key}={shown}")
+    return one_line(" ".join(parts), width)
+
+
+def seconds(value: float) -> str:
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def age(ms: int) -> str:
+    """How long ago that was: `12 s`, `5 min`, `3 h`, `4 d`."""
+    passed = max(0, time.time() - ms / 1000)
+    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
+        if passed < limit:
+            return f"{int(passed // size)} {unit}"
+    return f"{int(passed // 86400)} d"
+
+
+def usage_text(usage: Usage) -> str:
+    text = f"{usage.input_tokens:,} in"
+    if usage.cache_read_tokens:
+        text += f" ({usage.cache_read_tokens:,} cached)"
+    text += f", {usage.output_tokens:,} out"
+    if usage.cost_usd is not None:
+        text += f", ${usage.cost_usd:.4f}"
+    return text
+
+
+def result_text(data: ToolFinished) -> str:
+    """How a call ended, in brackets' worth of words: `exit 0, 0.8 s`."""
+    parts = []
+    exit_code = data.metadata.get("exit_code")
+    if exit_code is not None:
+        parts.append(f"exit {exit_code}")
+    if data.status != "ok" and not (data.status == "error" and exit_code):
+        parts.insert(0, data.status)
+    if data.duration_ms is not None:
+        parts.append(seconds(data.duration_ms / 1000))
+    return ", ".join(parts)
+
+
+def diff_of(data: ToolFinished) -> list[str]:
+    """The lines of the change a file tool made, empty when its metadata tells of none."""
+    diff = data.metadata.get("diff")
+    return clean(diff).splitlines() if isinstance(diff, str) else []
+
+
+def owner_text(owner: str) -> str:
+    """The process behind a store's owner name (`host-pid-token`)."""
+    host, _, rest = owner.rpartition("-")[0].rpartition("-")
+    return f"process {rest} on {host}" if rest.isdigit() else owner
+
+
+def event_text(event: Event) -> str:
+    """What the event says, on one line."""
+    data = event.data
+    match data:
+        case UserMessage():
+            return f"{data.delivery.replace('_', '-')}: {one_line(text_of(data.content))}"
+        case UserInterrupt():
+            return ("forced" if data.force else "asked") + (f": {one_line(data.reason)}" if data.reason else "")
+        case UserAnswer():
+            said = {"approve": "approved", "deny": "denied", "result": "answered"}[data.decision]
+            edited = " with other arguments" if data.arguments is not None else ""
+            return f"{said} {data.action}{edited}" + (f": {one_line(data.reason)}" if data.reason else "")
+        case InputDelivered():
+            return data.id
+        case InputWithdrawn():
+            return f"{data.id} ({data.reason})"
+        case InputReordered():
+            return " ".join(data.order)
+        case SessionCreated():
+            return f"agent {data.agent.name} v{data.agent.version}" + (f" in {data.workspace}" if data.workspace else "")
+        case SessionOpened():
+            return owner_text(data.host) if data.host else ""
+        case SessionConfigured():
+            fields = {"model": data.model, "thinking": data.thinking, "steer": data.steer_mode, "name": data.name}
+            if data.agent is not None:
+                fields["agent"] = f"{data.agent.name} v{data.agent.version}"
+            return ", ".join(f"{key} {value}" for key, value in fields.items() if value is not None)
+        case SessionPaused():
+            return one_line(data.reason or "")
+        case SessionRewound():
+            return f"to {data.to}"
+        case SessionResumed() | SessionArchived():
+            return ""
+        case RunStarted():
+            return data.run + (f", goes on from {data.resumes}" if data.resumes else "")
+        case RunClaimed():
+            return f"attempt {data.attempt}" + (f" by {owner_text(data.worker)}" if data.worker else "")
+        case RunParked():
+            return f"waits for {', '.join(data.actions)}"
+        case RunUnparked():
+            return ""
+        case RunYielded():
+            return data.reason
+        case RunRetrying():
+            return (
+                f"{data.error.code}: {one_line(data.error.message)}; again in {data.delay_ms / 1000:g} s with {data.model}"
+            )
+        case RunFinished():
+            why = f": {data.error.code}: {one_line(data.error.message)}" if data.error else ""
+            return f"{data.outcome}{why} ({data.turns} turns, {data.tool_calls} calls, {usage_text(data.usage)})"
+        case TurnStarted() | TurnFinished():
+            return str(data.index)
+        case ModelStarted():
+            return data.model
+        case AgentMessage():
+            return message_text(data)
+        case ToolStarted():
+            return call_text(data.name, data.arguments) + (" (arguments edited)" if data.edited else "")
+        case ToolFinished():
+            return f"{data.name} {data.status}" + (f" ({result_text(data)})" if result_text(data) else "")
+        case ActionOpened():
+            return f"{data.kind} {data.action}: {call_text(data.name, data.arguments)}"
+        case ActionClosed():
+            return f"{data.action} {data.reason}"
+        case ArtifactStored():
+            return f"{data.ref} ({data.size:,} bytes)"
+        case Unknown():
+            return "(of a type this version does not know)"
+        case _:
+            assert_never(data)
+
+
+def message_text(data: AgentMessage) -> str:
+    message = data.message
+    said = [one_line(b.text) for b in message.content if isinstance(b, Text) and b.text.strip()]
+    said += [f"→ {call_text(b.name, b.arguments, 60)}" for b in message.content if isinstance(b, ToolCall)]
+    return " ".join(said) + ("" if message.complete else " [cut]")
