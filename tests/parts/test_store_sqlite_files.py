@@ -29,8 +29,9 @@ from godwit.core.errors import (
 from godwit.core.events import SessionConfigured, SessionPaused, SessionResumed
 from godwit.core.ids import AgentName, ManualClock, RunId, SessionId
 from godwit.stores import sql
+from godwit.stores.database import Durability
 from godwit.stores.sqlite import SqliteStore
-from godwit.testing import S, drafts, folded, message, new_session, seqs, within
+from godwit.testing import S, drafts, eventually, folded, message, new_session, seqs, within
 
 
 def named(name: str) -> SessionConfigured:
@@ -133,9 +134,10 @@ async def test_read_only(tmp_path: Path) -> None:
     assert not (tmp_path / "godwit.db.d").exists()
 
 
-async def test_locked_then_free(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", ["disk", "process"])
+async def test_locked_then_free(tmp_path: Path, level: Durability) -> None:
     path = tmp_path / "godwit.db"
-    async with SqliteStore.open(path, wait_s=0.05) as store:
+    async with SqliteStore.open(path, wait_s=0.05, durability=level) as store:
         await new_session(store)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -143,6 +145,8 @@ async def test_locked_then_free(tmp_path: Path) -> None:
             with pytest.raises(StoreLocked):
                 await store.append(S, drafts(SessionPaused()))
             assert seqs(await store.read(S)) == [1]
+            async with SqliteStore.open(path, wait_s=0.05) as second:
+                assert seqs(await second.read(S)) == [1], "opening and reading need no lock"
         finally:
             other.execute("ROLLBACK")
             other.close()
@@ -305,6 +309,21 @@ async def test_it_is_what_it_says(tmp_path: Path) -> None:
                 assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     async with SqliteStore.open(":memory:") as store:
         assert store.durability == "memory"
+
+
+async def test_the_write_ahead_log_is_moved_into_the_file(tmp_path: Path) -> None:
+    """Also when commits happen on the caller's thread, which never waits for a checkpoint."""
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path, durability="process") as store:
+        await new_session(store)
+        for _ in range(2000):
+            await store.append(S, drafts(named("x" * 1000)))
+
+        async def moved() -> bool:
+            return path.stat().st_size > 1_000_000
+
+        await eventually(moved)
+        assert (tmp_path / "godwit.db-wal").stat().st_size < 16_000_000
 
 
 async def test_closed_it_leaves_one_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class Database:
             with self.translated():
                 row = db.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
                 self.file = None if self.memory or not row[0] else os.path.realpath(row[0])
-                self.read_only = bool(db.execute("PRAGMA query_only").fetchone()[0]) or self._is_read_only(db)
+                self.read_only = self._is_read_only()
                 self._migrate(db)
         except BaseException:
             db.close()
@@ -145,18 +146,11 @@ class Database:
             case _:
                 return StoreError(f"{where}: {error}", **details)
 
-    def _is_read_only(self, db: sqlite3.Connection) -> bool:
-        """Whether SQLite itself sees the file as read-only; it answers only to a try, which changes nothing."""
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            # Within WAL even a read-only file can begin; the first write tells. Writing the value it has costs no page.
-            db.execute(f"PRAGMA user_version = {db.execute('PRAGMA user_version').fetchone()[0]}")
-        except sqlite3.OperationalError as error:
-            return _primary(error) == sqlite3.SQLITE_READONLY
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-        return False
+    def _is_read_only(self) -> bool:
+        """By what was asked for and by what the system allows; trying would have to wait for the write lock."""
+        if self._name.startswith("file:") and re.search(r"[?&](mode=ro|immutable=1)(&|$)", self._name):
+            return True
+        return self.file is not None and not os.access(self.file, os.W_OK)
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         newest = len(sql.MIGRATIONS)
