@@ -7,7 +7,6 @@ Lines are what ends in LF, numbered from 1 for the reader, so read, grep, patch 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from typing import Annotated, Any
 
@@ -338,31 +337,8 @@ def _change(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
 
 
 def _diff(path: str, before: bytes, after: bytes) -> str:
-    old = before.decode("utf-8", "replace").split("\n")
-    new = after.decode("utf-8", "replace").split("\n")
-    # difflib is quadratic: it gets only what lies between the equal ends, with three lines of context.
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    middle = max(len(old), len(new)) - start - end
-    if middle <= 0:
-        return ""
-    if middle > MAX_LINES:
-        return clean(f"(diff of {middle} lines left out)")
-    lead, tail = max(0, start - 3), max(0, end - 3)
-    old, new = old[lead : len(old) - tail], new[lead : len(new) - tail]
-    rows = [f"--- a/{path}", f"+++ b/{path}"]
-    for group in difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(3):
-        first, last = group[0], group[-1]
-        rows.append(f"@@ -{first[1] + lead + 1},{last[2] - first[1]} +{first[3] + lead + 1},{last[4] - first[3]} @@")
-        for kind, a, b, c, d in group:
-            if kind == "equal":
-                rows += [" " + line for line in old[a:b]]
-            else:
-                rows += ["-" + line for line in old[a:b]]
-                rows += ["+" + line for line in new[c:d]]
-    text = "\n".join(rows)
-    return clean(text if len(text) <= MAX_DIFF else text[:MAX_DIFF] + "\n(diff cut)")
+    old, new = before.decode("utf-8", "replace"), after.decode("utf-8", "replace")
+    made = unified_diff.make(path, old, new, limit=MAX_LINES)
+    if made is None:
+        return "(the diff is too long)"
+    return clean(made if len(made) <= MAX_DIFF else made[:MAX_DIFF] + "\n(diff cut)")

@@ -1,4 +1,4 @@
-"""A strict unified diff for one file: parsing it, applying it.
+"""A strict unified diff for one file: making it, parsing it, applying it.
 
 Strict means that a diff either says exactly what is in the file or is refused: the counts of a hunk's header equal its body,
 context and removed lines stand where the header says and equal the file, hunks are in order and do not overlap, "\\ No
@@ -9,6 +9,7 @@ written in; a file or a diff that mixes them is refused. Works on text, touches 
 
 from __future__ import annotations
 
+import difflib
 import re
 
 import msgspec
@@ -58,8 +59,8 @@ def apply(diff: str, content: str) -> str:
             if found.text != expected.text:
                 raise _wrong(hunk, _mismatch(hunk, lines, index))
             if found.ended != expected.ended:
-                state = "ends with" if found.ended else "has no"
-                raise _wrong(hunk, f"line {index + 1} of the file {state} a newline and the diff says otherwise")
+                state = "ends with a" if found.ended else "has no"
+                raise _wrong(hunk, f"line {index + 1} of the file {state} newline, and the diff says otherwise")
         result += hunk.new
         done = hunk.start + len(hunk.old)
     result += lines[done:]
@@ -70,6 +71,43 @@ def apply(diff: str, content: str) -> str:
     if changed == body:
         raise ToolFailed("the diff changes nothing")
     return content[: len(content) - len(body)] + changed
+
+
+def make(path: str, old: str, new: str, *, limit: int) -> str | None:
+    """The diff from one text to the other, which `apply` takes; empty when they are equal, None when it is too long to make.
+
+    `limit`: the most lines between the first and the last difference. Line endings are kept in the lines.
+    """
+    one, other = old.split("\n"), new.split("\n")
+    # difflib is quadratic: it gets only what lies between the equal ends, and three lines of each.
+    start = end = 0
+    shorter = min(len(one), len(other))
+    while start < shorter and one[start] == other[start]:
+        start += 1
+    while end < shorter - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    if old == new:
+        return ""
+    if max(len(one), len(other)) - start - end > limit:
+        return None
+    skip, tail = max(0, start - 4), max(0, end - 4)
+    before = [line + "\n" for line in one[skip : len(one) - tail]]
+    after = [line + "\n" for line in other[skip : len(other) - tail]]
+    if not tail:  # what follows the last line feed is a line only when there is something
+        before[-1], after[-1] = before[-1][:-1], after[-1][:-1]
+    rows = [f"--- a/{path}\n", f"+++ b/{path}\n"]
+    before, after = [line for line in before if line], [line for line in after if line]
+    for group in difflib.SequenceMatcher(None, before, after).get_grouped_opcodes(3):
+        first, last = group[0], group[-1]
+        old_count, new_count = last[2] - first[1], last[4] - first[3]
+        old_start, new_start = first[1] + skip + (old_count > 0), first[3] + skip + (new_count > 0)
+        rows.append(f"@@ -{old_start},{old_count} +{new_start},{new_count} @@\n")
+        for kind, a, b, c, d in group:
+            if kind == "equal":
+                rows += [" " + line for line in before[a:b]]
+            else:
+                rows += ["-" + line for line in before[a:b]] + ["+" + line for line in after[c:d]]
+    return "".join(row if row.endswith("\n") else f"{row}\n{_NO_NEWLINE}\n" for row in rows)
 
 
 def parse(diff: str, *, crlf: bool = False) -> list[Hunk]:
