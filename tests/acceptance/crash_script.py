@@ -38,7 +38,9 @@ SCRIPT: Script = [
     call("bump", name="e") + call("bump", name="f") + call("peek", name="c") + call("peek", name="d"),
     "The steer is answered, the work is done.",
     call("bump", name="g"),
-    "The follow-up is done as well.",
+    call("bump", name="h") + call("peek", name="g") + call("peek", name="h"),
+    call("bump", name="i"),
+    "The follow-up is done as well, at some length, so that there is something to cut.",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..contracts import BlobStore, EventStore, Lease, ModelRegistry, Tool, Workspace
 from ..core.agent import AgentSpec
-from ..core.errors import SessionOwned, StaleEpoch
+from ..core.errors import SessionOwned, StaleEpoch, ToolNotFound
 from ..core.events import Delta
 from ..core.ids import Clock, IdSource, SessionId
 from ..core.state import State
@@ -118,7 +118,13 @@ class Driver:
         if self._agent == state.agent:
             return
         _, self.spec = await self.parts.store.get_agent(state.agent.name, state.agent.version)
-        self.tools = self.parts.tools(self.spec)
+        try:
+            self.tools = self.parts.tools(self.spec)
+        except ToolNotFound:
+            # A run that only has to be ended needs no tools, so any process can end it.
+            if state.run is None or state.run.interrupt is None:
+                raise
+            self.tools = []
         if self.workspace is None and state.workspace is not None:
             self.workspace = self.parts.workspace(state.workspace, state.environment)
         self._agent = state.agent

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
-from ..core.errors import HeadMoved
+from ..core.errors import Conflict, NotFound, StaleEpoch
 from ..core.events import Data, Draft, Event, EventData
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
@@ -138,7 +138,7 @@ class Log:
                 )
             except BaseException as error:
                 self.state, self._staged = before, staged_before
-                if isinstance(error, HeadMoved):
+                if isinstance(error, Conflict | NotFound) and not isinstance(error, StaleEpoch):
                     await self._catch_up()
                 raise
             self._staged = []
@@ -177,7 +177,12 @@ class Log:
         self._base = self.state = state
         staged, self._staged = self._staged, []
         for draft in staged:
-            self.state = fold(self.state, _as_event(self.session, self.state.seq + 1, draft))
+            try:
+                self.state = fold(self.state, _as_event(self.session, self.state.seq + 1, draft))
+            except (Conflict, NotFound):
+                # What arrived has made it impossible (a claim by a pause, a delivery by a withdrawal): what was staged
+                # from here on is decided anew. Answers and results are never made impossible from outside.
+                break
             self._staged.append(draft)
         return True
 

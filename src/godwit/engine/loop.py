@@ -175,14 +175,14 @@ async def _advance(driver: Driver) -> bool:
                 await log.commit()
                 return False
             case Claim():
-                await _claim(driver)
+                _claim(driver)
             case Yield():
                 await _yield(driver)
                 return False
             case Retry():
                 await wait_for_retry(driver)
             case Deliver(inputs):
-                await log.commit(*(InputDelivered(i) for i in inputs), at_head=True)
+                log.stage(*(InputDelivered(i) for i in inputs))
             case OpenTurn():
                 log.stage(TurnStarted(log.state.turns + 1))
             case AskModel():
@@ -195,7 +195,6 @@ async def _advance(driver: Driver) -> bool:
             case Park():
                 actions = tuple(a.id for a in log.state.gate.actions if not a.answered)
                 await log.commit(RunParked(_run(driver), actions), at_head=True)
-                await log.snapshot()
                 return False
             case CloseTurn():
                 assert log.state.turn is not None
@@ -223,20 +222,20 @@ async def _arrive(driver: Driver) -> None:
     """Begin a drive: mark the session as opened, and take over a run whose driver died."""
     log, state = driver.log, driver.state
     if not state.gate.opened:
-        await log.commit(SessionOpened(driver.parts.owner))
+        log.stage(SessionOpened(driver.parts.owner))
     if state.gate.phase == "running":
         if state.gate.paused and not state.gate.interrupted:
             await _yield(driver)
         else:
-            await _claim(driver)
+            _claim(driver)
     driver.arm_deadline()
 
 
-async def _claim(driver: Driver) -> None:
+def _claim(driver: Driver) -> None:
     gate, run = driver.state.gate, driver.state.run
     assert run is not None
     attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
-    await driver.log.commit(RunClaimed(run.id, attempt, driver.parts.owner))
+    driver.log.stage(RunClaimed(run.id, attempt, driver.parts.owner))
     driver.arm_deadline()
 
 
@@ -266,5 +265,4 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None) -> None
                 # It was done only if nothing came: what came decides anew.
                 raise
             continue
-        await log.snapshot()
         return

@@ -27,6 +27,9 @@ from .queue import Queue
 from .receiver import EventReceiver, either, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 
+FORCE_AFTER_S = 2.0
+"""How long a forced interrupt waits for a driver to answer before the session is taken from it."""
+
 Prompt = str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]
 
 
@@ -46,6 +49,10 @@ class Home(Protocol):
     def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]: ...
     async def settle(self, session: SessionId, *, force: bool = False) -> None:
         """Return when no drive of this session is under way here; with `force`, take the session over first."""
+        ...
+
+    async def end_interrupted(self, session: SessionId) -> None:
+        """Bring an interrupted run that nobody drives to its end."""
         ...
 
     def forget(self, session: SessionId) -> None: ...
@@ -171,8 +178,11 @@ class Session:
     async def wait(self, run: RunId | str | None = None) -> RunResult:
         """Wait until that run, or the open one, has ended; at once when it has. NoOpenRun when there never was any.
 
-        Raises RunFailed for a failed run, and whatever stopped this process from driving it (a full disk, say).
+        Raises RunFailed for a failed run, and whatever stopped this process from driving it (a full disk, say); waiting
+        again tries again.
         """
+        if self._drives and self._home.failure(self.id) is not None:
+            self._wake()
         if run is None:
             run = (await self._store.session(self.id)).run or (await load_state(self._store, self.id)).last_run
         if run is None:
@@ -236,9 +246,17 @@ class Session:
         except NoOpenRun:
             return False
         self._wake()
-        if force and self._drives:
-            await self._home.settle(self.id, force=True)
-        await self._finished(target, head)
+        ended = asyncio.ensure_future(self._finished(target, head))
+        try:
+            if row.owner is None and not self._drives:
+                await self._home.end_interrupted(self.id)
+            elif force:
+                await asyncio.wait([ended], timeout=FORCE_AFTER_S)
+                if not ended.done() and self._drives:
+                    await self._home.settle(self.id, force=True)
+            await ended
+        finally:
+            ended.cancel()
         if self._drives:
             await self._home.settle(self.id)
         return True

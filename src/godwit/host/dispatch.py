@@ -27,6 +27,8 @@ WARM_LOGS = 64
 """Folded logs of resting sessions kept for their next run; a colder one is read again from the store."""
 RETRY_S = 1.0
 """How often a session that another process drives is looked at again."""
+FAILURE_RETRY_S = 5.0
+"""How long after a drive broke off (a full disk, say) it is tried again by itself."""
 
 
 class _Opened:
@@ -96,6 +98,14 @@ class EmbeddedDispatcher:
         while opened.task is not None and not opened.task.done():
             await asyncio.wait([opened.task])
 
+    async def end_interrupted(self, session: SessionId) -> None:
+        """Bring an interrupted run that nobody drives to its end, without driving the session from then on."""
+        if session in self._opened:
+            self.wake(session)
+            return
+        with contextlib.suppress(SessionOwned, StaleEpoch):
+            await self._drive_once(session, _Opened(Cancel()))
+
     async def forget(self, session: SessionId) -> None:
         """Drive this session no more; a drive under way goes on to its end."""
         opened = self._opened.pop(session, None)
@@ -156,7 +166,8 @@ class EmbeddedDispatcher:
         finally:
             opened.driver = None
             if not self._closing and self._opened.get(session) is opened:
-                opened.ear = asyncio.create_task(self._listen(session), name=f"listen {session}")
+                listening = self._listen(session, opened.failure is not None)
+                opened.ear = asyncio.create_task(listening, name=f"listen {session}")
 
     async def _drive_once(self, session: SessionId, opened: _Opened) -> bool:
         """Drive as far as it goes. True when another process has it."""
@@ -187,18 +198,18 @@ class EmbeddedDispatcher:
             while len(self._logs) > WARM_LOGS:
                 self._logs.popitem(last=False)
 
-    async def _listen(self, session: SessionId) -> None:
-        """While the session rests: wake it when something arrived that makes it drivable."""
+    async def _listen(self, session: SessionId, failed: bool) -> None:
+        """While the session rests: wake it when something arrived that makes it drivable.
+
+        After a failure it looks again at whatever arrives, and by itself after a while: a disk may have room again.
+        """
         store = self._parts.store
         with contextlib.suppress(GodwitError):
-            head = 0
-            while True:
-                row = await store.session(session)
-                if row.status in ("queued", "running", "retrying") and row.head > 0 and row.head != head:
-                    opened = self._opened.get(session)
-                    if opened is not None:
-                        opened.ear = None
-                        self.wake(session)
-                    return
-                head = row.head
-                await store.wait(session, head)
+            row = await store.session(session)
+            while failed or row.status not in ("queued", "running", "retrying") or row.run is None:
+                await store.wait(session, row.head, FAILURE_RETRY_S if failed else None)
+                row, failed = await store.session(session), False
+        opened = self._opened.get(session)
+        if opened is not None:
+            opened.ear = None
+            self.wake(session)

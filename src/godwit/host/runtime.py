@@ -287,6 +287,9 @@ class Runtime:
     async def settle(self, session: SessionId, *, force: bool = False) -> None:
         await self._dispatcher.settle(session, force=force)
 
+    async def end_interrupted(self, session: SessionId) -> None:
+        await self._dispatcher.end_interrupted(session)
+
     def forget(self, session: SessionId) -> None:
         task = asyncio.ensure_future(self._dispatcher.forget(session))
         self._tasks.add(task)
