@@ -34,7 +34,7 @@ from godwit.core.messages import (
 )
 from godwit.core.transcript import Entry
 from godwit.models.live import LiveModel
-from godwit.models.providers import Connection, Provider
+from godwit.models.providers import Connection, Provider, ProviderKind
 from godwit.models.registry import Registry
 
 SIGNATURE = base64.b64encode(b"proof that it is mine").decode()
@@ -528,7 +528,7 @@ async def test_an_entry_is_translated_once(registry: Registry, wire: Wire) -> No
         assert server.requests[0].raw == server.requests[1].raw
 
 
-@pytest.mark.parametrize("name", ["chat", "responses"])
+@pytest.mark.parametrize("name", ["chat", "responses", "google"])
 async def test_the_shortcut_past_the_sdk_changes_no_byte(name: str) -> None:
     wire = WIRES[name]
     said = Said(
@@ -536,15 +536,20 @@ async def test_the_shortcut_past_the_sdk_changes_no_byte(name: str) -> None:
     )
     sent: dict[bool, list[bytes]] = {}
     for shortcut in (True, False):
-        async with Loopback([wire.say(said), wire.say(Said(text=["ok"])), wire.say(Said(text=["ok"]))]) as server:
-            provider = Provider(wire.provider, "openai-chat" if name == "chat" else "openai-responses")
-            connection = Connection(provider, api_key="k-1234567", base_url=server.url + "/v1", shortcut=shortcut)
+        async with Loopback([wire.say(said), *[wire.say(Said(text=["ok"]))] * 3]) as server:
+            kinds: dict[str, ProviderKind] = {"chat": "openai-chat", "responses": "openai-responses", "google": "google"}
+            provider = Provider(wire.provider, kinds[name])
+            connection = Connection(provider, api_key="k-1234567", base_url=server.url + wire.base, shortcut=shortcut)
             model = LiveModel(wire.model, connection)
             _, answer = await ask(model, request(CONVERSATION, (WEATHER,), instructions="Be kind."))
             entries = [*CONVERSATION, stored(answer), ToolResult(CallId("call_7"), "weather", (Image("image/png", PIXEL),))]
             await ask(model, request(entries, (WEATHER,), instructions="Be kind."))
-            extra = ModelSettings(extra={"extra_body": {"mine": {"deep": [1]}}, "parallel_tool_calls": False})
-            await ask(model, request(entries, (WEATHER,), extra))
+            if name != "google":
+                extra = ModelSettings(extra={"extra_body": {"mine": {"deep": [1]}}, "parallel_tool_calls": False})
+                await ask(model, request(entries, (WEATHER,), extra))
+            # Without the picture in the tool result, which Google's shortcut leaves to the SDK.
+            plain = [*entries[:-1], ToolResult(CallId("call_7"), "weather", (Text("rain"),), "error"), User((Text("so?"),))]
+            await ask(model, request(plain, (WEATHER,), instructions="Be kind."))
             sent[shortcut] = [r.raw for r in server.requests]
             await connection.close()
     assert sent[True] == sent[False]
