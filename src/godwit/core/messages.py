@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .errors import InvalidArgument
 from .ids import CallId, MessageId
 
 
@@ -156,9 +157,13 @@ def text_of(content: tuple[Block, ...]) -> str:
 
 
 def user_content(prompt: str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]) -> tuple[UserBlock, ...]:
-    """A prompt in any of its accepted forms as blocks."""
+    """A prompt in any of its accepted forms as blocks. InvalidArgument when there is nothing in it."""
     if isinstance(prompt, str):
-        return (Text(prompt),)
-    if isinstance(prompt, Block):
-        return (prompt,)
-    return tuple(prompt)
+        content: tuple[UserBlock, ...] = (Text(prompt),)
+    elif isinstance(prompt, Block):
+        content = (prompt,)
+    else:
+        content = tuple(prompt)
+    if not any(not isinstance(b, Text) or b.text.strip() for b in content):
+        raise InvalidArgument("a message needs content: providers refuse an empty one")
+    return content
