@@ -143,21 +143,19 @@ class FunctionTool(Generic[P, R]):
             if self._is_async:
                 result = await function(**values)
             else:
-                result = await _in_thread(lambda: function(**values))
+                result, failure = await _in_thread(lambda: function(**values))
+                if failure is not None:
+                    raise _failed(failure) from failure
                 if inspect.isawaitable(result):
                     result = await result
         except asyncio.CancelledError as error:
             if _being_cancelled():
                 raise
-            raise ToolFailed("CancelledError: something the tool waited for was cancelled") from error
+            raise _failed(error) from error
         except ToolFailed:
             raise
-        except GodwitError as error:
-            raise ToolFailed(error.message, reason=error.code, **error.details) from error
-        except BaseException as error:
-            if self._is_async and not isinstance(error, Exception):
-                raise
-            raise ToolFailed(_told(error)) from error
+        except Exception as error:
+            raise _failed(error) from error
         return output_of(result)
 
     def _give(self, values: dict[str, Any], name: str, context: ToolContext) -> None:
@@ -191,7 +189,7 @@ class FunctionTool(Generic[P, R]):
         for number, parameter in enumerate(signature.parameters.values()):
             if parameter.kind in kinds:
                 raise ConfigurationError(
-                    f"tool {self.name!r}: parameter {str(parameter)!r} {kinds[parameter.kind]}, "
+                    f"tool {self.name!r}: parameter {parameter.name!r} {kinds[parameter.kind]}, "
                     "and a model can only give named arguments"
                 )
             if number == 0 and parameter.name in ("self", "cls") and parameter.annotation is inspect.Parameter.empty:
@@ -253,7 +251,8 @@ class _ArgumentModel:
             hint, default = hints.get(parameter.name, Any), parameter.default
             if isinstance(default, FieldInfo):  # the older way: days: int = Field(1, ge=1)
                 field = default
-                hint = Annotated[hint, *field.metadata]
+                if field.metadata:
+                    hint = Annotated[hint, *field.metadata]
                 if field.description:
                     described = {**described, parameter.name: field.description}
                 default = inspect.Parameter.empty
@@ -280,7 +279,7 @@ class _ArgumentModel:
         for parameter_name, schema in properties.items():
             if parameter_name in described and "description" not in schema:
                 schema["description"] = described[parameter_name]
-            if parameter_name in shown and "default" not in schema:
+            if parameter_name in shown:
                 known, value = _as_json(shown[parameter_name])
                 if known:
                     schema["default"] = value
@@ -473,9 +472,16 @@ def _problem(error: dict[str, Any], schema: dict[str, Any]) -> tuple[str, str]:
     return where, f"parameter {where!r}: {message[:1].lower()}{message[1:]}, got {shown}" if where else message
 
 
-def _told(error: BaseException) -> str:
+def _failed(error: BaseException) -> ToolFailed:
+    """What a function raised, as the model is told. SystemExit in a thread of its own is a failure like others."""
+    if isinstance(error, ToolFailed):
+        return error
+    if isinstance(error, GodwitError):
+        return ToolFailed(error.message, reason=error.code, **error.details)
+    if isinstance(error, asyncio.CancelledError):
+        return ToolFailed("CancelledError: something the tool waited for was cancelled")
     text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return ToolFailed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _being_cancelled() -> bool:
@@ -487,8 +493,8 @@ def _discard(_: object) -> None:
     return None
 
 
-async def _in_thread(call: Callable[[], R]) -> R:
-    """The call's result, from a thread of its own.
+async def _in_thread(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
+    """What the call returned or raised, in a thread of its own.
 
     Not from the loop's pool: a few calls that hang would use it up for everybody, and asyncio waits for its pool at the end
     of the process. A daemon thread that nobody waits for any more holds nothing up. Starting one costs about 50
@@ -515,10 +521,7 @@ async def _in_thread(call: Callable[[], R]) -> R:
             pass
 
     threading.Thread(target=work, name="godwit-tool", daemon=True).start()
-    result, error = await done
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    return await done
 
 
 class _ContextForThread:

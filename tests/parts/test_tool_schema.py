@@ -1,0 +1,111 @@
+"""JSON schemas: inlining, and the check for tools without a body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from godwit.tools.schema import Schema, inlined
+
+
+def problem(schema: dict[str, Any], value: Any) -> tuple[str, str] | None:
+    return Schema({"type": "object", "properties": {"v": schema}, "$defs": DEFS}).problem({"v": value})
+
+
+DEFS: dict[str, Any] = {
+    "tree": {
+        "type": "object",
+        "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+        "required": ["kids"],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"type": "string"}, ["", "a"], [1, None, [], True]),
+        ({"type": "integer"}, [1, -1, 2.0], [1.5, "1", True, None]),
+        ({"type": "number"}, [1, 1.5], ["1", False]),
+        ({"type": "boolean"}, [True, False], [0, 1, "true"]),
+        ({"type": "null"}, [None], [0, "", False]),
+        ({"type": ["string", "null"]}, ["a", None], [1]),
+        ({}, [1, "a", None, {}], []),
+        ({"enum": [1, "a", None, True]}, [1, 1.0, "a", None, True], [False, "b", 0]),
+        ({"const": 1}, [1], [True, 2]),
+        ({"minimum": 1, "maximum": 3}, [1, 3, "text"], [0, 4]),
+        ({"exclusiveMinimum": 1, "exclusiveMaximum": 3}, [2], [1, 3]),
+        ({"multipleOf": 0.1}, [0.3, 1], [0.35]),
+        ({"minLength": 1, "maxLength": 2}, ["a", 5], ["", "abc"]),
+        ({"pattern": "^a"}, ["ab", 1], ["ba"]),
+        (
+            {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
+            [[1], [1, 2]],
+            [[], [1, 2, 3], ["a"]],
+        ),
+        (
+            {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "integer"}},
+            [["a", 1]],
+            [[1], ["a", "b"]],
+        ),
+        ({"uniqueItems": True}, [[1, 2], [1, True]], [[1, 1], [{}, {}]]),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, [{"a": 1}], [{"a": "b"}]),
+        ({"type": "object", "additionalProperties": False, "patternProperties": {"^x": {}}}, [{"x1": 1}], [{"y": 1}]),
+        ({"type": "object", "minProperties": 1, "maxProperties": 1}, [{"a": 1}], [{}, {"a": 1, "b": 2}]),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, ["a", None], [1]),
+        ({"oneOf": [{"minimum": 1}, {"maximum": 5}]}, [0, 9], [3]),
+        ({"allOf": [{"minimum": 1}, {"maximum": 5}]}, [3], [0, 9]),
+        ({"not": {"type": "string"}}, [1], ["a"]),
+        ({"$ref": "#/$defs/tree"}, [{"kids": [{"kids": []}]}], [{"kids": [{}]}, {}]),
+        ({"format": "date", "description": "unknown keywords are passed over"}, ["x"], []),
+        (True, [1], []),
+        (False, [], [1]),
+    ],
+)
+def test_keywords(schema: Any, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert problem(schema, value) is None, value
+    for value in bad:
+        found = problem(schema, value)
+        assert found is not None, value
+        assert found[0].startswith("v")
+
+
+def test_the_problem_names_the_place() -> None:
+    assert problem({"$ref": "#/$defs/tree"}, {"kids": [{"kids": []}, {"kids": 3}]}) == (
+        "v.kids[1].kids",
+        "expected array, got integer 3",
+    )
+    assert problem({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1) == (
+        "v",
+        "expected string, got integer 1; or expected null, got integer 1",
+    )
+
+
+def test_a_value_nested_without_end_is_refused() -> None:
+    value: dict[str, Any] = {"kids": []}
+    for _ in range(300):
+        value = {"kids": [value]}
+    found = problem({"$ref": "#/$defs/tree"}, value)
+    assert found is not None
+    assert found[1] == "nested too deeply"
+
+
+def test_inlining() -> None:
+    assert inlined(
+        {
+            "$ref": "#/$defs/Top",
+            "$defs": {
+                "Top": {
+                    "title": "Top",
+                    "type": "object",
+                    "properties": {"title": {"title": "T", "$ref": "#/$defs/In", "description": "d"}},
+                },
+                "In": {"title": "In", "enum": [{"$ref": "data"}], "default": {"title": "data"}},
+            },
+        }
+    ) == {
+        "type": "object",
+        "properties": {"title": {"enum": [{"$ref": "data"}], "default": {"title": "data"}, "description": "d"}},
+    }
