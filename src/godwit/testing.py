@@ -417,8 +417,9 @@ class StoreConformance:
     async def test_13_reading_by_window_and_type(self) -> None:
         async with self.opened() as store:
             await new_session(store)
+            pairs: list[EventData] = [SessionPaused(), SessionResumed()] * 15
             for _ in range(20):
-                await store.append(S, drafts(*[SessionPaused(), SessionResumed()] * 15))
+                await store.append(S, drafts(*pairs))
             head = 601
             assert seqs(await store.read(S)) == list(range(1, head + 1))
             assert seqs(await store.read(S, 590)) == list(range(591, head + 1))

@@ -345,6 +345,34 @@ async def test_deltas_cross_from_their_beginning(tmp_path: Path) -> None:
         end()
 
 
+async def test_a_text_does_not_come_after_its_event(tmp_path: Path) -> None:
+    path = await made(tmp_path)
+    async with opened(path) as one, opened(path) as two:
+        await prompt(one)
+        lease = await drive(one)
+        seen: list[Delta] = []
+        end = two.watch(S, seen.append)
+
+        async def wanted() -> bool:
+            one.publish(Delta(S, "progress", "call", text="begin"))
+            return bool(seen)
+
+        await eventually(wanted)
+        one.publish(Delta(S, "text", "m", 0, "Hello"))
+        stored = drafts(AgentMessage(Assistant(MessageId("m"), (Text("Hello"),))))
+        await one.append(S, stored, epoch=lease.epoch)
+        one.publish(Delta(S, "progress", "call", text="end"))
+
+        async def over() -> bool:
+            return seen[-1].text == "end"
+
+        await eventually(over)
+        late: list[Delta] = []
+        two.watch(S, late.append)()
+        assert late == []
+        end()
+
+
 async def test_a_hole_in_the_deltas_is_filled(tmp_path: Path) -> None:
     """A process that slept through most of a message asks for the text so far when the next piece shows the hole."""
     path = await made(tmp_path)

@@ -434,3 +434,20 @@ async def test_deleting_one_of_two_lets_the_second_store_forget(tmp_path: Path) 
         # Its row is another one now; a store that trusted its memory would write behind the old head.
         assert (await two.append(S, drafts(message()))).first == 2
         assert (await one.append(S, drafts(SessionPaused()))).first == 3
+
+
+async def test_who_saw_the_row_reads_that_far(tmp_path: Path) -> None:
+    """Reads share one look at the head within a turn of the loop, unless the caller has learnt of a newer one in it."""
+    path = tmp_path / "godwit.db"
+    async with (
+        SqliteStore.open(path, poll_s=None, durability="process") as one,
+        SqliteStore.open(path, poll_s=None, durability="process") as two,
+    ):
+        await new_session(one)
+        await two.wait(S, 0)
+        # At this level nothing here gives way to the loop, so the other store's hints have not been taken in.
+        await one.append(S, drafts(SessionPaused()))
+        assert seqs(await two.read(S, 1)) == [2]
+        await one.append(S, drafts(SessionResumed()))
+        assert (await two.session(S)).head == 3
+        assert seqs(await two.read(S, 2)) == [3]

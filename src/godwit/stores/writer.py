@@ -218,7 +218,7 @@ class Append(Request[Appended]):
 
 
 class Row:
-    """A session as the writer knows it; `dirty` fields go to the table before the commit."""
+    """A session as the writer knows it. One that was `changed` goes to the table before the commit."""
 
     __slots__ = (
         "activity",
@@ -249,9 +249,6 @@ class Row:
         self.agent: tuple[str, int] | None = None
         self.prompt: str | None = None
 
-    def copy(self) -> Row:
-        return Row(self.id, self.key, self.head, self.gate, self.epoch, self.activity, self.prompted)
-
 
 class Transaction:
     """One open transaction: rows read so far, and what is still to be written."""
@@ -275,9 +272,8 @@ class Transaction:
             return row
         cached = self._cache.get(session)
         if cached is not None:
-            # A copy, so that a failed transaction leaves the cache as it was.
-            row = self.rows[session] = cached.copy()
-            return row
+            self.rows[session] = cached
+            return cached
         found = self.execute("session_row", {"id": session}).fetchone()
         if found is None:
             return None
