@@ -11,15 +11,26 @@ import msgspec
 from ..contracts import ModelRequest, Tool
 from ..core.agent import AgentSpec
 from ..core.ids import MessageId, SessionId
-from ..core.state import Run
+from ..core.state import Run, Turn
 from ..core.transcript import Transcript
 from .permissions import hidden
 
 
 def build_request(
-    *, spec: AgentSpec, run: Run, transcript: Transcript, tools: list[Tool], session: SessionId, message: MessageId
+    *,
+    spec: AgentSpec,
+    run: Run,
+    turn: Turn,
+    transcript: Transcript,
+    tools: list[Tool],
+    session: SessionId,
+    message: MessageId,
 ) -> ModelRequest:
-    """The next question. `tools` are all of the agent's; those it may never call are left out."""
+    """The next question. `tools` are all of the agent's; those it may never call are left out.
+
+    The turn is numbered within the session, not within its run: who keeps answers by session and turn (a recording) takes
+    two of one number for the same question asked again.
+    """
     settings = spec.settings
     if run.thinking is not None:
         settings = msgspec.structs.replace(settings, thinking=run.thinking)
@@ -30,7 +41,7 @@ def build_request(
         settings=settings,
         session=session,
         message=message,
-        turn=run.turns,
+        turn=turn.index,
     )
 
 

@@ -69,6 +69,7 @@ async def ask_model(driver: Driver) -> Fault | None:
         request = build_request(
             spec=driver.spec,
             run=run,
+            turn=turn,
             transcript=log.transcript,
             tools=driver.tools,
             session=driver.session,
