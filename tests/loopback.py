@@ -139,6 +139,7 @@ class Loopback:
 
     def __init__(self, replies: Sequence[Reply] = (), *, otherwise: Callable[[Seen], Reply] | None = None) -> None:
         self.requests: list[Seen] = []
+        self.connections = 0
         self.disconnects = 0
         self.stalled = 0
         self._replies = list(replies)
@@ -202,6 +203,7 @@ class Loopback:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         try:
             while (seen := await _read_request(reader)) is not None:
                 self.requests.append(seen)

@@ -575,6 +575,14 @@ async def test_an_opaque_of_nobody_does_no_harm(registry: Registry, wire: Wire) 
     assert "id-1" not in sent
 
 
+async def test_the_connection_is_kept_for_the_next_request(registry: Registry, wire: Wire) -> None:
+    async with Loopback(otherwise=lambda _: wire.say(Said(text=["ok"]))) as server:
+        model = model_at(registry, server, wire)
+        for _ in range(4):
+            await ask(model, request([User((Text("go"),))]))
+        assert (len(server.requests), server.connections) == (4, 1)
+
+
 async def test_many_sessions_share_one_model(registry: Registry, wire: Wire) -> None:
     async with Loopback(otherwise=lambda seen: wire.say(Said(text=[json.dumps(seen.body).count("go").__str__()]))) as server:
         model = model_at(registry, server, wire)
