@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,7 +126,8 @@ def _hear_responses(event: dict[str, Any], found: Heard, calls: dict[Any, Call])
     match event["type"]:
         case "response.output_text.delta":
             found.text += event["delta"]
-        case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+        case "response.reasoning_summary_text.delta":
+            # Raw reasoning (`reasoning_text`) goes back to its provider with the item, and is not shown.
             found.thinking += event["delta"]
         case "response.output_item.added" if event["item"]["type"] == "function_call":
             calls[event["output_index"]] = Call(event["item"]["name"], event["item"]["call_id"])
@@ -276,17 +278,20 @@ def _said_anthropic(body: dict[str, Any]) -> Iterator[Item]:
 
 
 def _said_google(body: dict[str, Any]) -> Iterator[Item]:
+    # This wire may go without ids: results stand in the order of their calls then.
+    calls, results = count(), count()
     for content in body["contents"]:
         for part in content["parts"]:
             if signature := part.get("thoughtSignature"):
                 yield "thinking", "", base64.urlsafe_b64decode(signature.replace("+", "-").replace("/", "_")).hex()
             if "functionCall" in part:
                 call = part["functionCall"]
-                yield "call", call.get("id") or call["name"], call["name"], _sorted(call.get("args") or {})
+                yield "call", call.get("id") or f"no id {next(calls)}", call["name"], _sorted(call.get("args") or {})
             elif "functionResponse" in part:
                 answer = part["functionResponse"]
                 value = next(iter(answer["response"].values()), "")
-                yield "result", answer.get("id") or answer["name"], value if isinstance(value, str) else json.dumps(value)
+                text = value if isinstance(value, str) else json.dumps(value)
+                yield "result", answer.get("id") or f"no id {next(results)}", text
             elif part.get("thought"):
                 yield "thinking", part["text"], ""
             elif content["role"] == "user":
@@ -549,7 +554,9 @@ class Story:
     def settings(self) -> ModelSettings:
         body = self.first_body
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
-        return ModelSettings(max_tokens=limit, thinking="low" if "thinking" in body else None)
+        native = [t for t in body.get("tools") or () if str(t.get("type")).startswith("tool_search_tool")]
+        extra = {"native_tools": [{"kind": "tool_search"}]} if native else {}
+        return ModelSettings(max_tokens=limit, thinking="low" if "thinking" in body else None, extra=extra)
 
     @cached_property
     def runs(self) -> list[Run]:
