@@ -26,7 +26,7 @@ ActionKind = Literal["approval", "question", "external"]
 RunOutcome = Literal["done", "interrupted", "failed", "limited"]
 
 
-class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
+class Labels(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Opaque strings of the host, carried and never interpreted (seed 001)."""
 
     tenant: str | None = None
@@ -35,7 +35,7 @@ class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
     correlation: str | None = None
 
 
-class Data(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class Data(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type"):
     """Base of all events' own content."""
 
 

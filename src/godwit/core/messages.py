@@ -1,5 +1,7 @@
 """Content blocks and the three kinds of message a model sees.
 
+They are trees of frozen values, so the garbage collector need not look at them (`gc=False`): long histories cost it nothing.
+
 A block that a provider wants back unchanged carries what it needs in `opaque`: godwit stores it and hands it to the
 same provider again, and never looks inside.
 """
@@ -14,7 +16,7 @@ from .errors import InvalidArgument
 from .ids import CallId, MessageId
 
 
-class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
+class Opaque(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one provider must get back with a block: its own id for it and its own details (JSON)."""
 
     provider: str
@@ -22,7 +24,7 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, Any] = {}
 
 
-class Block(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class Block(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type"):
     """Base of all content blocks."""
 
 
@@ -85,7 +87,7 @@ StopReason = Literal[
 ToolStatus = Literal["ok", "error", "denied", "skipped", "invalid", "unknown"]
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens of one or more model steps. `input_tokens` includes cached ones. `cost_usd` is None when no price is known."""
 
     input_tokens: int = 0
@@ -113,11 +115,11 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
-class User(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="role", tag="user"):
+class User(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="role", tag="user"):
     content: tuple[UserBlock, ...]
 
 
-class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="role", tag="assistant"):
+class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="role", tag="assistant"):
     """What a model answered. `complete` is False when it was cut: only what had arrived is kept."""
 
     id: MessageId
@@ -137,7 +139,7 @@ class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="role
         return tuple(b for b in self.content if isinstance(b, ToolCall))
 
 
-class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="role", tag="tool"):
+class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="role", tag="tool"):
     call_id: CallId
     name: str
     content: tuple[ResultBlock, ...]

@@ -13,7 +13,7 @@ The entries form a tree (a rewind leaves a branch behind); `messages` is the pat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,31 +23,13 @@ from .events import (
     Event,
     InputDelivered,
     InputWithdrawn,
-    RunFinished,
     RunStarted,
     SessionRewound,
     ToolFinished,
-    TurnFinished,
     UserMessage,
 )
 from .ids import CallId, InputId, Seq
 from .messages import Assistant, Message, Text, ToolResult, User, UserBlock
-
-TRANSCRIPT_TYPES: tuple[str, ...] = tuple(
-    str(c.__struct_config__.tag)
-    for c in (
-        UserMessage,
-        InputDelivered,
-        InputWithdrawn,
-        AgentMessage,
-        ToolFinished,
-        TurnFinished,
-        RunStarted,
-        RunFinished,
-        SessionRewound,
-    )
-)
-"""The event types the fold looks at; a reader may leave out all others."""
 
 
 class Entry:
@@ -97,35 +79,54 @@ class Transcript:
 
     def apply(self, event: Event) -> None:
         """Take one event in, in log order."""
-        data = event.data
         self.seq = event.seq
-        match data:
-            case UserMessage():
-                self._waiting[data.id] = data.content
-            case InputWithdrawn():
-                self._waiting.pop(data.id, None)
-            case InputDelivered():
-                content = self._waiting.pop(data.id, ())
-                self._entries.append(Entry(User(content), event.seq))
-            case AgentMessage():
-                self._answer, self._results = data.message, {}
-            case ToolFinished():
-                if self._answer is not None and data.call not in self._results:
-                    self._results[data.call] = data
-            case TurnFinished():
-                self._close_turn(event.seq)
-            case RunStarted(history=history) if history is not None:
-                self._own = self._entries
-                self._entries = [Entry(m, event.seq) for m in history]
-            case RunFinished():
-                if self._own is not None:
-                    self._entries, self._own = self._own, None
-            case SessionRewound():
-                self._rewind(event.seq, data.to)
-            case _:
-                pass
+        take = _TAKE.get(event.type)
+        if take is not None:
+            take(self, event)
 
-    def _close_turn(self, seq: Seq) -> None:
+    def _accept(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, UserMessage):
+            self._waiting[data.id] = data.content
+
+    def _withdraw(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, InputWithdrawn):
+            self._waiting.pop(data.id, None)
+
+    def _deliver(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, InputDelivered):
+            content = self._waiting.pop(data.id, ())
+            self._entries.append(Entry(User(content), event.seq))
+
+    def _answered(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, AgentMessage):
+            self._answer, self._results = data.message, {}
+
+    def _take_result(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, ToolFinished) and self._answer is not None and data.call not in self._results:
+            self._results[data.call] = data
+
+    def _begin_run(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, RunStarted) and data.history is not None:
+            self._own = self._entries
+            self._entries = [Entry(m, event.seq) for m in data.history]
+
+    def _end_run(self, event: Event) -> None:
+        if self._own is not None:
+            self._entries, self._own = self._own, None
+
+    def _go_back(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, SessionRewound):
+            self._rewind(event.seq, data.to)
+
+    def _close_turn(self, event: Event) -> None:
+        seq = event.seq
         answer, results = self._answer, self._results
         self._answer, self._results = None, {}
         if answer is None:
@@ -143,6 +144,22 @@ class Transcript:
         stood_on = next((entries for left, entries in self._branches if to < left), self._entries)
         self._branches.append((seq, self._entries))
         self._entries = [e for e in stood_on if e.seq <= to]
+
+
+# By the name of the type, so that the many events whose content is not needed here are never decoded.
+_TAKE: dict[str, Callable[[Transcript, Event], None]] = {
+    "user.message": Transcript._accept,
+    "input.withdrawn": Transcript._withdraw,
+    "input.delivered": Transcript._deliver,
+    "agent.message": Transcript._answered,
+    "tool.finished": Transcript._take_result,
+    "turn.finished": Transcript._close_turn,
+    "run.started": Transcript._begin_run,
+    "run.finished": Transcript._end_run,
+    "session.rewound": Transcript._go_back,
+}
+TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
+"""The event types the fold looks at; a reader may leave out all others."""
 
 
 def as_sent(answer: Assistant) -> Assistant | None:

@@ -92,6 +92,7 @@ class Driver:
         self._guard_until = before + lease.ttl_s
         try:
             await self.log.sync()
+            await self.log.load_transcript()
             await self.load_agent()
         except BaseException:
             await parts.store.release(lease)
@@ -165,8 +166,9 @@ class Driver:
         seen = log.seq
         while True:
             seen = await store.wait(self.session, max(seen, log.seq))
-            if seen > log.seq:
-                await log.sync()
+            # The store wakes this before the driver's own commit has returned; those events are none from outside.
+            if seen <= log.seq or not await log.sync(seen):
+                continue
             state = log.state
             if state.run is not None and state.run.interrupt is not None:
                 self.token.cancel()

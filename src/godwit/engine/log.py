@@ -20,7 +20,7 @@ from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
 
-SNAPSHOT_EVERY = 200
+SNAPSHOT_EVERY = 100
 """A snapshot is stored when the log has grown by this many events since the last one."""
 PAGE = 512
 """Events read at a time."""
@@ -75,10 +75,9 @@ async def load_transcript(store: EventStore, session: SessionId, to_seq: Seq | N
 class Log:
     """The log of one session in the hands of its driver. `state` includes staged events, `transcript` only stored ones."""
 
-    def __init__(self, store: EventStore, session: SessionId, clock: Clock, state: State, transcript: Transcript) -> None:
+    def __init__(self, store: EventStore, session: SessionId, clock: Clock, state: State) -> None:
         self.session = session
         self.state = state
-        self.transcript = transcript
         self.lease: Lease | None = None
         self._store = store
         self._clock = clock
@@ -86,12 +85,24 @@ class Log:
         self._staged: list[Draft] = []
         self._lock = asyncio.Lock()
         self._snapshot_seq = state.seq
+        self._transcript: Transcript | None = None
 
     @classmethod
     async def open(cls, store: EventStore, session: SessionId, clock: Clock) -> Log:
-        state = await load_state(store, session)
-        transcript = await load_transcript(store, session, state.seq)
-        return cls(store, session, clock, state, transcript)
+        """The state alone; the transcript is read when a driver asks for it."""
+        return cls(store, session, clock, await load_state(store, session))
+
+    @property
+    def transcript(self) -> Transcript:
+        """The messages, after `load_transcript`."""
+        assert self._transcript is not None, "the transcript was not loaded"
+        return self._transcript
+
+    async def load_transcript(self) -> None:
+        """Read the messages, unless they are here."""
+        if self._transcript is None:
+            async with self._lock:
+                self._transcript = await load_transcript(self._store, self.session, self._base.seq)
 
     @property
     def seq(self) -> Seq:
@@ -122,7 +133,8 @@ class Log:
         `at_head`: refuse with HeadMoved, changing nothing, when something else arrived that was not folded yet.
         Cancelling the caller does not tear the log: the append is finished and folded all the same.
         """
-        await asyncio.shield(asyncio.ensure_future(self._commit(data, at_head)))
+        if data or self._staged:
+            await asyncio.shield(self._commit(data, at_head))
 
     async def _commit(self, data: Sequence[EventData], at_head: bool) -> None:
         async with self._lock:
@@ -143,17 +155,20 @@ class Log:
                 raise
             self._staged = []
             if appended.first == self._base.seq + 1 and appended.last == self._base.seq + len(drafts):
-                for number, draft in enumerate(drafts):
-                    self.transcript.apply(_as_event(self.session, appended.first + number, draft))
+                if self._transcript is not None:
+                    for number, draft in enumerate(drafts):
+                        self._transcript.apply(_as_event(self.session, appended.first + number, draft))
                 self._base = self.state
             else:
                 await self._catch_up()
         if self._base.seq - self._snapshot_seq >= SNAPSHOT_EVERY:
             await self.snapshot()
 
-    async def sync(self) -> bool:
-        """Fold what other writers have appended. True when there was something."""
+    async def sync(self, up_to: Seq | None = None) -> bool:
+        """Fold what other writers have appended, if the log is not folded up to there. True when there was something."""
         async with self._lock:
+            if up_to is not None and self._base.seq >= up_to:
+                return False
             return await self._catch_up()
 
     async def snapshot(self) -> None:
@@ -168,7 +183,8 @@ class Log:
             events = await self._store.read(self.session, state.seq, limit=PAGE)
             for event in events:
                 state = fold(state, event)
-                self.transcript.apply(event)
+                if self._transcript is not None:
+                    self._transcript.apply(event)
                 found = True
             if len(events) < PAGE:
                 break

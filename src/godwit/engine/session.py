@@ -24,7 +24,7 @@ from .cancel import Cancel
 from .inbox import Inbox
 from .log import load_state, load_transcript
 from .queue import Queue
-from .receiver import EventReceiver, either, watch
+from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 
 FORCE_AFTER_S = 2.0
@@ -534,23 +534,33 @@ class Session:
 
     async def _finished(self, run: RunId, after: Seq) -> Event:
         """The event that ends `run`, once it is there."""
+        receiver = EventReceiver(self._store, self.id, after)
         failed = asyncio.Event()
         stop = self._home.on_failure(self.id, failed.set)
-        cursor = after
-        try:
+
+        async def find() -> Event:
             while True:
-                head = (await self._store.session(self.id)).head
-                for event in await self._store.read(self.id, cursor, types=("run.finished",)):
-                    if isinstance(event.data, RunFinished) and event.data.run == run:
-                        return event
-                cursor = head
+                event = await anext(receiver)
+                if event.type == "run.finished" and isinstance(event.data, RunFinished) and event.data.run == run:
+                    return event
+
+        finding = asyncio.ensure_future(find())
+        failing = asyncio.ensure_future(failed.wait())
+        try:
+            while not finding.done():
                 failure = self._home.failure(self.id)
                 if failure is not None and self._drives:
                     raise failure
-                failed.clear()
-                await either(self._store.wait(self.id, head), failed.wait())
+                if failing.done():
+                    failed.clear()
+                    failing = asyncio.ensure_future(failed.wait())
+                await asyncio.wait([finding, failing], return_when=asyncio.FIRST_COMPLETED)
+            return finding.result()
         finally:
             stop()
+            for task in (finding, failing):
+                task.cancel()
+            await asyncio.gather(finding, failing, return_exceptions=True)
 
 
 __all__ = ["CommandSender", "Prompt", "RunResult", "Session", "SessionConfig"]

@@ -121,6 +121,9 @@ async def run_tools(driver: Driver) -> None:
                 return
             for task in [t for t in running if t.done()]:
                 await _record(driver, running.pop(task), task, last=not running)
+            turn = driver.state.turn
+            if not running and (turn is None or not turn.unfinished):
+                return
     finally:
         if running:
             await _stop(driver, running, record=False)
