@@ -60,6 +60,7 @@ class TestBash:
         shown = asyncio.Event()
 
         def show(text: str) -> None:
+            assert text == "before\n"
             shown.set()
 
         context.output = show  # type: ignore[method-assign]

@@ -235,7 +235,7 @@ def independent(diff: str, old: str) -> str:
     lines = split(old)
     shift = 0
     at = next(i for i, row in enumerate(rows) if row.startswith("@@"))
-    while at < len(rows) and rows[at]:
+    while at < len(rows) and rows[at].strip("\r"):
         _, minus, plus, *_ = rows[at].split(" ")
         start, count = (int(n) for n in (minus[1:] + ",1").split(",")[:2])
         new_count = int((plus[1:] + ",1").split(",")[1])
