@@ -15,10 +15,12 @@ class Cancel:
     def __init__(self, parent: Cancel | None = None) -> None:
         self._cancelled = parent is not None and parent.cancelled
         self._parent = parent
-        self._children: WeakSet[Cancel] = WeakSet()
+        self._children: WeakSet[Cancel] | None = None  # made with the first child: idle sessions have none
         self._calls: list[Callable[[], None]] = []
         self._waiter: asyncio.Event | None = None
         if parent is not None and not self._cancelled:
+            if parent._children is None:
+                parent._children = WeakSet()
             parent._children.add(self)
 
     @property
@@ -35,7 +37,7 @@ class Cancel:
         calls, self._calls = self._calls, []
         for call in calls:
             call()
-        for child in list(self._children):
+        for child in list(self._children or ()):
             child.cancel()
 
     async def wait(self) -> None:

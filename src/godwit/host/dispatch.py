@@ -95,8 +95,8 @@ class EmbeddedDispatcher:
         if force and (opened.task is None or opened.task.done() or opened.driver is None):
             opened.force = True
             self.wake(session)
-        while opened.task is not None and not opened.task.done():
-            await asyncio.wait([opened.task])
+        while (task := opened.task) is not None and not task.done():
+            await asyncio.wait([task])
 
     async def end_interrupted(self, session: SessionId) -> None:
         """Bring an interrupted run that nobody drives to its end, without driving the session from then on."""
@@ -164,7 +164,7 @@ class EmbeddedDispatcher:
             for call in list(opened.listeners):
                 call()
         finally:
-            opened.driver = None
+            opened.driver = opened.task = None
             if not self._closing and self._opened.get(session) is opened:
                 listening = self._listen(session, opened.failure is not None)
                 opened.ear = asyncio.create_task(listening, name=f"listen {session}")
