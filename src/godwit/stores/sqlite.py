@@ -543,7 +543,7 @@ class SqliteStore:
 
     # --- within ---
 
-    def _committed(self, written: list[Written], batch: list[Request[Any]]) -> None:
+    def _committed(self, written: list[Written], batch: list[Request[Any]]) -> bool:
         """On the thread that committed: wake waiters, answer the requests, tell the other processes."""
         for one in written:
             if one.ended and one.session in self._underway:
@@ -569,6 +569,7 @@ class SqliteStore:
                 loop.call_soon_threadsafe(_deliver, news.get(loop, ()), settled.get(loop, ()))
         if written and self._bus is not None:
             self._bus.hint([(one.session, one.head, one.ended) for one in written])
+        return bool(news)
 
     def _hub(self) -> Hub:
         if self._closed:

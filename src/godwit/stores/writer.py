@@ -383,13 +383,16 @@ class Transaction:
 
 
 class Writer:
-    """`committed` is called with what each commit wrote and the requests it settles, on the thread that committed."""
+    """`committed` is called with what each commit wrote and the requests it settles, on the thread that committed.
+
+    It returns whether anybody follows what was written.
+    """
 
     def __init__(
         self,
         database: Database,
         db: sqlite3.Connection,
-        committed: Callable[[list[Written], list[Request[Any]]], None],
+        committed: Callable[[list[Written], list[Request[Any]]], bool],
     ) -> None:
         self.lock = threading.Lock()
         """Held while a transaction is open; a reader of the same connection (`:memory:`) takes it too."""
@@ -404,6 +407,7 @@ class Writer:
         self._closed = False
         self._inline = database.durability != "disk"
         self._inline_commits = 0
+        self._turn_due = False
         self._set_up(db)
 
     async def do(self, request: Request[T]) -> T:
@@ -411,8 +415,8 @@ class Writer:
         if self._closed:
             raise StoreClosed()
         if self._inline and self._done_inline(request):
-            if self._inline_commits % _INLINE_TURN == 0:
-                await asyncio.sleep(0)  # who only appends must still let others run
+            if self._turn_due:
+                await asyncio.sleep(0)  # who only appends must still let followers and others run
             if request.error is not None:
                 raise request.error
             return request.result  # type: ignore[return-value]
@@ -463,8 +467,9 @@ class Writer:
             request.error, written = error, []
         finally:
             self.lock.release()
-        self._committed(written, [])
+        woke = self._committed(written, [])
         self._inline_commits += 1
+        self._turn_due = woke or self._inline_commits % _INLINE_TURN == 0
         if not memory and self._inline_commits % _CHECKPOINT_COMMITS == 0:
             self._start()
             self._queue.put(_CHECKPOINT)
