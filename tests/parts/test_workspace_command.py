@@ -230,6 +230,18 @@ class TestEnding:
         assert len(output.pids) == 2
         assert [pid for pid in output.pids if alive(pid)] == []
 
+    async def test_cancelling_the_caller_of_an_ending_command_cuts_the_grace_short(self, workspace: LocalWorkspace) -> None:
+        output, cancel = Output(), Cancel()
+        task = asyncio.create_task(workspace.execute(SLEEPERS["deaf"], output=output, cancel=cancel, grace_s=60))
+        await output.until(b"\n")
+        cancel.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert [pid for pid in output.pids if alive(pid)] == []
+
     async def test_a_second_cancellation_cuts_the_grace_short(self, workspace: LocalWorkspace) -> None:
         output = Output()
         task = asyncio.create_task(workspace.execute(SLEEPERS["deaf"], output=output, grace_s=60))

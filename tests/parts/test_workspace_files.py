@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import subprocess
@@ -100,6 +101,19 @@ class TestWork:
         )
         assert [r for r in results if r is None] == [None]
         assert sorted(os.listdir(inside)) == ["new", "raced"]
+
+    async def test_create_only_without_hard_links(
+        self, workspace: LocalWorkspace, inside: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: object, **options: object) -> None:
+            raise PermissionError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+        await workspace.write("f", b"1", create_only=True)
+        with pytest.raises(ToolFailed, match="exists already"):
+            await workspace.write("f", b"2", create_only=True)
+        assert await workspace.read("f") == b"1"
+        assert os.listdir(inside) == ["f"]
 
     async def test_info(self, workspace: LocalWorkspace, inside: Path) -> None:
         (inside / "d").mkdir()
@@ -315,7 +329,7 @@ class TestRaces:
         with _swapping(what, inside, outside):
             # Until the race was a real one, both sides of it met often; at most for some seconds.
             end = time.monotonic() + 10
-            while outcomes.total() < 9000 or (min(outcomes["read"], outcomes["PathEscape"]) < 50 and time.monotonic() < end):
+            while outcomes.total() < 5000 or (min(outcomes["read"], outcomes["PathEscape"]) < 20 and time.monotonic() < end):
                 try:
                     if outcomes.total() % 3 == 0:
                         files.write("d/written" if what == "folder" else "d/secret", b"inside")

@@ -241,10 +241,11 @@ class TestGrep:
         Path(workspace.root, "folder").symlink_to(tmp_path / "out")
         assert await workspace.grep("word") == [("f", 1, "word")]
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
     async def test_unreadable_files_are_passed_over(self, workspace: LocalWorkspace) -> None:
         fill(workspace, {"a": "word", "b": "word"})
         Path(workspace.root, "a").chmod(0)
+        if os.access(Path(workspace.root, "a"), os.R_OK):
+            pytest.skip("nothing is unreadable for this user")
         assert await workspace.grep("word") == [("b", 1, "word")]
 
     async def test_cancelling_ends_the_search(self, workspace: LocalWorkspace) -> None:

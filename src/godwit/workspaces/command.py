@@ -50,7 +50,11 @@ async def execute(
     grace_s: float,
     cancel: CancelToken | None,
 ) -> Execution:
-    """Run it to its end; see `contracts.Workspace.execute`. Cancelling the caller ends the command first."""
+    """Run it to its end; see `contracts.Workspace.execute`.
+
+    Cancelling the caller ends the command first, with its grace; cancelling it again, or when `cancel` had fallen before,
+    cuts the grace short.
+    """
     if cancel is not None and cancel.cancelled:
         return Execution(None, cancelled=True)
     if "\0" in command:
@@ -65,7 +69,8 @@ async def execute(
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        run.stop.set()
+        # Whoever cancels a caller whose command is being ended already will not wait for its grace.
+        (run.now if run.stop.is_set() else run.stop).set()
         while not task.done():
             try:
                 await asyncio.wait({task})

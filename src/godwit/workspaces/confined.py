@@ -357,10 +357,17 @@ def _replace(place: Place, content: bytes, mode: int | None, create_only: bool) 
         finally:
             os.close(file)
         if create_only:  # a rename would replace what somebody else made meanwhile; a link is refused then
-            os.link(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            os.unlink(temporary, dir_fd=folder)
-        else:
-            os.rename(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+            try:
+                os.link(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise
+                # A file system without hard links: take the name first, which makes the rename ours.
+                os.close(os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
+            else:
+                os.unlink(temporary, dir_fd=folder)
+                return
+        os.rename(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
