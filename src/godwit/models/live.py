@@ -39,6 +39,10 @@ _ANTHROPIC_CACHE = {
 }
 
 
+_PORTION = 128
+"""Entries translated before other work on the event loop gets its turn."""
+
+
 class LiveModel:
     """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message), unless
     the settings speak of the cache themselves.
@@ -78,7 +82,7 @@ class LiveModel:
         try:
             opening = model_request_stream(
                 model,
-                self._messages(request.entries),
+                await self._messages(request.entries),
                 model_settings=self._settings(request.settings),
                 model_request_parameters=self._parameters(request),
                 instrument=False,
@@ -135,16 +139,23 @@ class LiveModel:
 
     # --- the request --------------------------------------------------------------------------------------------
 
-    def _messages(self, entries: Sequence[Entry]) -> list[pm.ModelMessage]:
-        """The history, each entry translated once; neighbours on the user's side become one request."""
+    async def _messages(self, entries: Sequence[Entry]) -> list[pm.ModelMessage]:
+        """The history, each entry translated once; neighbours on the user's side become one request.
+
+        The first request of a long history translates all of it, in portions that let the event loop breathe.
+        """
         from pydantic_ai import messages as pm
 
         history: list[pm.ModelMessage] = []
         parts: list[pm.ModelRequestPart] = []
-        for entry in entries:
+        fresh = 0
+        for entry in tuple(entries):
             encoded = entry.encoded.get(self._wire)
             if encoded is None:
                 encoded = entry.encoded[self._wire] = self._encode(entry)
+                fresh += 1
+                if fresh % _PORTION == 0:
+                    await asyncio.sleep(0)
             if type(encoded) is list:
                 parts.extend(encoded)
                 continue
