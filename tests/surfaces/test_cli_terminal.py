@@ -1,0 +1,212 @@
+"""The command line on a terminal: what streams, what is asked, what Ctrl-C does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from godwit.core.events import RunFinished, ToolFinished, ToolStarted, UserAnswer
+from godwit.models.replay import call, say, think
+from godwit.surfaces.cli_agent import AgentFlags
+from tests.surfaces.terminal import Command, Terminal, record
+
+CTRL_C = "\x03"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Command(folder)
+
+
+@pytest.fixture
+async def asking(tmp_path: Path) -> Path:
+    """A run that calls bash once."""
+    turns = [think("Hm. ") + say("I look.") + call("bash", command="echo one && echo two"), "That was it."]
+    return await record(tmp_path / "asking.jsonl", turns)
+
+
+async def test_it_streams_and_asks_and_goes_on_after_a_yes(command: Command, asking: Path) -> None:
+    async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
+        await terminal.shows("I look.")
+        await terminal.shows("approval needed: bash echo one && echo two")
+        await terminal.shows("nswer later: ")
+        terminal.type("what?\n")
+        await terminal.shows("none of y, n, e, a")
+        await terminal.shows("nswer later: ")
+        terminal.type("y\n")
+        await terminal.shows("✓ bash echo one && echo two  (exit 0")
+        await terminal.shows("two")
+        await terminal.shows("That was it.")
+        await terminal.shows("— done: 2 turns, 1 call")
+        assert await terminal.code() == 0
+    assert terminal.text.count("I look.") == 1, "what was streamed is not said again"
+    assert "\x1b[?25l" not in terminal.text
+
+
+async def test_no_with_a_reason(command: Command, tmp_path: Path) -> None:
+    async def deny(session: object) -> None:
+        from godwit.engine.session import Session
+
+        assert isinstance(session, Session)
+        async for event in session.follow():
+            if event.type == "run.parked":
+                await session.deny((await session.approvals.pending())[0].id, "not on Fridays")
+                return
+
+    turns = [call("bash", command="rm -rf ."), "Then not."]
+    recording = await record(tmp_path / "deny.jsonl", turns, flags=AgentFlags(), meanwhile=deny)
+    async with Terminal(command, "run", "Go.", "--replay", str(recording)) as terminal:
+        await terminal.shows("nswer later: ")
+        terminal.type("n not on Fridays\n")
+        await terminal.shows("⊘ bash  (denied)")
+        await terminal.shows("Then not.")
+        assert await terminal.code() == 0
+    answers = [e.data for e in await command.log() if isinstance(e.data, UserAnswer)]
+    assert [(a.decision, a.reason) for a in answers] == [("deny", "not on Fridays")]
+
+
+async def test_edited_arguments_inline_and_in_an_editor(command: Command, asking: Path, tmp_path: Path) -> None:
+    async with Terminal(command, "run", "Go.", "--replay", str(asking), EDITOR="", VISUAL="") as terminal:
+        await terminal.shows("nswer later: ")
+        terminal.type("e\n")
+        await terminal.shows("as they are): ")
+        terminal.type('{"command": \n')
+        await terminal.shows("that is not JSON")
+        await terminal.shows("nswer later: ")
+        terminal.type("e\n")
+        await terminal.shows("as they are): ")
+        terminal.type('{"command": "echo three"}\n')
+        await terminal.shows("✓ bash echo three")
+        assert await terminal.code() == 0
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i.bak s/one/four/ "$1"\n')
+    editor.chmod(0o755)
+    async with Terminal(command, "run", "Go.", "--replay", str(asking), EDITOR=str(editor)) as terminal:
+        await terminal.shows("nswer later: ")
+        terminal.type("e\n")
+        await terminal.shows("✓ bash echo four && echo two")
+        assert await terminal.code() == 0
+    started = [e.data for e in await command.log() if isinstance(e.data, ToolStarted)]
+    assert [(s.arguments["command"], s.edited) for s in started] == [("echo four && echo two", True)]
+
+
+async def test_answer_later_parks_and_resume_asks_again(command: Command, asking: Path) -> None:
+    async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
+        await terminal.shows("nswer later: ")
+        terminal.type("a\n")
+        await terminal.shows("parked: it waits for an answer")
+        assert await terminal.code() == 4
+    async with Terminal(command, "resume", "last", "--replay", str(asking)) as terminal:
+        await terminal.shows("goes on from where it was (it waits for an answer")
+        await terminal.shows("nswer later: ")
+        terminal.type("yes\n")
+        await terminal.shows("— done")
+        assert await terminal.code() == 0
+
+
+async def test_an_answer_from_elsewhere_takes_the_question_away(command: Command, asking: Path) -> None:
+    async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
+        await terminal.shows("nswer later: ")
+        approved = await command.run("approve", "last")
+        assert approved.code == 0, approved.err
+        await terminal.shows("answered elsewhere")
+        await terminal.shows("— done")
+        assert await terminal.code() == 0
+
+
+async def test_ctrl_c_interrupts_a_command_and_keeps_what_it_printed(command: Command, tmp_path: Path) -> None:
+    wait = 'echo begun; if [ -z "$RECORDING" ]; then sleep 600; fi'
+    recording = await _recorded_with(tmp_path, wait)
+    async with Terminal(command, "run", "Go.", "--replay", str(recording), "--allow", "bash") as terminal:
+        await terminal.shows("begun")
+        terminal.type(CTRL_C)
+        await terminal.shows("interrupting; Ctrl-C again forces it")
+        await terminal.shows("— interrupted")
+        assert await terminal.code() == 130
+    events = [e.data for e in await command.log()]
+    assert any(isinstance(d, ToolFinished) and "begun" in str(d.content) for d in events)
+    assert isinstance(events[-1], RunFinished)
+
+
+async def test_ctrl_c_at_a_question_and_twice_at_a_stubborn_command(command: Command, asking: Path, tmp_path: Path) -> None:
+    async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
+        await terminal.shows("nswer later: ")
+        terminal.type(CTRL_C)
+        await terminal.shows("— interrupted")
+        assert await terminal.code() == 130
+    wait = "trap '' TERM; echo stubborn; [ -n \"$RECORDING\" ] || while true; do sleep 1; done"
+    recording = await _recorded_with(tmp_path, wait)
+    async with Terminal(command, "run", "Go.", "--replay", str(recording), "--allow", "bash") as terminal:
+        await terminal.shows("stubborn")
+        terminal.type(CTRL_C)
+        await terminal.shows("interrupting")
+        terminal.type(CTRL_C)
+        await terminal.shows("forcing it")
+        await terminal.shows("— interrupted")
+        assert await terminal.code() == 130
+
+
+async def _recorded_with(tmp_path: Path, command: str) -> Path:
+    """A recording whose command ends at once where it was recorded, since `RECORDING` was set there."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RECORDING", "1")
+    try:
+        return await record(tmp_path / "waiting.jsonl", [call("bash", command=command), "Done."])
+    finally:
+        patch.undo()
+
+
+async def test_an_escape_sequence_of_a_model_or_a_command_does_not_reach_the_terminal(
+    command: Command, tmp_path: Path
+) -> None:
+    turns = [say("red \x1b[31malert\x1b]0;title\x07 now") + call("bash", command="printf '\\033[2Jgone\\n'"), "Done."]
+    recording = await record(tmp_path / "escape.jsonl", turns)
+    async with Terminal(command, "run", "Go.", "--replay", str(recording), "--allow", "bash") as terminal:
+        assert await terminal.code() == 0
+    assert "red alert now" in terminal.text
+    assert "\x1b[2J" not in terminal._shown
+    assert "\x1b[31malert" not in terminal._shown
+    assert "title" not in terminal.text
+
+
+async def test_chat_steers_and_answers_at_the_terminal(command: Command, tmp_path: Path) -> None:
+    turns = [call("bash", command="echo a"), "First.", "Second."]
+    recording = await record_two(tmp_path / "chat.jsonl", turns)
+    async with Terminal(command, "chat", "--replay", str(recording)) as terminal:
+        await terminal.shows("> ")
+        terminal.type("/help\n")
+        await terminal.shows("/queue")
+        terminal.type("One.\n")
+        await terminal.shows("y to allow")
+        terminal.type("y\n")
+        await terminal.shows("First.")
+        await terminal.shows("— done")
+        terminal.type("/nonsense\n")
+        await terminal.shows("error[usage]: /nonsense is no command")
+        terminal.type("Two.\n")
+        await terminal.shows("Second.")
+        await terminal.shows("— done")
+        terminal.type("/status\n")
+        await terminal.shows("3 turns")
+        terminal.type("/quit\n")
+        await terminal.shows("go on: godwit chat --session ses_")
+        assert await terminal.code() == 0
+
+
+async def record_two(path: Path, turns: list[object]) -> Path:
+    """A recording of a session of two prompts, `One.` and `Two.`."""
+    from godwit.host.runtime import Runtime
+    from godwit.models.replay import Recorder, ScriptedModel
+    from tests.surfaces.terminal import MODEL
+
+    folder = path.parent / f"{path.stem}.recorded"
+    folder.mkdir()
+    model = Recorder(ScriptedModel(turns, MODEL), path, match="results_vary")  # type: ignore[arg-type]
+    async with await Runtime.open(folder / "godwit.db", models={MODEL: model}, durability="memory") as runtime:
+        session = await runtime.start_session(AgentFlags(allow=("bash",)).agent(MODEL), workspace=folder)
+        await session.send("One.")
+        await session.send("Two.")
+    return path
