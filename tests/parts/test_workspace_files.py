@@ -105,7 +105,7 @@ class TestWork:
     async def test_create_only_without_hard_links(
         self, workspace: LocalWorkspace, inside: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*args: object, **options: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise PermissionError(errno.EPERM, "no links here")
 
         monkeypatch.setattr(os, "link", refuse)
