@@ -91,6 +91,11 @@ class EventStore(Protocol):
     leaves (full, read-only, locked, corrupt, closed). After any of them the store is as usable as its disk allows.
     """
 
+    @property
+    def owner(self) -> str:
+        """This process's name for `claim`, by which others can see whether it is alive."""
+        ...
+
     async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
         """A new log beginning with `events`, the first of them `session.created`. SessionExists when there is one."""
         ...
@@ -199,6 +204,10 @@ class BlobStore(Protocol):
     async def get_artifact(self, ref: ArtifactRef) -> tuple[StoredArtifact, bytes]:
         """ArtifactNotFound."""
         ...
+
+
+class Store(EventStore, BlobStore, Protocol):
+    """Both in one, as a runtime takes it."""
 
 
 # --- model ----------------------------------------------------------------------------------------------------------
@@ -483,6 +492,7 @@ __all__ = [
     "ModelRegistry",
     "ModelRequest",
     "SessionRow",
+    "Store",
     "Snapshot",
     "StoredArtifact",
     "SupportsClose",

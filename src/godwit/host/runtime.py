@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..contracts import BlobStore, EventStore, Model, ModelRegistry, SessionRow, Tool, Workspace
+from ..contracts import Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.events import Labels, SessionArchived, SessionCreated
@@ -21,7 +21,6 @@ from .agents import Agent
 from .dispatch import EmbeddedDispatcher
 
 if TYPE_CHECKING:
-    from ..stores.sqlite import SqliteStore
     from ..tools.toolbox import Toolbox
 
 
@@ -34,14 +33,12 @@ class Runtime:
     def __init__(
         self,
         *,
-        store: EventStore,
-        blobs: BlobStore,
+        store: Store,
         models: ModelRegistry,
         toolbox: Toolbox,
         workspace: Callable[[str, Mapping[str, str]], Workspace],
         clock: Clock,
         ids: IdSource,
-        owner: str,
         lease_ttl_s: float = LEASE_TTL_S,
         grace_s: float = GRACE_S,
     ) -> None:
@@ -49,7 +46,6 @@ class Runtime:
         self.clock = clock
         self.ids = ids
         self.models = models
-        self._blobs = blobs
         self._toolbox = toolbox
         self._functions: dict[str, list[Tool]] = {}
         self._grace_s = grace_s
@@ -58,13 +54,13 @@ class Runtime:
         self._dispatcher = EmbeddedDispatcher(
             Parts(
                 store=store,
-                blobs=blobs,
+                blobs=store,
                 models=models,
                 tools=self.tools_of,
                 workspace=workspace,
                 clock=clock,
                 ids=ids,
-                owner=owner,
+                owner=store.owner,
                 lease_ttl_s=lease_ttl_s,
                 grace_s=grace_s,
             )
@@ -75,7 +71,7 @@ class Runtime:
         cls,
         path: str | os.PathLike[str] = "godwit.db",
         *,
-        store: SqliteStore | None = None,
+        store: Store | None = None,
         models: ModelRegistry | Mapping[str, Model] | None = None,
         tools: Sequence[Tool] = (),
         durability: Literal["memory", "process", "disk"] = "disk",
@@ -95,7 +91,7 @@ class Runtime:
         from ..tools.toolbox import default_toolbox
 
         clock = clock or SystemClock()
-        kept: SqliteStore = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
+        kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         registry: ModelRegistry
         if models is None or isinstance(models, Mapping):
             registry = Registry()
@@ -108,13 +104,11 @@ class Runtime:
             toolbox.register(tool)
         return cls(
             store=kept,
-            blobs=kept,
             models=registry,
             toolbox=toolbox,
             workspace=_local_workspace,
             clock=clock,
             ids=ids or RandomIds(),
-            owner=kept.owner,
             lease_ttl_s=lease_ttl_s,
             grace_s=grace_s,
         )
@@ -268,7 +262,7 @@ class Runtime:
         """The content of an artifact, by the reference a result names. ArtifactNotFound."""
         from ..core.ids import ArtifactRef
 
-        return (await self._blobs.get_artifact(ArtifactRef(ref)))[1]
+        return (await self.store.get_artifact(ArtifactRef(ref)))[1]
 
     # --- what handles ask (engine.session.Home) ------------------------------------------------------------------
 
