@@ -39,7 +39,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """A session as the index lists it. `owner` is the process that drives it now, None when none does; `run` the open run."""
+    """A session as the index lists it. `owner`: the process that drives it now, if any; `run`: the open run, if any."""
 
     id: SessionId
     status: Status
