@@ -133,7 +133,7 @@ async def test_own_providers() -> None:
         registry = Registry(environment={"MY_KEY": "my-key-12345678"})
         registry.register_provider("mine", kind="openai-chat", base_url=server.url + "/v1", api_key_env="MY_KEY")
         _, answer = await ask(registry.resolve("mine:some/model:free"), request([User((Text("go"),))]))
-        assert registry.resolve("mine:x").wire == "pydantic-ai/mine"
+        assert registry.resolve("mine:x").wire == "pydantic-ai/mine/chat"
         assert server.requests[0].body["model"] == "some/model:free"
         assert server.requests[0].headers["authorization"] == "Bearer my-key-12345678"
         assert answer.model == "mine:gpt-4o-2024-08-06"

@@ -57,9 +57,11 @@ class LiveModel:
         self._connection = connection
         self._cache = cache
         self._system = connection.provider.system
-        self._wire = f"pydantic-ai/{self._system}"
+        self._kind = connection.provider.kind
+        # One provider may speak two formats, in which the same answer goes back differently.
+        self._wire = f"pydantic-ai/{self._system}" + ("/chat" if self._kind == "openai-chat" else "")
         # Chat completions take nothing back that no part carries; the other formats refer to the answer as a whole.
-        self._keeps_answer = connection.provider.kind in ("openai-responses", "anthropic", "google")
+        self._keeps_answer = self._kind in ("openai-responses", "anthropic", "google")
 
     @property
     def name(self) -> str:
@@ -172,7 +174,7 @@ class LiveModel:
     def _encode(self, entry: Entry) -> Any:
         message = entry.message
         if isinstance(message, Assistant):
-            return translation.response(message, self._system) or _NOTHING
+            return translation.response(message, self._system, self._kind) or _NOTHING
         return translation.request_parts(message)
 
     def _parameters(self, request: ModelRequest) -> ModelRequestParameters:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from pydantic_ai import messages as pm
     from pydantic_ai.tools import ToolDefinition as PydanticTool
 
+    from .providers import ProviderKind
+
 Outcome = Literal["success", "failed", "denied", "interrupted"]
 
 _OUTCOMES: dict[ToolStatus, Outcome] = {
@@ -55,6 +57,9 @@ _OUTCOMES: dict[ToolStatus, Outcome] = {
 
 # The answer's own fields that never go back to a provider, or only say what `Assistant` says already.
 _UNSENT_DETAILS = frozenset({"timestamp", "logprobs", "refusal", "safety_ratings", "unmapped", "moderation"})
+
+# The fields of a chat message in which reasoning arrives; pydantic-ai keeps their names as the ids of such parts.
+_CHAT_THINKING = ("content", "reasoning", "reasoning_content")
 
 _THINKING_TOKENS = ("reasoning_tokens", "thoughts_tokens", "thinking_tokens")
 
@@ -78,12 +83,16 @@ def request_parts(message: User | ToolResult) -> list[pm.ModelRequestPart]:
     ]
 
 
-def response(message: Assistant, provider: str) -> pm.ModelResponse | None:
-    """The answer as pydantic-ai keeps it; None when nothing of it can go to `provider`."""
+def response(message: Assistant, provider: str, kind: ProviderKind) -> pm.ModelResponse | None:
+    """The answer as pydantic-ai keeps it; None when nothing of it can go to `provider`, which speaks `kind`."""
     from pydantic_ai import messages as pm
 
-    parts = [part for block in message.content if (part := _part(block, provider)) is not None]
-    if not parts:
+    parts = [part for block in message.content if (part := _part(block, provider, kind)) is not None]
+    # An answer that met its limit while thinking: these two refuse a thought that nothing follows, and a whole answer
+    # of thoughts says nothing to any provider.
+    while parts and kind in ("anthropic", "openai-responses") and isinstance(parts[-1], pm.ThinkingPart):
+        parts.pop()
+    if all(isinstance(part, pm.ThinkingPart) for part in parts):
         return None
     answer: dict[str, Any] = {}
     name: str | None = None
@@ -141,7 +150,7 @@ def _item(block: Block) -> str | pm.MultiModalContent | None:
             return None
 
 
-def _part(block: AgentBlock, provider: str) -> pm.ModelResponsePart | None:
+def _part(block: AgentBlock, provider: str, kind: ProviderKind) -> pm.ModelResponsePart | None:
     from pydantic_ai import messages as pm
 
     match block:
@@ -151,7 +160,11 @@ def _part(block: AgentBlock, provider: str) -> pm.ModelResponsePart | None:
                 text.citations = _load_part({"part_kind": "text", "content": block.text, "citations": citations}).citations
             return text
         case Thinking():
-            return pm.ThinkingPart(block.text, signature=block.signature, **_fields(block.opaque))
+            fields = _fields(block.opaque)
+            if kind == "openai-chat" and fields.get("id") not in _CHAT_THINKING:
+                # From the responses format of the same provider: its item id would be taken for a field's name.
+                fields = {}
+            return pm.ThinkingPart(block.text, signature=block.signature, **fields)
         case ToolCall():
             args = block.arguments if block.malformed is None else block.malformed
             return pm.ToolCallPart(block.name, args, block.id, **_fields(block.opaque))
