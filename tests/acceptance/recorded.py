@@ -413,39 +413,50 @@ def _responses_complaints(items: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _anthropic_complaints(messages: list[dict[str, Any]]) -> Iterator[str]:
-    due: list[str] = []
+    turns: list[tuple[str, list[dict[str, Any]]]] = []
     for place, message in enumerate(messages):
-        if message["role"] != ("user", "assistant")[place % 2]:
-            yield f"message {place}: role {message['role']!r}"
         content = message["content"]
         if not content:
             yield f"message {place}: no content"
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        # Neighbours of one role are one turn to this provider.
+        if turns and turns[-1][0] == message["role"]:
+            turns[-1][1].extend(blocks)
+        else:
+            turns.append((message["role"], [*blocks]))
+    due: list[str] = []
+    seen: set[str] = set()
+    for place, (role, blocks) in enumerate(turns):
+        if role != ("user", "assistant")[place % 2]:
+            yield f"turn {place}: role {role!r}"
         results = [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
         if sorted(results) != sorted(due):
-            yield f"message {place}: results {results} for calls {due}"
+            yield f"turn {place}: results {results} for calls {due}"
         kinds = [b["type"] for b in blocks]
         if kinds != sorted(kinds, key=lambda k: k != "tool_result"):
-            yield f"message {place}: results behind other blocks: {kinds}"
+            yield f"turn {place}: results behind other blocks: {kinds}"
+        if kinds[-1:] in (["thinking"], ["redacted_thinking"]):
+            yield f"turn {place}: ends in thinking"
         due = [b["id"] for b in blocks if b["type"] == "tool_use"]
         for call in due:
-            if not _ANTHROPIC_ID.match(call):
-                yield f"message {place}: call id {call!r}"
+            if not _ANTHROPIC_ID.match(call) or call in seen:
+                yield f"turn {place}: call id {call!r}"
+        seen.update(due)
         for block in blocks:
             match block["type"]:
                 case "text" if not block["text"].strip():
-                    yield f"message {place}: blank text"
+                    yield f"turn {place}: blank text"
                 case "thinking" if not block.get("signature"):
-                    yield f"message {place}: thinking without a signature"
+                    yield f"turn {place}: thinking without a signature"
                 case "tool_use" if not isinstance(block["input"], dict):
-                    yield f"message {place}: input {block['input']!r}"
+                    yield f"turn {place}: input {block['input']!r}"
                 case _:
                     pass
-        allowed = {"user": {"text", "image", "document", "tool_result"}}.get(message["role"])
+        allowed = {"user": {"text", "image", "document", "tool_result"}}.get(role)
         if allowed is not None and not set(kinds) <= allowed:
-            yield f"message {place}: a user's {kinds}"
-    if messages[-1]["role"] != "user":
-        yield "end: the last message is not the user's"
+            yield f"turn {place}: a user's {kinds}"
+    if turns[-1][0] != "user":
+        yield "end: the last turn is not the user's"
 
 
 def _google_complaints(contents: list[dict[str, Any]]) -> Iterator[str]:
@@ -597,17 +608,14 @@ class Story:
             found.append(pairs)
         return found
 
-    @property
-    def tools(self) -> list[RecordedTool]:
-        return [RecordedTool(d, self) for d in self.definitions]
-
-    def agent(self, **options: Any) -> godwit.Agent:
+    def agent(self, *others: Story, **options: Any) -> godwit.Agent:
+        """An agent as the recording had it. `others`: its tools know the results of these, too."""
         return godwit.Agent(
             self.name,
-            model=options.pop("model", self.model),
+            model=self.model,
             instructions=self.instructions,
-            tools=self.tools,
-            settings=options.pop("settings", self.settings),
+            tools=[RecordedTool(d, self, *others) for d in self.definitions],
+            settings=self.settings,
             **options,
         )
 
@@ -623,10 +631,10 @@ class RecordedTool:
 
     traits = ToolTraits(repeatable=True)
 
-    def __init__(self, definition: ToolDefinition, story: Story) -> None:
+    def __init__(self, definition: ToolDefinition, *stories: Story) -> None:
         self.definition = definition
         self._schema = Schema(definition.parameters)
-        pairs = [(c, r) for turn in story.results for c, r in turn if c.name == definition.name]
+        pairs = [(c, r) for story in stories for turn in story.results for c, r in turn if c.name == definition.name]
         self._by_id = {c.id: r for c, r in pairs if c.id is not None}
         self._in_order = [r for c, r in pairs if c.id is None]
         self._asked: dict[str, int] = {}

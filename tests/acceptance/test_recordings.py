@@ -32,6 +32,7 @@ from tests.acceptance.recorded import (
 )
 from tests.acceptance.recordings.make_recordings import FOLDER as OWN_FOLDER, SCRIPTED, SIGNATURE, as_file
 from tests.loopback import Reply, sse_events
+from tests.parts.test_model_live_wires import Said, anthropic, chat, google, responses
 
 import godwit
 from godwit.core.agent import Limits
@@ -286,3 +287,178 @@ async def test_every_answer_cut_at_every_event(story: Story, ending: str, tmp_pa
             for number, exchange in enumerate(run.exchanges):
                 for place in range(len(sse_events(exchange.reply.body))):
                     await cut_run(stage, story, run, number, place, ending)
+
+
+# --- recorded by us and replayed ------------------------------------------------------------------------------------
+
+
+def plain_log(events: Iterable[Event]) -> list[Any]:
+    """The log without times, the process's name, and the order in which parallel calls finished."""
+    found: list[Any] = []
+    turn: list[Any] = []
+    for event in events:
+        body = msgspec.json.decode(event.body)
+        for name in ("worker", "host", "duration_ms"):
+            body.pop(name, None)
+        line = (event.type, event.run, body)
+        if isinstance(event.data, ToolStarted | ToolFinished):
+            turn.append(line)
+            continue
+        found += sorted(turn, key=lambda entry: json.dumps(entry[2], sort_keys=True))
+        turn = []
+        found.append(line)
+    return [*found, *turn]
+
+
+async def whole_life(stage: Stage, story: Story, session: Session) -> list[Event]:
+    """All prompts of the recording, and one whose answer is cut at once and asked for again."""
+    for run in story.runs:
+        stage.due[:] = replies_to(story, run)
+        await send(session, run.prompt)
+    stage.due[:] = [closing(story.wire).with_(send=0, ending="close"), closing(story.wire)]
+    assert (await send(session, "Are you still there?")).text == closing_text(story.wire)
+    return await session.events()
+
+
+@pytest.mark.parametrize("story", PLAYED)
+async def test_a_recorded_session_replayed_gives_the_same_log(story: Story, tmp_path: Path) -> None:
+    file = tmp_path / "recording.jsonl"
+    seeded: dict[str, Any] = {"clock": ManualClock(), "ids": SeededIds(story.name)}
+    registry = Registry(environment={})
+    async with on_stage(tmp_path / "recorded.db", story, registry=registry, **seeded) as stage:
+        recorder = Recorder(registry.resolve(story.model), file, seed=story.name)
+        registry.register(story.model, recorder)
+        session = await start(stage, story, session="ses_replayed")
+        recorded = await whole_life(stage, story, session)
+        assert any(e.type == "run.retrying" for e in recorded)
+        asked = len(stage.requests)
+
+    replay = RecordedModel(file)
+    assert len(replay) == asked
+    registry = Registry(environment={})
+    registry.register(story.model, replay)
+    seeded = {"clock": ManualClock(), "ids": SeededIds(replay.seed)}
+    async with on_stage(tmp_path / "replayed.db", registry=registry, **seeded) as stage:
+        session = await start(stage, story, session="ses_replayed")
+        replayed = await whole_life(stage, story, session)
+        assert stage.requests == []
+    assert [e.seq for e in replayed] == [e.seq for e in recorded]
+    assert plain_log(replayed) == plain_log(recorded)
+
+
+# --- another provider in the middle ---------------------------------------------------------------------------------
+
+ORDERS: list[tuple[Wire, ...]] = [*permutations(("anthropic", "chat", "google"), 3)]  # type: ignore[list-item]
+ORDERS += [("anthropic", "chat", "google", "responses"), ("responses", "google", "anthropic", "chat")]
+ORDERS += [("google", "responses", "chat", "anthropic"), ("chat", "anthropic", "responses", "google")]
+
+
+@pytest.mark.parametrize("order", [pytest.param(o, id="-".join(o)) for o in ORDERS])
+async def test_a_session_goes_on_with_another_provider(order: tuple[Wire, ...], tmp_path: Path) -> None:
+    """Each thinks, signs and calls two tools at once; the next one is asked with all of that in the history."""
+    stories = [OWN[wire] for wire in order]
+    async with on_stage(tmp_path / "godwit.db", *stories) as stage:
+        session = await stage.runtime.start_session(stories[0].agent(*stories[1:]))
+        prompts: list[str] = []
+        texts: list[str] = []
+        for number, story in enumerate(stories):
+            if number:
+                await session.set_model(story.model)
+            run = story.runs[0]
+            stage.due[:] = replies_to(story, run)
+            asked = len(stage.requests)
+            result = await send(session, run.prompt)
+            assert (result.outcome, result.text) == ("done", run.heard[-1].text), result.error
+            assert [r.path for r in stage.requests[asked:]] == [e.path for e in run.exchanges]
+            prompts.append(run.prompt)
+            texts.append(run.heard[0].text)
+            for place, body in enumerate(stage.bodies(asked)):
+                history = said(story.wire, body)
+                assert complaints(story.wire, body) == []
+                # Another provider's thoughts may be told as a note in the user's turn.
+                assert [i[1] for i in history if i[0] == "user" and not i[1].startswith("<assistant_thinking>")] == prompts
+                # All calls of all providers, each with its result, in order.
+                calls = [i for i in history if i[0] == "call"]
+                results = [i for i in history if i[0] == "result"]
+                assert [(c[2], c[3]) for c in calls] == [*CALLED * (number + place)]
+                assert [r[2] for r in results] == [*RESULTS * (number + place)]
+                assert [c[1] for c in calls] == [r[1] for r in results]
+                # What the earlier providers said is all there, thoughts or not.
+                spoken = "".join(i[1] for i in history if i[0] in ("text", "thinking"))
+                position = 0
+                for text in texts[: number + place]:
+                    position = spoken.index(text, position) + len(text)
+                # A signature goes to nobody but who made it.
+                signed = json.dumps(body).count(SIGNATURE)
+                own = order[:number].count(story.wire) + place
+                assert signed == (own if story.wire in SIGNING else 0)
+            await check_rest(session)
+        await check_usable(stage, stories[-1], session)
+
+
+CALLED = [("weather", '{"city": "Oslo"}'), ("weather", '{"city": "Lima"}')]
+RESULTS = ["4 C, rain", "19 C, clear"]
+SIGNING = ("anthropic", "google", "responses")
+
+
+@pytest.mark.parametrize("wire", OWN)
+async def test_an_answer_that_ended_while_thinking_leaves_the_session_usable(wire: Wire, tmp_path: Path) -> None:
+    """The token limit is reached before anything is said: no provider takes that back as an answer."""
+    story = OWN[wire]
+    said_nothing = {"anthropic": anthropic, "chat": chat, "responses": responses, "google": google}[wire]
+    async with on_stage(tmp_path / "godwit.db", story) as stage:
+        session = await start(stage, story)
+        stage.due[:] = [said_nothing(Said(thinking=["Let me ", "see"], stop="length"))]
+        result = await send(session, "Think hard.")
+        assert (result.outcome, result.text) == ("done", ""), result.error
+        assert result.message is not None
+        assert result.message.stop == "max_tokens"
+        await check_rest(session)
+        await check_usable(stage, story, session)
+        stage.due[:] = replies_to(story, story.runs[0])
+        assert (await send(session, story.runs[0].prompt)).text == story.runs[0].heard[-1].text
+        assert [c for b in stage.bodies() for c in complaints(wire, b)] == []
+
+
+async def test_a_call_id_may_come_again(tmp_path: Path) -> None:
+    """Small servers number each answer's calls anew: the same id in a later turn still has its own result."""
+    for wire in ("chat", "google"):
+        story = OWN[wire]
+        async with on_stage(tmp_path / f"{wire}.db", story) as stage:
+            session = await start(stage, story)
+            for _ in range(2):
+                stage.due[:] = replies_to(story, story.runs[0])
+                result = await send(session, story.runs[0].prompt)
+                assert result.outcome == "done", result.error
+            finished = [e for e in await session.events() if isinstance(e.data, ToolFinished)]
+            assert len(finished) == 4
+            assert [c for b in stage.bodies() for c in complaints(wire, b)] == []
+            await check_rest(session)
+
+
+# --- our own files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_the_scripted_recordings_are_what_their_script_writes(name: str) -> None:
+    assert (OWN_FOLDER / f"{name}.json").read_bytes() == as_file(name)
+
+
+def test_all_four_wires_are_proven_without_any_real_recording() -> None:
+    assert set(OWN) == {"chat", "responses", "anthropic", "google"}
+    for story in OWN.values():
+        first = story.heard[0]
+        assert first.thinking
+        assert first.text
+        assert len(first.calls) == 2
+        assert len(story.runs) == 2
+
+
+@pytest.mark.skipif(len(STORIES) == len(OWN), reason="no recordings: set GODWIT_RECORDINGS to a folder of them")
+def test_every_real_recording_is_read() -> None:
+    names = {s.name for s in STORIES} - set(SCRIPTED)
+    assert {"complex_agent_run", "openai_responses_stream", "coding_subagents", "openrouter_stream_error"} <= names
+    assert {s.wire for s in STORIES if s.name in names} == {"chat", "responses", "anthropic", "google"}
+    for story in STORIES:
+        assert story.definitions or not any(h.calls for h in story.heard)
+        assert sum(len(r.exchanges) for r in story.runs) == len(story.exchanges)

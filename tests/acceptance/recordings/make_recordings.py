@@ -103,9 +103,7 @@ def anthropic() -> dict[str, Any]:
         message(3, [text(LAST)], "end_turn"),
     ]
     first: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": PROMPT}]}]
-    uses = [
-        {"type": "tool_use", "id": f"toolu_scripted_{city}", "name": TOOL, "input": {"city": city}} for city, _ in CALLS
-    ]
+    uses = [{"type": "tool_use", "id": f"toolu_scripted_{city}", "name": TOOL, "input": {"city": city}} for city, _ in CALLS]
     results = [
         {"type": "tool_result", "tool_use_id": f"toolu_scripted_{city}", "content": [{"type": "text", "text": r}]}
         for city, r in CALLS
@@ -149,9 +147,7 @@ def chat() -> dict[str, Any]:
             {**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in (first, *deltas)
         ]
         events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": stop}]})
-        events.append(
-            {**head, "choices": [], "usage": {"prompt_tokens": 200, "completion_tokens": 60, "total_tokens": 260}}
-        )
+        events.append({**head, "choices": [], "usage": {"prompt_tokens": 200, "completion_tokens": 60, "total_tokens": 260}})
         return stream(events, done=True)
 
     def pieces(index: int, city: str) -> list[dict[str, Any]]:
@@ -262,7 +258,7 @@ def responses() -> dict[str, Any]:
 
     def call(city: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         own = f"fc_scripted_{city}"
-        item = {"type": "function_call", "id": own, "call_id": f"call_scripted_{city}", "name": TOOL, "arguments": ""}
+        item = {"type": "function_call", "id": own, "call_id": f"call_responses_{city}", "name": TOOL, "arguments": ""}
         whole = json.dumps({"city": city})
         delta = {"type": "response.function_call_arguments.delta", "item_id": own}
         events = [added(item), *({**delta, "delta": p} for p in halves(city))]
@@ -287,13 +283,13 @@ def responses() -> dict[str, Any]:
         *(
             {
                 "type": "function_call",
-                "call_id": f"call_scripted_{city}",
+                "call_id": f"call_responses_{city}",
                 "name": TOOL,
                 "arguments": json.dumps({"city": city}),
             }
             for city, _ in CALLS
         ),
-        *({"type": "function_call_output", "call_id": f"call_scripted_{city}", "output": r} for city, r in CALLS),
+        *({"type": "function_call_output", "call_id": f"call_responses_{city}", "output": r} for city, r in CALLS),
     ]
     third = [*second, {"role": "assistant", "content": "".join(ANSWER)}, {"role": "user", "content": AGAIN}]
     bodies = [
