@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+
+from godwit.core.agent import Limits
+from godwit.core.errors import RunFailed
+from godwit.core.events import AgentMessage, Event, RunRetrying, ToolFinished, ToolStarted
+from godwit.core.ids import ManualClock, SeededIds
+from godwit.core.messages import Assistant, Thinking
+from godwit.core.transcript import problems, transcript_of
+from godwit.engine import model_step
+from godwit.engine.runs import RunResult
+from godwit.engine.session import Session
+from godwit.models.registry import Registry
+from godwit.models.replay import RecordedModel, Recorder
 from tests.acceptance.recorded import (
     Heard,
     Run,
@@ -34,19 +46,6 @@ from tests.acceptance.recordings.make_recordings import FOLDER as OWN_FOLDER, SC
 from tests.loopback import Reply, sse_events
 from tests.parts.test_model_live_wires import Said, anthropic, chat, google, responses
 
-import godwit
-from godwit.core.agent import Limits
-from godwit.core.errors import RunFailed
-from godwit.core.events import AgentMessage, Event, RunRetrying, ToolFinished, ToolStarted, TurnFinished
-from godwit.core.ids import ManualClock, SeededIds
-from godwit.core.messages import Assistant, Thinking
-from godwit.core.transcript import problems, transcript_of
-from godwit.engine import model_step
-from godwit.engine.runs import RunResult
-from godwit.engine.session import Session
-from godwit.models.replay import RecordedModel, Recorder
-from godwit.models.registry import Registry
-
 # SDKs announce the end of life of models that were recorded long ago.
 pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
 
@@ -54,6 +53,8 @@ WAIT_S = 30.0
 STORIES = [Story(p) for p in all_recordings()]
 OWN = {s.wire: s for s in STORIES if s.name in SCRIPTED}
 PLAYED = [pytest.param(s, id=s.name) for s in STORIES]
+SAMPLED = 25
+"""Places an answer is cut at in the quick suite."""
 LIMITS = Limits(max_repeated_calls=100)
 """Recorded models repeat themselves more than ours may."""
 
@@ -274,7 +275,7 @@ async def cut_run(stage: Stage, story: Story, run: Run, number: int, place: int,
 async def test_the_first_answer_cut_at_any_event(story: Story, tmp_path: Path) -> None:
     run = story.runs[0]
     async with on_stage(tmp_path / "godwit.db", story) as stage:
-        for place in sampled(len(sse_events(run.exchanges[0].reply.body)), 12):
+        for place in sampled(len(sse_events(run.exchanges[0].reply.body)), SAMPLED):
             await cut_run(stage, story, run, 0, place, "close")
 
 

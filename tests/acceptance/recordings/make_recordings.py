@@ -63,7 +63,7 @@ def recording(host: str, path: str, bodies: list[dict[str, Any]], streams: list[
 
 def anthropic() -> dict[str, Any]:
     def message(number: int, blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]], stop: str) -> str:
-        start = {
+        start: dict[str, Any] = {
             "id": f"msg_scripted_{number}",
             "type": "message",
             "role": "assistant",
@@ -108,7 +108,7 @@ def anthropic() -> dict[str, Any]:
         {"type": "tool_result", "tool_use_id": f"toolu_scripted_{city}", "content": [{"type": "text", "text": r}]}
         for city, r in CALLS
     ]
-    own = [{"type": "thinking", "thinking": "".join(THOUGHT), "signature": SIGNATURE}]
+    own: list[dict[str, Any]] = [{"type": "thinking", "thinking": "".join(THOUGHT), "signature": SIGNATURE}]
     own += [{"type": "text", "text": "".join(SAYS)}, *uses]
     second = [*first, {"role": "assistant", "content": own}, {"role": "user", "content": results}]
     third = [
@@ -233,7 +233,7 @@ def responses() -> dict[str, Any]:
 
     def text(number: int, pieces: list[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         own = f"msg_scripted_{number}"
-        place = {"item_id": own, "content_index": 0}
+        place: dict[str, Any] = {"item_id": own, "content_index": 0}
         item: dict[str, Any] = {"type": "message", "id": own, "role": "assistant", "status": "completed", "content": []}
         part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": []}
         events = [added(item), {"type": "response.content_part.added", **place, "part": part}]
@@ -245,7 +245,7 @@ def responses() -> dict[str, Any]:
 
     def reasoning() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         own = "rs_scripted_1"
-        place = {"item_id": own, "summary_index": 0}
+        place: dict[str, Any] = {"item_id": own, "summary_index": 0}
         part = {"type": "summary_text", "text": ""}
         whole = {**part, "text": "".join(THOUGHT)}
         item: dict[str, Any] = {"type": "reasoning", "id": own, "summary": []}
