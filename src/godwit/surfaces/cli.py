@@ -527,8 +527,15 @@ def pause(
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
+class _Unread(Exception):
+    """Who read our output has seen enough. Typer would take the BrokenPipeError itself for a failure."""
+
+
 def _async(work: Coroutine[Any, Any, int]) -> int:
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    except BrokenPipeError:
+        raise _Unread from None
 
 
 def _end(code: int) -> None:
@@ -567,8 +574,8 @@ def main() -> None:
         code = complain("usage", error.format_message(), f"{where} --help", USAGE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Who read our output has seen enough. Python would complain once more when it closes stdout.
+    except (_Unread, BrokenPipeError):
+        # Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
     except Exception as error:

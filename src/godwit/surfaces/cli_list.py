@@ -31,13 +31,11 @@ async def sessions(place: Place, *, everything: bool, as_json: bool) -> int:
         if not as_json:
             print(f'no sessions yet (no database at {place.database}); start one: godwit run "..."')
         return DONE
-    async with place.open() as runtime:
+    async with place.open_store() as store:
         rows: list[SessionRow] = []
         while True:
             before = (rows[-1].updated_ms, rows[-1].id) if rows else None
-            page = await runtime.store.sessions(
-                limit=PAGE if everything else SHOWN + 1, before=before, include_archived=everything
-            )
+            page = await store.sessions(limit=PAGE if everything else SHOWN + 1, before=before, include_archived=everything)
             rows += page
             if not everything or len(page) < PAGE:
                 break

@@ -19,7 +19,7 @@ from ..core.ids import SessionId
 from .cli_exit import CliError
 
 if TYPE_CHECKING:
-    from ..contracts import ModelRegistry, SessionRow
+    from ..contracts import EventStore, ModelRegistry, SessionRow
     from ..host.runtime import Runtime
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
@@ -54,6 +54,14 @@ class Place:
             yield runtime
         finally:
             await runtime.close()
+
+    @asynccontextmanager
+    async def open_store(self) -> AsyncIterator[EventStore]:
+        """The store alone, for who only lists: that loads no tools and no models. The database must exist."""
+        from ..stores.sqlite import SqliteStore
+
+        async with SqliteStore.open(self.database) as store:
+            yield store
 
     def make_folder(self) -> None:
         """The database's folder; the default one is kept out of version control."""

@@ -56,16 +56,15 @@ class Run:
     # --- run ---------------------------------------------------------------------------------------------------
 
     async def run(self, prompt: str | None, *, session: str | None, go_on: bool) -> int:
+        if prompt is None and session is None and not self.place.database.exists():
+            raise _no_prompt()
         if prompt is not None and session is None and not go_on:
             self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
         async with self.place.open(make=prompt is not None, models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on or prompt is None)
             if found is None:
                 if prompt is None:
-                    raise CliError(
-                        "no prompt is given, and no session of this folder was cut off",
-                        hint='say what to do: godwit run "Fix the failing test."',
-                    )
+                    raise _no_prompt()
                 handle = await self.start(runtime)
             else:
                 if prompt is None:
@@ -228,6 +227,13 @@ class Run:
             self.view.say(f"  {action.kind} {action.id}: {call_text(action.name, action.arguments)}", "")
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+
+
+def _no_prompt() -> CliError:
+    return CliError(
+        "no prompt is given, and no session of this folder was cut off",
+        hint='say what to do: godwit run "Fix the failing test."',
+    )
 
 
 def answerer(view: View, *, yes: bool, as_json: bool = False) -> Answerer:

@@ -1,0 +1,354 @@
+"""The commands as processes: what they print, their exit codes, what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from godwit.contracts import EventStore
+from godwit.core.agent import AgentSpec
+from godwit.core.errors import ModelRefused
+from godwit.core.events import Draft, SessionCreated
+from godwit.core.ids import AgentName, SessionId
+from godwit.models.replay import call, say
+from godwit.stores.sqlite import SqliteStore
+from godwit.surfaces.cli import app, main
+from godwit.surfaces.cli_agent import AgentFlags
+from tests.loopback import Loopback, Reply
+from tests.surfaces.terminal import MODEL, Command, environment, finish, record
+
+COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Command(folder)
+
+
+@pytest.fixture
+async def greeting(tmp_path: Path) -> Path:
+    return await record(tmp_path / "greeting.jsonl", [call("ls") + say("Looking."), "Hello there."])
+
+
+# --- help, versions, errors -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app([name, "--help"], standalone_mode=False, prog_name="godwit") == 0
+    shown = capsys.readouterr().out
+    assert "Examples:" in shown
+    assert f"godwit {name}" in shown
+
+
+def test_help_names_the_exit_codes_and_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["godwit"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "4 waits for an answer" in shown
+    assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+async def test_version_and_module(command: Command) -> None:
+    import godwit
+
+    ended = await command.run("--version")
+    assert (ended.code, ended.out) == (0, f"godwit {godwit.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "starts"),
+    [
+        (["nonsense"], 2, "error[usage]: No such command 'nonsense'."),
+        (["run", "--nonsense"], 2, "error[usage]: No such option: --nonsense"),
+        (["run", "Go."], 2, "error[usage]: no model is chosen"),
+        (["run", "Go.", "-m", "nobody:x"], 2, "error[model_not_found]: "),
+        (["run", "Go.", "-m", "anthropic:claude-sonnet-4-5"], 2, "error[authentication_failed]: "),
+        (["run", "Go.", "-m", "x"], 2, "error[model_not_found]: "),
+        (["run", " "], 2, "error[usage]: the prompt is empty"),
+        (["run"], 2, "error[usage]: no prompt is given"),
+        (["run", "Go.", "--replay", "missing.jsonl"], 2, "error[configuration]: there is no recording"),
+        (["run", "Go.", "--replay", "a", "--record", "b"], 2, "error[usage]: --record and --replay"),
+        (["log", "ses_x"], 5, "error[session_not_found]: "),
+        (["log", "last", "--deltas"], 2, "error[usage]: --deltas"),
+        (["approve", "last", "--args", "[1]"], 2, "error[usage]: --args is not a JSON object"),
+        (["steer", "last", "x", "--mode", "later"], 2, "error[usage]: --mode later"),
+    ],
+)
+async def test_an_error_is_one_line_and_leaves_nothing_behind(
+    command: Command, words: list[str], code: int, starts: str
+) -> None:
+    ended = await command.run(*words)
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    first, *rest = ended.err.splitlines()
+    assert first.startswith(starts)
+    assert all(line.startswith("hint: ") for line in rest)
+    assert len(rest) <= 1
+    assert list(command.folder.iterdir()) == []
+
+
+async def test_only_debugging_shows_where_an_error_came_from(command: Command) -> None:
+    assert "Traceback" not in (await command.run("log", "x")).err
+    assert "Traceback" in (await command.run("log", "x", GODWIT_DEBUG="1")).err
+
+
+def test_starting_loads_no_provider(tmp_path: Path) -> None:
+    script = (
+        "import sys; from godwit.surfaces.cli import app\n"
+        "app(['--db', 'x.db', 'ls'], standalone_mode=False)\n"
+        "app(['run', '--help'], standalone_mode=False)\n"
+        "heavy = {'pydantic_ai', 'openai', 'anthropic', 'google.genai', 'genai_prices', 'httpx', 'httpx2', 'rich'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    asyncio.run(SqliteStore.open(tmp_path / "x.db").close())
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+async def test_run_prints_plain_steady_lines_into_a_pipe(command: Command, greeting: Path) -> None:
+    ended = await command.run("run", "Go.", "--replay", str(greeting))
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("session ses_")
+    assert lines[1:3] == ["Looking.", "→ ls"]
+    assert lines[3].startswith("✓ ls")
+    assert lines[4] == "Hello there."
+    assert lines[5].startswith("— done: 2 turns, 1 call")
+    assert "\x1b" not in ended.out
+
+
+async def test_run_as_json_is_the_log_with_the_deltas_between(command: Command, greeting: Path) -> None:
+    ended = await command.run("run", "Go.", "--replay", str(greeting), "--json")
+    assert ended.code == 0, ended.err
+    events = [line for line in ended.lines if "seq" in line]
+    assert [e["seq"] for e in events] == list(range(events[0]["seq"], events[-1]["seq"] + 1))
+    assert events[-1]["type"] == "run.finished"
+    stored = [json.loads(e.frame()) for e in await command.log()]
+    assert events == stored[-len(events) :]
+    deltas = [line for line in ended.lines if line["type"] == "delta" and line["kind"] == "text"]
+    assert "".join(d["text"] for d in deltas) == "Looking.Hello there."
+
+
+async def test_exit_codes_of_runs(command: Command, tmp_path: Path, greeting: Path) -> None:
+    limited = await command.run("run", "Go.", "--replay", str(greeting), "--max-turns", "1")
+    assert limited.code == 3
+    assert "limited: max_turns" in limited.out
+    mismatch = await command.run("run", "Something else.", "--replay", str(greeting))
+    assert mismatch.code == 1
+    assert "replay_mismatch" in mismatch.out
+    assert "Something else." in mismatch.out
+    failing = await _failing(tmp_path / "failing.jsonl")
+    failed = await command.run("run", "Go.", "--replay", str(failing))
+    assert failed.code == 1
+    assert "failed: model_refused: not like this" in failed.out
+
+
+async def _failing(path: Path) -> Path:
+    from godwit.core.errors import RunFailed
+
+    with pytest.raises(RunFailed):
+        await record(path, [ModelRefused("not like this")])
+    return path
+
+
+async def test_a_prompt_from_standard_input(command: Command, greeting: Path) -> None:
+    ended = await command.run("run", "-", "--replay", str(greeting), text="Go.\n")
+    assert ended.code == 0
+    assert "Hello there." in ended.out
+
+
+async def test_continue_goes_on_with_the_newest_session_of_the_folder(command: Command, tmp_path: Path) -> None:
+    two = await _two(tmp_path / "two.jsonl")
+    first = await command.run("run", "Go.", "--replay", str(two), "--name", "greetings")
+    assert first.code == 0, first.err
+    fixed = await command.run("run", "--continue", "More.", "--replay", str(two), "--tools", "bash")
+    assert fixed.code == 2
+    assert "--tools cannot change" in fixed.err
+    second = await command.run("run", "--continue", "More.", "--replay", str(two))
+    assert second.code == 0, second.out
+    assert "Second." in second.out
+    assert len({e.session for e in await command.log()}) == 1
+    by_id = await command.run("run", "--session", (await command.log())[0].session[:12], "More.", "--replay", str(two))
+    assert by_id.code == 1, "the recording holds two answers"
+    listed = (await command.run("ls")).out
+    assert "greetings" in listed
+    assert listed.count("ses_") == 1
+    nothing = await command.run("run", "--continue")
+    assert nothing.code == 6
+    assert "no open run to go on with; its last run is failed" in nothing.err
+
+
+async def _two(path: Path) -> Path:
+    async def more(session: object) -> None:
+        from godwit.engine.session import Session
+
+        assert isinstance(session, Session)
+        await session.wait()
+        await session.send("More.")
+
+    return await record(path, ["First.", "Second."], meanwhile=more)
+
+
+async def test_a_live_provider_is_recorded_and_the_recording_replayed(command: Command) -> None:
+    def answer(_: object) -> Reply:
+        head = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+        pieces = [{"role": "assistant", "content": ""}, {"content": "From "}, {"content": "afar."}]
+        chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in pieces]
+        chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        return Reply.sse([*chunks, {**head, "choices": [], "usage": usage}], done=True)
+
+    async with Loopback(otherwise=answer) as server:
+        env = {"OPENAI_BASE_URL": f"{server.url}/v1", "GODWIT_MODEL": "openai-chat:m"}
+        live = await command.run("run", "Hello.", "--record", "kept.jsonl", **env)
+        assert live.code == 0, live.err
+        assert len(server.requests) == 1
+    assert "From afar." in live.out
+    again = await command.run("run", "Hello.", "--replay", "kept.jsonl", "--json")
+    assert again.code == 0, again.err
+    assert any(line.get("text") == "afar." for line in again.lines)
+
+
+async def test_piped_chat_sends_line_after_line(command: Command, tmp_path: Path) -> None:
+    two = await _two(tmp_path / "two.jsonl")
+    ended = await command.run("chat", "--replay", str(two), text="Go.\nMore.\n/status\n")
+    assert ended.code == 0, ended.err
+    assert ended.out.index("First.") < ended.out.index("Second.")
+    assert "0 to answer" in ended.out
+
+
+async def test_piped_chat_answers_an_approval(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a"), "Done."])
+    parked = await command.run("chat", "--replay", str(recording), text="Go.\n")
+    assert parked.code == 4
+    approved = await command.start("chat", "--continue", "--replay", str(recording), stdin=asyncio.subprocess.PIPE)
+    ended = await finish(approved, b"/approve\n")
+    assert ended.code == 0, ended.err
+    assert "Done." in ended.out
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+async def _fill(store: EventStore, count: int) -> None:
+    ref = await store.put_agent(AgentSpec(AgentName("coder"), (MODEL,)))
+    for number in range(count):
+        created = SessionCreated(ref, "/somewhere", name=f"number {number}")
+        await store.create(SessionId(f"ses_{number:05}"), [Draft(created, at_ms=1_000 + number)])
+
+
+async def test_ls_of_many_sessions(command: Command) -> None:
+    command.database.parent.mkdir()
+    async with SqliteStore.open(command.database, durability="memory") as store:
+        await _fill(store, 3000)
+    newest = await command.run("ls")
+    assert newest.code == 0, newest.err
+    lines = newest.out.splitlines()
+    assert lines[0].split() == ["ID", "STATUS", "AGE", "EVENTS", "WHAT"]
+    assert [line.split()[0] for line in lines[1:]] == [f"ses_{n:05}" for n in range(2999, 2979, -1)]
+    assert "number 2999" in lines[1]
+    assert newest.err == "older ones: godwit ls --all\n"
+    everything = await command.run("ls", "--all", "--json")
+    rows = everything.lines
+    assert [row["id"] for row in rows] == [f"ses_{n:05}" for n in range(2999, -1, -1)]
+    assert rows[0]["status"] == "queued"
+
+
+async def test_a_session_is_found_by_the_beginning_of_its_id(command: Command) -> None:
+    command.database.parent.mkdir()
+    async with SqliteStore.open(command.database) as store:
+        await _fill(store, 12)
+    for typed, found in (("ses_00011", "00011"), ("0000", None), ("last", "00011"), ("ses_00007", "00007"), ("9", None)):
+        ended = await command.run("log", typed, "--json")
+        if found is not None:
+            assert [line["session"] for line in ended.lines] == [f"ses_{found}"]
+        else:
+            assert ended.code == (2 if typed == "0000" else 5)
+            assert ("begins several sessions' ids" if typed == "0000" else "no session's id begins") in ended.err
+
+
+async def test_log_of_a_run_for_people_and_from_a_place_on(command: Command, greeting: Path) -> None:
+    await command.run("run", "Go.", "--replay", str(greeting))
+    shown = (await command.run("log", "last")).out.splitlines()
+    stored = await command.log()
+    assert len(shown) == len(stored)
+    assert [line.split()[2] for line in shown] == [e.type for e in stored]
+    rest = await command.run("log", "last", "--from", "5", "--json")
+    assert [line["seq"] for line in rest.lines] == [e.seq for e in stored[5:]]
+
+
+async def test_a_reader_that_has_seen_enough_is_no_error(command: Command) -> None:
+    command.database.parent.mkdir()
+    async with SqliteStore.open(command.database, durability="memory") as store:
+        await _fill(store, 3000)
+    process = await command.start("ls", "--all", "--json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await process.stdout.readline()
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+    async with asyncio.timeout(20):
+        assert await process.wait() == 0
+    assert await process.stderr.read() == b""
+
+
+async def test_doctor_tells_names_of_keys_and_never_a_key(command: Command) -> None:
+    env = {
+        "ANTHROPIC_API_KEY": "sk-ant-very-secret",
+        "OPENAI_BASE_URL": "https://user:pass-secret@proxy.example:8443/v1?token=query-secret",
+    }
+    for words in (["doctor"], ["doctor", "--json"], ["-v", "doctor"]):
+        ended = await command.run(*words, **env)
+        assert ended.code == 0, ended.err
+        assert "secret" not in ended.out + ended.err
+        assert "ANTHROPIC_API_KEY" in ended.out
+        assert "https://proxy.example:8443/v1" in ended.out
+    names = [line["name"] for line in (await command.run("doctor", "--json")).lines]
+    assert {"godwit", "python", "sqlite", "database", "durability", "ripgrep", "git", "bash", "sandbox"} <= set(names)
+    assert list(command.folder.iterdir()) == []
+
+
+async def test_doctor_says_when_the_database_is_damaged(command: Command) -> None:
+    (command.folder / "bad.db").write_bytes(b"no database" * 100)
+    ended = await command.run("--db", "bad.db", "doctor")
+    assert ended.code == 1
+    assert "✗ database" in ended.out
+
+
+async def test_the_database_is_chosen_by_flag_or_variable(command: Command, greeting: Path) -> None:
+    flag = await command.run("--db", "own.db", "run", "Go.", "--replay", str(greeting))
+    assert (flag.code, (command.folder / "own.db").exists(), command.database.exists()) == (0, True, False)
+    assert "godwit --db own.db run --session ses_" in flag.out
+    variable = await command.run("ls", "--json", GODWIT_DB="own.db")
+    assert len(variable.lines) == 1
+    verbose = await command.run("-v", "ls", GODWIT_DB="own.db")
+    assert verbose.err == "database: own.db\n"
+    await command.run("run", "Go.", "--replay", str(greeting))
+    assert (command.database.parent / ".gitignore").read_text() == "*\n"
+
+
+def test_flags_make_the_agent(tmp_path: Path) -> None:
+    (tmp_path / "role.txt").write_text("Be brief.")
+    flags = AgentFlags(
+        tools="files", instructions=f"@{tmp_path}/role.txt", ask=("write",), deny=("edit",), allow=("bash",), max_turns=3
+    )
+    spec = flags.agent(MODEL).spec
+    assert (spec.instructions, spec.tools, spec.limits.max_turns) == ("Be brief.", ("files",), 3)
+    assert (spec.permissions.ask, spec.permissions.deny, spec.permissions.allow) == (("write",), ("edit",), ("bash",))
+    assert AgentFlags().agent(MODEL).spec.permissions.ask == ("bash",)
