@@ -198,6 +198,17 @@ async def test_closing_refuses_before_the_open_run_has_ended(bench: Bench) -> No
     assert "cleaned up" in "".join(b.text for b in result.content if isinstance(b, Text)), "it had its grace"
 
 
+async def test_a_session_can_be_opened_again_right_after_closing() -> None:
+    """S001-27: closing is the handle's; in memory nothing yields between the two calls."""
+    model = ScriptedModel(["hello", "hello again"], MODEL)
+    async with await godwit.Runtime.open(":memory:", models={MODEL: model}) as runtime:
+        session = await runtime.start_session(godwit.Agent("tester", model=MODEL))
+        await within(session.send("Hi."))
+        await session.close()
+        again = await runtime.open_session(session.id)
+        assert (await within(again.send("Hi."))).text == "hello again"
+
+
 async def test_the_tokens_of_running_calls_fall_with_the_sessions(bench: Bench) -> None:
     """S001-10, 11, 12, 13."""
     gate = Gate()
@@ -818,19 +829,18 @@ class Shelf:
         return Execution(0)
 
 
-class Box:
-    """A blob store that is no database."""
+class BoxStore(SqliteStore):
+    """A store that keeps artifacts in a place of its own."""
 
-    def __init__(self) -> None:
-        self.blobs: dict[str, tuple[StoredArtifact, bytes]] = {}
+    box: dict[str, tuple[StoredArtifact, bytes]]
 
     async def put_artifact(self, session: SessionId, content: bytes, media_type: str) -> StoredArtifact:
-        stored = StoredArtifact(ArtifactRef(f"box:{len(self.blobs)}"), len(content), media_type)
-        self.blobs[stored.ref] = (stored, content)
+        stored = StoredArtifact(ArtifactRef(f"box:{len(self.box)}"), len(content), media_type)
+        self.box[stored.ref] = (stored, content)
         return stored
 
     async def get_artifact(self, ref: ArtifactRef) -> tuple[StoredArtifact, bytes]:
-        return self.blobs[ref]
+        return self.box[ref]
 
 
 class OneModel:
@@ -844,9 +854,9 @@ class OneModel:
 
 
 async def test_a_runtime_is_made_of_exchangeable_parts(tmp_path: Path) -> None:
-    """S003-03: store, blobs, models, tools, workspace, clock and ids all come from the host."""
-    shelf, box = Shelf(), Box()
-    store = SqliteStore.open(":memory:")
+    """S003-03: store, models, tools, workspace, clock and ids all come from the host."""
+    shelf, store = Shelf(), BoxStore.open(":memory:")
+    store.box = {}
 
     @godwit.tool
     async def put(text: str, ctx: godwit.ToolContext) -> str:
@@ -859,13 +869,11 @@ async def test_a_runtime_is_made_of_exchangeable_parts(tmp_path: Path) -> None:
 
     runtime = godwit.Runtime(
         store=store,
-        blobs=box,
         models=OneModel(ScriptedModel([call("put", text="hello"), "done"], "own:model")),
         toolbox=Toolbox([put]),
         workspace=workspace,
         clock=SystemClock(),
         ids=SequentialIds(),
-        owner="test",
     )
     async with runtime:
         session = await runtime.start_session(godwit.Agent("tester", model="any:name", tools=["put"]), workspace=tmp_path)
@@ -974,6 +982,15 @@ async def test_a_new_session_is_queued_until_it_runs(bench: Bench) -> None:
     assert (await session.status(), await runtime.status(session.id)) == ("queued", "queued")
     assert (await within(session.send("Hi."))).text == "hello", "the handle is ready for events"
     assert (await session.status(), await runtime.status(session.id)) == ("idle", "idle")
+
+
+async def test_a_started_session_hears_other_processes(bench: Bench) -> None:
+    """S003-13: ready for events also before its first run, wherever they come from."""
+    session = await bench.start(["hello"])
+    other = await bench.runtime()
+    watching = await other.open_session(session.id, drive=False)
+    run = await watching.prompt("Hi.")
+    assert (await within(watching.wait(run))).text == "hello"
 
 
 async def test_folder_and_variables_are_honoured(bench: Bench) -> None:

@@ -1,0 +1,415 @@
+"""The pages under docs/ say what is: names exist and are all told, generated tables are current, examples run as shown.
+
+    python -m tests.test_docs        # writes the generated tables and the outputs of examples into the pages
+
+A Python block whose first line is `# runs` is a whole program; so is a file under examples/ that a page includes with
+`<!-- examples/NAME.py -->` before the block. It is run here, in a folder of its own per page, and the `text` block right
+behind it must be its output, to the letter. In a `console` block with `# runs`, lines that begin with `$ ` are commands.
+Ids, times and folders may differ from run to run: `steadied` says how.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import godwit
+from godwit.core import errors, events
+from godwit.engine.approvals import Approvals
+from godwit.engine.queue import Queue
+from godwit.engine.receiver import EventReceiver
+from godwit.engine.runs import RunHandle
+from tests.test_seeds import problem
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+EXAMPLES = ROOT / "examples"
+PAGES = sorted(DOCS.glob("*.md"))
+TOLD = [page for page in PAGES if page.name != "seeds.md"]
+"""seeds.md maps names of others to ours; it explains none."""
+
+PATIENCE_S = 20
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_GENERATED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def told() -> str:
+    return "\n".join(page.read_text() for page in TOLD)
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_told() -> None:
+    text = told()
+    missing = [n for n in godwit.__all__ if not re.search(rf"(godwit\.{n}\b|`{n}`|\b{n}\()", text)]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("cls", "as_written"),
+    [
+        (godwit.Session, r"[sS]ession"),
+        (godwit.Runtime, r"[rR]untime"),
+        (Queue, r"(?:session\.queue|Queue)"),
+        (Approvals, r"(?:session\.approvals|Approvals)"),
+        (EventReceiver, r"(?:receiver|EventReceiver)"),
+        (RunHandle, r"(?:run|RunHandle)"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_every_public_method_is_told(cls: type, as_written: str) -> None:
+    text = told()
+    # What the dispatcher asks of the runtime is no business of its users.
+    inside = {"wake", "give_context", "failure", "on_failure", "settle", "forget", "next_stored"}
+    names = [
+        n for n, v in vars(cls).items() if not n.startswith("_") and (callable(v) or isinstance(v, property | classmethod))
+    ]
+    missing = [n for n in names if n not in inside and not re.search(rf"\b{as_written}\.{n}\b", text)]
+    assert missing == []
+
+
+def test_names_on_the_pages_exist() -> None:
+    """`Session.something`, `godwit.something` and the like, wherever they stand in backticks."""
+    wrong = []
+    for page in TOLD:
+        text = _FENCE.sub("", page.read_text())
+        for name in _CODE.findall(text):
+            if re.match(
+                r"^(godwit|Session|Runtime|Queue|Approvals|Agent|Limits|Registry|ToolContext|EventReceiver)\.\w", name
+            ):
+                bare = name if "(" not in name else name[: name.index("(")]
+                module = bare.startswith("godwit.") and _is_module(bare)
+                why = None if module else problem(bare)
+                if why is not None:
+                    wrong.append(f"{page.name}: {why}")
+    assert wrong == []
+
+
+def _is_module(name: str) -> bool:
+    head, _, last = name.rpartition(".")
+    with contextlib.suppress(ModuleNotFoundError):
+        if importlib.util.find_spec(name) is not None:
+            return True
+    with contextlib.suppress(ModuleNotFoundError):
+        return hasattr(importlib.import_module(head), last) if head else False
+    return False
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    linked = set(_LINK.findall((DOCS / "README.md").read_text()))
+    assert [page.name for page in PAGES if page.name != "README.md" and page.name not in linked] == []
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        for link in _LINK.findall(_FENCE.sub("", page.read_text())):
+            if "://" not in link and not (page.parent / link).exists():
+                broken.append(f"{page.name}: {link}")
+    assert broken == []
+
+
+# --- generated tables -----------------------------------------------------------------------------------------------
+
+_STAND_INS = {
+    "input.delivered": "A queued input was placed in the transcript.",
+    "session.paused": "No step is taken from here on; inputs are accepted and wait.",
+    "session.resumed": "The session goes on.",
+    "session.archived": "The session is final. Its log stays readable.",
+    "run.parked": "Only answers from outside are missing: the run waits and needs no process.",
+    "run.unparked": "An answer, an interrupt or a skipping steer has come: the run may go on.",
+    "turn.started": "A turn begins; `index` counts the session's turns from 1.",
+    "turn.finished": "Each call of the turn has its result; the turn enters the transcript as a whole.",
+    "action.closed": "The action needs no answer any more, and why.",
+    "agent.message": "What the model answered: whole, or as far as it had come when it was cut.",
+}
+"""What is said of an event whose class says nothing of itself."""
+
+
+def _doc(cls: type) -> str:
+    text = inspect.getdoc(cls) if "__doc__" in vars(cls) and cls.__doc__ else ""
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def table_of_events() -> str:
+    lines = ["| type | written by | fields | meaning |", "|---|---|---|---|"]
+    for name, cls in events.EVENT_TYPES.items():
+        writer = "outside" if cls in events.OUTSIDE_TYPES else "store" if cls is events.RunUnparked else "driver"
+        fields = ", ".join(f"`{field}`" for field in cls.__struct_fields__)
+        lines.append(f"| `{name}` | {writer} | {fields} | {_doc(cls) or _STAND_INS[name]} |")
+    return "\n".join(lines)
+
+
+def table_of_errors() -> str:
+    lines = ["| code | exception | meaning |", "|---|---|---|"]
+
+    def add(cls: type[errors.GodwitError], depth: int) -> None:
+        lines.append(f"| `{cls.code}` | {'&nbsp;&nbsp;' * depth}`{cls.__name__}` | {_doc(cls)} |")
+        for child in cls.__subclasses__():
+            if child.__module__ == errors.__name__:
+                add(child, depth + 1)
+
+    add(errors.GodwitError, 0)
+    return "\n".join(lines)
+
+
+def table_of_commands() -> str:
+    import typer.main
+
+    from godwit.surfaces.cli import app
+
+    group: Any = typer.main.get_command(app)
+    lines = ["| command | what it does | options |", "|---|---|---|"]
+    for name, command in group.commands.items():
+        does = " ".join(line for line in (command.help or "").split("\n\n")[:1]).replace("\n", " ")
+        given = [p for p in command.params if not p.opts[0].startswith("-")]
+        arguments = [w if p.required else f"[{w}]" for p in given for w in [p.metavar or p.name.upper()]]
+        options = ", ".join(f"`{max(p.opts, key=len)}`" for p in command.params if p.opts[0].startswith("-"))
+        lines.append(f"| `{' '.join(['godwit', name, *arguments])}` | {does} | {options} |")
+    return "\n".join(lines)
+
+
+TABLES = {"events": table_of_events, "errors": table_of_errors, "commands": table_of_commands}
+
+
+def with_tables(text: str) -> str:
+    return _GENERATED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n\n{m[3]}", text)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _GENERATED.search(p.read_text())], ids=lambda p: p.name)
+def test_generated_tables_are_current(page: Path) -> None:
+    assert page.read_text() == with_tables(page.read_text()), "run: python -m tests.test_docs"
+
+
+def test_every_event_error_and_command_is_in_its_table() -> None:
+    wanted = {"events.md": "events", "errors.md": "errors", "cli.md": "commands"}
+    for name, table in wanted.items():
+        assert f"<!-- generated: {table} -->" in (DOCS / name).read_text(), name
+    assert table_of_errors().count("\n") == len(_all_errors()) + 1
+    codes = [cls.code for cls in _all_errors()]
+    assert len(set(codes)) == len(codes), "two errors share a code"
+
+
+def _all_errors() -> list[type[errors.GodwitError]]:
+    return [v for v in vars(errors).values() if inspect.isclass(v) and issubclass(v, errors.GodwitError)]
+
+
+# --- examples -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """A program on a page: `kind` python or console, and the output shown behind it, None when there is none."""
+
+    page: Path
+    number: int
+    kind: str
+    code: str
+    output: str | None
+    where: tuple[int, int]
+    """Where the output stands in the page's text."""
+
+
+def blocks(page: Path, text: str | None = None) -> list[Block]:
+    text = page.read_text() if text is None else text
+    fences = list(_FENCE.finditer(text))
+    found: list[Block] = []
+    for place, fence in enumerate(fences):
+        kind, code = fence[1], fence[2]
+        if kind not in ("python", "console") or not code.startswith("# runs\n"):
+            continue
+        output, where = None, (fence.start(2), fence.end(2))
+        if kind == "python" and place + 1 < len(fences):
+            following = fences[place + 1]
+            if following[1] == "text" and not text[fence.end() : following.start()].strip():
+                output, where = following[2], (following.start(2), following.end(2))
+        found.append(Block(page, len(found) + 1, kind, code, output, where))
+    return found
+
+
+def run_python(code: str, name: str) -> str:
+    def too_long(*_: object) -> None:
+        raise TimeoutError(f"{name} has not ended after {PATIENCE_S} s")
+
+    out = io.StringIO()
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(PATIENCE_S)
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, name, "exec"), {"__name__": "__main__"})
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    return out.getvalue()
+
+
+def run_console(code: str, folder: Path) -> str:
+    """The block anew: each command line, and behind it what it prints now."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", "COLUMNS": "110", "TERM": "dumb"}
+    for variable in ("GODWIT_DB", "GODWIT_MODEL", "GODWIT_DEBUG"):
+        environment.pop(variable, None)
+    lines = ["# runs"]
+    for command in [line[2:] for line in code.splitlines() if line.startswith("$ ")]:
+        words = shlex.split(command)
+        assert words[0] == "godwit", f"only godwit is run here: {command}"
+        done = subprocess.run(
+            [sys.executable, "-m", "godwit", *words[1:]],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        lines += [f"$ {command}", *done.stdout.rstrip("\n").splitlines()]
+        if done.returncode:
+            lines.append(f"(exit code {done.returncode})")
+    return "\n".join(lines) + "\n"
+
+
+def run_block(block: Block, folder: Path) -> str:
+    with contextlib.chdir(folder):
+        if block.kind == "console":
+            return run_console(block.code, folder)
+        return run_python(block.code, f"{block.page.name}, block {block.number}")
+
+
+def shown_as(text: str) -> str:
+    """The text as a page shows it: nothing of the machine it was made on."""
+    text = re.sub(r"(/[\w.+-]+)*/godwit-docs-\w+(/\w+)?", "~", text)
+    return re.sub(r"process \d+ on \S+", "process 4711 on ada", text)
+
+
+def steadied(text: str) -> str:
+    """The text without what differs from run to run: ids, times, folders of tests, who drives."""
+    text = re.sub(r"\b(ses|run|in|act|msg)_[0-9a-z]{20,}\b", r"\1_x", shown_as(text))
+    text = re.sub(r"\b\d+(\.\d+)? (s|min|ms)\b", "0 s", text)
+    text = re.sub(r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "00:00:00", text)
+    return re.sub(r"[ \t]+", " ", text)
+
+
+@pytest.fixture(scope="module")
+def folders() -> Iterator[dict[str, Path]]:
+    """One folder per page: what one block leaves is there for the next."""
+    with tempfile.TemporaryDirectory(prefix="godwit-docs-") as top:
+        made: dict[str, Path] = {}
+        for page in PAGES:
+            made[page.name] = Path(top) / page.stem
+            made[page.name].mkdir()
+        yield made
+
+
+RUNNABLE = [block for page in PAGES for block in blocks(page)]
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda b: f"{b.page.stem}-{b.number}")
+def test_examples_run_as_shown(block: Block, folders: dict[str, Path]) -> None:
+    said = run_block(block, folders[block.page.name])
+    shown = block.code if block.kind == "console" else block.output
+    if shown is not None:
+        assert steadied(said) == steadied(shown), "run: python -m tests.test_docs"
+    else:
+        assert said == "", "it prints something the page does not show"
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
+def test_example_files_run_and_stand_on_a_page(example: Path, tmp_path: Path) -> None:
+    included = [page for page in PAGES if f"<!-- examples/{example.name} -->" in page.read_text()]
+    assert included, f"no page shows examples/{example.name}"
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for page in included:
+        match = re.search(
+            rf"<!-- examples/{re.escape(example.name)} -->\n+```python\n(.*?)^```\n+(?:```text\n(.*?)^```)?",
+            page.read_text(),
+            re.MULTILINE | re.DOTALL,
+        )
+        assert match, f"{page.name}: behind the marker belongs the file's text"
+        assert match[1] == example.read_text(), "run: python -m tests.test_docs"
+        assert steadied(match[2] or "") == steadied(done.stdout), "run: python -m tests.test_docs"
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def rewrite(page: Path) -> bool:
+    """Bring the page up to date. True when something changed."""
+    before = page.read_text()
+    text = with_tables(before)
+
+    def include(match: re.Match[str]) -> str:
+        source = (EXAMPLES / match[1]).read_text()
+        with tempfile.TemporaryDirectory(prefix="godwit-docs-") as folder:
+            done = subprocess.run(
+                [sys.executable, str(EXAMPLES / match[1])],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+        return f"<!-- examples/{match[1]} -->\n```python\n{source}```\n\n```text\n{shown_as(done.stdout)}```"
+
+    text = re.sub(
+        r"<!-- examples/([\w.]+) -->\n+```python\n.*?^```\n+```text\n.*?^```", include, text, flags=re.MULTILINE | re.DOTALL
+    )
+    with tempfile.TemporaryDirectory(prefix="godwit-docs-") as top:
+        folder = Path(top) / page.stem
+        folder.mkdir()
+        number = 0
+        while number < len(found := blocks(page, text)):
+            block = found[number]
+            shown = block.code if block.kind == "console" else block.output
+            try:
+                said = run_block(block, folder)
+            except Exception as error:
+                print(f"{page.name}, block {block.number} failed: {type(error).__name__}: {error}")
+                number += 1
+                continue
+            if shown is not None and (steadied(said) != steadied(shown) or shown != shown_as(shown)):
+                text = text[: block.where[0]] + shown_as(said) + text[block.where[1] :]
+            elif shown is None and said:
+                print(
+                    f"{page.name}, block {block.number} prints what the page does not show:\n{textwrap.indent(said, '  ')}"
+                )
+            number += 1
+    if text != before:
+        page.write_text(text)
+    return text != before
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        if page.name != "seeds.md" and rewrite(page):
+            print(f"written: {page.relative_to(ROOT)}")
