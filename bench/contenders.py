@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,6 +27,7 @@ from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.registry import Registry
 from godwit.models.replay import Reply, ScriptedModel, call, end, say
+from godwit.stores.sqlite import SqliteStore
 
 from .floor import DESCRIPTION, SCHEMA, Floor, FloorTable
 from .provider import TOOL, arguments_of, text_of
@@ -39,6 +40,8 @@ class Conversation(Protocol):
     async def turn(self, prompt: str) -> object:
         """From a prompt until all its work is done, what goes on after the answer included."""
         ...
+
+    async def close(self) -> None: ...
 
 
 class Contender(Protocol):
@@ -54,17 +57,12 @@ class Contender(Protocol):
     async def close(self) -> None: ...
 
 
-@godwit.tool(name=TOOL)
-async def add(a: int, b: int) -> str:
-    """Add two numbers."""
-    return str(a + b)
-
-
 class FloorContender:
     def __init__(self, *, stored: bool = False) -> None:
         self.name = "floor + SQLite" if stored else "floor"
         self._stored = stored
         self._count = itertools.count()
+        self.mark: Callable[[], None] = lambda: None
         self.table: FloorTable | None = None
 
     async def open(self, url: str, folder: Path) -> None:
@@ -78,7 +76,9 @@ class FloorContender:
 
     def load(self, model: str, session: str) -> Floor:
         """A conversation with the messages stored under this name."""
-        return Floor(self._client, self._url, model, table=self.table, session=session)
+        made = Floor(self._client, self._url, model, table=self.table, session=session)
+        made.mark = lambda: self.mark()
+        return made
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -146,6 +146,9 @@ class _Direct:
                 return "".join(p.content for p in answer.parts if isinstance(p, pm.TextPart))
             self.messages.append(pm.ModelRequest(results))
 
+    async def close(self) -> None:
+        self.messages = []
+
 
 class AdapterContender:
     """Our live adapter alone, in a bare loop: `godwit live` less this is what the engine and the store cost."""
@@ -190,6 +193,9 @@ class _Adapter:
     def _add(self, message: Message) -> None:
         self.entries.append(Entry(message))
 
+    async def close(self) -> None:
+        self.entries = []
+
 
 class GodwitContender:
     """A runtime on a real file. `followed`: the run is watched, deltas included, by one follower."""
@@ -201,23 +207,38 @@ class GodwitContender:
         self.kind = model
         self._durability: Durability = durability
         self._followed = followed
+        self.mark: Callable[[], None] = lambda: None
+        """Called in each tool call."""
         self.runtime: Runtime
+        self.store: SqliteStore
         self.scripted: dict[str, ScriptedModel] = {}
+        self._agents: dict[str, godwit.Agent] = {}
 
     async def open(self, url: str, folder: Path) -> None:
         path = folder / f"{self.name.replace(', ', '-').replace(' ', '-')}.db"
         self.registry = registry_of(url)
-        self.runtime = await Runtime.open(path, models=self.registry, durability=self._durability)
+        self.store = SqliteStore.open(path, durability=self._durability)
+        self.runtime = await Runtime.open(store=self.store, models=self.registry)
 
     def agent(self, model: str) -> godwit.Agent:
-        """The agent that uses this model; the model is made when it is not there yet."""
+        """The agent that uses this model; both are made when they are not there yet."""
+        if model in self._agents:
+            return self._agents[model]
         name = f"{PROVIDER}:{model}"
         if self.kind == "scripted":
             name = f"scripted:{model}"
             if name not in self.scripted:
                 self.scripted[name] = scripted(model)
                 self.registry.register(name, self.scripted[name])
-        return godwit.Agent(model, model=name, tools=[add], limits=Limits(max_turns=1000))
+
+        @godwit.tool(name=TOOL)
+        async def add(a: int, b: int) -> str:
+            """Add two numbers."""
+            self.mark()
+            return str(a + b)
+
+        made = self._agents[model] = godwit.Agent(model, model=name, tools=[add], limits=Limits(max_turns=1000))
+        return made
 
     async def begin(self, model: str) -> GodwitConversation:
         for one in self.scripted.values():
@@ -243,13 +264,16 @@ class GodwitConversation:
     async def turn(self, prompt: str) -> object:
         result: object = None
         if self._followed:
-            async for result in self.session.stream(prompt):
-                pass
+            async for item in self.session.stream(prompt):
+                result = item
         else:
             result = await self.session.send(prompt)
         # The answer is out before the lease is let go; that belongs to the turn's cost all the same.
         await self._runtime.settle(self.session.id)
         return result
+
+    async def close(self) -> None:
+        await self.session.close()
 
 
 def registry_of(url: str) -> Registry:
@@ -270,7 +294,17 @@ def scripted(model: str) -> ScriptedModel:
     else:
         turns = [call(TOOL, id=f"call_{n}", **arguments_of(n)) + counted for n in range(count)]
         turns = [*turns, say("done") + counted]
-    return ScriptedModel(turns, f"scripted:{model}", select=lambda request: request.turn - 1)
+    return ScriptedModel(turns, f"scripted:{model}", select=_results)
+
+
+def _results(request: ModelRequest) -> int:
+    """The tool results behind the last user's message."""
+    count = 0
+    for entry in reversed(request.entries):
+        if isinstance(entry.message, User):
+            break
+        count += isinstance(entry.message, ToolResult)
+    return count
 
 
 def history_rows(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class FloorTable:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS events (session, seq INTEGER, body, PRIMARY KEY (session, seq)) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS events (session, seq INTEGER, body, PRIMARY KEY (session, seq)) WITHOUT ROWID"
+        )
 
     def append(self, session: str, first: int, messages: list[dict[str, Any]]) -> None:
         db = self._db
@@ -43,7 +46,10 @@ class FloorTable:
         db.execute("COMMIT")
 
     def read(self, session: str) -> list[dict[str, Any]]:
-        return [json.loads(body) for (body,) in self._db.execute("SELECT body FROM events WHERE session = ? ORDER BY seq", (session,))]
+        return [
+            json.loads(body)
+            for (body,) in self._db.execute("SELECT body FROM events WHERE session = ? ORDER BY seq", (session,))
+        ]
 
     def close(self) -> None:
         self._db.close()
@@ -60,6 +66,8 @@ class Floor:
         self._model = model
         self._table = table
         self._session = session
+        self.mark: Callable[[], None] = lambda: None
+        """Called in each tool call."""
         self.messages: list[dict[str, Any]] = [] if table is None else table.read(session)
 
     async def turn(self, prompt: str) -> str:
@@ -74,9 +82,13 @@ class Floor:
             if not calls:
                 return text
             for call in calls:
+                self.mark()
                 arguments = json.loads(call["function"]["arguments"])
                 result = str(arguments["a"] + arguments["b"])
                 self._add({"role": "tool", "tool_call_id": call["id"], "content": result})
+
+    async def close(self) -> None:
+        self.messages = []
 
     def _add(self, message: dict[str, Any]) -> None:
         self.messages.append(message)
