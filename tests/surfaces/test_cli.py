@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import godwit
 from godwit.contracts import EventStore
 from godwit.core.agent import AgentSpec
-from godwit.core.errors import ModelRefused
+from godwit.core.errors import ModelRefused, RunFailed
 from godwit.core.events import Draft, SessionCreated
 from godwit.core.ids import AgentName, SessionId
+from godwit.engine.session import Session
 from godwit.models.replay import call, say
 from godwit.stores.sqlite import SqliteStore
 from godwit.surfaces.cli import app, main
@@ -61,8 +64,6 @@ def test_help_names_the_exit_codes_and_every_command(
 
 
 async def test_version_and_module(command: Command) -> None:
-    import godwit
-
     ended = await command.run("--version")
     assert (ended.code, ended.out) == (0, f"godwit {godwit.__version__}\n")
 
@@ -86,21 +87,33 @@ async def test_version_and_module(command: Command) -> None:
         (["steer", "last", "x", "--mode", "later"], 2, "error[usage]: --mode later"),
     ],
 )
-async def test_an_error_is_one_line_and_leaves_nothing_behind(
-    command: Command, words: list[str], code: int, starts: str
+def test_an_error_is_one_line_and_leaves_nothing_behind(
+    words: list[str],
+    code: int,
+    starts: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended = await command.run(*words)
-    assert ended.code == code, ended.err
-    assert ended.out == ""
-    first, *rest = ended.err.splitlines()
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GODWIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("sys.argv", ["godwit", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert ended.value.code == code, shown.err
+    assert shown.out == ""
+    first, *rest = shown.err.splitlines()
     assert first.startswith(starts)
     assert all(line.startswith("hint: ") for line in rest)
     assert len(rest) <= 1
-    assert list(command.folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_only_debugging_shows_where_an_error_came_from(command: Command) -> None:
-    assert "Traceback" not in (await command.run("log", "x")).err
+    plain = await command.run("log", "x")
+    assert (plain.code, plain.out, "Traceback" in plain.err) == (5, "", False)
     assert "Traceback" in (await command.run("log", "x", GODWIT_DEBUG="1")).err
 
 
@@ -161,8 +174,6 @@ async def test_exit_codes_of_runs(command: Command, tmp_path: Path, greeting: Pa
 
 
 async def _failing(path: Path) -> Path:
-    from godwit.core.errors import RunFailed
-
     with pytest.raises(RunFailed):
         await record(path, [ModelRefused("not like this")])
     return path
@@ -196,10 +207,7 @@ async def test_continue_goes_on_with_the_newest_session_of_the_folder(command: C
 
 
 async def _two(path: Path) -> Path:
-    async def more(session: object) -> None:
-        from godwit.engine.session import Session
-
-        assert isinstance(session, Session)
+    async def more(session: Session) -> None:
         await session.wait()
         await session.send("More.")
 

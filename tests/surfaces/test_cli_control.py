@@ -12,7 +12,7 @@ import pytest
 
 from godwit.core.events import InputDelivered, RunClaimed, RunFinished, ToolFinished, ToolStarted, UserMessage
 from godwit.engine.session import Session
-from godwit.models.replay import Reply, call
+from godwit.models.replay import Reply, Script, call
 from godwit.surfaces.cli_agent import AgentFlags
 from tests.surfaces.terminal import Command, finish, record
 
@@ -70,7 +70,7 @@ async def test_log_follow_and_steer_while_another_process_runs(command: Command,
     assert "Quickly done." in ended.out
 
     assert following.stdout is not None
-    seen = []
+    seen: list[dict[str, object]] = []
     async with asyncio.timeout(20):
         while not seen or seen[-1]["type"] != "run.finished":
             seen.append(msgspec.json.decode(await following.stdout.readline()))
@@ -179,7 +179,7 @@ async def test_deny_with_a_reason_and_drive(command: Command, tmp_path: Path) ->
                 await session.deny((await session.approvals.pending())[0].id, "not now")
                 return
 
-    turns = [call("bash", command="echo a > made"), "Then not."]
+    turns: Script = [call("bash", command="echo a > made"), "Then not."]
     recording = await record(tmp_path / "asks.jsonl", turns, flags=AgentFlags(), meanwhile=deny)
     replay = ("--replay", str(recording))
     assert (await command.run("run", "Go.", *replay)).code == 4
@@ -197,7 +197,7 @@ async def test_yes_approves_everything(command: Command, tmp_path: Path) -> None
 
 
 async def test_a_killed_run_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
-    turns = [call("bash", command="echo once >> count"), call("read", file_path="count"), "Once."]
+    turns: Script = [call("bash", command="echo once >> count"), call("read", file_path="count"), "Once."]
     folder = tmp_path / "recorded"
     folder.mkdir()
     recording = await record(tmp_path / "three.jsonl", turns, workspace=folder)
@@ -244,16 +244,18 @@ async def test_a_run_killed_within_a_command(command: Command, tmp_path: Path) -
 
 
 async def test_a_terminated_run_is_put_down_and_goes_on(command: Command, tmp_path: Path) -> None:
-    recording = await record(tmp_path / "slow.jsonl", [call("ls"), "Done."])
-    parked = await command.run("run", "Go.", "--ask", "ls", "--replay", str(recording))
-    assert parked.code == 4
-    listening = await command.start("chat", "--continue", "--replay", str(recording), stdin=asyncio.subprocess.PIPE)
-    assert listening.stdout is not None
-    async with asyncio.timeout(20):
-        await listening.stdout.readline()
-    listening.terminate()
-    await listening.communicate()
-    assert (await command.run("approve", "last", "--drive", "--replay", str(recording))).code == 0
+    recording = await waiting_run(tmp_path, "Done.")
+    running = await command.start("run", "Go.", "--replay", str(recording), "--allow", "bash")
+    await command.until("tool.started")
+    running.terminate()
+    (command.folder / "go").touch()
+    assert (await finish(running)).code == 130
+    events = await command.log()
+    assert [type(e.data).__name__ for e in events[-2:]] == ["ToolFinished", "RunYielded"]
+    ended = await command.run("resume", "last", "--replay", str(recording))
+    assert ended.code == 0, ended.err
+    claims = [e.data.attempt for e in await command.log() if isinstance(e.data, RunClaimed)]
+    assert claims == [1, 1], "nobody died"
 
 
 async def test_the_queue_is_listed_reordered_and_withdrawn_from(command: Command, tmp_path: Path) -> None:

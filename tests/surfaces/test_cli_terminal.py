@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from godwit.core.events import RunFinished, ToolFinished, ToolStarted, UserAnswer
-from godwit.models.replay import call, say, think
+from godwit.engine.session import Session
+from godwit.host.runtime import Runtime
+from godwit.models.replay import Recorder, Script, ScriptedModel, call, say, think
 from godwit.surfaces.cli_agent import AgentFlags
-from tests.surfaces.terminal import Command, Terminal, record
+from tests.surfaces.terminal import MODEL, Command, Terminal, record
 
 CTRL_C = "\x03"
 
@@ -24,7 +26,7 @@ def command(tmp_path: Path) -> Command:
 @pytest.fixture
 async def asking(tmp_path: Path) -> Path:
     """A run that calls bash once."""
-    turns = [think("Hm. ") + say("I look.") + call("bash", command="echo one && echo two"), "That was it."]
+    turns: Script = [think("Hm. ") + say("I look.") + call("bash", command="echo one && echo two"), "That was it."]
     return await record(tmp_path / "asking.jsonl", turns)
 
 
@@ -47,16 +49,13 @@ async def test_it_streams_and_asks_and_goes_on_after_a_yes(command: Command, ask
 
 
 async def test_no_with_a_reason(command: Command, tmp_path: Path) -> None:
-    async def deny(session: object) -> None:
-        from godwit.engine.session import Session
-
-        assert isinstance(session, Session)
+    async def deny(session: Session) -> None:
         async for event in session.follow():
             if event.type == "run.parked":
                 await session.deny((await session.approvals.pending())[0].id, "not on Fridays")
                 return
 
-    turns = [call("bash", command="rm -rf ."), "Then not."]
+    turns: Script = [call("bash", command="rm -rf ."), "Then not."]
     recording = await record(tmp_path / "deny.jsonl", turns, flags=AgentFlags(), meanwhile=deny)
     async with Terminal(command, "run", "Go.", "--replay", str(recording)) as terminal:
         await terminal.shows("nswer later: ")
@@ -162,7 +161,10 @@ async def _recorded_with(tmp_path: Path, command: str) -> Path:
 async def test_an_escape_sequence_of_a_model_or_a_command_does_not_reach_the_terminal(
     command: Command, tmp_path: Path
 ) -> None:
-    turns = [say("red \x1b[31malert\x1b]0;title\x07 now") + call("bash", command="printf '\\033[2Jgone\\n'"), "Done."]
+    turns: Script = [
+        say("red \x1b[31malert\x1b]0;title\x07 now") + call("bash", command="printf '\\033[2Jgone\\n'"),
+        "Done.",
+    ]
     recording = await record(tmp_path / "escape.jsonl", turns)
     async with Terminal(command, "run", "Go.", "--replay", str(recording), "--allow", "bash") as terminal:
         assert await terminal.code() == 0
@@ -173,7 +175,7 @@ async def test_an_escape_sequence_of_a_model_or_a_command_does_not_reach_the_ter
 
 
 async def test_chat_steers_and_answers_at_the_terminal(command: Command, tmp_path: Path) -> None:
-    turns = [call("bash", command="echo a"), "First.", "Second."]
+    turns: Script = [call("bash", command="echo a"), "First.", "Second."]
     recording = await record_two(tmp_path / "chat.jsonl", turns)
     async with Terminal(command, "chat", "--replay", str(recording)) as terminal:
         await terminal.shows("> ")
@@ -196,15 +198,11 @@ async def test_chat_steers_and_answers_at_the_terminal(command: Command, tmp_pat
         assert await terminal.code() == 0
 
 
-async def record_two(path: Path, turns: list[object]) -> Path:
+async def record_two(path: Path, turns: Script) -> Path:
     """A recording of a session of two prompts, `One.` and `Two.`."""
-    from godwit.host.runtime import Runtime
-    from godwit.models.replay import Recorder, ScriptedModel
-    from tests.surfaces.terminal import MODEL
-
     folder = path.parent / f"{path.stem}.recorded"
     folder.mkdir()
-    model = Recorder(ScriptedModel(turns, MODEL), path, match="results_vary")  # type: ignore[arg-type]
+    model = Recorder(ScriptedModel(turns, MODEL), path, match="results_vary")
     async with await Runtime.open(folder / "godwit.db", models={MODEL: model}, durability="memory") as runtime:
         session = await runtime.start_session(AgentFlags(allow=("bash",)).agent(MODEL), workspace=folder)
         await session.send("One.")
