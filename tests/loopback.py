@@ -19,10 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-Split = Literal["events", "whole"]
+Split = Literal["events", "whole", "crumbs"]
+"""`crumbs`: pieces of a few bytes, cut without regard to events, lines and characters."""
 Ending = Literal["end", "close", "abort"]
 """`end`: the body is closed properly. `close`: the connection is closed inside it. `abort`: it is reset."""
 
+_CRUMB = 61
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)|.+\Z", re.DOTALL)
 
 
@@ -51,7 +53,10 @@ class Reply:
 
     @property
     def pieces(self) -> list[bytes]:
-        pieces = sse_events(self.body) if self.split == "events" else [self.body] if self.body else []
+        if self.split == "crumbs":
+            pieces = [self.body[n : n + _CRUMB] for n in range(0, len(self.body), _CRUMB)]
+        else:
+            pieces = sse_events(self.body) if self.split == "events" else [self.body] if self.body else []
         return pieces if self.send is None else pieces[: self.send]
 
     def with_(self, **changes: Any) -> Reply:

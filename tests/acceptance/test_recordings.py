@@ -43,7 +43,7 @@ from tests.acceptance.recorded import (
     without_ids,
 )
 from tests.acceptance.recordings.make_recordings import FOLDER as OWN_FOLDER, SCRIPTED, SIGNATURE, as_file
-from tests.loopback import Reply, sse_events
+from tests.loopback import Ending, Reply, sse_events
 from tests.parts.test_model_live_wires import Said, anthropic, chat, google, responses
 
 # SDKs announce the end of life of models that were recorded long ago.
@@ -217,56 +217,59 @@ def sampled(count: int, most: int) -> list[int]:
     return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})
 
 
-async def cut_run(stage: Stage, story: Story, run: Run, number: int, place: int, ending: str) -> None:
-    """Play the run with its answer `number` cut before event `place`, and hold the log to the rules."""
+async def cut_run(
+    stage: Stage, story: Story, run: Run, number: int, place: int, ending: Ending, *, within: bool = False
+) -> None:
+    """Play the run with its answer `number` cut before event `place`, or `within` it, and hold the log to the rules."""
     exchange, whole = run.exchanges[number], run.heard[number]
-    body = exchange.reply.body
-    shown = heard(story.wire, b"".join(sse_events(body)[:place]))
+    events_sent = sse_events(exchange.reply.body)
+    shown = heard(story.wire, b"".join(events_sent[:place]))
     session = await start(stage, story)
     full = replies_to(story, run)
     cut = exchange.reply.with_(send=place, ending=ending)
-    stage.due[:] = [*full[:number], cut, *full[number:]]
+    if within:
+        half = events_sent[place][: len(events_sent[place]) * 2 // 3]
+        cut = cut.with_(body=b"".join([*events_sent[:place], half]), send=place + 1)
+    # An answer counts when the provider gave its reason to stop and the connection ended in order: nothing that says
+    # more can be missing then. Otherwise it is asked for again as long as nobody could have seen anything of it.
+    counts = shown.ended and ending == "end" and shown.error is None
+    again = not counts and not shown.meaningful and shown.error is None
+    stage.due[:] = [*full[:number], cut, *full[number + 1 if counts else number :]]
     asked = len(stage.requests)
     result = await send(session, run.prompt)
     requests = len(stage.requests) - asked
-    events = await session.events()
-    retries = [e.data for e in events if isinstance(e.data, RunRetrying)]
+    retries = [e.data for e in await session.events() if isinstance(e.data, RunRetrying)]
     answers = await answers_of(session)
     final = closing_text(story.wire) if run.unanswered else run.heard[-1].text
     told = f"{story.name}, answer {number}, cut at {place}: {result}"
 
-    if not shown.meaningful and not shown.error:
-        if answers and len(answers) > number and shown.ended and not retries:
-            # Nothing to show was in it at all.
-            assert answers[number].complete, told
-        else:
-            assert [r.error.code for r in retries] == ["stream_broken"], told
-            assert retries[0].retry == 1
-            assert requests == len(full) + 1, told
-            assert result.outcome == ("failed" if run.fails else "done"), told
-            if not run.fails:
-                assert result.text == final, told
-    elif result.outcome == "failed":
+    if counts:
         assert retries == [], told
-        assert requests == number + 1, told
+        assert (shown.text, shown.thinking, shown.calls) == (whole.text, whole.thinking, whole.calls), told
+        assert (requests, len(answers), result.outcome) == (len(full), len(full), "done"), told
+        assert all(a.complete for a in answers), told
+        assert result.text == final, told
+    elif again:
+        assert [(r.error.code, r.retry, r.delay_ms) for r in retries] == [("stream_broken", 1, 0)], told
+        assert (requests, len(answers)) == (len(full) + 1, len(full)), told
+        assert result.outcome == ("failed" if run.fails else "done"), told
+        if not run.fails:
+            assert result.text == final, told
+    else:
+        assert retries == [], told
+        assert (requests, len(answers), result.outcome) == (number + 1, number + 1, "failed"), told
         assert result.error is not None
         assert result.error.code == ("model_refused" if shown.error else "stream_broken"), told
         kept = answers[-1]
-        assert len(answers) == number + 1
         assert not kept.complete
         assert kept.calls == ()
         assert kept.text == shown.text, told
         assert thinking_of(kept) == shown.thinking, told
-    else:
-        # Only what says nothing more may be missing.
-        assert shown.ended, told
-        assert retries == [], told
-        assert (shown.text, shown.thinking, shown.calls) == (whole.text, whole.thinking, whole.calls), told
-        assert answers[number].complete, told
-        if not run.fails:
-            assert result.text == final, told
     await check_rest(session)
     await check_usable(stage, story, session)
+    # What was shown before the break is part of the conversation, calls and thoughts are not.
+    spoken = "".join(i[1] for i in said(story.wire, stage.requests[-1].body) if i[0] == "text")
+    assert shown.text in spoken, told
     # A run that is over is not gone on with, whatever the server has left.
     stage.due.clear()
 
@@ -277,17 +280,79 @@ async def test_the_first_answer_cut_at_any_event(story: Story, tmp_path: Path) -
     async with on_stage(tmp_path / "godwit.db", story) as stage:
         for place in sampled(len(sse_events(run.exchanges[0].reply.body)), SAMPLED):
             await cut_run(stage, story, run, 0, place, "close")
+            if place % 5 == 0:
+                await cut_run(stage, story, run, 0, place, "end", within=True)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("within", [False, True], ids=["between", "within"])
 @pytest.mark.parametrize("ending", ["close", "end"])
 @pytest.mark.parametrize("story", PLAYED)
-async def test_every_answer_cut_at_every_event(story: Story, ending: str, tmp_path: Path) -> None:
+async def test_every_answer_cut_at_every_event(story: Story, ending: Ending, within: bool, tmp_path: Path) -> None:
     async with on_stage(tmp_path / "godwit.db", story) as stage:
         for run in story.runs:
             for number, exchange in enumerate(run.exchanges):
                 for place in range(len(sse_events(exchange.reply.body))):
-                    await cut_run(stage, story, run, number, place, ending)
+                    await cut_run(stage, story, run, number, place, ending, within=within)
+
+
+@pytest.mark.parametrize("story", PLAYED)
+async def test_how_the_bytes_are_cut_into_chunks_makes_no_difference(story: Story, tmp_path: Path) -> None:
+    """Chunks that end within lines and within characters, as proxies make them."""
+    async with on_stage(tmp_path / "godwit.db", story) as stage:
+        session = await start(stage, story)
+        for run in story.runs:
+            stage.due[:] = [r.with_(split="crumbs") for r in replies_to(story, run)]
+            await send(session, run.prompt)
+        answers = [
+            a for a in await answers_of(session) if a.text != closing_text(story.wire) or a.text == story.heard[-1].text
+        ]
+        for answer, was in zip(answers, story.heard, strict=True):
+            check_answer(answer, was)
+        await check_rest(session)
+
+
+@pytest.mark.parametrize("wire", OWN)
+async def test_a_provider_that_always_breaks_is_given_up(wire: Wire, tmp_path: Path) -> None:
+    """Three more tries, then the run fails and the session goes on."""
+    story = OWN[wire]
+    broken = story.exchanges[0].reply.with_(send=0, ending="close")
+    async with on_stage(tmp_path / "godwit.db", story) as stage:
+        session = await start(stage, story)
+        stage.due[:] = [broken] * 5
+        result = await send(session, story.runs[0].prompt)
+        assert result.error is not None
+        assert (result.outcome, result.error.code) == ("failed", "stream_broken")
+        assert len(stage.requests) == 4
+        assert [e.data.retry for e in await session.events() if isinstance(e.data, RunRetrying)] == [1, 2, 3]
+        assert await answers_of(session) == []
+        await check_rest(session)
+        await check_usable(stage, story, session)
+
+
+@pytest.mark.parametrize("wire", OWN)
+async def test_a_provider_says_when_to_come_back(wire: Wire, tmp_path: Path) -> None:
+    """The planned moment is in the log, and a person may end the wait."""
+    story = OWN[wire]
+    busy = Reply.json({"error": {"message": "Slow down.", "type": "rate_limit_error"}}, 429, retry_after="7")
+    async with on_stage(tmp_path / "godwit.db", story) as stage:
+        session = await start(stage, story)
+        stage.due[:] = [busy.with_(headers=(("retry-after", "0"),)), busy]
+        run = await session.prompt(story.runs[0].prompt)
+        planned = []
+        async with asyncio.timeout(WAIT_S):
+            async for event in session.follow():
+                if isinstance(event.data, RunRetrying):
+                    planned.append((event.data.error.code, event.data.delay_ms))
+                    if len(planned) == 2:
+                        break
+            assert planned == [("rate_limited", 0), ("rate_limited", 7000)]
+            assert await session.interrupt()
+        result = await session.wait(run)
+        assert result.outcome == "interrupted"
+        assert len(stage.requests) == 2
+        await check_rest(session)
+        await check_usable(stage, story, session)
 
 
 # --- recorded by us and replayed ------------------------------------------------------------------------------------
