@@ -89,6 +89,30 @@ def test_every_public_method_is_told(cls: type, as_written: str) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        godwit.Runtime.open,
+        godwit.Runtime.start_session,
+        godwit.Runtime.open_session,
+        godwit.Agent,
+        godwit.ModelSettings,
+        godwit.tool,
+    ],
+    ids=lambda call: call.__qualname__,
+)
+def test_every_argument_is_told(call: Any) -> None:
+    text = told()
+    names = [n for n in inspect.signature(call).parameters if n not in ("self", "path", "agent", "fn")]
+    assert [n for n in names if f"`{n}`" not in text and f"{n}=" not in text] == []
+
+
+def test_limits_are_told_with_their_defaults() -> None:
+    shown = dict(re.findall(r"^\| `(\w+)` \| (\S+) \| .+ \|$", (DOCS / "sessions.md").read_text(), re.MULTILINE))
+    limits = godwit.Limits()
+    assert shown == {n: "none" if getattr(limits, n) is None else str(getattr(limits, n)) for n in limits.__struct_fields__}
+
+
 def test_names_on_the_pages_exist() -> None:
     """`Session.something`, `godwit.something` and the like, wherever they stand in backticks."""
     wrong = []
