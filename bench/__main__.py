@@ -19,7 +19,7 @@ from typing import Any
 
 from . import processes, scenarios
 from .goals import Standing, standings
-from .measure import FULL, QUICK, Bench, Measurement
+from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
 
 SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
@@ -42,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure godwit against a bare loop.")
     parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, says little")
+    parser.add_argument("--tiny", action="store_true", help="the smallest sizes: shows only that it runs")
     parser.add_argument("--full", action="store_true", help="10,000 idle sessions as well")
     parser.add_argument("--repeats", type=int, metavar="N", help="samples per contender")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--folder", type=Path, help="where the databases are made (a real disk); by default a temporary one")
     given = parser.parse_args(arguments)
-    sizes = QUICK if given.quick else FULL
+    sizes = TINY if given.tiny else QUICK if given.quick else FULL
     if given.full:
         sizes = dataclasses.replace(sizes, idle=(*sizes.idle, 10_000))
     if given.repeats is not None:

@@ -128,7 +128,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "killed after 20 steps, process: steps found", 20, "", _value("kill", "godwit, process", "steps found of 20"), False
     ),
-    Goal("fdatasync calls of a durable 20-step loop", 45, "", _value("writes", SCRIPTED, "fdatasync per 20-step loop")),
+    Goal("fdatasync calls of a durable 20-step loop", 40, "", _value("writes", SCRIPTED, "fdatasync per 20-step loop")),
     Goal(
         "burst to 100 followers in the process, per delivery",
         1,

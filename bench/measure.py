@@ -57,6 +57,21 @@ QUICK = Sizes(
     idle=(100,),
     imports=2,
 )
+TINY = Sizes(
+    repeats=1,
+    warm=0,
+    chunks=5,
+    steps=2,
+    sessions=2,
+    stream_chunks=5,
+    histories=(4, 20),
+    history_repeats=1,
+    followers=2,
+    burst=40,
+    long_steps=10,
+    idle=(2,),
+    imports=1,
+)
 
 
 @dataclass(frozen=True)

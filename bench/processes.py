@@ -101,7 +101,8 @@ async def memory(bench: Bench) -> None:
 
 async def imports(bench: Bench) -> None:
     """Fresh processes: importing, the command line's help, and the way to the first token of a live model."""
-    resident = "import resource, sys; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    # Not the peak of getrusage: a child inherits its parent's.
+    resident = "import os\ntry: print(open('/proc/self/statm').read().split()[1])\nexcept OSError: print(0)"
     programs = {
         "python": ["-c", f"pass\n{resident}"],
         "import godwit": ["-c", f"import godwit\n{resident}"],
@@ -123,7 +124,7 @@ async def imports(bench: Bench) -> None:
                 continue
             times[name].append(took)
             if arguments[0] == "-c":
-                weights[name].append(int(said) / 1024)
+                weights[name].append(int(said) * os.sysconf("SC_PAGE_SIZE") / 1024**2)
         run = [*_PYTHON, "-m", "bench.child", "first-token", bench.url, str(folder)]
         took = await asyncio.to_thread(_until_line, run)
         if number >= 0:
@@ -133,7 +134,7 @@ async def imports(bench: Bench) -> None:
         bench.add("import", name, "wall", "ms", taken, floor="python")
         if name != "python":
             bench.add("import", name, "over the bare interpreter", "ms", [t - bare for t in taken], floor=None)
-        if weights[name]:
+        if any(weights[name]):
             bench.add("import", name, "resident", "MB", weights[name], floor="python")
     bench.add("import", "first token of a live model", "wall", "ms", tokens, floor="python")
 

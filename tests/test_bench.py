@@ -1,0 +1,74 @@
+"""The measurements run: every scenario at its smallest, the table and the JSON in their shapes. No number is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import godwit
+
+SCENARIOS = ("answer", "loop", "sessions", "streams", "history", "stall", "followers", "long-run", "kill", "memory")
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    paths = [str(Path(godwit.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("bench")
+    chosen = [word for name in SCENARIOS for word in ("--only", name)]
+    done = run(root, "--tiny", *chosen, "--folder", str(folder), "--json", str(folder / "bench.json"))
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in folder.iterdir()] == ["bench.json"], "the databases are gone afterwards"
+    return done.stdout, json.loads((folder / "bench.json").read_text())
+
+
+def test_each_scenario_measures_each_contender(ran: tuple[str, dict[str, Any]]) -> None:
+    _, report = ran
+    found = {(m["scenario"].split()[0], m["subject"]) for m in report["measurements"]}
+    for scenario in ("answer", "loop", "sessions", "streams"):
+        for subject in ("floor", "floor + SQLite", "pydantic-ai direct", "godwit live, disk", "godwit scripted, disk"):
+            assert (scenario, subject) in found
+    assert {s for s, _ in found} == {"long" if s == "long-run" else s for s in SCENARIOS}
+    for one in report["measurements"]:
+        assert one["count"] >= 1
+        assert one["low"] <= one["median"] <= one["high"]
+        assert one["ratio"] is None or one["ratio"] > 0
+
+
+def test_the_floor_is_one(ran: tuple[str, dict[str, Any]]) -> None:
+    _, report = ran
+    ratios = {m["ratio"] for m in report["measurements"] if m["scenario"] == "loop" and m["subject"] == "floor"}
+    assert ratios == {1.0}
+
+
+def test_a_killed_run_is_found_whole(ran: tuple[str, dict[str, Any]]) -> None:
+    _, report = ran
+    assert [m["median"] for m in report["measurements"] if m["scenario"] == "kill"] == [20.0, 20.0]
+
+
+def test_goals_say_what_was_not_measured(ran: tuple[str, dict[str, Any]]) -> None:
+    text, report = ran
+    for goal in report["goals"]:
+        assert (goal["met"] is None) == (goal["value"] is None)
+    unmeasured = {g["name"] for g in report["goals"] if g["met"] is None}
+    assert any("over HTTP" in name for name in unmeasured)
+    assert any("5,000 messages" in name for name in unmeasured), "small sizes say nothing of it"
+    assert "killed after 20 steps, disk: steps found" in text
+    assert {"machine", "sizes", "measurements", "goals", "notes"} == set(report)
+
+
+def test_an_unknown_scenario_is_refused_with_the_names(root: Path) -> None:
+    done = run(root, "--only", "nothing")
+    assert done.returncode == 2
+    assert "long-run" in done.stderr
