@@ -279,6 +279,7 @@ async def test_ls_of_many_sessions(command: Command) -> None:
     assert rows[0]["status"] == "queued"
 
 
+@pytest.mark.slow
 async def test_a_session_is_found_by_the_beginning_of_its_id(command: Command) -> None:
     command.database.parent.mkdir()
     async with SqliteStore.open(command.database) as store:
@@ -339,6 +340,7 @@ async def test_doctor_says_when_the_database_is_damaged(command: Command) -> Non
     assert "✗ database" in ended.out
 
 
+@pytest.mark.slow
 async def test_the_database_is_chosen_by_flag_or_variable(command: Command, greeting: Path) -> None:
     flag = await command.run("--db", "own.db", "run", "Go.", "--replay", str(greeting))
     assert (flag.code, (command.folder / "own.db").exists(), command.database.exists()) == (0, True, False)

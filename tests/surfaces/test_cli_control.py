@@ -79,6 +79,7 @@ async def test_log_follow_and_steer_while_another_process_runs(command: Command,
     assert seen == [msgspec.json.decode(e.frame()) for e in await command.log()]
 
 
+@pytest.mark.slow
 async def test_deltas_reach_a_follower_in_another_process(command: Command, tmp_path: Path) -> None:
     recording = await waiting_run(tmp_path, "One two three.")
     running = await command.start("run", "Go.", "--replay", str(recording), "--allow", "bash")
@@ -156,6 +157,7 @@ async def test_a_parked_run_is_answered_and_gone_on_with(command: Command, tmp_p
     assert nothing.code == 6
 
 
+@pytest.mark.slow
 async def test_approve_with_other_arguments_and_drive(command: Command, tmp_path: Path) -> None:
     recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a > made"), "Made."])
     replay = ("--replay", str(recording))
@@ -172,6 +174,7 @@ async def test_approve_with_other_arguments_and_drive(command: Command, tmp_path
     assert unknown.code == 5
 
 
+@pytest.mark.slow
 async def test_deny_with_a_reason_and_drive(command: Command, tmp_path: Path) -> None:
     async def deny(session: Session) -> None:
         async for event in session.follow():
@@ -196,6 +199,7 @@ async def test_yes_approves_everything(command: Command, tmp_path: Path) -> None
     assert "approved by --yes" in ended.out
 
 
+@pytest.mark.slow
 async def test_a_killed_run_goes_on_where_it_was(command: Command, tmp_path: Path) -> None:
     turns: Script = [call("bash", command="echo once >> count"), call("read", file_path="count"), "Once."]
     folder = tmp_path / "recorded"
@@ -243,6 +247,7 @@ async def test_a_run_killed_within_a_command(command: Command, tmp_path: Path) -
     assert "is continued from its last checkpoint" in continued.out
 
 
+@pytest.mark.slow
 async def test_a_terminated_run_is_put_down_and_goes_on(command: Command, tmp_path: Path) -> None:
     recording = await waiting_run(tmp_path, "Done.")
     running = await command.start("run", "Go.", "--replay", str(recording), "--allow", "bash")
@@ -258,6 +263,7 @@ async def test_a_terminated_run_is_put_down_and_goes_on(command: Command, tmp_pa
     assert claims == [1, 1], "nobody died"
 
 
+@pytest.mark.slow
 async def test_the_queue_is_listed_reordered_and_withdrawn_from(command: Command, tmp_path: Path) -> None:
     recording = await waiting_run(tmp_path, "Done.")
     running = await command.start("run", "Go.", "--replay", str(recording), "--allow", "bash")
@@ -277,6 +283,7 @@ async def test_the_queue_is_listed_reordered_and_withdrawn_from(command: Command
     assert (await finish(running)).code == 0
 
 
+@pytest.mark.slow
 async def test_send_under_a_key_is_sent_once_and_driven_where_asked(command: Command, tmp_path: Path) -> None:
     async def more(session: Session) -> None:
         await session.wait()

@@ -67,6 +67,7 @@ async def test_no_with_a_reason(command: Command, tmp_path: Path) -> None:
     assert [(a.decision, a.reason) for a in answers] == [("deny", "not on Fridays")]
 
 
+@pytest.mark.slow
 async def test_edited_arguments_inline_and_in_an_editor(command: Command, asking: Path, tmp_path: Path) -> None:
     async with Terminal(command, "run", "Go.", "--replay", str(asking), EDITOR="", VISUAL="") as terminal:
         await terminal.shows("nswer later: ")
@@ -158,6 +159,7 @@ async def _recorded_with(tmp_path: Path, command: str) -> Path:
         patch.undo()
 
 
+@pytest.mark.slow
 async def test_an_escape_sequence_of_a_model_or_a_command_does_not_reach_the_terminal(
     command: Command, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ async def test_killed_and_run_again_it_goes_on(demo: Demo, kind: str, count: int
     assert await asyncio.to_thread(demo.passes)
 
 
+@pytest.mark.slow
 async def test_a_second_demo_leaves_the_first_its_session(demo: Demo) -> None:
     process = await demo.start("demo", "--pace", "0.2")
     await demo.until("tool.finished")
@@ -169,6 +170,7 @@ async def test_a_person_may_say_no(demo: Demo) -> None:
         assert await terminal.code() == 0
 
 
+@pytest.mark.slow
 async def test_answered_later_it_goes_on_when_it_is_run_again(demo: Demo) -> None:
     async with Terminal(demo, "demo", "--pace", "0") as terminal:
         await terminal.shows("nswer later: ")
@@ -180,6 +182,7 @@ async def test_answered_later_it_goes_on_when_it_is_run_again(demo: Demo) -> Non
     assert "it waits for an answer" in ended.out
 
 
+@pytest.mark.slow
 async def test_what_the_recording_does_not_cover_is_said(demo: Demo) -> None:
     async with Terminal(demo, "demo", "--pace", "0", EDITOR="", VISUAL="") as terminal:
         await terminal.shows("nswer later: ")

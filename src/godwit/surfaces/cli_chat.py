@@ -18,7 +18,7 @@ from ..core.ids import RunId
 from ..engine.session import Session
 from .cli_agent import thinking_level
 from .cli_answers import Everything
-from .cli_exit import DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
+from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
 from .cli_keyboard import Keyboard, interactive
 from .cli_list import queue
 from .cli_run import Run
@@ -73,6 +73,7 @@ class Chat(Run):
             reading = asyncio.create_task(self._read())
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            loop.add_signal_handler(signal.SIGTERM, self._leaving.set)
             try:
                 await asyncio.wait([showing, reading, leaving], return_when=asyncio.FIRST_COMPLETED)
                 for task in (showing, reading):
@@ -80,6 +81,7 @@ class Chat(Run):
                         task.result()
             finally:
                 loop.remove_signal_handler(signal.SIGINT)
+                loop.remove_signal_handler(signal.SIGTERM)
                 self.view.settle()
                 for other in (showing, reading, leaving, *self._tasks):
                     other.cancel()
@@ -166,7 +168,9 @@ class Chat(Run):
         else:
             await self._rests.wait()
             if self._code == PARKED:
-                raise CliError("the run waits for an answer, so the line was not sent", code="session_busy", exit_code=6)
+                raise CliError(
+                    "the run waits for an answer, so the line was not sent", code="session_busy", exit_code=CONFLICT
+                )
             await self._send(line)
 
     async def _send(self, line: str) -> RunId:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_agent import AgentFlags
-from .cli_exit import DONE, CliError
+from .cli_exit import DONE, NOT_FOUND, CliError
 from .cli_place import Place, find
 from .cli_run import Run, picked_up
 from .cli_view import write_json
@@ -94,7 +94,7 @@ async def chosen(handle: Session, typed: str | None, *, everything: bool) -> lis
     if len(pending) == 1:
         return [pending[0].id]
     if not pending:
-        raise CliError(f"nothing waits for approval in session {handle.id}", code="action_not_found", exit_code=5)
+        raise CliError(f"nothing waits for approval in session {handle.id}", code="action_not_found", exit_code=NOT_FOUND)
     listed = "; ".join(f"{a.id} {call_text(a.name, a.arguments, 60)}" for a in pending)
     raise CliError(f"{len(pending)} actions wait: {listed}", hint="name one of them, or use --all", code="ambiguous")
 

@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned
+from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned, SessionPaused
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_answers import Answerer, Everything, Nobody, Person
-from .cli_exit import DONE, FAILED, LIMITED, PARKED, CliError
+from .cli_exit import CONFLICT, DONE, FAILED, LIMITED, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find, newest_of
@@ -99,6 +99,8 @@ class Run:
             )
         if row.run is not None:
             self._refuse_busy(row)
+        if row.status == "paused":
+            raise self._paused(row)
         watched = await runtime.open_session(row.id, drive=False)
         model = self.models.choose(self.flags.model, watched.model)
         level = thinking_level(self.flags.thinking)
@@ -116,8 +118,12 @@ class Run:
             f"session {row.id} has an unfinished run ({row.status})",
             hint=f"let it go on first: {self.place.command('resume', row.id)}",
             code=SessionBusy.code,
-            exit_code=6,
+            exit_code=CONFLICT,
         )
+
+    def _paused(self, row: SessionRow) -> CliError:
+        hint = f"{self.place.command('resume', row.id)} lets it go on"
+        return CliError(f"session {row.id} is paused", hint=hint, code=SessionPaused.code, exit_code=CONFLICT)
 
     # --- resume ------------------------------------------------------------------------------------------------
 
@@ -156,12 +162,10 @@ class Run:
                 f"session {row.id} has no open run to go on with{last}",
                 hint=hint or f'{self.place.command("run", "--session", row.id)} "..." gives it a new prompt',
                 code=NoOpenRun.code,
-                exit_code=6,
+                exit_code=CONFLICT,
             )
         if row.status == "paused":
-            raise CliError(
-                f"session {row.id} is paused", hint=self.place.command("resume", row.id), code="session_paused", exit_code=6
-            )
+            raise self._paused(row)
         if row.owner is not None:
             raise SessionOwned(f"session {row.id} is driven by {owner_text(row.owner)} already")
         self.models.check(state.run.model or watched.model)
@@ -225,6 +229,9 @@ class Run:
         self.view.say("parked: it waits for an answer and needs no process meanwhile", "yellow")
         for action in await handle.approvals.pending():
             self.view.say(f"  {action.kind} {action.id}: {call_text(action.name, action.arguments)}", "")
+            if action.kind != "approval":
+                self.view.say(f"    a program answers it: session.answer({action.id!r}, ...)")
+                continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
 
