@@ -60,7 +60,7 @@ async def resident(folder: str, count: str) -> None:
     agent = one.agent("text-3")
     ref = await one.runtime.create(agent)
     names = [f"idle-{n}" for n in range(int(count))]
-    warm = [f"warm-{n}" for n in range(100)]
+    warm = [f"warm-{n}" for n in range(min(100, 10 * len(names)))]
     messages = messages_of(8)
     for name in [*names, *warm]:
         await make_session(one.store, name, messages, ref)

@@ -139,15 +139,19 @@ async def take_turns(prepares: dict[str, Prepare], repeats: int, warm: int) -> d
     samples: dict[str, list[Sample]] = {name: [] for name in prepares}
     for number in range(-warm, repeats):
         if number == 0:
-            gc.collect()
-            gc.freeze()
+            settle_garbage()
         order = list(prepares.items())
         for name, prepare in order if number % 2 == 0 else reversed(order):
             one = await sample(await prepare())
             if number >= 0:
                 samples[name].append(one)
-    gc.unfreeze()
     return samples
+
+
+def settle_garbage() -> None:
+    """Set what lives now apart from the collector's rounds, until `gc.unfreeze`."""
+    gc.collect()
+    gc.freeze()
 
 
 class Ticker:

@@ -6,6 +6,7 @@ Each opens its contenders on a fresh folder, so that no scenario sees the files 
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,7 +28,7 @@ from .contenders import (
     history_rows,
 )
 from .history import make_session, messages_of
-from .measure import Bench, Prepare, Sample, Work, sample, take_turns, ticking, written
+from .measure import Bench, Prepare, Sample, Work, sample, settle_garbage, take_turns, ticking, written
 
 FLOOR, STORED, DIRECT, ADAPTER = "floor", "floor + SQLite", "pydantic-ai direct", "godwit's adapter alone"
 LIVE, SCRIPTED = "godwit live, disk", "godwit scripted, disk"
@@ -44,6 +45,7 @@ async def opened(bench: Bench, scenario: str, contenders: Sequence[Contender]) -
     finally:
         for one in contenders:
             await one.close()
+        gc.unfreeze()
 
 
 def everyone() -> list[Contender]:
@@ -211,6 +213,7 @@ async def _warm(ours: Sequence[GodwitContender], *others: Contender) -> None:
             conversation = await one.begin(model)
             await conversation.turn("hi")
             await conversation.close()
+    settle_garbage()
 
 
 def _as_pydantic(messages: list[Message]) -> list[Any]:

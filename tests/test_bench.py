@@ -1,4 +1,4 @@
-"""The measurements run: every scenario at its smallest, the table and the JSON in their shapes. No number is judged here."""
+"""The measurements run: scenarios at their smallest, the table and the JSON in their shapes. No number is judged here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 import godwit
 
-SCENARIOS = ("answer", "loop", "sessions", "streams", "history", "stall", "followers", "long-run", "kill", "memory")
+SCENARIOS = ("answer", "history", "followers", "kill", "memory")
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,10 +36,9 @@ def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict
 def test_each_scenario_measures_each_contender(ran: tuple[str, dict[str, Any]]) -> None:
     _, report = ran
     found = {(m["scenario"].split()[0], m["subject"]) for m in report["measurements"]}
-    for scenario in ("answer", "loop", "sessions", "streams"):
-        for subject in ("floor", "floor + SQLite", "pydantic-ai direct", "godwit live, disk", "godwit scripted, disk"):
-            assert (scenario, subject) in found
-    assert {s for s, _ in found} == {"long" if s == "long-run" else s for s in SCENARIOS}
+    for subject in ("floor", "floor + SQLite", "pydantic-ai direct", "godwit live, disk", "godwit scripted, disk"):
+        assert ("answer", subject) in found
+    assert {scenario for scenario, _ in found} == set(SCENARIOS)
     for one in report["measurements"]:
         assert one["count"] >= 1
         assert one["low"] <= one["median"] <= one["high"]
@@ -48,7 +47,7 @@ def test_each_scenario_measures_each_contender(ran: tuple[str, dict[str, Any]]) 
 
 def test_the_floor_is_one(ran: tuple[str, dict[str, Any]]) -> None:
     _, report = ran
-    ratios = {m["ratio"] for m in report["measurements"] if m["scenario"] == "loop" and m["subject"] == "floor"}
+    ratios = {m["ratio"] for m in report["measurements"] if m["scenario"] == "answer" and m["subject"] == "floor"}
     assert ratios == {1.0}
 
 
