@@ -107,6 +107,7 @@ async def test_answer_later_parks_and_resume_asks_again(command: Command, asking
         assert await terminal.code() == 0
 
 
+@pytest.mark.slow
 async def test_an_answer_from_elsewhere_takes_the_question_away(command: Command, asking: Path) -> None:
     async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
         await terminal.shows("nswer later: ")

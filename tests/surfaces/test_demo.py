@@ -77,6 +77,7 @@ async def test_it_mends_the_project_for_real(demo: Demo) -> None:
     assert left == {".godwit", "flightlog.py", "test_flightlog.py", "pytest.ini"}
 
 
+@pytest.mark.slow
 async def test_it_can_be_run_again_and_elsewhere_it_keeps_its_hands_off(demo: Demo) -> None:
     assert (await demo.demo()).code == 0
     again = await demo.demo("--json")
@@ -103,7 +104,7 @@ slow = pytest.mark.slow
         pytest.param("tool.finished", 1, id="after the first look", marks=slow),
         pytest.param("tool.started", 4, id="while the first test run is under way", marks=slow),
         pytest.param("tool.finished", 5, id="after the edit"),
-        pytest.param("tool.started", 6, id="while the tests run again"),
+        pytest.param("tool.started", 6, id="while the tests run again", marks=slow),
         pytest.param("model.started", 6, id="while the summary is written", marks=slow),
     ],
 )
@@ -156,6 +157,7 @@ async def test_it_is_watched_and_approved_from_elsewhere(demo: Demo) -> None:
         assert await terminal.code() == 0
 
 
+@pytest.mark.slow
 async def test_a_person_may_say_no(demo: Demo) -> None:
     async with Terminal(demo, "demo", "--pace", "0") as terminal:
         await terminal.shows("nswer later: ")
