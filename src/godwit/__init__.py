@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .contracts import ToolContext, ToolOutput
+    from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
-    from .core.errors import GodwitError
+    from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.messages import Document, Image, Text, Usage
-    from .engine.session import RunResult, Session
+    from .engine.runs import RunResult
+    from .engine.session import Session
     from .host.agents import Agent
     from .host.runtime import Runtime
     from .models.replay import RecordedModel, Recorder, ScriptedModel
@@ -41,7 +43,8 @@ _HOMES = {
     "Permissions": "core.agent",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
-    "RunResult": "engine.session",
+    "RunFailed": "core.errors",
+    "RunResult": "engine.runs",
     "Runtime": "host.runtime",
     "ScriptedModel": "models.replay",
     "Session": "engine.session",
@@ -70,6 +73,7 @@ __all__ = [
     "Permissions",
     "RecordedModel",
     "Recorder",
+    "RunFailed",
     "RunResult",
     "Runtime",
     "ScriptedModel",
@@ -79,11 +83,14 @@ __all__ = [
     "ToolDefinition",
     "ToolOutput",
     "Usage",
+    "errors",
     "tool",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(".core.errors", __name__)
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'godwit' has no attribute {name!r}")

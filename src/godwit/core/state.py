@@ -72,7 +72,7 @@ from .events import (
     UserMessage,
     type_of,
 )
-from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq
+from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, derived_id
 from .messages import ToolStatus, Usage
 from .transcript import problems
 
@@ -284,16 +284,17 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
 
 
 def consequence(gate: Gate, data: EventData) -> EventData | None:
-    """What follows from an admitted input at once, in the same append: a parked run wakes up.
+    """What follows from an admitted input at once, in the same append.
 
-    `gate` is the gate after `data`. An answer, an interrupt and a skipping steer wake it; what may wait does not.
+    `gate` is the gate after `data`. A parked run wakes up with an answer, an interrupt or a skipping steer; what may wait
+    does not wake it. A follow-up starts a run when none is open: then nothing else is left to do.
     """
-    if gate.phase != "waiting" or gate.run is None:
-        return None
     match data:
-        case UserAnswer() | UserInterrupt():
+        case UserMessage(delivery="follow_up") if gate.phase == "none":
+            return RunStarted(RunId(derived_id("run", data.id)), data.id)
+        case UserAnswer() | UserInterrupt() if gate.phase == "waiting" and gate.run is not None:
             return RunUnparked(gate.run)
-        case UserMessage(delivery="steer", mode="skip"):
+        case UserMessage(delivery="steer", mode="skip") if gate.phase == "waiting" and gate.run is not None:
             return RunUnparked(gate.run)
         case _:
             return None

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from ..contracts import BlobStore, EventStore, Lease, ModelRegistry, Tool, Workspace
 from ..core.agent import AgentSpec
-from ..core.errors import SessionOwned, StaleEpoch, ToolNotFound
+from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta
 from ..core.ids import Clock, IdSource, SessionId
 from ..core.state import State
@@ -24,6 +25,12 @@ LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
 GRACE_S = 2.0
 """Seconds an interrupted tool gets to end by itself."""
+FORCED_GRACE_S = 0.2
+"""What even a forced interrupt gives, to say what had been done."""
+LISTEN_RETRY_S = 0.2
+
+WITHIN: ContextVar[SessionId | None] = ContextVar("godwit_within", default=None)
+"""The session whose tool the current task is: what such a tool asks of its own session must not wait for the tool."""
 
 
 class Parts:
@@ -58,13 +65,13 @@ class Parts:
 class Driver:
     """One drive of one session. Use as an async context manager: it claims, listens, and lets go."""
 
-    def __init__(self, parts: Parts, log: Log, *, token: Cancel, context: Any = None, force: bool = False) -> None:
+    def __init__(self, parts: Parts, log: Log, *, context: Any = None, force: bool = False) -> None:
         self.parts = parts
         self.log = log
         self.session: SessionId = log.session
         self.clock = parts.clock
         self.ids = parts.ids.scoped(log.session, log.seq)
-        self.token = token.child()
+        self.token = Cancel()
         self.context = context
         self.changed = asyncio.Event()
         self.token.on_cancel(self.changed.set)
@@ -110,7 +117,9 @@ class Driver:
                 await task
         lease, self.log.lease = self.log.lease, None
         if lease is not None:
-            await self.parts.store.release(lease)
+            # What is not released runs out, or is seen to belong to a process that died.
+            with contextlib.suppress(StoreError):
+                await self.parts.store.release(lease)
 
     async def load_agent(self) -> None:
         """Read the session's agent version, unless it is loaded, and find its tools."""
@@ -139,19 +148,30 @@ class Driver:
         if self.clock.monotonic() >= self._guard_until:
             raise StaleEpoch(session=self.session)
 
+    def time_left_s(self) -> float | None:
+        """Seconds until the open run's wall time is over; None without such a limit."""
+        run, limit = self.state.run, self.spec.limits.max_duration_s
+        if run is None or limit is None:
+            return None
+        return max(0.0, limit - (self.clock.now_ms() - run.started_ms) / 1000)
+
     def arm_deadline(self) -> None:
         """Cancel the work in hand when the run's time is over."""
-        run, limit = self.state.run, self.spec.limits.max_duration_s
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        if run is not None and limit is not None:
-            left = limit - (self.clock.now_ms() - run.started_ms) / 1000
-            self._deadline = asyncio.get_running_loop().call_later(max(left, 0), self.token.cancel)
+        left_s = self.time_left_s()
+        if left_s is not None:
+            self._deadline = asyncio.get_running_loop().call_later(left_s, self.token.cancel)
 
     def out_of_time(self) -> bool:
-        run, limit = self.state.run, self.spec.limits.max_duration_s
-        return run is not None and limit is not None and self.clock.now_ms() - run.started_ms >= limit * 1000
+        return self.time_left_s() == 0.0
+
+    def grace_s(self) -> float:
+        """Seconds that what is under way gets to end by itself, now."""
+        run = self.state.run
+        forced = run is not None and run.interrupt is not None and run.interrupt.force
+        return FORCED_GRACE_S if forced else self.parts.grace_s
 
     def show(self, delta: Delta) -> None:
         self.parts.store.publish(delta)
@@ -160,15 +180,25 @@ class Driver:
         """Wait until something has arrived since `changed` was last cleared."""
         await self.changed.wait()
 
+    def stop(self) -> None:
+        """Take no further step: the host shuts down."""
+        self.shutdown = True
+        self.changed.set()
+
     async def _listen(self) -> None:
         """Fold what arrives from outside as it arrives, and let it stop the work in hand where it must."""
         store, log = self.parts.store, self.log
         seen = log.seq
         while True:
-            seen = await store.wait(self.session, max(seen, log.seq))
-            # The store wakes this before the driver's own commit has returned; those events are none from outside.
-            if seen <= log.seq or not await log.sync(seen):
-                continue
+            try:
+                seen = await store.wait(self.session, max(seen, log.seq))
+                # The store wakes this before the driver's own commit has returned; those events are none from outside.
+                if seen <= log.seq or not await log.sync(seen):
+                    continue
+            except StoreError:
+                # The ear must outlive a store that fails now and then.
+                await asyncio.sleep(LISTEN_RETRY_S)
+                seen = log.seq
             state = log.state
             if state.run is not None and state.run.interrupt is not None:
                 self.token.cancel()
@@ -179,11 +209,14 @@ class Driver:
         while True:
             await asyncio.sleep(lease.ttl_s / 4)
             before = self.clock.monotonic()
-            if await self.parts.store.renew(lease):
+            try:
+                renewed = await self.parts.store.renew(lease)
+            except StoreError:
+                # Tried again until the guard forbids further effects.
+                continue
+            if renewed:
                 self._guard_until = before + lease.ttl_s
-            elif self.clock.monotonic() >= self._guard_until or not await self._still_ours(lease):
+            else:
+                self._guard_until = 0.0
                 self.token.cancel()
                 return
-
-    async def _still_ours(self, lease: Lease) -> bool:
-        return (await self.parts.store.session(self.session)).epoch == lease.epoch

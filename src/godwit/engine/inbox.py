@@ -10,7 +10,7 @@ from typing import Any
 
 from ..contracts import Appended, EventStore
 from ..core.agent import AgentRef, SteerMode, ThinkingLevel
-from ..core.errors import ActionNotFound, AlreadyAnswered, KeyReused, SessionBusy
+from ..core.errors import ActionNotFound, AlreadyAnswered, IllegalEvent, SessionPaused as SessionIsPaused
 from ..core.events import (
     ActionOpened,
     Decision,
@@ -78,19 +78,9 @@ class Inbox:
     async def follow_up(
         self, content: tuple[UserBlock, ...], *, key: str | None = None, sender: str | None = None
     ) -> tuple[InputId, Appended]:
-        """A message for when nothing else is left to do; on an idle session that is now, so it starts a run."""
-        run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
-        message = UserMessage(input_id, content, "follow_up", sender=sender)
-        # Whether a run is open can change between the look and the append, and between a call and its repetition under
-        # the same key; the store decides, and the other form is tried when it refuses the first.
-        row = await self._store.session(self._session)
-        forms: list[tuple[EventData, ...]] = [(message, RunStarted(run, input_id)), (message,)]
-        if row.status not in ("idle", "queued"):
-            forms.reverse()
-        try:
-            return input_id, await self._append(*forms[0], run=run if len(forms[0]) == 2 else None, key=key)
-        except (SessionBusy, KeyReused):
-            return input_id, await self._append(*forms[1], run=run if len(forms[1]) == 2 else None, key=key)
+        """A message for when nothing else is left to do; without an open run that is now: the store starts one with it."""
+        input_id = InputId(self._id("in", key))
+        return input_id, await self._append(UserMessage(input_id, content, "follow_up", sender=sender), key=key)
 
     async def interrupt(self, run: RunId, *, force: bool = False, reason: str | None = None) -> None:
         """End that run. NoOpenRun when it is not the open one."""
@@ -129,16 +119,18 @@ class Inbox:
 
     async def pause(self, reason: str | None = None) -> bool:
         """False when it was paused already."""
-        if (await self._store.session(self._session)).status == "paused":
+        try:
+            await self._append(SessionPaused(reason))
+        except SessionIsPaused:
             return False
-        await self._append(SessionPaused(reason))
         return True
 
     async def resume(self) -> bool:
         """False when it was not paused."""
-        if (await self._store.session(self._session)).status != "paused":
+        try:
+            await self._append(SessionResumed())
+        except IllegalEvent:
             return False
-        await self._append(SessionResumed())
         return True
 
     async def configure(

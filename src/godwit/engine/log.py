@@ -10,11 +10,12 @@ Inputs of other writers come in between: the store orders everything, and the lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
-from ..core.errors import Conflict, NotFound, StaleEpoch
+from ..core.errors import Conflict, NotFound, StaleEpoch, StoreError
 from ..core.events import Data, Draft, Event, EventData
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
@@ -175,7 +176,9 @@ class Log:
         """Store the fold, so that opening the session needs only what follows."""
         base = self._base
         self._snapshot_seq = base.seq
-        await self._store.put_snapshot(self.session, Snapshot(base.seq, SNAPSHOT_VERSION, encode_state(base)))
+        # It can always be made again, so a store that cannot take it costs nothing but time.
+        with contextlib.suppress(StoreError):
+            await self._store.put_snapshot(self.session, Snapshot(base.seq, SNAPSHOT_VERSION, encode_state(base)))
 
     async def _catch_up(self) -> bool:
         state, found = self._base, False

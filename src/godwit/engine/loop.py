@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, Limits
 from ..core.errors import Conflict, Fault, HeadMoved, InputNotFound, StaleEpoch, StoreError
 from ..core.events import (
     InputDelivered,
@@ -95,8 +95,10 @@ Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunToo
 def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time: bool = False) -> Decision:
     """What comes next. `stopping`: the host shuts down. `out_of_time`: the run's wall time is over."""
     run, turn, gate, limits = state.run, state.turn, state.gate, spec.limits
-    if run is None or gate.phase == "waiting":
+    if run is None:
         return Rest()
+    if gate.phase == "waiting":
+        return _out_of_time(limits) if out_of_time and not gate.paused else Rest()
     if gate.phase == "queued" or (gate.phase == "retrying" and run.interrupt is not None):
         return Rest() if (gate.paused and run.interrupt is None) or stopping else Claim()
     if run.interrupt is not None:
@@ -106,7 +108,7 @@ def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time
     if gate.paused or stopping:
         return Yield()
     if out_of_time:
-        return End("limited", Fault("max_duration", f"the run took longer than {limits.max_duration_s} s"))
+        return _out_of_time(limits)
     if run.takeovers > limits.max_takeovers:
         return End("failed", Fault("too_many_takeovers", f"{run.takeovers} drivers died without finishing a step"))
     if turn is not None:
@@ -130,6 +132,10 @@ def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time
     if gate.queue:
         return Deliver((gate.queue[0].id,))
     return End("done")
+
+
+def _out_of_time(limits: Limits) -> End:
+    return End("limited", Fault("max_duration", f"the run took longer than {limits.max_duration_s} s"))
 
 
 def _waits(state: State, action: str | None) -> bool:
@@ -164,6 +170,7 @@ async def _advance(driver: Driver) -> bool:
     """Do the next thing. False when the drive is over."""
     log = driver.log
     run, seen = log.state.run, log.seq
+    driver.guard()
     cut_off = driver.token.cancelled and not driver.shutdown and not driver.out_of_time()
     if cut_off and run is not None and run.interrupt is None:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
@@ -200,8 +207,9 @@ async def _advance(driver: Driver) -> bool:
                 assert log.state.turn is not None
                 log.stage(TurnFinished(log.state.turn.index))
             case End(outcome, error):
+                # The drive ends with its run: the next one gets a token and a context of its own.
                 await _end(driver, outcome, error)
-                return log.state.run is not None
+                return False
             case _:
                 assert_never(decision)
     except (Conflict, InputNotFound) as moved:

@@ -23,6 +23,8 @@ from .driver import Driver
 
 RETRY_FIRST_S = 1.0
 RETRY_LONGEST_S = 30.0
+CLOSING_S = 5.0
+"""How long a stream that has given its answer may take to close."""
 
 
 class _Partial:
@@ -33,6 +35,8 @@ class _Partial:
         self.sizes: dict[tuple[str, int], int] = {}
         self.seen = False
         self.answer: ModelAnswer | None = None
+        self.closed = False
+        self.on_answer: Callable[[], None] = lambda: None
 
     def content(self) -> tuple[AgentBlock, ...]:
         """Text and thinking that arrived. Calls are left out: cut short, none of them may run."""
@@ -78,7 +82,12 @@ async def ask_model(driver: Driver) -> Fault | None:
         await _stream(driver, model, request, partial)
     except GodwitError as failure:
         error = failure
-    except Exception as failure:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except asyncio.CancelledError:
+        raise
+    except BaseException as failure:
+        # A model adapter may be anybody's code; whatever it raises ends this step and not the driver.
         error = ModelError(f"{type(failure).__name__}: {failure}")
     answer = partial.answer
     if answer is not None:
@@ -99,29 +108,45 @@ async def ask_model(driver: Driver) -> Fault | None:
 
 
 async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: _Partial) -> None:
-    """Consume the stream, showing deltas. Returns early when the driver's token is cancelled."""
+    """Consume the stream, showing deltas. Returns early when the driver's token is cancelled.
+
+    A stream that does not heed its cancellation, or whose closing hangs, is left to itself after a while: what it still
+    says reaches nobody.
+    """
     task = asyncio.ensure_future(_consume(driver, model.stream(request), request.message, partial))
-    take_back = driver.token.on_cancel(_canceller(task))
+    task.add_done_callback(_look_at)
+    moved = asyncio.get_running_loop().create_future()
+
+    def move() -> None:
+        if not moved.done():
+            moved.set_result(None)
+
+    partial.on_answer = move
+    take_back = driver.token.on_cancel(move)
     try:
-        await asyncio.wait([task])
+        await asyncio.wait([task, moved], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and partial.answer is None:
+            task.cancel()
+        if not task.done():
+            await asyncio.wait([task], timeout=driver.grace_s() if partial.answer is None else CLOSING_S)
+        if not task.done() or partial.answer is not None:
+            return
         if task.cancelled():
+            if not driver.token.cancelled:
+                raise ModelError(f"{model.name} cancelled itself", model=model.name)
             return
         task.result()
-        if partial.answer is None:
-            raise StreamBroken(f"the stream of {model.name} ended without an answer", model=model.name)
+        raise StreamBroken(f"the stream of {model.name} ended without an answer", model=model.name)
     finally:
         take_back()
-        if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, GodwitError):
-                await task
-
-
-def _canceller(task: asyncio.Future[None]) -> Callable[[], None]:
-    def cancel() -> None:
+        partial.closed = True
         task.cancel()
 
-    return cancel
+
+def _look_at(task: asyncio.Future[None]) -> None:
+    """Take note of how a stream that was left to itself ended, so that nobody complains of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _consume(driver: Driver, stream: AsyncIterator[object], message: MessageId, partial: _Partial) -> None:
@@ -129,6 +154,8 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
     show, grow = driver.show, partial.grow
     try:
         async for chunk in stream:
+            if partial.closed:
+                return
             match chunk:
                 case TextDelta(block, text):
                     partial.seen = partial.seen or bool(text)
@@ -142,6 +169,7 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
                     show(Delta(session, "tool_arguments", message, offset, text, block, name, after))
                 case ModelAnswer():
                     partial.answer = chunk
+                    partial.on_answer()
                     return
     finally:
         close = getattr(stream, "aclose", None)

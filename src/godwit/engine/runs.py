@@ -212,6 +212,8 @@ class Runs:
         marks = [e.seq for e in own if isinstance(e.data, TurnFinished | InputDelivered)]
         if not marks:
             raise CheckpointNotFound(f"run {run!r} ended before its first checkpoint", run=run)
+        began = next(e.data for e in own if isinstance(e.data, RunStarted))
+        detached = began.history is not None
         later = await self._store.read(self._session, own[-1].seq, types=("run.started", "session.rewound"), limit=1)
         transcript = await load_transcript(self._store, self._session, marks[-1])
         new = RunId(ids.new("run"))
@@ -221,12 +223,13 @@ class Runs:
         started = RunStarted(
             new,
             InputId(ids.new("in")) if spoke_last else None,
+            history=transcript.messages if detached else None,
             resumes=run,
             usage=ended.usage,
             turns=ended.turns,
             tool_calls=ended.tool_calls,
         )
-        await inbox.resume_run(started, rewind_to=marks[-1] if later else None, prompt=prompt)
+        await inbox.resume_run(started, rewind_to=marks[-1] if later and not detached else None, prompt=prompt)
         return new
 
 

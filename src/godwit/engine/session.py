@@ -14,19 +14,22 @@ from typing import Any, Protocol
 
 from ..contracts import EventStore, Tool
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
-from ..core.errors import ActionNotFound, NoOpenRun, RunFailed, SessionClosed
+from ..core.errors import ActionNotFound, KeyReused, NoOpenRun, RunFailed, SessionClosed, SessionNotFound
 from ..core.events import Delta, Event, Labels, RunFinished, UserAnswer, UserInterrupt, UserMessage
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, UserBlock, user_content
 from ..core.state import State, Status
 from .approvals import Approvals, PendingAction
 from .cancel import Cancel
+from .driver import WITHIN
 from .inbox import Inbox
 from .log import load_state, load_transcript
 from .queue import Queue
 from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 
+OWN_RUNS = 16
+"""Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
 FORCE_AFTER_S = 2.0
 """How long a forced interrupt waits for a driver to answer before the session is taken from it."""
 
@@ -44,7 +47,11 @@ class Home(Protocol):
     def ids(self) -> IdSource: ...
 
     def wake(self, session: SessionId) -> None: ...
-    def give_context(self, session: SessionId, context: Any) -> None: ...
+    def give_context(self, session: SessionId, run: RunId, context: Any) -> None: ...
+    def drives(self, session: SessionId) -> bool:
+        """True while a drive of this session is under way in this process."""
+        ...
+
     def failure(self, session: SessionId) -> BaseException | None:
         """Why the last drive of this session broke off, if it did."""
         ...
@@ -58,7 +65,10 @@ class Home(Protocol):
         """Bring an interrupted run that nobody drives to its end."""
         ...
 
-    def forget(self, session: SessionId) -> None: ...
+    def leave(self, session: SessionId, handle: Cancel) -> None:
+        """The handle of this token was closed."""
+        ...
+
     def tools_of(self, spec: AgentSpec) -> list[Tool]: ...
 
 
@@ -150,8 +160,10 @@ class Session:
         given = None if history is None else tuple(history)
         run, appended = await self._inbox.prompt(user_content(prompt), history=given, key=key, sender=sender)
         self._own_runs[run] = appended.first - 1
-        if context is not None or not appended.duplicate:
-            self._home.give_context(self.id, context)
+        while len(self._own_runs) > OWN_RUNS:
+            del self._own_runs[next(iter(self._own_runs))]
+        if context is not None:
+            self._home.give_context(self.id, run, context)
         self._wake()
         return run
 
@@ -173,7 +185,7 @@ class Session:
         Leaving the loop does not stop the run. A failed run ends with its `run.finished`; nothing is raised for it.
         """
         run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender)
-        async for item in self.watch(self._own_runs[run]):
+        async for item in self.watch(self._own_runs.pop(run)):
             yield item
             if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
                 return
@@ -208,9 +220,16 @@ class Session:
         configured (`skip` unless changed).
         """
         self._check_open()
-        if mode is None:
-            mode = (await load_state(self._store, self.id)).steer_mode
-        input_id, _ = await self._inbox.steer(user_content(message), mode, key=key, sender=sender)
+        content = user_content(message)
+        chosen = mode or (await load_state(self._store, self.id)).steer_mode
+        try:
+            input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender)
+        except KeyReused:
+            if mode is not None:
+                raise
+            # The same call under the same key stays the same, also when the default has changed in between.
+            other: SteerMode = "batch" if chosen == "skip" else "skip"
+            input_id, _ = await self._inbox.steer(content, other, key=key, sender=sender)
         self._wake()
         return input_id
 
@@ -238,7 +257,8 @@ class Session:
         """End the open run at once, keeping what was streamed; returns when it has ended, and the session is usable.
 
         Running tools get a grace to end by themselves; `force` gives none, and takes the session from a driver that
-        does not answer. `run`: only if that one is open. False when there was nothing to end.
+        does not answer. `run`: only if that one is open. False when there was nothing to end. A tool that interrupts its
+        own session does not wait for the end.
         """
         row = await self._store.session(self.id)
         if row.run is None or (run is not None and row.run != run):
@@ -249,6 +269,8 @@ class Session:
         except NoOpenRun:
             return False
         self._wake()
+        if self._within():
+            return True
         ended = asyncio.ensure_future(self._finished(target, head))
         try:
             if row.owner is None and not self._drives:
@@ -283,7 +305,7 @@ class Session:
         """
         self._check_open()
         paused = await self._inbox.pause(reason)
-        if self._drives:
+        if self._drives and not self._within():
             await self._home.settle(self.id)
         return paused
 
@@ -375,20 +397,24 @@ class Session:
         await self._store.flush()
 
     async def close(self) -> None:
-        """End the open run if this process drives it, then refuse further calls on this handle. Safe to repeat."""
+        """End the open run with its questions, unless another process drives it, then refuse further calls on this handle.
+
+        Other handles of the session stay usable. Safe to repeat.
+        """
         if self._closed:
             return
         self._closed = True
         if self._drives:
-            with contextlib.suppress(NoOpenRun):
+            with contextlib.suppress(NoOpenRun, SessionNotFound):
                 row = await self._store.session(self.id)
-                if row.run is not None and row.status != "archived":
+                ours = row.owner is None or self._home.drives(self.id)
+                if row.run is not None and ours and row.status != "archived":
                     await self._inbox.interrupt(row.run, reason="the session was closed")
                     self._wake()
-                    await self._finished(row.run, row.head)
-            await self._home.settle(self.id)
+                    if not self._within():
+                        await self._finished(row.run, row.head)
+            self._home.leave(self.id, self._token)
         self._token.cancel()
-        self._home.forget(self.id)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -526,6 +552,10 @@ class Session:
             event.labels = self.labels
         return events
 
+    def _within(self) -> bool:
+        """True when a tool of this session is asking."""
+        return WITHIN.get() == self.id
+
     def _wake(self) -> None:
         if self._drives:
             self._home.wake(self.id)
@@ -552,7 +582,7 @@ class Session:
         try:
             while not finding.done():
                 failure = self._home.failure(self.id)
-                if failure is not None and self._drives:
+                if failure is not None and (self._drives or isinstance(failure, SessionClosed)):
                     raise failure
                 if failing.done():
                     failed.clear()

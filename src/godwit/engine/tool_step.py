@@ -10,6 +10,7 @@ to the model as of unknown outcome and not touched.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ from ..core.ids import ActionId, CallId, RunId, SessionId
 from ..core.messages import ResultBlock, Text, ToolCall, ToolStatus
 from ..core.state import Call
 from .cancel import Cancel
-from .driver import Driver
+from .driver import WITHIN, Driver
 from .permissions import verdict
 
 OUTPUT_LIMIT = 100 * 1024
@@ -40,8 +41,8 @@ OUTPUT_LIMIT = 100 * 1024
 SHOWN_HEAD = 24 * 1024
 SHOWN_TAIL = 8 * 1024
 EXCLUSIVE = "*"
-FORCED_GRACE_S = 0.2
-"""What even a forced interrupt gives a call, to say what it had done."""
+ABANDON_S = 1.0
+"""How long a call that was cut off may ignore it before it is left to itself."""
 
 
 @dataclass
@@ -88,9 +89,8 @@ class Context:
 
     @property
     def grace_s(self) -> float:
-        run = self._driver.state.run
-        forced = run is not None and run.interrupt is not None and run.interrupt.force
-        return 0.0 if forced else self._driver.parts.grace_s
+        # A little less than the driver waits, so that what a command had said can still be recorded.
+        return self._driver.grace_s() * 0.8
 
     def output(self, text: str) -> None:
         self._driver.show(Delta(self.session, "tool_output", self.call, self._offset, text, after=self._after))
@@ -116,11 +116,11 @@ async def run_tools(driver: Driver) -> None:
             changed = asyncio.ensure_future(driver.changes())
             await asyncio.wait([*running, changed], return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
+            for task in [t for t in running if t.done() or running[t].abandoned]:
+                await _record(driver, running.pop(task), task, last=not running)
             if driver.token.cancelled:
                 await _stop(driver, running)
                 return
-            for task in [t for t in running if t.done()]:
-                await _record(driver, running.pop(task), task, last=not running)
             turn = driver.state.turn
             if not running and (turn is None or not turn.unfinished):
                 return
@@ -137,6 +137,7 @@ class _Running:
     timeout_s: float | None
     timer: asyncio.TimerHandle | None = None
     timed_out: bool = False
+    abandoned: bool = False
 
 
 async def _requests(driver: Driver) -> dict[CallId, ToolCall]:
@@ -188,17 +189,31 @@ async def _start_ready(
         token = driver.token.child()
         own = ready.tool.traits.timeout_s
         record = _Running(ready, token, driver.clock.monotonic(), own if own is not None else limits.tool_timeout_s)
-        task = asyncio.ensure_future(ready.tool.run(ready.arguments, Context(driver, ready, key, token)))
+        inside = contextvars.copy_context()
+        inside.run(WITHIN.set, driver.session)
+        working = ready.tool.run(ready.arguments, Context(driver, ready, key, token))
+        task = asyncio.create_task(working, context=inside)
+        task.add_done_callback(_look_at)
         if record.timeout_s is not None:
             record.timer = asyncio.get_running_loop().call_later(record.timeout_s, _time_out, record, task, driver)
         running[task] = record
 
 
 def _time_out(record: _Running, task: asyncio.Task[ToolOutput], driver: Driver) -> None:
+    """Tell the call to end; cut it off when the grace is over; then leave it to itself."""
+    loop = asyncio.get_running_loop()
+
+    def cut_off() -> None:
+        task.cancel()
+        record.timer = loop.call_later(ABANDON_S, abandon)
+
+    def abandon() -> None:
+        record.abandoned = True
+        driver.changed.set()
+
     record.timed_out = True
     record.token.cancel()
-    # A tool that heeds the token ends by itself within the grace; one that does not is cut off.
-    record.timer = asyncio.get_running_loop().call_later(driver.parts.grace_s + 1.0, task.cancel)
+    record.timer = loop.call_later(driver.parts.grace_s + 1.0, cut_off)
 
 
 def _settle(driver: Driver, call: Call, request: ToolCall) -> _Ready | list[EventData]:
@@ -230,6 +245,8 @@ def _settle(driver: Driver, call: Call, request: ToolCall) -> _Ready | list[Even
             # The person's own edit does not fit: it counts as a denial that says why, not as the model's mistake.
             return _closing(driver, call, "denied", f"The edited arguments do not fit the tool: {error.message}", "answered")
         return _closing(driver, call, "invalid", error.message, None)
+    except Exception as error:
+        return _closing(driver, call, "error", f"The tool cannot check its arguments: {_said(error)}", None)
     if call.repeat > limits.max_repeated_calls and call.phase == "requested" and answer is None:
         return _closing(
             driver,
@@ -261,8 +278,7 @@ def _settle(driver: Driver, call: Call, request: ToolCall) -> _Ready | list[Even
     try:
         locks = frozenset((EXCLUSIVE,)) if tool.traits.exclusive else tool.locks(arguments, driver.workspace)
     except Exception as error:
-        why = error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
-        return _closing(driver, call, "error", why, None)
+        return _closing(driver, call, "error", _said(error), None)
     return _Ready(call, tool, arguments, edited, locks)
 
 
@@ -299,26 +315,7 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     if done.timer is not None:
         done.timer.cancel()
     call = done.ready.call
-    status: ToolStatus = "ok"
-    metadata: dict[str, Any] = {}
-    content: tuple[ResultBlock, ...]
-    if done.timed_out:
-        status = "error"
-        content = (Text(f"[timed out after {done.timeout_s:g} s]"),)
-        if not task.cancelled() and task.exception() is None:
-            content = (*task.result().content, *content)
-    elif task.cancelled():
-        status, content = "error", (Text("[cancelled]"),)
-    elif (error := task.exception()) is not None:
-        if not isinstance(error, Exception):
-            raise error
-        status = "error"
-        text = error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
-        content = (Text(text),)
-    else:
-        output = task.result()
-        status = "error" if output.is_error else "ok"
-        content, metadata = output.content, output.metadata
+    status, content, metadata = _outcome(done, task)
     notes = []
     if done.ready.edited:
         shown = msgspec.json.encode(done.ready.arguments).decode()
@@ -339,6 +336,53 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     turn = driver.state.turn
     if not last or turn is None or turn.unfinished:
         await driver.log.commit()
+
+
+def _outcome(done: _Running, task: asyncio.Task[ToolOutput]) -> tuple[ToolStatus, tuple[ResultBlock, ...], dict[str, Any]]:
+    """What the call came to: status, content and metadata, all of which can be stored."""
+    if done.timed_out:
+        late = (Text(f"[timed out after {done.timeout_s:g} s]"),)
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            return "error", late, {"timed_out": True}
+        content, metadata = _storable(task.result())
+        return "error", (*content, *late), {**metadata, "timed_out": True}
+    if task.cancelled():
+        return "error", (Text("[cancelled]"),), {}
+    error = task.exception()
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    if error is not None:
+        return "error", (Text(_clean(_said(error))),), {}
+    output = task.result()
+    if not _is_output(output):
+        return "error", (Text(f"The tool returned {type(output).__name__}, which is no tool output."),), {}
+    content, metadata = _storable(output)
+    return "error" if output.is_error else "ok", content, metadata
+
+
+def _is_output(output: object) -> bool:
+    """A tool may be anybody's code: what it returned need not be what it promised."""
+    return isinstance(output, ToolOutput) and isinstance(output.content, tuple)
+
+
+def _storable(output: ToolOutput) -> tuple[tuple[ResultBlock, ...], dict[str, Any]]:
+    """Content and metadata as JSON can hold them: text that is no Unicode is shown with replacement characters."""
+    content = tuple(Text(_clean(b.text), b.opaque) if isinstance(b, Text) else b for b in output.content)
+    return content, _as_json(output.metadata)
+
+
+def _clean(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _said(error: BaseException) -> str:
+    return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
+
+
+def _look_at(task: asyncio.Task[ToolOutput]) -> None:
+    """Take note of how a call that was left to itself ended, so that nobody complains of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _shorten(
@@ -362,10 +406,10 @@ async def _shorten(
 def _as_json(metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata as plain JSON; what cannot be is shown as text."""
     try:
-        msgspec.json.encode(metadata)
-        return metadata
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(metadata, enc_hook=repr))
+        return plain
     except (TypeError, ValueError):
-        return {k: v if isinstance(v, str | int | float | bool | None) else repr(v) for k, v in metadata.items()}
+        return {"repr": _clean(repr(metadata))}
 
 
 async def _stop(driver: Driver, running: dict[asyncio.Task[ToolOutput], _Running], *, record: bool = True) -> None:
@@ -379,9 +423,7 @@ async def _stop(driver: Driver, running: dict[asyncio.Task[ToolOutput], _Running
             done.timer.cancel()
     started = driver.clock.monotonic()
     while any(not t.done() for t in running):
-        run = driver.state.run
-        forced = run is not None and run.interrupt is not None and run.interrupt.force
-        left_s = started + (FORCED_GRACE_S if forced else driver.parts.grace_s + 1.0) - driver.clock.monotonic()
+        left_s = started + driver.grace_s() - driver.clock.monotonic()
         if left_s <= 0:
             break
         driver.changed.clear()
@@ -403,7 +445,9 @@ def _cut(task: asyncio.Task[ToolOutput]) -> tuple[ResultBlock, ...]:
     note = Text("[interrupted]")
     if task.cancelled() or task.exception() is not None:
         return (note,)
-    whole = "".join(b.text for b in task.result().content if isinstance(b, Text)).encode()
+    output = task.result()
+    blocks = output.content if _is_output(output) else ()
+    whole = "".join(_clean(b.text) for b in blocks if isinstance(b, Text)).encode()
     if not whole:
         return (note,)
     return (Text(whole[:SHOWN_HEAD].decode(errors="ignore") + "\n"), note)

@@ -1,8 +1,9 @@
 """EmbeddedDispatcher: drives sessions on this process's event loop, one task per session that has something to do.
 
-It may be woken twice, late, or for nothing: a drive begins from the log and ends when nothing is left. It drives only
-sessions opened here, since their function tools live in this process; while one rests it listens to the log, so that an
-answer or a resume from another process wakes it too.
+It may be woken twice, late, or for nothing: a drive begins from the log and ends with its run. It drives only sessions of
+which a driving handle is open here, since their function tools live in this process; while one rests it listens to the log,
+so that an answer or a resume from another process wakes it too. Rules: whatever fails is tried again only after a pause, and
+nothing of one run (its token, its context) reaches the next.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ..core.errors import GodwitError, SessionNotFound, SessionOwned, StaleEpoch
-from ..core.ids import SessionId
+from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
+from ..core.ids import RunId, SessionId
 from ..engine.cancel import Cancel
 from ..engine.driver import Driver, Parts
 from ..engine.log import Log
@@ -29,21 +30,42 @@ RETRY_S = 1.0
 """How often a session that another process drives is looked at again."""
 FAILURE_RETRY_S = 5.0
 """How long after a drive broke off (a full disk, say) it is tried again by itself."""
+ANY_RUN = RunId("*")
+CONTEXTS = 64
+"""Values given with prompts that are kept for runs that have not begun."""
 
 
-class _Opened:
-    """A session this process drives."""
+class _Hosted:
+    """A session of which at least one driving handle is open here."""
 
-    def __init__(self, token: Cancel) -> None:
-        self.token = token
+    __slots__ = (
+        "again",
+        "alarm",
+        "context",
+        "contexts",
+        "cut",
+        "driver",
+        "due",
+        "ear",
+        "failure",
+        "force",
+        "handles",
+        "task",
+    )
+
+    def __init__(self) -> None:
+        self.handles: dict[Cancel, Callable[[], None]] = {}
         self.context: Any = None
+        self.contexts: dict[RunId, Any] = {}
         self.task: asyncio.Task[None] | None = None
-        self.again = False
-        self.force = False
+        self.ear: asyncio.Task[None] | None = None
         self.driver: Driver | None = None
         self.failure: BaseException | None = None
-        self.listeners: list[Callable[[], None]] = []
-        self.ear: asyncio.Task[None] | None = None
+        self.again = False
+        self.force = False
+        self.cut: RunId | None = None
+        self.alarm: asyncio.TimerHandle | None = None
+        self.due = False
 
 
 class EmbeddedDispatcher:
@@ -51,165 +73,263 @@ class EmbeddedDispatcher:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._opened: dict[SessionId, _Opened] = {}
+        self._hosted: dict[SessionId, _Hosted] = {}
         self._logs: OrderedDict[SessionId, Log] = OrderedDict()
-        self._closing = False
+        self._listeners: dict[SessionId, list[Callable[[], None]]] = {}
+        self._closing: asyncio.Future[None] | None = None
 
-    def open(self, session: SessionId, token: Cancel) -> None:
-        """Drive this session from now on whenever it has something to do."""
-        self._opened[session] = _Opened(token)
+    def open(self, session: SessionId, handle: Cancel, context: Any = None) -> None:
+        """Drive this session from now on whenever it has something to do; `handle` is the token of the handle."""
+        hosted = self._hosted.setdefault(session, _Hosted())
+        hosted.context = context
+
+        def cut() -> None:
+            # A drive may be past its last look, and a parked or paused run has none: so the next look is told as well.
+            driver = hosted.driver
+            run = driver.state.run if driver is not None else None
+            hosted.cut = run.id if run is not None else ANY_RUN
+            if driver is not None:
+                driver.token.cancel()
+            self.wake(session)
+
+        hosted.handles[handle] = handle.on_cancel(cut)
+        if hosted.task is None and hosted.ear is None and self._closing is None:
+            hosted.ear = asyncio.create_task(self._listen(session, hosted, False), name=f"listen {session}")
+
+    def leave(self, session: SessionId, handle: Cancel) -> None:
+        """That handle was closed; with the last one, this process drives the session no more."""
+        hosted = self._hosted.get(session)
+        if hosted is None:
+            return
+        take_back = hosted.handles.pop(handle, None)
+        if take_back is not None:
+            take_back()
+        if not hosted.handles:
+            self._drop(session, hosted)
+
+    def drives(self, session: SessionId) -> bool:
+        """True while a drive of this session is under way here."""
+        hosted = self._hosted.get(session)
+        return hosted is not None and hosted.driver is not None and hosted.driver.log.lease is not None
 
     def wake(self, session: SessionId) -> None:
-        opened = self._opened.get(session)
-        if opened is None or self._closing:
+        hosted = self._hosted.get(session)
+        if hosted is None or self._closing is not None:
             return
-        opened.failure = None
-        if opened.task is not None and not opened.task.done():
-            opened.again = True
+        hosted.failure = None
+        if hosted.task is not None:
+            hosted.again = True
             return
-        if opened.ear is not None:
-            opened.ear.cancel()
-            opened.ear = None
-        opened.task = asyncio.create_task(self._drive(session, opened), name=f"drive {session}")
+        if hosted.ear is not None:
+            hosted.ear.cancel()
+            hosted.ear = None
+        hosted.task = asyncio.create_task(self._drive(session, hosted), name=f"drive {session}")
 
-    def give_context(self, session: SessionId, context: Any) -> None:
-        opened = self._opened.get(session)
-        if opened is not None:
-            opened.context = context
+    def give_context(self, session: SessionId, run: RunId, context: Any) -> None:
+        """The value for function tools of that run."""
+        hosted = self._hosted.get(session)
+        if hosted is not None:
+            hosted.contexts[run] = context
+            while len(hosted.contexts) > CONTEXTS:
+                del hosted.contexts[next(iter(hosted.contexts))]
 
     def failure(self, session: SessionId) -> BaseException | None:
-        opened = self._opened.get(session)
-        return opened.failure if opened is not None else None
+        if self._closing is not None:
+            return SessionClosed("the runtime was closed: the run goes on where the session is opened next", session=session)
+        hosted = self._hosted.get(session)
+        return hosted.failure if hosted is not None else None
 
     def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]:
-        opened = self._opened.get(session)
-        if opened is None:
-            return lambda: None
-        opened.listeners.append(call)
-        return lambda: opened.listeners.remove(call)
+        """Call it when a drive of this session breaks off; returns the function that takes it back."""
+        self._listeners.setdefault(session, []).append(call)
+
+        def take_back() -> None:
+            calls = self._listeners.get(session, [])
+            if call in calls:
+                calls.remove(call)
+            if not calls:
+                self._listeners.pop(session, None)
+
+        return take_back
 
     async def settle(self, session: SessionId, *, force: bool = False) -> None:
-        opened = self._opened.get(session)
-        if opened is None:
+        """Return when no drive of this session is under way here; with `force`, take the session over first."""
+        hosted = self._hosted.get(session)
+        if hosted is None:
             return
-        if force and (opened.task is None or opened.task.done() or opened.driver is None):
-            opened.force = True
+        if force and hosted.driver is None:
+            hosted.force = True
             self.wake(session)
-        while (task := opened.task) is not None and not task.done():
+        while (task := hosted.task) is not None:
             await asyncio.wait([task])
 
     async def end_interrupted(self, session: SessionId) -> None:
         """Bring an interrupted run that nobody drives to its end, without driving the session from then on."""
-        if session in self._opened:
+        if session in self._hosted:
             self.wake(session)
             return
         with contextlib.suppress(SessionOwned, StaleEpoch):
-            await self._drive_once(session, _Opened(Cancel()))
-
-    async def forget(self, session: SessionId) -> None:
-        """Drive this session no more; a drive under way goes on to its end."""
-        opened = self._opened.pop(session, None)
-        self._logs.pop(session, None)
-        if opened is not None and opened.ear is not None:
-            opened.ear.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await opened.ear
+            await self._drive_once(session, _Hosted())
 
     async def close(self, grace_s: float) -> None:
-        """Let every drive yield at its next checkpoint, then cut off what has not."""
-        self._closing = True
-        tasks = []
-        for opened in self._opened.values():
-            if opened.ear is not None:
-                opened.ear.cancel()
-                tasks.append(opened.ear)
-            if opened.driver is not None:
-                opened.driver.shutdown = True
-                opened.driver.changed.set()
-            if opened.task is not None and not opened.task.done():
-                tasks.append(opened.task)
+        """Let every drive yield at its next checkpoint, then cut off what has not. Safe to repeat."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            return
+        self._closing = asyncio.get_running_loop().create_future()
+        try:
+            await self._close(grace_s)
+        finally:
+            self._closing.set_result(None)
+
+    async def _close(self, grace_s: float) -> None:
+        for session in list(self._listeners):
+            self._tell(session)
+        ears = [h.ear for h in self._hosted.values() if h.ear is not None]
+        tasks = [h.task for h in self._hosted.values() if h.task is not None]
+        for ear in ears:
+            ear.cancel()
+        for hosted in self._hosted.values():
+            if hosted.alarm is not None:
+                hosted.alarm.cancel()
+            if hosted.driver is not None:
+                hosted.driver.stop()
+            elif hosted.task is not None:
+                hosted.task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
-        for opened in self._opened.values():
-            if opened.driver is not None:
-                opened.driver.token.cancel()
+        for hosted in self._hosted.values():
+            if hosted.driver is not None:
+                hosted.driver.token.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s + 2.0)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._opened.clear()
+        await asyncio.gather(*tasks, *ears, return_exceptions=True)
+        self._hosted.clear()
         self._logs.clear()
 
-    async def _drive(self, session: SessionId, opened: _Opened) -> None:
+    # --- driving -----------------------------------------------------------------------------------------------
+
+    async def _drive(self, session: SessionId, hosted: _Hosted) -> None:
         try:
-            while not self._closing:
-                opened.again = False
-                waiting = await self._drive_once(session, opened)
-                if opened.again:
-                    continue
-                if waiting:
-                    # Another live process drives it: this one takes over should that one die.
+            while self._closing is None:
+                hosted.again = False
+                owned_elsewhere, more = await self._drive_once(session, hosted)
+                if owned_elsewhere and not hosted.force:
+                    # A living process drives it: this one takes over should that one die.
                     head = (await self._parts.store.session(session)).head
                     await self._parts.store.wait(session, head, RETRY_S)
-                    continue
-                break
+                elif not (more or hosted.again):
+                    break
+        except NotFound as error:
+            hosted.failure = error
+            if hosted is self._hosted.get(session) and not await self._exists(session):
+                self._hosted.pop(session, None)
+            self._tell(session)
         except Exception as error:
-            self._logs.pop(session, None)
-            if isinstance(error, SessionNotFound):
-                return
             if not isinstance(error, GodwitError):
                 logger.exception("driving session %s failed", session)
-            opened.failure = error
-            for call in list(opened.listeners):
-                call()
+            hosted.failure = error
+            self._tell(session)
         finally:
-            opened.driver = opened.task = None
-            if not self._closing and self._opened.get(session) is opened:
-                listening = self._listen(session, opened.failure is not None)
-                opened.ear = asyncio.create_task(listening, name=f"listen {session}")
+            hosted.task = None
+            if self._hosted.get(session) is hosted and self._closing is None:
+                listening = self._listen(session, hosted, hosted.failure is not None)
+                hosted.ear = asyncio.create_task(listening, name=f"listen {session}")
 
-    async def _drive_once(self, session: SessionId, opened: _Opened) -> bool:
-        """Drive as far as it goes. True when another process has it."""
+    async def _drive_once(self, session: SessionId, hosted: _Hosted) -> tuple[bool, bool]:
+        """Drive one run as far as it goes. Returns whether another process has it, and whether there is more to do."""
         store = self._parts.store
         log = self._logs.pop(session, None) or await Log.open(store, session, self._parts.clock)
         await log.sync()
-        if not log.state.gate.drivable and log.state.gate.opened:
+        gate, run = log.state.gate, log.state.run
+        due, hosted.due = hosted.due, False
+        cut, hosted.cut = hosted.cut, None
+        is_cut = run is not None and cut in (run.id, ANY_RUN)
+        if not gate.drivable and gate.opened and not due and not is_cut:
             self._keep(session, log)
-            return False
-        force, opened.force = opened.force, False
-        driver = Driver(self._parts, log, token=opened.token, context=opened.context, force=force)
+            return False, False
+        if self._closing is not None:
+            return False, False
+        force, hosted.force = hosted.force, False
+        context = hosted.contexts.pop(run.id, hosted.context) if run is not None else None
+        driver = Driver(self._parts, log, context=context, force=force)
+        hosted.driver = driver
+        if is_cut:
+            driver.token.cancel()
         try:
             async with driver:
-                opened.driver = driver
                 await drive(driver)
         except SessionOwned:
-            return log.state.gate.drivable
+            self._keep(session, log)
+            return True, False
         except StaleEpoch:
-            return True
+            return True, False
         finally:
-            opened.driver = None
+            hosted.driver = None
+            if run is not None and log.state.run is not None and log.state.run.id == run.id and context is not None:
+                hosted.contexts[run.id] = context  # parked, paused or broken off: the same run goes on with it
         self._keep(session, log)
-        return log.state.gate.drivable and not self._closing
+        if log.state.gate.phase == "waiting" and (left_s := driver.time_left_s()) is not None:
+            # A parked run's time runs on: this is what ends it when no answer comes.
+            hosted.alarm = asyncio.get_running_loop().call_later(left_s, self._ring, session, hosted)
+        return False, log.state.gate.drivable
+
+    def _ring(self, session: SessionId, hosted: _Hosted) -> None:
+        hosted.alarm = None
+        hosted.due = True
+        self.wake(session)
 
     def _keep(self, session: SessionId, log: Log) -> None:
-        if session in self._opened:
+        if session in self._hosted:
             self._logs[session] = log
             while len(self._logs) > WARM_LOGS:
                 self._logs.popitem(last=False)
 
-    async def _listen(self, session: SessionId, failed: bool) -> None:
+    def _drop(self, session: SessionId, hosted: _Hosted) -> None:
+        self._hosted.pop(session, None)
+        self._logs.pop(session, None)
+        if hosted.alarm is not None:
+            hosted.alarm.cancel()
+        if hosted.ear is not None:
+            hosted.ear.cancel()
+        if hosted.task is not None and hosted.driver is None:
+            hosted.task.cancel()
+
+    def _tell(self, session: SessionId) -> None:
+        for call in list(self._listeners.get(session, ())):
+            call()
+
+    async def _exists(self, session: SessionId) -> bool:
+        try:
+            await self._parts.store.session(session)
+        except NotFound:
+            return False
+        except GodwitError:
+            return True
+        return True
+
+    async def _listen(self, session: SessionId, hosted: _Hosted, failed: bool) -> None:
         """While the session rests: wake it when something arrived that makes it drivable.
 
         After a failure it looks again at whatever arrives, and by itself after a while: a disk may have room again.
         """
         store = self._parts.store
-        with contextlib.suppress(GodwitError):
-            row = await store.session(session)
-            while failed or row.status not in ("queued", "running", "retrying") or row.run is None:
-                await store.wait(session, row.head, FAILURE_RETRY_S if failed else None)
-                row, failed = await store.session(session), False
-        opened = self._opened.get(session)
-        if opened is not None:
-            opened.ear = None
-            self.wake(session)
+        while True:
+            try:
+                row = await store.session(session)
+                if not failed and row.run is not None and row.status in ("queued", "running", "retrying"):
+                    break
+                head = await store.wait(session, row.head, FAILURE_RETRY_S if failed else None)
+                if failed:
+                    if head == row.head or (await store.session(session)).run is not None:
+                        break
+                    failed = False
+            except NotFound:
+                self._drop(session, hosted)
+                return
+            except GodwitError:
+                await asyncio.sleep(FAILURE_RETRY_S)
+        hosted.ear = None
+        self.wake(session)

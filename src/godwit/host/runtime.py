@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from ..contracts import Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.events import Labels, SessionArchived, SessionCreated
-from ..core.ids import Clock, IdSource, RandomIds, Seq, SessionId, SystemClock
+from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.state import Status
+from ..engine.cancel import Cancel
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.session import Session
@@ -49,8 +49,6 @@ class Runtime:
         self._toolbox = toolbox
         self._functions: dict[str, list[Tool]] = {}
         self._grace_s = grace_s
-        self._sessions: dict[SessionId, Session] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._dispatcher = EmbeddedDispatcher(
             Parts(
                 store=store,
@@ -122,9 +120,6 @@ class Runtime:
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
         await self._dispatcher.close(self._grace_s)
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._sessions.clear()
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()
@@ -208,17 +203,16 @@ class Runtime:
         _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
         if drive:
             self.tools_of(spec)
-        handle = await self._handle(session_id, spec, drive)
+        handle = await self._handle(session_id, spec, drive, context)
         if drive:
-            self._dispatcher.give_context(session_id, context)
             self.wake(session_id)
         return handle
 
-    async def _handle(self, session: SessionId, spec: AgentSpec, drive: bool) -> Session:
+    async def _handle(self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None) -> Session:
         state = await load_state(self.store, session)
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
-            self._dispatcher.open(session, handle.session_cancel_token)
+            self._dispatcher.open(session, handle.session_cancel_token, context)
         return handle
 
     async def sessions(
@@ -247,10 +241,9 @@ class Runtime:
     async def archive(self, session: str) -> None:
         """End the open run and make the session final. Its log stays readable."""
         session_id = SessionId(session)
-        handle = await self.open_session(session, drive=True)
+        handle = await self.open_session(session, drive=False)
         await handle.interrupt(reason="the session is archived")
         await append_outside(self.store, session_id, [SessionArchived()], self.clock)
-        self.forget(session_id)
 
     async def delete_session(self, session: str) -> None:
         """Archive it, then remove its log and all that only it used. SessionOwned while another process drives it."""
@@ -269,8 +262,11 @@ class Runtime:
     def wake(self, session: SessionId) -> None:
         self._dispatcher.wake(session)
 
-    def give_context(self, session: SessionId, context: Any) -> None:
-        self._dispatcher.give_context(session, context)
+    def give_context(self, session: SessionId, run: RunId, context: Any) -> None:
+        self._dispatcher.give_context(session, run, context)
+
+    def drives(self, session: SessionId) -> bool:
+        return self._dispatcher.drives(session)
 
     def failure(self, session: SessionId) -> BaseException | None:
         return self._dispatcher.failure(session)
@@ -284,10 +280,8 @@ class Runtime:
     async def end_interrupted(self, session: SessionId) -> None:
         await self._dispatcher.end_interrupted(session)
 
-    def forget(self, session: SessionId) -> None:
-        task = asyncio.ensure_future(self._dispatcher.forget(session))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def leave(self, session: SessionId, handle: Cancel) -> None:
+        self._dispatcher.leave(session, handle)
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head

@@ -205,8 +205,8 @@ class Append(Request[Appended]):
             drafts.append(draft)
             follows = consequence(gate, data)
             if follows is not None:
-                drafts.append(Draft(follows, at_ms=draft.at_ms, run=gate.run))
                 gate = admit(gate, follows)
+                drafts.append(Draft(follows, at_ms=draft.at_ms, run=gate.run))
 
         if row is None:
             row = transaction.create(session, drafts[0])
