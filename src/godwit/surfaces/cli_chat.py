@@ -22,6 +22,7 @@ from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, r
 from .cli_keyboard import Keyboard, interactive
 from .cli_list import queue
 from .cli_run import Run
+from .cli_view import ScreenView
 from .cli_words import call_text, usage_text
 
 HELP = """\
@@ -46,6 +47,8 @@ class Chat(Run):
 
     async def chat(self, *, session: str | None, go_on: bool) -> int:
         self._asks = interactive()
+        if isinstance(self.view, ScreenView):
+            self.view.moving = False
         self._keyboard = Keyboard()
         self._code = DONE
         self._rests = asyncio.Event()

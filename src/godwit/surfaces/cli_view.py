@@ -106,6 +106,8 @@ class ScreenView:
 
         self._console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.live = self._console.is_terminal and not self._console.is_dumb_terminal if live is None else live
+        self.moving = self.live
+        """Whether what is under way is shown in motion; not while somebody types on the same line."""
         self._prompts = prompts
         self._inputs: dict[InputId, UserMessage] = {}
         self._shown: dict[tuple[str, str, int], int] = {}
@@ -167,7 +169,7 @@ class ScreenView:
             case ToolStarted():
                 text = call_text(data.name, data.arguments, 200)
                 self._calls[data.call] = _Running(text)
-                if not self.live:
+                if not self.moving:
                     self._line(f"→ {text}")
                 self._move()
             case ToolFinished():
@@ -302,7 +304,7 @@ class ScreenView:
     def _move(self) -> None:
         """Show the moving region, if something is under way and no text is being written."""
         under_way = self._thinking_since is not None or bool(self._calls)
-        if not self.live or self._streaming is not None or not under_way:
+        if not self.moving or self._streaming is not None or not under_way:
             return
         if self._region is None:
             from rich.live import Live
