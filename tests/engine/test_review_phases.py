@@ -458,8 +458,11 @@ Check = Callable[[Session], Awaitable[None]]
 __all__ = ["Check", "NoOpenRun", "RunYielded"]
 
 
-async def test_an_input_that_comes_while_a_drive_ends_does_not_wait_a_second(bench: Bench) -> None:
+async def test_an_input_that_comes_while_a_drive_ends_needs_no_second_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from godwit.host import dispatch
+
+    monkeypatch.setattr(dispatch, "RETRY_S", 3600.0)
     session, _, _ = await at_phase(bench, "queued")
-    started = asyncio.get_running_loop().time()
     await within(session.interrupt())
-    assert asyncio.get_running_loop().time() - started < 0.6

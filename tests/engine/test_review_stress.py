@@ -82,7 +82,7 @@ class Fire:
         self.rng = rng
         self.sessions = sessions
         self.accepted: set[str] = set()
-        self.done = False
+        self.beside: list[asyncio.Task[Any]] = []
         self.refused: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
 
@@ -125,7 +125,8 @@ class Fire:
             case "resume_run":
                 runs = [r for r in await session.runs() if r.status not in ("running", "queued", "waiting", "retrying")]
                 if runs and rng.random() < 0.3:
-                    await session.resume_run(rng.choice(runs).id)
+                    # It waits for the run's end, which others may be needed for.
+                    self.beside.append(asyncio.create_task(session.resume_run(rng.choice(runs).id)))
             case "garbage":
                 for wrong in (
                     session.approve("act_nothing"),
@@ -272,6 +273,8 @@ async def battle(
         await session.prompt("Go.")
     await asyncio.wait_for(asyncio.gather(*(f.shoot(salvos) for f in fires)), 120)
     await come_to_rest(session)
+    ended = await asyncio.wait_for(asyncio.gather(*(t for f in fires for t in f.beside), return_exceptions=True), 30)
+    assert all(isinstance(e, GodwitError) for e in ended if isinstance(e, BaseException)), ended
     await check(session, set().union(*(f.accepted for f in fires)), effects)
     assert max(effects.values(), default=1) == 1, "an effect that may happen once happened twice"
     # What was left behind does not keep the session from working on.
@@ -369,9 +372,11 @@ async def failing(bench: Bench, at: int, *, lasting: bool) -> bool:
 
         async def answer() -> None:
             while True:
-                with contextlib.suppress(StoreFull):
+                try:
                     for pending in await session.approvals.pending():
                         await session.approve(pending.id)
+                except StoreFull:
+                    FailingStore.lasting = False
                 await asyncio.sleep(0.01)
 
         answering = asyncio.create_task(answer())

@@ -432,12 +432,16 @@ async def _stop(driver: Driver, running: dict[asyncio.Task[ToolOutput], _Running
         changed.cancel()
     for task in running:
         task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    if running:
+        await asyncio.wait(list(running), timeout=ABANDON_S)
     if record:
         for task, done in running.items():
-            driver.log.stage(
-                ToolFinished(done.ready.call.id, done.ready.call.name, "error", _cut(task), {"interrupted": True})
-            )
+            call = done.ready.call
+            if task.done():
+                driver.log.stage(ToolFinished(call.id, call.name, "error", _cut(task), {"interrupted": True}))
+            else:
+                text = "[interrupted, but it did not stop: its outcome is unknown]"
+                driver.log.stage(ToolFinished(call.id, call.name, "unknown", (Text(text),), {"interrupted": True}))
     running.clear()
 
 

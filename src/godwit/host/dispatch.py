@@ -21,6 +21,7 @@ from ..engine.cancel import Cancel
 from ..engine.driver import Driver, Parts
 from ..engine.log import Log
 from ..engine.loop import drive
+from ..engine.receiver import either
 
 logger = logging.getLogger("godwit")
 
@@ -51,6 +52,7 @@ class _Hosted:
         "force",
         "handles",
         "task",
+        "woken",
     )
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class _Hosted:
         self.cut: RunId | None = None
         self.alarm: asyncio.TimerHandle | None = None
         self.due = False
+        self.woken = asyncio.Event()
 
 
 class EmbeddedDispatcher:
@@ -119,6 +122,7 @@ class EmbeddedDispatcher:
         hosted.failure = None
         if hosted.task is not None:
             hosted.again = True
+            hosted.woken.set()
             return
         if hosted.ear is not None:
             hosted.ear.cancel()
@@ -218,8 +222,9 @@ class EmbeddedDispatcher:
                 owned_elsewhere, more = await self._drive_once(session, hosted)
                 if owned_elsewhere and not hosted.force:
                     # A living process drives it: this one takes over should that one die.
+                    hosted.woken.clear()
                     head = (await self._parts.store.session(session)).head
-                    await self._parts.store.wait(session, head, RETRY_S)
+                    await either(self._parts.store.wait(session, head, RETRY_S), hosted.woken.wait())
                 elif not (more or hosted.again):
                     break
         except NotFound as error:
