@@ -154,6 +154,14 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_pages_say_nothing_of_the_machine_they_were_made_on() -> None:
+    found = [
+        (page.name, word) for page in PAGES for word in re.findall(r"(?<!\w)/(?:tmp|root|home|Users)/\S*", page.read_text())
+    ]
+    assert found == []
+    assert [page.name for page in PAGES if page.read_text() != shown_as(page.read_text())] == []
+
+
 # --- generated tables -----------------------------------------------------------------------------------------------
 
 _STAND_INS = {
