@@ -24,12 +24,10 @@ from ..core.errors import (
     ModelNotFound,
     NotFound,
     ReplayMismatch,
-    RunFailed,
     SessionBusy,
     SessionNotFound,
     SessionOwned,
     SessionPaused,
-    StoreError,
     ToolNotFound,
 )
 from ..core.events import RunOutcome
@@ -70,8 +68,6 @@ def code_of(error: GodwitError) -> int:
             return NOT_FOUND
         case Conflict():
             return CONFLICT
-        case RunFailed() | StoreError():
-            return FAILED
         case _:
             return FAILED
 

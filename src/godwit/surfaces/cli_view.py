@@ -37,7 +37,7 @@ from ..core.events import (
 )
 from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
-from .cli_words import call_text, clean, diff_of, event_text, one_line, result_text, seconds, usage_text
+from .cli_words import DECIDED, call_text, clean, diff_of, event_text, one_line, result_text, seconds, usage_text
 
 TAIL_LINES = 6
 """Lines of a running command's output that move along in the region."""
@@ -177,10 +177,9 @@ class ScreenView:
             case ActionOpened():
                 self._line(f"? {data.kind} needed: {call_text(data.name, data.arguments, 400)}", "bold yellow")
             case UserAnswer():
-                said = {"approve": "approved", "deny": "denied", "result": "answered"}[data.decision]
                 edited = ", with other arguments" if data.arguments is not None else ""
                 reason = f": {one_line(data.reason)}" if data.reason else ""
-                self._line(f"  {said}{edited}{reason}", "dim")
+                self._line(f"  {DECIDED[data.decision]}{edited}{reason}", "dim")
             case UserInterrupt():
                 self._line("■ interrupt" + (", forced" if data.force else ""), "yellow")
             case SessionPaused():

@@ -16,6 +16,7 @@ from ..core.events import (
     ActionOpened,
     AgentMessage,
     ArtifactStored,
+    Decision,
     Event,
     InputDelivered,
     InputReordered,
@@ -48,6 +49,7 @@ from ..core.messages import Text, ToolCall, Usage, text_of
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+DECIDED: dict[Decision, str] = {"approve": "approved", "deny": "denied", "result": "answered"}
 _MAIN_ARGUMENTS = ("command", "file_path", "path", "pattern", "query", "url")
 
 
@@ -137,9 +139,8 @@ def event_text(event: Event) -> str:
         case UserInterrupt():
             return ("forced" if data.force else "asked") + (f": {one_line(data.reason)}" if data.reason else "")
         case UserAnswer():
-            said = {"approve": "approved", "deny": "denied", "result": "answered"}[data.decision]
             edited = " with other arguments" if data.arguments is not None else ""
-            return f"{said} {data.action}{edited}" + (f": {one_line(data.reason)}" if data.reason else "")
+            return f"{DECIDED[data.decision]} {data.action}{edited}" + (f": {one_line(data.reason)}" if data.reason else "")
         case InputDelivered():
             return data.id
         case InputWithdrawn():
