@@ -362,6 +362,22 @@ class StoreConformance:
             assert (await store.session(S)).head == 4
             assert await store.append(S, done, epoch=new.epoch) == Appended(5, 5)
 
+    async def test_33_a_claim_between_appends_fences_at_once(self) -> None:
+        """Also when the store writes all three in one go, as a group commit may."""
+        async with self.opened() as store:
+            await new_session(store)
+            old = await store.claim(S, "old", 60)
+            await prompt(store)
+            assert old is not None
+            _, lease, _ = await asyncio.gather(
+                store.append(S, drafts(message(2, "before", "follow_up"))),
+                store.claim(S, "new", 60, force=True),
+                store.append(S, drafts(message(3, "behind", "follow_up"))),
+            )
+            assert lease is not None
+            await refused(StaleEpoch, store.append(S, drafts(RunClaimed(RUN, 1), run=RUN), epoch=old.epoch))
+            await store.append(S, drafts(RunClaimed(RUN, 1), run=RUN), epoch=lease.epoch)
+
     async def test_10_expect_is_the_head(self) -> None:
         async with self.opened() as store:
             await new_session(store)
@@ -529,9 +545,9 @@ class StoreConformance:
             await store.append(
                 S,
                 drafts(
-                    UserMessage(InputId("input-0"), (Image("image/png", url="https://example.org/bird.png"),), "follow_up"),
-                    message(1, "first " * 100),
-                    RunStarted(RUN),
+                    UserMessage(InputId("input-0"), (Image("image/png", url="https://example.org/bird.png"),)),
+                    RunStarted(RUN, InputId("input-0")),
+                    message(1, "first " * 100, "follow_up"),
                     message(2, "second", "follow_up"),
                     SessionConfigured(name="flight", agent=AgentRef(AgentName("crane"), 3)),
                     at_ms=T0 + 90_000,

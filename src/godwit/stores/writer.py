@@ -270,7 +270,8 @@ class Transaction:
         row = self.rows.get(session)
         if row is not None:
             return row
-        cached = self._cache.get(session)
+        # What this very transaction has changed behind the cache (a claim's new epoch) must be read again.
+        cached = None if session in self.gone else self._cache.get(session)
         if cached is not None:
             self.rows[session] = cached
             return cached
