@@ -178,7 +178,7 @@ class SessionPaused(Conflict):
 
 
 class SessionArchived(Conflict):
-    """The session is archived and final: fork it to go on."""
+    """The session is archived and final: start a new one."""
 
     code = "session_archived"
 

@@ -73,6 +73,8 @@ class UserAnswer(Data, frozen=True, tag="user.answer"):
 
 
 class InputDelivered(Data, frozen=True, tag="input.delivered"):
+    """A queued input was placed in the transcript."""
+
     id: InputId
 
 
@@ -120,11 +122,13 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):
+    """No step is taken from here on; inputs are accepted and wait."""
+
     reason: str | None = None
 
 
 class SessionResumed(Data, frozen=True, tag="session.resumed"):
-    pass
+    """The session goes on."""
 
 
 class SessionRewound(Data, frozen=True, tag="session.rewound"):
@@ -137,7 +141,7 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
 
 
 class SessionArchived(Data, frozen=True, tag="session.archived"):
-    pass
+    """The session is final. Its log stays readable."""
 
 
 # --- run and turn ---------------------------------------------------------------------------------------------------
@@ -167,11 +171,15 @@ class RunClaimed(Data, frozen=True, tag="run.claimed"):
 
 
 class RunParked(Data, frozen=True, tag="run.parked"):
+    """Only answers from outside are missing: the run waits and needs no process."""
+
     run: RunId
     actions: tuple[ActionId, ...]
 
 
 class RunUnparked(Data, frozen=True, tag="run.unparked"):
+    """An answer, an interrupt or a skipping steer has come: the run may go on."""
+
     run: RunId
 
 
@@ -204,10 +212,14 @@ class RunFinished(Data, frozen=True, tag="run.finished"):
 
 
 class TurnStarted(Data, frozen=True, tag="turn.started"):
+    """A turn begins; `index` counts the session's turns from 1."""
+
     index: int
 
 
 class TurnFinished(Data, frozen=True, tag="turn.finished"):
+    """Each call of the turn has its result; the turn enters the transcript as a whole."""
+
     index: int
 
 
@@ -219,6 +231,8 @@ class ModelStarted(Data, frozen=True, tag="model.started"):
 
 
 class AgentMessage(Data, frozen=True, tag="agent.message"):
+    """What the model answered, whole, or as far as it had come when it was cut."""
+
     message: Assistant
 
 
@@ -256,6 +270,8 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
 
 
 class ActionClosed(Data, frozen=True, tag="action.closed"):
+    """The action needs no answer any more, and why."""
+
     action: ActionId
     reason: Literal["answered", "skipped", "interrupted", "cancelled"] = "answered"
 
