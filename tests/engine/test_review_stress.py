@@ -35,7 +35,7 @@ from godwit.core.messages import Assistant, ToolResult
 from godwit.core.state import State, fold
 from godwit.core.transcript import Transcript, problems
 from godwit.engine.session import Session
-from godwit.models.replay import ScriptedModel, call, fail, say, tries
+from godwit.models.script import ScriptedModel, call, fail, say, tries
 from godwit.stores.sqlite import SqliteStore
 
 from .conftest import MODEL, Bench
