@@ -13,7 +13,7 @@ import godwit
 from godwit.core.events import Event, EventData
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
-from godwit.models.replay import Script, ScriptedModel
+from godwit.models.script import Script, ScriptedModel
 
 T = TypeVar("T")
 MODEL = "scripted:test"

@@ -11,7 +11,7 @@ from godwit.core.errors import ActionNotFound
 from godwit.core.events import ActionClosed, ToolFinished, ToolStarted
 from godwit.core.messages import ToolResult
 from godwit.core.transcript import problems
-from godwit.models.replay import Script, call
+from godwit.models.script import Script, call
 
 from .conftest import Bench, data, types, until_type, within
 

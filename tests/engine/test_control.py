@@ -28,7 +28,7 @@ from godwit.core.events import (
 from godwit.core.messages import Assistant, ToolResult, User
 from godwit.core.state import INBOX_LIMIT
 from godwit.core.transcript import problems
-from godwit.models.replay import Script, call, hold, say
+from godwit.models.script import Script, call, hold, say
 
 from .conftest import Bench, data, types, until, until_type, within
 
@@ -247,7 +247,7 @@ async def test_pause_is_a_checkpoint_that_another_process_resumes(bench: Bench) 
 
 
 async def test_model_and_thinking_change_with_the_next_prompt(bench: Bench) -> None:
-    from godwit.models.replay import ScriptedModel
+    from godwit.models.script import ScriptedModel
 
     release, reached = asyncio.Event(), asyncio.Event()
     first = ScriptedModel([hold(release, reached=reached) + say("first"), "first too"], "scripted:first")
@@ -337,7 +337,7 @@ async def test_resume_run_rewinds_when_the_session_has_moved_on(bench: Bench) ->
 
 async def test_a_run_with_100_000_events_finishes_with_nobody_reading(bench: Bench) -> None:
     chunks = "x" * 100_000
-    from godwit.models.replay import ScriptedModel
+    from godwit.models.script import ScriptedModel
 
     model = ScriptedModel([chunks], "scripted:test", chunk=1)
     runtime = await bench.runtime(models={"scripted:test": model})

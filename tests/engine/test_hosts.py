@@ -14,7 +14,7 @@ from godwit.core.errors import StoreFull
 from godwit.core.events import Draft, RunClaimed, RunYielded, ToolFinished
 from godwit.core.ids import Seq, SessionId
 from godwit.core.transcript import problems
-from godwit.models.replay import Script, call, hold, say
+from godwit.models.script import Script, call, hold, say
 from godwit.stores.sqlite import SqliteStore
 
 from .conftest import MODEL, Bench, data, until_type, within

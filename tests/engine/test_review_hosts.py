@@ -18,7 +18,7 @@ from godwit.core.events import (
 )
 from godwit.core.ids import Seq, SessionId
 from godwit.engine.session import Session
-from godwit.models.replay import Script, call, hold, say
+from godwit.models.script import Script, call, hold, say
 from godwit.stores.sqlite import SqliteStore
 
 from .conftest import MODEL, Bench, data, until_type, within

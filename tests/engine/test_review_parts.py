@@ -18,7 +18,7 @@ from godwit.core.ids import CallId
 from godwit.core.messages import Text, ToolCall, ToolResult, Usage, text_of
 from godwit.core.transcript import problems
 from godwit.engine.session import Session
-from godwit.models.replay import call, say
+from godwit.models.script import call, say
 
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import Gate, note

@@ -16,7 +16,7 @@ from godwit.core.ids import MessageId
 from godwit.core.messages import Assistant, Message, Text, User, text_of, user_content
 from godwit.core.transcript import problems
 from godwit.engine.session import Session
-from godwit.models.replay import call, fail, hold, say, tries
+from godwit.models.script import call, fail, hold, say, tries
 
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import Gate, note

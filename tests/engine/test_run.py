@@ -18,7 +18,7 @@ from godwit.core.errors import (
 from godwit.core.events import AgentMessage, RunFinished, RunRetrying, ToolFinished, ToolStarted
 from godwit.core.messages import Assistant, Text, ToolResult, User
 from godwit.core.transcript import problems
-from godwit.models.replay import call, fail, hold, malformed, say, tries
+from godwit.models.script import call, fail, hold, malformed, say, tries
 
 from .conftest import Bench, data, types, until_type, within
 
@@ -272,7 +272,7 @@ async def test_no_retry_once_something_was_seen(bench: Bench) -> None:
 
 
 async def test_the_next_model_takes_over(bench: Bench) -> None:
-    from godwit.models.replay import ScriptedModel
+    from godwit.models.script import ScriptedModel
 
     first = ScriptedModel([ModelUnavailable("down", retryable=False)], "scripted:first")
     second = ScriptedModel(["from the second", "still the second"], "scripted:second")
@@ -340,7 +340,7 @@ async def test_the_same_key_joins_the_run_it_started(bench: Bench) -> None:
 
 async def test_usage_adds_up(bench: Bench) -> None:
     from godwit.core.messages import Usage
-    from godwit.models.replay import end
+    from godwit.models.script import end
 
     session = await bench.start(
         [

@@ -47,7 +47,7 @@ from godwit.core.events import (
 from godwit.core.ids import ActionId, ArtifactRef, InputId, MessageId, SequentialIds, SessionId, SystemClock
 from godwit.core.messages import Assistant, Image, Message, Text, ToolResult, Usage, User
 from godwit.engine.session import Session
-from godwit.models.replay import Script, ScriptedModel, call, end, hold, say
+from godwit.models.script import Script, ScriptedModel, call, end, hold, say
 from godwit.stores.sqlite import SqliteStore
 from godwit.tools.toolbox import Toolbox
 

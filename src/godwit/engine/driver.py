@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from ..contracts import BlobStore, EventStore, Lease, ModelRegistry, Tool, Workspace
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, Limits
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta
 from ..core.ids import Clock, IdSource, SessionId
@@ -31,6 +31,13 @@ LISTEN_RETRY_S = 0.2
 
 WITHIN: ContextVar[SessionId | None] = ContextVar("godwit_within", default=None)
 """The session whose tool the current task is: what such a tool asks of its own session must not wait for the tool."""
+
+
+def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
+    """Seconds until the open run's wall time is over; None without such a limit."""
+    if state.run is None or limits.max_duration_s is None:
+        return None
+    return max(0.0, limits.max_duration_s - (clock.now_ms() - state.run.started_ms) / 1000)
 
 
 class Parts:
@@ -148,24 +155,17 @@ class Driver:
         if self.clock.monotonic() >= self._guard_until:
             raise StaleEpoch(session=self.session)
 
-    def time_left_s(self) -> float | None:
-        """Seconds until the open run's wall time is over; None without such a limit."""
-        run, limit = self.state.run, self.spec.limits.max_duration_s
-        if run is None or limit is None:
-            return None
-        return max(0.0, limit - (self.clock.now_ms() - run.started_ms) / 1000)
-
     def arm_deadline(self) -> None:
         """Cancel the work in hand when the run's time is over."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        left_s = self.time_left_s()
+        left_s = time_left_s(self.state, self.spec.limits, self.clock)
         if left_s is not None:
             self._deadline = asyncio.get_running_loop().call_later(left_s, self.token.cancel)
 
     def out_of_time(self) -> bool:
-        return self.time_left_s() == 0.0
+        return time_left_s(self.state, self.spec.limits, self.clock) == 0.0
 
     def grace_s(self) -> float:
         """Seconds that what is under way gets to end by itself, now."""

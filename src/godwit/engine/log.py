@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
-from ..core.errors import Conflict, NotFound, StaleEpoch, StoreError
+from ..core.errors import Conflict, HeadMoved, NotFound, StaleEpoch, StoreError
 from ..core.events import Data, Draft, Event, EventData
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
@@ -128,17 +128,20 @@ class Log:
         self.state = state
         self._staged += drafts
 
-    async def commit(self, *data: EventData, at_head: bool = False) -> None:
+    async def commit(self, *data: EventData, seen: Seq | None = None) -> None:
         """Store what was staged and these. Durable when it returns.
 
-        `at_head`: refuse with HeadMoved, changing nothing, when something else arrived that was not folded yet.
+        `seen`: the head the decision was made at; HeadMoved, and nothing changed, when anything has arrived since, folded
+        or not.
         Cancelling the caller does not tear the log: the append is finished and folded all the same.
         """
         if data or self._staged:
-            await asyncio.shield(self._commit(data, at_head))
+            await asyncio.shield(self._commit(data, seen))
 
-    async def _commit(self, data: Sequence[EventData], at_head: bool) -> None:
+    async def _commit(self, data: Sequence[EventData], seen: Seq | None) -> None:
         async with self._lock:
+            if seen is not None and seen != self._base.seq:
+                raise HeadMoved(head=self._base.seq, seen=seen)
             before, staged_before = self.state, list(self._staged)
             self.stage(*data)
             drafts = self._staged
@@ -146,9 +149,7 @@ class Log:
                 return
             epoch = self.lease.epoch if self.lease is not None else None
             try:
-                appended = await self._store.append(
-                    self.session, drafts, epoch=epoch, expect=self._base.seq if at_head else None
-                )
+                appended = await self._store.append(self.session, drafts, epoch=epoch, expect=seen)
             except BaseException as error:
                 self.state, self._staged = before, staged_before
                 if isinstance(error, Conflict | NotFound) and not isinstance(error, StaleEpoch):

@@ -24,7 +24,7 @@ from ..core.events import (
     TurnStarted,
     UserInterrupt,
 )
-from ..core.ids import InputId, RunId
+from ..core.ids import InputId, RunId, Seq
 from ..core.state import State
 from .driver import Driver
 from .model_step import ask_model, wait_for_retry
@@ -162,7 +162,7 @@ async def drive(driver: Driver) -> None:
         driver.log.drop_staged()
         await driver.log.sync()
         if driver.state.gate.phase == "running":
-            await _end(driver, "failed", Fault("internal", f"{type(error).__name__}: {error}"))
+            await _end(driver, "failed", Fault("internal", f"{type(error).__name__}: {error}"), driver.log.seq)
         raise
 
 
@@ -195,20 +195,20 @@ async def _advance(driver: Driver) -> bool:
             case AskModel():
                 fault = await ask_model(driver)
                 if fault is not None:
-                    await _end(driver, "failed", fault)
+                    await _end(driver, "failed", fault, log.seq)
                     return False
             case RunTools():
                 await run_tools(driver)
             case Park():
                 actions = tuple(a.id for a in log.state.gate.actions if not a.answered)
-                await log.commit(RunParked(_run(driver), actions), at_head=True)
+                await log.commit(RunParked(_run(driver), actions), seen=seen)
                 return False
             case CloseTurn():
                 assert log.state.turn is not None
                 log.stage(TurnFinished(log.state.turn.index))
             case End(outcome, error):
                 # The drive ends with its run: the next one gets a token and a context of its own.
-                await _end(driver, outcome, error)
+                await _end(driver, outcome, error, seen)
                 return False
             case _:
                 assert_never(decision)
@@ -252,8 +252,11 @@ async def _yield(driver: Driver) -> None:
     await driver.log.snapshot()
 
 
-async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None) -> None:
-    """Finish the run: give every open call its result, close the turn, withdraw what can no longer be delivered."""
+async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: Seq) -> None:
+    """Finish the run: give every open call its result, close the turn, withdraw what can no longer be delivered.
+
+    A run that is done is so only as of `seen`: HeadMoved when something came that must be decided anew.
+    """
     log = driver.log
     while True:
         await close_calls(driver, "interrupted" if outcome == "interrupted" else "ended")
@@ -267,10 +270,10 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None) -> None
         events += [InputWithdrawn(q.id, "run_finished") for q in state.gate.queue if q.delivery != "follow_up"]
         events.append(RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls))
         try:
-            await log.commit(*events, at_head=True)
+            await log.commit(*events, seen=seen)
         except HeadMoved:
             if outcome == "done":
-                # It was done only if nothing came: what came decides anew.
                 raise
+            seen = log.seq
             continue
         return

@@ -44,6 +44,8 @@ class Queue:
 
     async def list(self, *, all: bool = False) -> list[InputEntry]:  # noqa: A002 - reads as it should
         """What waits, in the order of delivery; with `all`, every input the session ever had, oldest first."""
+        # The state first: what it names stands in the log that is read then.
+        state = None if all else await load_state(self._store, self._session)
         found: dict[InputId, InputEntry] = {}
         types = ("user.message", "input.delivered", "input.withdrawn")
         for event in await self._store.read(self._session, types=types):
@@ -56,10 +58,9 @@ class Queue:
                     found[input_id] = InputEntry(input_id, was.delivery, now, was.content, was.seq, was.at_ms)
                 case _:
                     pass
-        if all:
+        if state is None:
             return [*found.values()]
-        state = await load_state(self._store, self._session)
-        return [found[q.id] for q in state.gate.queue]
+        return [found[q.id] for q in state.gate.queue if found[q.id].status == "accepted"]
 
     async def withdraw(self, input_id: str) -> None:
         """Take a waiting input back. InputNotFound when it was delivered or withdrawn already."""

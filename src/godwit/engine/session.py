@@ -30,6 +30,8 @@ from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 
 OWN_RUNS = 16
 """Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
+OWNER_LOOK_S = 1.0
+"""How often a handle that waits for another process looks whether that one is alive."""
 FORCE_AFTER_S = 2.0
 """How long a forced interrupt waits for a driver to answer before the session is taken from it."""
 
@@ -273,8 +275,8 @@ class Session:
             return True
         ended = asyncio.ensure_future(self._finished(target, head))
         try:
-            if row.owner is None and not self._drives:
-                await self._home.end_interrupted(self.id)
+            if not self._drives:
+                await self._until_ended(ended, target)
             elif force:
                 await asyncio.wait([ended], timeout=FORCE_AFTER_S)
                 if not ended.done() and self._drives:
@@ -285,6 +287,14 @@ class Session:
         if self._drives:
             await self._home.settle(self.id)
         return True
+
+    async def _until_ended(self, ended: asyncio.Future[Event], run: RunId) -> None:
+        """Wait for the driver to end the run; without a living one, end it here, although this handle does not drive."""
+        while not ended.done():
+            row = await self._store.session(self.id)
+            if row.owner is None and row.run == run:
+                await self._home.end_interrupted(self.id)
+            await asyncio.wait([ended], timeout=OWNER_LOOK_S)
 
     async def cancel(self) -> bool:
         """`interrupt` under the name of seeds 001 and 002."""

@@ -191,12 +191,17 @@ async def _start_ready(
         record = _Running(ready, token, driver.clock.monotonic(), own if own is not None else limits.tool_timeout_s)
         inside = contextvars.copy_context()
         inside.run(WITHIN.set, driver.session)
-        working = ready.tool.run(ready.arguments, Context(driver, ready, key, token))
+        working = _run(ready, Context(driver, ready, key, token))
         task = asyncio.create_task(working, context=inside)
         task.add_done_callback(_look_at)
         if record.timeout_s is not None:
             record.timer = asyncio.get_running_loop().call_later(record.timeout_s, _time_out, record, task, driver)
         running[task] = record
+
+
+async def _run(ready: _Ready, context: Context) -> ToolOutput:
+    """The call's effect; whatever the tool raises, and whenever, is raised within its own task."""
+    return await ready.tool.run(ready.arguments, context)
 
 
 def _time_out(record: _Running, task: asyncio.Task[ToolOutput], driver: Driver) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
 from ..core.ids import RunId, SessionId
+from ..core.state import State
 from ..engine.cancel import Cancel
-from ..engine.driver import Driver, Parts
+from ..engine.driver import Driver, Parts, time_left_s
 from ..engine.log import Log
 from ..engine.loop import drive
 from ..engine.receiver import either
@@ -84,14 +85,16 @@ class EmbeddedDispatcher:
     def open(self, session: SessionId, handle: Cancel, context: Any = None) -> None:
         """Drive this session from now on whenever it has something to do; `handle` is the token of the handle."""
         hosted = self._hosted.setdefault(session, _Hosted())
-        hosted.context = context
+        if context is not None:
+            hosted.context = context
 
         def cut() -> None:
             # A drive may be past its last look, and a parked or paused run has none: so the next look is told as well.
             driver = hosted.driver
-            run = driver.state.run if driver is not None else None
-            hosted.cut = run.id if run is not None else ANY_RUN
-            if driver is not None:
+            if driver is None:
+                hosted.cut = ANY_RUN
+            elif driver.state.run is not None:
+                hosted.cut = driver.state.run.id
                 driver.token.cancel()
             self.wake(session)
 
@@ -253,7 +256,10 @@ class EmbeddedDispatcher:
         cut, hosted.cut = hosted.cut, None
         is_cut = run is not None and cut in (run.id, ANY_RUN)
         if not gate.drivable and gate.opened and not due and not is_cut:
+            hosted.force = False
             self._keep(session, log)
+            if gate.phase == "waiting":
+                await self._set_alarm(session, hosted, log.state)
             return False, False
         if self._closing is not None:
             return False, False
@@ -276,10 +282,17 @@ class EmbeddedDispatcher:
             if run is not None and log.state.run is not None and log.state.run.id == run.id and context is not None:
                 hosted.contexts[run.id] = context  # parked, paused or broken off: the same run goes on with it
         self._keep(session, log)
-        if log.state.gate.phase == "waiting" and (left_s := driver.time_left_s()) is not None:
-            # A parked run's time runs on: this is what ends it when no answer comes.
-            hosted.alarm = asyncio.get_running_loop().call_later(left_s, self._ring, session, hosted)
+        if log.state.gate.phase == "waiting":
+            await self._set_alarm(session, hosted, log.state)
         return False, log.state.gate.drivable
+
+    async def _set_alarm(self, session: SessionId, hosted: _Hosted, state: State) -> None:
+        """A parked run's time runs on: this is what ends it when no answer comes."""
+        assert state.agent is not None
+        _, spec = await self._parts.store.get_agent(state.agent.name, state.agent.version)
+        left_s = time_left_s(state, spec.limits, self._parts.clock)
+        if left_s is not None and hosted.alarm is None and self._hosted.get(session) is hosted:
+            hosted.alarm = asyncio.get_running_loop().call_later(left_s, self._ring, session, hosted)
 
     def _ring(self, session: SessionId, hosted: _Hosted) -> None:
         hosted.alarm = None
