@@ -18,7 +18,7 @@ async def victim(path: str, durability: str) -> None:
     """Says `ready` when the model is asked for the answer behind its last step, and waits to be killed."""
     import godwit
     from godwit.host.runtime import Runtime
-    from godwit.models.replay import ScriptedModel, call, hold
+    from godwit.models.script import ScriptedModel, call, hold
 
     reached, never = asyncio.Event(), asyncio.Event()
 

@@ -26,7 +26,7 @@ from godwit.core.transcript import Entry
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.registry import Registry
-from godwit.models.replay import Reply, ScriptedModel, call, end, say
+from godwit.models.script import Reply, ScriptedModel, call, end, say
 from godwit.stores.sqlite import SqliteStore
 
 from .floor import DESCRIPTION, SCHEMA, Floor, FloorTable

@@ -8,7 +8,7 @@ import sys
 
 import godwit
 from godwit.core.messages import ToolResult
-from godwit.models.replay import call
+from godwit.models.script import call
 
 DOOMED = len(sys.argv) > 1
 

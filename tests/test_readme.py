@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.models.replay import Script, ScriptedModel, call, say
+from godwit.models.script import Script, ScriptedModel, call, say
 
 MODEL = '"anthropic:claude-sonnet-4-5"'
 

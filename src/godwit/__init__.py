@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .engine.session import Session
     from .host.agents import Agent
     from .host.runtime import Runtime
-    from .models.replay import RecordedModel, Recorder, ScriptedModel
+    from .models.replay import RecordedModel, Recorder
+    from .models.script import ScriptedModel
     from .tools.function import Context, tool
 
 _HOMES = {
@@ -46,7 +47,7 @@ _HOMES = {
     "RunFailed": "core.errors",
     "RunResult": "engine.runs",
     "Runtime": "host.runtime",
-    "ScriptedModel": "models.replay",
+    "ScriptedModel": "models.script",
     "Session": "engine.session",
     "Text": "core.messages",
     "ToolContext": "contracts",

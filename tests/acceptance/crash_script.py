@@ -25,7 +25,7 @@ from godwit.contracts import Appended, ModelChunk, ModelRequest
 from godwit.core.events import ActionOpened, Draft, RunFinished, ToolStarted
 from godwit.core.ids import Seq, SessionId
 from godwit.engine.session import Session
-from godwit.models.replay import Script, ScriptedModel, call
+from godwit.models.script import Script, ScriptedModel, call
 from godwit.stores.sqlite import SqliteStore
 
 SESSION = "ses_crash"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import godwit
-from godwit.models.replay import ScriptedModel, call
+from godwit.models.script import ScriptedModel, call
 
 SESSION = "ses_stopped"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import godwit
 from godwit.core.events import RunFinished, ToolFinished
-from godwit.models.replay import ScriptedModel, call
+from godwit.models.script import ScriptedModel, call
 
 from .stopped_script import SESSION, make_agent
 

@@ -24,7 +24,7 @@ from godwit.stores.sqlite import SqliteStore
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import Gate, note
 
-# --- handles --------------------------------------------------------------------------------------------------------
+# --- handles ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_session_opened_right_after_closing_its_handle_is_driven(bench: Bench) -> None:
@@ -77,7 +77,7 @@ async def test_closing_a_second_handle_elsewhere_leaves_a_run_it_does_not_drive(
     assert (await within(session.wait(run))).outcome == "done", "close ends the open run if this process drives it"
 
 
-# --- closing the runtime -----------------------------------------------------------------------------------------------
+# --- closing the runtime ---------------------------------------------------------------------------------------------
 
 
 async def test_closing_the_runtime_right_after_a_prompt_yields_the_run(bench: Bench) -> None:
@@ -132,7 +132,7 @@ async def test_closing_the_runtime_twice_and_at_once(bench: Bench) -> None:
     await within(runtime.close())
 
 
-# --- follow-ups ---------------------------------------------------------------------------------------------------------
+# --- follow-ups ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_follow_up_to_a_paused_session_without_a_run_starts_one_when_resumed(bench: Bench) -> None:
@@ -160,7 +160,7 @@ async def test_a_follow_up_that_arrives_around_the_run_end_is_never_stuck(bench:
     assert await session.queue.list() == []
 
 
-# --- pause --------------------------------------------------------------------------------------------------------------
+# --- pause -----------------------------------------------------------------------------------------------------------
 
 
 async def test_two_pauses_at_once_are_one(bench: Bench) -> None:
@@ -186,7 +186,7 @@ async def test_a_tool_may_pause_its_own_session(bench: Bench) -> None:
     assert (await within(session.wait(run))).text == "done"
 
 
-# --- what belongs to one run must not reach the next ------------------------------------------------------------------------
+# --- what belongs to one run must not reach the next -----------------------------------------------------------------
 
 
 class SlowSnapshots(SqliteStore):
@@ -259,7 +259,7 @@ async def test_a_run_sent_while_the_last_one_is_put_away_gets_its_own_context(be
     assert [d.content[0].text for d in await data(session, ToolFinished) if d.name == "who"] == ["two"]
 
 
-# --- a store that fails ------------------------------------------------------------------------------------------------------
+# --- a store that fails ----------------------------------------------------------------------------------------------
 
 
 class FlakyStore(SqliteStore):
@@ -383,7 +383,7 @@ async def test_a_store_that_cannot_be_read_is_not_asked_without_pause(bench: Ben
     assert (await within(session.send("Hi."))).text == "again"
 
 
-# --- growth -------------------------------------------------------------------------------------------------------------------
+# --- growth ----------------------------------------------------------------------------------------------------------
 
 
 async def test_nothing_grows_with_the_runs(bench: Bench) -> None:

@@ -204,7 +204,7 @@ async def test_resume_in_one_runtime_goes_on_in_the_other(bench: Bench) -> None:
     assert [d.attempt for d in await data(session, RunClaimed)][-1] == 1
 
 
-# --- steers ----------------------------------------------------------------------------------------------------------------
+# --- steers ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["skip", "batch"])
@@ -260,7 +260,7 @@ async def test_approved_calls_of_a_skipped_turn_do_not_run(bench: Bench) -> None
         await sound(session)
 
 
-# --- follow-ups after an interrupt -------------------------------------------------------------------------------------------
+# --- follow-ups after an interrupt -----------------------------------------------------------------------------------
 
 
 async def test_follow_ups_left_by_an_interrupt_wait_for_the_next_run(bench: Bench) -> None:
@@ -279,7 +279,7 @@ async def test_follow_ups_left_by_an_interrupt_wait_for_the_next_run(bench: Benc
     assert await session.queue.list() == []
 
 
-# --- keys ---------------------------------------------------------------------------------------------------------------------
+# --- keys ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -330,7 +330,7 @@ async def test_a_steer_repeated_under_its_key_after_the_default_mode_changed(ben
     gate.release.set()
 
 
-# --- a history of its own ----------------------------------------------------------------------------------------------------
+# --- a history of its own --------------------------------------------------------------------------------------------
 
 
 GIVEN: list[Message] = [User(user_content("old question")), Assistant(MessageId("m"), (Text("old answer"),), MODEL)]
@@ -377,7 +377,7 @@ async def test_resuming_a_run_on_a_given_history_goes_on_with_that_history(bench
     assert (await session.history())[: len(own)] == own
 
 
-# --- resuming runs ---------------------------------------------------------------------------------------------------------------
+# --- resuming runs ---------------------------------------------------------------------------------------------------
 
 
 async def test_resume_run_after_a_failure_in_mid_turn_twice_and_while_paused(bench: Bench) -> None:
@@ -426,7 +426,7 @@ async def test_resume_run_after_an_interrupt(bench: Bench, phase: str) -> None:
     await sound(session)
 
 
-# --- leases -----------------------------------------------------------------------------------------------------------------------
+# --- leases ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("phase", ["model", "tool", "retrying"])

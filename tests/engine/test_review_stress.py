@@ -211,7 +211,7 @@ async def come_to_rest(session: Session) -> None:
             await asyncio.sleep(0.01)
 
 
-async def check(session: Session, accepted: set[str], effects: Counter[str], *, crashed: bool = False) -> None:
+async def check(session: Session, accepted: set[str], *, crashed: bool = False) -> None:
     events = await session.events()
     assert [e.seq for e in events] == list(range(1, len(events) + 1)), "a gap"
     state, transcript = State(), Transcript()
@@ -259,8 +259,7 @@ async def battle(
     turns = script(rng)
 
     async def runtime() -> Any:
-        made = await bench.runtime(models={MODEL: ScriptedModel(turns, MODEL, select=place_of)}, grace_s=0.2, **options)
-        return made
+        return await bench.runtime(models={MODEL: ScriptedModel(turns, MODEL, select=place_of)}, grace_s=0.2, **options)
 
     first = await runtime()
     session = await first.start_session(agent(rng, effects), session=f"ses_{seed}")
@@ -275,7 +274,7 @@ async def battle(
     await come_to_rest(session)
     ended = await asyncio.wait_for(asyncio.gather(*(t for f in fires for t in f.beside), return_exceptions=True), 30)
     assert all(isinstance(e, GodwitError) for e in ended if isinstance(e, BaseException)), ended
-    await check(session, set().union(*(f.accepted for f in fires)), effects)
+    await check(session, set().union(*(f.accepted for f in fires)))
     assert max(effects.values(), default=1) == 1, "an effect that may happen once happened twice"
     # What was left behind does not keep the session from working on.
     with contextlib.suppress(RunFailed):
@@ -300,7 +299,7 @@ async def test_a_watching_runtime_under_fire(bench: Bench, seed: int) -> None:
     await battle(bench, seed, two=True, second_drives=False, durability="disk")
 
 
-# --- a store that fails at every append -------------------------------------------------------------------------------------
+# --- a store that fails at every append ------------------------------------------------------------------------------
 
 
 class FailingStore(SqliteStore):
@@ -386,7 +385,7 @@ async def failing(bench: Bench, at: int, *, lasting: bool) -> bool:
             answering.cancel()
         assert result.outcome == "done", result
         await come_to_rest(session)
-        await check(session, accepted, effects, crashed=True)
+        await check(session, accepted, crashed=True)
         assert max(effects.values()) == 1, "an effect that may happen once happened twice"
         assert result.text == "followed"
         events = await session.events()

@@ -27,7 +27,8 @@ import godwit
 from godwit.core.events import Event
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
-from godwit.models.replay import Recorder, Script, ScriptedModel
+from godwit.models.replay import Recorder
+from godwit.models.script import Script, ScriptedModel
 from godwit.surfaces.cli_agent import AgentFlags
 
 MODEL = "scripted:test"

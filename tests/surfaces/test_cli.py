@@ -18,7 +18,7 @@ from godwit.core.errors import ModelRefused, RunFailed
 from godwit.core.events import Draft, SessionCreated
 from godwit.core.ids import AgentName, SessionId
 from godwit.engine.session import Session
-from godwit.models.replay import call, say
+from godwit.models.script import call, say
 from godwit.stores.sqlite import SqliteStore
 from godwit.surfaces.cli import app, main
 from godwit.surfaces.cli_agent import AgentFlags

@@ -12,7 +12,7 @@ import pytest
 
 from godwit.core.events import InputDelivered, RunClaimed, RunFinished, ToolFinished, ToolStarted, UserMessage
 from godwit.engine.session import Session
-from godwit.models.replay import Reply, Script, call
+from godwit.models.script import Reply, Script, call
 from godwit.surfaces.cli_agent import AgentFlags
 from tests.surfaces.terminal import Command, finish, record
 

@@ -9,7 +9,8 @@ import pytest
 from godwit.core.events import RunFinished, ToolFinished, ToolStarted, UserAnswer
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
-from godwit.models.replay import Recorder, Script, ScriptedModel, call, say, think
+from godwit.models.replay import Recorder
+from godwit.models.script import Script, ScriptedModel, call, say, think
 from godwit.surfaces.cli_agent import AgentFlags
 from tests.surfaces.terminal import MODEL, Command, Terminal, record
 
