@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -211,9 +211,8 @@ def eager_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     SlowSnapshots.hold_next = False
 
 
-async def test_a_run_sent_while_an_interrupted_one_is_put_away_is_not_interrupted(
-    bench: Bench, eager_snapshots: None
-) -> None:
+@pytest.mark.usefixtures("eager_snapshots")
+async def test_a_run_sent_while_an_interrupted_one_is_put_away_is_not_interrupted(bench: Bench) -> None:
     release, reached = asyncio.Event(), asyncio.Event()
     runtime = await bench.runtime(store=SlowSnapshots.open(bench.path))
     script: Script = [say("half ") + hold(release, reached=reached), "second"]
@@ -232,7 +231,8 @@ async def test_a_run_sent_while_an_interrupted_one_is_put_away_is_not_interrupte
     assert (result.outcome, result.text) == ("done", "second")
 
 
-async def test_a_run_sent_while_the_last_one_is_put_away_gets_its_own_context(bench: Bench, eager_snapshots: None) -> None:
+@pytest.mark.usefixtures("eager_snapshots")
+async def test_a_run_sent_while_the_last_one_is_put_away_gets_its_own_context(bench: Bench) -> None:
     gate = Gate()
 
     @godwit.tool
@@ -265,8 +265,8 @@ async def test_a_run_sent_while_the_last_one_is_put_away_gets_its_own_context(be
 class FlakyStore(SqliteStore):
     """The real store, some of whose operations fail as often as the test says."""
 
-    failures: dict[str, int] = {}
-    counts: dict[str, int] = {}
+    failures: ClassVar[dict[str, int]] = {}
+    counts: ClassVar[dict[str, int]] = {}
 
     @classmethod
     def reset(cls, **failures: int) -> None:
@@ -314,7 +314,7 @@ async def test_one_failed_renewal_does_not_end_the_lease(bench: Bench) -> None:
     FlakyStore.failures["renew"] = 1
     before = FlakyStore.counts.get("renew", 0)
     async with asyncio.timeout(5):
-        while FlakyStore.counts.get("renew", 0) < before + 6:
+        while FlakyStore.counts.get("renew", 0) < before + 6:  # noqa: ASYNC110 - the store counts, nobody tells
             await asyncio.sleep(0.02)
     gate.release.set()
     result = await within(session.wait(run))
@@ -339,7 +339,8 @@ async def test_a_failed_look_at_the_log_does_not_deafen_the_driver(bench: Bench)
     assert (await within(session.wait(run))).outcome == "interrupted"
 
 
-async def test_a_failed_snapshot_costs_no_run(bench: Bench, eager_snapshots: None) -> None:
+@pytest.mark.usefixtures("eager_snapshots")
+async def test_a_failed_snapshot_costs_no_run(bench: Bench) -> None:
     FlakyStore.reset(put_snapshot=1000)
     runtime = await bench.runtime(store=FlakyStore.open(bench.path))
     session = await bench.start([call("note", text="a"), "done"], note, runtime=runtime)

@@ -284,7 +284,7 @@ async def test_follow_ups_left_by_an_interrupt_wait_for_the_next_run(bench: Benc
 
 @pytest.mark.parametrize("phase", PHASES)
 async def test_inputs_repeated_under_their_key_at_each_phase(bench: Bench, phase: str) -> None:
-    session, gate, release = await at_phase(bench, phase)
+    session, _, _ = await at_phase(bench, phase)
     steer = await session.steer("S.", mode="batch", key="s")
     follow = await session.follow_up("F.", key="f")
 

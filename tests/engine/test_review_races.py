@@ -77,9 +77,9 @@ async def test_a_follow_up_folded_between_the_decision_and_the_end_is_delivered(
     assert await session.queue.list() == []
 
 
-async def test_a_steer_folded_between_the_decision_and_the_park_is_heeded(bench: Bench, ear: type[SlowEar]) -> None:
+async def test_a_steer_folded_between_the_decision_and_the_park_is_heeded(bench: Bench) -> None:
     go, reached = asyncio.Event(), asyncio.Event()
-    runtime = await bench.runtime(store=SlowEar.open(bench.path, durability="process"))
+    runtime = await bench.runtime(durability="process")
     session = await bench.start(
         [say("I will. ") + call("note", text="a") + hold(go, reached=reached), "steered"],
         note,
@@ -103,13 +103,11 @@ async def test_no_effect_begins_when_its_start_was_not_stored(bench: Bench, ear:
     @godwit.tool
     async def pay() -> str:
         """Pay."""
-        effects.append((await session.status()))
+        effects.append(await session.status())
         return "paid"
 
     runtime = await bench.runtime(store=SlowEar.open(bench.path, durability="process"))
-    session = await bench.start(
-        [call("pay"), "done"], pay, runtime=runtime, permissions=godwit.Permissions(ask=("pay",))
-    )
+    session = await bench.start([call("pay"), "done"], pay, runtime=runtime, permissions=godwit.Permissions(ask=("pay",)))
     run = await session.prompt("Go.")
     await until_type(session, "run.parked")
     await within(runtime.settle(session.id))
@@ -166,8 +164,7 @@ async def test_answers_at_every_moment_of_parking(bench: Bench, seed: int) -> No
     assert (await within(session.wait(run))).outcome == "done"
 
 
-
-# --- what is left of one command must not reach what comes later ------------------------------------------------------------
+# --- what is left of one command must not reach what comes later -----------------------------------------------------
 
 
 class SlowRelease(SqliteStore):
@@ -230,7 +227,7 @@ async def test_a_second_handle_does_not_take_the_context_of_the_first(bench: Ben
     assert [d.content[0].text for d in await data(one, ToolFinished)] == ["given"]
 
 
-# --- owners that die, hosts that end ------------------------------------------------------------------------------------------
+# --- owners that die, hosts that end ---------------------------------------------------------------------------------
 
 
 async def test_an_interrupt_from_a_watching_handle_outlives_the_owner(bench: Bench) -> None:
