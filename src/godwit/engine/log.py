@@ -68,8 +68,10 @@ async def load_state(store: EventStore, session: SessionId) -> State:
 async def load_transcript(store: EventStore, session: SessionId, to_seq: Seq | None = None) -> Transcript:
     """The messages up to `to_seq`, or up to the head."""
     transcript = Transcript()
-    for event in await store.read(session, 0, types=TRANSCRIPT_TYPES, to_seq=to_seq):
+    for number, event in enumerate(await store.read(session, 0, types=TRANSCRIPT_TYPES, to_seq=to_seq), 1):
         transcript.apply(event)
+        if number % PAGE == 0:
+            await asyncio.sleep(0)  # a long history is decoded in portions, so that other sessions are not held up
     return transcript
 
 
@@ -84,6 +86,7 @@ class Log:
         self._clock = clock
         self._base = state
         self._staged: list[Draft] = []
+        self._dropped = False
         self._lock = asyncio.Lock()
         self._snapshot_seq = state.seq
         self._transcript: Transcript | None = None
@@ -116,7 +119,7 @@ class Log:
 
     def drop_staged(self) -> None:
         """Forget what was staged: the state is what is stored."""
-        self._staged, self.state = [], self._base
+        self._staged, self.state, self._dropped = [], self._base, False
 
     def stage(self, *data: EventData) -> None:
         """Fold these now and store them with the next commit. Raises IllegalEvent and stages nothing."""
@@ -135,11 +138,14 @@ class Log:
         or not.
         Cancelling the caller does not tear the log: the append is finished and folded all the same.
         """
-        if data or self._staged:
+        if data or self._staged or self._dropped:
             await asyncio.shield(self._commit(data, seen))
 
     async def _commit(self, data: Sequence[EventData], seen: Seq | None) -> None:
         async with self._lock:
+            if self._dropped:
+                self._dropped = False
+                raise HeadMoved("what was staged has become impossible and is decided anew", head=self._base.seq)
             if seen is not None and seen != self._base.seq:
                 raise HeadMoved(head=self._base.seq, seen=seen)
             before, staged_before = self.state, list(self._staged)
@@ -201,7 +207,9 @@ class Log:
                 self.state = fold(self.state, _as_event(self.session, self.state.seq + 1, draft))
             except (Conflict, NotFound):
                 # What arrived has made it impossible (a claim by a pause, a delivery by a withdrawal): what was staged
-                # from here on is decided anew. Answers and results are never made impossible from outside.
+                # from here on is decided anew, and the next commit says so, since its caller counts on what is gone.
+                # Answers and results are never made impossible from outside.
+                self._dropped = True
                 break
             self._staged.append(draft)
         return True

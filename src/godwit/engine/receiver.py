@@ -28,6 +28,7 @@ class EventReceiver:
         self._labels = labels
         self._page: list[Event] = []
         self._place = 0
+        self._head: Seq = 0
         self.seq: Seq = from_seq
         """The last event returned, or where it began."""
 
@@ -39,12 +40,18 @@ class EventReceiver:
             event = await self.next_stored()
             if event is not None:
                 return event
-            await self._store.wait(self._session, self.seq)
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Return when there is a next event."""
+        self._head = await self._store.wait(self._session, self.seq)
 
     async def next_stored(self) -> Event | None:
         """The next event if it is there already."""
         if self._place >= len(self._page):
-            page = await self._store.read(self._session, self.seq, limit=PAGE)
+            # What `wait` has named is there: a reader that keeps up needs no look at the head, and shares what is in memory.
+            to_seq = min(self._head, self.seq + PAGE) if self._head > self.seq else self.seq + PAGE
+            page = await self._store.read(self._session, self.seq, to_seq=to_seq)
             if not page:
                 return None
             self._page, self._place = page, 0
@@ -65,7 +72,7 @@ class EventReceiver:
                 continue
             if row.run is None:
                 return None
-            await self._store.wait(self._session, self.seq)
+            await self.wait()
 
 
 async def watch(
@@ -93,7 +100,7 @@ async def watch(
             for delta in shown:
                 yield delta
             if not bell.is_set():
-                await either(store.wait(session, receiver.seq), bell.wait())
+                await either(receiver.wait(), bell.wait())
     finally:
         stop()
 
