@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 import godwit
-from godwit.contracts import Lease, ToolTraits
+from godwit.contracts import Appended, Lease, ToolTraits
 from godwit.core.agent import ToolDefinition
-from godwit.core.events import Event, InputDelivered, ToolFinished
+from godwit.core.events import Draft, Event, InputDelivered, SessionPaused, SessionResumed, ToolFinished
 from godwit.core.ids import Seq, SessionId
 from godwit.core.messages import user_content
 from godwit.engine.inbox import Inbox
@@ -127,6 +128,38 @@ async def test_no_effect_begins_when_its_start_was_not_stored(bench: Bench, ear:
     assert effects == ["running"]
     kinds = [e.type for e in await session.events() if e.type.startswith(("tool.", "action."))]
     assert kinds == ["action.opened", "action.closed", "tool.started", "tool.finished"]
+
+
+class Blinking(SqliteStore):
+    """The real store; when a call is about to be recorded as started, somebody pauses, and resumes right behind it."""
+
+    armed = False
+
+    async def append(self, session: SessionId, events: Sequence[Draft], **options: Any) -> Appended:
+        if not Blinking.armed or "tool.started" not in [e.type for e in events]:
+            return await super().append(session, events, **options)
+        Blinking.armed = False
+        await super().append(session, [Draft(SessionPaused(), at_ms=1)])
+        try:
+            return await super().append(session, events, **options)
+        finally:
+            await super().append(session, [Draft(SessionResumed(), at_ms=1)])
+
+
+async def test_a_start_that_was_refused_is_no_start(bench: Bench) -> None:
+    """The claim and the start are refused together; once the pause is over, the call runs: it is not in doubt."""
+    runtime = await bench.runtime(store=Blinking.open(bench.path, durability="process"))
+    session = await bench.start(
+        [call("note", text="a"), "done"], note, runtime=runtime, permissions=godwit.Permissions(ask=("note",))
+    )
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    await within(runtime.settle(session.id))
+    Blinking.armed = True
+    await session.approve((await session.approvals.pending())[0].id)
+    assert (await within(session.wait(run))).outcome == "done"
+    assert not Blinking.armed
+    assert [d.status for d in await data(session, ToolFinished)] == ["ok"]
 
 
 @pytest.mark.parametrize("seed", range(60))
