@@ -252,6 +252,21 @@ async def test_retries_before_the_first_sign_of_an_answer(bench: Bench) -> None:
     assert [d.retry for d in await data(session, RunRetrying)] == [1, 2]
 
 
+async def test_what_a_provider_asks_to_wait_is_honoured_up_to_a_limit(bench: Bench) -> None:
+    session = await bench.start([tries(RateLimited(retry_after_s=90.0), "here")])
+    await session.prompt("Go.")
+    retrying = await until_type(session, "run.retrying")
+    assert isinstance(retrying.data, RunRetrying)
+    assert retrying.data.delay_ms == 90_000
+    assert await session.status() == "retrying"
+    await within(session.interrupt())
+    assert bench.model is not None
+    bench.model._turns = [RateLimited("come back tomorrow", retry_after_s=86_400.0)]
+    with pytest.raises(RunFailed):
+        await within(session.send("Again."))
+    assert len(await data(session, RunRetrying)) == 1
+
+
 async def test_retries_end_and_the_run_fails(bench: Bench) -> None:
     session = await bench.start([tries(*[RateLimited("slow down", retry_after_s=0.0)] * 4, "fine now")])
     with pytest.raises(RunFailed) as failed:

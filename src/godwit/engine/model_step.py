@@ -23,6 +23,8 @@ from .driver import Driver
 
 RETRY_FIRST_S = 1.0
 RETRY_LONGEST_S = 30.0
+RETRY_AFTER_LONGEST_S = 300.0
+"""A provider that asks for a longer wait is given up for now: the next model is asked, or the run fails and says so."""
 CLOSING_S = 5.0
 """How long a stream that has given its answer may take to close."""
 
@@ -195,12 +197,10 @@ async def _retry(driver: Driver, error: GodwitError, name: str, candidates: tupl
     """Plan the next try, or say that there is none."""
     run = driver.state.run
     assert run is not None
-    retryable = isinstance(error, ModelError) and error.retryable
+    asked_s = error.retry_after_s if isinstance(error, ModelError) else None
+    retryable = isinstance(error, ModelError) and error.retryable and (asked_s or 0) <= RETRY_AFTER_LONGEST_S
     if retryable and run.retries < driver.spec.limits.max_model_retries:
-        delay_s = min(RETRY_FIRST_S * 2**run.retries, RETRY_LONGEST_S)
-        asked = error.retry_after_s if isinstance(error, ModelError) else None
-        if asked is not None:
-            delay_s = min(max(asked, 0.0), RETRY_LONGEST_S)
+        delay_s = min(RETRY_FIRST_S * 2**run.retries, RETRY_LONGEST_S) if asked_s is None else max(asked_s, 0.0)
         await driver.log.commit(RunRetrying(run.id, error.fault(), run.retries + 1, round(delay_s * 1000), name))
         return None
     later = candidates[candidates.index(name) + 1 :] if name in candidates else ()
