@@ -251,8 +251,24 @@ async def check(session: Session, accepted: set[str], *, crashed: bool = False) 
         assert not isinstance(message, ToolResult) or message.content
 
 
+async def steal(rng: random.Random, stores: Sequence[Any], session: Session) -> None:
+    """Take the lease from whoever has it, now and then, and let it go: to its driver that is as good as a death."""
+    for _ in range(12):
+        await asyncio.sleep(rng.random() * 0.02)
+        lease = await rng.choice(stores).claim(session.id, f"thief {rng.random()}", 60.0, force=True)
+        await asyncio.sleep(rng.random() * 0.005)
+        await rng.choice(stores).release(lease)
+
+
 async def battle(
-    bench: Bench, seed: int, *, two: bool, second_drives: bool = True, salvos: int = 40, **options: Any
+    bench: Bench,
+    seed: int,
+    *,
+    two: bool,
+    second_drives: bool = True,
+    thieves: bool = False,
+    salvos: int = 40,
+    **options: Any,
 ) -> None:
     rng = random.Random(seed)
     effects: Counter[str] = Counter()
@@ -270,11 +286,14 @@ async def battle(
     fires = [Fire(random.Random(seed * 100 + n), handles) for n in range(3)]
     with contextlib.suppress(GodwitError):
         await session.prompt("Go.")
-    await asyncio.wait_for(asyncio.gather(*(f.shoot(salvos) for f in fires)), 120)
+    work = [f.shoot(salvos) for f in fires]
+    if thieves:
+        work.append(steal(random.Random(seed), [r.store for r in bench.runtimes], session))
+    await asyncio.wait_for(asyncio.gather(*work), 120)
     await come_to_rest(session)
     ended = await asyncio.wait_for(asyncio.gather(*(t for f in fires for t in f.beside), return_exceptions=True), 30)
     assert all(isinstance(e, GodwitError) for e in ended if isinstance(e, BaseException)), ended
-    await check(session, set().union(*(f.accepted for f in fires)))
+    await check(session, set().union(*(f.accepted for f in fires)), crashed=thieves)
     assert max(effects.values(), default=1) == 1, "an effect that may happen once happened twice"
     # What was left behind does not keep the session from working on.
     with contextlib.suppress(RunFailed):
@@ -297,6 +316,12 @@ async def test_two_runtimes_under_fire(bench: Bench, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2000, 2000 + SEEDS))
 async def test_a_watching_runtime_under_fire(bench: Bench, seed: int) -> None:
     await battle(bench, seed, two=True, second_drives=False, durability="disk")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3000, 3000 + SEEDS))
+async def test_leases_taken_under_fire(bench: Bench, seed: int) -> None:
+    await battle(bench, seed, two=True, thieves=True, durability="process")
 
 
 # --- a store that fails at every append ------------------------------------------------------------------------------
