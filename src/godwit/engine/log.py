@@ -2,7 +2,8 @@
 
 The driver's `Log` keeps the folded state beside the stored log. `commit` makes events durable; `stage` holds one back so
 that it travels with the next commit, and is only for events that would be decided again in the same way after a crash, or
-that lose nothing by it. Between a `stage` and the next `commit` nothing may be waited for and no effect may begin.
+that lose nothing by it. Between a `stage` and the next `commit` nothing may be waited for and no effect may begin. An append
+that fails takes back all that was staged but `FACTS`.
 
 Inputs of other writers come in between: the store orders everything, and the log folds what it finds.
 """
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
 from ..core.errors import Conflict, HeadMoved, NotFound, StaleEpoch, StoreError
-from ..core.events import Data, Draft, Event, EventData
+from ..core.events import ActionClosed, AgentMessage, ArtifactStored, Data, Draft, Event, EventData, ToolFinished
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
@@ -25,6 +26,9 @@ SNAPSHOT_EVERY = 100
 """A snapshot is stored when the log has grown by this many events since the last one."""
 PAGE = 512
 """Events read at a time."""
+
+FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed)
+"""What has happened and cannot be decided again: it stays staged when an append fails, all else is decided anew."""
 
 D = TypeVar("D", bound=Data)
 
@@ -148,7 +152,6 @@ class Log:
                 raise HeadMoved("what was staged has become impossible and is decided anew", head=self._base.seq)
             if seen is not None and seen != self._base.seq:
                 raise HeadMoved(head=self._base.seq, seen=seen)
-            before, staged_before = self.state, list(self._staged)
             self.stage(*data)
             drafts = self._staged
             if not drafts:
@@ -157,7 +160,7 @@ class Log:
             try:
                 appended = await self._store.append(self.session, drafts, epoch=epoch, expect=seen)
             except BaseException as error:
-                self.state, self._staged = before, staged_before
+                self._restage([d for d in drafts[: len(drafts) - len(data)] if isinstance(d.data, FACTS)])
                 if isinstance(error, Conflict | NotFound) and not isinstance(error, StaleEpoch):
                     await self._catch_up()
                 raise
@@ -201,16 +204,23 @@ class Log:
         if not found:
             return False
         self._base = self.state = state
-        staged, self._staged = self._staged, []
-        for draft in staged:
+        staged = self._staged
+        if not self._restage(staged):
+            # What arrived has made some of it impossible (a claim by a pause, a delivery by a withdrawal): but for facts,
+            # what was staged is decided anew, and the next commit says so, since its caller counts on what is gone.
+            self._dropped = True
+            self._restage([d for d in staged if isinstance(d.data, FACTS)])
+        return True
+
+    def _restage(self, drafts: list[Draft]) -> bool:
+        """Fold these over what is stored, in place of what was staged. False when one of them is impossible: it and what
+        follows it are left out."""
+        self.state, self._staged = self._base, []
+        for draft in drafts:
             try:
                 self.state = fold(self.state, _as_event(self.session, self.state.seq + 1, draft))
             except (Conflict, NotFound):
-                # What arrived has made it impossible (a claim by a pause, a delivery by a withdrawal): what was staged
-                # from here on is decided anew, and the next commit says so, since its caller counts on what is gone.
-                # Answers and results are never made impossible from outside.
-                self._dropped = True
-                break
+                return False
             self._staged.append(draft)
         return True
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
-from ..core.ids import RunId, SessionId
+from ..core.ids import RunId, Seq, SessionId
 from ..core.state import State
 from ..engine.cancel import Cancel
 from ..engine.driver import Driver, Parts, time_left_s
@@ -69,7 +69,7 @@ class _Hosted:
         self.cut: RunId | None = None
         self.alarm: asyncio.TimerHandle | None = None
         self.due = False
-        self.woken = asyncio.Event()
+        self.woken: asyncio.Event | None = None  # made when there is something to wait for: idle sessions have none
 
 
 class EmbeddedDispatcher:
@@ -125,7 +125,8 @@ class EmbeddedDispatcher:
         hosted.failure = None
         if hosted.task is not None:
             hosted.again = True
-            hosted.woken.set()
+            if hosted.woken is not None:
+                hosted.woken.set()
             return
         if hosted.ear is not None:
             hosted.ear.cancel()
@@ -225,7 +226,7 @@ class EmbeddedDispatcher:
                 owned_elsewhere, more = await self._drive_once(session, hosted)
                 if owned_elsewhere and not hosted.force:
                     # A living process drives it: this one takes over should that one die.
-                    hosted.woken.clear()
+                    hosted.woken = asyncio.Event()
                     head = (await self._parts.store.session(session)).head
                     await either(self._parts.store.wait(session, head, RETRY_S), hosted.woken.wait())
                 elif not (more or hosted.again):
@@ -328,6 +329,12 @@ class EmbeddedDispatcher:
             return True
         return True
 
+    async def _look(self, session: SessionId) -> tuple[Seq, bool, bool]:
+        """The head, whether there is something to drive, and whether a run is open. No more than that is kept meanwhile."""
+        row = await self._parts.store.session(session)
+        has_run = row.run is not None
+        return row.head, has_run and row.status in ("queued", "running", "retrying"), has_run
+
     async def _listen(self, session: SessionId, hosted: _Hosted, failed: bool) -> None:
         """While the session rests: wake it when something arrived that makes it drivable.
 
@@ -336,12 +343,13 @@ class EmbeddedDispatcher:
         store = self._parts.store
         while True:
             try:
-                row = await store.session(session)
-                if not failed and row.run is not None and row.status in ("queued", "running", "retrying"):
+                head, drivable, _ = await self._look(session)
+                if drivable and not failed:
                     break
-                head = await store.wait(session, row.head, FAILURE_RETRY_S if failed else None)
+                now = await store.wait(session, head, FAILURE_RETRY_S if failed else None)
                 if failed:
-                    if head == row.head or (await store.session(session)).run is not None:
+                    _, _, has_run = await self._look(session)
+                    if now == head or has_run:
                         break
                     failed = False
             except NotFound:

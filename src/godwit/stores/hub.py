@@ -43,13 +43,14 @@ class Topic:
         self.gone = False
         self.fresh = False
         self.waiters: set[asyncio.Future[None]] = set()
-        self.tail: deque[Event] = deque()
+        self.tail: deque[Event] | tuple[()] = ()  # a deque from its first event on: most topics of idle sessions have none
         self.size = 0
         self.used = 0.0
 
     def extend(self, events: Iterable[Event]) -> None:
         """Take newer events in; those it has are passed over, and a hole starts the tail anew."""
-        tail = self.tail
+        tail = self.tail if isinstance(self.tail, deque) else deque()
+        self.tail = tail
         for event in events:
             if tail:
                 end = tail[-1].seq
@@ -180,7 +181,7 @@ class Hub:
         before = self.loop.time() - _LINGER_S
         for session, topic in list(self.topics.items()):
             if topic.used < before:
-                topic.tail.clear()
+                topic.tail = ()
                 topic.size = 0
                 if not topic.waiters:
                     del self.topics[session]
