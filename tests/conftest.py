@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder of the test's own with a short name: the path of a socket in it may have about 100 bytes in all."""
+    with tempfile.TemporaryDirectory(prefix="gw") as folder:
+        yield Path(folder).resolve()

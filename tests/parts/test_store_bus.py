@@ -178,8 +178,8 @@ def opened(path: Path, poll_s: float | None = None) -> SqliteStore:
     return SqliteStore.open(path, poll_s=poll_s)
 
 
-async def test_two_processes_append_to_one_log(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_two_processes_append_to_one_log(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store, child(appends, path) as other:
         await other.says()
         other.tell()
@@ -194,8 +194,8 @@ async def test_two_processes_append_to_one_log(tmp_path: Path) -> None:
         assert [n for n in names if n and n.startswith("c")] == [f"child {n}" for n in range(150)]
 
 
-async def test_an_append_wakes_the_other_process(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_an_append_wakes_the_other_process(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store, child(waits, path) as other:
         assert await other.says() == "ready 1"
         for head in range(2, 6):
@@ -203,8 +203,8 @@ async def test_an_append_wakes_the_other_process(tmp_path: Path) -> None:
             assert await other.says() == str(head)
 
 
-async def test_the_other_process_wakes_us(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_the_other_process_wakes_us(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store, child(appends, path) as other:
         await other.says()
         waiting = asyncio.create_task(store.wait(S, 150))
@@ -217,9 +217,9 @@ async def test_the_other_process_wakes_us(tmp_path: Path) -> None:
             assert seqs(await store.read(S, to_seq=cursor)) == list(range(1, cursor + 1))
 
 
-async def test_a_full_queue_loses_no_wake_up(tmp_path: Path) -> None:
+async def test_a_full_queue_loses_no_wake_up(short_path: Path) -> None:
     """The kernel keeps a handful of datagrams; a process that slept through hundreds still learns the newest head."""
-    path = await made(tmp_path)
+    path = await made(short_path)
     async with opened(path) as store, child(waits, path) as other:
         assert await other.says() == "ready 1"
         other.signal(signal.SIGSTOP)
@@ -230,8 +230,8 @@ async def test_a_full_queue_loses_no_wake_up(tmp_path: Path) -> None:
             pass
 
 
-async def test_a_delete_ends_the_other_process_waiting(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_a_delete_ends_the_other_process_waiting(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         waiting = asyncio.create_task(one.wait(S, 5))
         await asyncio.sleep(0)
@@ -239,8 +239,8 @@ async def test_a_delete_ends_the_other_process_waiting(tmp_path: Path) -> None:
         await refused(SessionNotFound, within(waiting))
 
 
-async def test_a_killed_owner_is_dead_at_once(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_a_killed_owner_is_dead_at_once(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store:
         async with child(claims, path) as other:
             assert await other.says() == "1"
@@ -263,8 +263,8 @@ async def test_a_killed_owner_is_dead_at_once(tmp_path: Path) -> None:
             assert await third.says() == "refused"
 
 
-async def test_an_owner_that_closed_is_dead_at_once(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_an_owner_that_closed_is_dead_at_once(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store, child(claims, path) as other:
         assert await other.says() == "1"
         other.tell("end")
@@ -274,8 +274,8 @@ async def test_an_owner_that_closed_is_dead_at_once(tmp_path: Path) -> None:
         await store.delete(S)
 
 
-async def test_a_killed_writer_loses_nothing_it_was_told(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_a_killed_writer_loses_nothing_it_was_told(short_path: Path) -> None:
+    path = await made(short_path)
     for level in ("disk", "process"):
         async with child(flies, path, LEVEL=level) as other:
             while int(told := await other.says()) < 500:
@@ -291,8 +291,8 @@ async def test_a_killed_writer_loses_nothing_it_was_told(tmp_path: Path) -> None
             await new_session(store)
 
 
-async def test_deltas_cross_from_their_beginning(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_deltas_cross_from_their_beginning(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store, child(publishes, path) as other:
         await prompt(store)
         assert await other.says() == "half"
@@ -345,8 +345,8 @@ async def test_deltas_cross_from_their_beginning(tmp_path: Path) -> None:
         end()
 
 
-async def test_a_text_does_not_come_after_its_event(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_a_text_does_not_come_after_its_event(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         await prompt(one)
         lease = await drive(one)
@@ -373,9 +373,9 @@ async def test_a_text_does_not_come_after_its_event(tmp_path: Path) -> None:
         end()
 
 
-async def test_a_hole_in_the_deltas_is_filled(tmp_path: Path) -> None:
+async def test_a_hole_in_the_deltas_is_filled(short_path: Path) -> None:
     """A process that slept through most of a message asks for the text so far when the next piece shows the hole."""
-    path = await made(tmp_path)
+    path = await made(short_path)
     async with opened(path) as store, child(watches, path) as other:
         assert await other.says() == "ready"
         at = 0
@@ -405,8 +405,8 @@ async def test_a_hole_in_the_deltas_is_filled(tmp_path: Path) -> None:
                 known = int(await other.says())
 
 
-async def test_nobody_is_told_who_does_not_watch(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_nobody_is_told_who_does_not_watch(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         seen: list[Delta] = []
         end = two.watch(S, seen.append)
@@ -428,8 +428,8 @@ async def test_nobody_is_told_who_does_not_watch(tmp_path: Path) -> None:
         assert S not in two._underway
 
 
-async def test_sockets_of_the_dead_are_removed(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_sockets_of_the_dead_are_removed(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as store:
         async with child(waits, path) as other:
             assert await other.says() == "ready 1"
@@ -440,8 +440,8 @@ async def test_sockets_of_the_dead_are_removed(tmp_path: Path) -> None:
         assert not sockets[0].exists()
 
 
-async def test_a_long_path_meets_elsewhere(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 30)
+async def test_a_long_path_meets_elsewhere(short_path: Path) -> None:
+    folder = short_path / ("long" * 30)
     folder.mkdir()
     path = folder / "godwit.db"
     with tempfile.TemporaryDirectory(prefix="gw") as elsewhere:
@@ -466,8 +466,8 @@ async def test_a_long_path_meets_elsewhere(tmp_path: Path) -> None:
             await polling.close()
 
 
-async def test_an_odd_letter_is_passed_over(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_an_odd_letter_is_passed_over(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         waiting = asyncio.create_task(one.wait(S, 1))
         await asyncio.sleep(0)
@@ -480,8 +480,8 @@ async def test_an_odd_letter_is_passed_over(tmp_path: Path) -> None:
         assert await within(waiting) == 2
 
 
-async def test_many_sessions_in_one_commit(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_many_sessions_in_one_commit(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         names = [SessionId(f"session {n} " + "x" * 100) for n in range(300)]
         await asyncio.gather(*(new_session(one, name) for name in names))
@@ -491,8 +491,8 @@ async def test_many_sessions_in_one_commit(tmp_path: Path) -> None:
         assert await within(asyncio.gather(*waits)) == [2] * 300
 
 
-async def test_a_driver_elsewhere_is_fenced(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_a_driver_elsewhere_is_fenced(short_path: Path) -> None:
+    path = await made(short_path)
     async with opened(path) as one, opened(path) as two:
         await prompt(one)
         old = await drive(one)
@@ -502,8 +502,8 @@ async def test_a_driver_elsewhere_is_fenced(tmp_path: Path) -> None:
         assert not await one.renew(old)
 
 
-def test_owners(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+def test_owners(short_path: Path) -> None:
+    folder = short_path / "run"
     one, two = Owners(folder), Owners(folder)
     assert one.dead(two.name), "who holds no lock is not alive"
     two.hold()

@@ -326,16 +326,16 @@ async def test_the_write_ahead_log_is_moved_into_the_file(tmp_path: Path) -> Non
         assert (tmp_path / "godwit.db-wal").stat().st_size < 16_000_000
 
 
-async def test_closed_it_leaves_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "godwit.db"
+async def test_closed_it_leaves_one_file(short_path: Path) -> None:
+    path = short_path / "godwit.db"
     async with SqliteStore.open(path) as store:
         await new_session(store)
         await store.claim(S, store.owner, 60)
         await store.wait(S, 1, 0.001)
-        assert {p.suffix for p in (tmp_path / "godwit.db.d").iterdir()} == {".owner", ".sock"}
-    assert [p.name for p in tmp_path.iterdir()] == ["godwit.db"]
-    shutil.copy(path, tmp_path / "copy.db")
-    async with SqliteStore.open(tmp_path / "copy.db") as store:
+        assert {p.suffix for p in (short_path / "godwit.db.d").iterdir()} == {".owner", ".sock"}
+    assert [p.name for p in short_path.iterdir()] == ["godwit.db"]
+    shutil.copy(path, short_path / "copy.db")
+    async with SqliteStore.open(short_path / "copy.db") as store:
         assert (await store.session(S)).owner is None
 
 

@@ -242,6 +242,7 @@ async def test_piped_chat_sends_line_after_line(command: Command, tmp_path: Path
     assert "0 to answer" in ended.out
 
 
+@pytest.mark.slow
 async def test_piped_chat_answers_an_approval(command: Command, tmp_path: Path) -> None:
     recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a"), "Done."])
     parked = await command.run("chat", "--replay", str(recording), text="Go.\n")

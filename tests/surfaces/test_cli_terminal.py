@@ -94,6 +94,7 @@ async def test_edited_arguments_inline_and_in_an_editor(command: Command, asking
     assert [(s.arguments["command"], s.edited) for s in started] == [("echo four && echo two", True)]
 
 
+@pytest.mark.slow
 async def test_answer_later_parks_and_resume_asks_again(command: Command, asking: Path) -> None:
     async with Terminal(command, "run", "Go.", "--replay", str(asking)) as terminal:
         await terminal.shows("nswer later: ")
