@@ -134,9 +134,9 @@ class Foreground:
             self._asking = (due.id, asyncio.create_task(self._answer(due)))
 
     async def _ask_next(self) -> int | None:
-        """Ask what was not asked yet. With nothing left to ask, a parked run stays parked."""
+        """Ask what was not asked yet. With nothing left to ask, a parked run stays parked; unless Ctrl-C is ending it."""
         self._go_on()
-        if self._asking is None and self._waiting and await self._session.status() == "waiting":
+        if self._asking is None and self._waiting and not self._interrupts and await self._session.status() == "waiting":
             return PARKED
         return None
 
