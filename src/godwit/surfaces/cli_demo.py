@@ -27,7 +27,7 @@ from .cli_agent import AgentFlags
 from .cli_answers import Answer, Answerer, Everything
 from .cli_exit import DONE, FAILED, INTERRUPTED, PARKED, CliError
 from .cli_keyboard import interactive
-from .cli_place import DEFAULT_DATABASE, Place, newest_of
+from .cli_place import DEFAULT_DATABASE, Place, newest_of, program
 from .cli_run import Run
 from .cli_view import View
 
@@ -180,9 +180,10 @@ async def _explain(view: View, handle: Session) -> None:
     last = [e.data for e in await handle.events() if isinstance(e.data, RunFinished)][-1]
     if last.error is not None and last.error.code == "replay_mismatch":
         view.say(
-            "The recording has no answer to what happened here. Start over with godwit demo --fresh, or let a real", "yellow"
+            f"The recording has no answer to what happened here. Start over with {program()} demo --fresh, or let a real",
+            "yellow",
         )
-        view.say("model answer: godwit demo --live -m provider:model", "yellow")
+        view.say(f"model answer: {program()} demo --live -m provider:model", "yellow")
 
 
 async def _farewell(view: View, place: Place, handle: Session, folder: Path) -> int:
@@ -205,8 +206,8 @@ async def _farewell(view: View, place: Place, handle: Session, folder: Path) -> 
         "next:",
         f"  the whole log       {place.command('log', handle.id)}",
         f"  follow one live     {place.command('log', 'last', '--follow')}",
-        f"  kill one and go on  godwit demo{again} --pace 1, then kill -9 its process, then the same command again",
-        f"  with a live model   godwit demo{again} --live -m anthropic:claude-sonnet-4-5",
+        f"  kill one and go on  {program()} demo{again} --pace 1, then kill -9 its process, then the same command again",
+        f"  with a live model   {program()} demo{again} --live -m anthropic:claude-sonnet-4-5",
     ):
         view.say(line)
     return DONE

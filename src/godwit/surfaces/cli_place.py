@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +29,18 @@ NEWEST = "last"
 """What may be typed for the id of the newest session."""
 
 
+def program() -> str:
+    """What a person types to call this command line again: `godwit`, unless the shell would not find this one by it."""
+    called = sys.argv[0] if sys.argv else ""
+    found = shutil.which("godwit")
+    if not os.path.isfile(called) or os.path.basename(called) != "godwit":
+        return "godwit" if found or not sys.executable else f"{shlex.quote(sys.executable)} -m godwit"
+    if found is not None and os.path.samefile(found, called):
+        return "godwit"
+    near = os.path.relpath(called)
+    return near if len(near) < len(os.path.abspath(called)) and not near.startswith("..") else os.path.abspath(called)
+
+
 @dataclass(frozen=True)
 class Place:
     """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag."""
@@ -38,7 +52,7 @@ class Place:
     def command(self, *words: str) -> str:
         """A command line for this place, to be shown to a person."""
         chosen = ["--db", os.fspath(self.database)] if self.named else []
-        return shlex.join(["godwit", *chosen, *words])
+        return f"{program()} {shlex.join([*chosen, *words])}"
 
     @asynccontextmanager
     async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
