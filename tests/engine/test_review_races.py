@@ -162,6 +162,27 @@ async def test_a_start_that_was_refused_is_no_start(bench: Bench) -> None:
     assert [d.status for d in await data(session, ToolFinished)] == ["ok"]
 
 
+async def test_a_claim_that_a_short_pause_undid_is_made_again(bench: Bench, ear: type[SlowEar]) -> None:
+    """Paused and resumed between the claim and the call's start: the call runs, it is not in doubt."""
+    runtime = await bench.runtime(store=SlowEar.open(bench.path, durability="process"))
+    session = await bench.start(
+        [call("note", text="a"), "done"], note, runtime=runtime, permissions=godwit.Permissions(ask=("note",))
+    )
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    await within(runtime.settle(session.id))
+    ear.hold_requests = True
+    await session.approve((await session.approvals.pending())[0].id)
+    await within(ear.at_requests.wait())
+    await inbox_of(runtime, session).pause()
+    await asyncio.sleep(0.05)
+    await inbox_of(runtime, session).resume()
+    await asyncio.sleep(0.05)
+    ear.free_requests.set()
+    assert (await within(session.wait(run))).outcome == "done"
+    assert [d.status for d in await data(session, ToolFinished)] == ["ok"]
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_inputs_from_outside_at_every_moment_of_a_short_run(bench: Bench, seed: int) -> None:
     """A follow-up after so many rounds of the loop: the run ends only once it has been delivered."""
