@@ -119,9 +119,7 @@ class Driver:
             self._deadline.cancel()
         for task in self._background:
             task.cancel()
-        for task in self._background:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._background, return_exceptions=True)
         lease, self.log.lease = self.log.lease, None
         if lease is not None:
             # What is not released runs out, or is seen to belong to a process that died.

@@ -121,6 +121,10 @@ class Log:
         """The newest staged event of this class, if any."""
         return next((d.data for d in reversed(self._staged) if isinstance(d.data, kind)), None)
 
+    def accept_losses(self) -> None:
+        """What was staged and became impossible is known to be gone: a decision is made on the state as it is."""
+        self._dropped = False
+
     def drop_staged(self) -> None:
         """Forget what was staged: the state is what is stored."""
         self._staged, self.state, self._dropped = [], self._base, False
@@ -149,8 +153,10 @@ class Log:
         async with self._lock:
             if self._dropped:
                 self._dropped = False
+                self._restage([d for d in self._staged if isinstance(d.data, FACTS)])
                 raise HeadMoved("what was staged has become impossible and is decided anew", head=self._base.seq)
             if seen is not None and seen != self._base.seq:
+                self._restage([d for d in self._staged if isinstance(d.data, FACTS)])
                 raise HeadMoved(head=self._base.seq, seen=seen)
             self.stage(*data)
             drafts = self._staged
@@ -191,19 +197,18 @@ class Log:
             await self._store.put_snapshot(self.session, Snapshot(base.seq, SNAPSHOT_VERSION, encode_state(base)))
 
     async def _catch_up(self) -> bool:
-        state, found = self._base, False
+        head = self._base.seq
         while True:
-            events = await self._store.read(self.session, state.seq, limit=PAGE)
+            events = await self._store.read(self.session, self._base.seq, limit=PAGE)
             for event in events:
-                state = fold(state, event)
+                # One by one, so that a read that fails later leaves both folds at the same place.
+                self._base = fold(self._base, event)
                 if self._transcript is not None:
                     self._transcript.apply(event)
-                found = True
             if len(events) < PAGE:
                 break
-        if not found:
+        if self._base.seq == head:
             return False
-        self._base = self.state = state
         staged = self._staged
         if not self._restage(staged):
             # What arrived has made some of it impossible (a claim by a pause, a delivery by a withdrawal): but for facts,

@@ -169,6 +169,7 @@ async def drive(driver: Driver) -> None:
 async def _advance(driver: Driver) -> bool:
     """Do the next thing. False when the drive is over."""
     log = driver.log
+    log.accept_losses()
     run, seen = log.state.run, log.seq
     driver.guard()
     cut_off = driver.token.cancelled and not driver.shutdown and not driver.out_of_time()
