@@ -146,7 +146,8 @@ async def test_a_parked_run_is_answered_and_gone_on_with(command: Command, tmp_p
     assert unanswered.code == 4
     approved = await command.run("approve", "last")
     assert approved.code == 0, approved.err
-    assert f"no process drives it; go on with: godwit resume {session}" in approved.out
+    assert "no process drives it; go on with: " in approved.out
+    assert f"godwit resume {session}\n" in approved.out
     none_left = await command.run("approve", "last")
     assert none_left.code == 5
     resumed = await command.run("resume", "last", *replay)
@@ -293,7 +294,7 @@ async def test_send_under_a_key_is_sent_once_and_driven_where_asked(command: Com
     replay = ("--replay", str(recording))
     await command.run("run", "Go.", *replay)
     left = await command.run("send", "last", "More.", "--key", "k")
-    assert "no process drives it; go on with: godwit resume" in left.out
+    assert "no process drives it; go on with: " in left.out
     driven = await command.run("send", "last", "More.", "--key", "k", "--drive", *replay)
     assert driven.code == 0, driven.err
     assert "Second." in driven.out

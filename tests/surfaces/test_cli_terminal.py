@@ -199,7 +199,8 @@ async def test_chat_steers_and_answers_at_the_terminal(command: Command, tmp_pat
         terminal.type("/status\n")
         await terminal.shows("3 turns")
         terminal.type("/quit\n")
-        await terminal.shows("go on: godwit chat --session ses_")
+        await terminal.shows("go on: ")
+        await terminal.shows("godwit chat --session ses_")
         assert await terminal.code() == 0
 
 

@@ -502,6 +502,43 @@ def deny(
 
 
 @app.command()
+def answer(
+    context: typer.Context,
+    session: SessionArgument,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ACTION] TEXT",
+            help="Id of the action or its call, not needed when only one waits; and the text, `-` reads standard input.",
+        ),
+    ],
+    error: Annotated[bool, typer.Option("--error", help="The text says what went wrong.")] = False,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Give the result of a call made outside, or answer a question.
+
+    \b
+    Examples:
+      godwit answer last "Ada"
+      godwit answer last act_01k9 "no such customer" --error
+      psql -c "select 1" | godwit answer last - --drive
+    """
+    from . import cli_control
+
+    action, text = cli_control.action_and_text(words)
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, kinds=cli_control.RESULTS)
+        fresh = [await handle.approvals.answer(one, text, is_error=error, sender="cli") for one in chosen]
+        return {"actions": chosen, "answered": fresh}
+
+    _end(_control(context.obj, session, work, "answered", drive=drive, yes=yes, replay=replay, as_json=as_json))
+
+
+@app.command()
 def pause(
     context: typer.Context,
     session: SessionArgument,
@@ -522,6 +559,43 @@ def pause(
         return {"paused": await handle.pause(reason)}
 
     _end(_control(context.obj, session, work, "paused; godwit resume lets it go on", as_json=as_json))
+
+
+@app.command()
+def archive(context: typer.Context, session: SessionArgument, as_json: Json = False) -> None:
+    """Make a session final.
+
+    An open run is interrupted. The log stays readable; ls shows it with --all.
+
+    \b
+    Examples:
+      godwit archive last
+      godwit archive ses_01k9 --json
+    """
+    from . import cli_control
+
+    _end(_async(cli_control.archive(context.obj, session, as_json=as_json)))
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    session: SessionArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a session and its log for good.
+
+    An open run is interrupted. Asks first; without a terminal it needs --yes. Files in its workspace stay.
+
+    \b
+    Examples:
+      godwit delete ses_01k9
+      godwit delete ses_01k9 --yes --json
+    """
+    from . import cli_control
+
+    _end(_async(cli_control.delete(context.obj, session, yes=yes, as_json=as_json)))
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------

@@ -1,25 +1,34 @@
-"""What one process tells another's session: send, steer, approve, deny, pause, interrupt.
+"""What one process tells another's session: send, steer, approve, deny, answer, pause, interrupt; archive and delete.
 
 The word is appended to the log, which is all that is needed; then it is said who goes on with it. Nothing is driven here
-unless `--drive` asks for it and no living process does.
+unless `--drive` asks for it and no living process does. Rule: what cannot be brought back is asked for first, and where
+nobody can be asked it is refused without `--yes`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_agent import AgentFlags
-from .cli_exit import DONE, NOT_FOUND, CliError
+from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, CliError
+from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find
 from .cli_run import Run, picked_up
 from .cli_view import write_json
-from .cli_words import call_text, owner_text
+from .cli_words import call_text, one_line, owner_text
 
 if TYPE_CHECKING:
+    from ..contracts import SessionRow
+    from ..core.events import ActionKind
     from ..engine.session import Session
+
+APPROVALS: tuple[ActionKind, ...] = ("approval",)
+RESULTS: tuple[ActionKind, ...] = ("question", "external")
+"""The kinds of action that are answered with words, not with a yes or a no."""
 
 Work = Callable[["Session"], Awaitable[dict[str, Any]]]
 
@@ -83,9 +92,49 @@ async def interrupt(place: Place, typed: str, *, force: bool, as_json: bool) -> 
         return DONE
 
 
-async def chosen(handle: Session, typed: str | None, *, everything: bool) -> list[str]:
-    """The actions meant: the one named (by id or the beginning of it), the only one that waits, or all approvals."""
-    pending = [a for a in await handle.approvals.pending() if a.kind == "approval"]
+async def archive(place: Place, typed: str, *, as_json: bool) -> int:
+    """Make the session final; an open run is interrupted first."""
+    async with place.open() as runtime:
+        row = await find(runtime, typed)
+        fresh = row.status != "archived"
+        if fresh:
+            await runtime.archive(row.id)
+        if as_json:
+            write_json({"session": row.id, "archived": fresh})
+        else:
+            print(f"{row.id}: {'archived; its log stays readable' if fresh else 'it was archived already'}")
+        return DONE
+
+
+async def delete(place: Place, typed: str, *, yes: bool, as_json: bool) -> int:
+    """Remove the session for good, once somebody has said yes. A no ends like Ctrl-C at the question."""
+    if not yes and (as_json or not interactive()):
+        raise CliError("what is deleted cannot be brought back, and nobody can be asked here", hint="--yes deletes it")
+    async with place.open() as runtime:
+        row = await find(runtime, typed)
+        if not yes:
+            said = await Keyboard().line(f"delete {_described(row)}? It cannot be brought back. [y]es  [n]o: ")
+            if (said or "").strip().lower() not in ("y", "yes"):
+                print(f"{row.id}: kept")
+                return INTERRUPTED
+        await runtime.delete_session(row.id)
+        if as_json:
+            write_json({"session": row.id, "deleted": True})
+        else:
+            print(f"{row.id}: deleted")
+        return DONE
+
+
+def _described(row: SessionRow) -> str:
+    what = one_line(row.name or row.first_prompt or "", 60)
+    return f"{row.id}{f' ({what})' if what else ''}, {row.status}, {row.head} events"
+
+
+async def chosen(
+    handle: Session, typed: str | None, *, everything: bool = False, kinds: Sequence[ActionKind] = APPROVALS
+) -> list[str]:
+    """The actions meant: the one named (by id or the beginning of it), the only one of these kinds that waits, or all."""
+    pending = [a for a in await handle.approvals.pending() if a.kind in kinds]
     if everything:
         return [a.id for a in pending]
     if typed is not None:
@@ -94,9 +143,19 @@ async def chosen(handle: Session, typed: str | None, *, everything: bool) -> lis
     if len(pending) == 1:
         return [pending[0].id]
     if not pending:
-        raise CliError(f"nothing waits for approval in session {handle.id}", code="action_not_found", exit_code=NOT_FOUND)
+        what = "for approval" if kinds == APPROVALS else "for a result"
+        raise CliError(f"nothing waits {what} in session {handle.id}", code="action_not_found", exit_code=NOT_FOUND)
     listed = "; ".join(f"{a.id} {call_text(a.name, a.arguments, 60)}" for a in pending)
-    raise CliError(f"{len(pending)} actions wait: {listed}", hint="name one of them, or use --all", code="ambiguous")
+    hint = "name one of them, or use --all" if kinds == APPROVALS else "name one of them"
+    raise CliError(f"{len(pending)} actions wait: {listed}", hint=hint, code="ambiguous")
+
+
+def action_and_text(words: Sequence[str]) -> tuple[str | None, str]:
+    """What `godwit answer` was given behind the session: a text, or an action and a text. `-` reads standard input."""
+    if len(words) > 2:
+        raise CliError(f"{len(words)} words are given; an action and one text are expected", hint="put the text in quotes")
+    text = sys.stdin.read() if words[-1] == "-" else words[-1]
+    return (words[0] if len(words) == 2 else None), text
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -230,7 +230,7 @@ class Run:
         for action in await handle.approvals.pending():
             self.view.say(f"  {action.kind} {action.id}: {call_text(action.name, action.arguments)}", "")
             if action.kind != "approval":
-                self.view.say(f"    a program answers it: session.answer({action.id!r}, ...)")
+                self.view.say(f"    {self.place.command('answer', handle.id, action.id, '...', '--drive')}")
                 continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
