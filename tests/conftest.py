@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+# Hints of the command line name `godwit`, wherever this environment keeps it.
+os.environ.setdefault("GODWIT_PROGRAM", "godwit")
+
 # A shared machine is slow now and then, which says nothing about the code: no deadlines. On CI the examples are the same
 # each time, so that a red build can be repeated; at home they differ, so that new ones are found.
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -30,7 +30,13 @@ NEWEST = "last"
 
 
 def program() -> str:
-    """What a person types to call this command line again: `godwit`, unless the shell would not find this one by it."""
+    """What a person types to call this command line again: `godwit`, unless the shell would not find this one by it.
+
+    A wrapper that calls it says its own name in `GODWIT_PROGRAM`.
+    """
+    named = os.environ.get("GODWIT_PROGRAM")
+    if named:
+        return named
     called = sys.argv[0] if sys.argv else ""
     found = shutil.which("godwit")
     if not os.path.isfile(called) or os.path.basename(called) != "godwit":
