@@ -37,7 +37,7 @@ async def test_it_streams_and_asks_and_goes_on_after_a_yes(command: Command, ask
         await terminal.shows("approval needed: bash echo one && echo two")
         await terminal.shows("nswer later: ")
         terminal.type("what?\n")
-        await terminal.shows("none of y, n, e, a")
+        await terminal.shows("none of y, n, e, s, a")
         await terminal.shows("nswer later: ")
         terminal.type("y\n")
         await terminal.shows("✓ bash echo one && echo two  (exit 0")

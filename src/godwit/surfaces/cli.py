@@ -445,6 +445,7 @@ def approve(
         str | None, typer.Option("--args", metavar="JSON", help="Run the call with these arguments instead.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Show what waits, whole, and change nothing.")] = False,
     drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
     yes: Yes = False,
     replay: Replay = None,
@@ -454,12 +455,15 @@ def approve(
 
     \b
     Examples:
+      godwit approve last --list                   see first what would be allowed
       godwit approve last
       godwit approve last act_01k9 --args '{"command": "pytest -q"}'
       godwit approve last --all --drive
     """
     from . import cli_control
 
+    if listed:
+        return _end(_async(cli_control.waiting(context.obj, session, action, as_json=as_json)))
     changed = cli_control.json_object(arguments) if arguments is not None else None
 
     async def work(handle: Session) -> dict[str, Any]:
@@ -467,7 +471,7 @@ def approve(
         fresh = [await handle.approvals.approve(one, arguments=changed, sender="cli") for one in chosen]
         return {"actions": chosen, "answered": fresh}
 
-    _end(_control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json))
+    return _end(_control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json))
 
 
 @app.command()

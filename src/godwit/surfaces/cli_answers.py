@@ -1,6 +1,7 @@
 """Who answers when a run waits: nobody, everybody's yes, or the person at the terminal.
 
-An `Answerer` only decides; the foreground records what it said. None leaves the action waiting, and the run parks.
+An `Answerer` only decides; the foreground records what it said. None leaves the action waiting, and the run parks. Rule: a
+person is shown the whole of a call (`cli_asked`) before the question, every time it is asked.
 """
 
 from __future__ import annotations
@@ -19,9 +20,18 @@ from typing import Any, Protocol
 
 from ..core.events import Decision
 from ..engine.approvals import PendingAction
+from .cli_asked import Line, asked, shortened
 from .cli_keyboard import Keyboard
 from .cli_view import View
-from .cli_words import call_text, clean
+from .cli_words import call_text, clean, visible
+
+
+def show(view: View, lines: list[Line], *, whole: bool = False) -> int:
+    """Show a call; what is long only in part, unless `whole`. The count of lines that were left out."""
+    shown, hidden = (lines, 0) if whole else shortened(lines)
+    for line in shown:
+        view.say(line.text, line.style)
+    return hidden
 
 
 @dataclass(frozen=True)
@@ -33,13 +43,15 @@ class Answer:
 
 
 class Answerer(Protocol):
-    async def answer(self, action: PendingAction) -> Answer | None: ...
+    async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
+        """`folder`: the session's workspace, if it has one."""
+        ...
 
 
 class Nobody:
     """There is no one to ask: what needs an answer waits for one."""
 
-    async def answer(self, action: PendingAction) -> Answer | None:
+    async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         return None
 
 
@@ -49,7 +61,7 @@ class Everything:
     def __init__(self, view: View) -> None:
         self._view = view
 
-    async def answer(self, action: PendingAction) -> Answer | None:
+    async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         if action.kind != "approval":
             return None
         self._view.say(f"  approved by --yes: {call_text(action.name, action.arguments)}")
@@ -63,15 +75,20 @@ class Person:
         self._view = view
         self._keyboard = keyboard
 
-    async def answer(self, action: PendingAction) -> Answer | None:
+    async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         self._view.settle()
         if action.message:
             self._view.say(action.message, "bold")
+        lines = asked(action.name, action.arguments, folder)
+        hidden = show(self._view, lines)
         if action.kind != "approval":
+            self._view.settle()
             text = await self._keyboard.line(f"{action.name}: type the result, nothing leaves it waiting: ")
             return Answer("result", text=text) if text else None
+        more = "  [s]how all" if hidden else ""
         while True:
-            said = await self._keyboard.line("allow this? [y]es  [n]o, with a reason  [e]dit  [a]nswer later: ")
+            self._view.settle()
+            said = await self._keyboard.line(f"allow this? [y]es  [n]o, with a reason  [e]dit{more}  [a]nswer later: ")
             choice, _, rest = (said or "a").strip().partition(" ")
             match choice.lower():
                 case "y" | "yes":
@@ -82,10 +99,12 @@ class Person:
                     edited = await self._edit(action.arguments)
                     if edited is not None:
                         return Answer("approve", arguments=edited)
+                case "s" | "show":
+                    show(self._view, lines, whole=True)
                 case "a" | "later":
                     return None
                 case _:
-                    self._view.say(f"  {clean(choice)!r} is none of y, n, e, a", "yellow")
+                    self._view.say(f"  {clean(choice)!r} is none of y, n, e, s, a", "yellow")
 
     async def _reason(self) -> str | None:
         return (await self._keyboard.line("why not? (the model is told; may be empty): ") or "").strip() or None
@@ -96,7 +115,7 @@ class Person:
         if editor:
             text = await _in_editor(editor, json.dumps(arguments, indent=2, ensure_ascii=False))
         else:
-            self._view.say(f"  now: {json.dumps(arguments, ensure_ascii=False)}", "")
+            self._view.say(f"  now: {visible(json.dumps(arguments, ensure_ascii=False))}", "")
             text = await self._keyboard.line("new arguments as JSON on one line (empty: as they are): ") or ""
         if not text.strip():
             return None

@@ -17,18 +17,20 @@ from ..core.events import Event, RunFinished, RunParked
 from ..core.ids import RunId
 from ..engine.session import Session
 from .cli_agent import thinking_level
-from .cli_answers import Everything
+from .cli_answers import Everything, show
+from .cli_asked import asked
 from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
 from .cli_keyboard import Keyboard, interactive
 from .cli_list import queue
 from .cli_run import Run
 from .cli_view import ScreenView
-from .cli_words import call_text, usage_text
+from .cli_words import usage_text
 
 HELP = """\
 What you type is a prompt; while a run is open it steers the run. Commands:
   /status                what the session does, its model, its usage
   /queue                 what waits to be delivered
+  /show [ID]             the whole of the call that waits
   /approve [ID]  (y)     let the call that waits run
   /deny [REASON] (n)     refuse it; the model is told why
   /steer TEXT            put a message into the open run
@@ -129,10 +131,12 @@ class Chat(Run):
     async def _parked(self) -> None:
         for action in await self._session.approvals.pending():
             if isinstance(self.answerer, Everything) and action.kind == "approval":
-                await self.answerer.answer(action)
+                await self.answerer.answer(action, self._session.workspace)
                 await self._session.approve(action.id)
             elif self._asks:
-                self.view.say(f"  {call_text(action.name, action.arguments)}: y to allow, n REASON to refuse", "yellow")
+                hidden = show(self.view, asked(action.name, action.arguments, self._session.workspace))
+                more = ", /show to see all of it" if hidden else ""
+                self.view.say(f"  {action.name}: y to allow, n REASON to refuse{more}", "yellow")
             else:
                 self._code = PARKED
                 self._rests.set()
@@ -200,6 +204,11 @@ class Chat(Run):
             case "/queue":
                 view.settle()
                 await queue(session, everything=False, as_json=False)
+            case "/show":
+                found = await self._action(rest)
+                for action in await session.approvals.pending():
+                    if action.id == found:
+                        show(view, asked(action.name, action.arguments, session.workspace), whole=True)
             case "/approve":
                 self._goes_on()
                 await session.approve(await self._action(rest))

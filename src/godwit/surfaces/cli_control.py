@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_agent import AgentFlags
+from .cli_asked import asked
 from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, CliError
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find
@@ -130,6 +131,23 @@ def _described(row: SessionRow) -> str:
     return f"{row.id}{f' ({what})' if what else ''}, {row.status}, {row.head} events"
 
 
+async def waiting(place: Place, typed: str, action: str | None, *, as_json: bool) -> int:
+    """Show the calls that wait, whole, and change nothing."""
+    async with place.open() as runtime:
+        handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
+        wanted = None if action is None else await chosen(handle, action, kinds=(*APPROVALS, *RESULTS))
+        for one in await handle.approvals.pending():
+            if wanted is None or one.id in wanted:
+                if as_json:
+                    facts = {"action": one.id, "kind": one.kind, "call": one.call, "name": one.name, "message": one.message}
+                    write_json({"session": handle.id, **facts, "arguments": one.arguments})
+                else:
+                    print(f"{one.kind} {one.id}:")
+                    for line in asked(one.name, one.arguments, handle.workspace):
+                        print(line.text)
+    return DONE
+
+
 async def chosen(
     handle: Session, typed: str | None, *, everything: bool = False, kinds: Sequence[ActionKind] = APPROVALS
 ) -> list[str]:
@@ -146,7 +164,7 @@ async def chosen(
         what = "for approval" if kinds == APPROVALS else "for a result"
         raise CliError(f"nothing waits {what} in session {handle.id}", code="action_not_found", exit_code=NOT_FOUND)
     listed = "; ".join(f"{a.id} {call_text(a.name, a.arguments, 60)}" for a in pending)
-    hint = "name one of them, or use --all" if kinds == APPROVALS else "name one of them"
+    hint = "name one of them, or use --all; --list shows them whole" if kinds == APPROVALS else "name one of them"
     raise CliError(f"{len(pending)} actions wait: {listed}", hint=hint, code="ambiguous")
 
 

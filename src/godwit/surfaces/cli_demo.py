@@ -84,14 +84,14 @@ class DemoAnswerer:
         self._person = person
         self.session: Session | None = None
 
-    async def answer(self, action: PendingAction) -> Answer | None:
+    async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         if self._person is None:
             self._view.say("  no terminal to ask at: the demo approves this call itself", "yellow")
             return Answer("approve")
         if await self._approved_before(action):
             self._view.say("  the same call was approved before: approved")
             return Answer("approve")
-        return await self._person.answer(action)
+        return await self._person.answer(action, folder)
 
     async def _approved_before(self, action: PendingAction) -> bool:
         assert self.session is not None

@@ -141,7 +141,7 @@ class Foreground:
         return None
 
     async def _answer(self, action: PendingAction) -> None:
-        answer = await self._answerer.answer(action)
+        answer = await self._answerer.answer(action, self._session.workspace)
         if answer is None:
             self._left.add(action.id)
             return

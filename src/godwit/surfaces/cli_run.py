@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned, SessionPaused
 from .cli_agent import AgentFlags, Models, thinking_level
-from .cli_answers import Answerer, Everything, Nobody, Person
+from .cli_answers import Answerer, Everything, Nobody, Person, show
+from .cli_asked import asked
 from .cli_exit import CONFLICT, DONE, FAILED, LIMITED, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find, newest_of
 from .cli_view import JsonView, ScreenView, View
-from .cli_words import call_text, owner_text
+from .cli_words import owner_text
 
 if TYPE_CHECKING:
     from ..contracts import SessionRow
@@ -228,7 +229,9 @@ class Run:
     async def say_parked(self, handle: Session) -> None:
         self.view.say("parked: it waits for an answer and needs no process meanwhile", "yellow")
         for action in await handle.approvals.pending():
-            self.view.say(f"  {action.kind} {action.id}: {call_text(action.name, action.arguments)}", "")
+            self.view.say(f"  {action.kind} {action.id}:", "")
+            if show(self.view, asked(action.name, action.arguments, handle.workspace)):
+                self.view.say(f"    the whole of it: {self.place.command('approve', handle.id, action.id, '--list')}")
             if action.kind != "approval":
                 self.view.say(f"    {self.place.command('answer', handle.id, action.id, '...', '--drive')}")
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unicodedata
 from typing import Any, assert_never
 
 from ..core.events import (
@@ -64,16 +65,52 @@ def one_line(text: str, width: int = 100) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
+_UNSEEN = {0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
+"""Fillers and variation selectors: letters and marks by their class, and nothing on the screen."""
+
+
+def visible(text: str) -> str:
+    """The text with everything in it that would not be seen, or would move what is seen, made visible; tabs and line feeds
+    stay. What is approved must not hide behind a control character, an empty letter or a change of the writing direction."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    code = ord(character)
+    if character in "\n\t " or 0x20 < code < 0x7F:
+        return character
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if code in _UNSEEN or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"):
+        return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return character
+
+
 def call_text(name: str, arguments: dict[str, Any], width: int = 100) -> str:
-    """A call with its main argument: `bash python -m pytest`, `grep TODO path=src`."""
+    """A call with its main argument on one line: `bash python -m pytest`, `grep TODO path=src`.
+
+    A line end is `⏎`, an argument too long for here is only counted, and what is cut ends in `…`.
+    """
     main = next((a for a in _MAIN_ARGUMENTS if isinstance(arguments.get(a), str)), None)
     parts = [name] if main is None else [name, str(arguments[main])]
     for key, value in arguments.items():
         if key != main:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            if len(shown) <= 40 and "\n" not in shown and shown:
-                parts.append(f"{key}={shown}")
-    return one_line(" ".join(parts), width)
+            if len(shown) <= 40 and "\n" not in shown:
+                parts += [f"{key}={shown}"] if shown else []
+            else:
+                parts.append(f"{key}=({counted(shown)})")
+    return one_line(" ".join(parts).strip().replace("\r\n", "\n").replace("\n", " ⏎ "), width)
+
+
+def counted(text: str) -> str:
+    """How much it is: `12 lines`, or `340 characters` when it is one line."""
+    lines = text.removesuffix("\n").count("\n") + 1
+    return f"{lines} lines" if lines > 1 else f"{len(text)} characters"
 
 
 def seconds(value: float) -> str:
