@@ -37,7 +37,7 @@ class Demo(Command):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
             cwd=self.project,
-            env=environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
+            env=environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTHONDONTWRITEBYTECODE="1"),
             capture_output=True,
             check=False,
         )

@@ -20,6 +20,7 @@ from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place, find
 
 if TYPE_CHECKING:
+    from ..contracts import SessionRow
     from ..engine.session import Session
 
 app = typer.Typer(
@@ -114,6 +115,7 @@ def run(
     yes: Yes = False,
     max_turns: MaxTurns = None,
     go_on: Continue = False,
+    new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
     session: SessionOption = None,
     thinking: Thinking = None,
     name: Name = None,
@@ -123,7 +125,8 @@ def run(
 ) -> None:
     """Send a prompt and watch the run until it ends.
 
-    Without a prompt, the newest session of the folder (or --session) whose run was cut off goes on from where it was.
+    A run that was cut off goes on from where it was: the newest of the folder (or of --session) when no prompt is given, or
+    the prompt it was begun with.
 
     \b
     Examples:
@@ -138,6 +141,8 @@ def run(
     from .cli_agent import AgentFlags
 
     flags = AgentFlags(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name)
+    if new and (go_on or session is not None):
+        raise CliError("--new starts over, and --continue or --session names what goes on")
     if prompt == "-":
         prompt = sys.stdin.read().strip()
         if not prompt:
@@ -145,7 +150,7 @@ def run(
     if prompt is not None and not prompt.strip():
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
     command = cli_run.Run(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
-    _end(_async(command.run(prompt, session=session, go_on=go_on)))
+    _end(_async(command.run(prompt, session=session, go_on=go_on, new=new)))
 
 
 @app.command()
@@ -319,12 +324,15 @@ def queue(
     """
     from . import cli_list
 
-    async def work(handle: Session) -> int:
+    async def work(handle: Session, row: SessionRow) -> int:
         if withdraw is not None:
             await handle.queue.withdraw(await cli_list.input_of(handle, withdraw))
         if order is not None:
             await handle.queue.reorder([await cli_list.input_of(handle, word.strip()) for word in order.split(",")])
-        return await cli_list.queue(handle, everything=everything, as_json=as_json)
+        code = await cli_list.queue(handle, everything=everything, as_json=as_json)
+        if not as_json:
+            cli_list.say_cut_off(context.obj, row)
+        return code
 
     _end(_async(_with(context.obj, session, work)))
 
@@ -625,7 +633,7 @@ async def _with(place: Place, typed: str, work: Any) -> int:
     """Do `work` on a handle that only watches and controls."""
     async with place.open() as runtime:
         row = await find(runtime, typed)
-        code: int = await work(await runtime.open_session(row.id, drive=False))
+        code: int = await work(await runtime.open_session(row.id, drive=False), row)
         return code
 
 

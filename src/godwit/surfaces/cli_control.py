@@ -17,6 +17,7 @@ from .cli_agent import AgentFlags
 from .cli_asked import asked
 from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, CliError
 from .cli_keyboard import Keyboard, interactive
+from .cli_list import status_text
 from .cli_place import Place, find
 from .cli_run import Run, picked_up
 from .cli_view import write_json
@@ -128,7 +129,7 @@ async def delete(place: Place, typed: str, *, yes: bool, as_json: bool) -> int:
 
 def _described(row: SessionRow) -> str:
     what = one_line(row.name or row.first_prompt or "", 60)
-    return f"{row.id}{f' ({what})' if what else ''}, {row.status}, {row.head} events"
+    return f"{row.id}{f' ({what})' if what else ''}, {status_text(row).rstrip('*')}, {row.head} events"
 
 
 async def waiting(place: Place, typed: str, action: str | None, *, as_json: bool) -> int:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from ..core.errors import InputNotFound
-from ..core.events import Delta, Event
+from ..core.events import Delta, Event, RunFinished, RunOutcome
 from .cli_exit import DONE, CliError
 from .cli_place import Place, find
 from .cli_view import log_line, write_json
 from .cli_words import age, one_line
 
 if TYPE_CHECKING:
-    from ..contracts import SessionRow
+    from ..contracts import EventStore, SessionRow
+    from ..core.ids import SessionId
     from ..engine.session import Session
 
 SHOWN = 20
@@ -39,36 +40,70 @@ async def sessions(place: Place, *, everything: bool, as_json: bool) -> int:
             rows += page
             if not everything or len(page) < PAGE:
                 break
-    more = not everything and len(rows) > SHOWN
-    rows = rows if everything else rows[:SHOWN]
+        more = not everything and len(rows) > SHOWN
+        rows = rows if everything else rows[:SHOWN]
+        outcomes = {row.id: await last_outcome(store, row) for row in rows}
     if as_json:
         for row in rows:
-            write_json(row)
+            write_json({**msgspec.structs.asdict(row), "cut_off": cut_off(row), "last_outcome": outcomes[row.id]})
         return DONE
     if not rows:
         print('no sessions yet; start one: godwit run "..."')
         return DONE
-    _table(rows)
+    _table(rows, outcomes)
     if more:
         print("older ones: godwit ls --all", file=sys.stderr)
     return DONE
 
 
-def _table(rows: list[SessionRow]) -> None:
+def cut_off(row: SessionRow) -> bool:
+    """Whether a run is open that should go on, and no living process drives it."""
+    return row.run is not None and row.owner is None and row.status in ("queued", "running", "retrying")
+
+
+async def last_outcome(store: EventStore, row: SessionRow) -> RunOutcome | None:
+    """How the last run ended, of a session without an open one. It stands near the log's end, so this is quick."""
+    if row.run is not None or row.status == "queued":
+        return None
+    for event in await store.read(row.id, types=("run.finished",), newest_first=True, limit=1):
+        if isinstance(event.data, RunFinished):
+            return event.data.outcome
+    return None
+
+
+def status_text(row: SessionRow, outcome: RunOutcome | None = None) -> str:
+    """The status for a person: who looks for what needs care finds it there."""
+    if cut_off(row):
+        return "cut off"
+    if row.owner is not None:
+        return f"{row.status}*"
+    return f"{row.status}, {outcome}" if outcome not in (None, "done") else row.status
+
+
+def say_cut_off(place: Place, row: SessionRow) -> None:
+    """A word on stderr when nobody drives what is open."""
+    if cut_off(row):
+        print(f"cut off: no process drives its run; it goes on with: {place.command('resume', row.id)}", file=sys.stderr)
+
+
+def _table(rows: list[SessionRow], outcomes: Mapping[SessionId, RunOutcome | None]) -> None:
     """Columns as wide as they need; on a terminal the last one ends where the window does."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     cells = [("ID", "STATUS", "AGE", "EVENTS", "WHAT")]
     for row in rows:
-        status = f"{row.status}*" if row.owner is not None else row.status
         what = row.name or row.first_prompt or "(no prompt yet)"
         waits = "".join(f" [{n} {word}]" for n, word in ((row.actions, "to answer"), (row.queued, "queued")) if n)
-        cells.append((row.id, status, age(row.updated_ms), str(row.head), one_line(what, 80) + waits))
+        cells.append(
+            (row.id, status_text(row, outcomes[row.id]), age(row.updated_ms), str(row.head), one_line(what, 80) + waits)
+        )
     widths = [max(len(line[i]) for line in cells) for i in range(4)]
     for line in cells:
         text = "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=False)) + "  " + line[4]
         print((text[: width - 1] + "…" if width and len(text) > width else text).rstrip())
     if any(row.owner is not None for row in rows):
         print("* driven by a process now", file=sys.stderr)
+    if any(cut_off(row) for row in rows):
+        print("cut off: no process drives it; godwit resume ID goes on with it", file=sys.stderr)
 
 
 async def log(place: Place, typed: str, *, follow: bool, from_seq: int, deltas: bool, as_json: bool) -> int:
@@ -85,6 +120,8 @@ async def log(place: Place, typed: str, *, follow: bool, from_seq: int, deltas: 
                 for event in page:
                     show(event)
                 cursor = page[-1].seq
+            if not as_json:
+                say_cut_off(place, row)
             return DONE
         if not deltas:
             async for event in handle.follow(from_seq):

@@ -1,7 +1,8 @@
 """`godwit run` and `godwit resume`: a session is started or found, its run put in the foreground, and how to go on is said.
 
 Which of the two a call of `run` means follows from the log alone: a session whose run is open and driven by nobody was cut
-off, and goes on from where it was.
+off. Without a prompt, or with the very prompt of that run, it goes on from where it was; doing twice what a killed process
+had begun is never the default.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned, SessionPaused
+from ..core.messages import text_of
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
@@ -24,7 +26,7 @@ from .cli_view import JsonView, ScreenView, View
 from .cli_words import owner_text
 
 if TYPE_CHECKING:
-    from ..contracts import SessionRow
+    from ..contracts import EventStore, SessionRow
     from ..core.ids import RunId, Seq
     from ..engine.session import Session
     from ..host.runtime import Runtime
@@ -56,23 +58,40 @@ class Run:
 
     # --- run ---------------------------------------------------------------------------------------------------
 
-    async def run(self, prompt: str | None, *, session: str | None, go_on: bool) -> int:
+    async def run(self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False) -> int:
         if prompt is None and session is None and not self.place.database.exists():
             raise _no_prompt()
         if prompt is not None and session is None and not go_on:
             self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
         async with self.place.open(make=prompt is not None, models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on or prompt is None)
-            if found is None:
-                if prompt is None:
+            if prompt is None:
+                if found is None:
                     raise _no_prompt()
-                handle = await self.start(runtime)
-            else:
-                if prompt is None:
-                    return await self.go_on(runtime, found)
-                handle = await self.reopen(runtime, found)
+                return await self.go_on(runtime, found)
+            left = found if found is not None else await newest_of(runtime, self.workspace or ".")
+            if left is not None and left.run is not None and left.owner is None and left.status != "paused":
+                if not new and await self.is_same(runtime, left, prompt, settings=found is None):
+                    self.view.say("this prompt was given before and its run has not ended; --new starts over", "yellow")
+                    return await self.go_on(runtime, left)
+                if found is None:
+                    what = "waits for an answer" if left.status == "waiting" else "was cut off"
+                    command = self.place.command("resume", left.id)
+                    self.view.say(f"session {left.id} of this folder {what}; it goes on with: {command}", "yellow")
+            handle = await self.start(runtime) if found is None else await self.reopen(runtime, found)
             head = await runtime.head(handle.id)
             return await self.foreground(handle, await handle.prompt(prompt, sender="cli"), head)
+
+    async def is_same(self, runtime: Runtime, row: SessionRow, prompt: str, *, settings: bool) -> bool:
+        """Whether the session's open run was begun by this prompt; and, with `settings`, by an agent as the flags make it.
+
+        Who adds `--deny` after a kill means another run, not the old one with what it was allowed.
+        """
+        if settings:
+            _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
+            if self.flags.agent(self.models.choose(self.flags.model)).spec != spec:
+                return False
+        return await prompt_of(runtime.store, row) == prompt
 
     async def session(self, runtime: Runtime, *, session: str | None, go_on: bool) -> SessionRow | None:
         """The session the flags mean, None for a new one."""
@@ -237,6 +256,22 @@ class Run:
                 continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+
+
+async def prompt_of(store: EventStore, row: SessionRow) -> str | None:
+    """The text that the open run was begun with; a run that continues another has that one's."""
+    from ..core.events import RunStarted, UserMessage
+
+    wanted, given = row.run, None
+    for event in await store.read(row.id, types=("run.started", "user.message"), newest_first=True):
+        match event.data:
+            case RunStarted(run=run) as started if run == wanted:
+                wanted, given = started.resumes, started.input
+            case UserMessage(id=message) as data if message == given:
+                return text_of(data.content)
+            case _:
+                pass
+    return None
 
 
 def _no_prompt() -> CliError:
