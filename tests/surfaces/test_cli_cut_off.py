@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from godwit.core.errors import ModelRefused, RunFailed
 from godwit.core.events import RunClaimed, RunFinished, RunStarted
-from godwit.models.script import call
-from tests.surfaces.terminal import Command, record
+from godwit.models.script import Script, call
+from tests.surfaces.terminal import Command, finish, record
 
 WAIT = "echo began >> effects; while [ ! -e go ]; do sleep 0.02; done"
 
@@ -93,3 +94,31 @@ async def test_ls_tells_how_the_last_run_ended(command: Command, tmp_path: Path)
     shown = (await command.run("ls")).out.splitlines()[1:]
     assert ["idle, failed" in line for line in shown] == [False, True]
     assert [row["last_outcome"] for row in (await command.run("ls", "--json")).lines] == ["done", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, "left by SIGTERM; the run is not over and goes on with: "),
+        (signal.SIGINT, "continue it: "),
+    ],
+)
+async def test_a_stopped_and_an_interrupted_run_say_how_to_go_on(
+    command: Command, recording: Path, number: signal.Signals, said: str
+) -> None:
+    process = await command.start("run", "Go.", "--replay", str(recording), "--allow", "bash")
+    await command.until("tool.started")
+    process.send_signal(number)
+    ended = await finish(process)
+    assert (ended.code, said in ended.out) == (130, True), ended.out
+
+
+async def test_an_approval_by_yes_is_said_once(command: Command, tmp_path: Path) -> None:
+    turns: Script = [call("bash", command=f"echo {n}") for n in range(5)]
+    recording = await record(tmp_path / "asks.jsonl", [*turns, "Done."])
+    ended = await command.run("run", "Go.", "--replay", str(recording), "--yes")
+    assert ended.code == 0, ended.err
+    assert ended.out.count("  approved by --yes\n") == 5
+    assert ended.out.count("approved") == 5
+    assert "elsewhere" not in ended.out
+    assert "\n\n" not in ended.out

@@ -657,7 +657,10 @@ def main() -> None:
         sys.stdout.flush()
     except typer.TyperException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "godwit")
-        code = complain("usage", error.format_message(), f"{where} --help", USAGE)
+        message, hint = error.format_message(), f"{where} --help"
+        if message.startswith("No such option") and where.rpartition(" ")[2] in ("run", "send", "steer", "answer"):
+            hint += '; a text that begins with - stands behind -- (... -- "-v is missing")'
+        code = complain("usage", message, hint, USAGE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (_Unread, BrokenPipeError):

@@ -23,7 +23,10 @@ from ..engine.approvals import PendingAction
 from .cli_asked import Line, asked, shortened
 from .cli_keyboard import Keyboard
 from .cli_view import View
-from .cli_words import call_text, clean, visible
+from .cli_words import clean, visible
+
+YES = "--yes"
+"""Who gave the answers of `Everything`, in the log."""
 
 
 def show(view: View, lines: list[Line], *, whole: bool = False) -> int:
@@ -40,6 +43,7 @@ class Answer:
     reason: str | None = None
     arguments: dict[str, Any] | None = None
     text: str = ""
+    sender: str | None = None
 
 
 class Answerer(Protocol):
@@ -58,14 +62,9 @@ class Nobody:
 class Everything:
     """`--yes`: approvals are given; a question or an external call still waits for its answer."""
 
-    def __init__(self, view: View) -> None:
-        self._view = view
-
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
-        if action.kind != "approval":
-            return None
-        self._view.say(f"  approved by --yes: {call_text(action.name, action.arguments)}")
-        return Answer("approve")
+        # The view says it, from the log.
+        return Answer("approve", sender=YES) if action.kind == "approval" else None
 
 
 class Person:
@@ -89,6 +88,8 @@ class Person:
         while True:
             self._view.settle()
             said = await self._keyboard.line(f"allow this? [y]es  [n]o, with a reason  [e]dit{more}  [a]nswer later: ")
+            if said is None:
+                self._view.say("")  # the answer was Ctrl-D, which ends no line
             choice, _, rest = (said or "a").strip().partition(" ")
             match choice.lower():
                 case "y" | "yes":

@@ -13,11 +13,11 @@ import signal
 import sys
 
 from ..core.errors import GodwitError
-from ..core.events import Event, RunFinished, RunParked
+from ..core.events import Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import RunId
 from ..engine.session import Session
 from .cli_agent import thinking_level
-from .cli_answers import Everything, show
+from .cli_answers import YES, Everything, show
 from .cli_asked import asked
 from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
 from .cli_keyboard import Keyboard, interactive
@@ -131,8 +131,7 @@ class Chat(Run):
     async def _parked(self) -> None:
         for action in await self._session.approvals.pending():
             if isinstance(self.answerer, Everything) and action.kind == "approval":
-                await self.answerer.answer(action, self._session.workspace)
-                await self._session.approve(action.id)
+                await self._session.send_event(UserAnswer(action.id, "approve", sender=YES))
             elif self._asks:
                 hidden = show(self.view, asked(action.name, action.arguments, self._session.workspace))
                 more = ", /show to see all of it" if hidden else ""

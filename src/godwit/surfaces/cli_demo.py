@@ -126,7 +126,7 @@ async def demo(folder: Path, *, model: str | None, live: bool, pace_s: float, fr
     person = command.answerer if interactive() and not as_json and not yes else None
     answerer = DemoAnswerer(command.view, person)
     command.hints = False  # the session's model is a recording: other commands could not go on with it
-    command.answerer = Everything(command.view) if yes else answerer
+    command.answerer = Everything() if yes else answerer
     folder.mkdir(parents=True, exist_ok=True)
     async with place.open(make=True, models=command.models.registry) as runtime:
         found = await newest_of(runtime, folder)

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from ..core.errors import AlreadyAnswered, GodwitError, RunFailed
 from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import ActionId, RunId, Seq
+from ..core.messages import Text
 from ..engine.approvals import PendingAction
 from ..engine.session import Session
 from .cli_answers import Answerer
@@ -37,6 +38,9 @@ class Foreground:
         self._interrupts = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = asyncio.Event()
+        self._answered: set[ActionId] = set()
+        self.left_by: str | None = None
+        """What made this foreground leave a run that goes on: a signal, or the third Ctrl-C."""
 
     async def run(self, run: RunId, from_seq: Seq) -> int:
         """Until `run` has ended or waits for an answer nobody gives here."""
@@ -46,7 +50,7 @@ class Foreground:
         following = asyncio.ensure_future(anext(items))
         gone = asyncio.ensure_future(self._gone.wait())
         failing: asyncio.Future[BaseException | None] | None = asyncio.ensure_future(self._failure(run))
-        async with _signals(self._interrupt, self._gone.set):
+        async with _signals(self._interrupt, self._leave):
             try:
                 code = await self._ask_next()
                 while code is None:
@@ -98,7 +102,8 @@ class Foreground:
         match data:
             case UserAnswer(action=action) | ActionClosed(action=action):
                 self._waiting.pop(action, None)
-                if self._asking is not None and self._asking[0] == action and not self._asking[1].done():
+                asking = self._asking is not None and self._asking[0] == action and not self._asking[1].done()
+                if asking and action not in self._answered and self._asking is not None:
                     self._asking[1].cancel()
                     self._asking = None
                     self._view.settle()
@@ -145,15 +150,11 @@ class Foreground:
         if answer is None:
             self._left.add(action.id)
             return
-        session = self._session
+        self._answered.add(action.id)
+        content = (Text(answer.text),) if answer.decision == "result" else ()
+        said = UserAnswer(action.id, answer.decision, answer.reason, answer.arguments, content, sender=answer.sender)
         with contextlib.suppress(AlreadyAnswered):
-            match answer.decision:
-                case "approve":
-                    await session.approve(action.id, arguments=answer.arguments)
-                case "deny":
-                    await session.deny(action.id, answer.reason)
-                case "result":
-                    await session.answer(action.id, answer.text)
+            await self._session.send_event(said)
         self._waiting.pop(action.id, None)
 
     def _release(self) -> None:
@@ -166,10 +167,12 @@ class Foreground:
     def _interrupt(self) -> None:
         self._interrupts += 1
         if self._interrupts > 2:
-            self._gone.set()
+            self._leave("Ctrl-C")
             return
         force = self._interrupts == 2
         self._view.settle()
+        if self._asking is not None:
+            self._view.say("")  # the question's line is not at its end
         self._view.say("forcing it" if force else "interrupting; Ctrl-C again forces it", "yellow")
         if self._asking is not None:
             self._asking[1].cancel()
@@ -179,14 +182,22 @@ class Foreground:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _leave(self, why: str) -> None:
+        self.left_by = why
+        self._gone.set()
+
     async def _end_run(self, force: bool) -> None:
         await self._session.interrupt(force=force, reason="Ctrl-C")
 
 
 @asynccontextmanager
-async def _signals(interrupt: Callable[[], None], leave: Callable[[], None]) -> AsyncIterator[None]:
+async def _signals(interrupt: Callable[[], None], leave: Callable[[str], None]) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: leave, signal.SIGHUP: leave}
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGINT: interrupt,
+        signal.SIGTERM: lambda: leave("SIGTERM"),
+        signal.SIGHUP: lambda: leave("SIGHUP"),
+    }
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import SessionNotFound
 from ..core.ids import SessionId
-from .cli_exit import CliError
+from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, ModelRegistry, SessionRow
@@ -62,12 +62,17 @@ class Place:
 
     @asynccontextmanager
     async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
-        """A runtime on the database. Without `make` a missing one is SessionNotFound."""
+        """A runtime on the database. Without `make` a missing one is an error."""
         from ..host.runtime import Runtime
 
         if not self.database.exists():
             if not make:
-                raise SessionNotFound(f"there is no database at {self.database}, so there are no sessions")
+                raise CliError(
+                    f"there is no database at {self.database}, so there are no sessions",
+                    hint='godwit run "..." starts one; --db or GODWIT_DB chooses another database',
+                    code=SessionNotFound.code,
+                    exit_code=NOT_FOUND,
+                )
             self.make_folder()
         runtime = await Runtime.open(self.database, models=models)
         try:

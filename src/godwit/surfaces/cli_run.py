@@ -18,12 +18,12 @@ from ..core.messages import text_of
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
-from .cli_exit import CONFLICT, DONE, FAILED, LIMITED, PARKED, CliError
+from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find, newest_of
 from .cli_view import JsonView, ScreenView, View
-from .cli_words import owner_text
+from .cli_words import counted_as, owner_text
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, SessionRow
@@ -192,7 +192,8 @@ class Run:
         head = (await runtime.store.session(row.id)).head
         where = "it waits for an answer" if row.status == "waiting" else "its process ended before it did"
         self.view.say(
-            f"session {row.id} goes on from where it was ({where}; {state.run.turns} turns, event {head})", "yellow"
+            f"session {row.id} goes on from where it was ({where}; {counted_as(state.run.turns, 'turn')}, event {head})",
+            "yellow",
         )
         handle = await runtime.open_session(row.id)
         return await self.foreground(handle, state.run.id, head)
@@ -234,14 +235,21 @@ class Run:
 
     async def foreground(self, handle: Session, run: RunId, from_seq: Seq) -> int:
         """Show the run until it ends or parks, and say how to go on."""
-        code = await Foreground(handle, self.view, self.answerer).run(run, from_seq)
+        shown = Foreground(handle, self.view, self.answerer)
+        code = await shown.run(run, from_seq)
+        if shown.left_by is not None:
+            # The run is put down while this process ends; a terminal that hung up hears nothing any more.
+            if shown.left_by != "SIGHUP":
+                command = self.place.command("resume", handle.id)
+                self.view.say(f"left by {shown.left_by}; the run is not over and goes on with: {command}", "yellow")
+            return code
         if not self.hints:
             return code
         if code == PARKED:
             await self.say_parked(handle)
         elif code == DONE:
             self.view.say(f'go on: {self.place.command("run", "--session", handle.id)} "..."')
-        elif code in (FAILED, LIMITED):
+        elif code in (FAILED, LIMITED, INTERRUPTED):
             self.view.say(f"continue it: {self.place.command('resume', handle.id, '--again')}")
         return code
 
@@ -284,7 +292,7 @@ def _no_prompt() -> CliError:
 def answerer(view: View, *, yes: bool, as_json: bool = False) -> Answerer:
     """Who answers approvals in this process."""
     if yes:
-        return Everything(view)
+        return Everything()
     if interactive() and not as_json:
         return Person(view, Keyboard())
     return Nobody()

@@ -37,7 +37,7 @@ from ..core.events import (
 )
 from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
-from .cli_words import DECIDED, call_text, clean, diff_of, event_text, one_line, result_text, seconds, usage_text
+from .cli_words import DECIDED, call_text, clean, diff_of, event_text, one_line, ran_text, result_text, seconds
 
 TAIL_LINES = 6
 """Lines of a running command's output that move along in the region."""
@@ -179,7 +179,8 @@ class ScreenView:
             case UserAnswer():
                 edited = ", with other arguments" if data.arguments is not None else ""
                 reason = f": {one_line(data.reason)}" if data.reason else ""
-                self._line(f"  {DECIDED[data.decision]}{edited}{reason}", "dim")
+                by = f" by {clean(data.sender)}" if data.sender not in (None, "cli") else ""
+                self._line(f"  {DECIDED[data.decision]}{by}{edited}{reason}", "dim")
             case UserInterrupt():
                 self._line("■ interrupt" + (", forced" if data.force else ""), "yellow")
             case SessionPaused():
@@ -251,10 +252,9 @@ class ScreenView:
         self._still()
         if data.error is not None:
             self._line(f"{data.outcome}: {data.error.code}: {clean(data.error.message)}", "red")
-        turns = f"{data.turns} turn{'s' * (data.turns != 1)}, {data.tool_calls} call{'s' * (data.tool_calls != 1)}"
         took = f", {seconds((at_ms - self._started_ms) / 1000)}" if self._started_ms is not None else ""
         style = "green" if data.outcome == "done" else "yellow"
-        self._line(f"— {data.outcome}: {turns}, {usage_text(data.usage)}{took}", style)
+        self._line(f"— {data.outcome}: {ran_text(data)}{took}", style)
 
     # --- what moves --------------------------------------------------------------------------------------------
 

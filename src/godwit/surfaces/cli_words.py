@@ -107,6 +107,10 @@ def call_text(name: str, arguments: dict[str, Any], width: int = 100) -> str:
     return one_line(" ".join(parts).strip().replace("\r\n", "\n").replace("\n", " ⏎ "), width)
 
 
+def counted_as(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
 def counted(text: str) -> str:
     """How much it is: `12 lines`, or `340 characters` when it is one line."""
     lines = text.removesuffix("\n").count("\n") + 1
@@ -140,6 +144,12 @@ def usage_text(usage: Usage) -> str:
     if usage.cost_usd is not None:
         text += f", ${usage.cost_usd:.4f}"
     return text
+
+
+def ran_text(data: RunFinished) -> str:
+    """What the run took: `2 turns, 1 call, 9 in, 3 out`."""
+    turns, calls = counted_as(data.turns, "turn"), counted_as(data.tool_calls, "call")
+    return f"{turns}, {calls}, {usage_text(data.usage)}"
 
 
 def result_text(data: ToolFinished) -> str:
@@ -215,7 +225,7 @@ def event_text(event: Event) -> str:
             )
         case RunFinished():
             why = f": {data.error.code}: {one_line(data.error.message)}" if data.error else ""
-            return f"{data.outcome}{why} ({data.turns} turns, {data.tool_calls} calls, {usage_text(data.usage)})"
+            return f"{data.outcome}{why} ({ran_text(data)})"
         case TurnStarted() | TurnFinished():
             return str(data.index)
         case ModelStarted():
