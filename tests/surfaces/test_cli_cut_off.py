@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from godwit.core.errors import ModelRefused, RunFailed
 from godwit.core.events import RunClaimed, RunFinished, RunStarted
 from godwit.models.script import Script, call
-from tests.surfaces.terminal import Command, finish, record
+from tests.surfaces.terminal import DEADLINE_S, Command, finish, record
 
 WAIT = "echo began >> effects; while [ ! -e go ]; do sleep 0.02; done"
 
@@ -35,6 +36,11 @@ async def killed(command: Command, *words: str) -> None:
     """`godwit run` ended by SIGKILL while its command runs."""
     process = await command.start(*words)
     await command.until("tool.started")
+    async with asyncio.timeout(DEADLINE_S):  # the command is another process: there is nothing to wait on
+        while True:
+            if (command.folder / "effects").exists():
+                break
+            await asyncio.sleep(0.02)
     process.kill()
     await process.communicate()
     (command.folder / "go").touch()
@@ -111,6 +117,15 @@ async def test_a_stopped_and_an_interrupted_run_say_how_to_go_on(
     process.send_signal(number)
     ended = await finish(process)
     assert (ended.code, said in ended.out) == (130, True), ended.out
+
+
+async def test_a_run_put_down_in_good_order_is_not_called_dead(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a"), "Done."])
+    assert (await command.run("run", "Go.", "--replay", str(recording))).code == 4
+    assert (await command.run("approve", "last")).code == 0
+    ended = await command.run("resume", "last", "--replay", str(recording))
+    assert ended.code == 0, ended.out
+    assert "goes on from where it was (it was answered; 1 turn, event " in ended.out
 
 
 async def test_an_approval_by_yes_is_said_once(command: Command, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ class Run:
             raise SessionOwned(f"session {row.id} is driven by {owner_text(row.owner)} already")
         self.models.check(state.run.model or watched.model)
         head = (await runtime.store.session(row.id)).head
-        where = "it waits for an answer" if row.status == "waiting" else "its process ended before it did"
+        where = await why_open(runtime.store, row)
         self.view.say(
             f"session {row.id} goes on from where it was ({where}; {counted_as(state.run.turns, 'turn')}, event {head})",
             "yellow",
@@ -264,6 +264,25 @@ class Run:
                 continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+
+
+async def why_open(store: EventStore, row: SessionRow) -> str:
+    """Why nobody drives the open run now."""
+    from ..core.events import RunClaimed, RunUnparked, RunYielded
+
+    if row.status == "waiting":
+        return "it waits for an answer"
+    types = ("run.started", "run.claimed", "run.unparked", "run.yielded")
+    last = await store.read(row.id, types=types, newest_first=True, limit=1)
+    match last[0].data if last else None:
+        case RunClaimed():
+            return "its process ended before it did"
+        case RunUnparked():
+            return "it was answered"
+        case RunYielded():
+            return "it had been put down"
+        case _:
+            return "it had not begun"
 
 
 async def prompt_of(store: EventStore, row: SessionRow) -> str | None:
