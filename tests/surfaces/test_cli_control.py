@@ -125,13 +125,14 @@ async def test_pause_and_resume_from_another_process(command: Command, tmp_path:
     assert "was paused already" in twice.out
     cannot = await command.run("run", "--session", "last")
     assert (cannot.code, cannot.err.partition(":")[0]) == (6, "error[session_paused]")
+    ended = await finish(running)
+    assert ended.code == 4, "without a terminal nobody would wait for the end of a pause"
+    assert "‖ paused" in ended.out
+    assert "paused; it goes on with: " in ended.out
     resumed = await command.run("resume", "last", "--replay", str(recording))
     assert resumed.code == 0, resumed.err
-    assert "goes on with it" in resumed.out, "the process that ran it still does"
-    ended = await finish(running)
-    assert ended.code == 0
-    assert "‖ paused" in ended.out
-    assert "▶ resumed" in ended.out
+    assert "goes on from where it was (it had been put down" in resumed.out
+    assert "Done." in resumed.out
 
 
 async def test_a_parked_run_is_answered_and_gone_on_with(command: Command, tmp_path: Path) -> None:

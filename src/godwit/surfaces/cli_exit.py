@@ -4,7 +4,7 @@
     1  failed                   6  a conflict: legal in itself, but not now
     2  usage or bad input     130  interrupted
     3  limited
-    4  parked: it waits for an answer
+    4  parked: it waits for an answer, or it was paused and there is no terminal
 
 Rules: the codes are stable, scripts depend on them. An error goes to stderr and never as a traceback, unless GODWIT_DEBUG is
 set: then the traceback comes first.

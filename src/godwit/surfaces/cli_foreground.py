@@ -14,13 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..core.errors import AlreadyAnswered, GodwitError, RunFailed
-from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, UserAnswer
+from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
 from ..engine.approvals import PendingAction
 from ..engine.session import Session
 from .cli_answers import Answerer
 from .cli_exit import INTERRUPTED, OUTCOMES, PARKED
+from .cli_keyboard import interactive
 from .cli_view import View
 
 
@@ -124,6 +125,8 @@ class Foreground:
                 self._go_on()
             case RunParked(run=parked) if parked == run:
                 return await self._ask_next()
+            case RunYielded(run=yielded, reason="paused") if yielded == run and not interactive():
+                return PARKED  # a script would hang for as long as somebody likes
             case RunFinished(run=finished) if finished == run:
                 return OUTCOMES[data.outcome]
             case ActionClosed():

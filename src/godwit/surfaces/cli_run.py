@@ -254,6 +254,9 @@ class Run:
         return code
 
     async def say_parked(self, handle: Session) -> None:
+        if await handle.status() == "paused":
+            self.view.say(f"paused; it goes on with: {self.place.command('resume', handle.id)}", "yellow")
+            return
         self.view.say("parked: it waits for an answer and needs no process meanwhile", "yellow")
         for action in await handle.approvals.pending():
             self.view.say(f"  {action.kind} {action.id}:", "")
