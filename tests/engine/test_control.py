@@ -11,8 +11,11 @@ from godwit.core.errors import (
     CheckpointNotFound,
     InboxFull,
     InputNotFound,
+    InvalidArgument,
+    ModelNotFound,
     NoOpenRun,
     RunFailed,
+    RunNotFound,
     SessionArchived,
     SessionClosed,
 )
@@ -364,6 +367,36 @@ async def test_a_full_inbox_is_a_conflict_and_blocks_no_other_session(bench: Ben
     assert bench.model is not None
     bench.model._turns = ["from the other"]
     assert (await within(other.send("Hi."))).text == "from the other"
+    await session.interrupt()
+
+
+async def test_settings_and_ids_that_cannot_work_are_refused(bench: Bench) -> None:
+    session = await bench.start(["hello"])
+    with pytest.raises(ModelNotFound):
+        await session.set_model("nowhere:model")
+    with pytest.raises(InvalidArgument, match="huge"):
+        await session.set_thinking("huge")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="surrogate"):
+        await session.send("half \ud800 of a pair")
+    with pytest.raises(InvalidArgument):
+        await session.send("  ")
+    with pytest.raises(InvalidArgument, match="int"):
+        await session.send(5)  # type: ignore[arg-type]
+    with pytest.raises(RunNotFound):
+        await session.wait("run_none")
+    with pytest.raises(InvalidArgument, match="bad id"):
+        await bench.runtimes[0].start_session(godwit.Agent("tester", model="scripted:test"), session="bad id/../")
+    assert len(await session.events()) == 1, "nothing was changed"
+
+
+async def test_a_full_queue_of_follow_ups_keeps_nobody_from_steering(bench: Bench) -> None:
+    gate = Gate()
+    session = await bench.start([call("gate"), "done"], gate.tool)
+    await session.prompt("Go.")
+    await within(gate.entered.wait())
+    for n in range(INBOX_LIMIT):
+        await session.follow_up(str(n))
+    await session.steer("Mind this.")
     await session.interrupt()
 
 

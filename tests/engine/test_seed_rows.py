@@ -734,7 +734,8 @@ async def test_abort_ends_a_run_whose_tool_does_not_heed_its_token(bench: Bench)
 
 async def test_config_tells_what_the_next_run_uses(bench: Bench) -> None:
     """S002-21, 24, 25."""
-    runtime = await bench.runtime(["hello"], models={MODEL: ScriptedModel(["hello"], MODEL)})
+    known = {MODEL: ScriptedModel(["hello"], MODEL), "scripted:other": ScriptedModel([], "scripted:other")}
+    runtime = await bench.runtime(["hello"], models=known)
     agent = godwit.Agent("tester", model=MODEL, instructions="Be brief.", thinking="low")
     session = await runtime.start_session(agent, workspace=bench.workspace, environment={"A": "1"})
     config = session.config
@@ -935,7 +936,8 @@ async def test_every_call_fails_within_one_family_of_errors(bench: Bench) -> Non
         (session.steer("x"), SessionArchived),
         (session.follow_up("x"), SessionArchived),
         (session.approve("none"), ActionNotFound),
-        (session.set_model("x:y"), SessionArchived),
+        (session.set_model("x:y"), ModelNotFound),
+        (session.set_model(MODEL), SessionArchived),
         (session.resume_run("none"), CheckpointNotFound),
     ]
     for work, kind in refused:

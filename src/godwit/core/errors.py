@@ -7,6 +7,7 @@
       x NotFound                     not_found
         x SessionNotFound            session_not_found
         x AgentNotFound              agent_not_found
+        x RunNotFound                run_not_found
         x ActionNotFound             action_not_found
         x InputNotFound              input_not_found
         x ArtifactNotFound           artifact_not_found
@@ -115,6 +116,12 @@ class AgentNotFound(NotFound):
     """There is no agent with this name and version."""
 
     code = "agent_not_found"
+
+
+class RunNotFound(NotFound):
+    """The session has no run with this id."""
+
+    code = "run_not_found"
 
 
 class ActionNotFound(NotFound):

@@ -159,13 +159,29 @@ def text_of(content: tuple[Block, ...]) -> str:
 
 
 def user_content(prompt: str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]) -> tuple[UserBlock, ...]:
-    """A prompt in any of its accepted forms as blocks. InvalidArgument when there is nothing in it."""
+    """A prompt in any of its accepted forms as blocks.
+
+    InvalidArgument when there is nothing in it, when it is of another type, or when its text is no Unicode.
+    """
     if isinstance(prompt, str):
         content: tuple[UserBlock, ...] = (Text(prompt),)
-    elif isinstance(prompt, Block):
-        content = (prompt,)
-    else:
+    elif isinstance(prompt, list | tuple):
         content = tuple(prompt)
+    else:
+        content = (prompt,)
+    for block in content:
+        if not isinstance(block, Text | Image | Document):
+            raise InvalidArgument(
+                f"a message is text, an image or a document, or several of them, not {type(block).__name__}",
+                type=type(block).__name__,
+            )
+        if isinstance(block, Text):
+            try:
+                block.text.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidArgument(
+                    f"the text is no Unicode: character {error.start} is half of a surrogate pair", at=error.start
+                ) from None
     if not any(not isinstance(b, Text) or b.text.strip() for b in content):
         raise InvalidArgument("a message needs content: providers refuse an empty one")
     return content

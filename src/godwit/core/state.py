@@ -104,7 +104,7 @@ CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
 _NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))
 
 INBOX_LIMIT = 256
-"""How many inputs may wait in one session."""
+"""How many inputs of one kind (steers, follow-ups) may wait in one session."""
 
 
 class QueuedInput(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -167,7 +167,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
     replace = msgspec.structs.replace
     match data:
         case UserMessage():
-            if len(gate.queue) >= inbox_limit:
+            # Each kind has its own room: a program's queue of follow-ups must not keep a person from steering.
+            if sum(q.delivery == data.delivery for q in gate.queue) >= inbox_limit:
                 raise InboxFull(limit=inbox_limit)
             if data.delivery == "prompt" and gate.phase != "none":
                 raise SessionBusy(run=gate.run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..contracts import EventStore
-from ..core.errors import CheckpointNotFound, Fault, NoOpenRun
+from ..core.errors import CheckpointNotFound, Fault, RunNotFound
 from ..core.events import (
     AgentMessage,
     Event,
@@ -175,11 +175,11 @@ class Runs:
         return list(found.values())
 
     async def start_of(self, run: RunId) -> Seq:
-        """The seq before the run's first event. NoOpenRun when there is no such run."""
+        """The seq before the run's first event. RunNotFound."""
         for event in await self._store.read(self._session, types=("run.started",), newest_first=True):
             if isinstance(event.data, RunStarted) and event.data.run == run:
                 return event.seq - 1
-        raise NoOpenRun(f"session {self._session} has no run {run!r}", run=run)
+        raise RunNotFound(f"session {self._session} has no run {run!r}", run=run)
 
     async def result(self, finished: Event, start: Seq) -> RunResult:
         """The result of the run that `finished` ends and that began after `start`."""

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from ..contracts import EventStore, Tool
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
-from ..core.errors import ActionNotFound, KeyReused, NoOpenRun, RunFailed, SessionClosed, SessionNotFound
+from ..core.errors import ActionNotFound, InvalidArgument, KeyReused, NoOpenRun, RunFailed, SessionClosed, SessionNotFound
 from ..core.events import Delta, Event, Labels, RunFinished, UserAnswer, UserInterrupt, UserMessage
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, UserBlock, user_content
@@ -69,6 +69,10 @@ class Home(Protocol):
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
         """The handle of this token was closed."""
+        ...
+
+    def check_model(self, name: str) -> None:
+        """Raise what asking this model would raise at once: ModelNotFound, AuthenticationFailed."""
         ...
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]: ...
@@ -193,7 +197,8 @@ class Session:
                 return
 
     async def wait(self, run: RunId | str | None = None) -> RunResult:
-        """Wait until that run, or the open one, has ended; at once when it has. NoOpenRun when there never was any.
+        """Wait until that run, or the open one, has ended; at once when it has. NoOpenRun when there never was any,
+        RunNotFound for an id the session does not know.
 
         Raises RunFailed for a failed run, and whatever stopped this process from driving it (a full disk, say); waiting
         again tries again.
@@ -327,7 +332,9 @@ class Session:
         return resumed
 
     async def set_model(self, model: str) -> None:
-        """Use this model from the next prompt on; an open run keeps its own."""
+        """Use this model from the next prompt on; an open run keeps its own. ModelNotFound, AuthenticationFailed."""
+        if self._drives:
+            self._home.check_model(model)
         await self.configure(model=model)
 
     async def set_thinking(self, level: ThinkingLevel) -> None:
@@ -344,6 +351,11 @@ class Session:
     ) -> None:
         """Change settings for the runs that start from now on; None leaves one as it is."""
         self._check_open()
+        if thinking is not None and thinking not in get_args(ThinkingLevel):
+            known = ", ".join(get_args(ThinkingLevel))
+            raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
+        if steer_mode is not None and steer_mode not in get_args(SteerMode):
+            raise InvalidArgument(f"steer mode {steer_mode!r} is neither skip nor batch", steer_mode=steer_mode)
         await self._inbox.configure(model=model, thinking=thinking, steer_mode=steer_mode, name=name)
         before = self._settings
         self._settings = (model or before[0], thinking or before[1], steer_mode or before[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,8 @@ from .dispatch import EmbeddedDispatcher
 
 if TYPE_CHECKING:
     from ..tools.toolbox import Toolbox
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class Runtime:
@@ -183,6 +186,11 @@ class Runtime:
             if not path.is_dir():
                 raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
             folder = str(path)
+        if session is not None and not _SESSION_ID.fullmatch(session):
+            raise InvalidArgument(
+                f"session id {session!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
+                session=session,
+            )
         session_id = SessionId(session or self.ids.new("ses"))
         created = SessionCreated(ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}))
         await create_log(self.store, session_id, [created], self.clock)
@@ -264,6 +272,9 @@ class Runtime:
 
     def give_context(self, session: SessionId, run: RunId, context: Any) -> None:
         self._dispatcher.give_context(session, run, context)
+
+    def check_model(self, name: str) -> None:
+        self.models.resolve(name)
 
     def drives(self, session: SessionId) -> bool:
         return self._dispatcher.drives(session)
