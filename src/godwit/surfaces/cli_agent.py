@@ -7,6 +7,7 @@ recording made here replays elsewhere.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,14 @@ class Models:
         self.check(name)
         return name
 
+    def refuse_old_recording(self) -> None:
+        """A new session must not add its answers to another's recording: a replay would play the other's."""
+        if self._record is not None and self._record.exists() and self._record.stat().st_size > 0:
+            raise CliError(
+                f"{os.fspath(self._record)!r} holds a recording already",
+                hint="name another file, or remove this one; only a session that goes on adds to its recording",
+            )
+
     def check(self, name: str) -> None:
         """See that this model can be asked, and put the recorder in front of it. ModelNotFound, AuthenticationFailed."""
         if self.replayed not in (None, name):
@@ -141,7 +150,8 @@ class Models:
         if self._record is not None:
             from ..models.replay import Recorder
 
-            self._record.parent.mkdir(parents=True, exist_ok=True)
+            if not self._record.parent.is_dir():
+                raise CliError(f"the folder of --record {os.fspath(self._record)!r} does not exist", hint="make it first")
             # What commands print holds times and the like, so a replay here must not insist on it.
             self.registry.register(name, Recorder(model, self._record, match="results_vary"))
             self._record = None

@@ -106,6 +106,7 @@ class Run:
         folder = self.workspace or Path(".")
         if not folder.is_dir():
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
+        self.models.refuse_old_recording()
         agent = self.flags.agent(self.models.choose(self.flags.model))
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")

@@ -110,6 +110,7 @@ class ScreenView:
         """Whether what is under way is shown in motion; not while somebody types on the same line."""
         self._prompts = prompts
         self._inputs: dict[InputId, UserMessage] = {}
+        self._attempt = 1
         self._shown: dict[tuple[str, str, int], int] = {}
         self._streaming: tuple[str, str, int] | None = None
         self._thinking_since: float | None = None
@@ -157,9 +158,10 @@ class ScreenView:
                 if self._prompts or message.delivery != "prompt":
                     self._line(f"❯ {clean(text_of(message.content))}", "bold")
             case RunStarted():
-                self._started_ms = item.at_ms
+                self._started_ms, self._attempt = item.at_ms, 1
             case RunClaimed():
-                if data.attempt > 1:
+                if data.attempt > self._attempt:
+                    self._attempt = data.attempt
                     self._line(f"↻ taken over, attempt {data.attempt}: the process before this one died", "yellow")
             case ModelStarted():
                 self._thinking_since, self._writing, self._model = time.monotonic(), "", data.model
