@@ -228,6 +228,10 @@ async def test_a_live_provider_is_recorded_and_the_recording_replayed(command: C
         live = await command.run("run", "Hello.", "--record", "kept.jsonl", **env)
         assert live.code == 0, live.err
         assert len(server.requests) == 1
+        over = await command.run("run", "Something else.", "--record", "kept.jsonl", **env)
+        assert over.code == 2
+        assert "holds a recording already" in over.err
+        assert len(server.requests) == 1, "nothing was asked"
     assert "From afar." in live.out
     again = await command.run("run", "Hello.", "--replay", "kept.jsonl", "--json")
     assert again.code == 0, again.err
