@@ -112,6 +112,7 @@ class Models:
 
         self.registry: Registry = Registry()
         self._record = record
+        self._old = record if record is not None and record.exists() and record.stat().st_size > 0 else None
         self.replayed: str | None = None
         """The name of the recorded model, which takes the place of the one of that name."""
         if replay is not None:
@@ -136,9 +137,9 @@ class Models:
 
     def refuse_old_recording(self) -> None:
         """A new session must not add its answers to another's recording: a replay would play the other's."""
-        if self._record is not None and self._record.exists() and self._record.stat().st_size > 0:
+        if self._old is not None:
             raise CliError(
-                f"{os.fspath(self._record)!r} holds a recording already",
+                f"{os.fspath(self._old)!r} holds a recording already",
                 hint="name another file, or remove this one; only a session that goes on adds to its recording",
             )
 
