@@ -53,6 +53,7 @@ class Chat(Run):
             self.view.moving = False
         self._keyboard = Keyboard()
         self._code = DONE
+        self._prompted = False
         self._rests = asyncio.Event()
         self._leaving = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,11 +145,13 @@ class Chat(Run):
         self.view.settle()
         sys.stdout.write("> ")
         sys.stdout.flush()
+        self._prompted = True
 
     # --- reading -----------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
         while (line := await self._keyboard.line()) is not None:
+            self._prompted = False
             if line.strip() in ("/quit", "/exit"):
                 return
             try:
@@ -156,6 +159,8 @@ class Chat(Run):
             except (GodwitError, CliError) as error:
                 self.view.settle()
                 report(error)
+            if self._asks and self._rests.is_set() and not self._prompted:
+                self._prompt()
         if not self._asks:
             await self._rests.wait()
 
