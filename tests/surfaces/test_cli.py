@@ -367,3 +367,11 @@ def test_flags_make_the_agent(tmp_path: Path) -> None:
     assert (spec.instructions, spec.tools, spec.limits.max_turns) == ("Be brief.", ("files",), 3)
     assert (spec.permissions.ask, spec.permissions.deny, spec.permissions.allow) == (("write",), ("edit",), ("bash",))
     assert AgentFlags().agent(MODEL).spec.permissions.ask == ("bash",)
+
+
+async def test_a_named_database_needs_its_folder(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "hi.jsonl", ["Hello."])
+    ended = await command.run("--db", "none/such/x.db", "run", "Go.", "--replay", str(recording))
+    assert ended.code == 2
+    assert "make it first" in ended.err
+    assert not (command.folder / "none").exists()

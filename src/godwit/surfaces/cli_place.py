@@ -89,13 +89,20 @@ class Place:
             yield store
 
     def make_folder(self) -> None:
-        """The database's folder; the default one is kept out of version control."""
+        """The default folder, kept out of version control; a named one must exist, since it may be mistyped. CliError."""
         folder = self.database.parent
         if folder.is_dir():
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.name == DEFAULT_DATABASE.parent.name:
+        if folder.name != DEFAULT_DATABASE.parent.name or not folder.parent.is_dir():
+            raise CliError(f"the folder of the database {os.fspath(self.database)!r} does not exist", hint="make it first")
+        try:
+            folder.mkdir(exist_ok=True)
             (folder / ".gitignore").write_text("*\n")
+        except OSError as error:
+            raise CliError(
+                f"the folder {os.fspath(folder)!r} cannot be made: {error.strerror}",
+                hint="choose a database elsewhere: godwit --db PATH ...",
+            ) from error
 
 
 async def find(runtime: Runtime, typed: str) -> SessionRow:
