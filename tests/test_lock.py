@@ -13,7 +13,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>\S+)(?: ; (?P<marker>[^\\]+?))? \\$")
+PIN = re.compile(r"^(?P<name>[a-z0-9.-]+)(?:\[[a-z0-9, -]+\])?==(?P<version>\S+)(?: ; (?P<marker>[^\\]+?))? \\$")
 
 
 def locked(path: Path) -> dict[str, tuple[str, str | None]]:
