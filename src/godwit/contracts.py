@@ -12,9 +12,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
+from .core.budget import BudgetDecision, Spent
+from .core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange
 from .core.events import Delta, Draft, Event, Labels
+from .core.hooks import HookPoint, HookResult
 from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
+from .core.sandbox import Promise, SandboxPolicy
 from .core.state import Status
 from .core.transcript import Entry
 
@@ -368,6 +372,146 @@ class Workspace(Protocol):
         ...
 
 
+# --- what confines commands, keeps files, reads shell -----------------------------------------------------------------
+
+
+class Confinement(msgspec.Struct, frozen=True):
+    """How a command is started so that it is confined. `argv` runs the shell; `setup` runs in the child before exec.
+
+    `promises`: what holds for a command started like this.
+    """
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    promises: frozenset[Promise]
+    setup: Callable[[], None] | None = None
+
+
+class Sandbox(Protocol):
+    """A way to confine commands. It promises only what its tests prove; `godwit.testing` tries to escape.
+
+    Loading a backend and asking what it promises starts nothing and changes nothing.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def promises(self, policy: SandboxPolicy) -> frozenset[Promise]:
+        """What holds here under this policy; empty when this backend does not work here."""
+        ...
+
+    def problem(self) -> str | None:
+        """Why this backend does not work here, or None."""
+        ...
+
+    def confine(
+        self, argv: Sequence[str], *, root: str, temporary: str, environment: Mapping[str, str], policy: SandboxPolicy
+    ) -> Confinement:
+        """How to start `argv` in the folder `root`, with `temporary` as its TMPDIR."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """States of a workspace's files, each content kept once. Works beside whatever the folder holds, and never touches it
+    but in `restore`; the folder's own git repository is never read for this nor written.
+
+    Calls of one workspace come one after the other; several processes may work on one store at a time.
+    """
+
+    async def take(self, session: SessionId, root: str, policy: CheckpointPolicy) -> CheckpointRef:
+        """Keep the files as they are now. Only what changed since the last time is read again."""
+        ...
+
+    async def changes(self, root: str, before: CheckpointRef, after: CheckpointRef) -> list[FileChange]:
+        """What leads from one state to the other, by path. CheckpointNotFound."""
+        ...
+
+    async def diff(self, root: str, before: CheckpointRef, after: CheckpointRef, *, path: str | None = None) -> str:
+        """The same as a unified diff, binary files named only. CheckpointNotFound."""
+        ...
+
+    async def restore(
+        self, session: SessionId, root: str, target: CheckpointRef, policy: CheckpointPolicy, *, keep: Sequence[str] = ()
+    ) -> CheckpointRef:
+        """Make the folder what it was at `target`, but for the paths in `keep`; returns the state after it.
+
+        Each file is replaced as a whole; doing it again after a crash ends in the same state. CheckpointNotFound.
+        """
+        ...
+
+    async def release(self, session: SessionId, keep: Sequence[CheckpointRef] | None = None) -> int:
+        """Let go of the session's states but those in `keep` (None: of all); returns the bytes that were freed."""
+        ...
+
+
+class ShellPart(msgspec.Struct, frozen=True):
+    """One simple command within a shell command. `words`: as the shell would pass them, as far as that is known from the
+    text; a word with an expansion in it is given as written and makes `exact` False. `text`: the words joined by blanks.
+
+    `writes`, `reads`: files its redirections name. `depth`: how many wrappers (env, sudo, bash -c, xargs) it stood in.
+    """
+
+    words: tuple[str, ...]
+    text: str
+    exact: bool = True
+    writes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    depth: int = 0
+
+
+class ShellCommand(msgspec.Struct, frozen=True):
+    """A shell command as its simple commands. `problem`: why it could not be read as a whole; then it must be asked."""
+
+    parts: tuple[ShellPart, ...]
+    problem: str | None = None
+
+
+class ShellParser(Protocol):
+    def parse(self, command: str) -> ShellCommand:
+        """Never raises. Wrappers are unwrapped: both `env X=1 rm a` and `rm a` are parts then."""
+        ...
+
+
+# --- around a step ----------------------------------------------------------------------------------------------------
+
+
+class HookCall(msgspec.Struct, frozen=True):
+    """What a hook is told. `payload` is JSON; its keys by point stand in docs/hooks.md. `labels` are the session's."""
+
+    point: HookPoint
+    session: SessionId
+    run: RunId | None
+    labels: Labels
+    workspace: str | None
+    payload: dict[str, Any]
+
+
+HookHandler = Callable[[HookCall], HookResult | Awaitable[HookResult | None] | None]
+"""A hook in the process: returns a result, or None for `continue`."""
+
+
+class BudgetCheck(msgspec.Struct, frozen=True):
+    """What a guard is asked before a step. `estimated_tokens`: of the request, for a model step."""
+
+    session: SessionId
+    run: RunId
+    labels: Labels
+    spent: Spent
+    estimated_tokens: int = 0
+    tool: str | None = None
+
+
+class BudgetGuard(Protocol):
+    """Decides whether a step may be paid for. A method that raises, answers nonsense or takes longer than 5 s denies; one
+    that is missing allows (seed 001)."""
+
+    async def before_model(self, check: BudgetCheck) -> BudgetDecision: ...
+    async def before_tool(self, check: BudgetCheck) -> BudgetDecision: ...
+    async def after_model(self, check: BudgetCheck, usage: Usage) -> None:
+        """Called once per model step that ended with an answer."""
+        ...
+
+
 # --- tool -----------------------------------------------------------------------------------------------------------
 
 
@@ -477,6 +621,16 @@ class SupportsClose(Protocol):
 
 
 __all__ = [
+    "ShellPart",
+    "ShellParser",
+    "ShellCommand",
+    "Sandbox",
+    "HookHandler",
+    "HookCall",
+    "Confinement",
+    "Checkpoints",
+    "BudgetGuard",
+    "BudgetCheck",
     "ActionId",
     "Appended",
     "BlobStore",

@@ -6,13 +6,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from .budget import Budget
+from .checkpoint import CheckpointPolicy
 from .errors import ConfigurationError
+from .hooks import HookSpec
 from .ids import AgentName
+from .rules import ApprovalPolicy, Permissions, Verdict
+from .sandbox import SandboxPolicy
+from .verification import VerificationPolicy
 
 ThinkingLevel = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
 SteerMode = Literal["skip", "batch"]
 """`skip`: calls of the turn that have not started are skipped. `batch`: the turn's calls are all run first."""
-Verdict = Literal["allow", "ask", "deny"]
 
 
 class ToolDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -21,22 +26,6 @@ class ToolDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     description: str
     parameters: dict[str, Any]
-
-
-class Permissions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which tools may run. Entries are tool names, `*` and `?` allowed; deny beats allow beats ask beats `default`."""
-
-    allow: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    default: Verdict = "allow"
-
-    def __post_init__(self) -> None:
-        for rule in (*self.allow, *self.ask, *self.deny):
-            if not rule or "(" in rule:
-                raise ConfigurationError(
-                    f"permission rule {rule!r} is not a tool name; argument patterns are not supported yet", rule=rule
-                )
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +69,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
+    `budgets`: at most one per scope. `verification`: a run is done only once it passes.
     """
 
     name: AgentName
@@ -92,6 +82,12 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: Limits = Limits()
     settings: ModelSettings = ModelSettings()
     metadata: dict[str, str] = {}
+    approvals: ApprovalPolicy = ApprovalPolicy()
+    hooks: tuple[HookSpec, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    sandbox: SandboxPolicy = SandboxPolicy()
+    checkpoints: CheckpointPolicy = CheckpointPolicy()
+    verification: VerificationPolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
@@ -101,6 +97,9 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         names = [t.name for t in self.external_tools]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"agent {self.name!r} names an external tool twice", tools=names)
+        for what, given in (("hooks", [h.id for h in self.hooks]), ("budgets", [b.scope for b in self.budgets])):
+            if len(set(given)) != len(given):
+                raise ConfigurationError(f"agent {self.name!r} has two {what} of one name: {given}", names=given)
 
 
 class AgentRef(msgspec.Struct, frozen=True):
@@ -108,3 +107,16 @@ class AgentRef(msgspec.Struct, frozen=True):
 
     name: AgentName
     version: int
+
+
+__all__ = [
+    "AgentRef",
+    "AgentSpec",
+    "Limits",
+    "ModelSettings",
+    "Permissions",
+    "SteerMode",
+    "ThinkingLevel",
+    "ToolDefinition",
+    "Verdict",
+]
