@@ -187,7 +187,8 @@ def _doc(cls: type) -> str:
 def table_of_events() -> str:
     lines = ["| type | written by | fields | meaning |", "|---|---|---|---|"]
     for name, cls in events.EVENT_TYPES.items():
-        writer = "outside" if cls in events.OUTSIDE_TYPES else "store" if cls is events.RunUnparked else "driver"
+        outside = cls in events.OUTSIDE_TYPES
+        writer = "outside" if outside else "store" if cls is events.RunUnparked else "driver"
         fields = ", ".join(f"`{field}`" for field in cls.__struct_fields__)
         lines.append(f"| `{name}` | {writer} | {fields} | {_doc(cls) or _STAND_INS[name]} |")
     return "\n".join(lines)

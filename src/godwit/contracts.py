@@ -85,7 +85,7 @@ class EventStore(Protocol):
     * Every event passes `core.state.admit` against the session's gate inside the append's own transaction; what
       `consequence` adds is stored right behind its cause. A refusal stores nothing.
     * With `epoch`, the writer is the driver and must hold the newest epoch, else StaleEpoch. Without, only
-      `OUTSIDE_TYPES` are accepted (IllegalEvent).
+      what is `core.events.from_outside` is accepted (IllegalEvent).
     * `expect`: HeadMoved unless the head is exactly that.
     * `key`: an idempotency key; the same key again with the same event types and bodies stores nothing and returns the
       first `Appended` with `duplicate=True`; with others it raises KeyReused.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.core.walk import ANY_EVENT, CREATED, OUTSIDE, Walk, candidates, ending, event, picker, walks
+from tests.core.walk import ANY_EVENT, CREATED, Walk, candidates, ending, event, picker, walks
 
 from godwit.core.errors import Conflict, GodwitError, NotFound
 from godwit.core.events import (
@@ -23,6 +23,7 @@ from godwit.core.events import (
     TurnFinished,
     TurnStarted,
     Unknown,
+    from_outside,
 )
 from godwit.core.messages import Message
 from godwit.core.state import (
@@ -121,7 +122,7 @@ def test_an_event_of_any_content_is_folded_or_refused(numbers: list[int], draw: 
     before = encode_state(walk.state)
     refused = walk.refused(data)
     assert encode_state(walk.state) == before
-    if refused is not None and type(data) in OUTSIDE:
+    if refused is not None and from_outside(data):
         with pytest.raises(type(refused)):
             admit(walk.gate, data, inbox_limit=1 << 31)
     if refused is None:
@@ -160,7 +161,7 @@ def test_every_call_gets_exactly_one_result_before_its_turn_ends(numbers: list[i
                 asked, results = [], Counter()
             case AgentMessage(message=message):
                 asked = [c.id for c in message.calls]
-            case ToolFinished(call=call):
+            case ToolFinished(call=call, origin="model"):
                 results[call] += 1
             case TurnFinished():
                 assert results == Counter(asked)
@@ -190,9 +191,9 @@ def test_what_the_gate_admits_from_outside_never_makes_the_fold_fail(numbers: li
     walk = walked(numbers)
     state = walk.state
     everything = list(candidates(state))
-    driver = [d for d in everything if type(d) not in OUTSIDE and walk.refused(d) is None]
+    driver = [d for d in everything if not from_outside(d) and walk.refused(d) is None]
     for data in everything:
-        if type(data) not in OUTSIDE:
+        if not from_outside(data):
             continue
         try:
             gate = admit(state.gate, data)
@@ -258,7 +259,8 @@ def test_walks_reach_every_event_and_every_edge_of_the_tables() -> None:
         for taken, before, after in zip(walk.events[1:], states, states[1:], strict=False):
             seen.add(taken.type)
             edges.add((before.gate.phase, type(taken.data), after.gate.phase))
-            if isinstance(taken.data, ToolStarted | ToolFinished) and before.turn and after.turn:
+            own = isinstance(taken.data, ToolStarted | ToolFinished) and taken.data.origin != "model"
+            if isinstance(taken.data, ToolStarted | ToolFinished) and not own and before.turn and after.turn:
                 was, now = ({c.id: c.phase for c in turn.calls}[taken.data.call] for turn in (before.turn, after.turn))
                 edges.add((was, type(taken.data), now))
     assert seen >= EVENT_TYPES.keys() - {"session.created"}

@@ -15,18 +15,23 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from godwit.core.agent import AgentRef
+from godwit.core.agent import AgentRef, Permissions
+from godwit.core.budget import Budget
+from godwit.core.checkpoint import CheckpointRef
 from godwit.core.errors import Conflict, Fault, NotFound
 from godwit.core.events import (
     EVENT_TYPES,
-    OUTSIDE_TYPES,
     ActionClosed,
     ActionOpened,
     AgentMessage,
     ArtifactStored,
+    BudgetExceeded,
+    BudgetWarned,
+    CommandExecuted,
     Draft,
     Event,
     EventData,
+    HookBlocked,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -51,14 +56,20 @@ from godwit.core.events import (
     TurnFinished,
     TurnStarted,
     Unknown,
+    UsageRecorded,
     UserAnswer,
     UserInterrupt,
     UserMessage,
+    VerificationReported,
+    WorkspaceCheckpointed,
+    WorkspaceRestored,
 )
 from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
+from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import Gate, State, admit, fold
 from godwit.core.transcript import Transcript
+from godwit.core.verification import Check, VerificationReport
 
 SESSION = SessionId("s-1")
 CREATED = SessionCreated(AgentRef(AgentName("coder"), 1), workspace="/w", environment={"A": "1"}, metadata={"k": "v"})
@@ -112,9 +123,11 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionOpened("host")
     yield SessionConfigured(model="p:m", thinking="high", steer_mode="batch")
     yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2))
+    yield SessionConfigured(permissions=Permissions(allow=("bash",)), approvals=ApprovalPolicy(60), budgets=(Budget(usd=1),))
     yield SessionPaused("why")
     yield SessionResumed()
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
+    yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"))
     yield SessionArchived()
     yield UserMessage(InputId(f"i{n}"), (Text("go"),), "prompt")
     yield UserMessage(InputId(f"i{n}"), (Text("no, so"),), "steer", "skip")
@@ -136,14 +149,19 @@ def candidates(state: State) -> Iterator[EventData]:
     yield from (RunStarted(RunId(f"r{n}"), history=history) for history in HISTORIES)
     yield RunStarted(RunId(f"r{n}"), history=HISTORIES[2][:2])  # a call without its result: never legal
     yield RunStarted(RunId(f"r{n}"), resumes=state.last_run, usage=Usage(9, 9), turns=3, tool_calls=4)
+    yield RunStarted(RunId(f"r{n}"), unattended=True)
     for i in inputs:
         yield InputDelivered(i)
+        yield InputDelivered(i, (Text("said otherwise"),))
         yield InputWithdrawn(i)
     yield InputReordered(tuple(reversed(follow_ups)))
     yield InputReordered((*follow_ups, InputId("i-none")))
     for action in actions:
         yield UserAnswer(action, "approve", arguments={"n": 2**70, "x": None})
         yield UserAnswer(action, "deny", "no")
+        yield UserAnswer(action, "deny", remember="always", rule="bash")
+        yield UserAnswer(action, "approve", remember="session", rule="read")
+        yield UserAnswer(action, "approve", remember="session")  # never legal: there is nothing to remember
         yield UserAnswer(action, "result", content=(Text("42"),))
         yield ActionClosed(action, "skipped")
     yield TurnStarted(state.turns + 1)
@@ -161,6 +179,25 @@ def candidates(state: State) -> Iterator[EventData]:
         yield ActionOpened(ActionId(f"a{n}"), "question", call, name, message="which?")
         yield ActionOpened(ActionId(f"a{n}"), "external", call, name)
         yield from (ActionOpened(a, "approval", call, name) for a in actions[1:2])
+    yield ActionOpened(ActionId(f"q{n}"), "approval", None, "budget", {"usd": 1}, "more?", expires_ms=n + 60_000)
+    own = [CallId("o-none"), *(c.id for c in state.own_calls)]
+    for call in own:
+        yield ToolStarted(call, "bash", {"command": "ls"}, f"k-{call}", origin="direct", owner="w")
+        yield ToolFinished(call, "bash", "ok", (Text("out"),), origin="direct")
+    yield ToolStarted(CallId(f"o{n}"), "bash", {}, "k", origin="verification", owner="w")
+    for call, name in calls:  # under the id of a call of the turn: still none of it
+        yield ToolStarted(call, name, {}, "k", origin="direct", owner="w")
+        yield ToolFinished(call, name, "error", (Text("out"),), origin="verification")
+    yield UsageRecorded("summary", "p:m", Usage(5, 5, requests=1))
+    yield BudgetWarned("usd", 0.8, 1.0)
+    yield BudgetExceeded("tokens", 10, 10, "tree", "spent")
+    yield HookBlocked("no-rm", "before_tool", "never", call=CallId("c"))
+    yield WorkspaceCheckpointed(CheckpointRef("tree:1"), "before", turn.index if turn else None)
+    yield WorkspaceCheckpointed(None, "after", error="disk full")
+    yield WorkspaceRestored(CheckpointRef("tree:1"))
+    yield VerificationReported(VerificationReport("it works", (Check("tests", status="passed"),), source="run"))
+    yield VerificationReported(VerificationReport("from elsewhere"))
+    yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
     yield ArtifactStored(ArtifactRef("sha256:00"), 3)
     yield Unknown("future.happened", b'{"type":"future.happened","deep":{"x":[1.50,2e3]}}')
 
@@ -173,8 +210,8 @@ _WEIGHTS: dict[type, int] = {
     TurnStarted: 25,
     ModelStarted: 12,
     AgentMessage: 30,
-    ToolStarted: 8,
-    ToolFinished: 6,
+    ToolStarted: 24,
+    ToolFinished: 9,
     ActionOpened: 20,
     RunParked: 30,
     UserAnswer: 8,
@@ -219,12 +256,13 @@ class Walk:
 
     def step(self, pick: Callable[[int], int]) -> Event | None:
         """Take one of the legal events; `pick(n)` gives a number below n. None when the session is archived."""
-        by_type: dict[type, list[EventData]] = {}
+        by_type: dict[tuple[type, str], list[EventData]] = {}
         for data in self.legal():
-            by_type.setdefault(type(data), []).append(data)
+            by_type.setdefault((type(data), getattr(data, "origin", "model")), []).append(data)
         if self.state.gate.phase != "none" or self.state.turns < 2:
-            by_type.pop(SessionArchived, None)  # a walk that ends at once shows little
-        ladder = [kind for kind in by_type for _ in range(_WEIGHTS.get(kind, 1))]
+            by_type.pop((SessionArchived, "model"), None)  # a walk that ends at once shows little
+        weight = {kind: _WEIGHTS.get(kind[0], 1) if kind[1] == "model" else 1 for kind in by_type}
+        ladder = [kind for kind in by_type for _ in range(weight[kind])]
         if not ladder:
             return None
         variants = by_type[ladder[pick(len(ladder))]]
@@ -262,6 +300,14 @@ JSON = st.recursive(
 )
 
 
+# Types that refuse most contents, by what they may hold.
+CHECKED: dict[Any, list[Any]] = {
+    Permissions: [Permissions(), Permissions(("bash",), ("write",), ("x*",), "deny")],
+    ApprovalPolicy: [ApprovalPolicy(), ApprovalPolicy(1.5, "approve", ("query",))],
+    Budget: [Budget(), Budget(usd=0.5, scope="tree", on_limit="ask"), Budget(tokens=0)],
+}
+
+
 def of(hint: Any) -> st.SearchStrategy[Any]:
     """Values of a type as the events' annotations name them."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -277,6 +323,8 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(of(args[0]), max_size=3).map(tuple)
     if origin is dict:
         return st.dictionaries(of(args[0]), of(args[1]), max_size=3)
+    if hint in CHECKED:
+        return st.sampled_from(CHECKED[hint])
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         fields = typing.get_type_hints(hint)
         return st.builds(hint, **{name: of(fields[name]) for name in hint.__struct_fields__})
@@ -292,4 +340,3 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 ANY_EVENT: dict[str, st.SearchStrategy[KnownData]] = {name: of(kind) for name, kind in EVENT_TYPES.items()}
-OUTSIDE = frozenset(OUTSIDE_TYPES)

@@ -16,14 +16,23 @@ from typing import Any, Literal
 import msgspec
 
 from .agent import AgentRef, SteerMode, ThinkingLevel
-from .errors import Fault
+from .budget import Budget
+from .checkpoint import CheckpointRef
+from .errors import ConfigurationError, Fault
+from .hooks import HookPoint
 from .ids import ActionId, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
+from .rules import ApprovalPolicy, Permissions
+from .verification import VerificationReport
 
 Delivery = Literal["prompt", "steer", "follow_up"]
 Decision = Literal["approve", "deny", "result"]
 ActionKind = Literal["approval", "question", "external"]
 RunOutcome = Literal["done", "interrupted", "failed", "limited"]
+Origin = Literal["model", "direct", "verification"]
+"""Who asked for a call: the model in its turn, the host on the session, or a verification. Only the first makes messages."""
+Remember = Literal["session", "always"]
+"""How far an answer to an approval goes beyond its call."""
 
 
 class Labels(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -61,7 +70,11 @@ class UserInterrupt(Data, frozen=True, tag="user.interrupt"):
 
 
 class UserAnswer(Data, frozen=True, tag="user.answer"):
-    """Answers a pending action. `arguments` replace the call's whole arguments on approval."""
+    """Answers a pending action. `arguments` replace the call's whole arguments on approval.
+
+    `remember`: the same holds from now on for every call that `rule` matches, in this session (`always`: the rule was
+    saved for others as well).
+    """
 
     action: ActionId
     decision: Decision
@@ -70,12 +83,15 @@ class UserAnswer(Data, frozen=True, tag="user.answer"):
     content: tuple[ResultBlock, ...] = ()
     is_error: bool = False
     sender: str | None = None
+    remember: Remember | None = None
+    rule: str | None = None
 
 
 class InputDelivered(Data, frozen=True, tag="input.delivered"):
-    """A queued input was placed in the transcript."""
+    """A queued input was placed in the transcript; as `content`, where a hook has changed what was said."""
 
     id: InputId
+    content: tuple[UserBlock, ...] | None = None
 
 
 class InputWithdrawn(Data, frozen=True, tag="input.withdrawn"):
@@ -112,13 +128,20 @@ class SessionOpened(Data, frozen=True, tag="session.opened"):
 
 
 class SessionConfigured(Data, frozen=True, tag="session.configured"):
-    """Settings for runs that start after it; a field that is None stays as it was. `thinking` "default" clears."""
+    """Settings for runs that start after it; a field that is None stays as it was. `thinking` "default" clears.
+
+    `permissions`: the session's own rules, beside the agent's, in force at once; `approvals` likewise. `budgets` take the
+    place of the agent's for the scopes they name.
+    """
 
     model: str | None = None
     thinking: ThinkingLevel | Literal["default"] | None = None
     steer_mode: SteerMode | None = None
     name: str | None = None
     agent: AgentRef | None = None
+    permissions: Permissions | None = None
+    approvals: ApprovalPolicy | None = None
+    budgets: tuple[Budget, ...] | None = None
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):
@@ -134,10 +157,14 @@ class SessionResumed(Data, frozen=True, tag="session.resumed"):
 class SessionRewound(Data, frozen=True, tag="session.rewound"):
     """The transcript's head goes back to where it stood at `to`, a seq between turns. The log stays.
 
-    A `to` that was still to come changes nothing.
+    A `to` that was still to come changes nothing. `files`: the folder becomes what it was at that checkpoint, but for the
+    paths in `keep`; until `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were.
     """
 
     to: Seq
+    files: CheckpointRef | None = None
+    keep: tuple[str, ...] = ()
+    undo: CheckpointRef | None = None
 
 
 class SessionArchived(Data, frozen=True, tag="session.archived"):
@@ -151,6 +178,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
     """`history`: the run works on these messages and leaves the session's transcript as it was.
 
     `resumes`: the run whose last checkpoint this one continues, with its `usage`, `turns` and `tool_calls` so far.
+    `unattended`: nobody can be asked, so a call that needs an approval is denied.
     """
 
     run: RunId
@@ -160,6 +188,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
     usage: Usage = Usage()
     turns: int = 0
     tool_calls: int = 0
+    unattended: bool = False
 
 
 class RunClaimed(Data, frozen=True, tag="run.claimed"):
@@ -236,14 +265,27 @@ class AgentMessage(Data, frozen=True, tag="agent.message"):
     message: Assistant
 
 
+class UsageRecorded(Data, frozen=True, tag="usage.recorded"):
+    """A model was asked for something beside the conversation (`purpose`), and this is what it used."""
+
+    purpose: str
+    model: str
+    usage: Usage
+
+
 class ToolStarted(Data, frozen=True, tag="tool.started"):
-    """The effect begins now. `key` is the same when a repeatable call is run again after a crash."""
+    """The effect begins now. `key` is the same when a repeatable call is run again after a crash.
+
+    A call whose `origin` is not the model belongs to no turn; `owner` is the process that runs it.
+    """
 
     call: CallId
     name: str
     arguments: dict[str, Any]
     key: str
     edited: bool = False
+    origin: Origin = "model"
+    owner: str = ""
 
 
 class ToolFinished(Data, frozen=True, tag="tool.finished"):
@@ -255,18 +297,27 @@ class ToolFinished(Data, frozen=True, tag="tool.finished"):
     content: tuple[ResultBlock, ...] = ()
     metadata: dict[str, Any] = {}
     duration_ms: int | None = None
+    origin: Origin = "model"
 
 
 class ActionOpened(Data, frozen=True, tag="action.opened"):
-    """The session waits for an answer: to approve this call, to a question, or for an external call's result."""
+    """The session waits for an answer: to approve this call, to a question, or for an external call's result.
+
+    Without a `call` the run itself asks (a budget for more, a hook for a person): `name` says who, and it is answered with
+    approve or deny. `arguments`: the call's as they will be run. `rules`: what may be remembered with the answer.
+    `expires_ms`: the wall time at which, if nobody has answered, the answer is `on_timeout`.
+    """
 
     action: ActionId
     kind: ActionKind
-    call: CallId
+    call: CallId | None
     name: str
     arguments: dict[str, Any] = {}
     message: str | None = None
     schema: dict[str, Any] | None = None
+    rules: tuple[str, ...] = ()
+    expires_ms: int | None = None
+    on_timeout: Literal["deny", "approve"] = "deny"
 
 
 class ActionClosed(Data, frozen=True, tag="action.closed"):
@@ -283,6 +334,72 @@ class ArtifactStored(Data, frozen=True, tag="artifact.stored"):
     size: int
     media_type: str = "text/plain; charset=utf-8"
     call: CallId | None = None
+
+
+class BudgetWarned(Data, frozen=True, tag="budget.warned"):
+    """A soft limit was met; the work goes on. `consumed` and `limit` in the resource's own unit."""
+
+    resource: str
+    consumed: float
+    limit: float
+    scope: str = "session"
+    reason: str = ""
+
+
+class BudgetExceeded(Data, frozen=True, tag="budget.exceeded"):
+    """A hard limit was met, or a guard said no: the step that was due is not taken."""
+
+    resource: str
+    consumed: float
+    limit: float
+    scope: str = "session"
+    reason: str = ""
+
+
+class HookBlocked(Data, frozen=True, tag="hook.blocked"):
+    """A hook kept a step from being taken, or failed where its failure counts as that (`failed`)."""
+
+    hook: str
+    point: HookPoint
+    reason: str
+    call: CallId | None = None
+    failed: bool = False
+
+
+class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
+    """The files are kept as they are now: before or after the calls of `turn`, or because someone asked.
+
+    Without a `ref` they could not be kept, and `error` says why.
+    """
+
+    ref: CheckpointRef | None
+    when: Literal["before", "after", "manual"] = "manual"
+    turn: int | None = None
+    error: str | None = None
+
+
+class WorkspaceRestored(Data, frozen=True, tag="workspace.restored"):
+    """The files are what they were at `ref`, but for those that were to be kept; `result` is what they are now."""
+
+    ref: CheckpointRef
+    result: CheckpointRef | None = None
+
+
+class VerificationReported(Data, frozen=True, tag="verification.reported"):
+    """What was found out about some work. A report whose source is `run` decides whether the open run is done."""
+
+    report: VerificationReport
+
+
+class CommandExecuted(Data, frozen=True, tag="command.executed"):
+    """A slash command was given and answered; no model saw either. `starts`: the run it became, if it is a prompt."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    text: str = ""
+    is_error: bool = False
+    starts: RunId | None = None
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -322,6 +439,14 @@ KnownData = (
     | ActionOpened
     | ActionClosed
     | ArtifactStored
+    | UsageRecorded
+    | BudgetWarned
+    | BudgetExceeded
+    | HookBlocked
+    | WorkspaceCheckpointed
+    | WorkspaceRestored
+    | VerificationReported
+    | CommandExecuted
 )
 EventData = KnownData | Unknown
 
@@ -341,11 +466,29 @@ OUTSIDE_TYPES = (
     SessionRewound,
     SessionArchived,
     RunStarted,
+    ToolStarted,
+    ToolFinished,
+    UsageRecorded,
+    ArtifactStored,
+    HookBlocked,
+    BudgetWarned,
+    BudgetExceeded,
+    WorkspaceCheckpointed,
+    VerificationReported,
+    CommandExecuted,
 )
-"""What may be appended without being the driver. All else needs the driver's epoch."""
+"""What may be appended without being the driver, a model's own call excepted. All else needs the driver's epoch."""
 
 # Their own `run` is the envelope's: in a frame it stands once.
 _NAME_THEIR_RUN = frozenset(name for name, cls in EVENT_TYPES.items() if "run" in cls.__struct_fields__)
+
+
+def from_outside(data: EventData) -> bool:
+    """Whether this may be appended without being the driver."""
+    if isinstance(data, ToolStarted | ToolFinished):
+        return data.origin != "model"
+    return isinstance(data, OUTSIDE_TYPES)
+
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[KnownData] = msgspec.json.Decoder(KnownData)
@@ -367,7 +510,7 @@ def decode(body: bytes) -> EventData:
     """The body as its class; an unknown type or an unreadable shape gives `Unknown` with the same bytes."""
     try:
         return _decoder.decode(body)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, ConfigurationError):
         return Unknown(_type_decoder.decode(body).type, bytes(body))
 
 

@@ -20,6 +20,8 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from .agent import AgentRef, SteerMode, ThinkingLevel
+from .budget import Budget, Spent
+from .checkpoint import CheckpointRef
 from .errors import (
     ActionNotFound,
     AlreadyAnswered,
@@ -38,15 +40,20 @@ from .events import (
     ActionOpened,
     AgentMessage,
     ArtifactStored,
+    BudgetExceeded,
+    BudgetWarned,
+    CommandExecuted,
     Data,
     Delivery,
     Event,
     EventData,
+    HookBlocked,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
     Labels,
     ModelStarted,
+    Origin,
     RunClaimed,
     RunFinished,
     RunOutcome,
@@ -67,13 +74,18 @@ from .events import (
     TurnFinished,
     TurnStarted,
     Unknown,
+    UsageRecorded,
     UserAnswer,
     UserInterrupt,
     UserMessage,
+    VerificationReported,
+    WorkspaceCheckpointed,
+    WorkspaceRestored,
     type_of,
 )
 from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, derived_id
 from .messages import ToolStatus, Usage
+from .rules import ApprovalPolicy, Permissions
 from .transcript import problems
 
 Phase = Literal["none", "queued", "running", "waiting", "retrying"]
@@ -117,6 +129,8 @@ class OpenAction(msgspec.Struct, frozen=True, omit_defaults=True):
     id: ActionId
     kind: ActionKind
     answered: bool = False
+    expires_ms: int | None = None
+    on_timeout: Literal["deny", "approve"] = "deny"
 
 
 class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -189,6 +203,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise AlreadyAnswered(action=data.action)
             if data.decision == "result" and found.kind == "approval":
                 raise IllegalEvent("an approval is answered with approve or deny", action=data.action)
+            if data.remember is not None and (data.rule is None or found.kind != "approval"):
+                raise IllegalEvent("only an approval's answer is remembered, and with a rule", action=data.action)
+            if data.rule is not None:
+                Permissions(deny=(data.rule,))  # a rule that cannot be read is refused before it is stored
             if data.decision == "approve" and found.kind != "approval":
                 raise IllegalEvent(f"a pending {found.kind} is answered with a result", action=data.action)
             return replace(
@@ -261,7 +279,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             _need_phase(gate, data, "running")
             if any(a.id == data.action for a in gate.actions):
                 raise IllegalEvent(f"action id {data.action!r} is open already", action=data.action)
-            return replace(gate, actions=(*gate.actions, OpenAction(data.action, data.kind)))
+            opened = OpenAction(data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout)
+            return replace(gate, actions=(*gate.actions, opened))
         case ActionClosed():
             if not any(a.id == data.action for a in gate.actions):
                 raise IllegalEvent(f"action {data.action!r} is not open", action=data.action)
@@ -277,6 +296,14 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | ToolStarted()
             | ToolFinished()
             | ArtifactStored()
+            | UsageRecorded()
+            | BudgetWarned()
+            | BudgetExceeded()
+            | HookBlocked()
+            | WorkspaceCheckpointed()
+            | WorkspaceRestored()
+            | VerificationReported()
+            | CommandExecuted()
             | Unknown()
         ):
             return gate
@@ -359,8 +386,40 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(c for c in self.calls if c.phase != "finished")
 
 
+class Question(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the run itself asks, beside its calls: a budget for more, a hook for a person. `answer`: what came for it."""
+
+    action: ActionId
+    name: str
+    arguments: dict[str, Any] = {}
+    answer: UserAnswer | None = None
+
+
+class OwnCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that no model asked for and that has not ended. `owner`: the process that runs it."""
+
+    id: CallId
+    name: str
+    origin: Origin
+    owner: str
+    at_ms: int
+
+
+class Restoring(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Files that are to become what they were at `files`, but for `keep`: a rewind was stored and is not yet done."""
+
+    seq: Seq
+    files: CheckpointRef
+    keep: tuple[str, ...] = ()
+    undo: CheckpointRef | None = None
+
+
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The open run and all that its decisions need. `owes_answer`: the model must still reply to what was said last."""
+    """The open run and all that its decisions need. `owes_answer`: the model must still reply to what was said last.
+
+    `changed`: a checkpoint was taken before calls that may change files. `reports`: verifications that decide on the run.
+    `busy_ms`: wall time with a driver; `busy_since_ms`: since when the present one has it.
+    """
 
     id: RunId
     started_ms: int
@@ -383,6 +442,12 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     repeats: int = 0
     takeovers: int = 0
     checkpoint: Seq = 0
+    unattended: bool = False
+    question: Question | None = None
+    changed: bool = False
+    reports: int = 0
+    busy_ms: int = 0
+    busy_since_ms: int | None = None
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -409,10 +474,24 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     last_run: RunId | None = None
     last_outcome: RunOutcome | None = None
+    permissions: Permissions | None = None
+    approvals: ApprovalPolicy | None = None
+    budgets: tuple[Budget, ...] | None = None
+    own_calls: tuple[OwnCall, ...] = ()
+    restoring: Restoring | None = None
+    busy_ms: int = 0
 
     @property
     def status(self) -> Status:
         return self.gate.status
+
+    def spent(self, now_ms: int | None = None) -> Spent:
+        """What the session has used up; the time of an open run counts up to `now_ms`, else up to its last event."""
+        since = self.run.busy_since_ms if self.run is not None else None
+        open_ms = 0 if since is None else max(0, (self.updated_ms if now_ms is None else now_ms) - since)
+        return Spent(
+            self.usage.total_tokens, self.usage.cost_usd or 0.0, self.turns, self.tool_calls, (self.busy_ms + open_ms) / 1000
+        )
 
 
 def fold(state: State, event: Event) -> State:
@@ -451,6 +530,9 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 steer_mode=state.steer_mode if data.steer_mode is None else data.steer_mode,
                 name=state.name if data.name is None else data.name,
                 agent=state.agent if data.agent is None else data.agent,
+                permissions=state.permissions if data.permissions is None else data.permissions,
+                approvals=state.approvals if data.approvals is None else data.approvals,
+                budgets=state.budgets if data.budgets is None else data.budgets,
             )
         case RunStarted():
             opened = Run(
@@ -467,11 +549,16 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 tool_calls=data.tool_calls,
                 usage=data.usage,
                 checkpoint=event.seq,
+                unattended=data.unattended,
             )
             return replace(state, run=opened, runs=state.runs + 1)
         case UserInterrupt():
             return replace(state, run=replace(_open(run, data), interrupt=data))
         case UserAnswer():
+            if data.remember is not None and data.rule is not None:
+                state = replace(state, permissions=_with_rule(state.permissions, data.decision, data.rule))
+            if run is not None and run.question is not None and run.question.action == data.action:
+                return replace(state, run=replace(run, question=replace(run.question, answer=data)))
             if turn is None:
                 raise IllegalEvent("an action is answered only within its turn", action=data.action)
             calls = tuple(replace(c, answer=data) if c.action == data.action else c for c in turn.calls)
@@ -479,13 +566,24 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case RunClaimed():
             run = _open(run, data)
             taken_over = state.gate.claimed
+            # A driver that died has worked until the last event it wrote; nothing tells of more.
+            state = _stopwatch(state, state.updated_ms)
+            run = _open(state.run, data)
             return replace(
-                state, run=replace(run, takeovers=run.takeovers + 1 if taken_over else run.takeovers, retry_at_ms=None)
+                state,
+                run=replace(
+                    run,
+                    takeovers=run.takeovers + 1 if taken_over else run.takeovers,
+                    retry_at_ms=None,
+                    busy_since_ms=event.at_ms,
+                ),
             )
         case RunParked():
-            if turn is None or any(c.phase == "started" for c in turn.calls):
-                raise IllegalEvent("a run is parked only within a turn with no call under way", run=data.run)
-            return state
+            if turn is None and (run is None or run.question is None):
+                raise IllegalEvent("a run is parked only within a turn, or with a question of its own", run=data.run)
+            if turn is not None and any(c.phase == "started" for c in turn.calls):
+                raise IllegalEvent("a run is parked only with no call under way", run=data.run)
+            return _stopwatch(state, event.at_ms)
         case RunRetrying():
             run = _open(run, data)
             _need_turn(turn, data)
@@ -502,6 +600,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if turn is not None:
                 raise IllegalEvent("a run ends only between turns", run=data.run, turn=turn.index)
             run = _open(run, data)
+            state = _stopwatch(state, event.at_ms)
             return replace(state, run=None, last_run=run.id, last_outcome=data.outcome)
         case InputDelivered():
             run = _open(run, data)
@@ -558,6 +657,13 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     takeovers=0,
                 ),
             )
+        case ToolStarted() if data.origin != "model":
+            own = OwnCall(data.call, data.name, data.origin, data.owner, event.at_ms)
+            others = tuple(c for c in state.own_calls if c.id != data.call)
+            return replace(state, own_calls=(*others, own), tool_calls=state.tool_calls + 1)
+        case ToolFinished() if data.origin != "model":
+            # Whoever may append from outside may say this twice, or of a call that is not there: the log must stay readable.
+            return replace(state, own_calls=tuple(c for c in state.own_calls if c.id != data.call))
         case ToolStarted():
             if state.gate.phase != "running":
                 raise IllegalEvent(
@@ -574,7 +680,17 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 turn=_with_call(turn, data, data.call, phase="finished", status=data.status),
                 run=replace(run, takeovers=0),
             )
+        case ActionOpened() if data.call is None:
+            run = _open(run, data)
+            if run.question is not None:
+                raise IllegalEvent("the run has a question open already", action=run.question.action)
+            return replace(state, run=replace(run, question=Question(data.action, data.name, data.arguments)))
+        case ActionClosed():
+            if run is None or run.question is None or run.question.action != data.action:
+                return state
+            return replace(state, run=replace(run, question=None))
         case ActionOpened():
+            assert data.call is not None
             call = _call(turn, data, data.call)
             if call.phase == "finished":
                 raise IllegalEvent("an action is opened only for a call without a result", call=data.call)
@@ -601,9 +717,29 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     checkpoint=event.seq,
                 ),
             )
-        case RunYielded() | RunUnparked():
+        case RunYielded():
+            _open(run, data)
+            return _stopwatch(state, event.at_ms)
+        case RunUnparked():
             _open(run, data)
             return state
+        case UsageRecorded():
+            run = None if run is None else replace(run, usage=run.usage + data.usage)
+            return replace(state, usage=state.usage + data.usage, run=run)
+        case WorkspaceCheckpointed():
+            if run is None or data.when != "before" or turn is None:
+                return state
+            return replace(state, run=replace(run, changed=True))
+        case SessionRewound():
+            if data.files is None:
+                return state
+            return replace(state, restoring=Restoring(event.seq, data.files, data.keep, data.undo))
+        case WorkspaceRestored():
+            return replace(state, restoring=None)
+        case VerificationReported():
+            if run is None or data.report.source != "run":
+                return state
+            return replace(state, run=replace(run, reports=run.reports + 1, changed=False))
         case (
             UserMessage()
             | InputWithdrawn()
@@ -611,15 +747,35 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionOpened()
             | SessionPaused()
             | SessionResumed()
-            | SessionRewound()
             | SessionArchived()
-            | ActionClosed()
             | ArtifactStored()
+            | BudgetWarned()
+            | BudgetExceeded()
+            | HookBlocked()
+            | CommandExecuted()
             | Unknown()
         ):
             return state
         case _:
             assert_never(data)
+
+
+def _stopwatch(state: State, until_ms: int) -> State:
+    """Add the time since the driver has the run to what was worked, and stop counting."""
+    run = state.run
+    if run is None or run.busy_since_ms is None:
+        return state
+    worked_ms = max(0, until_ms - run.busy_since_ms)
+    run = msgspec.structs.replace(run, busy_ms=run.busy_ms + worked_ms, busy_since_ms=None)
+    return msgspec.structs.replace(state, run=run, busy_ms=state.busy_ms + worked_ms)
+
+
+def _with_rule(permissions: Permissions | None, decision: str, rule: str) -> Permissions:
+    """The session's own rules with what was answered for good."""
+    own = permissions or Permissions()
+    if decision == "approve":
+        return own if rule in own.allow else msgspec.structs.replace(own, allow=(*own.allow, rule))
+    return own if rule in own.deny else msgspec.structs.replace(own, deny=(*own.deny, rule))
 
 
 def _open(run: Run | None, data: EventData) -> Run:
@@ -664,7 +820,7 @@ _gate_decoder = msgspec.msgpack.Decoder(Gate)
 _state_decoder = msgspec.json.Decoder(State)
 _packer = msgspec.msgpack.Encoder()
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

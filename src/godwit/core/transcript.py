@@ -97,7 +97,8 @@ class Transcript:
     def _deliver(self, event: Event) -> None:
         data = event.data
         if isinstance(data, InputDelivered):
-            content = self._waiting.pop(data.id, ())
+            said = self._waiting.pop(data.id, ())
+            content = said if data.content is None else data.content
             self._entries.append(Entry(User(content), event.seq))
 
     def _answered(self, event: Event) -> None:
@@ -107,7 +108,9 @@ class Transcript:
 
     def _take_result(self, event: Event) -> None:
         data = event.data
-        if isinstance(data, ToolFinished) and self._answer is not None and data.call not in self._results:
+        if not isinstance(data, ToolFinished) or data.origin != "model":
+            return
+        if self._answer is not None and data.call not in self._results:
             self._results[data.call] = data
 
     def _begin_run(self, event: Event) -> None:

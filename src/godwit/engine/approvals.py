@@ -20,7 +20,7 @@ class PendingAction:
 
     id: ActionId
     kind: ActionKind
-    call: CallId
+    call: CallId | None
     name: str
     arguments: dict[str, Any]
     message: str | None

@@ -38,7 +38,6 @@ from ..core.errors import (
     StoreLocked,
 )
 from ..core.events import (
-    OUTSIDE_TYPES,
     AgentMessage,
     Draft,
     Event,
@@ -48,6 +47,7 @@ from ..core.events import (
     SessionRewound,
     ToolFinished,
     UserMessage,
+    from_outside,
 )
 from ..core.ids import RunId, Seq, SessionId
 from ..core.messages import text_of
@@ -180,7 +180,7 @@ class Append(Request[Appended]):
             raise SessionNotFound(f"there is no session {session!r}", session=session)
         if self.epoch is None:
             for draft in events:
-                if not isinstance(draft.data, OUTSIDE_TYPES):
+                if not from_outside(draft.data):
                     raise IllegalEvent(f"{draft.type} needs the driver's epoch", type=draft.type)
         elif row is None or row.epoch != self.epoch:
             raise StaleEpoch(

@@ -17,8 +17,12 @@ from ..core.events import (
     ActionOpened,
     AgentMessage,
     ArtifactStored,
+    BudgetExceeded,
+    BudgetWarned,
+    CommandExecuted,
     Decision,
     Event,
+    HookBlocked,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -42,9 +46,13 @@ from ..core.events import (
     TurnFinished,
     TurnStarted,
     Unknown,
+    UsageRecorded,
     UserAnswer,
     UserInterrupt,
     UserMessage,
+    VerificationReported,
+    WorkspaceCheckpointed,
+    WorkspaceRestored,
 )
 from ..core.messages import Text, ToolCall, Usage, text_of
 
@@ -202,11 +210,13 @@ def event_text(event: Event) -> str:
             fields = {"model": data.model, "thinking": data.thinking, "steer": data.steer_mode, "name": data.name}
             if data.agent is not None:
                 fields["agent"] = f"{data.agent.name} v{data.agent.version}"
-            return ", ".join(f"{key} {value}" for key, value in fields.items() if value is not None)
+            changed = {"permissions": data.permissions, "approvals": data.approvals, "budgets": data.budgets}
+            said = [f"{key} {value}" for key, value in fields.items() if value is not None]
+            return ", ".join([*said, *(key for key, value in changed.items() if value is not None)])
         case SessionPaused():
             return one_line(data.reason or "")
         case SessionRewound():
-            return f"to {data.to}"
+            return f"to {data.to}" + (f", files as of {data.files[:17]}" if data.files else "")
         case SessionResumed() | SessionArchived():
             return ""
         case RunStarted():
@@ -233,15 +243,34 @@ def event_text(event: Event) -> str:
         case AgentMessage():
             return message_text(data)
         case ToolStarted():
-            return call_text(data.name, data.arguments) + (" (arguments edited)" if data.edited else "")
+            origin = f"{data.origin}: " if data.origin != "model" else ""
+            return origin + call_text(data.name, data.arguments) + (" (arguments edited)" if data.edited else "")
         case ToolFinished():
             return f"{data.name} {data.status}" + (f" ({result_text(data)})" if result_text(data) else "")
         case ActionOpened():
-            return f"{data.kind} {data.action}: {call_text(data.name, data.arguments)}"
+            return f"{data.kind} {data.action}: {one_line(data.message or call_text(data.name, data.arguments))}"
         case ActionClosed():
             return f"{data.action} {data.reason}"
         case ArtifactStored():
             return f"{data.ref} ({data.size:,} bytes)"
+        case UsageRecorded():
+            return f"{data.purpose}: {data.model} ({usage_text(data.usage)})"
+        case BudgetWarned() | BudgetExceeded():
+            why = f": {one_line(data.reason)}" if data.reason else ""
+            return f"{data.scope} {data.resource}: {data.consumed:g} of {data.limit:g}{why}"
+        case HookBlocked():
+            return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.reason)}"
+        case WorkspaceCheckpointed():
+            where = f"{data.when} turn {data.turn}" if data.turn is not None else data.when
+            return f"{where}: {data.ref[:17] if data.ref else one_line(data.error or 'not kept')}"
+        case WorkspaceRestored():
+            return data.ref[:17]
+        case VerificationReported():
+            checks = ", ".join(f"{c.id} {c.status}" for c in data.report.checks)
+            return f"{one_line(data.report.subject, 60)}: {checks or 'no checks'}"
+        case CommandExecuted():
+            answer = one_line(data.text, 60)
+            return one_line(f"/{data.name} {data.arguments}".strip(), 60) + (f" → {answer}" if answer else "")
         case Unknown():
             return "(of a type this version does not know)"
         case _:
