@@ -491,10 +491,11 @@ HookHandler = Callable[[HookCall], HookResult | Awaitable[HookResult | None] | N
 
 
 class BudgetCheck(msgspec.Struct, frozen=True):
-    """What a guard is asked before a step. `estimated_tokens`: of the request, for a model step."""
+    """What a guard is asked before a step. `estimated_tokens`: of the request, for a model step. `run` is None for a call
+    that the host makes while no run is open."""
 
     session: SessionId
-    run: RunId
+    run: RunId | None
     labels: Labels
     spent: Spent
     estimated_tokens: int = 0

@@ -57,13 +57,17 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BudgetDecision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a guard says before a step. `warn` proceeds and is recorded; `ask` parks the run; `deny` ends it."""
+    """What a guard says before a step. `warn` proceeds and is recorded; `ask` parks the run; `deny` ends it.
+
+    `scope`: whose limit it is: `session`, `tree`, or `guard`.
+    """
 
     verdict: Literal["allow", "warn", "ask", "deny"] = "allow"
     resource: str = ""
     consumed: float = 0.0
     limit: float = 0.0
     reason: str = ""
+    scope: str = "guard"
 
 
 ALLOWED = BudgetDecision()

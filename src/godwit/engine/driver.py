@@ -18,6 +18,7 @@ from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta
 from ..core.ids import Clock, IdSource, SessionId
 from ..core.state import State
+from .budget import Budgets
 from .cancel import Cancel
 from .log import Log
 
@@ -85,6 +86,7 @@ class Driver:
         self.spec: AgentSpec
         self.tools: list[Tool] = []
         self.workspace: Workspace | None = None
+        self.budget = Budgets()
         self.shutdown = False
         self._force = force
         self._guard_until = 0.0
