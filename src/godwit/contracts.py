@@ -15,7 +15,7 @@ from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
 from .core.budget import BudgetDecision, Spent
 from .core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange
 from .core.events import Delta, Draft, Event, Labels
-from .core.hooks import HookPoint, HookResult
+from .core.hooks import HookPoint, HookResult, HookSpec
 from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
 from .core.sandbox import Promise, SandboxPolicy
@@ -490,6 +490,19 @@ HookHandler = Callable[[HookCall], HookResult | Awaitable[HookResult | None] | N
 """A hook in the process: returns a result, or None for `continue`."""
 
 
+class HookKit(Protocol):
+    """What the engine asks of its host for hooks."""
+
+    def matcher(self, spec: HookSpec) -> Callable[[str | None, str | None, str | None], bool]:
+        """The spec's matcher compiled: whether it matches a tool, its file and its shell command, each None where there is
+        none. Takes time linear in their length. ConfigurationError, naming the hook, the pattern and why."""
+        ...
+
+    def command(self, spec: HookSpec) -> HookHandler:
+        """What runs the spec's command. ConfigurationError when it has none."""
+        ...
+
+
 class BudgetCheck(msgspec.Struct, frozen=True):
     """What a guard is asked before a step. `estimated_tokens`: of the request, for a model step. `run` is None for a call
     that the host makes while no run is open."""
@@ -627,6 +640,7 @@ __all__ = [
     "ShellCommand",
     "Sandbox",
     "HookHandler",
+    "HookKit",
     "HookCall",
     "Confinement",
     "Checkpoints",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from weakref import WeakSet
+
+from ..core.ids import SessionId
+
+WITHIN: ContextVar[SessionId | None] = ContextVar("godwit_within", default=None)
+"""The session whose tool or hook the current task is: what such a one asks of its own session must not wait for itself."""
 
 
 class Cancel:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any
 
-from ..contracts import BlobStore, EventStore, Lease, ModelRegistry, Tool, Workspace
+from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, Tool, Workspace
 from ..core.agent import AgentSpec, Limits
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta
@@ -20,6 +19,7 @@ from ..core.ids import Clock, IdSource, SessionId
 from ..core.state import State
 from .budget import Budgets
 from .cancel import Cancel
+from .hooks import Hooks
 from .log import Log
 
 LEASE_TTL_S = 30.0
@@ -29,9 +29,6 @@ GRACE_S = 2.0
 FORCED_GRACE_S = 0.2
 """What even a forced interrupt gives, to say what had been done."""
 LISTEN_RETRY_S = 0.2
-
-WITHIN: ContextVar[SessionId | None] = ContextVar("godwit_within", default=None)
-"""The session whose tool the current task is: what such a tool asks of its own session must not wait for the tool."""
 
 
 def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
@@ -57,6 +54,8 @@ class Parts:
         owner: str,
         lease_ttl_s: float = LEASE_TTL_S,
         grace_s: float = GRACE_S,
+        hooks: Callable[[SessionId], Hooks] = Hooks,
+        hook_handlers: Callable[[AgentSpec], Mapping[str, HookHandler]] = lambda _: {},
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -68,6 +67,8 @@ class Parts:
         self.owner = owner
         self.lease_ttl_s = lease_ttl_s
         self.grace_s = grace_s
+        self.hooks = hooks
+        self.hook_handlers = hook_handlers
 
 
 class Driver:
@@ -85,6 +86,7 @@ class Driver:
         self.token.on_cancel(self.changed.set)
         self.spec: AgentSpec
         self.tools: list[Tool] = []
+        self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
         self.budget = Budgets()
         self.shutdown = False
@@ -144,6 +146,8 @@ class Driver:
             self.tools = []
         if self.workspace is None and state.workspace is not None:
             self.workspace = self.parts.workspace(state.workspace, state.environment)
+        self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
+        self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
         self._agent = state.agent
 
     def tool(self, name: str) -> Tool | None:

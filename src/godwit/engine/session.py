@@ -20,8 +20,8 @@ from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, UserBlock, user_content
 from ..core.state import State, Status
 from .approvals import Approvals, PendingAction
-from .cancel import Cancel
-from .driver import WITHIN
+from .cancel import WITHIN, Cancel
+from .hooks import Hooks
 from .inbox import Inbox
 from .log import load_state, load_transcript
 from .queue import Queue
@@ -76,6 +76,9 @@ class Home(Protocol):
         ...
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]: ...
+    def hooks(self, session: SessionId) -> Hooks:
+        """The session's hooks in this process."""
+        ...
 
 
 @dataclass

@@ -32,8 +32,8 @@ from ..core.events import (
 from ..core.ids import ActionId, CallId, RunId, SessionId
 from ..core.messages import ResultBlock, Text, ToolCall, ToolStatus
 from ..core.state import Call
-from .cancel import Cancel
-from .driver import WITHIN, Driver
+from .cancel import WITHIN, Cancel
+from .driver import Driver
 from .permissions import verdict
 
 OUTPUT_LIMIT = 100 * 1024

@@ -113,6 +113,11 @@ class EmbeddedDispatcher:
         if not hosted.handles:
             self._drop(session, hosted)
 
+    def hosts(self, session: SessionId) -> bool:
+        """True while a driving handle of this session is open here, or a drive of it goes on."""
+        hosted = self._hosted.get(session)
+        return hosted is not None and (bool(hosted.handles) or hosted.driver is not None)
+
     def drives(self, session: SessionId) -> bool:
         """True while a drive of this session is under way here."""
         hosted = self._hosted.get(session)

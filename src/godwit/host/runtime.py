@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..contracts import Model, ModelRegistry, SessionRow, Store, Tool, Workspace
+from ..contracts import HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.events import Labels, SessionArchived, SessionCreated
@@ -16,10 +17,12 @@ from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, System
 from ..core.state import Status
 from ..engine.cancel import Cancel
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
+from ..engine.hooks import Hooks
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.session import Session
 from .agents import Agent
 from .dispatch import EmbeddedDispatcher
+from .hooks import HOOK_KIT
 
 if TYPE_CHECKING:
     from ..tools.toolbox import Toolbox
@@ -51,6 +54,8 @@ class Runtime:
         self.models = models
         self._toolbox = toolbox
         self._functions: dict[str, list[Tool]] = {}
+        self._hooks: dict[SessionId, Hooks] = {}
+        self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
         self._grace_s = grace_s
         self._dispatcher = EmbeddedDispatcher(
             Parts(
@@ -64,6 +69,8 @@ class Runtime:
                 owner=store.owner,
                 lease_ttl_s=lease_ttl_s,
                 grace_s=grace_s,
+                hooks=self.hooks,
+                hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
             )
         )
 
@@ -123,6 +130,10 @@ class Runtime:
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
         await self._dispatcher.close(self._grace_s)
+        left = [task for hooks in self._hooks.values() for task in hooks.cut_off()]
+        if left:
+            await asyncio.wait(left, timeout=self._grace_s)
+        self._hooks.clear()
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()
@@ -288,11 +299,27 @@ class Runtime:
     async def settle(self, session: SessionId, *, force: bool = False) -> None:
         await self._dispatcher.settle(session, force=force)
 
+    def hooks(self, session: SessionId) -> Hooks:
+        """The hooks of a session in this process; the same for all its handles."""
+        found = self._hooks.get(session)
+        if found is None:
+            found = self._hooks[session] = Hooks(session, HOOK_KIT)
+        return found
+
+    def _forget_hooks(self, session: SessionId) -> None:
+        """Nobody here drives the session any more: what was registered in this process ends with it."""
+        if not self._dispatcher.hosts(session):
+            hooks = self._hooks.pop(session, None)
+            if hooks is not None:
+                hooks.cut_off()
+
     async def end_interrupted(self, session: SessionId) -> None:
         await self._dispatcher.end_interrupted(session)
+        self._forget_hooks(session)
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
         self._dispatcher.leave(session, handle)
+        self._forget_hooks(session)
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head

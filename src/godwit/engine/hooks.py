@@ -1,0 +1,498 @@
+"""Hooks: the code around the steps of one live session: who is called at a point, in which order, and what they come to.
+
+Owns calling handlers, with their timeouts, tries and failures. Leaves out what a point means (loop and steps) and how
+a matcher is compiled and a command run (`contracts.HookKit`, the host's). Rules a change must keep: a gating hook that
+raises, hangs or answers nonsense blocks; a handler never holds the session for longer than its time, whatever it ignores;
+where no hook is registered, nothing is built, called or waited for; nothing a handler does to its payload reaches anybody.
+
+Hooks live in the process. All handles of a session in one process share them; a crash in the middle of one means that it is
+called again (at least once).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import posixpath
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..contracts import CancelToken, HookCall, HookHandler, HookKit
+from ..core.errors import ConfigurationError, GodwitError
+from ..core.events import Labels
+from ..core.hooks import (
+    ASKING,
+    CONTINUE,
+    ENDS_CHAIN,
+    GATING,
+    INTERRUPTED,
+    MODIFIABLE,
+    NOTED,
+    SKIPPABLE,
+    HookMatcher,
+    HookPoint,
+    HookResult,
+    HookSpec,
+    applied,
+    folded,
+    point_named,
+    problem_of,
+    subject,
+)
+from ..core.ids import RunId, SessionId
+from .cancel import WITHIN
+
+logger = logging.getLogger("godwit")
+
+ASKED_AGAIN = 5
+"""How often a point is asked again because a hook answered `retry`; then it blocks."""
+DELAY_LONGEST_S = 60.0
+"""The longest wait before it is asked again, whatever the hook said."""
+CLEANUP_S = 0.5
+"""How long a handler that was cancelled may take to notice; then it is left to itself."""
+TEXT_LIMIT = 16 * 1024
+"""Characters of a hook's reason, note or message that are kept."""
+FAILURES_KEPT = 100
+
+Matches = Callable[[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook together with the function behind it, as `godwit.hook` makes it. Calling it calls the function."""
+
+    spec: HookSpec
+    handler: HookHandler
+
+    def __call__(self, call: HookCall) -> HookResult | Awaitable[HookResult | None] | None:
+        return self.handler(call)
+
+
+def hook(
+    point: str,
+    *,
+    id: str | None = None,  # noqa: A002 - the field's name
+    tool: str | None = None,
+    path: str | None = None,
+    command: str | None = None,
+    when: dict[str, str] | None = None,
+    priority: int = 100,
+    timeout_s: float = 30.0,
+    retries: int = 0,
+    background: bool = False,
+) -> Callable[[HookHandler], Hook]:
+    """Make a hook of a function that takes a `HookCall` and returns a `HookResult`, or None to go on.
+
+    With or without `async`; without, it runs in a thread of its own. `tool`, `path`, `command`, `when`: see `HookMatcher`.
+    `id`: the function's name by default. The hook is `required`: a process that has the agent but not the function blocks
+    at a gating point instead of letting everything pass. Raises ConfigurationError.
+    """
+
+    def make(function: HookHandler) -> Hook:
+        name = id or str(getattr(function, "__name__", type(function).__name__))
+        matcher = HookMatcher(tool=tool, path=path, command=command, when=when or {})
+        spec = HookSpec(name, point_named(point), matcher, None, priority, timeout_s, retries, background, required=True)
+        return Hook(spec, function)
+
+    return make
+
+
+@dataclass(frozen=True)
+class HookReport:
+    """A failure that was passed over (`failed`), or a message for people."""
+
+    hook: str
+    point: HookPoint
+    text: str
+    failed: bool = False
+
+
+class _Registered:
+    __slots__ = ("command", "matches", "of_agent", "spec")
+
+    def __init__(self, spec: HookSpec, matches: Matches | None, command: HookHandler | None, of_agent: bool) -> None:
+        self.spec = spec
+        self.matches = matches
+        self.command = command
+        self.of_agent = of_agent
+
+
+class Hooks:
+    """The hooks of one session in this process."""
+
+    __slots__ = ("_at", "_handlers", "_hooks", "_kit", "_left", "_of_agent", "labels", "reports", "session", "workspace")
+
+    def __init__(self, session: SessionId, kit: HookKit | None = None) -> None:
+        self.session = session
+        self.labels = Labels()
+        self.workspace: str | None = None
+        self.reports: list[HookReport] = []
+        self._kit = kit
+        self._hooks: dict[str, _Registered] = {}
+        self._handlers: dict[str, HookHandler] = {}
+        self._at: dict[HookPoint, tuple[_Registered, ...]] = {}
+        self._of_agent: tuple[HookSpec, ...] = ()
+        self._left: set[asyncio.Future[Any]] = set()
+
+    # --- who is there --------------------------------------------------------------------------------------------
+
+    def register(self, spec: HookSpec, handler: HookHandler | None = None) -> HookSpec | None:
+        """Call this hook from now on; one of the same id is replaced and returned. Its handler stays unless given.
+
+        ConfigurationError when its matcher cannot be used; nothing has changed then.
+        """
+        made = self._made(spec, of_agent=False)
+        before = self._hooks.get(spec.id)
+        self._hooks[spec.id] = made
+        if handler is not None:
+            self._handlers[spec.id] = handler
+        self._sort()
+        return before.spec if before is not None else None
+
+    def unregister(self, id: str) -> HookSpec | None:  # noqa: A002 - the field's name
+        """Call the hook of this id no more. Returns it, or None when there is none. Its handler stays."""
+        before = self._hooks.pop(id, None)
+        if before is None:
+            return None
+        self._sort()
+        return before.spec
+
+    def register_handler(self, id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
+        """The function behind the hook of this id, in place of the one before, and of its command."""
+        if not callable(handler):
+            raise ConfigurationError(f"the handler of hook {id!r} cannot be called: {handler!r}", hook=id)
+        self._handlers[id] = handler
+
+    def unregister_handler(self, id: str) -> None:  # noqa: A002 - the field's name
+        """The hook of this id has no function any more. Nothing happens when it had none."""
+        self._handlers.pop(id, None)
+
+    @property
+    def count(self) -> int:
+        return len(self._hooks)
+
+    def list(self) -> list[HookSpec]:
+        """All hooks, in the order in which they would be called at one point."""
+        return [r.spec for r in sorted(self._hooks.values(), key=_order)]
+
+    def adopt(self, specs: tuple[HookSpec, ...], handlers: Mapping[str, HookHandler] | None = None) -> None:
+        """The agent's own hooks, in place of those it had before; what was registered by hand stays.
+
+        One that was unregistered stays away until the agent's hooks change. ConfigurationError.
+        """
+        for id_, handler in (handlers or {}).items():
+            self._handlers.setdefault(id_, handler)
+        if specs == self._of_agent:
+            return
+        made = [self._made(spec, of_agent=True) for spec in specs]
+        self._of_agent = specs
+        kept = {i: r for i, r in self._hooks.items() if not r.of_agent}
+        self._hooks = {**{r.spec.id: r for r in made}, **kept}
+        self._sort()
+
+    def wants(self, point: HookPoint) -> bool:
+        """True when some hook is there for this point. Ask before a payload is built."""
+        return point in self._at
+
+    def _made(self, spec: HookSpec, *, of_agent: bool) -> _Registered:
+        matcher = spec.matcher
+        compiled: Callable[[str | None, str | None, str | None], bool] | None = None
+        if any(v is not None for v in (matcher.tool, matcher.tool_regex, matcher.path, matcher.command)):
+            if self._kit is None:
+                raise ConfigurationError(f"hook {spec.id!r}: this host cannot compile its matcher", hook=spec.id)
+            compiled = self._kit.matcher(spec)
+        command = None
+        if spec.command is not None:
+            if self._kit is None:
+                raise ConfigurationError(f"hook {spec.id!r}: this host cannot run commands for hooks", hook=spec.id)
+            command = self._kit.command(spec)
+        when = {key: frozenset(value.split("|")) for key, value in matcher.when.items()}
+        if compiled is None and not when:
+            return _Registered(spec, None, command, of_agent)
+
+        def matches(payload: dict[str, Any]) -> bool:
+            if any(str(payload.get(key)) not in values for key, values in when.items()):
+                return False
+            if compiled is None:
+                return True
+            tool, path, command = subject(payload)
+            return compiled(tool, path and self._as_matched(path), command)
+
+        return _Registered(spec, matches, command, of_agent)
+
+    def _as_matched(self, path: str) -> str:
+        """The path without detours, relative to the workspace where it lies in it. Links are not followed."""
+        path = posixpath.normpath(path)
+        root = (self.workspace or "").rstrip("/") + "/"
+        return path.removeprefix(root) if root != "/" else path
+
+    def _sort(self) -> None:
+        at: dict[HookPoint, list[_Registered]] = {}
+        for registered in sorted(self._hooks.values(), key=_order):
+            at.setdefault(registered.spec.point, []).append(registered)
+        self._at = {point: tuple(found) for point, found in at.items()}
+
+    # --- being called ----------------------------------------------------------------------------------------------
+
+    async def fire(
+        self,
+        point: HookPoint,
+        payload: dict[str, Any],
+        *,
+        run: RunId | None = None,
+        cancel: CancelToken | None = None,
+    ) -> HookResult:
+        """Call the hooks of this point that match, one after the other, and return what they come to.
+
+        Never `retry`: the point is asked again here, after the delay, and blocks when that does not end. `modified` is what
+        the last hook left: the arguments at before_tool, else the keys of `core.hooks.MODIFIABLE`. A block tells its `hook`
+        and whether it `failed`. INTERRUPTED when `cancel` falls meanwhile. Failures that were passed over and messages
+        for people are added to `reports`.
+        """
+        if point not in self._at:
+            return CONTINUE
+        for _ in range(ASKED_AGAIN + 1):
+            result = await self._chain(point, payload, run, cancel)
+            if result.action != "retry":
+                return result
+            if not await _passed(min(result.delay_s, DELAY_LONGEST_S), cancel):
+                return INTERRUPTED
+        why = f"it asked to be asked again {ASKED_AGAIN + 1} times"
+        reason = f"{why}: {result.reason}" if result.reason else why
+        return HookResult("block", reason=f"Required hook '{result.hook}' failed: {reason}", hook=result.hook, failed=True)
+
+    async def _chain(
+        self, point: HookPoint, payload: dict[str, Any], run: RunId | None, cancel: CancelToken | None
+    ) -> HookResult:
+        result, changed = CONTINUE, False
+        # What is registered meanwhile is called from the next time on.
+        for registered in self._at.get(point, ()):
+            spec = registered.spec
+            if registered.matches is not None and not registered.matches(payload):
+                continue
+            handler = self._handlers.get(spec.id, registered.command)
+            if handler is None:
+                if not (spec.required and point in GATING):
+                    continue
+                why = "it has no handler in this process: open the session with the agent that brings it"
+                return _failed(spec, why)
+            if cancel is not None and cancel.cancelled:
+                return INTERRUPTED
+            packed = _packed(payload)
+            if spec.background:
+                self._keep(asyncio.ensure_future(self._in_background(spec, handler, packed, run)))
+                continue
+            answer = await self._asked(spec, handler, packed, run, cancel)
+            if answer is INTERRUPTED:
+                return INTERRUPTED
+            if answer.modified is not None:
+                payload, changed = applied(point, payload, answer.modified), True
+            if answer.message is not None:
+                self.reports.append(HookReport(spec.id, point, answer.message))
+            result = folded(result, answer)
+            if answer.action in ENDS_CHAIN:
+                break
+        if result.action == "escalate" and point not in ASKING:
+            why = f"A person has to decide, and nobody can be asked here: {result.reason or 'no reason given'}"
+            result = msgspec.structs.replace(result, action="block", reason=why)
+        if result.action == "block" and not result.reason:
+            result = msgspec.structs.replace(result, reason="Blocked")
+        if not changed:
+            return result
+        if point == "before_tool":
+            return msgspec.structs.replace(result, modified=payload["arguments"])
+        return msgspec.structs.replace(result, modified={key: payload[key] for key in MODIFIABLE[point]})
+
+    async def _asked(
+        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
+    ) -> HookResult:
+        """The hook's answer, or what its failure counts as."""
+        why = ""
+        for _ in range(spec.retries + 1):
+            answer = await self._tried(spec, handler, packed, run, cancel)
+            if isinstance(answer, HookResult):
+                return answer
+            why = answer
+        if spec.point in GATING:
+            return _failed(spec, why)
+        self._passed_over(spec, why)
+        return CONTINUE
+
+    async def _tried(
+        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
+    ) -> HookResult | str:
+        """One try: the answer, checked, or why there is none."""
+        payload: dict[str, Any] = msgspec.json.decode(packed)
+        call = HookCall(spec.point, self.session, run, self.labels, self.workspace, payload)
+        inside = contextvars.copy_context()
+        inside.run(WITHIN.set, self.session)
+        task = asyncio.get_running_loop().create_task(_called(handler, call), context=inside)
+        self._keep(task)
+        cut = asyncio.get_running_loop().create_future()
+
+        def cut_off() -> None:
+            if not cut.done():
+                cut.set_result(None)
+
+        take_back = None if cancel is None else cancel.on_cancel(cut_off)
+        try:
+            await asyncio.wait([task, cut], timeout=spec.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                late = not cut.done()
+                task.cancel()
+                await asyncio.wait([task], timeout=CLEANUP_S)
+                return f"it did not answer within {spec.timeout_s:g} s" if late else INTERRUPTED
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            if take_back is not None:
+                take_back()
+            cut.cancel()
+        if task.cancelled():
+            return "it cancelled itself"
+        error = task.exception()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        if error is not None:
+            return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
+        return _checked(spec, packed, task.result())
+
+    async def _in_background(self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None) -> None:
+        answer = await self._asked(spec, handler, packed, run, None)
+        if answer.message is not None:
+            self.reports.append(HookReport(spec.id, spec.point, answer.message))
+
+    def _passed_over(self, spec: HookSpec, why: str) -> None:
+        logger.warning("hook %s at %s failed in session %s: %s", spec.id, spec.point, self.session, why)
+        self.reports.append(HookReport(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
+        del self.reports[:-FAILURES_KEPT]
+
+    def _keep(self, task: asyncio.Future[Any]) -> None:
+        """Hold the task as long as it lives: it may be left to itself, and nobody complains of how it ended."""
+        self._left.add(task)
+        task.add_done_callback(self._look_at)
+
+    def _look_at(self, task: asyncio.Future[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    def cut_off(self) -> set[asyncio.Future[Any]]:
+        """Cancel what still runs in the background or was left to itself; returns it, to be waited for."""
+        left = set(self._left)
+        for task in left:
+            task.cancel()
+        return left
+
+
+def _order(registered: _Registered) -> tuple[int, str]:
+    return registered.spec.priority, registered.spec.id
+
+
+def _packed(payload: dict[str, Any]) -> bytes:
+    """The payload as JSON, so that each handler gets one of its own, and a command the same as a function."""
+    return msgspec.json.encode(payload, enc_hook=repr)
+
+
+def _failed(spec: HookSpec, why: str) -> HookResult:
+    reason = f"Required hook '{spec.id}' failed: {_short(why)}"
+    return HookResult("block", reason=reason, hook=spec.id, failed=True)
+
+
+def _checked(spec: HookSpec, packed: bytes, answer: object) -> HookResult | str:
+    """The answer with its texts cut to size, or why it is none."""
+    if answer is None:
+        return HookResult(hook=spec.id)
+    problem = problem_of(spec.point, answer)
+    if problem is not None:
+        return problem
+    assert isinstance(answer, HookResult)
+    modified = answer.modified
+    if modified is not None:
+        try:
+            # What goes into the log is JSON, and nothing a handler may still hold and change.
+            modified = msgspec.json.decode(msgspec.json.encode(modified))
+            applied(spec.point, msgspec.json.decode(packed), modified)
+        except (TypeError, ValueError) as error:
+            return str(error)
+    action, note = answer.action, answer.note
+    if spec.point not in GATING and action != "continue":
+        if action == "block" and spec.point in NOTED:
+            note = answer.reason or note
+        action = "skip" if action == "skip" and spec.point in SKIPPABLE else "continue"
+    elif answer.end_run and spec.point in GATING:
+        action = "block"
+    return HookResult(
+        action,
+        _short(answer.reason),
+        modified,
+        answer.delay_s,
+        _short(note),
+        spec.id,
+        _short(answer.message),
+        end_run=answer.end_run,
+    )
+
+
+def _short(text: str | None) -> str | None:
+    if text is None or len(text) <= TEXT_LIMIT:
+        return text
+    return f"{text[:TEXT_LIMIT]} [... {len(text) - TEXT_LIMIT} characters left out]"
+
+
+async def _called(handler: HookHandler, call: HookCall) -> object:
+    """What the handler answers. One that is no coroutine function runs in a thread, so that it blocks nobody."""
+    target = handler.handler if isinstance(handler, Hook) else handler
+    if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None)):  # noqa: B004
+        answer: object = target(call)
+    else:
+        answer, failure = await _in_thread(lambda: target(call))
+        if failure is not None:
+            raise failure
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _in_thread(call: Callable[[], object]) -> tuple[object, BaseException | None]:
+    """What the call returned or raised. A daemon thread, since nobody waits at the end for one that hangs."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: object, failure: BaseException | None) -> None:
+        if not done.done():
+            done.set_result((result, failure))
+
+    def work() -> None:
+        result: object = None
+        failure: BaseException | None = None
+        try:
+            result = context.run(call)
+        except BaseException as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:  # the loop was closed while we worked: nobody waits
+            pass
+
+    threading.Thread(target=work, name="godwit-hook", daemon=True).start()
+    return await done
+
+
+async def _passed(delay_s: float, cancel: CancelToken | None) -> bool:
+    """Let the time pass. False when `cancel` fell meanwhile."""
+    if cancel is None:
+        await asyncio.sleep(delay_s)
+        return True
+    cut = asyncio.ensure_future(cancel.wait())
+    try:
+        await asyncio.wait([cut], timeout=delay_s)
+        return not cut.done()
+    finally:
+        cut.cancel()
