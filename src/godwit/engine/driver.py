@@ -14,7 +14,8 @@ from typing import Any
 from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, Tool, Workspace
 from ..core.agent import AgentSpec, Limits
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta
+from ..core.events import Delta, UserInterrupt
+from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, SessionId
 from ..core.state import State
 from .budget import Budgets
@@ -152,6 +153,23 @@ class Driver:
 
     def tool(self, name: str) -> Tool | None:
         return next((t for t in self.tools if t.definition.name == name), None)
+
+    async def ask_hooks(self, point: HookPoint, payload: Callable[[], dict[str, Any]]) -> HookResult:
+        """What the hooks of this point come to; see `Hooks.fire`. Costs nothing where there is none.
+
+        What is staged is committed first, since a hook may take long; look at the state again afterwards. An interrupt cuts
+        the hooks off. When one wants the run to end, it is interrupted.
+        """
+        if not self.hooks.wants(point):
+            return CONTINUE
+        await self.log.commit()
+        run = self.state.run
+        result = await self.hooks.fire(point, payload(), run=run.id if run is not None else None, cancel=self.token)
+        run = self.state.run
+        if result.end_run and run is not None and run.interrupt is None:
+            await self.log.commit(UserInterrupt(run.id, reason=result.reason or f"hook {result.hook} ended the run"))
+            self.token.cancel()
+        return result
 
     def guard(self) -> None:
         """Raise StaleEpoch when the lease may have run out. Called directly before each effect: a driver that was
