@@ -8,9 +8,32 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from hypothesis import example, given, strategies as st
+from tests.core.walk import CREATED, Walk
 
 from godwit.core.errors import ConfigurationError, InvalidArgument
+from godwit.core.events import (
+    ActionClosed,
+    ActionOpened,
+    AgentMessage,
+    EventData,
+    InputDelivered,
+    ModelStarted,
+    RunClaimed,
+    RunFinished,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    UserAnswer,
+    UserMessage,
+    VerificationReported,
+    from_outside,
+)
+from godwit.core.ids import ActionId, CallId, InputId, MessageId, RunId
+from godwit.core.messages import Assistant, Text, ToolCall
 from godwit.core.presets import Project, presets_of, to_read
+from godwit.core.state import Run
 from godwit.core.verification import (
     Check,
     VerificationCommand,
@@ -277,6 +300,105 @@ def test_a_report_with_checks_told_apart_is_taken(made: VerificationReport) -> N
         msgspec.structs.replace(c, id=f"{n}", evidence=("seq:5", "https://ci")) for n, c in enumerate(made.checks)
     )
     check_report(msgspec.structs.replace(made, checks=numbered), head=5)
+
+
+# --- what a run's state keeps of it ---------------------------------------------------------------------------------
+
+R = RunId("r")
+RUNNING: tuple[EventData, ...] = (
+    CREATED,
+    UserMessage(InputId("i"), (Text("go"),)),
+    RunStarted(R, InputId("i")),
+    RunClaimed(R, 1),
+    InputDelivered(InputId("i")),
+)
+
+
+def turn(number: int, *names: str) -> list[EventData]:
+    """A turn up to the calls the model asked for."""
+    calls = tuple(ToolCall(CallId(f"c{number}-{name}"), name) for name in names)
+    answer = Assistant(MessageId(f"m{number}"), (Text("so"), *calls), "p:m", "tool_use" if calls else "end_turn")
+    return [TurnStarted(number), ModelStarted(answer.id, "p:m"), AgentMessage(answer)]
+
+
+def ran(number: int, *names: str) -> list[EventData]:
+    """A whole turn in which these tools ran."""
+    calls = [CallId(f"c{number}-{name}") for name in names]
+    done: list[EventData] = []
+    for call, name in zip(calls, names, strict=True):
+        done += [ToolStarted(call, name, {}, "k"), ToolFinished(call, name, "ok")]
+    return [*turn(number, *names), *done, TurnFinished(number)]
+
+
+def on_the_run(status: VerificationStatus, source: str = "run") -> VerificationReported:
+    return VerificationReported(VerificationReport("run", (check(status, id="tests"),), source=source))
+
+
+def run_after(*data: EventData) -> Run:
+    walk = Walk()
+    for one in (*RUNNING, *data):
+        walk.take(one)
+    assert walk.state.run is not None
+    return walk.state.run
+
+
+def test_a_run_knows_which_of_its_tools_did_something() -> None:
+    assert run_after().touched == ()
+    assert run_after(*ran(1, "read", "bash"), *ran(2, "bash")).touched == ("read", "bash")
+    refused = [*turn(1, "bash"), ToolFinished(CallId("c1-bash"), "bash", "denied"), TurnFinished(1)]
+    assert run_after(*refused).touched == ()
+    unknown = [
+        *turn(1, "bash"),
+        ToolStarted(CallId("c1-bash"), "bash", {}, "k"),
+        ToolFinished(CallId("c1-bash"), "bash", "unknown"),
+    ]
+    assert run_after(*unknown).touched == ("bash",)
+
+
+def test_a_result_from_outside_is_something_done() -> None:
+    given = [*turn(1, "deploy"), ActionOpened(ActionId("a"), "external", CallId("c1-deploy"), "deploy")]
+    answered = [*given, UserAnswer(ActionId("a"), "result"), ActionClosed(ActionId("a"))]
+    assert run_after(*answered, ToolFinished(CallId("c1-deploy"), "deploy", "ok")).touched == ("deploy",)
+    assert (
+        run_after(*given, ActionClosed(ActionId("a")), ToolFinished(CallId("c1-deploy"), "deploy", "skipped")).touched == ()
+    )
+
+
+def test_a_hosts_own_calls_are_not_the_runs() -> None:
+    own: list[EventData] = [
+        ToolStarted(CallId("o"), "bash", {}, "k", origin="direct"),
+        ToolFinished(CallId("o"), "bash", "ok", origin="direct"),
+    ]
+    assert run_after(*own).touched == ()
+
+
+def test_what_a_report_says_of_the_run_holds_until_work_goes_on() -> None:
+    failed = run_after(*ran(1, "bash"), on_the_run("failed"))
+    assert (failed.verdict, failed.unverified, failed.failures, failed.reports) == ("failed", ("tests",), 1, 1)
+    assert failed.touched == ("bash",)
+    told = UserMessage(InputId("j"), (Text("they fail"),), "steer")
+    again = run_after(*ran(1, "bash"), on_the_run("failed"), told, InputDelivered(InputId("j")))
+    assert (again.verdict, again.failures, again.touched) == (None, 1, ("bash",))
+    passed = run_after(*ran(1, "bash"), on_the_run("failed"), on_the_run("passed"))
+    assert (passed.verdict, passed.unverified, passed.failures, passed.reports) == ("passed", (), 1, 2)
+    assert passed.touched == ()
+
+
+def test_only_a_report_on_the_run_decides_and_only_its_driver_writes_one() -> None:
+    for source in ("commands", "tool", "ci"):
+        assert from_outside(on_the_run("passed", source))
+        run = run_after(*ran(1, "bash"), on_the_run("passed", source))
+        assert (run.verdict, run.reports, run.touched) == (None, 0, ("bash",))
+    assert not from_outside(on_the_run("passed"))
+
+
+def test_the_next_run_begins_with_nothing() -> None:
+    more = UserMessage(InputId("j"), (Text("more"),))
+    run = run_after(
+        *ran(1, "bash"), *turn(2), TurnFinished(2), on_the_run("failed"), RunFinished(R, "failed"),
+        more, RunStarted(RunId("r2"), InputId("j")),
+    )  # fmt: skip
+    assert (run.verdict, run.failures, run.touched, run.report) == (None, 0, (), None)
 
 
 # --- presets --------------------------------------------------------------------------------------------------------

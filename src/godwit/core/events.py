@@ -230,7 +230,7 @@ class RunRetrying(Data, frozen=True, tag="run.retrying"):
 
 
 class RunFinished(Data, frozen=True, tag="run.finished"):
-    """The run is over. `error` says why it failed or which limit it met."""
+    """The run is over. `error`: why it failed, or which limit it met. `verification`: the seq of the last report on it."""
 
     run: RunId
     outcome: RunOutcome
@@ -238,6 +238,7 @@ class RunFinished(Data, frozen=True, tag="run.finished"):
     usage: Usage = Usage()
     turns: int = 0
     tool_calls: int = 0
+    verification: Seq | None = None
 
 
 class TurnStarted(Data, frozen=True, tag="turn.started"):
@@ -477,7 +478,8 @@ OUTSIDE_TYPES = (
     VerificationReported,
     CommandExecuted,
 )
-"""What may be appended without being the driver, a model's own call excepted. All else needs the driver's epoch."""
+"""What may be appended without being the driver, but for a model's own call and a report that decides on a run. All else
+needs the driver's epoch."""
 
 # Their own `run` is the envelope's: in a frame it stands once.
 _NAME_THEIR_RUN = frozenset(name for name, cls in EVENT_TYPES.items() if "run" in cls.__struct_fields__)
@@ -487,6 +489,8 @@ def from_outside(data: EventData) -> bool:
     """Whether this may be appended without being the driver."""
     if isinstance(data, ToolStarted | ToolFinished):
         return data.origin != "model"
+    if isinstance(data, VerificationReported):
+        return data.report.source != "run"
     return isinstance(data, OUTSIDE_TYPES)
 
 

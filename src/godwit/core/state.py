@@ -87,6 +87,7 @@ from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, derived_id
 from .messages import ToolStatus, Usage
 from .rules import ApprovalPolicy, Permissions
 from .transcript import problems
+from .verification import VerificationReport, VerificationStatus
 
 Phase = Literal["none", "queued", "running", "waiting", "retrying"]
 Status = Literal["queued", "idle", "running", "waiting", "retrying", "paused", "archived"]
@@ -417,7 +418,9 @@ class Restoring(msgspec.Struct, frozen=True, omit_defaults=True):
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """The open run and all that its decisions need. `owes_answer`: the model must still reply to what was said last.
 
-    `changed`: a checkpoint was taken before calls that may change files. `reports`: verifications that decide on the run.
+    `touched`: the tools that did something since the run was last verified. `verdict`: what a verification said of the work
+    as it stands, None once work went on. `unverified`: its checks that did not pass; `failures`: how often there were some;
+    `report`, `reports`: the last report on the run, and how many there are.
     `busy_ms`: wall time with a driver; `busy_since_ms`: since when the present one has it.
     """
 
@@ -444,7 +447,11 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint: Seq = 0
     unattended: bool = False
     question: Question | None = None
-    changed: bool = False
+    touched: tuple[str, ...] = ()
+    verdict: VerificationStatus | None = None
+    unverified: tuple[str, ...] = ()
+    failures: int = 0
+    report: Seq | None = None
     reports: int = 0
     busy_ms: int = 0
     busy_since_ms: int | None = None
@@ -606,7 +613,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             run = _open(run, data)
             if turn is not None:
                 raise IllegalEvent("an input is delivered only between turns", input=data.id)
-            return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq))
+            return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq, verdict=None))
         case TurnStarted():
             run = _open(run, data)
             if state.gate.phase != "running" or turn is not None:
@@ -678,7 +685,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(
                 state,
                 turn=_with_call(turn, data, data.call, phase="finished", status=data.status),
-                run=replace(run, takeovers=0),
+                run=replace(run, takeovers=0, touched=_touched(run, call, data)),
             )
         case ActionOpened() if data.call is None:
             run = _open(run, data)
@@ -726,10 +733,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case UsageRecorded():
             run = None if run is None else replace(run, usage=run.usage + data.usage)
             return replace(state, usage=state.usage + data.usage, run=run)
-        case WorkspaceCheckpointed():
-            if run is None or data.when != "before" or turn is None:
-                return state
-            return replace(state, run=replace(run, changed=True))
         case SessionRewound():
             if data.files is None:
                 return state
@@ -739,7 +742,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case VerificationReported():
             if run is None or data.report.source != "run":
                 return state
-            return replace(state, run=replace(run, reports=run.reports + 1, changed=False))
+            return replace(state, run=_verified(run, data.report, event.seq))
         case (
             UserMessage()
             | InputWithdrawn()
@@ -752,6 +755,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | BudgetWarned()
             | BudgetExceeded()
             | HookBlocked()
+            | WorkspaceCheckpointed()
             | CommandExecuted()
             | Unknown()
         ):
@@ -776,6 +780,28 @@ def _with_rule(permissions: Permissions | None, decision: str, rule: str) -> Per
     if decision == "approve":
         return own if rule in own.allow else msgspec.structs.replace(own, allow=(*own.allow, rule))
     return own if rule in own.deny else msgspec.structs.replace(own, deny=(*own.deny, rule))
+
+
+def _touched(run: Run, call: Call, data: ToolFinished) -> tuple[str, ...]:
+    """The tools that did something, with this call's if it did."""
+    came_from_outside = call.answer is not None and call.answer.decision == "result"
+    if data.name in run.touched or not (call.phase == "started" or came_from_outside):
+        return run.touched
+    return (*run.touched, data.name)
+
+
+def _verified(run: Run, report: VerificationReport, seq: Seq) -> Run:
+    """The run with what was found out about it. Only what passed counts as verified from here on."""
+    verdict = report.status
+    return msgspec.structs.replace(
+        run,
+        verdict=verdict,
+        unverified=tuple(c.id for c in report.checks if c.required and c.status != "passed"),
+        failures=run.failures + (verdict == "failed"),
+        touched=() if verdict == "passed" else run.touched,
+        report=seq,
+        reports=run.reports + 1,
+    )
 
 
 def _open(run: Run | None, data: EventData) -> Run:
