@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
-from ..core.agent import Permissions, Verdict
+from ..core.rules import Permissions, Verdict, covers, parse, total
 
 
 def verdict(permissions: Permissions, tool: str) -> Verdict:
-    """Whether a call of `tool` runs, waits for a person, or is refused."""
-    for rules, result in (
-        (permissions.deny, "deny"),
-        (permissions.allow, "allow"),
-        (permissions.ask, "ask"),
-    ):
-        if any(fnmatchcase(tool, rule) for rule in rules):
-            return result  # type: ignore[return-value]  # the literals above are the verdicts
-    return permissions.default
+    """Whether a call of `tool` runs, waits for a person, or is refused, by its name alone.
+
+    A rule with a pattern needs the arguments: where one denies or asks, a person is asked.
+    """
+    denied, allowed, asked = (
+        [rule for rule in map(parse, rules) if covers(rule, tool)]
+        for rules in (permissions.deny, permissions.allow, permissions.ask)
+    )
+    if any(map(total, denied)):
+        return "deny"
+    if denied:
+        return "ask"
+    if any(map(total, allowed)):
+        return "allow"
+    return "ask" if asked else permissions.default
 
 
 def hidden(permissions: Permissions, tool: str) -> bool:
     """True when no call of this tool could ever run: the model is not told of it."""
-    return verdict(permissions, tool) == "deny"
+    return verdict(permissions, tool) == "deny" and not any(covers(parse(rule), tool) for rule in permissions.allow)
