@@ -151,6 +151,10 @@ class EventStore(Protocol):
         """Remove the log and all that only it used. SessionOwned while a live process drives it."""
         ...
 
+    async def alive(self, owner: str) -> bool:
+        """Whether this owner may still be at work. False only when it can be seen to have ended."""
+        ...
+
     async def claim(self, session: SessionId, owner: str, ttl_s: float, *, force: bool = False) -> Lease | None:
         """A lease with a new epoch, or None while another live owner holds one; `force` takes it anyway.
 
@@ -557,7 +561,10 @@ class ToolContext(Protocol):
     @property
     def session(self) -> SessionId: ...
     @property
-    def run(self) -> RunId: ...
+    def run(self) -> RunId | None:
+        """None for a call that belongs to no run."""
+        ...
+
     @property
     def call(self) -> CallId: ...
     @property

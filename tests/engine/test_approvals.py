@@ -52,6 +52,7 @@ async def test_deny_tells_the_model_why(bench: Bench) -> None:
     await session.prompt("Go.")
     parked = await until_type(session, "run.parked")
     call_id = (await session.approvals.pending())[0].call
+    assert call_id is not None
     assert parked.seq > 0
     assert await session.confirm_tool_use(call_id, False, "not on Fridays") is True
     await within(session.wait())

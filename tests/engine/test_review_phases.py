@@ -184,7 +184,7 @@ async def test_pause_twice_resume_twice(bench: Bench, phase: str) -> None:
     assert await session.resume()
     assert not await session.resume()
     if phase == "parked":
-        assert await session.confirm_tool_use((await session.pending_confirmations())[0].call, True)
+        assert await session.confirm_tool_use((await session.pending_confirmations())[0].id, True)
     if phase == "retrying":
         await within(session.interrupt())
     else:
@@ -222,7 +222,7 @@ async def test_a_steer_is_delivered_or_withdrawn(bench: Bench, phase: str, mode:
         return
     if "parked" in phase and mode == "batch":
         assert (await session.queue.list())[0].id == steer
-        assert await session.confirm_tool_use((await session.pending_confirmations())[0].call, True)
+        assert await session.confirm_tool_use((await session.pending_confirmations())[0].id, True)
     assert (await within(session.wait())).outcome == "done"
     assert [e.status for e in await session.queue.list(all=True) if e.id == steer] == ["delivered"]
     await sound(session)
@@ -237,7 +237,7 @@ async def test_a_skipping_steer_answers_an_external_call_too(bench: Bench) -> No
     await session.steer("Never mind.")
     assert (await within(session.wait(run))).outcome == "done"
     assert not await session.answer(action.id, "too late")
-    assert not await session.answer(action.call, "too late")
+    assert not await session.answer(action.call or "", "too late")
     assert sorted(d.status for d in await data(session, ToolFinished)) == ["ok", "skipped"]
     await sound(session)
 

@@ -115,7 +115,7 @@ LATER: dict[str, str] = {
 
 ABSENT: dict[str, str] = {
     "Notification": "godwit sends no notifications: use before_approval, which is called when a person is about to be asked",
-    "PermissionDenied": 'use after_tool with when = {status = "denied"}',
+    "PermissionDenied": "a call that did not run has no after_tool: follow the event tool.finished with the status denied",
     "Setup": 'use before_session with when = {source = "startup"}',
 }
 """Points of others that have none here, and what to do."""

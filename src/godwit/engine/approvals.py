@@ -6,17 +6,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contracts import EventStore
-from ..core.errors import ActionNotFound
-from ..core.events import ActionKind, ActionOpened
+from ..core.errors import ActionNotFound, InvalidArgument
+from ..core.events import ActionKind, ActionOpened, Decision, Remember, UserAnswer
 from ..core.ids import ActionId, CallId, Clock, SessionId
 from ..core.messages import ResultBlock, Text
+from ..core.rules import Permissions
+from ..core.state import OpenAction, State
 from .inbox import Inbox
 from .log import load_state
+
+POLICY = "policy"
+"""The sender of answers that the approval policy gives when nobody else does."""
+
+
+def expired_actions(state: State, now_ms: int) -> tuple[OpenAction, ...]:
+    """The actions that nobody has answered in their time."""
+    return tuple(a for a in state.gate.actions if not a.answered and a.expires_ms is not None and a.expires_ms <= now_ms)
+
+
+def next_expiry_s(state: State, now_ms: int) -> float | None:
+    """Seconds until the next action expires; None when none does."""
+    due = [a.expires_ms for a in state.gate.actions if not a.answered and a.expires_ms is not None]
+    return max(0.0, (min(due) - now_ms) / 1000) if due else None
+
+
+def policy_answer(action: OpenAction) -> UserAnswer:
+    """The answer to an action that expired. What waits for a result from outside gets an error."""
+    why = "nobody answered in time"
+    if action.kind == "approval":
+        return UserAnswer(action.id, action.on_timeout, why, sender=POLICY)
+    return UserAnswer(action.id, "result", content=(Text(f"[{why}]"),), is_error=True, sender=POLICY)
 
 
 @dataclass(frozen=True)
 class PendingAction:
-    """`kind`: approval (may this call run?), question, or external (what is this call's result?). `age_s` in seconds."""
+    """`kind`: approval (may this call run?), question, or external (what is this call's result?). `age_s` in seconds.
+
+    An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
+    remembered with the answer. `remaining_s`: until the policy answers; None when it never does.
+    """
 
     id: ActionId
     kind: ActionKind
@@ -26,6 +54,25 @@ class PendingAction:
     message: str | None
     opened_ms: int
     age_s: float
+    rules: tuple[str, ...] = ()
+    remaining_s: float | None = None
+
+
+def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAction:
+    age_s = max(0.0, (now_ms - opened_ms) / 1000)
+    left_s = None if data.expires_ms is None else max(0.0, (data.expires_ms - now_ms) / 1000)
+    return PendingAction(
+        data.action,
+        data.kind,
+        data.call,
+        data.name,
+        data.arguments,
+        data.message,
+        opened_ms,
+        age_s,
+        data.rules,
+        left_s,
+    )
 
 
 class Approvals:
@@ -53,25 +100,72 @@ class Approvals:
         for event in await self._store.read(self._session, types=("action.opened",)):
             data = event.data
             if isinstance(data, ActionOpened) and data.action in waiting:
-                age_s = max(0.0, (now - event.at_ms) / 1000)
-                found.append(
-                    PendingAction(
-                        data.action, data.kind, data.call, data.name, data.arguments, data.message, event.at_ms, age_s
-                    )
-                )
+                found.append(pending_action(data, event.at_ms, now))
         return found
 
-    async def approve(self, action: str, *, arguments: dict[str, Any] | None = None, sender: str | None = None) -> bool:
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
         """Let the call run; `arguments` replace all of its own, and the model is told so.
 
-        False when the action had been answered before. ActionNotFound.
+        `remember`: `session` lets every call that `rule` matches run in this session from now on, `always` in every session
+        of this folder and tenant. `rule`: by default the narrowest one that the action offers.
+        False when the action had been answered before. ActionNotFound, InvalidArgument (nothing may be remembered),
+        ConfigurationError (a rule that cannot be read).
         """
-        action_id = await self._find(action)
-        return await self._inbox.answer(action_id, "approve", arguments=arguments, sender=sender)
+        return await self._decide(action, "approve", None, arguments, remember, rule, sender)
 
-    async def deny(self, action: str, reason: str | None = None, *, sender: str | None = None) -> bool:
-        """Refuse the call; the model is told the reason. False when it had been answered before. ActionNotFound."""
-        return await self._inbox.answer(await self._find(action), "deny", reason=reason, sender=sender)
+    async def deny(
+        self,
+        action: str,
+        reason: str | None = None,
+        *,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """Refuse the call; the model is told the reason. `remember`, `rule`: as for `approve`, for refusing.
+        False when it had been answered before. ActionNotFound."""
+        return await self._decide(action, "deny", reason, None, remember, rule, sender)
+
+    async def _decide(
+        self,
+        action: str,
+        decision: Decision,
+        reason: str | None,
+        arguments: dict[str, Any] | None,
+        remember: Remember | None,
+        rule: str | None,
+        sender: str | None,
+    ) -> bool:
+        opened = await self._find(action)
+        if rule is not None and remember is None:
+            raise InvalidArgument("a rule is given, but not how far it is to be remembered: session or always", rule=rule)
+        if remember is not None:
+            if opened.call is None or opened.kind != "approval":
+                raise InvalidArgument("this answer cannot be remembered: it is not about a call", action=opened.action)
+            if rule is None:
+                rule = next(iter(opened.rules), None)
+            if rule is None:
+                raise InvalidArgument(
+                    f"no narrow rule is offered for this call of {opened.name!r}: give the rule to remember yourself",
+                    action=opened.action,
+                )
+            if remember == "always":
+                await self._save_rule(decision, rule)
+        return await self._inbox.answer(
+            opened.action, decision, reason=reason, arguments=arguments, sender=sender, remember=remember, rule=rule
+        )
+
+    async def _save_rule(self, decision: Decision, rule: str) -> None:
+        """Keep the rule for other sessions as well, before the answer is given."""
+        Permissions(deny=(rule,))
 
     async def answer(
         self,
@@ -84,13 +178,13 @@ class Approvals:
         """Give an external call's result, or the answer to a question. False when it had been answered before."""
         content = (Text(result),) if isinstance(result, str) else result
         return await self._inbox.answer(
-            await self._find(action), "result", content=content, is_error=is_error, sender=sender
+            (await self._find(action)).action, "result", content=content, is_error=is_error, sender=sender
         )
 
-    async def _find(self, name: str) -> ActionId:
+    async def _find(self, name: str) -> ActionOpened:
         """The action of this id, or the newest one about the call of this id. ActionNotFound."""
         newest = await self._store.read(self._session, types=("action.opened",), newest_first=True)
         for event in newest:
             if isinstance(event.data, ActionOpened) and name in (event.data.action, event.data.call):
-                return event.data.action
+                return event.data
         raise ActionNotFound(f"session {self._session} has no action or call {name!r}", action=name)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, Tool, Workspace
-from ..core.agent import AgentSpec, Limits
+from ..core.agent import AgentSpec, Limits, Verdict
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
@@ -22,6 +22,7 @@ from .budget import Budgets
 from .cancel import Cancel
 from .hooks import Hooks
 from .log import Log
+from .permissions import verdict
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -70,6 +71,11 @@ class Parts:
         self.grace_s = grace_s
         self.hooks = hooks
         self.hook_handlers = hook_handlers
+
+
+class Judged(NamedTuple):
+    verdict: Verdict
+    text: str
 
 
 class Driver:
@@ -170,6 +176,17 @@ class Driver:
             await self.log.commit(UserInterrupt(run.id, reason=result.reason or f"hook {result.hook} ended the run"))
             self.token.cancel()
         return result
+
+    def judge(self, tool: Tool, arguments: dict[str, Any]) -> Judged:
+        """What the rules say of this call."""
+        name = tool.definition.name
+        said = [verdict(p, name) for p in (self.spec.permissions, self.state.permissions) if p is not None]
+        strongest: Verdict = "deny" if "deny" in said else "allow" if said[1:] == ["allow"] else said[0]
+        return Judged(strongest, f"The tool {name!r} is not permitted." if strongest == "deny" else "")
+
+    def suggest(self, tool: Tool, arguments: dict[str, Any]) -> tuple[str, ...]:
+        """Rules that may be remembered with an approval of this call."""
+        return (tool.definition.name,)
 
     def guard(self) -> None:
         """Raise StaleEpoch when the lease may have run out. Called directly before each effect: a driver that was

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contracts import Appended, EventStore
 from ..core.agent import AgentRef, SteerMode, ThinkingLevel
+from ..core.budget import Budget
 from ..core.errors import ActionNotFound, AlreadyAnswered, IllegalEvent, SessionPaused as SessionIsPaused
 from ..core.events import (
     ActionOpened,
@@ -17,6 +18,7 @@ from ..core.events import (
     EventData,
     InputReordered,
     InputWithdrawn,
+    Remember,
     RunStarted,
     SessionConfigured,
     SessionPaused,
@@ -28,6 +30,7 @@ from ..core.events import (
 )
 from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, derived_id
 from ..core.messages import Message, ResultBlock, UserBlock
+from ..core.rules import ApprovalPolicy, Permissions
 from .log import append_outside
 
 
@@ -52,11 +55,14 @@ class Inbox:
         history: tuple[Message, ...] | None = None,
         key: str | None = None,
         sender: str | None = None,
+        unattended: bool = False,
     ) -> tuple[RunId, Appended]:
         """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived."""
         run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
         message = UserMessage(input_id, content, "prompt", sender=sender)
-        return run, await self._append(message, RunStarted(run, input_id, history=history), run=run, key=key)
+        return run, await self._append(
+            message, RunStarted(run, input_id, history=history, unattended=unattended), run=run, key=key
+        )
 
     async def resume_run(
         self, resumes: RunStarted, *, rewind_to: Seq | None, prompt: tuple[UserBlock, ...] | None
@@ -96,9 +102,11 @@ class Inbox:
         content: tuple[ResultBlock, ...] = (),
         is_error: bool = False,
         sender: str | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
     ) -> bool:
         """Answer a pending action. False when it had been answered before; ActionNotFound when there never was one."""
-        answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender)
+        answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender, remember, rule)
         try:
             await self._append(answer)
         except AlreadyAnswered:
@@ -141,9 +149,12 @@ class Inbox:
         steer_mode: SteerMode | None = None,
         name: str | None = None,
         agent: AgentRef | None = None,
+        permissions: Permissions | None = None,
+        approvals: ApprovalPolicy | None = None,
+        budgets: tuple[Budget, ...] | None = None,
     ) -> None:
-        """Settings for the runs that start from now on."""
-        await self._append(SessionConfigured(model, thinking, steer_mode, name, agent))
+        """Settings for the runs that start from now on; rules and the approval policy hold at once."""
+        await self._append(SessionConfigured(model, thinking, steer_mode, name, agent, permissions, approvals, budgets))
 
     async def _was_opened(self, action: ActionId) -> bool:
         events = await self._store.read(self._session, types=("action.opened",), newest_first=True)

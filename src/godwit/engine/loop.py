@@ -12,6 +12,7 @@ from typing import assert_never
 from ..core.agent import AgentSpec, Limits
 from ..core.errors import Conflict, Fault, HeadMoved, InputNotFound, StaleEpoch, StoreError
 from ..core.events import (
+    ActionClosed,
     InputDelivered,
     InputWithdrawn,
     RunClaimed,
@@ -25,7 +26,9 @@ from ..core.events import (
     UserInterrupt,
 )
 from ..core.ids import InputId, RunId, Seq
-from ..core.state import State
+from ..core.state import OpenAction, State
+from .approvals import expired_actions, policy_answer
+from .direct import close_lost_calls
 from .driver import Driver
 from .model_step import ask_model, wait_for_retry
 from .tool_step import close_calls, run_tools
@@ -79,6 +82,13 @@ class Park:
 
 
 @dataclass(frozen=True)
+class Expire:
+    """Nobody has answered these in time: they are answered as their policy says."""
+
+    actions: tuple[OpenAction, ...]
+
+
+@dataclass(frozen=True)
 class CloseTurn:
     pass
 
@@ -89,14 +99,17 @@ class End:
     error: Fault | None = None
 
 
-Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | CloseTurn | End
+Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | Expire | CloseTurn | End
 
 
-def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time: bool = False) -> Decision:
+def decide(state: State, spec: AgentSpec, *, now_ms: int, stopping: bool = False, out_of_time: bool = False) -> Decision:
     """What comes next. `stopping`: the host shuts down. `out_of_time`: the run's wall time is over."""
     run, turn, gate, limits = state.run, state.turn, state.gate, spec.limits
     if run is None:
         return Rest()
+    expired = expired_actions(state, now_ms)
+    if expired and not gate.paused and not stopping and run.interrupt is None:
+        return Expire(expired)
     if gate.phase == "waiting":
         return _out_of_time(limits) if out_of_time and not gate.paused else Rest()
     if gate.phase == "queued" or (gate.phase == "retrying" and run.interrupt is not None):
@@ -111,6 +124,12 @@ def decide(state: State, spec: AgentSpec, *, stopping: bool = False, out_of_time
         return _out_of_time(limits)
     if run.takeovers > limits.max_takeovers:
         return End("failed", Fault("too_many_takeovers", f"{run.takeovers} drivers died without finishing a step"))
+    question = run.question
+    if question is not None and question.answer is not None and question.answer.decision == "deny":
+        why = f": {question.answer.reason}" if question.answer.reason else ""
+        return End("limited", Fault("denied", f"{question.name} asked, and was denied{why}", {"asked": question.name}))
+    if question is not None and question.answer is None and not (turn and any(c.phase == "started" for c in turn.calls)):
+        return Park()
     if turn is not None:
         if turn.message_seq is None:
             return AskModel()
@@ -176,7 +195,13 @@ async def _advance(driver: Driver) -> bool:
     if cut_off and run is not None and run.interrupt is None:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
         await log.commit(UserInterrupt(run.id, reason="the session's cancel token was cancelled"))
-    decision = decide(log.state, driver.spec, stopping=driver.shutdown, out_of_time=driver.out_of_time())
+    decision = decide(
+        log.state,
+        driver.spec,
+        now_ms=driver.clock.now_ms(),
+        stopping=driver.shutdown,
+        out_of_time=driver.out_of_time(),
+    )
     try:
         match decision:
             case Rest():
@@ -204,6 +229,9 @@ async def _advance(driver: Driver) -> bool:
                 actions = tuple(a.id for a in log.state.gate.actions if not a.answered)
                 await log.commit(RunParked(_run(driver), actions), seen=seen)
                 return False
+            case Expire(expired):
+                log.stage(*(policy_answer(a) for a in expired))
+                await log.commit()
             case CloseTurn():
                 assert log.state.turn is not None
                 log.stage(TurnFinished(log.state.turn.index))
@@ -230,6 +258,10 @@ def _run(driver: Driver) -> RunId:
 async def _arrive(driver: Driver) -> None:
     """Begin a drive: mark the session as opened, and take over a run whose driver died."""
     log, state = driver.log, driver.state
+    if state.own_calls:
+        await close_lost_calls(driver.parts.store, driver.session, state, driver.clock, driver.parts.owner)
+        await log.sync()
+        state = driver.state
     if not state.gate.opened:
         log.stage(SessionOpened(driver.parts.owner))
     if state.gate.phase == "running":
@@ -261,6 +293,10 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
     log = driver.log
     while True:
         await close_calls(driver, "interrupted" if outcome == "interrupted" else "ended")
+        question = log.state.run.question if log.state.run is not None else None
+        if question is not None:
+            answered = question.answer is not None
+            log.stage(ActionClosed(question.action, "answered" if answered else "interrupted"))
         state = log.state
         run = state.run
         if run is None:

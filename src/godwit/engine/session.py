@@ -12,15 +12,19 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
-from ..contracts import EventStore, Tool
+from ..contracts import EventStore, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
 from ..core.errors import ActionNotFound, InvalidArgument, KeyReused, NoOpenRun, RunFailed, SessionClosed, SessionNotFound
-from ..core.events import Delta, Event, Labels, RunFinished, UserAnswer, UserInterrupt, UserMessage
+from ..core.events import Delta, Event, Labels, Remember, RunFinished, UserAnswer, UserInterrupt, UserMessage
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, UserBlock, user_content
+from ..core.rules import ApprovalPolicy, Permissions
 from ..core.state import State, Status
 from .approvals import Approvals, PendingAction
+from .budget import Budgets
 from .cancel import WITHIN, Cancel
+from .direct import DirectCalls, HostCalls
+from .driver import Parts
 from .hooks import Hooks
 from .inbox import Inbox
 from .log import load_state, load_transcript
@@ -47,6 +51,10 @@ class Home(Protocol):
     def clock(self) -> Clock: ...
     @property
     def ids(self) -> IdSource: ...
+    @property
+    def parts(self) -> Parts:
+        """The parts this process is built of."""
+        ...
 
     def wake(self, session: SessionId) -> None: ...
     def give_context(self, session: SessionId, run: RunId, context: Any) -> None: ...
@@ -76,6 +84,10 @@ class Home(Protocol):
         ...
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]: ...
+    def find_tool(self, name: str) -> Tool | None:
+        """A tool that this process knows by name, whoever may use it."""
+        ...
+
     def hooks(self, session: SessionId) -> Hooks:
         """The session's hooks in this process."""
         ...
@@ -107,7 +119,7 @@ class CommandSender:
         await self._session.send_event(command, key=key)
 
 
-class Session:
+class Session(HostCalls):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     def __init__(self, home: Home, session: SessionId, state: State, spec: AgentSpec, *, drives: bool = True) -> None:
@@ -129,7 +141,20 @@ class Session:
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
         self._own_runs: dict[RunId, Seq] = {}
+        self._spent_on = Budgets()
+        self._place: Workspace | None = None
         self.queue = Queue(home.store, session, self._inbox)
+        self.calls = DirectCalls(
+            home.parts,
+            session,
+            tools=lambda: home.tools_of(self._spec),
+            any_tool=home.find_tool,
+            workspace=self._folder,
+            hooks=home.hooks(session),
+            budget=lambda _: self._spent_on,
+            labels=state.labels,
+            token=self._token,
+        )
         self.approvals = Approvals(home.store, session, self._inbox, home.clock)
 
     def __repr__(self) -> str:
@@ -145,15 +170,18 @@ class Session:
         context: Any = None,
         key: str | None = None,
         sender: str | None = None,
+        unattended: bool = False,
     ) -> RunResult:
         """Send a prompt and wait for the run to end.
 
         `history`: run on these messages instead of the session's own, which stay as they are. `context`: a value for
-        function tools. `key`: an idempotency key; sending again under it joins the run it started.
+        function tools. `key`: an idempotency key; sending again under it joins the run it started. `unattended`: nobody can
+        be asked meanwhile, so calls that need an approval are denied.
         Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
         result) when the run fails. Interrupted and limited runs are results, not errors.
         """
-        return await self.wait(await self.prompt(prompt, history=history, context=context, key=key, sender=sender))
+        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+        return await self.wait(run)
 
     async def prompt(
         self,
@@ -163,11 +191,14 @@ class Session:
         context: Any = None,
         key: str | None = None,
         sender: str | None = None,
+        unattended: bool = False,
     ) -> RunId:
         """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`."""
         self._check_open()
         given = None if history is None else tuple(history)
-        run, appended = await self._inbox.prompt(user_content(prompt), history=given, key=key, sender=sender)
+        run, appended = await self._inbox.prompt(
+            user_content(prompt), history=given, key=key, sender=sender, unattended=unattended
+        )
         self._own_runs[run] = appended.first - 1
         while len(self._own_runs) > OWN_RUNS:
             del self._own_runs[next(iter(self._own_runs))]
@@ -188,12 +219,13 @@ class Session:
         context: Any = None,
         key: str | None = None,
         sender: str | None = None,
+        unattended: bool = False,
     ) -> AsyncIterator[Event | Delta]:
         """Send a prompt and yield the run's events, with deltas between them, until it ends.
 
         Leaving the loop does not stop the run. A failed run ends with its `run.finished`; nothing is raised for it.
         """
-        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender)
+        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
         async for item in self.watch(self._own_runs.pop(run)):
             yield item
             if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
@@ -351,15 +383,27 @@ class Session:
         thinking: ThinkingLevel | None = None,
         steer_mode: SteerMode | None = None,
         name: str | None = None,
+        permissions: Permissions | None = None,
+        approvals: ApprovalPolicy | None = None,
     ) -> None:
-        """Change settings for the runs that start from now on; None leaves one as it is."""
+        """Change settings for the runs that start from now on; None leaves one as it is.
+
+        `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
+        """
         self._check_open()
         if thinking is not None and thinking not in get_args(ThinkingLevel):
             known = ", ".join(get_args(ThinkingLevel))
             raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
         if steer_mode is not None and steer_mode not in get_args(SteerMode):
             raise InvalidArgument(f"steer mode {steer_mode!r} is neither skip nor batch", steer_mode=steer_mode)
-        await self._inbox.configure(model=model, thinking=thinking, steer_mode=steer_mode, name=name)
+        await self._inbox.configure(
+            model=model,
+            thinking=thinking,
+            steer_mode=steer_mode,
+            name=name,
+            permissions=permissions,
+            approvals=approvals,
+        )
         before = self._settings
         self._settings = (model or before[0], thinking or before[1], steer_mode or before[2])
 
@@ -385,6 +429,8 @@ class Session:
                     content=event.content,
                     is_error=event.is_error,
                     sender=event.sender,
+                    remember=event.remember,
+                    rule=event.rule,
                 )
         self._wake()
 
@@ -405,13 +451,23 @@ class Session:
         except ActionNotFound:
             return False
 
-    async def approve(self, action: str, *, arguments: dict[str, Any] | None = None) -> bool:
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
+    ) -> bool:
         """See `Approvals.approve`; wakes the session here."""
-        return await self._answered(self.approvals.approve(action, arguments=arguments))
+        given = self.approvals.approve(action, arguments=arguments, remember=remember, rule=rule)
+        return await self._answered(given)
 
-    async def deny(self, action: str, reason: str | None = None) -> bool:
+    async def deny(
+        self, action: str, reason: str | None = None, *, remember: Remember | None = None, rule: str | None = None
+    ) -> bool:
         """See `Approvals.deny`; wakes the session here."""
-        return await self._answered(self.approvals.deny(action, reason))
+        return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule))
 
     async def answer(self, action: str, result: str, *, is_error: bool = False) -> bool:
         """See `Approvals.answer`; wakes the session here."""
@@ -580,6 +636,11 @@ class Session:
     def _within(self) -> bool:
         """True when a tool of this session is asking."""
         return WITHIN.get() == self.id
+
+    def _folder(self) -> Workspace | None:
+        if self._place is None and self.workspace is not None:
+            self._place = self._home.parts.workspace(self.workspace, self._environment)
+        return self._place
 
     def _wake(self) -> None:
         if self._drives:

@@ -9,6 +9,7 @@ from ..contracts import Tool
 from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
 from ..core.errors import ConfigurationError
 from ..core.ids import AgentName
+from ..core.rules import ApprovalPolicy
 
 
 class Agent:
@@ -17,7 +18,8 @@ class Agent:
     `model`: `provider:model`, or several, of which the later ones take over when an earlier one fails.
     `tools`: names of tools and toolsets (`"files"`, `"bash"`), typed functions, `Tool` objects, and `ToolDefinition`s
     for tools without a body, which are answered from outside.
-    `permissions`: `Permissions`, or a verdict per tool name such as `{"bash": "ask"}`.
+    `permissions`: `Permissions`, or a verdict per rule such as `{"bash": "ask"}`. `approvals`: what is approved without
+    asking, and what happens when nobody answers.
     Raises ConfigurationError.
     """
 
@@ -30,6 +32,7 @@ class Agent:
         description: str = "",
         tools: Sequence[str | Callable[..., Any] | Tool | ToolDefinition] = (),
         permissions: Permissions | dict[str, str] | None = None,
+        approvals: ApprovalPolicy | None = None,
         limits: Limits | None = None,
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
@@ -60,6 +63,7 @@ class Agent:
             tools=tuple(names),
             external_tools=tuple(external),
             permissions=_permissions(permissions),
+            approvals=approvals or ApprovalPolicy(),
             limits=limits or Limits(),
             settings=chosen,
             metadata=dict(metadata or {}),

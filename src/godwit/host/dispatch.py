@@ -18,6 +18,7 @@ from typing import Any
 from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
 from ..core.ids import RunId, Seq, SessionId
 from ..core.state import State
+from ..engine.approvals import next_expiry_s
 from ..engine.cancel import Cancel
 from ..engine.driver import Driver, Parts, time_left_s
 from ..engine.log import Log
@@ -293,11 +294,15 @@ class EmbeddedDispatcher:
         return False, log.state.gate.drivable
 
     async def _set_alarm(self, session: SessionId, hosted: _Hosted, state: State) -> None:
-        """A parked run's time runs on: this is what ends it when no answer comes."""
+        """A parked run's time runs on: this is what ends it, or answers for it, when no answer comes."""
         assert state.agent is not None
         _, spec = await self._parts.store.get_agent(state.agent.name, state.agent.version)
-        left_s = time_left_s(state, spec.limits, self._parts.clock)
-        if left_s is not None and hosted.alarm is None and self._hosted.get(session) is hosted:
+        clock = self._parts.clock
+        ends_s = [time_left_s(state, spec.limits, clock), next_expiry_s(state, clock.now_ms())]
+        left_s = min((s for s in ends_s if s is not None), default=None)
+        if left_s is not None and self._hosted.get(session) is hosted:
+            if hosted.alarm is not None:
+                hosted.alarm.cancel()
             hosted.alarm = asyncio.get_running_loop().call_later(left_s, self._ring, session, hosted)
 
     def _ring(self, session: SessionId, hosted: _Hosted) -> None:

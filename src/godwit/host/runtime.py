@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts import HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
-from ..core.errors import ConfigurationError, InvalidArgument
+from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.state import Status
 from ..engine.cancel import Cancel
+from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hooks
 from ..engine.log import append_outside, create_log, load_state
@@ -57,22 +58,21 @@ class Runtime:
         self._hooks: dict[SessionId, Hooks] = {}
         self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
         self._grace_s = grace_s
-        self._dispatcher = EmbeddedDispatcher(
-            Parts(
-                store=store,
-                blobs=store,
-                models=models,
-                tools=self.tools_of,
-                workspace=workspace,
-                clock=clock,
-                ids=ids,
-                owner=store.owner,
-                lease_ttl_s=lease_ttl_s,
-                grace_s=grace_s,
-                hooks=self.hooks,
-                hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
-            )
+        self.parts = Parts(
+            store=store,
+            blobs=store,
+            models=models,
+            tools=self.tools_of,
+            workspace=workspace,
+            clock=clock,
+            ids=ids,
+            owner=store.owner,
+            lease_ttl_s=lease_ttl_s,
+            grace_s=grace_s,
+            hooks=self.hooks,
+            hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
         )
+        self._dispatcher = EmbeddedDispatcher(self.parts)
 
     @classmethod
     async def open(
@@ -165,6 +165,13 @@ class Runtime:
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
 
+    def find_tool(self, name: str) -> Tool | None:
+        """A tool of the runtime's own by its name, whichever agents may use it."""
+        try:
+            return next((t for t in self._toolbox.select([name]) if t.definition.name == name), None)
+        except ToolNotFound:
+            return None
+
     # --- sessions ----------------------------------------------------------------------------------------------
 
     async def start_session(
@@ -229,6 +236,8 @@ class Runtime:
 
     async def _handle(self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None) -> Session:
         state = await load_state(self.store, session)
+        if drive and state.own_calls:
+            await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
             self._dispatcher.open(session, handle.session_cancel_token, context)

@@ -285,6 +285,9 @@ class SqliteStore:
 
     # --- leases ---
 
+    async def alive(self, owner: str) -> bool:
+        return not await asyncio.to_thread(self._owners.dead, owner)
+
     async def claim(self, session: SessionId, owner: str, ttl_s: float, *, force: bool = False) -> Lease | None:
         """A lease with a new epoch, or None while another live owner holds one; `force` takes it anyway.
 

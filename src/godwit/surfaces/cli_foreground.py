@@ -17,7 +17,7 @@ from ..core.errors import AlreadyAnswered, GodwitError, RunFailed
 from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
-from ..engine.approvals import PendingAction
+from ..engine.approvals import PendingAction, pending_action
 from ..engine.session import Session
 from .cli_answers import Answerer
 from .cli_exit import INTERRUPTED, OUTCOMES, PARKED
@@ -119,9 +119,7 @@ class Foreground:
         match data:
             case ActionOpened():
                 assert isinstance(item, Event)
-                self._waiting[data.action] = PendingAction(
-                    data.action, data.kind, data.call, data.name, data.arguments, data.message, item.at_ms, 0.0
-                )
+                self._waiting[data.action] = pending_action(data, item.at_ms, item.at_ms)
                 self._go_on()
             case RunParked(run=parked) if parked == run:
                 return await self._ask_next()

@@ -536,7 +536,7 @@ class _ContextForThread:
         return self._inner.session
 
     @property
-    def run(self) -> RunId:
+    def run(self) -> RunId | None:
         return self._inner.run
 
     @property

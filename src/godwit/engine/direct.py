@@ -1,0 +1,364 @@
+"""Direct calls: tools run on a session by its host, with no model and no turn.
+
+Recorded as `tool.started` and `tool.finished` of another origin, outside the transcript. The host is trusted: permission
+rules and approvals do not apply; hooks, budgets, the sandbox, time limits and artifacts do. A run may be open meanwhile, in
+this process or another. A rule a change must keep: what has started is recorded as ended, also when the caller is cancelled
+or the handle closed; what a dead process has left is recorded as unknown by whoever opens the session next, and never run
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contracts import EventStore, Tool, ToolOutput, Workspace
+from ..core.errors import SessionArchived, StoreError, ToolFailed
+from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
+from ..core.hooks import INTERRUPTED
+from ..core.ids import CallId, Clock, Seq, SessionId
+from ..core.messages import ResultBlock, Text, ToolStatus, text_of
+from ..core.state import State
+from .budget import Budgets, refusal
+from .cancel import WITHIN, Cancel
+from .driver import Parts
+from .hooks import Hooks
+from .log import append_outside, load_state
+from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
+from .review import checked
+from .tool_context import Context
+
+ABANDON_S = 1.0
+"""How long a call that was cut off may ignore it before it is left to itself."""
+
+
+@dataclass(frozen=True)
+class ToolCallResult:
+    """What a direct call came to. `seq`: its `tool.finished`, 0 when it never started. `duration_ms` of the effect."""
+
+    call: CallId
+    name: str
+    status: ToolStatus
+    content: tuple[ResultBlock, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    duration_ms: int = 0
+    seq: Seq = 0
+
+    @property
+    def output(self) -> str:
+        """The text of the result."""
+        return text_of(self.content)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def exit_code(self) -> int:
+        """The command's, where there is one; else 0 or 1 (seed 001)."""
+        code = self.metadata.get("exit_code")
+        return code if isinstance(code, int) else int(not self.ok)
+
+    @property
+    def artifact(self) -> str | None:
+        """Where the whole output is kept, when only part of it is shown."""
+        ref = self.metadata.get("artifact")
+        return ref if isinstance(ref, str) else None
+
+
+class HostCalls(ABC):
+    """The part of a session's handle that calls tools: by name, and the built-in ones each by a method of its own.
+
+    No model, no transcript, no approval; hooks, budgets and the sandbox apply, and each call is recorded. They work while a
+    run is open. Every method raises SessionClosed and SessionArchived; all but `tool` raise ToolFailed for what `tool` would
+    return as a result that is not ok.
+    """
+
+    calls: DirectCalls
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise SessionClosed when the handle is."""
+
+    async def tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, context: Any = None, timeout_s: float | None = None
+    ) -> ToolCallResult:
+        """Run a tool. One that fails, arguments that do not fit and a name that is unknown are results: see
+        `ToolCallResult.ok`. `context`: the value for function tools."""
+        self._check_open()
+        return await self.calls.run(name, arguments or {}, context=context, timeout_s=timeout_s)
+
+    async def read_file(self, path: str, *, offset: int | None = None, limit: int | None = None) -> str:
+        """The file's text as the tool `read` shows it, with line numbers."""
+        return (await self._did("read", file_path=path, offset=offset, limit=limit)).output
+
+    async def write_file(self, path: str, content: str) -> str:
+        """Replace or make the file; returns what the tool `write` says."""
+        return (await self._did("write", file_path=path, content=content)).output
+
+    async def edit_file(self, path: str, old: str, new: str, replace_all: bool = False) -> str:
+        """Replace `old` by `new` where it stands once, or with `replace_all` everywhere."""
+        edited = await self._did("edit", file_path=path, old_string=old, new_string=new, replace_all=replace_all)
+        return edited.output
+
+    async def patch_file(self, path: str, diff: str) -> str:
+        """Apply a unified diff to the file, as a whole or not at all."""
+        return (await self._did("patch", file_path=path, diff=diff)).output
+
+    async def ls(self, path: str | None = None) -> str:
+        """A folder's entries as the tool `ls` shows them."""
+        return (await self._did("ls", path=path)).output
+
+    async def glob(self, pattern: str, *, path: str | None = None) -> list[str]:
+        """Paths of the files that match, newest first."""
+        found = await self._did("glob", pattern=pattern, path=path)
+        return found.output.splitlines()[: int(found.metadata.get("count", 0))]
+
+    async def grep(self, pattern: str, *, path: str | None = None, glob: str | None = None) -> str:
+        """The lines that match, as the tool `grep` shows them."""
+        return (await self._did("grep", pattern=pattern, path=path, glob=glob)).output
+
+    async def bash(self, command: str, *, timeout_s: float | None = None) -> str:
+        """What the command printed. A command that ends with another code than 0 raises ToolFailed, which has both."""
+        limit = None if timeout_s is None else max(1, round(timeout_s * 1000))
+        return (await self._did("bash", command=command, timeout=limit)).output
+
+    async def _did(self, name: str, **arguments: Any) -> ToolCallResult:
+        given = {key: value for key, value in arguments.items() if value is not None}
+        result = await self.tool(name, given)
+        if not result.ok:
+            raise ToolFailed(result.output, tool=name, status=result.status, call=result.call, exit_code=result.exit_code)
+        return result
+
+
+class DirectCalls:
+    """Runs calls on one session for its host."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        session: SessionId,
+        *,
+        tools: Callable[[], list[Tool]],
+        any_tool: Callable[[str], Tool | None],
+        workspace: Callable[[], Workspace | None],
+        hooks: Hooks,
+        budget: Callable[[State], Budgets],
+        labels: Labels,
+        token: Cancel,
+    ) -> None:
+        self._parts = parts
+        self._session = session
+        self._tools = tools
+        self._any_tool = any_tool
+        self._workspace = workspace
+        self._hooks = hooks
+        self._budget = budget
+        self._labels = labels
+        self._token = token
+
+    @property
+    def _store(self) -> EventStore:
+        return self._parts.store
+
+    async def run(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        origin: Origin = "direct",
+        context: Any = None,
+        timeout_s: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> ToolCallResult:
+        """Run the tool of this name, the agent's or else any that the process knows, and return what it came to, whatever
+        that is: a tool that fails, or that there is none, is a result and no exception.
+
+        `timeout_s`: in place of the tool's own limit. `cancel`: ends the call, as the closing of the handle does.
+        Raises SessionArchived, SessionNotFound and the store's errors, in which case nothing was run.
+        """
+        call = CallId(self._parts.ids.new("call"))
+        if origin == "model":
+            raise ValueError("a model's calls belong to its turns")
+        tools = self._tools()
+        tool = next((t for t in tools if t.definition.name == name), None) or self._any_tool(name)
+        if tool is None or tool.traits.external:
+            known = ", ".join(sorted(t.definition.name for t in tools if not t.traits.external)) or "none"
+            return _not_run(call, name, "error", f"Unknown tool {name!r}. Tools that can be called: {known}")
+        state = await load_state(self._store, self._session)
+        if state.gate.archived:
+            raise SessionArchived(session=self._session)
+        refused = checked(tool, arguments)
+        if refused is not None:
+            return _not_run(call, name, refused.status, refused.text)
+        token = self._token.child() if cancel is None else cancel.child()
+        take_back = None if cancel is None else self._token.on_cancel(token.cancel)
+        try:
+            return await self._hooked(tool, call, arguments, origin, context, timeout_s, state, token)
+        finally:
+            if take_back is not None:
+                take_back()
+
+    async def _hooked(
+        self,
+        tool: Tool,
+        call: CallId,
+        arguments: dict[str, Any],
+        origin: Origin,
+        context: Any,
+        timeout_s: float | None,
+        state: State,
+        token: Cancel,
+    ) -> ToolCallResult:
+        name = tool.definition.name
+        notes: list[str] = []
+        if self._hooks.wants("before_tool"):
+            payload = {
+                "tool": name,
+                "call": call,
+                "arguments": arguments,
+                "read_only": tool.traits.read_only,
+                "origin": origin,
+            }
+            hooked = await self._hooks.fire("before_tool", payload, run=None, cancel=token)
+            if hooked is INTERRUPTED:
+                return _not_run(call, name, "skipped", "[interrupted]")
+            if hooked.action in ("block", "escalate"):
+                reason = hooked.reason or "Blocked"
+                if hooked.action == "escalate":
+                    reason = f"A hook wants a person to decide, and a direct call asks nobody: {reason}"
+                blocked = HookBlocked(hooked.hook or "hook", "before_tool", reason, call=call, failed=hooked.failed)
+                await self._append(blocked)
+                return _not_run(call, name, "denied", f"A hook blocked this call: {reason}")
+            if hooked.action == "skip":
+                return _not_run(call, name, "skipped", hooked.reason or "Left out by a hook.")
+            notes += [hooked.note] if hooked.note else []
+            if hooked.modified is not None:
+                arguments = hooked.modified
+                refused = checked(tool, arguments)
+                if refused is not None:
+                    return _not_run(call, name, "error", f"A hook has changed the arguments so: {refused.text}")
+        budget = self._budget(state)
+        decision = await budget.before_tool(name)
+        recorded = budget.recorded(decision)
+        if decision.verdict in ("deny", "ask"):
+            # Whoever calls directly is there to raise the limit: nobody else is asked for it.
+            await self._append(*(e for e in recorded if from_outside(e)))
+            return _not_run(call, name, "denied", refusal(decision))
+        if token.cancelled:
+            return _not_run(call, name, "skipped", "[interrupted]")
+        started = ToolStarted(call, name, arguments, f"{self._session}/{call}", origin=origin, owner=self._parts.owner)
+        await self._append(*(e for e in recorded if from_outside(e)), started)
+        effect = asyncio.ensure_future(self._effect(tool, call, arguments, origin, context, timeout_s, state, token, notes))
+        try:
+            return await asyncio.shield(effect)
+        except asyncio.CancelledError:
+            token.cancel()
+            await asyncio.wait([effect])
+            raise
+
+    async def _effect(
+        self,
+        tool: Tool,
+        call: CallId,
+        arguments: dict[str, Any],
+        origin: Origin,
+        context: Any,
+        timeout_s: float | None,
+        state: State,
+        token: Cancel,
+        notes: list[str],
+    ) -> ToolCallResult:
+        """Run it to its end and record that."""
+        name, clock, grace_s = tool.definition.name, self._parts.clock, self._parts.grace_s
+        inside = contextvars.copy_context()
+        inside.run(WITHIN.set, self._session)
+        asked = Context(
+            self._store,
+            session=self._session,
+            run=None,
+            call=call,
+            key=f"{self._session}/{call}",
+            token=token,
+            workspace=self._workspace(),
+            labels=self._labels,
+            context=context,
+            grace_s=lambda: grace_s,
+            after=state.seq,
+        )
+        began = clock.monotonic()
+        task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)
+        task.add_done_callback(look_at)
+        limit_s = timeout_s if timeout_s is not None else tool.traits.timeout_s
+        stopped = asyncio.ensure_future(token.wait())
+        late = False
+        try:
+            await asyncio.wait([task, stopped], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                late = not token.cancelled
+                token.cancel()
+                await asyncio.wait([task], timeout=grace_s + ABANDON_S)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=ABANDON_S)
+        finally:
+            stopped.cancel()
+        took_ms = round((clock.monotonic() - began) * 1000)
+        status: ToolStatus
+        content: tuple[ResultBlock, ...]
+        metadata: dict[str, Any]
+        if not task.done():
+            status, content, metadata = (
+                "unknown",
+                (Text("[it did not stop: its outcome is unknown]"),),
+                {"interrupted": True},
+            )
+        elif token.cancelled and not late and (task.cancelled() or task.exception() is not None):
+            status, content, metadata = "error", cut_off(task), {"interrupted": True}
+        else:
+            status, content, metadata = outcome(task, timed_out_s=limit_s if late else None)
+        if self._hooks.wants("after_tool"):
+            payload = told(name, call, arguments, status, content, metadata, took_ms, origin)
+            result = await self._hooks.fire("after_tool", payload, run=None)
+            content = modified(content, payload, result.modified)
+            notes += [result.note] if result.note else []
+        artifact, content = await shorten(self._parts.blobs, self._session, call, content)
+        if artifact is not None:
+            metadata = {**metadata, "artifact": artifact.ref}
+        if notes:
+            content = (Text("\n".join(notes) + "\n"), *content)
+        metadata = as_json(metadata)
+        finished = ToolFinished(call, name, status, content, metadata, took_ms, origin)
+        seq = await self._append(*([artifact] if artifact is not None else []), finished)
+        return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
+
+    async def _append(self, *data: EventData) -> Seq:
+        if not data:
+            return 0
+        return (await append_outside(self._store, self._session, data, self._parts.clock)).last
+
+
+async def close_lost_calls(store: EventStore, session: SessionId, state: State, clock: Clock, own: str) -> None:
+    """Record as unknown what other processes had begun on this session and cannot end any more."""
+    lost = [c for c in state.own_calls if c.owner != own and not await store.alive(c.owner)]
+    if not lost:
+        return
+    text = "The process died while this call was under way. Its outcome is unknown."
+    ended = [ToolFinished(c.id, c.name, "unknown", (Text(text),), origin=c.origin) for c in lost]
+    # Whoever opens the session next does it again.
+    with contextlib.suppress(StoreError, SessionArchived):
+        await append_outside(store, session, ended, clock)
+
+
+async def _work(tool: Tool, arguments: dict[str, Any], context: Context) -> ToolOutput:
+    """The call's effect; whatever the tool raises, and whenever, is raised within its own task."""
+    return await tool.run(arguments, context)
+
+
+def _not_run(call: CallId, name: str, status: ToolStatus, text: str) -> ToolCallResult:
+    return ToolCallResult(call, name, status, (Text(text),))

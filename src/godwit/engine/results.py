@@ -1,0 +1,145 @@
+"""Results: what a call came to, as the log can hold it: status, content cut to size, metadata as plain JSON.
+
+Whatever a tool raised or returned becomes something that can be stored; a large text is kept whole as an artifact, of which
+the beginning and the end are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from ..contracts import BlobStore, ToolOutput
+from ..core.errors import GodwitError
+from ..core.events import ArtifactStored, Origin
+from ..core.ids import CallId, SessionId
+from ..core.messages import ResultBlock, Text, ToolStatus, text_of
+
+OUTPUT_LIMIT = 100 * 1024
+"""Bytes of text a result may hold; more becomes an artifact of which head and tail are shown."""
+SHOWN_HEAD = 24 * 1024
+SHOWN_TAIL = 8 * 1024
+
+
+def outcome(
+    task: asyncio.Task[ToolOutput], *, timed_out_s: float | None = None
+) -> tuple[ToolStatus, tuple[ResultBlock, ...], dict[str, Any]]:
+    """What the call came to: status, content and metadata. `timed_out_s`: it was told to end after so long."""
+    if timed_out_s is not None:
+        late = (Text(f"[timed out after {timed_out_s:g} s]"),)
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            return "error", late, {"timed_out": True}
+        content, metadata = _storable(task.result())
+        return "error", (*content, *late), {**metadata, "timed_out": True}
+    if task.cancelled():
+        return "error", (Text("[cancelled]"),), {}
+    error = task.exception()
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    if error is not None:
+        return "error", (Text(clean(said(error))),), {}
+    output = task.result()
+    if not _is_output(output):
+        return "error", (Text(f"The tool returned {type(output).__name__}, which is no tool output."),), {}
+    content, metadata = _storable(output)
+    return "error" if output.is_error else "ok", content, metadata
+
+
+def cut_off(task: asyncio.Task[ToolOutput]) -> tuple[ResultBlock, ...]:
+    """What a call that was interrupted had to say."""
+    note = Text("[interrupted]")
+    if task.cancelled() or task.exception() is not None:
+        return (note,)
+    output = task.result()
+    blocks = output.content if _is_output(output) else ()
+    whole = "".join(clean(b.text) for b in blocks if isinstance(b, Text)).encode()
+    if not whole:
+        return (note,)
+    return (Text(whole[:SHOWN_HEAD].decode(errors="ignore") + "\n"), note)
+
+
+async def shorten(
+    blobs: BlobStore, session: SessionId, call: CallId, content: tuple[ResultBlock, ...]
+) -> tuple[ArtifactStored | None, tuple[ResultBlock, ...]]:
+    """Keep a large text as an artifact and show its head and tail."""
+    texts = [b for b in content if isinstance(b, Text)]
+    size = sum(len(b.text.encode()) for b in texts)
+    if size <= OUTPUT_LIMIT:
+        return None, content
+    whole = "".join(b.text for b in texts).encode()
+    stored = await blobs.put_artifact(session, whole, "text/plain; charset=utf-8")
+    head = whole[:SHOWN_HEAD].decode(errors="ignore")
+    tail = whole[-SHOWN_TAIL:].decode(errors="ignore")
+    left_out = len(whole) - len(head.encode()) - len(tail.encode())
+    text = f"{head}\n[... {left_out} of {len(whole)} bytes left out; the whole is artifact {stored.ref} ...]\n{tail}"
+    rest = tuple(b for b in content if not isinstance(b, Text))
+    return ArtifactStored(stored.ref, stored.size, stored.media_type, call), (Text(text), *rest)
+
+
+def told(
+    name: str,
+    call: CallId,
+    arguments: dict[str, Any],
+    status: ToolStatus,
+    content: tuple[ResultBlock, ...],
+    metadata: dict[str, Any],
+    duration_ms: int,
+    origin: Origin,
+) -> dict[str, Any]:
+    """The payload of `after_tool`: `result` is the text, `content` all blocks as JSON."""
+    return {
+        "tool": name,
+        "call": call,
+        "arguments": arguments,
+        "origin": origin,
+        "status": status,
+        "result": text_of(content),
+        "content": msgspec.to_builtins(content),
+        "exit_code": metadata.get("exit_code"),
+        "duration_ms": duration_ms,
+    }
+
+
+def modified(
+    content: tuple[ResultBlock, ...], payload: dict[str, Any], changed: dict[str, Any] | None
+) -> tuple[ResultBlock, ...]:
+    """The content as the hooks of `after_tool` left it (`core.hooks.applied` has seen to it that it is some)."""
+    if changed is None or changed["content"] == payload["content"]:
+        return content
+    return msgspec.convert(changed["content"], tuple[ResultBlock, ...])
+
+
+def as_json(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata as plain JSON; what cannot be is shown as text."""
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(metadata, enc_hook=repr))
+        return plain
+    except (TypeError, ValueError):
+        return {"repr": clean(repr(metadata))}
+
+
+def clean(text: str) -> str:
+    """The text as JSON can hold it: what is no Unicode is shown with replacement characters."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def said(error: BaseException) -> str:
+    return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
+
+
+def look_at(task: asyncio.Task[ToolOutput]) -> None:
+    """Take note of how a call that was left to itself ended, so that nobody complains of it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _is_output(output: object) -> bool:
+    """A tool may be anybody's code: what it returned need not be what it promised."""
+    return isinstance(output, ToolOutput) and isinstance(output.content, tuple)
+
+
+def _storable(output: ToolOutput) -> tuple[tuple[ResultBlock, ...], dict[str, Any]]:
+    content = tuple(Text(clean(b.text), b.opaque) if isinstance(b, Text) else b for b in output.content)
+    return content, as_json(output.metadata)

@@ -1,0 +1,362 @@
+"""Review: what becomes of a call before its effect.
+
+In this order: its form, the hooks of `before_tool`, the permission rules, a person if they say so, the budget. The outcome
+is data (`Review`); the tool step writes the events and begins the effect. Rules a change must keep: the arguments that are
+approved are those that are run, whoever has changed them, and they are read from the log when the process that asked is
+gone; a rule that denies holds for what a hook or a person has changed as well; a review may be made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..contracts import Tool
+from ..core.budget import ALLOWED
+from ..core.errors import InvalidToolArguments
+from ..core.events import ActionOpened, AgentMessage, EventData, HookBlocked, ToolStarted
+from ..core.hooks import INTERRUPTED, HookPoint, HookResult
+from ..core.ids import ActionId, CallId
+from ..core.messages import ResultBlock, ToolCall, ToolStatus
+from ..core.rules import ApprovalPolicy, Lane
+from ..core.state import Call
+from .budget import refusal
+from .driver import Driver
+from .results import said
+
+EXCLUSIVE = "*"
+
+
+@dataclass
+class Ready:
+    """It may run: its tool, its final arguments, what it must not overlap with, and what to tell the model beside."""
+
+    call: Call
+    tool: Tool
+    arguments: dict[str, Any]
+    edited: bool
+    locks: frozenset[str]
+    changed_by: str | None = None
+    notes: tuple[str, ...] = ()
+    events: tuple[EventData, ...] = ()
+
+    def clashes(self, other: Ready) -> bool:
+        return EXCLUSIVE in self.locks or EXCLUSIVE in other.locks or bool(self.locks & other.locks)
+
+
+@dataclass
+class Refused:
+    """It gets this result without having run. `reason`: why its action, if one is open, is closed."""
+
+    status: ToolStatus
+    text: str
+    reason: Literal["answered", "skipped", "interrupted", "cancelled"] = "answered"
+    events: tuple[EventData, ...] = ()
+
+
+@dataclass
+class Answered:
+    """Its result came from outside."""
+
+    status: ToolStatus
+    content: tuple[ResultBlock, ...]
+
+
+@dataclass
+class Asks:
+    """Somebody outside has to say something first: this is what is opened for it."""
+
+    opened: ActionOpened
+    events: tuple[EventData, ...] = ()
+
+
+@dataclass
+class Waits:
+    """It goes on waiting; `events` say for what."""
+
+    events: tuple[EventData, ...] = ()
+
+
+Review = Ready | Refused | Answered | Asks | Waits
+
+Key = tuple[CallId, str, ActionId | None, bool]
+
+
+def key_of(call: Call) -> Key:
+    """What a review depends on: with another key it is made again."""
+    return call.id, call.phase, call.action, call.answer is not None
+
+
+@dataclass
+class Reviewer:
+    """Reviews the calls of one open turn, each once for each thing that has become of it."""
+
+    driver: Driver
+    requests: dict[CallId, ToolCall]
+    made: dict[Key, Review] = field(default_factory=dict)
+
+    @classmethod
+    async def open(cls, driver: Driver) -> Reviewer:
+        """The turn's calls as the model asked for them: from what is staged or from the stored message."""
+        turn = driver.state.turn
+        assert turn is not None
+        assert turn.message_seq is not None
+        message = driver.log.staged(AgentMessage)
+        if message is None:
+            events = await driver.parts.store.read(driver.session, turn.message_seq - 1, limit=1)
+            message = events[0].data if isinstance(events[0].data, AgentMessage) else None
+        assert message is not None
+        return cls(driver, {c.id: c for c in message.message.calls})
+
+    def known(self, call: Call) -> Review | None:
+        return self.made.get(key_of(call))
+
+    async def look_at(self, calls: list[Call]) -> None:
+        """Review these calls, in their order, unless that is done; returns early when the driver's token falls.
+
+        Hooks and guards may take their time, so nothing may be staged when this is called.
+        """
+        driver = self.driver
+        ahead = sum(isinstance(r, Ready) for r in (self.known(c) for c in calls))
+        for call in calls:
+            if self.known(call) is not None:
+                continue
+            review = await self._review(call, ahead)
+            if driver.token.cancelled or review is None:
+                return
+            self.made[key_of(call)] = review
+            ahead += isinstance(review, Ready)
+
+    async def _review(self, call: Call, ahead: int) -> Review | None:
+        driver, request = self.driver, self.requests[call.id]
+        tool = driver.tool(call.name)
+        if call.phase == "started" and (tool is None or not tool.traits.repeatable):
+            return Refused(
+                "unknown",
+                "The process died while this call was under way. Its outcome is unknown: it may or may not have taken"
+                " effect. Check before doing it again.",
+            )
+        if request.malformed is not None:
+            return Refused("invalid", f"The arguments are not a JSON object: {request.malformed[:500]}")
+        if tool is None:
+            names = ", ".join(sorted(t.definition.name for t in driver.tools))
+            return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}")
+        if call.phase == "started":
+            # It had passed all of this when it started; it runs again with the arguments it had.
+            started = await self._logged(call)
+            arguments = request.arguments if started is None else started.arguments
+            return self._ready(call, tool, arguments, isinstance(started, ToolStarted) and started.edited)
+        if call.answer is not None:
+            return await self._answered(call, tool, request, ahead)
+        if call.action is not None:
+            return Waits()
+        return await self._requested(call, tool, request, ahead)
+
+    async def _requested(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
+        """A call nobody has looked at yet."""
+        driver, limits = self.driver, self.driver.spec.limits
+        problem = checked(tool, request.arguments)
+        if problem is not None:
+            return problem
+        if call.repeat > limits.max_repeated_calls:
+            text = f"Blocked: this is call {call.repeat} in a row with the same arguments. Do something else."
+            return Refused("denied", text)
+        hooked = await self._hooks(call, tool, request.arguments)
+        if hooked is INTERRUPTED:
+            return None
+        refused = self._refused_by_hook(call, hooked)
+        if refused is not None:
+            return refused
+        arguments, changed_by = request.arguments, None
+        if hooked.modified is not None and hooked.modified != request.arguments:
+            arguments, changed_by = hooked.modified, hooked.hook or "a hook"
+            problem = checked(tool, arguments)
+            if problem is not None:
+                return Refused("error", f"{changed_by} has changed the arguments into some that do not fit: {problem.text}")
+        judgement = driver.judge(tool, arguments)
+        if judgement.verdict == "deny":
+            return Refused("denied", judgement.text)
+        policy = driver.state.approvals or driver.spec.approvals
+        asks = judgement.verdict == "ask" and hooked.action != "allow" and lane_of(tool) not in policy.auto
+        if hooked.action == "escalate":
+            asks = True
+        if asks:
+
+            def payload() -> dict[str, Any]:
+                return {"tool": call.name, "call": call.id, "arguments": arguments, "reason": judgement.text}
+
+            asked = await driver.ask_hooks("before_approval", payload)
+            if asked is INTERRUPTED:
+                return None
+            refused = self._refused_by_hook(call, asked, "before_approval")
+            if refused is not None:
+                return refused
+            asks = asked.action != "allow"
+        if asks or tool.traits.external:
+            if asks and driver.state.run is not None and driver.state.run.unattended:
+                nobody = "This call needs an approval, and nobody can be asked in this run."
+                return Refused("denied", f"{nobody} {judgement.text}".rstrip())
+            return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, why=judgement.text)
+        return await self._paid(self._ready(call, tool, arguments, False, changed_by, _notes(hooked)), ahead)
+
+    async def _answered(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
+        """A call that was asked about, and the answer is here."""
+        answer = call.answer
+        assert answer is not None
+        if answer.decision != "result":
+
+            def payload() -> dict[str, Any]:
+                decided = {"decision": answer.decision, "reason": answer.reason, "sender": answer.sender}
+                return {"tool": call.name, "call": call.id, "arguments": answer.arguments, **decided}
+
+            if await self.driver.ask_hooks("after_approval", payload) is INTERRUPTED:
+                return None
+        if answer.decision == "deny":
+            return Refused("denied", f"The user denied this call{f': {answer.reason}' if answer.reason else '.'}")
+        if answer.decision == "result":
+            return Answered("error" if answer.is_error else "ok", answer.content)
+        opened = await self._logged(call)
+        shown = request.arguments if opened is None else opened.arguments
+        arguments = shown if answer.arguments is None else answer.arguments
+        edited = arguments != shown
+        notes: tuple[str, ...] = ()
+        if edited:
+            problem = checked(tool, arguments)
+            if problem is not None:
+                # The person's own edit does not fit: it counts as a denial that says why, not as the model's mistake.
+                return Refused("denied", f"The edited arguments do not fit the tool: {problem.text}")
+            hooked = await self._hooks(call, tool, arguments)
+            if hooked is INTERRUPTED:
+                return None
+            refused = self._refused_by_hook(call, hooked)
+            if refused is not None:
+                return refused
+            notes = _notes(hooked)
+            if hooked.modified is not None and hooked.modified != arguments:
+                return Refused("denied", "A hook wanted to change the arguments that a person had edited.")
+        judgement = self.driver.judge(tool, arguments)
+        if judgement.verdict == "deny":
+            return Refused("denied", judgement.text)
+        if tool.traits.external:
+            # Approved; now its result has to come from outside.
+            opened_for = ActionOpened(ActionId(self.driver.ids.new("act")), "external", call.id, call.name, arguments)
+            return Asks(opened_for)
+        changed = None if edited or shown == request.arguments else "a hook"
+        return await self._paid(self._ready(call, tool, arguments, edited, changed, notes), ahead)
+
+    def _ready(
+        self,
+        call: Call,
+        tool: Tool,
+        arguments: dict[str, Any],
+        edited: bool,
+        changed_by: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Ready | Refused:
+        try:
+            exclusive = tool.traits.exclusive
+            locks = frozenset((EXCLUSIVE,)) if exclusive else tool.locks(arguments, self.driver.workspace)
+        except Exception as error:
+            return Refused("error", said(error))
+        return Ready(call, tool, arguments, edited, locks, changed_by, notes)
+
+    async def _paid(self, ready: Ready | Refused, ahead: int) -> Review:
+        """The same, if it can be paid for."""
+        if isinstance(ready, Refused):
+            return ready
+        budget = self.driver.budget
+        decision = await budget.before_tool(ready.call.name, ahead=ahead)
+        if decision is ALLOWED:
+            return ready
+        events = tuple(budget.recorded(decision))
+        match decision.verdict:
+            case "allow" | "warn":
+                ready.events = events
+                return ready
+            case "ask":
+                return Waits(events)
+            case "deny":
+                return Refused("denied", refusal(decision), events=events)
+
+    def _ask(
+        self,
+        call: Call,
+        tool: Tool,
+        arguments: dict[str, Any],
+        *,
+        asks: bool,
+        hooked: HookResult,
+        policy: ApprovalPolicy,
+        why: str,
+    ) -> Asks:
+        driver = self.driver
+        action = ActionId(driver.ids.new("act"))
+        if not asks:
+            return Asks(ActionOpened(action, "external", call.id, call.name, arguments))
+        message = hooked.reason if hooked.action == "escalate" else (why or None)
+        expires_ms = None if policy.timeout_s is None else driver.clock.now_ms() + round(policy.timeout_s * 1000)
+        rules = () if hooked.action == "escalate" else driver.suggest(tool, arguments)
+        opened = ActionOpened(
+            action,
+            "approval",
+            call.id,
+            call.name,
+            arguments,
+            message,
+            rules=rules,
+            expires_ms=expires_ms,
+            on_timeout=policy.on_timeout,
+        )
+        return Asks(opened)
+
+    async def _hooks(self, call: Call, tool: Tool, arguments: dict[str, Any]) -> HookResult:
+        def payload() -> dict[str, Any]:
+            return {"tool": call.name, "call": call.id, "arguments": arguments, "read_only": tool.traits.read_only}
+
+        return await self.driver.ask_hooks("before_tool", payload)
+
+    def _refused_by_hook(self, call: Call, hooked: HookResult, point: HookPoint = "before_tool") -> Refused | None:
+        if hooked.action == "block":
+            reason = hooked.reason or "Blocked"
+            blocked = HookBlocked(hooked.hook or "hook", point, reason, call=call.id, failed=hooked.failed)
+            return Refused("denied", f"A hook blocked this call: {reason}", events=(blocked,))
+        if hooked.action == "skip":
+            return Refused("skipped", hooked.reason or "Left out by a hook.")
+        return None
+
+    async def _logged(self, call: Call) -> ActionOpened | ToolStarted | None:
+        """The newest event that says with which arguments this call is shown or was started."""
+        turn = self.driver.state.turn
+        assert turn is not None
+        assert turn.message_seq is not None
+        wanted = "tool.started" if call.phase == "started" else "action.opened"
+        events = await self.driver.parts.store.read(
+            self.driver.session, turn.message_seq, types=(wanted,), newest_first=True
+        )
+        for event in events:
+            data = event.data
+            if isinstance(data, ActionOpened) and data.action == call.action:
+                return data
+            if isinstance(data, ToolStarted) and data.call == call.id and data.origin == "model":
+                return data
+        return None
+
+
+def lane_of(tool: Tool) -> Lane:
+    """The kind of work a call of this tool is: `query` when it only reads, else `execute` (seed 001)."""
+    return "query" if tool.traits.read_only else "execute"
+
+
+def checked(tool: Tool, arguments: dict[str, Any]) -> Refused | None:
+    """Why the tool cannot take these arguments."""
+    try:
+        tool.validate(arguments)
+    except InvalidToolArguments as error:
+        return Refused("invalid", error.message)
+    except Exception as error:
+        return Refused("error", f"The tool cannot check its arguments: {said(error)}")
+    return None
+
+
+def _notes(hooked: HookResult) -> tuple[str, ...]:
+    return (hooked.note,) if hooked.note else ()

@@ -1,0 +1,62 @@
+"""ToolContext: what a running tool may ask of the engine, for calls of a model and calls of the host alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..contracts import EventStore, Workspace
+from ..core.errors import ToolFailed
+from ..core.events import Delta, Labels
+from ..core.ids import CallId, RunId, Seq, SessionId
+from .cancel import Cancel
+
+
+class Context:
+    """Implements `godwit.contracts.ToolContext` for one call. `run` is None for a call outside any run."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        session: SessionId,
+        run: RunId | None,
+        call: CallId,
+        key: str,
+        token: Cancel,
+        workspace: Workspace | None,
+        labels: Labels,
+        context: Any,
+        grace_s: Callable[[], float],
+        after: Seq,
+    ) -> None:
+        self.session = session
+        self.run = run
+        self.call = call
+        self.key = key
+        self.cancel = token
+        self.labels = labels
+        self.context = context
+        self._store = store
+        self._workspace = workspace
+        self._grace_s = grace_s
+        self._offset = 0
+        self._after = after
+
+    @property
+    def workspace(self) -> Workspace:
+        if self._workspace is None:
+            raise ToolFailed("this session has no workspace")
+        return self._workspace
+
+    @property
+    def grace_s(self) -> float:
+        # A little less than the engine waits, so that what a command had said can still be recorded.
+        return self._grace_s() * 0.8
+
+    def output(self, text: str) -> None:
+        self._store.publish(Delta(self.session, "tool_output", self.call, self._offset, text, after=self._after))
+        self._offset += len(text)
+
+    def progress(self, text: str) -> None:
+        self._store.publish(Delta(self.session, "progress", self.call, 0, text, after=self._after))
