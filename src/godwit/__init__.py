@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .contracts import ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
+    from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.messages import Document, Image, Text, Usage
@@ -32,6 +33,8 @@ _HOMES = {
     "Agent": "host.agents",
     "AgentRef": "core.agent",
     "AgentSpec": "core.agent",
+    "Budget": "core.budget",
+    "BudgetDecision": "core.budget",
     "Context": "tools.function",
     "Delta": "core.events",
     "Document": "core.messages",
@@ -42,6 +45,7 @@ _HOMES = {
     "Limits": "core.agent",
     "ModelSettings": "core.agent",
     "Permissions": "core.agent",
+    "Price": "core.budget",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
     "RunFailed": "core.errors",
@@ -49,6 +53,7 @@ _HOMES = {
     "Runtime": "host.runtime",
     "ScriptedModel": "models.script",
     "Session": "engine.session",
+    "Spent": "core.budget",
     "Text": "core.messages",
     "ToolContext": "contracts",
     "ToolDefinition": "core.agent",
@@ -62,6 +67,8 @@ __all__ = [
     "Agent",
     "AgentRef",
     "AgentSpec",
+    "Budget",
+    "BudgetDecision",
     "Context",
     "Delta",
     "Document",
@@ -72,6 +79,7 @@ __all__ = [
     "Limits",
     "ModelSettings",
     "Permissions",
+    "Price",
     "RecordedModel",
     "Recorder",
     "RunFailed",
@@ -79,6 +87,7 @@ __all__ = [
     "Runtime",
     "ScriptedModel",
     "Session",
+    "Spent",
     "Text",
     "ToolContext",
     "ToolDefinition",

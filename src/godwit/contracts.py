@@ -43,7 +43,8 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """A session as the index lists it. `owner`: the process that drives it now, if any; `run`: the open run, if any."""
+    """A session as the index lists it. `owner`: the process that drives it now, if any; `run`: the open run, if any;
+    `parent`: the session it works for, if any."""
 
     id: SessionId
     status: Status
@@ -60,6 +61,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     queued: int = 0
     actions: int = 0
     first_prompt: str = ""
+    parent: SessionId | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -101,7 +103,8 @@ class EventStore(Protocol):
         ...
 
     async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
-        """A new log beginning with `events`, the first of them `session.created`. SessionExists when there is one."""
+        """A new log beginning with `events`, the first of them `session.created`. SessionExists when there is one,
+        SessionNotFound when there is none of the parent's name."""
         ...
 
     async def append(
@@ -147,8 +150,16 @@ class EventStore(Protocol):
         """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
         ...
 
+    async def spent(self, session: SessionId) -> Spent:
+        """What the session and all its descendants have used up, counted as `core.meter` does in the transaction of each
+        append; descendants that were deleted still count. SessionNotFound."""
+        ...
+
     async def delete(self, session: SessionId) -> None:
-        """Remove the log and all that only it used. SessionOwned while a live process drives it."""
+        """Remove the log and all that only it used. SessionOwned while a live process drives it.
+
+        Its children go on as those of its own parent.
+        """
         ...
 
     async def alive(self, owner: str) -> bool:
@@ -291,6 +302,24 @@ class Model(Protocol):
 class ModelRegistry(Protocol):
     def resolve(self, name: str) -> Model:
         """The model for `provider:model` or a registered name. ModelNotFound, AuthenticationFailed (no key)."""
+        ...
+
+
+@runtime_checkable
+class SupportsPrice(Protocol):
+    """A model that knows what it costs, so that a budget in money can be kept."""
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What this usage costs in USD; None when the price is not known. May take a while: called off the event loop."""
+        ...
+
+
+@runtime_checkable
+class SupportsPrices(Protocol):
+    """A registry that knows what its models cost. With one that does not, no price is known."""
+
+    def cost_usd(self, name: str, usage: Usage) -> float | None:
+        """As for `SupportsPrice`, of the model of this name. Raises what `resolve` does."""
         ...
 
 
@@ -672,6 +701,8 @@ __all__ = [
     "Snapshot",
     "StoredArtifact",
     "SupportsClose",
+    "SupportsPrice",
+    "SupportsPrices",
     "TextDelta",
     "ThinkingDelta",
     "Tool",

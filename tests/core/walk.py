@@ -124,6 +124,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionConfigured(model="p:m", thinking="high", steer_mode="batch")
     yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2))
     yield SessionConfigured(permissions=Permissions(allow=("bash",)), approvals=ApprovalPolicy(60), budgets=(Budget(usd=1),))
+    yield SessionConfigured(budgets=(Budget(usd=2),), raised_by=ActionId("a-none"))
     yield SessionPaused("why")
     yield SessionResumed()
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
@@ -221,7 +222,7 @@ _WEIGHTS: dict[type, int] = {
     UserMessage: 3,
     SessionResumed: 20,
     SessionRewound: 6,
-    RunRetrying: 4,
+    RunRetrying: 6,
 }
 
 

@@ -9,7 +9,8 @@ from tests.loopback import Loopback
 from tests.parts.model_checks import ask, request
 from tests.parts.test_model_live_wires import WIRES, Said, anthropic, chat, google, responses
 
-from godwit.contracts import Model, ModelAnswer, ModelChunk, ModelRegistry, ModelRequest
+from godwit.contracts import Model, ModelAnswer, ModelChunk, ModelRegistry, ModelRequest, SupportsPrices
+from godwit.core.budget import Price
 from godwit.core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound
 from godwit.core.messages import Text, Usage, User
 from godwit.models.live import LiveModel
@@ -42,6 +43,45 @@ def test_it_is_a_model_registry() -> None:
 def test_a_model_is_made_once() -> None:
     registry = Registry(environment={"ANTHROPIC_API_KEY": "k"})
     assert registry.resolve("anthropic:claude-opus-4-6") is registry.resolve("anthropic:claude-opus-4-6")
+
+
+# --- prices ---------------------------------------------------------------------------------------------------------
+
+
+class Priced(Own):
+    def cost_usd(self, usage: Usage) -> float | None:
+        return usage.input_tokens * 0.5
+
+
+def test_prices_are_those_given_else_those_a_model_knows_else_those_listed() -> None:
+    registry = Registry(environment={"ANTHROPIC_API_KEY": "k"}, prices={"own": Price(1, 2), "anthropic:mine": Price(3, 4)})
+    for name, model in (("own", Own()), ("priced", Priced()), ("unpriced", Own())):
+        registry.register(name, model)
+    million = Usage(1_000_000, 1_000_000)
+    assert isinstance(registry, SupportsPrices)
+    assert registry.cost_usd("own", million) == 3
+    assert registry.cost_usd("priced", Usage(4)) == 2
+    assert registry.cost_usd("unpriced", million) is None
+    assert registry.cost_usd("anthropic:mine", million) == 7
+    assert registry.cost_usd("anthropic:of-tomorrow", million) is None
+    listed = registry.cost_usd("anthropic:claude-sonnet-4-5", Usage(1000, 100))
+    assert listed is not None
+    assert listed > 0
+    registry.set_price("anthropic:claude-sonnet-4-5", Price(0, 0))
+    assert registry.cost_usd("anthropic:claude-sonnet-4-5", million) == 0
+    with pytest.raises(ModelNotFound):
+        registry.cost_usd("nonsense", million)
+
+
+def test_what_runs_on_the_own_machine_is_free_and_elsewhere_unknown() -> None:
+    here = Registry(environment={})
+    assert [here.cost_usd(f"{name}:llama", Usage(1, 1)) for name in ("ollama", "vllm", "llama.cpp")] == [0.0] * 3
+    there = Registry(environment={"OLLAMA_BASE_URL": "https://models.example.com/v1"})
+    assert there.cost_usd("ollama:llama", Usage(1, 1)) is None
+    # Only those that run models: another provider behind a local address is a proxy, and may well cost something.
+    proxy = Registry(environment={})
+    proxy.register_provider("ours", base_url="http://127.0.0.1:9/v1")
+    assert proxy.cost_usd("ours:large", Usage(1, 1)) is None
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "", "openai:", "openai: "])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from godwit.core.agent import AgentSpec
+from godwit.core.budget import Spent
 from godwit.core.errors import (
     IllegalEvent,
     InvalidArgument,
@@ -26,12 +27,23 @@ from godwit.core.errors import (
     StoreReadOnly,
     StoreTooNew,
 )
-from godwit.core.events import SessionConfigured, SessionPaused, SessionResumed
-from godwit.core.ids import AgentName, ManualClock, RunId, SessionId
+from godwit.core.events import (
+    AgentMessage,
+    ModelStarted,
+    SessionConfigured,
+    SessionPaused,
+    SessionResumed,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from godwit.core.ids import AgentName, ManualClock, MessageId, RunId, SessionId
+from godwit.core.messages import Assistant, ToolCall, Usage
 from godwit.stores import sql
 from godwit.stores.database import Durability
 from godwit.stores.sqlite import SqliteStore
-from godwit.testing import S, drafts, eventually, folded, message, new_session, seqs, within
+from godwit.testing import CALL, S, drafts, drive, eventually, folded, message, new_session, prompt, seqs, within
 
 
 def named(name: str) -> SessionConfigured:
@@ -253,9 +265,13 @@ def test_schema_is_the_sum_of_its_migrations() -> None:
         db = sqlite3.connect(":memory:")
         for statement in statements:
             db.execute(statement)
-        found = set(db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master").fetchall())
+        found = db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master").fetchall()
         db.close()
-        return found
+        return {(*names, plain(text)) for *names, text in found}
+
+    def plain(text: str) -> str:
+        """Without comments and layout: a column that a migration adds stands behind the others on one line."""
+        return re.sub(r"\s*([,()])\s*", r"\1", " ".join(re.sub(r"--.*", "", text).split()))
 
     migrated = tables([statement for migration in sql.MIGRATIONS for statement in migration])
     assert migrated == tables(sql.schema())
@@ -271,6 +287,41 @@ def test_each_query_fits_the_schema() -> None:
         parameters = {word.strip(":"): None for word in re.findall(r":[a-z_]+", text)}
         db.execute(f"EXPLAIN QUERY PLAN {text}", parameters or (None,) * text.count("?")).fetchall()
     db.close()
+
+
+async def test_an_older_file_learns_what_was_spent(tmp_path: Path) -> None:
+    """A file from before sessions counted their spending: the migration reads it from the logs."""
+    path = tmp_path / "godwit.db"
+    other = SessionId("other")
+    async with SqliteStore.open(path) as store:
+        for session, tokens in ((S, 10), (other, 70)):
+            await new_session(store, session)
+            await prompt(store, session)
+            lease = await drive(store, session)
+            answers = [
+                Assistant(MessageId("m1"), (ToolCall(CALL, "bash"),), usage=Usage(tokens, 5, cost_usd=0.25)),
+                Assistant(MessageId("m2"), (), usage=Usage(0, tokens)),
+            ]
+            await store.append(session, drafts(TurnStarted(1), ModelStarted(MessageId("m1"), "m")), epoch=lease.epoch)
+            await store.append(
+                session, drafts(AgentMessage(answers[0]), ToolStarted(CALL, "bash", {}, "k")), epoch=lease.epoch
+            )
+            ended = drafts(
+                ToolFinished(CALL, "bash", "ok"), TurnFinished(1), TurnStarted(2), ModelStarted(MessageId("m2"), "m")
+            )
+            await store.append(session, [*ended, *drafts(AgentMessage(answers[1]))], epoch=lease.epoch)
+        counted = {session: await store.spent(session) for session in (S, other)}
+    db = sqlite3.connect(path)
+    db.execute("DROP INDEX sessions_by_parent")
+    for column in ("parent", "tokens", "nano_usd", "turns", "tool_calls", "time_ms", "since_ms"):
+        db.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    async with SqliteStore.open(path) as store:
+        assert {session: await store.spent(session) for session in (S, other)} == counted
+        assert counted[other] == Spent(145, 0.25, 2, 1)
+        assert (await store.session(S)).parent is None
 
 
 async def test_many_may_make_one_store(tmp_path: Path) -> None:

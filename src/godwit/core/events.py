@@ -111,7 +111,10 @@ class InputReordered(Data, frozen=True, tag="input.reordered"):
 
 
 class SessionCreated(Data, frozen=True, tag="session.created"):
-    """Always seq 1. `workspace` is the absolute folder, `environment` variables for its commands."""
+    """Always seq 1. `workspace` is the absolute folder, `environment` variables for its commands.
+
+    `parent`: the session that this one works for, and `root` the first in that line; both None for one of its own.
+    """
 
     agent: AgentRef
     workspace: str | None = None
@@ -119,6 +122,8 @@ class SessionCreated(Data, frozen=True, tag="session.created"):
     labels: Labels = Labels()
     name: str | None = None
     metadata: dict[str, str] = {}
+    parent: SessionId | None = None
+    root: SessionId | None = None
 
 
 class SessionOpened(Data, frozen=True, tag="session.opened"):
@@ -131,7 +136,8 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     """Settings for runs that start after it; a field that is None stays as it was. `thinking` "default" clears.
 
     `permissions`: the session's own rules, beside the agent's, in force at once; `approvals` likewise. `budgets` take the
-    place of the agent's for the scopes they name.
+    place of the agent's for the scopes they name; `raised_by`: they are those before, raised by this answer, and in force
+    at once.
     """
 
     model: str | None = None
@@ -142,6 +148,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     permissions: Permissions | None = None
     approvals: ApprovalPolicy | None = None
     budgets: tuple[Budget, ...] | None = None
+    raised_by: ActionId | None = None
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):

@@ -20,7 +20,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from .agent import AgentRef, SteerMode, ThinkingLevel
-from .budget import Budget, Spent
+from .budget import Budget, Spent, Warned
 from .checkpoint import CheckpointRef
 from .errors import (
     ActionNotFound,
@@ -83,8 +83,9 @@ from .events import (
     WorkspaceRestored,
     type_of,
 )
-from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, derived_id
+from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, SessionId, derived_id
 from .messages import ToolStatus, Usage
+from .meter import Meter, metered
 from .rules import ApprovalPolicy, Permissions
 from .transcript import problems
 from .verification import VerificationReport, VerificationStatus
@@ -421,7 +422,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     `touched`: the tools that did something since the run was last verified. `verdict`: what a verification said of the work
     as it stands, None once work went on. `unverified`: its checks that did not pass; `failures`: how often there were some;
     `report`, `reports`: the last report on the run, and how many there are.
-    `busy_ms`: wall time with a driver; `busy_since_ms`: since when the present one has it.
+    `budgets`: those of the session when it began, with what has been allowed since; `exceeded`: the one that ends it.
     """
 
     id: RunId
@@ -453,8 +454,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 0
     report: Seq | None = None
     reports: int = 0
-    busy_ms: int = 0
-    busy_since_ms: int | None = None
+    budgets: tuple[Budget, ...] | None = None
+    exceeded: BudgetExceeded | None = None
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -484,9 +485,13 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     permissions: Permissions | None = None
     approvals: ApprovalPolicy | None = None
     budgets: tuple[Budget, ...] | None = None
+    budgets_set: tuple[Budget, ...] | None = None
     own_calls: tuple[OwnCall, ...] = ()
     restoring: Restoring | None = None
-    busy_ms: int = 0
+    parent: SessionId | None = None
+    root: SessionId | None = None
+    meter: Meter = Meter()
+    warned: tuple[Warned, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -494,11 +499,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def spent(self, now_ms: int | None = None) -> Spent:
         """What the session has used up; the time of an open run counts up to `now_ms`, else up to its last event."""
-        since = self.run.busy_since_ms if self.run is not None else None
-        open_ms = 0 if since is None else max(0, (self.updated_ms if now_ms is None else now_ms) - since)
-        return Spent(
-            self.usage.total_tokens, self.usage.cost_usd or 0.0, self.turns, self.tool_calls, (self.busy_ms + open_ms) / 1000
-        )
+        return self.meter.spent(now_ms)
 
 
 def fold(state: State, event: Event) -> State:
@@ -508,8 +509,9 @@ def fold(state: State, event: Event) -> State:
         raise IllegalEvent(f"event {event.seq} does not follow {state.seq}", seq=event.seq, head=state.seq)
     # The inbox limit guards new inputs; a log written under a larger one stays readable.
     gate = admit(state.gate, data, inbox_limit=1 << 31)
+    meter = metered(state.meter, state.gate.phase, gate.phase, data, event.at_ms)
     state = _fold_rest(state, data, event)
-    return msgspec.structs.replace(state, seq=event.seq, gate=gate, updated_ms=event.at_ms)
+    return msgspec.structs.replace(state, seq=event.seq, gate=gate, updated_ms=event.at_ms, meter=meter)
 
 
 def _fold_rest(state: State, data: EventData, event: Event) -> State:
@@ -526,8 +528,17 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 labels=data.labels,
                 name=data.name,
                 metadata=data.metadata,
+                parent=data.parent,
+                root=data.root,
             )
         case SessionConfigured():
+            budgets = state.budgets if data.budgets is None else data.budgets
+            if data.raised_by is not None and run is not None:
+                # What was set while the run was open stays for the next one.
+                budgets = budgets if run.budgets == state.budgets else state.budgets
+                run = replace(run, budgets=data.budgets)
+            elif data.budgets is not None:
+                state = replace(state, budgets_set=data.budgets)
             return replace(
                 state,
                 model=state.model if data.model is None else data.model,
@@ -539,7 +550,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 agent=state.agent if data.agent is None else data.agent,
                 permissions=state.permissions if data.permissions is None else data.permissions,
                 approvals=state.approvals if data.approvals is None else data.approvals,
-                budgets=state.budgets if data.budgets is None else data.budgets,
+                budgets=budgets,
+                run=run,
             )
         case RunStarted():
             opened = Run(
@@ -557,8 +569,11 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 usage=data.usage,
                 checkpoint=event.seq,
                 unattended=data.unattended,
+                budgets=state.budgets,
             )
-            return replace(state, run=opened, runs=state.runs + 1)
+            # What a guard has warned of it may warn of again in the next run; a limit of the session's is told once.
+            warned = tuple(w for w in state.warned if w[0] != "guard")
+            return replace(state, run=opened, runs=state.runs + 1, warned=warned)
         case UserInterrupt():
             return replace(state, run=replace(_open(run, data), interrupt=data))
         case UserAnswer():
@@ -573,24 +588,15 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case RunClaimed():
             run = _open(run, data)
             taken_over = state.gate.claimed
-            # A driver that died has worked until the last event it wrote; nothing tells of more.
-            state = _stopwatch(state, state.updated_ms)
-            run = _open(state.run, data)
             return replace(
-                state,
-                run=replace(
-                    run,
-                    takeovers=run.takeovers + 1 if taken_over else run.takeovers,
-                    retry_at_ms=None,
-                    busy_since_ms=event.at_ms,
-                ),
+                state, run=replace(run, takeovers=run.takeovers + 1 if taken_over else run.takeovers, retry_at_ms=None)
             )
         case RunParked():
             if turn is None and (run is None or run.question is None):
                 raise IllegalEvent("a run is parked only within a turn, or with a question of its own", run=data.run)
             if turn is not None and any(c.phase == "started" for c in turn.calls):
                 raise IllegalEvent("a run is parked only with no call under way", run=data.run)
-            return _stopwatch(state, event.at_ms)
+            return state
         case RunRetrying():
             run = _open(run, data)
             _need_turn(turn, data)
@@ -607,7 +613,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if turn is not None:
                 raise IllegalEvent("a run ends only between turns", run=data.run, turn=turn.index)
             run = _open(run, data)
-            state = _stopwatch(state, event.at_ms)
             return replace(state, run=None, last_run=run.id, last_outcome=data.outcome)
         case InputDelivered():
             run = _open(run, data)
@@ -724,15 +729,20 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     checkpoint=event.seq,
                 ),
             )
-        case RunYielded():
-            _open(run, data)
-            return _stopwatch(state, event.at_ms)
-        case RunUnparked():
+        case RunYielded() | RunUnparked():
             _open(run, data)
             return state
         case UsageRecorded():
             run = None if run is None else replace(run, usage=run.usage + data.usage)
             return replace(state, usage=state.usage + data.usage, run=run)
+        case BudgetWarned():
+            told = (data.scope, data.resource, data.limit)
+            return state if told in state.warned else replace(state, warned=(*state.warned, told))
+        case BudgetExceeded():
+            # Recorded beside a run, by a call of the host's own, it ends nothing.
+            if run is None or event.run != run.id or run.exceeded is not None:
+                return state
+            return replace(state, run=replace(run, exceeded=data))
         case SessionRewound():
             if data.files is None:
                 return state
@@ -752,8 +762,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionResumed()
             | SessionArchived()
             | ArtifactStored()
-            | BudgetWarned()
-            | BudgetExceeded()
             | HookBlocked()
             | WorkspaceCheckpointed()
             | CommandExecuted()
@@ -762,16 +770,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return state
         case _:
             assert_never(data)
-
-
-def _stopwatch(state: State, until_ms: int) -> State:
-    """Add the time since the driver has the run to what was worked, and stop counting."""
-    run = state.run
-    if run is None or run.busy_since_ms is None:
-        return state
-    worked_ms = max(0, until_ms - run.busy_since_ms)
-    run = msgspec.structs.replace(run, busy_ms=run.busy_ms + worked_ms, busy_since_ms=None)
-    return msgspec.structs.replace(state, run=run, busy_ms=state.busy_ms + worked_ms)
 
 
 def _with_rule(permissions: Permissions | None, decision: str, rule: str) -> Permissions:
@@ -846,7 +844,7 @@ _gate_decoder = msgspec.msgpack.Decoder(Gate)
 _state_decoder = msgspec.json.Decoder(State)
 _packer = msgspec.msgpack.Encoder()
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 4
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts import HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
+from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
@@ -82,6 +83,7 @@ class Runtime:
         store: Store | None = None,
         models: ModelRegistry | Mapping[str, Model] | None = None,
         tools: Sequence[Tool] = (),
+        prices: Mapping[str, Price] | None = None,
         durability: Literal["memory", "process", "disk"] = "disk",
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -91,6 +93,7 @@ class Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
         `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name.
+        `prices`: what models cost, by name, in place of what is listed for them.
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
         Raises StoreError's leaves.
         """
@@ -102,11 +105,13 @@ class Runtime:
         kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         registry: ModelRegistry
         if models is None or isinstance(models, Mapping):
-            registry = Registry()
+            registry = Registry(prices=prices)
             for name, model in (models or {}).items():
                 registry.register(name, model)
         else:
             registry = models
+            if prices:
+                raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
         toolbox = default_toolbox()
         for tool in tools:
             toolbox.register(tool)
@@ -184,12 +189,14 @@ class Runtime:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
+        parent: str | None = None,
         drive: bool = True,
     ) -> Session:
         """A new session of the agent, its status queued until it first runs.
 
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
-        AgentNotFound, SessionExists, InvalidArgument (no such folder), ToolNotFound.
+        `parent`: the session this one works for, and whose budgets for its tree count here as well.
+        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound.
         """
         if isinstance(agent, Agent | AgentSpec):
             ref = await self.create(agent)
@@ -210,9 +217,18 @@ class Runtime:
                 session=session,
             )
         session_id = SessionId(session or self.ids.new("ses"))
-        created = SessionCreated(ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}))
+        above, root = (None, None) if parent is None else (SessionId(parent), await self._root(SessionId(parent)))
+        created = SessionCreated(
+            ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root
+        )
         await create_log(self.store, session_id, [created], self.clock)
         return await self._handle(session_id, spec, drive)
+
+    async def _root(self, session: SessionId) -> SessionId:
+        """The first in the line of sessions that this one works for; itself, if there is none. SessionNotFound."""
+        first = (await self.store.read(session, limit=1))[0].data
+        assert isinstance(first, SessionCreated)
+        return first.root or session
 
     async def open_session(
         self, session: str, *, agent: Agent | None = None, drive: bool = True, context: Any = None

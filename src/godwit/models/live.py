@@ -19,11 +19,13 @@ import msgspec
 
 from ..contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
 from ..core.agent import ModelSettings
+from ..core.budget import Price
 from ..core.errors import ModelError, StreamBroken
-from ..core.messages import Assistant, Text
+from ..core.messages import Assistant, Text, Usage
 from ..core.transcript import Entry
 from . import translation
 from .failures import model_error
+from .prices import is_free, listed_cost
 from .providers import RESPONSES, Connection
 
 if TYPE_CHECKING:
@@ -45,14 +47,15 @@ _PORTION = 128
 
 class LiveModel:
     """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message), unless
-    the settings speak of the cache themselves.
+    the settings speak of the cache themselves. `price`: in place of the one that is listed for it.
 
     `settings.extra` goes through as pydantic-ai model settings (`openai_reasoning_summary`, `extra_body`, `timeout` ...);
     its key `native_tools` lists the provider's own tools, such as `{"kind": "web_search"}`.
     """
 
-    def __init__(self, name: str, connection: Connection, *, cache: bool = True) -> None:
+    def __init__(self, name: str, connection: Connection, *, cache: bool = True, price: Price | None = None) -> None:
         self._name = name
+        self._price = price
         self._model_name = name.partition(":")[2]
         self._connection = connection
         self._cache = cache
@@ -73,6 +76,15 @@ class LiveModel:
 
     def __repr__(self) -> str:
         return f"LiveModel({self._name!r})"
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What this usage costs, None when no price is known. Off the event loop: see `prices.listed_cost`."""
+        if self._price is not None:
+            return self._price.of(usage)
+        provider = self._connection.provider
+        if is_free(provider.name, self._connection.base_url):
+            return 0.0
+        return listed_cost(self._system, self._model_name, usage)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk]:
         model = await self._load()
@@ -132,12 +144,21 @@ class LiveModel:
             ModelAnswer(
                 content=content,
                 stop=translation.stop_reason(answer),
-                usage=translation.usage(answer),
+                usage=self._priced(translation.usage(answer)),
                 model=f"{self._name.partition(':')[0]}:{answer.model_name or self._model_name}",
                 response_id=answer.provider_response_id,
             )
         )
         return chunks
+
+    def _priced(self, usage: Usage) -> Usage:
+        """With the price that was given; else with that of the name which was asked for, if the answer's own has none.
+
+        What a provider did not count has no price.
+        """
+        if not usage.total_tokens or (usage.cost_usd is not None and self._price is None):
+            return usage
+        return msgspec.structs.replace(usage, cost_usd=self.cost_usd(usage))
 
     # --- the request --------------------------------------------------------------------------------------------
 

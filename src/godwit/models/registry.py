@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from ..contracts import Model, SupportsClose
+from ..contracts import Model, SupportsClose, SupportsPrice
+from ..core.budget import Price
 from ..core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound
+from ..core.messages import Usage
 from .live import LiveModel
 from .providers import KNOWN_PROVIDERS, Connection, Provider, ProviderKind
 
@@ -19,7 +21,8 @@ from .providers import KNOWN_PROVIDERS, Connection, Provider, ProviderKind
 class Registry:
     """A `ModelRegistry`. `environment`: where keys and addresses are looked up, the process's by default.
 
-    `read_timeout_s`: the longest silence within an answer. `cache`: mark prompts for Anthropic's cache.
+    `read_timeout_s`: the longest silence within an answer. `cache`: mark prompts for Anthropic's cache. `prices`: what
+    models cost, by name, in place of what is listed.
     """
 
     def __init__(
@@ -29,7 +32,9 @@ class Registry:
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 600.0,
         cache: bool = True,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
+        self._prices = dict(prices or {})
         self._environment = os.environ if environment is None else environment
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -78,6 +83,22 @@ class Registry:
             model = self._models[name] = self._make(name)
         return model
 
+    def set_price(self, name: str, price: Price) -> None:
+        """This is what the model of this name costs from now on."""
+        self._prices[name] = price
+        if name not in self._own:
+            self._models.pop(name, None)
+
+    def cost_usd(self, name: str, usage: Usage) -> float | None:
+        """What this usage of the model costs: by the price that was given, else as the model itself tells; None when no
+        price is known. It may have to load a list: call it off the event loop when nothing was asked yet.
+        """
+        price = self._prices.get(name)
+        if price is not None:
+            return price.of(usage)
+        model = self.resolve(name)
+        return model.cost_usd(usage) if isinstance(model, SupportsPrice) else None
+
     def available(self) -> list[tuple[str, bool]]:
         """Each provider by name, and whether all it needs to be asked is set."""
         return [(p.name, not self._missing(p)) for p in sorted(self._providers.values(), key=lambda p: p.name)]
@@ -106,7 +127,7 @@ class Registry:
         provider = self._providers.get(prefix)
         if provider is None:
             raise ModelNotFound(f"model {name!r}: no provider {prefix!r}; known are {known}", model=name, provider=prefix)
-        return LiveModel(name, self._connect(provider), cache=self._cache)
+        return LiveModel(name, self._connect(provider), cache=self._cache, price=self._prices.get(name))
 
     def _connect(self, provider: Provider) -> Connection:
         connection = self._connections.get(provider.name)

@@ -22,10 +22,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..contracts import Model, ModelAnswer, ModelChunk, ModelRequest
+from ..contracts import Model, ModelAnswer, ModelChunk, ModelRequest, SupportsPrice
 from ..core.errors import ConfigurationError, ModelError, ReplayMismatch
 from ..core.ids import Clock, SystemClock
-from ..core.messages import Message
+from ..core.messages import Message, Usage
 from ..core.transcript import Entry
 from .position import position
 
@@ -218,6 +218,10 @@ class Recorder:
     def wire(self) -> str:
         return self._model.wire
 
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What the recorded model says."""
+        return self._model.cost_usd(usage) if isinstance(self._model, SupportsPrice) else None
+
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         asked = _Asked(request)
         chunks: list[tuple[int, ModelChunk]] = []
@@ -339,6 +343,10 @@ class RecordedModel:
     def __len__(self) -> int:
         """How many exchanges the recording holds."""
         return len(self._exchanges)
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """Nothing: nobody is asked. An answer keeps the cost it was recorded with."""
+        return 0.0
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         exchange = self._choose(_Asked(request))

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from ..contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from ..core.budget import Price
 from ..core.errors import ConfigurationError, ModelError, ModelRefused
 from ..core.ids import CallId, MessageId
 from ..core.messages import AgentBlock, Assistant, Message, StopReason, Text, Thinking, ToolCall, Usage, text_of
@@ -112,8 +113,8 @@ class ScriptedModel:
     messages, turn 1 one with a single assistant message, and so on; `offset` messages are not counted (a history that
     was handed in), and `select` chooses the place in another way. Raises ModelRefused when the script has no such turn.
 
-    Text is streamed by words, or by `chunk` characters. `requests` holds what was asked, `cut` the ids of answers whose
-    stream was closed before its end.
+    Text is streamed by words, or by `chunk` characters. `price`: what it costs; without one its price is unknown.
+    `requests` holds what was asked, `cut` the ids of answers whose stream was closed before its end.
     """
 
     wire = "scripted"
@@ -126,7 +127,9 @@ class ScriptedModel:
         chunk: int | None = None,
         offset: int = 0,
         select: Callable[[ModelRequest], int] | None = None,
+        price: Price | None = None,
     ) -> None:
+        self.price = price
         self.name = name
         self.requests: list[ModelRequest] = []
         self.cut: list[MessageId] = []
@@ -134,6 +137,10 @@ class ScriptedModel:
         self._chunk = chunk
         self._select = select or (lambda request: position(request) - offset)
         self._asked: dict[tuple[str, int], int] = {}
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What this usage costs; None without a `price`."""
+        return None if self.price is None else self.price.of(usage)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         # The transcript lends its list and goes on growing it; what was asked now must not change afterwards.

@@ -25,6 +25,7 @@ import msgspec
 
 from ..contracts import Appended, Lease, SessionRow, Snapshot, StoredArtifact
 from ..core.agent import AgentRef, AgentSpec
+from ..core.budget import Spent
 from ..core.errors import (
     AgentNotFound,
     ArtifactNotFound,
@@ -36,6 +37,7 @@ from ..core.errors import (
 )
 from ..core.events import Delta, Draft, Event, Labels
 from ..core.ids import AgentName, ArtifactRef, Clock, Seq, SessionId, SystemClock
+from ..core.meter import Meter
 from ..core.state import Status, decode_gate
 from .bus import Bus, socket_folder
 from .database import Database, Durability
@@ -263,6 +265,13 @@ class SqliteStore:
             rows += [self._row(one, dead) for one in found[start : start + _PORTION]]
         return rows
 
+    async def spent(self, session: SessionId) -> Spent:
+        """What the session and all that worked for it have used up, deleted ones included. SessionNotFound."""
+        found = self._select("spent", (session,))
+        if not found:
+            raise _no_session(session)
+        return Meter(*found[0]).spent()
+
     async def delete(self, session: SessionId) -> None:
         """Remove the log and all that only it used. SessionOwned while another live owner drives it."""
 
@@ -275,6 +284,10 @@ class SqliteStore:
                 and not self._owners.dead(owner)
             ):
                 raise SessionOwned(f"session {session!r} is driven by {owner}", session=session, owner=owner)
+            children = [SessionId(id_) for (id_,) in transaction.execute("children", (key,))]
+            transaction.execute("hand_over_children", {"key": key})
+            for child in children:
+                transaction.forget(child)
             transaction.execute("delete_artifacts", {"session": key})
             transaction.execute("delete_events", {"session": key})
             for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_session"):
@@ -619,6 +632,7 @@ class SqliteStore:
             actions,
             prompt,
             gate,
+            parent,
         ) = found
         if owner is not None:
             if until <= self._clock.now_ms():
@@ -644,6 +658,7 @@ class SqliteStore:
             queued=queued,
             actions=actions,
             first_prompt=prompt,
+            parent=parent,
         )
 
     def _refresh(self, hub: Hub, session: SessionId) -> None:

@@ -51,6 +51,7 @@ from ..core.events import (
 )
 from ..core.ids import RunId, Seq, SessionId
 from ..core.messages import text_of
+from ..core.meter import Meter, metered
 from ..core.state import Gate, admit, consequence, decode_gate, encode_gate
 from .database import Database
 from .sql import query
@@ -192,7 +193,8 @@ class Append(Request[Appended]):
         if self.expect is not None and self.expect != head:
             raise HeadMoved(f"the head of session {session!r} is {head}, not {self.expect}", head=head, expect=self.expect)
 
-        gate = Gate() if row is None else row.gate
+        gate, meter = (Gate(), Meter()) if row is None else (row.gate, row.meter)
+        parent = transaction.parent(events[0]) if row is None else None
         drafts: list[Draft] = []
         for draft in events:
             data = draft.data
@@ -201,24 +203,31 @@ class Append(Request[Appended]):
                 raise IllegalEvent("a log begins with session.created, once", seq=seq)
             if isinstance(data, SessionRewound) and not 0 < data.to < seq:
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=seq - 1)
+            phase = gate.phase
             gate = admit(gate, data)
+            meter = metered(meter, phase, gate.phase, data, draft.at_ms)
             drafts.append(draft)
             follows = consequence(gate, data)
             if follows is not None:
+                phase = gate.phase
                 gate = admit(gate, follows)
+                meter = metered(meter, phase, gate.phase, follows, draft.at_ms)
                 drafts.append(Draft(follows, at_ms=draft.at_ms, run=gate.run))
 
         if row is None:
-            row = transaction.create(session, drafts[0])
+            row = transaction.create(session, drafts[0], parent)
         first, last = head + 1, head + len(drafts)
         if self.key is not None and digest is not None:
             transaction.put_key(row, self.key, first, last, digest)
-        transaction.write(row, drafts, gate)
+        transaction.write(row, drafts, gate, meter)
         return Appended(first, last)
 
 
 class Row:
-    """A session as the writer knows it. One that was `changed` goes to the table before the commit."""
+    """A session as the writer knows it. One that was `changed` goes to the table before the commit.
+
+    `meter`: what was spent since the row was last written, beside the time its clock runs from. `parent`: a key.
+    """
 
     __slots__ = (
         "activity",
@@ -229,13 +238,26 @@ class Row:
         "head",
         "id",
         "key",
+        "meter",
         "name",
+        "parent",
         "prompt",
         "prompted",
         "updated_ms",
     )
 
-    def __init__(self, id_: SessionId, key: int, head: Seq, gate: Gate, epoch: int, activity: int, prompted: bool) -> None:
+    def __init__(
+        self,
+        id_: SessionId,
+        key: int,
+        head: Seq,
+        gate: Gate,
+        epoch: int,
+        activity: int,
+        prompted: bool,
+        parent: int | None,
+        meter: Meter,
+    ) -> None:
         self.id = id_
         self.key = key
         self.head = head
@@ -243,6 +265,8 @@ class Row:
         self.epoch = epoch
         self.activity = activity
         self.prompted = prompted
+        self.parent = parent
+        self.meter = meter
         self.changed = False
         self.updated_ms = 0
         self.name: str | None = None
@@ -278,8 +302,10 @@ class Transaction:
         found = self.execute("session_row", {"id": session}).fetchone()
         if found is None:
             return None
-        key, head, gate, epoch, activity, prompted = found
-        row = self.rows[session] = Row(session, key, head, decode_gate(gate), epoch, activity, bool(prompted))
+        key, head, gate, epoch, activity, prompted, parent, since_ms = found
+        meter = Meter(since_ms=since_ms)
+        row = Row(session, key, head, decode_gate(gate), epoch, activity, bool(prompted), parent, meter)
+        self.rows[session] = row
         return row
 
     def key(self, row: Row, key: str) -> tuple[Seq, Seq, bytes] | None:
@@ -289,7 +315,17 @@ class Transaction:
     def put_key(self, row: Row, key: str, first: Seq, last: Seq, digest: bytes) -> None:
         self.execute("insert_key", (row.key, key, first, last, digest))
 
-    def create(self, session: SessionId, draft: Draft) -> Row:
+    def parent(self, draft: Draft) -> int | None:
+        """The key of the session that this one is to work for. SessionNotFound."""
+        data = draft.data
+        if not isinstance(data, SessionCreated) or data.parent is None:
+            return None
+        row = self.row(data.parent)
+        if row is None:
+            raise SessionNotFound(f"there is no session {data.parent!r} to be the parent", session=data.parent)
+        return row.key
+
+    def create(self, session: SessionId, draft: Draft, parent: int | None) -> Row:
         data = draft.data
         assert isinstance(data, SessionCreated)
         activity = draft.at_ms >> ACTIVITY_BITS
@@ -305,13 +341,14 @@ class Transaction:
                 "name": data.name,
                 "labels": msgspec.json.encode(data.labels).decode(),
                 "tenant": data.labels.tenant,
+                "parent": parent,
             },
         ).lastrowid
         assert key is not None
-        row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False)
+        row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False, parent, Meter())
         return row
 
-    def write(self, row: Row, drafts: list[Draft], gate: Gate) -> None:
+    def write(self, row: Row, drafts: list[Draft], gate: Gate, meter: Meter) -> None:
         seq, log = row.head, row.key << SEQ_BITS
         written = self._open.get(row.id)
         if written is None:
@@ -339,7 +376,7 @@ class Transaction:
                     written.ended += ("all",)
                 case _:
                     pass
-        row.head, row.gate, row.updated_ms, row.changed = seq, gate, drafts[-1].at_ms, True
+        row.head, row.gate, row.updated_ms, row.changed, row.meter = seq, gate, drafts[-1].at_ms, True, meter
         written.head = seq
         written.drafts += drafts
 
@@ -359,7 +396,14 @@ class Transaction:
         for row in self.rows.values():
             if not row.changed:
                 continue
-            gate = row.gate
+            gate, meter = row.gate, row.meter
+            more = {
+                "tokens": meter.tokens,
+                "nano_usd": meter.nano_usd,
+                "turns": meter.turns,
+                "tool_calls": meter.tool_calls,
+                "time_ms": meter.time_ms,
+            }
             self.execute(
                 "update_session",
                 {
@@ -374,8 +418,13 @@ class Transaction:
                     "agent": row.agent[0] if row.agent else None,
                     "agent_version": row.agent[1] if row.agent else None,
                     "first_prompt": row.prompt,
+                    "since_ms": meter.since_ms,
+                    **more,
                 },
             )
+            if row.parent is not None and any(more.values()):
+                self.execute("spend_above", {"key": row.key, **more})
+            row.meter = Meter(since_ms=meter.since_ms)
             activity = row.updated_ms >> ACTIVITY_BITS
             if activity != row.activity:
                 self.execute("update_session_activity", {"key": row.key, "activity": activity})

@@ -2,20 +2,44 @@
 
 -- name: session_row
 -- What an append is checked against.
-SELECT key, head, gate, epoch, activity, first_prompt <> '' FROM sessions WHERE id = :id;
+SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms FROM sessions WHERE id = :id;
 
 -- name: insert_session
 INSERT INTO sessions (id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
-                      labels, tenant, queued, actions, first_prompt)
+                      labels, tenant, queued, actions, first_prompt, parent)
 VALUES (:id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
-        :labels, :tenant, 0, 0, '');
+        :labels, :tenant, 0, 0, '', :parent);
 
 -- name: update_session
 UPDATE sessions
 SET head = :head, gate = :gate, status = :status, updated_ms = :updated_ms, queued = :queued, actions = :actions,
     name = coalesce(:name, name), agent = coalesce(:agent, agent), agent_version = coalesce(:agent_version, agent_version),
-    first_prompt = coalesce(:first_prompt, first_prompt)
+    first_prompt = coalesce(:first_prompt, first_prompt), since_ms = :since_ms,
+    tokens = tokens + :tokens, nano_usd = nano_usd + :nano_usd, turns = turns + :turns,
+    tool_calls = tool_calls + :tool_calls, time_ms = time_ms + :time_ms
 WHERE key = :key;
+
+-- name: spend_above
+-- What a session spends is spent by those it works for as well.
+WITH RECURSIVE above (key) AS (
+  SELECT parent FROM sessions WHERE key = :key
+  UNION
+  SELECT s.parent FROM above a JOIN sessions s ON s.key = a.key WHERE s.parent IS NOT NULL
+)
+UPDATE sessions
+SET tokens = tokens + :tokens, nano_usd = nano_usd + :nano_usd, turns = turns + :turns,
+    tool_calls = tool_calls + :tool_calls, time_ms = time_ms + :time_ms
+WHERE key IN (SELECT key FROM above);
+
+-- name: spent
+SELECT tokens, nano_usd, turns, tool_calls, time_ms FROM sessions WHERE id = ?;
+
+-- name: children
+SELECT id FROM sessions WHERE parent = ?;
+
+-- name: hand_over_children
+-- Those of a session that goes work for the one it worked for, and its own spending stays with that one.
+UPDATE sessions SET parent = (SELECT parent FROM sessions WHERE key = :key) WHERE parent = :key;
 
 -- name: update_session_activity
 -- On its own, because naming the column would touch its index with every append.
@@ -53,13 +77,13 @@ ORDER BY position DESC LIMIT :limit;
 
 -- name: get_session
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions WHERE id = :id;
 
 -- name: list_sessions
 -- Activity grows with updated_ms, so its index yields the pages in order and only rows of one activity are sorted.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions
 WHERE activity <= :before_activity
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
@@ -72,7 +96,7 @@ LIMIT :limit;
 
 -- name: list_sessions_by_prefix
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions
 WHERE id >= :prefix AND id < :prefix || char(1114111)
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))

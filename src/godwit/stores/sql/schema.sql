@@ -20,10 +20,19 @@ CREATE TABLE sessions (
   first_prompt TEXT NOT NULL,               -- first 200 characters of the first text a user sent
   epoch INTEGER NOT NULL DEFAULT 0,         -- grows with each claim
   owner TEXT,                               -- who holds the lease; may have died
-  lease_until_ms INTEGER NOT NULL DEFAULT 0 -- by the store's clock
+  lease_until_ms INTEGER NOT NULL DEFAULT 0, -- by the store's clock
+  parent INTEGER,                           -- key of the session it works for
+  -- What it has spent together with all that worked for it, as core.meter counts, up to the last event.
+  tokens INTEGER NOT NULL DEFAULT 0,
+  nano_usd INTEGER NOT NULL DEFAULT 0,
+  turns INTEGER NOT NULL DEFAULT 0,
+  tool_calls INTEGER NOT NULL DEFAULT 0,
+  time_ms INTEGER NOT NULL DEFAULT 0,
+  since_ms INTEGER                          -- since when its own clock runs, if it does
 );
 
 CREATE INDEX sessions_by_activity ON sessions (activity);
+CREATE INDEX sessions_by_parent ON sessions (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE events (
   -- sessions.key * 2^32 + seq. As one integer it is the row's own key, which keeps appends at the end of a page and bodies
