@@ -223,7 +223,22 @@ def table_of_commands() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"events": table_of_events, "errors": table_of_errors, "commands": table_of_commands}
+def table_of_slash_commands() -> str:
+    from godwit.engine.builtin_commands import builtin_commands
+
+    lines = ["| command | what it does | while a run is open |", "|---|---|---|"]
+    for command in builtin_commands():
+        usage = f"/{command.name} {command.usage or ''}".strip().replace("|", "\\|")
+        lines.append(f"| `{usage}` | {command.description} | {'yes' if command.safe else 'refused'} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "events": table_of_events,
+    "errors": table_of_errors,
+    "commands": table_of_commands,
+    "slash": table_of_slash_commands,
+}
 
 
 def with_tables(text: str) -> str:
@@ -236,7 +251,7 @@ def test_generated_tables_are_current(page: Path) -> None:
 
 
 def test_every_event_error_and_command_is_in_its_table() -> None:
-    wanted = {"events.md": "events", "errors.md": "errors", "cli.md": "commands"}
+    wanted = {"events.md": "events", "errors.md": "errors", "cli.md": "commands", "commands.md": "slash"}
     for name, table in wanted.items():
         assert f"<!-- generated: {table} -->" in (DOCS / name).read_text(), name
     assert table_of_errors().count("\n") == len(_all_errors()) + 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.messages import Document, Image, Text, Usage
+    from .engine.builtin_commands import CommandContext
+    from .engine.commands import Command, CommandOutput
     from .engine.runs import RunResult
     from .engine.session import Session
     from .host.agents import Agent
@@ -35,6 +37,9 @@ _HOMES = {
     "AgentSpec": "core.agent",
     "Budget": "core.budget",
     "BudgetDecision": "core.budget",
+    "Command": "engine.commands",
+    "CommandContext": "engine.builtin_commands",
+    "CommandOutput": "engine.commands",
     "Context": "tools.function",
     "Delta": "core.events",
     "Document": "core.messages",
@@ -69,6 +74,9 @@ __all__ = [
     "AgentSpec",
     "Budget",
     "BudgetDecision",
+    "Command",
+    "CommandContext",
+    "CommandOutput",
     "Context",
     "Delta",
     "Document",

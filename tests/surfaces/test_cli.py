@@ -346,6 +346,13 @@ async def test_doctor_says_when_the_database_is_damaged(command: Command) -> Non
 
 
 @pytest.mark.slow
+def _untracked(command: Command) -> str:
+    """What git would take of the database's folder."""
+    subprocess.run(["git", "init", "-q"], cwd=command.folder, check=True)
+    status = ["git", "status", "--porcelain", "-uall", ".godwit"]
+    return subprocess.run(status, cwd=command.folder, check=True, capture_output=True, text=True).stdout
+
+
 async def test_the_database_is_chosen_by_flag_or_variable(command: Command, greeting: Path) -> None:
     flag = await command.run("--db", "own.db", "run", "Go.", "--replay", str(greeting))
     assert (flag.code, (command.folder / "own.db").exists(), command.database.exists()) == (0, True, False)
@@ -355,7 +362,10 @@ async def test_the_database_is_chosen_by_flag_or_variable(command: Command, gree
     verbose = await command.run("-v", "ls", GODWIT_DB="own.db")
     assert verbose.err == "database: own.db\n"
     await command.run("run", "Go.", "--replay", str(greeting))
-    assert (command.database.parent / ".gitignore").read_text() == "*\n"
+    assert _untracked(command) == ""
+    (command.database.parent / "commands" / "git").mkdir(parents=True)
+    (command.database.parent / "commands" / "git" / "x.md").write_text("x")
+    assert _untracked(command) == "?? .godwit/commands/git/x.md\n", "only command files are for version control"
 
 
 def test_flags_make_the_agent(tmp_path: Path) -> None:

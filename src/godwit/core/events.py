@@ -185,7 +185,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
     """`history`: the run works on these messages and leaves the session's transcript as it was.
 
     `resumes`: the run whose last checkpoint this one continues, with its `usage`, `turns` and `tool_calls` so far.
-    `unattended`: nobody can be asked, so a call that needs an approval is denied.
+    `unattended`: nobody can be asked, so a call that needs an approval is denied. `model`: the one for this run alone.
     """
 
     run: RunId
@@ -196,6 +196,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
     turns: int = 0
     tool_calls: int = 0
     unattended: bool = False
+    model: str | None = None
 
 
 class RunClaimed(Data, frozen=True, tag="run.claimed"):

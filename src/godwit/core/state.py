@@ -561,7 +561,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 detached=data.history is not None,
                 resumes=data.resumes,
                 owes_answer=data.resumes is not None,
-                model=state.model,
+                model=data.model or state.model,
                 thinking=state.thinking,
                 turns=data.turns,
                 turns_before=data.turns,

@@ -6,7 +6,10 @@ transaction; nothing here looks first and appends later, except to give an input
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from ..contracts import Appended, EventStore
 from ..core.agent import AgentRef, SteerMode, ThinkingLevel
@@ -14,6 +17,7 @@ from ..core.budget import Budget
 from ..core.errors import ActionNotFound, AlreadyAnswered, IllegalEvent, SessionPaused as SessionIsPaused
 from ..core.events import (
     ActionOpened,
+    CommandExecuted,
     Decision,
     EventData,
     InputReordered,
@@ -56,13 +60,26 @@ class Inbox:
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        model: str | None = None,
+        before: Sequence[EventData] = (),
     ) -> tuple[RunId, Appended]:
-        """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived."""
+        """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived.
+
+        `model`: the one for this run alone. `before`: recorded in front of it, a slash command among it names the run.
+        """
         run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
         message = UserMessage(input_id, content, "prompt", sender=sender)
-        return run, await self._append(
-            message, RunStarted(run, input_id, history=history, unattended=unattended), run=run, key=key
-        )
+        started = RunStarted(run, input_id, history=history, unattended=unattended, model=model)
+        given = [msgspec.structs.replace(d, starts=run) if isinstance(d, CommandExecuted) else d for d in before]
+        return run, await self._append(*given, message, started, run=run, key=key)
+
+    def command_id(self, key: str | None) -> str:
+        """An id for a slash command; the same one for the same key."""
+        return self._id("cmd", key)
+
+    async def command(self, executed: CommandExecuted, *before: EventData, key: str | None = None) -> Appended:
+        """Record a slash command that has been answered, and in front of it what came before. SessionArchived."""
+        return await self._append(*before, executed, key=key)
 
     async def resume_run(
         self, resumes: RunStarted, *, rewind_to: Seq | None, prompt: tuple[UserBlock, ...] | None

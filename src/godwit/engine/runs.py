@@ -228,6 +228,7 @@ class Runs:
             usage=ended.usage,
             turns=ended.turns,
             tool_calls=ended.tool_calls,
+            model=began.model,
         )
         await inbox.resume_run(started, rewind_to=marks[-1] if later and not detached else None, prompt=prompt)
         return new

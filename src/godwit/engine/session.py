@@ -14,15 +14,35 @@ from typing import Any, Protocol, get_args
 
 from ..contracts import EventStore, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
-from ..core.errors import ActionNotFound, InvalidArgument, KeyReused, NoOpenRun, RunFailed, SessionClosed, SessionNotFound
-from ..core.events import Delta, Event, Labels, Remember, RunFinished, UserAnswer, UserInterrupt, UserMessage
+from ..core.errors import (
+    ActionNotFound,
+    Fault,
+    InvalidArgument,
+    KeyReused,
+    NoOpenRun,
+    RunFailed,
+    SessionClosed,
+    SessionNotFound,
+)
+from ..core.events import (
+    Delta,
+    Event,
+    Labels,
+    Remember,
+    RunFinished,
+    RunOutcome,
+    UserAnswer,
+    UserInterrupt,
+    UserMessage,
+)
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
-from ..core.messages import Message, UserBlock, user_content
+from ..core.messages import Message, Usage, UserBlock, user_content
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.state import State, Status
 from .approvals import Approvals, PendingAction
 from .budget import Budgets
 from .cancel import WITHIN, Cancel
+from .commands import Command, CommandRegistry, CommandResult, as_prompt
 from .direct import DirectCalls, HostCalls
 from .driver import Parts
 from .hooks import Hooks
@@ -31,6 +51,7 @@ from .log import load_state, load_transcript
 from .queue import Queue
 from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
+from .typed_commands import TypedCommands
 
 OWN_RUNS = 16
 """Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
@@ -90,6 +111,14 @@ class Home(Protocol):
 
     def hooks(self, session: SessionId) -> Hooks:
         """The session's hooks in this process."""
+        ...
+
+    def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
+        """The slash commands of a session of this agent in this folder, as a registry of its own."""
+        ...
+
+    async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> Any:
+        """What a slash command of this session is given now."""
         ...
 
 
@@ -155,6 +184,17 @@ class Session(HostCalls):
             labels=state.labels,
             token=self._token,
         )
+        commands = home.commands_for(spec, state.workspace)
+        self._typed = TypedCommands(
+            home.store,
+            session,
+            self._inbox,
+            commands,
+            home.hooks(session),
+            self._token,
+            context=lambda sender: home.command_context(self, commands, sender),
+            check_model=home.check_model if drives else lambda _: None,
+        )
         self.approvals = Approvals(home.store, session, self._inbox, home.clock)
 
     def __repr__(self) -> str:
@@ -171,15 +211,23 @@ class Session(HostCalls):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        commands: bool = True,
     ) -> RunResult:
         """Send a prompt and wait for the run to end.
 
         `history`: run on these messages instead of the session's own, which stay as they are. `context`: a value for
         function tools. `key`: an idempotency key; sending again under it joins the run it started. `unattended`: nobody can
         be asked meanwhile, so calls that need an approval are denied.
+        A plain text without `history` that begins with a slash and a name is a command, see `command`: no model is asked,
+        and the result's `text` is what it answered, `run` its id. `commands=False` sends every text as it is.
         Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
-        result) when the run fails. Interrupted and limited runs are results, not errors.
+        result) when the run fails. Interrupted and limited runs are results, not errors; so is a command that failed.
         """
+        if commands and isinstance(prompt, str) and history is None:
+            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            if executed is not None:
+                return _command_result(executed) if executed.run is None else await self.wait(executed.run)
+            prompt = as_prompt(prompt)
         run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
         return await self.wait(run)
 
@@ -193,23 +241,67 @@ class Session(HostCalls):
         sender: str | None = None,
         unattended: bool = False,
     ) -> RunId:
-        """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`."""
+        """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`.
+
+        What begins with a slash is a prompt here like any other.
+        """
         self._check_open()
         given = None if history is None else tuple(history)
         run, appended = await self._inbox.prompt(
             user_content(prompt), history=given, key=key, sender=sender, unattended=unattended
         )
-        self._own_runs[run] = appended.first - 1
+        self._started(run, appended.first - 1, context)
+        return run
+
+    def _started(self, run: RunId, after: Seq, context: Any) -> None:
+        """A run was started here, by events behind `after`."""
+        self._own_runs[run] = after
         while len(self._own_runs) > OWN_RUNS:
             del self._own_runs[next(iter(self._own_runs))]
         if context is not None:
             self._home.give_context(self.id, run, context)
         self._wake()
-        return run
 
     async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult:
-        """`send` under the name of seed 002. Events stay readable, however many and whether or not anyone reads."""
-        return await self.send(prompt, context=context)
+        """`send` without slash commands, under the name of seed 002. Events stay readable, however many and whether or not
+        anyone reads."""
+        return await self.send(prompt, context=context, commands=False)
+
+    async def command(
+        self,
+        text: str,
+        *,
+        context: Any = None,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+    ) -> CommandResult | None:
+        """Run the slash command that this text is; None when it is a prompt, and then nothing was done.
+
+        The model is never asked, also not for an unknown name, which is answered with help. A command that turns into a
+        prompt (one from a Markdown file, say) has started a run when this returns. What it answered is recorded as
+        `command.executed` and stays out of the transcript. `key`: under a key that was used, the first answer comes again.
+        SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived.
+        """
+        self._check_open()
+        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended)
+        if done is not None and done.run is not None:
+            self._started(done.run, done.seq - 1, context)
+        return done
+
+    def command_registry(self) -> CommandRegistry:
+        """The session's slash commands, as a copy: changing it changes nothing here (seed 001)."""
+        return self._typed.registry.copy()
+
+    def register_command(self, command: Command) -> None:
+        """Add a slash command to this handle; one of the same name is replaced. SessionClosed."""
+        self._check_open()
+        self._typed.registry.register(command)
+
+    def unregister_command(self, name: str) -> Command | None:
+        """Take a registered command out and return it, None when there is none. SessionClosed."""
+        self._check_open()
+        return self._typed.registry.unregister(name)
 
     async def stream(
         self,
@@ -220,12 +312,25 @@ class Session(HostCalls):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        commands: bool = True,
     ) -> AsyncIterator[Event | Delta]:
         """Send a prompt and yield the run's events, with deltas between them, until it ends.
 
         Leaving the loop does not stop the run. A failed run ends with its `run.finished`; nothing is raised for it.
+        A slash command, see `send`, yields one delta with the whole of its text and then its event.
         """
-        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+        run: RunId | None = None
+        if commands and isinstance(prompt, str) and history is None:
+            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            if executed is not None and executed.run is None:
+                yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
+                for event in self._labelled(await self._store.read(self.id, executed.seq - 1, to_seq=executed.seq)):
+                    yield event
+                return
+            run = None if executed is None else executed.run
+            prompt = as_prompt(prompt)
+        if run is None:
+            run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
         async for item in self.watch(self._own_runs.pop(run)):
             yield item
             if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
@@ -680,6 +785,13 @@ class Session(HostCalls):
             for task in (finding, failing):
                 task.cancel()
             await asyncio.gather(finding, failing, return_exceptions=True)
+
+
+def _command_result(executed: CommandResult) -> RunResult:
+    """A command's answer in the shape of a run's."""
+    fault = None if executed.error is None else Fault(executed.error, executed.text)
+    outcome: RunOutcome = "done" if fault is None else "failed"
+    return RunResult(RunId(executed.id), outcome, executed.text, None, Usage(), 0, 0, fault, executed.seq)
 
 
 __all__ = ["CommandSender", "Prompt", "RunResult", "Session", "SessionConfig"]

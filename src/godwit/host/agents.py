@@ -10,6 +10,7 @@ from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, Thinking
 from ..core.errors import ConfigurationError
 from ..core.ids import AgentName
 from ..core.rules import ApprovalPolicy
+from ..engine.commands import Command
 
 
 class Agent:
@@ -20,6 +21,7 @@ class Agent:
     for tools without a body, which are answered from outside.
     `permissions`: `Permissions`, or a verdict per rule such as `{"bash": "ask"}`. `approvals`: what is approved without
     asking, and what happens when nobody answers.
+    `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
     Raises ConfigurationError.
     """
 
@@ -37,6 +39,7 @@ class Agent:
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
         metadata: dict[str, str] | None = None,
+        commands: Sequence[Command] = (),
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -50,6 +53,10 @@ class Agent:
                 made = _as_tool(item)
                 self.functions.append(made)
                 names.append(made.definition.name)
+        self.commands = tuple(commands)
+        given = [c.name for c in self.commands]
+        if len(set(given)) != len(given):
+            raise ConfigurationError(f"agent {name!r} has two commands of one name: {given}", commands=given)
         chosen = settings or ModelSettings()
         if thinking is not None:
             chosen = ModelSettings(

@@ -16,13 +16,16 @@ from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.state import Status
+from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
+from ..engine.commands import Command, CommandRegistry
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hooks
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.session import Session
 from .agents import Agent
+from .command_files import FOLDERS, registry_of
 from .dispatch import EmbeddedDispatcher
 from .hooks import HOOK_KIT
 
@@ -49,6 +52,8 @@ class Runtime:
         ids: IdSource,
         lease_ttl_s: float = LEASE_TTL_S,
         grace_s: float = GRACE_S,
+        commands: Sequence[Command] = (),
+        command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -58,6 +63,9 @@ class Runtime:
         self._functions: dict[str, list[Tool]] = {}
         self._hooks: dict[SessionId, Hooks] = {}
         self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
+        self._commands = tuple(commands)
+        self._command_folders = tuple(command_folders)
+        self._agent_commands: dict[str, tuple[Command, ...]] = {}
         self._grace_s = grace_s
         self.parts = Parts(
             store=store,
@@ -89,12 +97,16 @@ class Runtime:
         ids: IdSource | None = None,
         lease_ttl_s: float = LEASE_TTL_S,
         grace_s: float = GRACE_S,
+        commands: Sequence[Command] = (),
+        command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
         `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name.
         `prices`: what models cost, by name, in place of what is listed for them.
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
+        `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
+        the session's folder; `()` for nowhere.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -124,6 +136,8 @@ class Runtime:
             ids=ids or RandomIds(),
             lease_ttl_s=lease_ttl_s,
             grace_s=grace_s,
+            commands=commands,
+            command_folders=command_folders,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -150,9 +164,14 @@ class Runtime:
         """Store the agent: a new immutable version, or the newest one when nothing changed. ToolNotFound."""
         spec = agent.spec if isinstance(agent, Agent) else agent
         if isinstance(agent, Agent):
-            self._functions[spec.name] = list(agent.functions)
+            self._bring(agent)
         self.tools_of(spec)
         return await self.store.put_agent(spec)
+
+    def _bring(self, agent: Agent) -> None:
+        """What of an agent is Python and not in the database."""
+        self._functions[agent.name] = list(agent.functions)
+        self._agent_commands[agent.name] = agent.commands
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]:
         """The agent's tools in their fixed order. ToolNotFound, ConfigurationError when a name is there twice."""
@@ -235,13 +254,13 @@ class Runtime:
     ) -> Session:
         """A handle for a stored session. An open run goes on here at once, unless a living process drives it.
 
-        `agent`: brings its function tools into this process. `drive=False`: only watch and control it.
+        `agent`: brings its function tools and commands into this process. `drive=False`: only watch and control it.
         `context`: the value for function tools of the run that goes on. SessionNotFound, ToolNotFound.
         """
         session_id = SessionId(session)
         row = await self.store.session(session_id)
         if agent is not None:
-            self._functions[agent.name] = list(agent.functions)
+            self._bring(agent)
         _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
         if drive:
             self.tools_of(spec)
@@ -311,6 +330,12 @@ class Runtime:
 
     def check_model(self, name: str) -> None:
         self.models.resolve(name)
+
+    def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
+        return registry_of(workspace, (*self._commands, *self._agent_commands.get(spec.name, ())), self._command_folders)
+
+    async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
+        return CommandContext(session, commands, await load_state(self.store, session.id), sender)
 
     def drives(self, session: SessionId) -> bool:
         return self._dispatcher.drives(session)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..host.runtime import Runtime
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
+IGNORED = "*\n!commands/\n!commands/**\n"
+"""What of the folder is kept out of version control: all but command files."""
 NEWEST = "last"
 """What may be typed for the id of the newest session."""
 
@@ -89,7 +91,8 @@ class Place:
             yield store
 
     def make_folder(self) -> None:
-        """The default folder, kept out of version control; a named one must exist, since it may be mistyped. CliError."""
+        """The default folder, kept out of version control but for command files; a named one must exist, since it may be
+        mistyped. CliError."""
         folder = self.database.parent
         if folder.is_dir():
             return
@@ -97,7 +100,7 @@ class Place:
             raise CliError(f"the folder of the database {os.fspath(self.database)!r} does not exist", hint="make it first")
         try:
             folder.mkdir(exist_ok=True)
-            (folder / ".gitignore").write_text("*\n")
+            (folder / ".gitignore").write_text(IGNORED)
         except OSError as error:
             raise CliError(
                 f"the folder {os.fspath(folder)!r} cannot be made: {error.strerror}",

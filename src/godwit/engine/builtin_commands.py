@@ -1,0 +1,401 @@
+"""The built-in slash commands: what can be asked of a session and done with its run, for people at a keyboard.
+
+Owns what each of them says and does, and the `CommandContext` every command gets. Each is a few lines over the session's own
+methods: nothing can be done here that a program could not do with the handle. Summarising a history (`/compact`) is not
+among them, since godwit cannot do it yet.
+
+Rules a change must keep: a command that is `safe` starts no run, moves no transcript and waits for no run, `/interrupt`
+apart, which ends one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ..core.agent import ThinkingLevel
+from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
+from ..core.events import ArtifactStored, Labels, UserAnswer
+from ..core.ids import RunId, SessionId
+from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
+from ..core.state import State, Status
+from .approvals import PendingAction
+from .commands import Command, CommandOutput, CommandRegistry
+from .session import Session
+
+Answer = CommandOutput | str | Awaitable[CommandOutput] | Awaitable[str]
+MCP_PREFIX = "mcp__"
+SHOWN = 10
+"""Entries that a list shows of its end unless told."""
+
+
+@dataclass(frozen=True)
+class CommandContext:
+    """What a command is given: its session, and where it stands as the command begins.
+
+    `commands`: the session's registry. `sender`: who typed it, as given to `send`. `state`: the fold of the log.
+    """
+
+    session: Session
+    commands: CommandRegistry
+    state: State
+    sender: str | None = None
+
+    @property
+    def id(self) -> SessionId:
+        return self.session.id
+
+    @property
+    def workspace(self) -> str | None:
+        """The absolute folder the session works in."""
+        return self.session.workspace
+
+    @property
+    def model(self) -> str:
+        """The model of the next run."""
+        return self.session.model
+
+    @property
+    def status(self) -> Status:
+        return self.state.gate.status
+
+    @property
+    def run(self) -> RunId | None:
+        """The open run, if any."""
+        return self.state.gate.run
+
+    @property
+    def usage(self) -> Usage:
+        """All that the session has used."""
+        return self.state.usage
+
+    @property
+    def tokens(self) -> int:
+        return self.state.usage.total_tokens
+
+    @property
+    def cost_usd(self) -> float | None:
+        """None when no price is known."""
+        return self.state.usage.cost_usd
+
+    @property
+    def labels(self) -> Labels:
+        return self.session.labels
+
+    @property
+    def tool_names(self) -> list[str]:
+        """As the agent lists them when this process does not have them all."""
+        try:
+            return self.session.tool_names()
+        except ToolNotFound:
+            spec = self.session.config.spec
+            return [*spec.tools, *(t.name for t in spec.external_tools)]
+
+    @property
+    def mcp_servers(self) -> dict[str, int]:
+        """Connected servers and how many tools each has. Empty: godwit connects to none yet."""
+        return {}
+
+    async def history(self) -> tuple[Message, ...]:
+        """The session's messages."""
+        return await self.session.history()
+
+    async def history_len(self) -> int:
+        """How many messages there are."""
+        return len(await self.session.history())
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def _help(arguments: str, context: CommandContext) -> str:
+    return context.commands.help(arguments)
+
+
+def _cost(context: CommandContext) -> str:
+    usage = context.usage
+    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    return "\n".join(
+        [
+            f"Session: {context.id}",
+            f"Model: {context.model}",
+            f"Tokens: {usage.total_tokens} ({usage.input_tokens} in, {usage.output_tokens} out)",
+            f"Cost: {cost}",
+        ]
+    )
+
+
+def _status(context: CommandContext) -> str:
+    state = context.state
+    thinking = context.session.thinking
+    lines = [
+        f"Session: {context.id}",
+        f"Status: {context.status}" + (f", run {context.run}" if context.run else ""),
+        f"Model: {context.model}" + (f", thinking {thinking}" if thinking else ""),
+        f"Turns: {state.turns}",
+        f"Tokens: {context.tokens}" + (f", ${context.cost_usd:.4f}" if context.cost_usd is not None else ""),
+        f"Queue: {_counted(len(state.gate.queue), 'message')}",
+        f"To answer: {sum(not a.answered for a in state.gate.actions)}",
+    ]
+    if context.workspace is not None:
+        lines.insert(1, f"Workspace: {context.workspace}")
+    return "\n".join(lines)
+
+
+async def _history(arguments: str, context: CommandContext) -> str:
+    messages = await context.history()
+    shown = messages[-_count(arguments) :]
+    lines = [f"Messages: {len(messages)}"]
+    lines += [f"  … {len(messages) - len(shown)} before"] if len(shown) < len(messages) else []
+    for message in shown:
+        match message:
+            case User():
+                lines.append(f"  user: {_line(text_of(message.content))}")
+            case Assistant():
+                calls = "".join(f" → {call.name}" for call in message.calls)
+                lines.append(f"  assistant: {_line(message.text)}{calls}")
+            case ToolResult():
+                lines.append(f"  {message.name}: {_line(message.text)}")
+    return "\n".join(lines)
+
+
+def _tools(context: CommandContext) -> str:
+    names = context.tool_names
+    mcp = [n for n in names if n.startswith(MCP_PREFIX)]
+    own = [n for n in names if n not in mcp]
+    lines = [f"Tools: {len(names)} total"]
+    for title, group in (("Builtin", own), ("MCP", mcp)):
+        if group:
+            lines.append(f"{title} ({len(group)}): {', '.join(group)}")
+    return "\n".join(lines)
+
+
+def _mcp(context: CommandContext) -> str:
+    servers = context.mcp_servers
+    if not servers:
+        return "No MCP servers connected."
+    lines = [f"MCP: {_counted(len(servers), 'server')}, {_counted(sum(servers.values()), 'tool')}"]
+    for server in servers:
+        prefix = f"{MCP_PREFIX}{server}__"
+        names = [n.removeprefix(prefix) for n in context.tool_names if n.startswith(prefix)]
+        lines.append(f"  {server}: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+async def _runs(arguments: str, context: CommandContext) -> str:
+    runs = await context.session.runs()
+    shown = runs[-_count(arguments) :]
+    lines = [f"Runs: {len(runs)}"]
+    for run in shown:
+        took = f"{_counted(run.turns, 'turn')}, {_counted(run.tool_calls, 'call')}"
+        lines.append(f"  {run.id}  {run.status}, {took}  {_line(run.prompt)}")
+    return "\n".join(lines)
+
+
+async def _artifacts(arguments: str, context: CommandContext) -> str:
+    found = [e.data for e in await context.session.events() if isinstance(e.data, ArtifactStored)]
+    shown = found[-_count(arguments) :]
+    lines = [f"Artifacts: {len(found)}"]
+    lines += [f"  {a.ref}  {a.size} bytes  {a.media_type}" for a in shown]
+    return "\n".join(lines)
+
+
+# --- the open run ---------------------------------------------------------------------------------------------------
+
+
+async def _steer(arguments: str, context: CommandContext) -> str:
+    await context.session.steer(_needed(arguments, "steer", "TEXT"), sender=context.sender)
+    return "Accepted; it is delivered at the next step."
+
+
+async def _follow_up(arguments: str, context: CommandContext) -> str:
+    await context.session.follow_up(_needed(arguments, "follow-up", "TEXT"), sender=context.sender)
+    return "Queued for when the run would end." if context.run else "Sent: nothing else was left to do."
+
+
+async def _queue(arguments: str, context: CommandContext) -> CommandOutput | str:
+    queue = context.session.queue
+    word, _, rest = arguments.partition(" ")
+    if word == "withdraw":
+        typed = _needed(rest, "queue withdraw", "ID")
+        found = [entry.id for entry in await queue.list() if entry.id.startswith(typed)]
+        if len(found) != 1:
+            raise InputNotFound(f"{len(found) or 'no'} waiting messages' ids begin with {typed!r}", input=typed)
+        await queue.withdraw(found[0])
+        return CommandOutput(f"Withdrawn: {found[0]}", state_changed=True)
+    if word:
+        raise InvalidArgument(f"/queue {word}: type /queue, or /queue withdraw ID")
+    entries = await queue.list()
+    lines = [f"Queue: {_counted(len(entries), 'message')}"]
+    lines += [f"  {entry.id}  {entry.delivery.replace('_', '-')}  {_line(entry.text)}" for entry in entries]
+    return "\n".join(lines)
+
+
+async def _pause(arguments: str, context: CommandContext) -> CommandOutput:
+    if await context.session.pause(arguments or None):
+        return CommandOutput("Paused; /resume lets it go on.", state_changed=True)
+    return CommandOutput("It was paused already.")
+
+
+async def _resume(context: CommandContext) -> CommandOutput:
+    if await context.session.resume():
+        return CommandOutput("It goes on.", state_changed=True)
+    return CommandOutput("It was not paused.")
+
+
+async def _interrupt(arguments: str, context: CommandContext) -> CommandOutput:
+    if arguments not in ("", "force"):
+        raise InvalidArgument(f"/interrupt {_line(arguments)}: type /interrupt, or /interrupt force")
+    ended = await context.session.interrupt(force=arguments == "force", reason="/interrupt")
+    return CommandOutput("Interrupted." if ended else "No run is open.", state_changed=ended)
+
+
+# --- what waits for an answer ---------------------------------------------------------------------------------------
+
+
+async def _pending(context: CommandContext) -> str:
+    actions = await context.session.approvals.pending()
+    lines = [f"To answer: {len(actions)}"]
+    for action in actions:
+        lines.append(f"  {action.id}  {action.kind}, for {action.age_s:.0f} s: {_call(action)}")
+        lines += [f"    {_line(action.message)}"] if action.message else []
+    return "\n".join(lines)
+
+
+async def _approve(arguments: str, context: CommandContext) -> CommandOutput:
+    action = await _the_action(context, arguments, ("approval",))
+    await context.session.send_event(UserAnswer(action.id, "approve", sender=context.sender))
+    return CommandOutput(f"Approved: {_call(action)}", state_changed=True)
+
+
+async def _deny(arguments: str, context: CommandContext) -> CommandOutput:
+    first, _, rest = arguments.partition(" ")
+    named = [a for a in await context.session.approvals.pending() if first and first in (a.id, a.call)]
+    typed, reason = (first, rest.strip()) if named else ("", arguments)
+    action = await _the_action(context, typed, ("approval", "question", "external"))
+    await context.session.send_event(UserAnswer(action.id, "deny", reason or None, sender=context.sender))
+    return CommandOutput(f"Denied: {_call(action)}", state_changed=True)
+
+
+async def _answer(arguments: str, context: CommandContext) -> CommandOutput:
+    first, _, rest = arguments.partition(" ")
+    named = [a for a in await context.session.approvals.pending() if first and first in (a.id, a.call)]
+    typed, text = (first, rest.strip()) if named else ("", arguments)
+    action = await _the_action(context, typed, ("question", "external"))
+    content = (Text(_needed(text, "answer", "TEXT")),)
+    await context.session.send_event(UserAnswer(action.id, "result", content=content, sender=context.sender))
+    return CommandOutput(f"Answered: {_call(action)}", state_changed=True)
+
+
+async def _the_action(context: CommandContext, typed: str, kinds: Sequence[str]) -> PendingAction:
+    """The action named, or the only one that waits."""
+    pending = [a for a in await context.session.approvals.pending() if a.kind in kinds]
+    found = [a for a in pending if a.id.startswith(typed) or a.call == typed]
+    if not found:
+        raise ActionNotFound("nothing waits for this answer" + (f" under {typed!r}" if typed else ""), action=typed)
+    if len(found) > 1:
+        raise InvalidArgument(f"{len(found)} wait for an answer, name one: {', '.join(a.id for a in found)}")
+    return found[0]
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+async def _model(arguments: str, context: CommandContext) -> CommandOutput:
+    if not arguments:
+        return CommandOutput(f"Current model: {context.model}")
+    await context.session.set_model(arguments)
+    return CommandOutput(f"{arguments} from the next prompt on.", state_changed=True)
+
+
+async def _thinking(arguments: str, context: CommandContext) -> CommandOutput:
+    if not arguments:
+        return CommandOutput(f"Current thinking level: {context.session.thinking or 'as the model does'}")
+    level: Any = arguments
+    await context.session.set_thinking(level)
+    return CommandOutput(f"Thinking {arguments} from the next prompt on.", state_changed=True)
+
+
+async def _name(arguments: str, context: CommandContext) -> CommandOutput:
+    await context.session.configure(name=_needed(arguments, "name", "TEXT"))
+    return CommandOutput(f"Named: {arguments}", state_changed=True)
+
+
+# --- the list -------------------------------------------------------------------------------------------------------
+
+
+def builtin_commands() -> list[Command]:
+    """Every built-in command, by name."""
+    levels = "|".join(get_args(ThinkingLevel))
+    return sorted(
+        [
+            _command("help", "List the commands, or explain one.", _help, "[COMMAND]"),
+            _command("cost", "Show what the session has used.", _alone("cost", _cost)),
+            _command("status", "Show where the session stands.", _alone("status", _status)),
+            _command("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
+            _command("tools", "List the tools the model can call.", _alone("tools", _tools)),
+            _command("mcp", "List the connected MCP servers.", _alone("mcp", _mcp)),
+            _command("runs", "List the last runs.", _runs, "[COUNT]"),
+            _command("artifacts", "List the last outputs kept by reference.", _artifacts, "[COUNT]"),
+            _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
+            _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
+            _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),
+            _command("pause", "Stop at the next step.", _pause, "[REASON]"),
+            _command("resume", "Go on after a pause.", _alone("resume", _resume)),
+            _command("interrupt", "End the open run at once; force gives its tools no grace.", _interrupt, "[force]"),
+            _command("stop", "The same as /interrupt.", _interrupt, "[force]"),
+            _command("pending", "List what waits for an answer, with its arguments.", _alone("pending", _pending)),
+            _command("approve", "Let a call run that waits for approval.", _approve, "[ID]"),
+            _command("deny", "Refuse a call that waits; the model is told the reason.", _deny, "[ID] [REASON]"),
+            _command("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT"),
+            _command("model", "Show the model, or use another one from the next prompt on.", _model, "[PROVIDER:MODEL]"),
+            _command("thinking", "Show or set how much the model thinks from the next prompt on.", _thinking, f"[{levels}]"),
+            _command("name", "Name the session.", _name, "TEXT"),
+        ],
+        key=lambda c: c.name,
+    )
+
+
+def _command(name: str, description: str, execute: Any, usage: str | None = None, *, safe: bool = True) -> Command:
+    return Command(name, description, execute, usage, safe, "builtin")
+
+
+def _alone(name: str, execute: Callable[[CommandContext], Answer]) -> Callable[[str, CommandContext], Answer]:
+    """The body of a command that takes no arguments."""
+
+    def checked(arguments: str, context: CommandContext) -> Answer:
+        if arguments:
+            raise InvalidArgument(f"/{name} takes nothing behind it, and got {_line(arguments)!r}")
+        return execute(context)
+
+    return checked
+
+
+def _needed(text: str, command: str, what: str) -> str:
+    if not text.strip():
+        raise InvalidArgument(f"/{command} needs something behind it: /{command} {what}")
+    return text.strip()
+
+
+def _count(arguments: str) -> int:
+    if not arguments:
+        return SHOWN
+    if not (arguments.isascii() and arguments.isdigit() and int(arguments[:9]) > 0):
+        raise InvalidArgument(f"{_line(arguments)!r} is no count: type a number from 1")
+    return int(arguments[:9])
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
+def _call(action: PendingAction) -> str:
+    # In JSON nothing is invisible: what is approved must not hide behind a control character.
+    return f"{action.name} {json.dumps(action.arguments)}"
+
+
+def _line(text: str, width: int = 100) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[: width - 1]}…"

@@ -1,0 +1,385 @@
+"""Command files: slash commands written as Markdown, one file each, found in folders.
+
+Owns where they lie, how a file is read and how it becomes a prompt. Rules a change must keep: nothing in a file is ever
+executed, and it grants no permission. A file that is wrong hides no other one, and says with its line what is wrong.
+What is read, the files themselves and those they name with `@`, does not lead out of its folder through `..` or a link.
+Files are looked at again each time the commands are asked for, and read again when they have changed; no watcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import stat
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..core.errors import ConfigurationError, GodwitError, PathEscape, ToolFailed
+from ..engine.builtin_commands import CommandContext, builtin_commands
+from ..engine.commands import Command, CommandOutput, CommandProblem, CommandRegistry, check_name
+from ..workspaces.confined import Confined
+
+FOLDERS = (".godwit/commands", ".claude/commands", "~/.config/godwit/commands")
+"""Where command files are looked for unless told: relative ones in the session's folder. The first one of a name counts."""
+
+FILE_LIMIT = 64 * 1024
+"""Bytes of a command file, and of a file that is included with `@`."""
+INCLUDED_LIMIT = 256 * 1024
+"""Bytes of all files that one prompt includes."""
+FILES_LIMIT = 500
+DEPTH_LIMIT = 8
+
+_PLACE = re.compile(r"(\\?)\$(ARGUMENTS|[1-9])(?![0-9A-Za-z_])")
+_INCLUDE = re.compile(r"(?<![\w`@/.])@(?:\"([^\"\n]+)\"|([^\s`'\"<>(){}\[\],;|]+))")
+_SHELL = re.compile(r"!`[^`\n]+`")
+_PLAIN = re.compile(r"^(description|argument-hint):[ \t]+(?![\"'|>&*])(\S.*?)[ \t]*$", re.MULTILINE)
+_KEYS = ("description", "argument-hint", "model", "allowed-tools")
+
+
+class Bad(Exception):
+    """What is wrong with a file, and where. `line` counts from 1."""
+
+    def __init__(self, line: int | None, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+class Value(NamedTuple):
+    """A value of the front matter: a text or several, as they were written."""
+
+    texts: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class CommandFile:
+    """A file, read. `notes`: what of it has no effect here, with its line."""
+
+    description: str
+    hint: str | None
+    model: str | None
+    body: str
+    notes: tuple[tuple[int, str], ...] = ()
+
+
+class CommandFiles:
+    """The command files of one folder. A relative one lies in `workspace`; without a workspace it holds nothing."""
+
+    def __init__(self, folder: str | os.PathLike[str], workspace: str | None) -> None:
+        self.folder = os.fspath(folder).rstrip("/") or "/"
+        expanded = _expanded(self.folder)
+        self._root: str | None
+        if expanded.startswith("/"):
+            self._root, self._below = os.path.realpath(expanded), "."
+        else:
+            self._root, self._below = workspace, expanded
+        self._seen: dict[str, tuple[tuple[int, ...], Command | None, list[CommandProblem]]] = {}
+        self._commands: list[Command] = []
+        self._problems: list[CommandProblem] = []
+
+    def commands(self) -> Sequence[Command]:
+        """As the files are now."""
+        seen: dict[str, tuple[tuple[int, ...], Command | None, list[CommandProblem]]] = {}
+        problems: list[CommandProblem] = []
+        if self._root is not None and os.path.isdir(self._root):
+            confined = Confined(os.path.realpath(self._root), self._root)
+            for relative, mark in self._found(confined, problems):
+                before = self._seen.get(relative)
+                seen[relative] = before if before is not None and before[0] == mark else self._load(confined, relative, mark)
+        self._seen = seen
+        by_name: dict[str, Command] = {}
+        for _, command, wrong in seen.values():
+            problems += wrong
+            if command is not None:
+                first = by_name.setdefault(command.name, command)
+                if first is not command:
+                    message = f"/{command.name} is {first.source} already: rename one of them"
+                    problems.append(CommandProblem(command.source, None, message, name=command.name))
+        self._commands, self._problems = list(by_name.values()), problems
+        return self._commands
+
+    def problems(self) -> Sequence[CommandProblem]:
+        return self._problems
+
+    def _found(self, confined: Confined, problems: list[CommandProblem]) -> list[tuple[str, tuple[int, ...]]]:
+        """The files below the folder, each with a mark that changes when it does."""
+        try:
+            if confined.info(self._below) is None:
+                return []
+        except GodwitError as error:
+            problems.append(CommandProblem(self.folder, None, error.message))
+            return []
+        top = os.path.normpath(os.path.join(confined.root, self._below))
+        found: list[tuple[str, tuple[int, ...]]] = []
+        folders = [("", 0)]
+        while folders:
+            folder, depth = folders.pop()
+            try:
+                with os.scandir(os.path.join(top, folder)) as listed:
+                    entries = sorted((e for e in listed if not e.name.startswith(".")), key=lambda e: e.name)
+            except OSError as error:
+                problems.append(CommandProblem(self._shown(folder), None, f"cannot be read: {error.strerror}"))
+                continue
+            for entry in entries:
+                relative = f"{folder}/{entry.name}" if folder else entry.name
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if depth < DEPTH_LIMIT:
+                            folders.append((relative, depth + 1))
+                        else:
+                            problems.append(CommandProblem(self._shown(relative), None, "lies too deep to be looked into"))
+                    elif entry.is_symlink() and entry.is_dir():
+                        message = "is a link to a folder, and those are not followed"
+                        problems.append(CommandProblem(self._shown(relative), None, message))
+                    elif entry.name.endswith(".md"):
+                        status = entry.stat()
+                        found.append(
+                            (
+                                relative,
+                                (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode),
+                            )
+                        )
+                except OSError as error:
+                    problems.append(CommandProblem(self._shown(relative), None, f"cannot be read: {error.strerror}"))
+            if len(found) > FILES_LIMIT:
+                message = f"holds more than {FILES_LIMIT} commands; the others are left out"
+                problems.append(CommandProblem(self.folder, None, message))
+                break
+        return sorted(found)[:FILES_LIMIT]
+
+    def _load(
+        self, confined: Confined, relative: str, mark: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], Command | None, list[CommandProblem]]:
+        shown = self._shown(relative)
+        name = unicodedata.normalize("NFC", relative.removesuffix(".md").replace("/", ":"))
+        try:
+            try:
+                if ":" in relative:
+                    raise ConfigurationError("the name of a command file holds no colon: a folder makes one")
+                check_name(name)
+                file = read_file(_content(confined, os.path.join(self._below, relative), mark))
+            except GodwitError as error:
+                raise Bad(None, error.message) from None
+        except Bad as bad:
+            return mark, None, [CommandProblem(shown, bad.line, bad.message, name=name)]
+        notes = [CommandProblem(shown, line, message, fatal=False, name=name) for line, message in file.notes]
+        command = Command(name, file.description, Expansion(file, shown).run, file.hint, source=shown)
+        return mark, command, notes
+
+    def _shown(self, relative: str) -> str:
+        return f"{self.folder}/{relative}" if relative else self.folder
+
+
+def registry_of(
+    workspace: str | None,
+    commands: Iterable[Command] = (),
+    folders: Sequence[str | os.PathLike[str]] = FOLDERS,
+) -> CommandRegistry:
+    """The built-in commands, these, and those of the folders."""
+    files = [CommandFiles(folder, workspace) for folder in folders]
+    return CommandRegistry([*builtin_commands(), *commands], sources=files)
+
+
+def _expanded(folder: str) -> str:
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    if folder.startswith("~/.config/") and config.startswith("/"):
+        return f"{config.rstrip('/')}/{folder.removeprefix('~/.config/')}"
+    return os.path.expanduser(folder)
+
+
+def _content(confined: Confined, path: str, mark: tuple[int, ...]) -> bytes:
+    """Raises Bad, and PathEscape for a link that leads out."""
+    *_, size, _, mode = mark
+    if not stat.S_ISREG(mode):
+        raise Bad(None, "is no regular file")
+    if size > FILE_LIMIT:
+        raise Bad(None, f"has {size:,} bytes, more than the {FILE_LIMIT:,} that a command may have")
+    return confined.read(path)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_file(content: bytes) -> CommandFile:
+    """A command file's content: front matter between lines of `---`, if it has any, and the text of the prompt. Bad."""
+    if len(content) > FILE_LIMIT:
+        raise Bad(None, f"has {len(content):,} bytes, more than the {FILE_LIMIT:,} that a command may have")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Bad(content.count(b"\n", 0, error.start) + 1, f"is not UTF-8: byte {error.start} does not fit") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    values, body, first = _front_matter(text)
+    if not body.strip():
+        raise Bad(first, "has no text: what stands below the front matter is what the model is told")
+    if "\0" in body:
+        raise Bad(first + body.count("\n", 0, body.index("\0")), "holds a NUL character")
+    notes = [(value.line, f"{key!r} has no meaning here") for key, value in values.items() if key not in _KEYS]
+    if "allowed-tools" in values:
+        line = values["allowed-tools"].line
+        notes.append((line, "'allowed-tools' grants nothing: what a tool may do is ruled by the session's permissions"))
+    model = _text(values, "model")
+    if model is not None and ":" not in model:
+        if model != "inherit":
+            notes.append((values["model"].line, f"model {model!r} is not used: it is no provider:model"))
+        model = None
+    for match in _SHELL.finditer(body):
+        line = first + body.count("\n", 0, match.start())
+        notes.append((line, f"{match[0]} is not run: the model gets it as it stands"))
+    description = _text(values, "description") or _first_line(body)
+    return CommandFile(description, _text(values, "argument-hint"), model, body.strip("\n"), tuple(notes))
+
+
+def _text(values: dict[str, Value], key: str) -> str | None:
+    texts = values[key].texts if key in values else ()
+    return " ".join(" ".join(texts).split()) or None
+
+
+def _first_line(body: str) -> str:
+    found = (line.strip().lstrip("#").strip() for line in body.splitlines())
+    line = next(filter(None, found), "No description.")
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _front_matter(text: str) -> tuple[dict[str, Value], str, int]:
+    """Its values, the body, and the number of the body's first line."""
+    lines = text.split("\n")
+    if lines[0].rstrip() != "---":
+        return {}, text, 1
+    end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), None)
+    if end is None:
+        raise Bad(1, "the front matter has no end: a line of --- is missing")
+    return _values("\n".join(lines[1:end])), "\n".join(lines[end + 1 :]), end + 2
+
+
+def _values(source: str) -> dict[str, Value]:
+    """The mapping's texts, never converted: `yes` is a word here. Bad."""
+    import yaml
+
+    def compose(text: str) -> yaml.Node | None:
+        node: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
+        return node
+
+    # People write `argument-hint: [a] [b]` and `description: Fix: the rest`; both are texts to them, and neither is YAML.
+    plain = {match[1]: match[2] for match in _PLAIN.finditer(source)}
+    quoted = _PLAIN.sub(lambda m: "{}: '{}'".format(m[1], m[2].replace("'", "''")), source)
+    try:
+        try:
+            node = compose(source)
+        except yaml.YAMLError:
+            node = compose(quoted)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 2 if mark is not None else 2
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise Bad(line, f"the front matter is not YAML: {problem}") from None
+    except RecursionError:
+        raise Bad(2, "the front matter is not YAML: it is nested too deeply") from None
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise Bad(node.start_mark.line + 2, "the front matter is no list of key: value")
+    found: dict[str, Value] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 2
+        if not isinstance(key, yaml.ScalarNode):
+            raise Bad(line, "a key of the front matter is a word")
+        if key.value in found:
+            raise Bad(line, f"{key.value!r} stands there twice")
+        if key.value not in _KEYS:
+            found[key.value] = Value((), line)
+        elif isinstance(value, yaml.ScalarNode):
+            found[key.value] = Value((value.value,), line)
+        elif key.value in plain:
+            found[key.value] = Value((plain[key.value],), line)
+        elif isinstance(value, yaml.SequenceNode) and all(isinstance(v, yaml.ScalarNode) for v in value.value):
+            found[key.value] = Value(tuple(v.value for v in value.value), line)
+        else:
+            raise Bad(line, f"{key.value!r} is a text or a list of texts")
+    return found
+
+
+# --- becoming a prompt ----------------------------------------------------------------------------------------------
+
+
+def filled(body: str, arguments: str) -> str:
+    """The body with `$ARGUMENTS` (all of them, as typed) and `$1` to `$9` (words, quotes as in a shell) put in.
+
+    One that is missing is empty; `\\$1` stays `$1`. A body without any of them gets the arguments as its last line.
+    """
+    words = _words(arguments)
+    taken = False
+
+    def put(match: re.Match[str]) -> str:
+        nonlocal taken
+        if match[1]:
+            return match[0][1:]
+        taken = True
+        if match[2] == "ARGUMENTS":
+            return arguments
+        place = int(match[2]) - 1
+        return words[place] if place < len(words) else ""
+
+    text = _PLACE.sub(put, body)
+    return text if taken or not arguments else f"{text}\n\nArguments: {arguments}"
+
+
+def _words(arguments: str) -> list[str]:
+    try:
+        return shlex.split(arguments)
+    except ValueError:  # a quote that is not closed, or an apostrophe
+        return arguments.split()
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Makes a prompt of a file and what is typed behind its name."""
+
+    file: CommandFile
+    shown: str
+
+    async def run(self, arguments: str, context: CommandContext) -> CommandOutput:
+        prompt = filled(self.file.body, arguments)
+        if context.workspace is not None and "@" in prompt:
+            prompt = await asyncio.to_thread(self._with_files, prompt, context.workspace)
+        return CommandOutput(prompt=prompt, model=self.file.model)
+
+    def _with_files(self, prompt: str, workspace: str) -> str:
+        """The prompt, and below it the content of each file it names with `@`. What is no file stays as it is.
+
+        PathEscape for a path that leads out of the workspace.
+        """
+        confined = Confined(os.path.realpath(workspace), workspace)
+        parts: dict[str, str] = {}
+        left = INCLUDED_LIMIT
+        for match in _INCLUDE.finditer(prompt):
+            path = match[1] or match[2].rstrip(".,:;!?")
+            if not path or path in parts:
+                continue
+            if path.startswith("~"):
+                raise PathEscape(f"@{path} of {self.shown} is outside the workspace", path=path)
+            try:
+                info = confined.info(path)
+            except PathEscape as error:
+                raise PathEscape(f"@{path} of {self.shown}: {error.message}", path=path) from None
+            except (ToolFailed, OSError, ValueError):
+                continue
+            if info is None or info.kind != "file":
+                continue
+            if info.size > min(FILE_LIMIT, left):
+                parts[path] = f'<file path="{path}">left out: {info.size:,} bytes are too many</file>'
+                continue
+            content = confined.read(path)
+            left -= len(content)
+            try:
+                text = content.decode()
+            except UnicodeDecodeError:
+                parts[path] = f'<file path="{path}">left out: it is no text</file>'
+            else:
+                parts[path] = f'<file path="{path}">\n{text}{"" if text.endswith(chr(10)) else chr(10)}</file>'
+        return "\n\n".join([prompt, *parts.values()])
