@@ -123,7 +123,7 @@ async def test_the_question_shows_the_whole_command(command: Command, tmp_path: 
         await terminal.shows("│ echo line 1\n")
         await terminal.shows("… 23 more lines")
         await terminal.shows("│ true rm -rf / # the end")
-        await terminal.shows("[s]how all  [a]nswer later: ")
+        await terminal.shows("[s]how all")
         terminal.type("s\n")
         for n in range(60):
             await terminal.shows(f"│ echo line {n}\n")
@@ -134,7 +134,7 @@ async def test_the_question_shows_the_whole_command(command: Command, tmp_path: 
         await terminal.shows("a new file; 2 lines:")
         await terminal.shows("│ +print(1)")
         await terminal.shows("│ +print(2)")
-        await terminal.shows("[e]dit  [a]nswer later: ")
+        await terminal.shows("nswer later: ")
         terminal.type("y\n")
         await terminal.shows("— done")
         assert await terminal.code() == 0

@@ -301,3 +301,39 @@ async def test_send_under_a_key_is_sent_once_and_driven_where_asked(command: Com
     assert "Second." in driven.out
     events = [e.data for e in await command.log()]
     assert sum(isinstance(d, UserMessage) for d in events) == sum(isinstance(d, InputDelivered) for d in events) == 2
+
+
+async def test_an_answer_from_elsewhere_is_remembered(command: Command, tmp_path: Path) -> None:
+    async def allow(session: Session) -> None:
+        async for event in session.follow():
+            if event.type == "run.parked":
+                await session.approve((await session.approvals.pending())[0].id, remember="session")
+                return
+
+    turns: Script = [call("bash", command="echo one"), call("bash", command="echo two"), "Both done."]
+    recording = await record(tmp_path / "twice.jsonl", turns, flags=AgentFlags(), meanwhile=allow)
+    parked = await command.run("run", "Go.", "--replay", str(recording))
+    assert parked.code == 4
+    listed = await command.run("approve", "last", "--list", "--json")
+    [waits] = listed.lines
+    assert (waits["name"], waits["remaining_s"], bool(waits["rules"])) == ("bash", None, True)
+    assert waits["age_s"] > 0
+    wrong = await command.run("approve", "last", "--remember", "forever")
+    assert (wrong.code, "neither session nor always" in wrong.err) == (2, True)
+    done = await command.run("approve", "last", "--remember", "session", "--drive", "--replay", str(recording))
+    assert (done.code, "Both done." in done.out) == (0, True)
+
+
+async def test_an_unattended_run_is_denied_what_it_would_have_to_ask(command: Command, tmp_path: Path) -> None:
+    async def deny(session: Session) -> None:
+        async for event in session.follow():
+            if event.type == "run.parked":
+                await session.deny((await session.approvals.pending())[0].id)
+                return
+
+    turns: Script = [call("bash", command="touch here"), "Then not."]
+    recording = await record(tmp_path / "denied.jsonl", turns, flags=AgentFlags(), meanwhile=deny)
+    ended = await command.run("run", "Go.", "--replay", str(recording), "--unattended")
+    assert (ended.code, "Then not." in ended.out) == (0, True)
+    assert [e.data.status for e in await command.log() if isinstance(e.data, ToolFinished)] == ["denied"]
+    assert not (command.folder / "here").exists()

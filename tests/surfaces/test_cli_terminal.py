@@ -37,7 +37,7 @@ async def test_it_streams_and_asks_and_goes_on_after_a_yes(command: Command, ask
         await terminal.shows("approval needed: bash echo one && echo two")
         await terminal.shows("nswer later: ")
         terminal.type("what?\n")
-        await terminal.shows("none of y, n, e, s, a")
+        await terminal.shows("none of y, n, e, s, r, a")
         await terminal.shows("nswer later: ")
         terminal.type("y\n")
         await terminal.shows("✓ bash echo one && echo two  (exit 0")
@@ -216,3 +216,23 @@ async def record_two(path: Path, turns: Script) -> Path:
         await session.send("One.")
         await session.send("Two.")
     return path
+
+
+async def test_a_yes_may_be_remembered_for_the_session(command: Command, tmp_path: Path) -> None:
+    async def allow(session: Session) -> None:
+        async for event in session.follow():
+            if event.type == "run.parked":
+                await session.approve((await session.approvals.pending())[0].id, remember="session")
+                return
+
+    turns: Script = [call("bash", command="echo one"), call("bash", command="echo two"), "Both done."]
+    recording = await record(tmp_path / "twice.jsonl", turns, flags=AgentFlags(), meanwhile=allow)
+    async with Terminal(command, "run", "Go.", "--replay", str(recording)) as terminal:
+        await terminal.shows("[r]emember")
+        terminal.type("r\n")
+        await terminal.shows("empty: no: ")
+        terminal.type("1 s\n")
+        await terminal.shows("Both done.")
+        assert await terminal.code() == 0
+    answers = [e.data for e in await command.log() if isinstance(e.data, UserAnswer)]
+    assert [(a.decision, a.remember, bool(a.rule)) for a in answers] == [("approve", "session", True)]

@@ -563,16 +563,23 @@ class Session(HostCalls):
         arguments: dict[str, Any] | None = None,
         remember: Remember | None = None,
         rule: str | None = None,
+        sender: str | None = None,
     ) -> bool:
         """See `Approvals.approve`; wakes the session here."""
-        given = self.approvals.approve(action, arguments=arguments, remember=remember, rule=rule)
+        given = self.approvals.approve(action, arguments=arguments, remember=remember, rule=rule, sender=sender)
         return await self._answered(given)
 
     async def deny(
-        self, action: str, reason: str | None = None, *, remember: Remember | None = None, rule: str | None = None
+        self,
+        action: str,
+        reason: str | None = None,
+        *,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
     ) -> bool:
         """See `Approvals.deny`; wakes the session here."""
-        return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule))
+        return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender))
 
     async def answer(self, action: str, result: str, *, is_error: bool = False) -> bool:
         """See `Approvals.answer`; wakes the session here."""

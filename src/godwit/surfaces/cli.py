@@ -56,6 +56,14 @@ Replay = Annotated[
     Path | None, typer.Option("--replay", metavar="FILE", help="Let this recording answer: no key, no network.")
 ]
 
+RememberOption = Annotated[
+    str | None,
+    typer.Option("--remember", metavar="session|always", help="The same for every call that the rule matches."),
+]
+RuleOption = Annotated[
+    str | None, typer.Option("--rule", metavar="RULE", help="What to remember. [default: the narrowest rule offered]")
+]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -113,6 +121,9 @@ def run(
     deny: Deny = None,
     allow: Allow = None,
     yes: Yes = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="Deny what would have to be asked, instead of waiting for an answer.")
+    ] = False,
     max_turns: MaxTurns = None,
     go_on: Continue = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
@@ -150,7 +161,7 @@ def run(
     if prompt is not None and not prompt.strip():
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
     command = cli_run.Run(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
-    _end(_async(command.run(prompt, session=session, go_on=go_on, new=new)))
+    _end(_async(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended)))
 
 
 @app.command()
@@ -453,6 +464,8 @@ def approve(
         str | None, typer.Option("--args", metavar="JSON", help="Run the call with these arguments instead.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    remember: RememberOption = None,
+    rule: RuleOption = None,
     listed: Annotated[bool, typer.Option("--list", "-l", help="Show what waits, whole, and change nothing.")] = False,
     drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
     yes: Yes = False,
@@ -466,6 +479,7 @@ def approve(
       godwit approve last --list                   see first what would be allowed
       godwit approve last
       godwit approve last act_01k9 --args '{"command": "pytest -q"}'
+      godwit approve last --remember session       and all calls like it from now on
       godwit approve last --all --drive
     """
     from . import cli_control
@@ -476,7 +490,10 @@ def approve(
 
     async def work(handle: Session) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, everything=everything)
-        fresh = [await handle.approvals.approve(one, arguments=changed, sender="cli") for one in chosen]
+        kept = cli_control.remembered(remember)
+        fresh = [
+            await handle.approvals.approve(one, arguments=changed, remember=kept, rule=rule, sender="cli") for one in chosen
+        ]
         return {"actions": chosen, "answered": fresh}
 
     return _end(_control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json))
@@ -491,6 +508,8 @@ def deny(
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", "-r", help="Why; the model is told.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    remember: RememberOption = None,
+    rule: RuleOption = None,
     drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
     yes: Yes = False,
     replay: Replay = None,
@@ -507,7 +526,8 @@ def deny(
 
     async def work(handle: Session) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, everything=everything)
-        fresh = [await handle.approvals.deny(one, reason, sender="cli") for one in chosen]
+        kept = cli_control.remembered(remember)
+        fresh = [await handle.approvals.deny(one, reason, remember=kept, rule=rule, sender="cli") for one in chosen]
         return {"actions": chosen, "answered": fresh}
 
     _end(_control(context.obj, session, work, "denied", drive=drive, yes=yes, replay=replay, as_json=as_json))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.events import Decision
+from ..core.events import Decision, Remember
 from ..engine.approvals import PendingAction
 from .cli_asked import Line, asked, shortened
 from .cli_keyboard import Keyboard
@@ -44,6 +44,8 @@ class Answer:
     arguments: dict[str, Any] | None = None
     text: str = ""
     sender: str | None = None
+    remember: Remember | None = None
+    rule: str | None = None
 
 
 class Answerer(Protocol):
@@ -85,6 +87,7 @@ class Person:
             text = await self._keyboard.line(f"{action.name}: type the result, nothing leaves it waiting: ")
             return Answer("result", text=text) if text else None
         more = "  [s]how all" if hidden else ""
+        more += "  [r]emember" if action.rules else ""
         while True:
             self._view.settle()
             said = await self._keyboard.line(f"allow this? [y]es  [n]o, with a reason  [e]dit{more}  [a]nswer later: ")
@@ -102,10 +105,31 @@ class Person:
                         return Answer("approve", arguments=edited)
                 case "s" | "show":
                     show(self._view, lines, whole=True)
+                case "r" | "remember" if action.rules:
+                    remembered = await self._remember(action.rules)
+                    if remembered is not None:
+                        return remembered
                 case "a" | "later":
                     return None
                 case _:
-                    self._view.say(f"  {clean(choice)!r} is none of y, n, e, s, a", "yellow")
+                    self._view.say(f"  {clean(choice)!r} is none of y, n, e, s, r, a", "yellow")
+
+    async def _remember(self, rules: tuple[str, ...]) -> Answer | None:
+        """A yes for all that one of these rules matches, or None when that was too much."""
+        for number, rule in enumerate(rules, 1):
+            self._view.say(f"  {number}  {visible(rule)}", "")
+        which = "1" if len(rules) == 1 else f"1 to {len(rules)}"
+        said = await self._keyboard.line(
+            f"allow all such calls? {which} for this [s]ession or [a]lways in this folder, as in `1 s`; empty: no: "
+        )
+        words = (said or "").split()
+        if len(words) == 1 and len(rules) == 1:
+            words = ["1", *words]
+        if len(words) != 2 or not words[0].isdigit() or not 0 < int(words[0]) <= len(rules):
+            return None
+        far: dict[str, Remember] = {"s": "session", "session": "session", "a": "always", "always": "always"}
+        remember = far.get(words[1].lower())
+        return Answer("approve", remember=remember, rule=rules[int(words[0]) - 1]) if remember is not None else None
 
     async def _reason(self) -> str | None:
         return (await self._keyboard.line("why not? (the model is told; may be empty): ") or "").strip() or None

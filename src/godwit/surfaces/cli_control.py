@@ -21,11 +21,11 @@ from .cli_list import status_text
 from .cli_place import Place, find
 from .cli_run import Run, picked_up
 from .cli_view import write_json
-from .cli_words import call_text, one_line, owner_text
+from .cli_words import call_text, one_line, owner_text, seconds, visible
 
 if TYPE_CHECKING:
     from ..contracts import SessionRow
-    from ..core.events import ActionKind
+    from ..core.events import ActionKind, Remember
     from ..engine.session import Session
 
 APPROVALS: tuple[ActionKind, ...] = ("approval",)
@@ -141,11 +141,17 @@ async def waiting(place: Place, typed: str, action: str | None, *, as_json: bool
             if wanted is None or one.id in wanted:
                 if as_json:
                     facts = {"action": one.id, "kind": one.kind, "call": one.call, "name": one.name, "message": one.message}
-                    write_json({"session": handle.id, **facts, "arguments": one.arguments})
+                    when = {"age_s": round(one.age_s, 3), "remaining_s": one.remaining_s, "rules": list(one.rules)}
+                    write_json({"session": handle.id, **facts, "arguments": one.arguments, **when})
                 else:
-                    print(f"{one.kind} {one.id}:")
+                    left = "" if one.remaining_s is None else f", answered by itself in {seconds(one.remaining_s)}"
+                    print(f"{one.kind} {one.id}, waiting for {seconds(one.age_s)}{left}:")
+                    if one.message:
+                        print(f"  {visible(one.message)}")
                     for line in asked(one.name, one.arguments, handle.workspace):
                         print(line.text)
+                    for rule in one.rules:
+                        print(f"  may be remembered: {visible(rule)}")
     return DONE
 
 
@@ -175,6 +181,14 @@ def action_and_text(words: Sequence[str]) -> tuple[str | None, str]:
         raise CliError(f"{len(words)} words are given; an action and one text are expected", hint="put the text in quotes")
     text = sys.stdin.read() if words[-1] == "-" else words[-1]
     return (words[0] if len(words) == 2 else None), text
+
+
+def remembered(flag: str | None) -> Remember | None:
+    """How far an answer is to go. CliError for what is no word for it."""
+    known: dict[str | None, Remember | None] = {None: None, "session": "session", "always": "always"}
+    if flag not in known:
+        raise CliError(f"--remember {flag!r} is neither session nor always")
+    return known[flag]
 
 
 def json_object(text: str) -> dict[str, Any]:

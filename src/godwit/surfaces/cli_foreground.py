@@ -152,6 +152,10 @@ class Foreground:
             self._left.add(action.id)
             return
         self._answered.add(action.id)
+        if answer.remember is not None:
+            await self._session.approve(action.id, remember=answer.remember, rule=answer.rule, sender=answer.sender)
+            self._waiting.pop(action.id, None)
+            return
         content = (Text(answer.text),) if answer.decision == "result" else ()
         said = UserAnswer(action.id, answer.decision, answer.reason, answer.arguments, content, sender=answer.sender)
         with contextlib.suppress(AlreadyAnswered):

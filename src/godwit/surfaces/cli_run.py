@@ -58,7 +58,9 @@ class Run:
 
     # --- run ---------------------------------------------------------------------------------------------------
 
-    async def run(self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False) -> int:
+    async def run(
+        self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False, unattended: bool = False
+    ) -> int:
         if prompt is None and session is None and not self.place.database.exists():
             raise _no_prompt()
         if prompt is not None and session is None and not go_on:
@@ -80,7 +82,8 @@ class Run:
                     self.view.say(f"session {left.id} of this folder {what}; it goes on with: {command}", "yellow")
             handle = await self.start(runtime) if found is None else await self.reopen(runtime, found)
             head = await runtime.head(handle.id)
-            return await self.foreground(handle, await handle.prompt(prompt, sender="cli"), head)
+            sent = await handle.prompt(prompt, sender="cli", unattended=unattended)
+            return await self.foreground(handle, sent, head)
 
     async def is_same(self, runtime: Runtime, row: SessionRow, prompt: str, *, settings: bool) -> bool:
         """Whether the session's open run was begun by this prompt; and, with `settings`, by an agent as the flags make it.
