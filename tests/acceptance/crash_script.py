@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import godwit
-from godwit.contracts import Appended, ModelChunk, ModelRequest
+from godwit.contracts import Appended, HookCall, ModelChunk, ModelRequest
 from godwit.core.events import ActionOpened, Draft, RunFinished, ToolStarted
+from godwit.core.hooks import HookMatcher, HookResult, HookSpec
 from godwit.core.ids import Seq, SessionId
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
@@ -30,6 +31,8 @@ from godwit.stores.sqlite import SqliteStore
 
 SESSION = "ses_crash"
 MODEL = "scripted:test"
+EDITED = 7
+"""What the person makes of the 5 that the model wants to pay."""
 SCRIPT: Script = [
     call("bump", name="a") + call("bump", name="b") + call("peek", name="a"),
     call("bump", name="c"),
@@ -142,13 +145,19 @@ def make_agent(point: Point, ledger: Ledger, met: asyncio.Event) -> godwit.Agent
     return godwit.Agent("crash", model=MODEL, tools=[bump, pay, peek, meet], permissions={"pay": "ask"})
 
 
+def rename(asked: HookCall) -> HookResult | None:
+    """A hook that changes one call's arguments."""
+    arguments = asked.payload["arguments"]
+    return HookResult(modified={"name": "renamed"}) if arguments["name"] == "i" else None
+
+
 async def client(session: Session, ledger: Ledger, met: asyncio.Event) -> None:
     """Prompt, steer, queue, approve: each at its moment, each again after a crash."""
     ledger.note("acknowledged", key="prompt", run=await session.prompt("Begin.", key="prompt"))
     async for event in session.follow():
         match event.data:
             case ActionOpened(action=action):
-                await session.approve(action)
+                await session.approve(action, arguments={"amount": EDITED})
                 ledger.note("acknowledged", key="approval")
             case ToolStarted(name="meet"):
                 await session.steer("On second thought.", mode="batch", key="steer")
@@ -174,6 +183,7 @@ async def main(database: str, where: str) -> None:
             session = await runtime.open_session(SESSION, agent=agent)
         else:
             session = await runtime.start_session(agent, session=SESSION)
+        runtime.hooks(session.id).register(HookSpec("rename", "before_tool", HookMatcher(tool="bump")), rename)
         await asyncio.wait_for(client(session, ledger, met), 30)
     ledger.note("counts", **point.counts)
 

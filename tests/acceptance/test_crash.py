@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from godwit.core.events import AgentMessage, InputDelivered, RunClaimed, RunFinished, ToolFinished, UserMessage
+from godwit.core.events import AgentMessage, InputDelivered, RunClaimed, RunFinished, ToolFinished, ToolStarted, UserMessage
 from godwit.core.ids import SessionId
 from godwit.core.messages import Assistant, Message, ToolResult
 from godwit.core.transcript import problems, transcript_of
@@ -121,6 +121,13 @@ def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> int:
         if result.status == "ok":
             assert times, f"{point}: {result.name} never happened"
         assert len({t["key"] for t in times}) <= 1, f"{point}: the idempotency key changed"
+
+    # What a person or a hook has changed is what was run, whoever ran it.
+    names = {f["name"] for f in after.facts("effect")}
+    assert not names & {"pay 5", "bump i"}, f"{point}: {names}"
+    started = {e.data.call: e.data.arguments for e in after.events if isinstance(e.data, ToolStarted)}
+    for effect in after.facts("effect"):
+        assert effect["name"].split(" ", 1)[1] == str(next(iter(started[effect["call"]].values()))), point
 
     # What was complete at the death was never done again.
     done_calls = {e.data.call for e in at_death.events if isinstance(e.data, ToolFinished)}
