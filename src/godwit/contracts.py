@@ -15,11 +15,11 @@ from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
 from .core.budget import BudgetDecision, Spent
 from .core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange
 from .core.events import Delta, Draft, Event, Labels
+from .core.gate import Status
 from .core.hooks import HookPoint, HookResult, HookSpec
 from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
 from .core.sandbox import Promise, SandboxPolicy
-from .core.state import Status
 from .core.transcript import Entry
 
 # --- store ----------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class EventStore(Protocol):
     Promises every implementation keeps, proven by `godwit.testing.StoreConformance`:
 
     * seqs of a session are 1, 2, 3 ... without a gap; an append is all or nothing and durable when it returns.
-    * Every event passes `core.state.admit` against the session's gate inside the append's own transaction; what
+    * Every event passes `core.gate.admit` against the session's gate inside the append's own transaction; what
       `consequence` adds is stored right behind its cause. A refusal stores nothing.
     * With `epoch`, the writer is the driver and must hold the newest epoch, else StaleEpoch. Without, only
       what is `core.events.from_outside` is accepted (IllegalEvent).

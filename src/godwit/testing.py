@@ -74,9 +74,10 @@ from .core.events import (
     UserInterrupt,
     UserMessage,
 )
+from .core.gate import INBOX_LIMIT
 from .core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
 from .core.messages import Assistant, Image, Text, ToolCall, Usage
-from .core.state import INBOX_LIMIT, State, fold
+from .core.state import State, fold
 
 T = TypeVar("T")
 

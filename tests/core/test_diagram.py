@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from godwit.core.state import CALL_TABLE, RUN_TABLE, diagram
+from godwit.core.gate import RUN_TABLE
+from godwit.core.state import CALL_TABLE, diagram
 
 
 def test_the_page_shows_the_tables_of_the_code(root: Path) -> None:

@@ -25,19 +25,9 @@ from godwit.core.events import (
     Unknown,
     from_outside,
 )
+from godwit.core.gate import RUN_TABLE, admit, consequence, decode_gate, encode_gate
 from godwit.core.messages import Message
-from godwit.core.state import (
-    CALL_TABLE,
-    RUN_TABLE,
-    State,
-    admit,
-    consequence,
-    decode_gate,
-    decode_state,
-    encode_gate,
-    encode_state,
-    fold,
-)
+from godwit.core.state import CALL_TABLE, State, decode_state, encode_state, fold
 from godwit.core.transcript import TRANSCRIPT_TYPES, problems, transcript_of
 
 

@@ -49,9 +49,10 @@ from godwit.core.events import (
     UserInterrupt,
     UserMessage,
 )
+from godwit.core.gate import INBOX_LIMIT, Gate, admit, consequence
 from godwit.core.ids import ActionId, AgentName, CallId, InputId, MessageId, RunId
 from godwit.core.messages import Assistant, Text, ToolCall, ToolStatus, Usage
-from godwit.core.state import INBOX_LIMIT, Gate, Run, State, Turn, admit, consequence, fold
+from godwit.core.state import Run, State, Turn, fold
 
 R = RunId("r")
 FAULT = Fault("rate_limited", "slow down")

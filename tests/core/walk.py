@@ -64,10 +64,11 @@ from godwit.core.events import (
     WorkspaceCheckpointed,
     WorkspaceRestored,
 )
+from godwit.core.gate import Gate, admit
 from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
 from godwit.core.rules import ApprovalPolicy
-from godwit.core.state import Gate, State, admit, fold
+from godwit.core.state import State, fold
 from godwit.core.transcript import Transcript
 from godwit.core.verification import Check, VerificationReport
 

@@ -28,8 +28,8 @@ from godwit.core.events import (
     ToolFinished,
     UserMessage,
 )
+from godwit.core.gate import INBOX_LIMIT
 from godwit.core.messages import Assistant, ToolResult, User
-from godwit.core.state import INBOX_LIMIT
 from godwit.core.transcript import problems
 from godwit.models.script import Script, call, hold, say
 

@@ -1,15 +1,9 @@
-"""What decides a session's status, and whether an event may happen: the only such place.
+"""What decides a session's status, folded from its whole log: the only such place.
 
-Two small machines:
-
-* `Gate`, the part that outsiders touch as well: the run's phase, the flags paused and archived, the queue of inputs and
-  the open actions. It is small and is kept with the session, so the store checks it in the very transaction of each
-  append, whoever appends.
-* `State`, the whole: the gate, and what only the driver moves: the open turn, its model step and its calls.
-
-Both are frozen; `admit(gate, data)` and `fold(state, event)` return the next one or raise a `Conflict` and change nothing.
-Rules a change must keep: the table below is the only way the phase moves; an input from outside that was once admitted
-never makes a later fold fail; a type that is unknown changes nothing but the seq.
+Two small machines: the gate (`gate.py`), which outsiders touch as well, and `State`, the whole: the gate, and what only the
+driver moves: the open turn, its model step and its calls. Both are frozen; `fold(state, event)` returns the next one or
+raises a `Conflict` and changes nothing. Rules a change must keep: the tables are the only way a phase moves; a type that is
+unknown changes nothing but the seq.
 """
 
 from __future__ import annotations
@@ -23,20 +17,10 @@ from .agent import AgentRef, SteerMode, ThinkingLevel
 from .budget import Budget, Spent, Warned
 from .checkpoint import CheckpointRef
 from .errors import (
-    ActionNotFound,
-    AlreadyAnswered,
-    Conflict,
     IllegalEvent,
-    InboxFull,
-    InputNotFound,
-    NoOpenRun,
-    SessionArchived as SessionArchivedError,
-    SessionBusy,
-    SessionPaused as SessionPausedError,
 )
 from .events import (
     ActionClosed,
-    ActionKind,
     ActionOpened,
     AgentMessage,
     ArtifactStored,
@@ -44,7 +28,6 @@ from .events import (
     BudgetWarned,
     CommandExecuted,
     Data,
-    Delivery,
     Event,
     EventData,
     HookBlocked,
@@ -83,30 +66,17 @@ from .events import (
     WorkspaceRestored,
     type_of,
 )
-from .ids import ActionId, CallId, InputId, MessageId, RunId, Seq, SessionId, derived_id
+from .gate import (
+    RUN_TABLE,
+    Gate,
+    Status,
+    admit,
+)
+from .ids import ActionId, CallId, MessageId, RunId, Seq, SessionId
 from .messages import ToolStatus, Usage
 from .meter import Meter, metered
 from .rules import ApprovalPolicy, Permissions
-from .transcript import problems
 from .verification import VerificationReport, VerificationStatus
-
-Phase = Literal["none", "queued", "running", "waiting", "retrying"]
-Status = Literal["queued", "idle", "running", "waiting", "retrying", "paused", "archived"]
-
-# phase -> event -> next phase. `diagram()` draws it; nothing else moves the phase.
-RUN_TABLE: dict[Phase, dict[type, Phase]] = {
-    "none": {RunStarted: "queued"},
-    "queued": {RunClaimed: "running", RunFinished: "none"},
-    "running": {
-        RunParked: "waiting",
-        RunRetrying: "retrying",
-        RunYielded: "queued",
-        RunClaimed: "running",
-        RunFinished: "none",
-    },
-    "waiting": {RunUnparked: "queued", RunFinished: "none"},
-    "retrying": {RunClaimed: "running", RunFinished: "none"},
-}
 
 # A call's life within its turn, likewise.
 CallPhase = Literal["requested", "started", "finished"]
@@ -116,245 +86,6 @@ CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
     "finished": {},
 }
 _NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))
-
-INBOX_LIMIT = 256
-"""How many inputs of one kind (steers, follow-ups) may wait in one session."""
-
-
-class QueuedInput(msgspec.Struct, frozen=True, omit_defaults=True):
-    id: InputId
-    delivery: Delivery
-    mode: SteerMode = "skip"
-
-
-class OpenAction(msgspec.Struct, frozen=True, omit_defaults=True):
-    id: ActionId
-    kind: ActionKind
-    answered: bool = False
-    expires_ms: int | None = None
-    on_timeout: Literal["deny", "approve"] = "deny"
-
-
-class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What every append is checked against."""
-
-    phase: Phase = "none"
-    created: bool = False
-    paused: bool = False
-    archived: bool = False
-    opened: bool = False
-    run: RunId | None = None
-    attempt: int = 0
-    claimed: bool = False
-    interrupted: bool = False
-    queue: tuple[QueuedInput, ...] = ()
-    actions: tuple[OpenAction, ...] = ()
-
-    @property
-    def status(self) -> Status:
-        if self.archived:
-            return "archived"
-        if self.paused:
-            return "paused"
-        if self.phase == "none":
-            return "idle" if self.opened else "queued"
-        return self.phase
-
-    @property
-    def drivable(self) -> bool:
-        """True when a driver would find something to do."""
-        if self.archived:
-            return False
-        if self.paused and not self.interrupted:
-            return False
-        return self.phase in ("queued", "running", "retrying")
-
-
-def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gate:
-    """The gate after `data`.
-
-    Raises SessionArchived, SessionBusy, SessionPaused, NoOpenRun, InboxFull, InputNotFound, ActionNotFound,
-    AlreadyAnswered or IllegalEvent, all of them conflicts or not-founds that leave everything as it was.
-    """
-    if gate.archived:
-        raise SessionArchivedError()
-    if gate.created == isinstance(data, SessionCreated):
-        raise IllegalEvent(f"{type_of(data)} cannot happen here: a log begins with session.created, once")
-    replace = msgspec.structs.replace
-    match data:
-        case UserMessage():
-            # Each kind has its own room: a program's queue of follow-ups must not keep a person from steering.
-            if sum(q.delivery == data.delivery for q in gate.queue) >= inbox_limit:
-                raise InboxFull(limit=inbox_limit)
-            if data.delivery == "prompt" and gate.phase != "none":
-                raise SessionBusy(run=gate.run)
-            if data.delivery == "steer" and gate.phase == "none":
-                raise NoOpenRun("no run is open to steer: send a prompt instead")
-            if any(q.id == data.id for q in gate.queue):
-                raise IllegalEvent(f"input id {data.id!r} is queued already", input=data.id)
-            return replace(gate, queue=(*gate.queue, QueuedInput(data.id, data.delivery, data.mode)))
-        case UserInterrupt():
-            if gate.run is None or gate.run != data.run:
-                raise NoOpenRun(f"run {data.run!r} is not open", run=data.run, open=gate.run)
-            return replace(gate, interrupted=True)
-        case UserAnswer():
-            found = next((a for a in gate.actions if a.id == data.action), None)
-            if found is None:
-                raise ActionNotFound(f"action {data.action!r} is not pending", action=data.action)
-            if found.answered:
-                raise AlreadyAnswered(action=data.action)
-            if data.decision == "result" and found.kind == "approval":
-                raise IllegalEvent("an approval is answered with approve or deny", action=data.action)
-            if data.remember is not None and (data.rule is None or found.kind != "approval"):
-                raise IllegalEvent("only an approval's answer is remembered, and with a rule", action=data.action)
-            if data.rule is not None:
-                Permissions(deny=(data.rule,))  # a rule that cannot be read is refused before it is stored
-            if data.decision == "approve" and found.kind != "approval":
-                raise IllegalEvent(f"a pending {found.kind} is answered with a result", action=data.action)
-            return replace(
-                gate, actions=tuple(replace(a, answered=True) if a.id == data.action else a for a in gate.actions)
-            )
-        case InputDelivered():
-            _need_phase(gate, data, "running")
-            return replace(gate, queue=_without(gate, data.id))
-        case InputWithdrawn():
-            return replace(gate, queue=_without(gate, data.id))
-        case InputReordered():
-            waiting = {q.id: q for q in gate.queue if q.delivery == "follow_up"}
-            if sorted(waiting) != sorted(data.order):
-                raise InputNotFound(
-                    "the new order must name every queued follow-up once", queued=list(waiting), order=list(data.order)
-                )
-            rest = tuple(q for q in gate.queue if q.delivery != "follow_up")
-            return replace(gate, queue=(*rest, *(waiting[i] for i in data.order)))
-        case SessionPaused():
-            if gate.paused:
-                raise SessionPausedError("the session is paused already")
-            return replace(gate, paused=True)
-        case SessionResumed():
-            if not gate.paused:
-                raise IllegalEvent("the session is not paused")
-            return replace(gate, paused=False)
-        case SessionOpened():
-            return replace(gate, opened=True)
-        case SessionRewound():
-            if gate.phase != "none":
-                raise SessionBusy("a rewind needs a session without an open run", run=gate.run)
-            if data.to < 1:
-                raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to)
-            return gate
-        case SessionArchived():
-            if gate.phase != "none":
-                raise SessionBusy("an open run must end before the session can be archived", run=gate.run)
-            return replace(gate, archived=True)
-        case RunStarted():
-            if gate.phase != "none":
-                raise SessionBusy(run=gate.run)
-            for problem in problems(data.history or ()):
-                raise IllegalEvent(f"this history cannot be sent to a model: {problem}", run=data.run)
-            return replace(gate, phase=_move(gate, data), run=data.run, attempt=0, claimed=False, interrupted=False)
-        case RunClaimed():
-            if gate.paused and not gate.interrupted:
-                raise SessionPausedError()
-            _same_run(gate, data.run)
-            phase = _move(gate, data)
-            attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
-            if data.attempt != attempt:
-                raise IllegalEvent(f"attempt {data.attempt} should be {attempt}", run=data.run)
-            return replace(gate, phase=phase, attempt=attempt, claimed=True, opened=True)
-        case RunParked():
-            _same_run(gate, data.run)
-            if not any(not a.answered for a in gate.actions):
-                raise IllegalEvent("a run is parked only while an action waits for its answer", run=data.run)
-            return replace(gate, phase=_move(gate, data), claimed=False)
-        case RunUnparked() | RunYielded() | RunRetrying():
-            _same_run(gate, data.run)
-            return replace(gate, phase=_move(gate, data), claimed=False)
-        case RunFinished():
-            _same_run(gate, data.run)
-            if gate.actions:
-                raise IllegalEvent("a run ends only after its actions are closed", actions=[a.id for a in gate.actions])
-            if any(q.delivery != "follow_up" for q in gate.queue):
-                raise IllegalEvent("a run ends only after its steers are delivered or withdrawn", run=data.run)
-            return replace(gate, phase=_move(gate, data), run=None, attempt=0, claimed=False, interrupted=False)
-        case ActionOpened():
-            _need_phase(gate, data, "running")
-            if any(a.id == data.action for a in gate.actions):
-                raise IllegalEvent(f"action id {data.action!r} is open already", action=data.action)
-            opened = OpenAction(data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout)
-            return replace(gate, actions=(*gate.actions, opened))
-        case ActionClosed():
-            if not any(a.id == data.action for a in gate.actions):
-                raise IllegalEvent(f"action {data.action!r} is not open", action=data.action)
-            return replace(gate, actions=tuple(a for a in gate.actions if a.id != data.action))
-        case SessionCreated():
-            return replace(gate, created=True)
-        case (
-            SessionConfigured()
-            | TurnStarted()
-            | TurnFinished()
-            | ModelStarted()
-            | AgentMessage()
-            | ToolStarted()
-            | ToolFinished()
-            | ArtifactStored()
-            | UsageRecorded()
-            | BudgetWarned()
-            | BudgetExceeded()
-            | HookBlocked()
-            | WorkspaceCheckpointed()
-            | WorkspaceRestored()
-            | VerificationReported()
-            | CommandExecuted()
-            | Unknown()
-        ):
-            return gate
-        case _:
-            assert_never(data)
-
-
-def consequence(gate: Gate, data: EventData) -> EventData | None:
-    """What follows from an admitted input at once, in the same append.
-
-    `gate` is the gate after `data`. A parked run wakes up with an answer, an interrupt or a skipping steer; what may wait
-    does not wake it. A follow-up starts a run when none is open: then nothing else is left to do.
-    """
-    match data:
-        case UserMessage(delivery="follow_up") if gate.phase == "none":
-            return RunStarted(RunId(derived_id("run", data.id)), data.id)
-        case UserAnswer() | UserInterrupt() if gate.phase == "waiting" and gate.run is not None:
-            return RunUnparked(gate.run)
-        case UserMessage(delivery="steer", mode="skip") if gate.phase == "waiting" and gate.run is not None:
-            return RunUnparked(gate.run)
-        case _:
-            return None
-
-
-def _move(gate: Gate, data: EventData) -> Phase:
-    try:
-        return RUN_TABLE[gate.phase][type(data)]
-    except KeyError:
-        raise IllegalEvent(
-            f"{type_of(data)} cannot happen while the run is {gate.phase}", phase=gate.phase, type=type_of(data)
-        ) from None
-
-
-def _same_run(gate: Gate, run: RunId) -> None:
-    if gate.run != run:
-        raise IllegalEvent(f"run {run!r} is not the open run", run=run, open=gate.run)
-
-
-def _need_phase(gate: Gate, data: EventData, phase: Phase) -> None:
-    if gate.phase != phase:
-        raise IllegalEvent(
-            f"{type_of(data)} cannot happen while the run is {gate.phase}", phase=gate.phase, type=type_of(data)
-        )
-
-
-def _without(gate: Gate, input_id: InputId) -> tuple[QueuedInput, ...]:
-    if not any(q.id == input_id for q in gate.queue):
-        raise InputNotFound(f"input {input_id!r} is not queued", input=input_id)
-    return tuple(q for q in gate.queue if q.id != input_id)
 
 
 # --- the whole state ------------------------------------------------------------------------------------------------
@@ -840,20 +571,10 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 # --- stored form and picture ----------------------------------------------------------------------------------------
 
-_gate_decoder = msgspec.msgpack.Decoder(Gate)
 _state_decoder = msgspec.json.Decoder(State)
-_packer = msgspec.msgpack.Encoder()
 
 SNAPSHOT_VERSION = 4
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
-
-
-def encode_gate(gate: Gate) -> bytes:
-    return _packer.encode(gate)
-
-
-def decode_gate(packed: bytes) -> Gate:
-    return _gate_decoder.decode(packed)
 
 
 def encode_state(state: State) -> bytes:
@@ -887,25 +608,17 @@ def diagram() -> str:
 
 __all__ = [
     "CALL_TABLE",
-    "INBOX_LIMIT",
-    "RUN_TABLE",
     "SNAPSHOT_VERSION",
     "Call",
-    "Conflict",
-    "Gate",
-    "OpenAction",
-    "Phase",
-    "QueuedInput",
+    "CallPhase",
+    "OwnCall",
+    "Question",
+    "Restoring",
     "Run",
     "State",
-    "Status",
     "Turn",
-    "admit",
-    "consequence",
-    "decode_gate",
     "decode_state",
     "diagram",
-    "encode_gate",
     "encode_state",
     "fold",
 ]

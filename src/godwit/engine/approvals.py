@@ -8,10 +8,11 @@ from typing import Any
 from ..contracts import EventStore
 from ..core.errors import ActionNotFound, InvalidArgument
 from ..core.events import ActionKind, ActionOpened, Decision, Remember, UserAnswer
+from ..core.gate import OpenAction
 from ..core.ids import ActionId, CallId, Clock, SessionId
 from ..core.messages import ResultBlock, Text
 from ..core.rules import Permissions
-from ..core.state import OpenAction, State
+from ..core.state import State
 from .inbox import Inbox
 from .log import load_state
 

@@ -18,9 +18,10 @@ from typing import Any, get_args
 from ..core.agent import ThinkingLevel
 from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
 from ..core.events import ArtifactStored, Labels, UserAnswer
+from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
-from ..core.state import State, Status
+from ..core.state import State
 from .approvals import PendingAction
 from .commands import Command, CommandOutput, CommandRegistry
 from .session import Session

@@ -25,8 +25,9 @@ from ..core.events import (
     TurnStarted,
     UserInterrupt,
 )
+from ..core.gate import OpenAction
 from ..core.ids import InputId, RunId, Seq
-from ..core.state import OpenAction, State
+from ..core.state import State
 from .approvals import expired_actions, policy_answer
 from .direct import close_lost_calls
 from .driver import Driver

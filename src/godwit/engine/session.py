@@ -35,10 +35,11 @@ from ..core.events import (
     UserInterrupt,
     UserMessage,
 )
+from ..core.gate import Status
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, Usage, UserBlock, user_content
 from ..core.rules import ApprovalPolicy, Permissions
-from ..core.state import State, Status
+from ..core.state import State
 from .approvals import Approvals, PendingAction
 from .budget import Budgets
 from .cancel import WITHIN, Cancel

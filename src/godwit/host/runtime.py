@@ -14,8 +14,8 @@ from ..core.agent import AgentRef, AgentSpec
 from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
+from ..core.gate import Status
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
-from ..core.state import Status
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
 from ..engine.commands import Command, CommandRegistry

@@ -36,9 +36,9 @@ from ..core.errors import (
     StoreError,
 )
 from ..core.events import Delta, Draft, Event, Labels
+from ..core.gate import Status, decode_gate
 from ..core.ids import AgentName, ArtifactRef, Clock, Seq, SessionId, SystemClock
 from ..core.meter import Meter
-from ..core.state import Status, decode_gate
 from .bus import Bus, socket_folder
 from .database import Database, Durability
 from .hub import Hub, Show, Topic, Underway

@@ -49,10 +49,10 @@ from ..core.events import (
     UserMessage,
     from_outside,
 )
+from ..core.gate import Gate, admit, consequence, decode_gate, encode_gate
 from ..core.ids import RunId, Seq, SessionId
 from ..core.messages import text_of
 from ..core.meter import Meter, metered
-from ..core.state import Gate, admit, consequence, decode_gate, encode_gate
 from .database import Database
 from .sql import query
 
