@@ -17,11 +17,9 @@ loop nor other work, and its result is dropped when the call is cancelled. Schem
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
@@ -48,6 +46,7 @@ from ..core.ids import CallId, RunId, SessionId
 from .docstrings import parse
 from .results import output_of
 from .schema import Schema, inlined
+from .thread import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -143,7 +142,7 @@ class FunctionTool(Generic[P, R]):
             if self._is_async:
                 result = await function(**values)
             else:
-                result, failure = await _in_thread(lambda: function(**values))
+                result, failure = await in_thread(lambda: function(**values))
                 if failure is not None:
                     raise _failed(failure) from failure
                 if inspect.isawaitable(result):
@@ -491,37 +490,6 @@ def _being_cancelled() -> bool:
 
 def _discard(_: object) -> None:
     return None
-
-
-async def _in_thread(call: Callable[[], R]) -> tuple[R | None, BaseException | None]:
-    """What the call returned or raised, in a thread of its own.
-
-    Not from the loop's pool: a few calls that hang would use it up for everybody, and asyncio waits for its pool at the end
-    of the process. A daemon thread that nobody waits for any more holds nothing up. Starting one costs about 50
-    microseconds.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[R | None, BaseException | None]] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(result: R | None, error: BaseException | None) -> None:
-        if not done.done():
-            done.set_result((result, error))
-
-    def work() -> None:
-        result: R | None = None
-        failure: BaseException | None = None
-        try:
-            result = context.run(call)
-        except BaseException as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:  # the loop was closed while we worked: nobody waits
-            pass
-
-    threading.Thread(target=work, name="godwit-tool", daemon=True).start()
-    return await done
 
 
 class _ContextForThread:

@@ -6,7 +6,8 @@ are part of the prompt prefix that providers cache; a name means one thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from ..contracts import Tool
@@ -14,6 +15,8 @@ from ..core.errors import ConfigurationError, ToolNotFound
 from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
+from .web import WebFetch
+from .web_search import WebSearch, backend_of
 
 
 class Toolbox:
@@ -22,6 +25,7 @@ class Toolbox:
     def __init__(self, tools: Iterable[Tool | Callable[..., Any]] = ()) -> None:
         self._tools: dict[str, Tool] = {}
         self._sets: dict[str, tuple[str, ...]] = {}
+        self._absent: dict[str, str] = {}
         for one in tools:
             self.register(one)
 
@@ -39,6 +43,10 @@ class Toolbox:
             raise ConfigurationError(f"there is a tool or toolset named {name!r} already", tool=name)
         self._tools[name] = made
         return made
+
+    def explain_absence(self, name: str, why: str) -> None:
+        """Say what is missing for a tool that could be here, in the error for those who name it."""
+        self._absent[name] = why
 
     def register_set(self, name: str, tools: Iterable[Tool | Callable[..., Any] | str]) -> None:
         """Add a toolset: tools, which are registered with it, or names of registered ones. ToolNotFound,
@@ -62,7 +70,8 @@ class Toolbox:
             raise ToolNotFound(
                 f"there is no tool or toolset named {', '.join(map(repr, unknown))}; "
                 f"there are the tools {', '.join(self._tools) or '(none)'} "
-                f"and the toolsets {', '.join(self._sets) or '(none)'}",
+                f"and the toolsets {', '.join(self._sets) or '(none)'}"
+                + "".join(f"; {name} is absent since {self._absent[name]}" for name in unknown if name in self._absent),
                 unknown=unknown,
             )
         wanted: dict[str, Tool] = {}
@@ -83,9 +92,14 @@ def _name(tool: Tool) -> str:
     return getattr(tool, "name", None) or tool.definition.name
 
 
-def default_toolbox() -> Toolbox:
-    """A new toolbox with what comes with godwit: the toolset `files` and the tool `bash`."""
+def default_toolbox(environment: Mapping[str, str] | None = None) -> Toolbox:
+    """A new toolbox with what comes with godwit: the toolset `files`, the tool `bash`, and the toolset `web` with
+    `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`."""
     toolbox = Toolbox()
     toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
     toolbox.register(Bash())
+    search = backend_of(os.environ if environment is None else environment)
+    if isinstance(search, str):
+        toolbox.explain_absence("web_search", search)
+    toolbox.register_set("web", [WebFetch(), *([] if isinstance(search, str) else [WebSearch(search)])])
     return toolbox
