@@ -52,6 +52,7 @@ from .log import load_state, load_transcript
 from .queue import Queue
 from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
+from .trace import TraceEvent, read_trace
 from .typed_commands import TypedCommands
 
 OWN_RUNS = 16
@@ -681,6 +682,10 @@ class Session(HostCalls):
     async def active_tools(self) -> list[ActiveTool]:
         """Calls under way in the open run."""
         return await self._runs.active_tools()
+
+    async def trace_events(self, *, limit: int | None = None) -> list[TraceEvent]:
+        """What was done, step by step: names, sizes and times, never a value; with `limit` the last steps (seed 001)."""
+        return await read_trace(self._store, self.id, limit=limit)
 
     async def pending_confirmations(self) -> list[PendingAction]:
         """Approvals that wait for an answer, oldest first (seed 001)."""

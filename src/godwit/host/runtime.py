@@ -28,6 +28,7 @@ from .agents import Agent
 from .command_files import FOLDERS, registry_of
 from .dispatch import EmbeddedDispatcher
 from .hooks import HOOK_KIT
+from .tracing import Tracing, TracingSettings
 
 if TYPE_CHECKING:
     from ..tools.toolbox import Toolbox
@@ -54,6 +55,7 @@ class Runtime:
         grace_s: float = GRACE_S,
         commands: Sequence[Command] = (),
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
+        tracing: TracingSettings | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -82,6 +84,8 @@ class Runtime:
             hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
+        self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -99,6 +103,7 @@ class Runtime:
         grace_s: float = GRACE_S,
         commands: Sequence[Command] = (),
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
+        tracing: TracingSettings | bool = False,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -107,6 +112,7 @@ class Runtime:
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
         `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
         the session's folder; `()` for nowhere.
+        `tracing`: emit OpenTelemetry spans and metrics of what this process drives.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -138,6 +144,7 @@ class Runtime:
             grace_s=grace_s,
             commands=commands,
             command_folders=command_folders,
+            tracing=TracingSettings() if tracing is True else tracing or None,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -149,6 +156,8 @@ class Runtime:
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
         await self._dispatcher.close(self._grace_s)
+        if self._tracing is not None:
+            await self._tracing.close()
         left = [task for hooks in self._hooks.values() for task in hooks.cut_off()]
         if left:
             await asyncio.wait(left, timeout=self._grace_s)
@@ -276,6 +285,8 @@ class Runtime:
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
             self._dispatcher.open(session, handle.session_cancel_token, context)
+            if self._tracing is not None:
+                self._tracing.follow(session, state.seq)
         return handle
 
     async def sessions(
@@ -370,6 +381,10 @@ class Runtime:
     def leave(self, session: SessionId, handle: Cancel) -> None:
         self._dispatcher.leave(session, handle)
         self._forget_hooks(session)
+        if self._tracing is not None and not self._dispatcher.hosts(session):
+            leaving = asyncio.create_task(self._tracing.leave(session))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head

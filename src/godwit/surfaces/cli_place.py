@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import SessionNotFound
 from ..core.ids import SessionId
@@ -76,11 +76,16 @@ class Place:
                     exit_code=NOT_FOUND,
                 )
             self.make_folder()
-        runtime = await Runtime.open(self.database, models=models)
+        providers = tracing_providers()
         try:
-            yield runtime
+            runtime = await Runtime.open(self.database, models=models, tracing=bool(providers))
+            try:
+                yield runtime
+            finally:
+                await runtime.close()
         finally:
-            await runtime.close()
+            for provider in providers:
+                provider.shutdown()
 
     @asynccontextmanager
     async def open_store(self) -> AsyncIterator[EventStore]:
@@ -106,6 +111,19 @@ class Place:
                 f"the folder {os.fspath(folder)!r} cannot be made: {error.strerror}",
                 hint="choose a database elsewhere: godwit --db PATH ...",
             ) from error
+
+
+def tracing_providers() -> list[Any]:
+    """What OpenTelemetry's own variables ask for: with an OTLP endpoint set, what is done here is traced there.
+
+    ConfigurationError when they do and the SDK is not installed.
+    """
+    wanted = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", "TRACES_", "METRICS_"))
+    if not wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return []
+    from ..host.tracing import providers_from_environment
+
+    return list(providers_from_environment())
 
 
 async def find(runtime: Runtime, typed: str) -> SessionRow:
