@@ -27,6 +27,7 @@
         x IllegalEvent               illegal_event           the transition table has no such move
         x StaleEpoch                 stale_epoch             the writer lost its lease
         x HeadMoved                  head_moved              the log grew since the writer looked
+        x RewindConflict             rewind_conflict         a person changed what a rewind would put back
         x KeyReused                  key_reused              one idempotency key, two different inputs
       x StoreError                   store
         x StoreFull                  store_full
@@ -46,6 +47,7 @@
       x ToolFailed                   tool_failed             raised by a tool, becomes an error result
         x InvalidToolArguments       invalid_tool_arguments
         x ToolTimeout                tool_timeout
+      x CheckpointFailed             checkpoint_failed       the files cannot be kept, or not be put back
       x RunFailed                    run_failed              a run ended as failed; carries the result
 
 `code` is stable and is what surfaces translate. A message says what was wrong, with which value, and what to do.
@@ -143,7 +145,7 @@ class ArtifactNotFound(NotFound):
 
 
 class CheckpointNotFound(NotFound):
-    """This run has no checkpoint to resume from."""
+    """There is no such checkpoint."""
 
     code = "checkpoint_not_found"
 
@@ -236,6 +238,12 @@ class HeadMoved(Conflict):
     """The log grew since the writer looked: read on and decide again."""
 
     code = "head_moved"
+
+
+class RewindConflict(Conflict):
+    """Files that the rewind would put back were changed by a person meanwhile; `paths` names them."""
+
+    code = "rewind_conflict"
 
 
 class KeyReused(Conflict):
@@ -369,6 +377,12 @@ class ToolTimeout(ToolFailed):
     """The tool took longer than it may."""
 
     code = "tool_timeout"
+
+
+class CheckpointFailed(GodwitError):
+    """The workspace's files could not be kept, or not be put back."""
+
+    code = "checkpoint_failed"
 
 
 class RunFailed(GodwitError):

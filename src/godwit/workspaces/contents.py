@@ -1,0 +1,545 @@
+"""What checkpoints are made of, kept once by its hash: contents and listings, in one SQLite file beside the database.
+
+Owns the file, its transactions, who holds which state, what was seen of each folder, and the sweep of what nobody holds.
+Leaves out what a listing means. Why one SQLite file and no loose ones: decision 13. Rules:
+
+* Everything a state is made of is stored before the row that holds it, and that row is as durable as was asked for.
+* Who stores holds the lock file shared from the first look for what is there until the state is held; who sweeps holds it
+  alone. So a sweep takes nothing away under a checkpoint that is being taken, in whatever process.
+* What was seen of folders names contents; a sweep forgets what is not of a held state.
+
+Blocking, usable from any thread. sqlite3's errors leave this module as StoreErrors only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from ..core.errors import (
+    CheckpointNotFound,
+    InvalidArgument,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    StoreTooNew,
+)
+from .listing import EMPTY, FOLDER, Listing, unpack
+
+Durability = Literal["memory", "process", "disk"]
+
+CHUNK = 1 << 20
+"""Contents are kept in pieces of this many bytes, so that none has to fit into memory and what is appended costs its own."""
+APPLICATION_ID = 0x67647766
+"""Of the SQLite file: "gdwf"."""
+VERSION = 1
+
+_SYNCHRONOUS: dict[Durability, str] = {"memory": "OFF", "process": "NORMAL", "disk": "FULL"}
+_BATCH_BYTES = 8 << 20
+_BATCH_ROWS = 2000
+_ASK_BYTES = 32 << 10
+_NOT_SMALLER = 0.9
+"""Of its size, what a compressed piece may have to be kept compressed."""
+
+# `kind`: a piece of a file, the hashes of a file's pieces, a listing.
+_PIECE, _PIECES, _LISTING = 0, 1, 2
+
+_SCHEMA = """
+CREATE TABLE objects (
+    hash BLOB NOT NULL PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    size INTEGER NOT NULL,    -- of the content, in bytes
+    packed INTEGER NOT NULL,  -- 1: zlib
+    data BLOB NOT NULL
+);
+CREATE TABLE holds (
+    session TEXT NOT NULL,
+    hash BLOB NOT NULL,       -- of the root's listing
+    number INTEGER NOT NULL,  -- grows with each time a state is seen
+    taken_ms INTEGER NOT NULL,
+    PRIMARY KEY (session, hash)
+) WITHOUT ROWID;
+CREATE TABLE roots (
+    root BLOB NOT NULL PRIMARY KEY,  -- the folder, and the policy it was looked at with
+    hash BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE folders (
+    root BLOB NOT NULL,
+    path BLOB NOT NULL,
+    seen BLOB NOT NULL,
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID;
+"""
+
+
+class Held(NamedTuple):
+    """A state held for a session."""
+
+    hash: bytes
+    taken_ms: int
+
+
+class Seen(NamedTuple):
+    """What was seen of a root since it was `before`: its folders by path, and those that are no more."""
+
+    root: bytes
+    before: bytes | None
+    folders: list[tuple[bytes, bytes]]
+    gone: list[bytes]
+
+    def anything(self, state: bytes) -> bool:
+        return bool(self.folders or self.gone or self.before != state)
+
+
+def piece_hash(content: bytes) -> bytes:
+    return blake2b(content, digest_size=32, person=b"godwit.piece").digest()
+
+
+def pieces_hash(hashes: bytes) -> bytes:
+    """Of a content of more than one piece, by the hashes of all."""
+    return blake2b(hashes, digest_size=32, person=b"godwit.pieces").digest()
+
+
+class Contents:
+    """The contents kept in `folder`, which is made when something is first stored.
+
+    `durability`: as for the store, see `godwit.stores`. `wait_s`: seconds to wait for another process's write lock before
+    StoreLocked.
+    """
+
+    def __init__(self, folder: str, *, durability: Durability = "disk", wait_s: float = 10.0) -> None:
+        if durability not in _SYNCHRONOUS:
+            raise InvalidArgument(f"durability {durability!r} is none of {', '.join(_SYNCHRONOUS)}", durability=durability)
+        self.folder = folder
+        self.durability: Durability = durability
+        self._wait_s = wait_s
+        self._file = os.path.join(folder, "contents.db")
+        self._free: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def exists(self) -> bool:
+        return os.path.exists(self._file)
+
+    def close(self) -> None:
+        """Safe to repeat. Threads that are at work finish on connections of their own."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+        for db in free:
+            with contextlib.suppress(sqlite3.Error):
+                db.close()
+
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[Storing]:
+        """To look for what is there and add to it, safe from sweeps. What was not committed at the end is dropped."""
+        with self._locked(fcntl.LOCK_SH), self._connection() as db:
+            storing = Storing(self, db)
+            try:
+                yield storing
+            finally:
+                storing.drop()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Reading]:
+        with self._connection() as db:
+            yield Reading(self, db)
+
+    def sweep(self) -> int:
+        """Remove what no held state needs; returns the bytes that were freed. 0, and nothing, while somebody stores."""
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB), self._connection() as db:
+                return self._sweep(db)
+        except BlockingIOError:
+            return 0
+
+    def _sweep(self, db: sqlite3.Connection) -> int:
+        with self.transaction(db):
+            reading = Reading(self, db)
+            held = {row[0] for row in db.execute("SELECT DISTINCT hash FROM holds")}
+            for root, hash_ in db.execute("SELECT root, hash FROM roots").fetchall():
+                if hash_ not in held:
+                    db.execute("DELETE FROM folders WHERE root = ?", (root,))
+                    db.execute("DELETE FROM roots WHERE root = ?", (root,))
+            needed = reading.needed(held)
+            gone, freed = [], 0
+            for hash_, length in db.execute("SELECT hash, length(data) FROM objects"):
+                if hash_ not in needed:
+                    gone.append((hash_,))
+                    freed += length
+            db.executemany("DELETE FROM objects WHERE hash = ?", gone)
+        if gone:
+            db.execute("PRAGMA incremental_vacuum").fetchall()
+        return freed
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        self._make_folder()
+        try:
+            descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _make_folder(self) -> None:
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._closed:
+                raise StoreClosed()
+            db = self._free.pop() if self._free else None
+        try:
+            if db is None:
+                db = self._open()
+            yield db
+        except BaseException as error:
+            # What a connection has cached may be part of the fault.
+            if db is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    db.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._translated(error) from error
+            raise
+        with self._lock:
+            if not self._closed:
+                self._free.append(db)
+                return
+        db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        self._make_folder()
+        db = sqlite3.connect(
+            self._file, timeout=self._wait_s, isolation_level=None, check_same_thread=False, cached_statements=32
+        )
+        try:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            application = int(db.execute("PRAGMA application_id").fetchone()[0])
+            if version > VERSION:
+                raise StoreTooNew(f"{self._file} has schema {version}, this godwit knows {VERSION}: upgrade godwit")
+            if application not in (0, APPLICATION_ID):
+                raise StoreCorrupt(f"{self._file} is a database of another program", application=application)
+            db.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
+            db.execute("PRAGMA journal_size_limit = 67108864")
+            if version < VERSION:
+                self._make(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _make(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                # Two processes that make it at once; SQLite does not wait here by itself.
+                if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+        with self.transaction(db):
+            if int(db.execute("PRAGMA user_version").fetchone()[0]) == VERSION:
+                return
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextlib.contextmanager
+    def transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _unusable(self, error: OSError) -> StoreError:
+        words = (error.strerror or str(error)).lower()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreFull(f"no space is left for the kept files in {self.folder}: free some and go on", path=self.folder)
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return StoreReadOnly(f"the folder of the kept files {self.folder} cannot be written: {words}", path=self.folder)
+        return StoreError(f"the folder of the kept files {self.folder} cannot be used: {words}", path=self.folder)
+
+    def _translated(self, error: sqlite3.Error) -> StoreError:
+        details = {"path": self._file, "sqlite": str(error)}
+        match _primary(error):
+            case sqlite3.SQLITE_FULL:
+                return StoreFull(f"no space is left for {self._file}: free some and go on; nothing kept was lost", **details)
+            case sqlite3.SQLITE_IOERR if _full(error):
+                return StoreFull(f"{self._file} could not be written ({error}): check the disk and its space", **details)
+            case sqlite3.SQLITE_READONLY:
+                return StoreReadOnly(f"{self._file} cannot be written: check its permissions", **details)
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
+                return StoreLocked(f"another process held the write lock of {self._file} for {self._wait_s:g} s", **details)
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return StoreCorrupt(
+                    f"{self._file} is damaged ({error}): move the folder away, and checkpoints begin anew", **details
+                )
+            case _:
+                return StoreError(f"{self._file}: {error}", **details)
+
+
+class Reading:
+    """Looks at what is kept, on one connection."""
+
+    def __init__(self, contents: Contents, db: sqlite3.Connection) -> None:
+        self._contents = contents
+        self._db = db
+
+    def load(self, hash_: bytes) -> Listing:
+        """A listing. CheckpointNotFound, StoreCorrupt."""
+        if hash_ == EMPTY:
+            return []
+        data = self._object(hash_, _LISTING)
+        try:
+            return unpack(data)
+        except msgspec.DecodeError as error:
+            raise StoreCorrupt(f"the listing {hash_.hex()} in {self._contents.folder} is damaged: {error}") from error
+
+    def content(self, hash_: bytes) -> Iterator[bytes]:
+        """A file's content, piece by piece, each checked against its hash. CheckpointNotFound, StoreCorrupt."""
+        kind, data = self._find(hash_)
+        if kind != _PIECES:
+            yield self._checked(hash_, data)
+            return
+        for at in range(0, len(data), 32):
+            piece = data[at : at + 32]
+            yield self._checked(piece, self._object(piece, _PIECE))
+
+    def whole(self, hash_: bytes) -> bytes:
+        return b"".join(self.content(hash_))
+
+    def holds(self, session: str, hash_: bytes) -> bool:
+        return bool(self._db.execute("SELECT 1 FROM holds WHERE session = ? AND hash = ?", (session, hash_)).fetchone())
+
+    def held(self, session: str) -> list[Held]:
+        """The session's states, the one seen last first."""
+        rows = self._db.execute("SELECT hash, taken_ms FROM holds WHERE session = ? ORDER BY number DESC", (session,))
+        return [Held(*row) for row in rows]
+
+    def sizes(self, hashes: Iterable[bytes]) -> Iterator[int]:
+        """Of each state in order, the bytes kept for it that none of the states before it needs."""
+        counted: set[bytes] = set()
+        for hash_ in hashes:
+            new = self.needed([hash_], counted)
+            yield sum(
+                row[0]
+                for one in new
+                if (row := self._db.execute("SELECT length(data) FROM objects WHERE hash = ?", (one,)).fetchone())
+            )
+            counted |= new
+
+    def needed(self, states: Iterable[bytes], known: set[bytes] | None = None) -> set[bytes]:
+        """The hashes of all objects these states are made of, but for those `known` and what is below them."""
+        found: set[bytes] = set()
+        pending = list(states)
+        while pending:
+            hash_ = pending.pop()
+            if hash_ in found or hash_ == EMPTY or (known is not None and hash_ in known):
+                continue
+            found.add(hash_)
+            for entry in self.load(hash_):
+                if entry.kind == FOLDER:
+                    pending.append(entry.hash)
+                elif entry.kind == "f" and entry.hash not in found:
+                    if known is not None and entry.hash in known:
+                        continue
+                    found.add(entry.hash)
+                    if entry.size > CHUNK:
+                        pieces = self._object(entry.hash, _PIECES)
+                        found.update(pieces[at : at + 32] for at in range(0, len(pieces), 32))
+        return found
+
+    def folders(self, root: bytes) -> tuple[bytes | None, list[tuple[bytes, bytes]]]:
+        """The state of this root when it was last seen, and what was seen of each of its folders."""
+        row = self._db.execute("SELECT hash FROM roots WHERE root = ?", (root,)).fetchone()
+        if row is None:
+            return None, []
+        return row[0], self._db.execute("SELECT path, seen FROM folders WHERE root = ?", (root,)).fetchall()
+
+    def _object(self, hash_: bytes, kind: int) -> bytes:
+        found, data = self._find(hash_)
+        if found != kind:
+            raise StoreCorrupt(f"the object {hash_.hex()} in {self._contents.folder} is not what its name says")
+        return data
+
+    def _find(self, hash_: bytes) -> tuple[int, bytes]:
+        row = self._db.execute("SELECT kind, packed, data FROM objects WHERE hash = ?", (hash_,)).fetchone()
+        if row is None:
+            raise CheckpointNotFound(
+                f"what {hash_.hex()[:12]} names is not kept: it was let go of, or {self._contents.folder} was removed",
+                hash=hash_.hex(),
+            )
+        kind, packed, data = row
+        if packed:
+            try:
+                data = zlib.decompress(data)
+            except zlib.error as error:
+                raise StoreCorrupt(f"the object {hash_.hex()} in {self._contents.folder} is damaged: {error}") from error
+        return kind, data
+
+    def _checked(self, hash_: bytes, content: bytes) -> bytes:
+        if piece_hash(content) != hash_:
+            raise StoreCorrupt(f"the content {hash_.hex()} in {self._contents.folder} is damaged")
+        return content
+
+
+class Storing(Reading):
+    """Adds to what is kept. `put` and its kin collect; `hold` commits the state they make up."""
+
+    def __init__(self, contents: Contents, db: sqlite3.Connection) -> None:
+        super().__init__(contents, db)
+        self._waiting: dict[bytes, tuple[bytes, int, int, int, bytes]] = {}
+        self._bytes = 0
+
+    def has(self, hash_: bytes) -> bool:
+        if hash_ in self._waiting:
+            return True
+        return self._db.execute("SELECT 1 FROM objects WHERE hash = ?", (hash_,)).fetchone() is not None
+
+    def put_piece(self, hash_: bytes, content: bytes) -> None:
+        self._put(hash_, _PIECE, content)
+
+    def put_pieces(self, hash_: bytes, hashes: bytes) -> None:
+        self._put(hash_, _PIECES, hashes)
+
+    def put_listing(self, hash_: bytes, packed: bytes) -> None:
+        if hash_ != EMPTY:
+            self._put(hash_, _LISTING, packed)
+
+    def load(self, hash_: bytes) -> Listing:
+        waiting = self._waiting.get(hash_)
+        return super().load(hash_) if waiting is None else unpack(_unpacked(waiting))
+
+    def _put(self, hash_: bytes, kind: int, content: bytes) -> None:
+        # Asking for a small one costs more than packing it again; what is there already stays as it is.
+        if hash_ in self._waiting or (len(content) > _ASK_BYTES and self.has(hash_)):
+            return
+        data, packed = content, 0
+        if len(content) > 64:
+            smaller = zlib.compress(content, 1)
+            if len(smaller) < len(content) * _NOT_SMALLER:
+                data, packed = smaller, 1
+        self._waiting[hash_] = (hash_, kind, len(content), packed, data)
+        self._bytes += len(data)
+        if self._bytes >= _BATCH_BYTES or len(self._waiting) >= _BATCH_ROWS:
+            # Nothing holds these yet: a crash leaves them to the next sweep. The state's commit makes them durable, too.
+            with self._light(), self._contents.transaction(self._db):
+                self._insert()
+
+    def hold(
+        self,
+        session: str,
+        state: bytes,
+        now_ms: int,
+        *,
+        seen: Seen | None = None,
+    ) -> None:
+        """Keep `state`, all of whose parts have been put, for the session. On return it is as durable as was asked for."""
+        last = self._db.execute(
+            "SELECT hash FROM holds WHERE session = ? ORDER BY number DESC LIMIT 1", (session,)
+        ).fetchone()
+        new = not self.holds(session, state)
+        if last == (state,) and not self._waiting and (seen is None or not seen.anything(state)):
+            return
+        with contextlib.nullcontext() if new else self._light(), self._contents.transaction(self._db):
+            self._insert()
+            self._db.execute(
+                "INSERT INTO holds (session, hash, number, taken_ms)"
+                " VALUES (:session, :hash, (SELECT coalesce(max(number), 0) + 1 FROM holds WHERE session = :session), :now)"
+                " ON CONFLICT (session, hash) DO UPDATE SET number = excluded.number, taken_ms = excluded.taken_ms",
+                {"session": session, "hash": state, "now": now_ms},
+            )
+            if seen is not None and seen.anything(state):
+                self._remember(seen, state)
+
+    def _remember(self, seen: Seen, state: bytes) -> None:
+        root = seen.root
+        row = self._db.execute("SELECT hash FROM roots WHERE root = ?", (root,)).fetchone()
+        if (None if row is None else row[0]) != seen.before:
+            # Another process has been here since. Rows of both together would be of no state that is held, and a sweep
+            # could take from under them what they name.
+            return
+        self._db.executemany("DELETE FROM folders WHERE root = ? AND path = ?", ((root, path) for path in seen.gone))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO folders (root, path, seen) VALUES (?, ?, ?)",
+            ((root, path, packed) for path, packed in seen.folders),
+        )
+        self._db.execute("INSERT OR REPLACE INTO roots (root, hash) VALUES (?, ?)", (root, state))
+
+    def let_go(self, session: str, states: Iterable[bytes] | None = None) -> bool:
+        """Hold these states of the session, or all of them, no more. True when there was one."""
+        with self._light(), self._contents.transaction(self._db):
+            before = self._db.total_changes
+            if states is None:
+                self._db.execute("DELETE FROM holds WHERE session = ?", (session,))
+            else:
+                self._db.executemany("DELETE FROM holds WHERE session = ? AND hash = ?", ((session, s) for s in states))
+            return self._db.total_changes > before
+
+    def drop(self) -> None:
+        self._waiting.clear()
+        self._bytes = 0
+
+    def _insert(self) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO objects (hash, kind, size, packed, data) VALUES (?, ?, ?, ?, ?)", self._waiting.values()
+        )
+        self.drop()
+
+    @contextlib.contextmanager
+    def _light(self) -> Iterator[None]:
+        """Commits within need not reach the disk at once: they lose nothing, or a later commit takes them along."""
+        if self._contents.durability == "disk":
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            if self._contents.durability == "disk":
+                self._db.execute("PRAGMA synchronous = FULL")
+
+
+def _unpacked(row: tuple[bytes, int, int, int, bytes]) -> bytes:
+    return zlib.decompress(row[4]) if row[3] else row[4]
+
+
+def _primary(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+# Extended codes of failed writes; SQLite reports most full disks as SQLITE_FULL itself, but not those of its shared memory.
+def _full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) in (778, 1546, 4874)
