@@ -7,7 +7,7 @@ Parts (`stores/ models/ tools/ workspaces/`) implement these and know nothing el
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,6 +21,7 @@ from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, Sess
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
 from .core.sandbox import Promise, SandboxPolicy
 from .core.transcript import Entry
+from .core.verification import VerificationReport
 
 # --- store ----------------------------------------------------------------------------------------------------------
 
@@ -620,6 +621,13 @@ class ToolTraits(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
 
 
+class Verified(NamedTuple):
+    """What checks came to: the recorded report, and the output of each command by its check's id."""
+
+    report: VerificationReport
+    outputs: Mapping[str, str]
+
+
 class ToolContext(Protocol):
     """What a running tool may ask of the engine."""
 
@@ -654,6 +662,11 @@ class ToolContext(Protocol):
     @property
     def grace_s(self) -> float:
         """Seconds between telling this call's process to end and killing it; 0 when the interrupt is forced."""
+        ...
+
+    async def verify(self) -> Verified:
+        """Run the session's checks: those of the agent's verification policy, else the required ones that fit the
+        workspace's files. The call's cancel ends them. ToolFailed when it did, or where checks cannot be run."""
         ...
 
     def output(self, text: str) -> None:
@@ -747,5 +760,6 @@ __all__ = [
     "ToolOutput",
     "ToolTraits",
     "Toolbox",
+    "Verified",
     "Workspace",
 ]

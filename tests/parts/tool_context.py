@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from godwit.contracts import Tool, ToolOutput, Workspace
+from godwit.contracts import Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.ids import CallId, RunId, SessionId
@@ -38,6 +38,9 @@ class Context:
         if self.place is None:
             raise ToolFailed("this session has no workspace")
         return self.place
+
+    async def verify(self) -> Verified:
+        raise ToolFailed("checks cannot be run from here")
 
     def output(self, text: str) -> None:
         self.shown.append(text)

@@ -7,7 +7,7 @@ not looked at is never counted as passed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -20,6 +20,10 @@ LONGEST_S = 600.0
 """The longest a verification command may take: the bash tool, which runs it, takes no longer timeout."""
 RUN_SUBJECT = "run"
 """The subject of reports by which a run's end is decided. A later one of the session takes the place of an earlier one."""
+TAIL_BYTES = 4 * 1024
+"""How much of the end of a command's output is shown with a check that failed."""
+SHOWN_CHECKS = 5
+"""Of how many checks; the others are named."""
 OWN_SOURCES = ("commands", "run", "tool")
 """What `VerificationReport.source` says of reports that were made here; one from outside cannot carry these."""
 
@@ -49,6 +53,15 @@ class VerificationCommand(msgspec.Struct, frozen=True, omit_defaults=True):
                 f" {LONGEST_S:g}",
                 value=self.timeout_s,
             )
+
+
+def commands_of(given: Sequence[VerificationCommand | str]) -> tuple[VerificationCommand, ...]:
+    """Commands as their structs: a text is a command that is its own id. ConfigurationError when two share an id."""
+    if isinstance(given, str):
+        raise ConfigurationError(f"verification commands are a list, and {given!r} is a text", commands=given)
+    made = tuple(VerificationCommand(g, g) if isinstance(g, str) else g for g in given)
+    check_ids("verification commands", [c.id for c in made])
+    return made
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -211,6 +224,25 @@ def summary_text(summary: VerificationSummary) -> str:
     return f"{text} Residual risks: {summary.residual_risk_count}." if summary.residual_risk_count else text
 
 
+def failures_text(report: VerificationReport, outputs: Mapping[str, str]) -> str:
+    """One paragraph per check that failed, for the model: what happened, and the end of its output (`outputs`, by check)."""
+    failed = [c for c in report.checks if c.status == "failed"]
+    texts = []
+    for check in failed[:SHOWN_CHECKS]:
+        output = _tail(outputs.get(check.id, ""))
+        texts.append(f"{check.id}: {check.residual_risk or 'failed'}" + (f"\n{output}" if output else ""))
+    if rest := failed[SHOWN_CHECKS:]:
+        texts.append(f"Likewise: {', '.join(c.id for c in rest)}")
+    return "\n\n".join(texts)
+
+
+def _tail(text: str) -> str:
+    raw = text.strip("\n").encode()
+    if len(raw) <= TAIL_BYTES:
+        return text.strip("\n")
+    return f"[... {len(raw) - TAIL_BYTES} bytes left out ...]\n{raw[-TAIL_BYTES:].decode(errors='ignore')}"
+
+
 def check_ids(what: str, ids: Sequence[str]) -> None:
     """ConfigurationError when two are the same."""
     if len(set(ids)) != len(ids):
@@ -246,6 +278,12 @@ def check_report(report: VerificationReport, head: int) -> None:
                     f"verification report {report.subject!r}: evidence {shown!r} names no event of this session",
                     evidence=shown,
                 )
+
+
+def from_elsewhere(report: VerificationReport, now_ms: int) -> VerificationReport:
+    """The report as one that was not made here."""
+    source = "external" if report.source in OWN_SOURCES else report.source
+    return msgspec.structs.replace(report, source=source, at_ms=report.at_ms or now_ms)
 
 
 def _subjects(reports: Sequence[VerificationReport], status: VerificationStatus) -> tuple[str, ...]:

@@ -12,16 +12,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..contracts import EventStore, Tool, ToolOutput, Workspace
+from ..contracts import EventStore, Tool, ToolOutput, Verified, Workspace
 from ..core.errors import SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
 from ..core.hooks import INTERRUPTED
-from ..core.ids import CallId, Clock, Seq, SessionId
+from ..core.ids import CallId, Clock, RunId, Seq, SessionId
 from ..core.messages import ResultBlock, Text, ToolStatus, text_of
 from ..core.state import State
 from .budget import Budgets, refusal
@@ -151,7 +152,9 @@ class DirectCalls:
         budget: Callable[[State], Budgets],
         labels: Labels,
         token: Cancel,
+        epoch: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`epoch`: of the driver that has the calls made, if one does: once it has lost the session, it begins none."""
         self._parts = parts
         self._session = session
         self._tools = tools
@@ -161,6 +164,9 @@ class DirectCalls:
         self._budget = budget
         self._labels = labels
         self._token = token
+        self._epoch = epoch
+        self.checks: Callable[[Cancel], Awaitable[Verified]] | None = None
+        """What a tool that is called here gets from `ToolContext.verify`."""
 
     @property
     def _store(self) -> EventStore:
@@ -175,14 +181,17 @@ class DirectCalls:
         context: Any = None,
         timeout_s: float | None = None,
         cancel: Cancel | None = None,
+        run: RunId | None = None,
+        call: CallId | None = None,
     ) -> ToolCallResult:
         """Run the tool of this name, the agent's or else any that the process knows, and return what it came to, whatever
         that is: a tool that fails, or that there is none, is a result and no exception.
 
-        `timeout_s`: in place of the tool's own limit. `cancel`: ends the call, as the closing of the handle does.
+        `timeout_s`: in place of the tool's own limit. `cancel`: ends the call, as the closing of the handle does. `run`: the
+        open run it belongs to. `call`: its id, for one that may have been begun before; the id is its idempotency key too.
         Raises SessionArchived, SessionNotFound and the store's errors, in which case nothing was run.
         """
-        call = CallId(self._parts.ids.new("call"))
+        call = CallId(self._parts.ids.new("call")) if call is None else call
         if origin == "model":
             raise ValueError("a model's calls belong to its turns")
         tools = self._tools()
@@ -199,7 +208,7 @@ class DirectCalls:
         token = self._token.child() if cancel is None else cancel.child()
         take_back = None if cancel is None else self._token.on_cancel(token.cancel)
         try:
-            return await self._hooked(tool, call, arguments, origin, context, timeout_s, state, token)
+            return await self._hooked(tool, call, arguments, origin, run, context, timeout_s, state, token)
         finally:
             if take_back is not None:
                 take_back()
@@ -210,6 +219,7 @@ class DirectCalls:
         call: CallId,
         arguments: dict[str, Any],
         origin: Origin,
+        run: RunId | None,
         context: Any,
         timeout_s: float | None,
         state: State,
@@ -225,7 +235,7 @@ class DirectCalls:
                 "read_only": tool.traits.read_only,
                 "origin": origin,
             }
-            hooked = await self._hooks.fire("before_tool", payload, run=None, cancel=token)
+            hooked = await self._hooks.fire("before_tool", payload, run=run, cancel=token)
             if hooked is INTERRUPTED:
                 return _not_run(call, name, "skipped", "[interrupted]")
             if hooked.action in ("block", "escalate"):
@@ -233,7 +243,7 @@ class DirectCalls:
                 if hooked.action == "escalate":
                     reason = f"A hook wants a person to decide, and a direct call asks nobody: {reason}"
                 blocked = HookBlocked(hooked.hook or "hook", "before_tool", reason, call=call, failed=hooked.failed)
-                await self._append(blocked)
+                await self._append(run, blocked)
                 return _not_run(call, name, "denied", f"A hook blocked this call: {reason}")
             if hooked.action == "skip":
                 return _not_run(call, name, "skipped", hooked.reason or "Left out by a hook.")
@@ -248,13 +258,15 @@ class DirectCalls:
         recorded = budget.recorded(decision)
         if decision.verdict in ("deny", "ask"):
             # Whoever calls directly is there to raise the limit: nobody else is asked for it.
-            await self._append(*(e for e in recorded if from_outside(e)))
+            await self._append(run, *(e for e in recorded if from_outside(e)))
             return _not_run(call, name, "denied", refusal(decision))
         if token.cancelled:
             return _not_run(call, name, "skipped", "[interrupted]")
         started = ToolStarted(call, name, arguments, f"{self._session}/{call}", origin=origin, owner=self._parts.owner)
-        await self._append(*(e for e in recorded if from_outside(e)), started)
-        effect = asyncio.ensure_future(self._effect(tool, call, arguments, origin, context, timeout_s, state, token, notes))
+        await self._append(run, *(e for e in recorded if from_outside(e)), started, epoch=self._epoch())
+        effect = asyncio.ensure_future(
+            self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes)
+        )
         try:
             return await asyncio.shield(effect)
         except asyncio.CancelledError:
@@ -268,6 +280,7 @@ class DirectCalls:
         call: CallId,
         arguments: dict[str, Any],
         origin: Origin,
+        run: RunId | None,
         context: Any,
         timeout_s: float | None,
         state: State,
@@ -281,7 +294,7 @@ class DirectCalls:
         asked = Context(
             self._store,
             session=self._session,
-            run=None,
+            run=run,
             call=call,
             key=f"{self._session}/{call}",
             token=token,
@@ -290,6 +303,7 @@ class DirectCalls:
             context=context,
             grace_s=lambda: grace_s,
             after=state.seq,
+            verify=None if self.checks is None else functools.partial(self.checks, token),
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)
@@ -324,7 +338,7 @@ class DirectCalls:
             status, content, metadata = outcome(task, timed_out_s=limit_s if late else None)
         if self._hooks.wants("after_tool"):
             payload = told(name, call, arguments, status, content, metadata, took_ms, origin)
-            result = await self._hooks.fire("after_tool", payload, run=None)
+            result = await self._hooks.fire("after_tool", payload, run=run)
             content = modified(content, payload, result.modified)
             notes += [result.note] if result.note else []
         artifact, content = await shorten(self._parts.blobs, self._session, call, content)
@@ -334,13 +348,14 @@ class DirectCalls:
             content = (Text("\n".join(notes) + "\n"), *content)
         metadata = as_json(metadata)
         finished = ToolFinished(call, name, status, content, metadata, took_ms, origin)
-        seq = await self._append(*([artifact] if artifact is not None else []), finished)
+        seq = await self._append(run, *([artifact] if artifact is not None else []), finished)
         return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
 
-    async def _append(self, *data: EventData) -> Seq:
+    async def _append(self, run: RunId | None, *data: EventData, epoch: int | None = None) -> Seq:
         if not data:
             return 0
-        return (await append_outside(self._store, self._session, data, self._parts.clock)).last
+        clock = self._parts.clock
+        return (await append_outside(self._store, self._session, data, clock, run=run, epoch=epoch)).last
 
 
 async def close_lost_calls(store: EventStore, session: SessionId, state: State, clock: Clock, own: str) -> None:

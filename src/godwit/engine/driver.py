@@ -58,6 +58,7 @@ class Parts:
         grace_s: float = GRACE_S,
         hooks: Callable[[SessionId], Hooks] = Hooks,
         hook_handlers: Callable[[AgentSpec], Mapping[str, HookHandler]] = lambda _: {},
+        find_tool: Callable[[str], Tool | None] = lambda _: None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -71,6 +72,7 @@ class Parts:
         self.grace_s = grace_s
         self.hooks = hooks
         self.hook_handlers = hook_handlers
+        self.find_tool = find_tool
 
 
 class Judged(NamedTuple):
@@ -159,6 +161,12 @@ class Driver:
 
     def tool(self, name: str) -> Tool | None:
         return next((t for t in self.tools if t.definition.name == name), None)
+
+    def read_only(self) -> frozenset[str]:
+        """The agent's tools that change nothing; looked for only where somebody asks, at a run's end."""
+        if self.spec.verification is None:
+            return frozenset()
+        return frozenset(t.definition.name for t in self.tools if t.traits.read_only)
 
     async def ask_hooks(self, point: HookPoint, payload: Callable[[], dict[str, Any]]) -> HookResult:
         """What the hooks of this point come to; see `Hooks.fire`. Costs nothing where there is none.

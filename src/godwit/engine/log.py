@@ -17,7 +17,17 @@ from typing import TypeVar
 
 from ..contracts import Appended, EventStore, Lease, Snapshot
 from ..core.errors import Conflict, HeadMoved, NotFound, StaleEpoch, StoreError
-from ..core.events import ActionClosed, AgentMessage, ArtifactStored, Data, Draft, Event, EventData, ToolFinished
+from ..core.events import (
+    ActionClosed,
+    AgentMessage,
+    ArtifactStored,
+    Data,
+    Draft,
+    Event,
+    EventData,
+    ToolFinished,
+    VerificationReported,
+)
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
@@ -27,7 +37,7 @@ SNAPSHOT_EVERY = 100
 PAGE = 512
 """Events read at a time."""
 
-FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed)
+FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed, VerificationReported)
 """What has happened and cannot be decided again: it stays staged when an append fails, all else is decided anew."""
 
 D = TypeVar("D", bound=Data)
@@ -42,10 +52,15 @@ async def append_outside(
     run: RunId | None = None,
     key: str | None = None,
     expect: Seq | None = None,
+    epoch: int | None = None,
 ) -> Appended:
-    """Append inputs and control events, which need no lease. Durable when it returns."""
+    """Append inputs and control events, which need no lease. Durable when it returns.
+
+    `epoch`: that of the driver for which it is done beside its log; StaleEpoch when it has lost the session.
+    """
     now = clock.now_ms()
-    return await store.append(session, [Draft(d, at_ms=now, run=run) for d in data], key=key, expect=expect)
+    drafts = [Draft(d, at_ms=now, run=run) for d in data]
+    return await store.append(session, drafts, key=key, expect=expect, epoch=epoch)
 
 
 async def create_log(

@@ -27,12 +27,14 @@ from ..core.events import (
 )
 from ..core.gate import OpenAction
 from ..core.ids import InputId, RunId, Seq
-from ..core.state import State
+from ..core.state import Run, State
+from ..core.verification import VerificationPolicy
 from .approvals import expired_actions, policy_answer
 from .direct import close_lost_calls
 from .driver import Driver
 from .model_step import ask_model, wait_for_retry
 from .tool_step import close_calls, run_tools
+from .verification import verify_run
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,30 @@ class CloseTurn:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """The run would end as done: find out whether it is."""
+
+
+@dataclass(frozen=True)
 class End:
     outcome: RunOutcome
     error: Fault | None = None
 
 
-Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | Expire | CloseTurn | End
+Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | Expire | CloseTurn | Verify | End
 
 
-def decide(state: State, spec: AgentSpec, *, now_ms: int, stopping: bool = False, out_of_time: bool = False) -> Decision:
-    """What comes next. `stopping`: the host shuts down. `out_of_time`: the run's wall time is over."""
+def decide(
+    state: State,
+    spec: AgentSpec,
+    *,
+    now_ms: int,
+    stopping: bool = False,
+    out_of_time: bool = False,
+    read_only: frozenset[str] = frozenset(),
+) -> Decision:
+    """What comes next. `stopping`: the host shuts down. `out_of_time`: the run's wall time is over. `read_only`: the tools
+    that change nothing, so that what only they did needs no verification."""
     run, turn, gate, limits = state.run, state.turn, state.gate, spec.limits
     if run is None:
         return Rest()
@@ -149,9 +165,39 @@ def decide(state: State, spec: AgentSpec, *, now_ms: int, stopping: bool = False
         if run.turns - run.turns_before >= limits.max_turns:
             return End("limited", Fault("max_turns", f"the run reached its limit of {limits.max_turns} turns"))
         return OpenTurn()
+    if spec.verification is not None:
+        unverified = _verification(run, spec.verification, read_only)
+        if unverified is not None:
+            return unverified
     if gate.queue:
         return Deliver((gate.queue[0].id,))
     return End("done")
+
+
+def _verification(run: Run, policy: VerificationPolicy, read_only: frozenset[str]) -> Verify | End | None:
+    """What must come before the run may end as done, or before a follow-up, which waits for just that. None: nothing."""
+    match run.verdict:
+        case None:
+            # What a run that this one continues has changed is not known here.
+            idle = run.resumes is None and read_only.issuperset(run.touched)
+            return None if idle and policy.only_if_changed else Verify()
+        case "failed" if run.failures < policy.max_attempts:
+            return Verify()  # what was to be told to the model has been withdrawn
+        case "failed" | "needs_review":
+            return End("failed", _unverified(run))
+        case "passed" | "skipped":
+            return None
+
+
+def _unverified(run: Run) -> Fault:
+    checks = ", ".join(run.unverified) or "a person has to look at it"
+    details = {"report": run.report, "attempts": run.reports, "checks": list(run.unverified)}
+    return Fault(
+        "unverified",
+        f"the run is not done: after {run.reports} verification{'s' * (run.reports != 1)} these checks do not pass: {checks}"
+        f" (event {run.report} is the report)",
+        details,
+    )
 
 
 def _out_of_time(limits: Limits) -> End:
@@ -202,6 +248,7 @@ async def _advance(driver: Driver) -> bool:
         now_ms=driver.clock.now_ms(),
         stopping=driver.shutdown,
         out_of_time=driver.out_of_time(),
+        read_only=driver.read_only(),
     )
     try:
         match decision:
@@ -233,6 +280,8 @@ async def _advance(driver: Driver) -> bool:
             case Expire(expired):
                 log.stage(*(policy_answer(a) for a in expired))
                 await log.commit()
+            case Verify():
+                await verify_run(driver)
             case CloseTurn():
                 assert log.state.turn is not None
                 log.stage(TurnFinished(log.state.turn.index))
@@ -306,7 +355,7 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
         if state.turn is not None:
             events.append(TurnFinished(state.turn.index))
         events += [InputWithdrawn(q.id, "run_finished") for q in state.gate.queue if q.delivery != "follow_up"]
-        events.append(RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls))
+        events.append(RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls, run.report))
         try:
             await log.commit(*events, seen=seen)
         except HeadMoved:

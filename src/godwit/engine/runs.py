@@ -21,9 +21,11 @@ from ..core.events import (
     TurnFinished,
     TurnStarted,
     UserMessage,
+    VerificationReported,
 )
 from ..core.ids import CallId, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Assistant, Usage, text_of, user_content
+from ..core.verification import VerificationReport, VerificationSummary, summarize
 from .inbox import Inbox
 from .log import load_state, load_transcript
 
@@ -32,7 +34,8 @@ RunStatus = RunOutcome | Literal["queued", "running", "waiting", "retrying"]
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. `text`: the last answer's text. `seq`: the event that ended it."""
+    """How a run ended. `text`: the last answer's text. `seq`: the event that ended it. `verification`: the last report on
+    the run, when its agent is held to checks and they were run."""
 
     run: RunId
     outcome: RunOutcome
@@ -43,6 +46,21 @@ class RunResult:
     tool_calls: int
     error: Fault | None
     seq: Seq
+    verification: VerificationReport | None = None
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether the checks passed; None when none were run."""
+        report = self.verification
+        return None if report is None or not report.checks else report.status == "passed"
+
+    def has_pending_verification(self) -> bool:
+        """True when somebody has to look at the report."""
+        return self.verification is not None and not self.verification.is_complete
+
+    def verification_summary(self) -> VerificationSummary:
+        """What the report on this run comes to."""
+        return summarize([] if self.verification is None else [self.verification])
 
 
 @dataclass(frozen=True)
@@ -189,6 +207,10 @@ class Runs:
             self._session, start, to_seq=finished.seq, types=("agent.message",), newest_first=True, limit=1
         )
         message = last[0].data.message if last and isinstance(last[0].data, AgentMessage) else None
+        report = None
+        if data.verification is not None:
+            found = (await self._store.read(self._session, data.verification - 1, limit=1))[0].data
+            report = found.report if isinstance(found, VerificationReported) else None
         return RunResult(
             data.run,
             data.outcome,
@@ -199,6 +221,7 @@ class Runs:
             data.tool_calls,
             data.error,
             finished.seq,
+            report,
         )
 
     async def resume(self, run: RunId, inbox: Inbox, ids: IdSource) -> RunId:

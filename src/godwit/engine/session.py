@@ -54,6 +54,7 @@ from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 from .trace import TraceEvent, read_trace
 from .typed_commands import TypedCommands
+from .verification import HostVerification, Verifications
 
 OWN_RUNS = 16
 """Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
@@ -150,7 +151,7 @@ class CommandSender:
         await self._session.send_event(command, key=key)
 
 
-class Session(HostCalls):
+class Session(HostCalls, HostVerification):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     def __init__(self, home: Home, session: SessionId, state: State, spec: AgentSpec, *, drives: bool = True) -> None:
@@ -196,6 +197,16 @@ class Session(HostCalls):
             self._token,
             context=lambda sender: home.command_context(self, commands, sender),
             check_model=home.check_model if drives else lambda _: None,
+        )
+        self.checks = Verifications(
+            home.store,
+            session,
+            home.clock,
+            calls=self.calls,
+            hooks=home.hooks(session),
+            workspace=self._folder,
+            policy=spec.verification,
+            token=self._token,
         )
         self.approvals = Approvals(home.store, session, self._inbox, home.clock)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..contracts import EventStore, Workspace
+from ..contracts import EventStore, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
@@ -29,6 +29,7 @@ class Context:
         context: Any,
         grace_s: Callable[[], float],
         after: Seq,
+        verify: Callable[[], Awaitable[Verified]] | None = None,
     ) -> None:
         self.session = session
         self.run = run
@@ -42,6 +43,7 @@ class Context:
         self._grace_s = grace_s
         self._offset = 0
         self._after = after
+        self._verify = verify
 
     @property
     def workspace(self) -> Workspace:
@@ -53,6 +55,11 @@ class Context:
     def grace_s(self) -> float:
         # A little less than the engine waits, so that what a command had said can still be recorded.
         return self._grace_s() * 0.8
+
+    async def verify(self) -> Verified:
+        if self._verify is None:
+            raise ToolFailed("checks cannot be run from here")
+        return await self._verify()
 
     def output(self, text: str) -> None:
         self._store.publish(Delta(self.session, "tool_output", self.call, self._offset, text, after=self._after))

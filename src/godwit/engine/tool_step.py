@@ -29,6 +29,7 @@ from .driver import Driver
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import Answered, Asks, Ready, Refused, Reviewer, Waits
 from .tool_context import Context
+from .verification import verify_for_model
 
 ABANDON_S = 1.0
 """How long a call that was cut off may ignore it before it is left to itself."""
@@ -166,6 +167,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         context=driver.context,
         grace_s=driver.grace_s,
         after=driver.log.seq,
+        verify=lambda: verify_for_model(driver, token),
     )
 
 

@@ -10,6 +10,7 @@ from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, Thinking
 from ..core.errors import ConfigurationError
 from ..core.ids import AgentName
 from ..core.rules import ApprovalPolicy
+from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command
 
 
@@ -20,7 +21,8 @@ class Agent:
     `tools`: names of tools and toolsets (`"files"`, `"bash"`), typed functions, `Tool` objects, and `ToolDefinition`s
     for tools without a body, which are answered from outside.
     `permissions`: `Permissions`, or a verdict per rule such as `{"bash": "ask"}`. `approvals`: what is approved without
-    asking, and what happens when nobody answers.
+    asking, and what happens when nobody answers. `verification`: a run is done only once these commands pass; a list of
+    them, or a `VerificationPolicy`.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
     Raises ConfigurationError.
     """
@@ -35,6 +37,7 @@ class Agent:
         tools: Sequence[str | Callable[..., Any] | Tool | ToolDefinition] = (),
         permissions: Permissions | dict[str, str] | None = None,
         approvals: ApprovalPolicy | None = None,
+        verification: VerificationPolicy | Sequence[VerificationCommand | str] | None = None,
         limits: Limits | None = None,
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
@@ -74,6 +77,7 @@ class Agent:
             limits=limits or Limits(),
             settings=chosen,
             metadata=dict(metadata or {}),
+            verification=_verification(verification),
         )
 
     @property
@@ -94,6 +98,12 @@ def _as_tool(item: Any) -> Tool:
         function: Tool = tool(item)
         return function
     raise ConfigurationError(f"{item!r} is neither a tool name, a function nor a tool", tool=repr(item))
+
+
+def _verification(given: VerificationPolicy | Sequence[VerificationCommand | str] | None) -> VerificationPolicy | None:
+    if given is None or isinstance(given, VerificationPolicy):
+        return given
+    return VerificationPolicy(commands_of(given))
 
 
 def _permissions(given: Permissions | dict[str, str] | None) -> Permissions:

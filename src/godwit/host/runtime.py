@@ -82,6 +82,7 @@ class Runtime:
             grace_s=grace_s,
             hooks=self.hooks,
             hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
+            find_tool=self.find_tool,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)

@@ -38,7 +38,7 @@ from typing import (
     overload,
 )
 
-from ..contracts import CancelToken, ToolContext, ToolOutput, ToolTraits, Workspace
+from ..contracts import CancelToken, ToolContext, ToolOutput, ToolTraits, Verified, Workspace
 from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError, GodwitError, InvalidToolArguments, ToolFailed
 from ..core.events import Labels
@@ -534,6 +534,9 @@ class _ContextForThread:
     @property
     def grace_s(self) -> float:
         return self._inner.grace_s
+
+    async def verify(self) -> Verified:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._inner.verify(), self._loop))
 
     def output(self, text: str) -> None:
         self._soon(self._inner.output, text)

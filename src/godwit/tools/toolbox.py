@@ -15,6 +15,7 @@ from ..core.errors import ConfigurationError, ToolNotFound
 from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
+from .verify import Verify
 from .web import WebFetch
 from .web_search import WebSearch, backend_of
 
@@ -93,11 +94,12 @@ def _name(tool: Tool) -> str:
 
 
 def default_toolbox(environment: Mapping[str, str] | None = None) -> Toolbox:
-    """A new toolbox with what comes with godwit: the toolset `files`, the tool `bash`, and the toolset `web` with
-    `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`."""
+    """A new toolbox with what comes with godwit: the toolset `files`, the tools `bash` and `verify`, and the
+    toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`."""
     toolbox = Toolbox()
     toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
     toolbox.register(Bash())
+    toolbox.register(Verify())
     search = backend_of(os.environ if environment is None else environment)
     if isinstance(search, str):
         toolbox.explain_absence("web_search", search)
