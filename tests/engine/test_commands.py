@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 import godwit
 from godwit.contracts import HookCall
 from godwit.core.errors import ConfigurationError, KeyReused, RunFailed, SessionArchived, SessionBusy, SessionClosed
-from godwit.core.events import CommandExecuted, Delta, Event, HookBlocked, RunStarted, UserMessage
+from godwit.core.events import CommandExecuted, Delta, Event, HookBlocked, RunStarted, UserAnswer, UserMessage
 from godwit.core.hooks import HookResult, HookSpec
 from godwit.core.messages import Text, Usage, User
 from godwit.engine.builtin_commands import CommandContext, builtin_commands
@@ -29,7 +29,7 @@ from godwit.engine.commands import (
 )
 from godwit.engine.session import Session
 from godwit.engine.typed_commands import BLOCKED
-from godwit.models.script import ScriptedModel, call, hold, say
+from godwit.models.script import Script, ScriptedModel, call, hold, say
 
 from .conftest import MODEL, Bench, data, types, until_type, within
 
@@ -708,3 +708,24 @@ async def test_what_waits_is_listed_and_answered(bench: Bench) -> None:
     answers = {e.data.action: e.data for e in await session.events() if e.type == "user.answer"}  # type: ignore[union-attr]
     assert answers[second.id].reason == "not this"  # type: ignore[union-attr]
     assert answers[first.id].sender == "ada"  # type: ignore[union-attr]
+
+
+async def test_an_answer_is_remembered_as_far_as_it_says(bench: Bench) -> None:
+    @godwit.tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    turns: Script = [call("pay", amount=1), call("pay", amount=1), "done"]
+    session = await bench.start(turns, pay, permissions={"pay": "ask"})
+    run = await session.prompt("Pay.")
+    await until_type(session, "run.parked")
+    (pending,) = await session.approvals.pending()
+    assert pending.rules
+    assert "may be remembered: " in await said(session, "/pending")
+    assert "neither session nor always" in await said(session, f"/approve {pending.id} forever")
+    answer = await said(session, "/approve session pay")
+    assert answer.startswith("Approved, and so from now on in this session: pay")
+    assert (await within(session.wait(run))).text == "done"
+    (given,) = await data(session, UserAnswer)
+    assert (given.remember, given.rule) == ("session", "pay")

@@ -243,7 +243,7 @@ async def test_piped_chat_sends_line_after_line(command: Command, tmp_path: Path
     ended = await command.run("chat", "--replay", str(two), text="Go.\nMore.\n/status\n")
     assert ended.code == 0, ended.err
     assert ended.out.index("First.") < ended.out.index("Second.")
-    assert "0 to answer" in ended.out
+    assert "To answer: 0" in ended.out
 
 
 @pytest.mark.slow
@@ -255,6 +255,110 @@ async def test_piped_chat_answers_an_approval(command: Command, tmp_path: Path) 
     ended = await finish(approved, b"/approve\n")
     assert ended.code == 0, ended.err
     assert "Done." in ended.out
+
+
+# --- slash commands -------------------------------------------------------------------------------------------------
+
+
+async def test_commands_are_listed_with_what_is_wrong(command: Command) -> None:
+    folder = command.folder / ".godwit" / "commands"
+    (folder / "git").mkdir(parents=True)
+    (folder / "git" / "commit.md").write_text("---\ndescription: Commit.\nargument-hint: [MESSAGE]\n---\nCommit $1.")
+    listed = await command.run("commands")
+    assert listed.code == 0, listed.err
+    assert "/git:commit [MESSAGE]" in listed.out
+    assert "Commit.  (.godwit/commands/git/commit.md)" in listed.out
+    assert "/help [COMMAND]" in listed.out
+    (folder / "bad.md").write_text("---\nmodel: [\n---\nx")
+    (folder / "note.md").write_text("See !`date`.")
+    told = await command.run("commands", "--json")
+    assert told.code == 2
+    assert {"name": "note", "description": "See !`date`.", "usage": None, "safe": False} in [
+        {k: v for k, v in line.items() if k != "source"} for line in told.lines
+    ]
+    errors = sorted(told.err.splitlines())
+    assert errors[0].startswith("error: .godwit/commands/bad.md:2: the front matter is not YAML")
+    assert errors[1].startswith("note: .godwit/commands/note.md:1: !`date` is not run")
+    elsewhere = await command.run("commands", "--workspace", "nowhere")
+    assert (elsewhere.code, elsewhere.out) == (2, "")
+
+
+async def test_run_takes_commands_and_asks_no_model(command: Command, greeting: Path) -> None:
+    helped = await command.run("run", "/help")
+    assert helped.code == 0, helped.err
+    assert "/status" in helped.out
+    wrong = await command.run("run", "/hlep")
+    assert wrong.code == 2
+    assert wrong.err.startswith("error[unknown_command]: Unknown command: /hlep\nhint: Did you mean /help?")
+    alone = await command.run("run", "/cost")
+    assert alone.code == 2
+    assert "godwit run --continue /cost" in alone.err
+    assert not command.database.exists()
+    nobody = await command.run("run", "--continue", "/cost")
+    assert nobody.code == 5
+    ran = await command.run("run", "Go.", "--replay", str(greeting))
+    assert ran.code == 0, ran.err
+    before = len(await command.log())
+    cost = await command.run("run", "--continue", "/cost")
+    assert cost.code == 0, cost.err
+    assert cost.out.startswith("Session: ses_")
+    told = await command.run("run", "--session", "last", "/name mine", "--json")
+    assert [(line["name"], line["text"], line["run"]) for line in told.lines] == [("name", "Named: mine", None)]
+    sent = await command.run("send", "last", "/status")
+    assert "Status: idle" in sent.out
+    busy = await command.run("send", "last", "/steer Stop.")
+    assert (busy.code, busy.err.split("\n")[0]) == (
+        6,
+        "error[no_open_run]: /steer: no run is open to steer: send a prompt instead",
+    )
+    log = (await command.log())[before:]
+    assert [e.type for e in log] == [
+        "command.executed", "session.configured", "command.executed", "command.executed", "command.executed",
+    ]  # fmt: skip
+
+
+async def test_run_gives_a_command_file_to_the_model(command: Command, greeting: Path) -> None:
+    folder = command.folder / ".godwit" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "go.md").write_text("Go.")
+    ran = await command.run("run", "/go", "--replay", str(greeting))
+    assert ran.code == 0, ran.err
+    assert "Hello there." in ran.out
+    kinds = [e.type for e in await command.log()]
+    assert kinds[1:4] == ["command.executed", "user.message", "run.started"]
+
+
+async def test_a_command_that_was_cut_off_goes_on_when_it_is_given_again(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a"), "Done."], "Do it.")
+    folder = command.folder / ".godwit" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "do.md").write_text("Do $ARGUMENTS.")
+    parked = await command.run("run", "/do it", "--replay", str(recording))
+    assert parked.code == 4
+    again = await command.run("run", "/do it", "--yes", "--replay", str(recording))
+    assert "this prompt was given before" in again.out
+    assert again.code == 0, again.err
+    assert [e.type for e in await command.log()].count("run.started") == 1
+
+
+async def test_piped_chat_waits_for_the_run_of_a_command_file(command: Command, tmp_path: Path) -> None:
+    two = await _two(tmp_path / "two.jsonl")
+    folder = command.folder / ".godwit" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "go.md").write_text("Go.")
+    lines = "/go\n/nope\nMore.\n/help show\n/show\n/follow-up\n"
+    ended = await command.run("chat", "--replay", str(two), text=lines)
+    assert ended.code == 0, ended.err
+    assert ended.out.index("First.") < ended.out.index("Second.")
+    assert "/show [ID]\nShow the whole of the call that waits." in ended.out
+    assert [line for line in ended.err.splitlines() if line.startswith("error")] == [
+        "error[unknown_command]: Unknown command: /nope",
+        "error[action_not_found]: /show: nothing waits for an answer",
+        "error[invalid_argument]: /follow-up: it needs something behind it: /follow-up TEXT",
+    ]
+    kinds = [e.type for e in await command.log()]
+    assert kinds.count("run.started") == 2
+    assert kinds.count("command.executed") == 4, "what is about the screen is not recorded"
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

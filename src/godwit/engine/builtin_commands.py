@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from ..core.agent import ThinkingLevel
 from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
-from ..core.events import ArtifactStored, Labels, UserAnswer
+from ..core.events import ArtifactStored, Labels, Remember, UserAnswer
 from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
@@ -227,7 +227,7 @@ async def _queue(arguments: str, context: CommandContext) -> CommandOutput | str
         await queue.withdraw(found[0])
         return CommandOutput(f"Withdrawn: {found[0]}", state_changed=True)
     if word:
-        raise InvalidArgument(f"/queue {word}: type /queue, or /queue withdraw ID")
+        raise InvalidArgument(f"{_line(word)!r} is nothing it does: type /queue, or /queue withdraw ID")
     entries = await queue.list()
     lines = [f"Queue: {_counted(len(entries), 'message')}"]
     lines += [f"  {entry.id}  {entry.delivery.replace('_', '-')}  {_line(entry.text)}" for entry in entries]
@@ -248,7 +248,7 @@ async def _resume(context: CommandContext) -> CommandOutput:
 
 async def _interrupt(arguments: str, context: CommandContext) -> CommandOutput:
     if arguments not in ("", "force"):
-        raise InvalidArgument(f"/interrupt {_line(arguments)}: type /interrupt, or /interrupt force")
+        raise InvalidArgument(f"{_line(arguments)!r} is nothing it does: type /interrupt, or /interrupt force")
     ended = await context.session.interrupt(force=arguments == "force", reason="/interrupt")
     return CommandOutput("Interrupted." if ended else "No run is open.", state_changed=ended)
 
@@ -260,34 +260,46 @@ async def _pending(context: CommandContext) -> str:
     actions = await context.session.approvals.pending()
     lines = [f"To answer: {len(actions)}"]
     for action in actions:
-        lines.append(f"  {action.id}  {action.kind}, for {action.age_s:.0f} s: {_call(action)}")
+        left = "" if action.remaining_s is None else f", {action.remaining_s:.0f} s left"
+        lines.append(f"  {action.id}  {action.kind}, for {action.age_s:.0f} s{left}: {_call(action)}")
         lines += [f"    {_line(action.message)}"] if action.message else []
+        lines += [f"    may be remembered: {json.dumps(rule)}" for rule in action.rules]
     return "\n".join(lines)
 
 
 async def _approve(arguments: str, context: CommandContext) -> CommandOutput:
-    action = await _the_action(context, arguments, ("approval",))
-    await context.session.send_event(UserAnswer(action.id, "approve", sender=context.sender))
-    return CommandOutput(f"Approved: {_call(action)}", state_changed=True)
+    first, _, rest = arguments.partition(" ")
+    typed, rest = ("", arguments) if first in get_args(Remember) else (first, rest.strip())
+    far, _, rule = rest.partition(" ")
+    if far and far not in get_args(Remember):
+        raise InvalidArgument(f"{_line(far)!r} is neither session nor always, which say how far it is remembered")
+    remember: Any = far or None
+    action = await _the_action(context, typed, ("approval",))
+    await context.session.approve(action.id, remember=remember, rule=rule.strip() or None, sender=context.sender)
+    kept = {"": "", "session": ", and so from now on in this session", "always": ", and so from now on"}[far]
+    return CommandOutput(f"Approved{kept}: {_call(action)}", state_changed=True)
 
 
 async def _deny(arguments: str, context: CommandContext) -> CommandOutput:
-    first, _, rest = arguments.partition(" ")
-    named = [a for a in await context.session.approvals.pending() if first and first in (a.id, a.call)]
-    typed, reason = (first, rest.strip()) if named else ("", arguments)
+    typed, reason = await _id_and_rest(arguments, context)
     action = await _the_action(context, typed, ("approval", "question", "external"))
-    await context.session.send_event(UserAnswer(action.id, "deny", reason or None, sender=context.sender))
+    await context.session.deny(action.id, reason or None, sender=context.sender)
     return CommandOutput(f"Denied: {_call(action)}", state_changed=True)
 
 
 async def _answer(arguments: str, context: CommandContext) -> CommandOutput:
-    first, _, rest = arguments.partition(" ")
-    named = [a for a in await context.session.approvals.pending() if first and first in (a.id, a.call)]
-    typed, text = (first, rest.strip()) if named else ("", arguments)
+    typed, text = await _id_and_rest(arguments, context)
     action = await _the_action(context, typed, ("question", "external"))
     content = (Text(_needed(text, "answer", "TEXT")),)
     await context.session.send_event(UserAnswer(action.id, "result", content=content, sender=context.sender))
     return CommandOutput(f"Answered: {_call(action)}", state_changed=True)
+
+
+async def _id_and_rest(arguments: str, context: CommandContext) -> tuple[str, str]:
+    """The id of an action or its call, if the first word is a whole one, and what follows it."""
+    first, _, rest = arguments.partition(" ")
+    named = any(first and first in (a.id, a.call) for a in await context.session.approvals.pending())
+    return (first, rest.strip()) if named else ("", arguments)
 
 
 async def _the_action(context: CommandContext, typed: str, kinds: Sequence[str]) -> PendingAction:
@@ -333,22 +345,27 @@ def builtin_commands() -> list[Command]:
     return sorted(
         [
             _command("help", "List the commands, or explain one.", _help, "[COMMAND]"),
-            _command("cost", "Show what the session has used.", _alone("cost", _cost)),
-            _command("status", "Show where the session stands.", _alone("status", _status)),
+            _command("cost", "Show what the session has used.", _alone(_cost)),
+            _command("status", "Show where the session stands.", _alone(_status)),
             _command("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
-            _command("tools", "List the tools the model can call.", _alone("tools", _tools)),
-            _command("mcp", "List the connected MCP servers.", _alone("mcp", _mcp)),
+            _command("tools", "List the tools the model can call.", _alone(_tools)),
+            _command("mcp", "List the connected MCP servers.", _alone(_mcp)),
             _command("runs", "List the last runs.", _runs, "[COUNT]"),
             _command("artifacts", "List the last outputs kept by reference.", _artifacts, "[COUNT]"),
             _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
             _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
             _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),
             _command("pause", "Stop at the next step.", _pause, "[REASON]"),
-            _command("resume", "Go on after a pause.", _alone("resume", _resume)),
+            _command("resume", "Go on after a pause.", _alone(_resume)),
             _command("interrupt", "End the open run at once; force gives its tools no grace.", _interrupt, "[force]"),
             _command("stop", "The same as /interrupt.", _interrupt, "[force]"),
-            _command("pending", "List what waits for an answer, with its arguments.", _alone("pending", _pending)),
-            _command("approve", "Let a call run that waits for approval.", _approve, "[ID]"),
+            _command("pending", "List what waits for an answer, with its arguments.", _alone(_pending)),
+            _command(
+                "approve",
+                "Let a call run that waits for approval, and remember it.",
+                _approve,
+                "[ID] [session|always [RULE]]",
+            ),
             _command("deny", "Refuse a call that waits; the model is told the reason.", _deny, "[ID] [REASON]"),
             _command("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT"),
             _command("model", "Show the model, or use another one from the next prompt on.", _model, "[PROVIDER:MODEL]"),
@@ -363,12 +380,12 @@ def _command(name: str, description: str, execute: Any, usage: str | None = None
     return Command(name, description, execute, usage, safe, "builtin")
 
 
-def _alone(name: str, execute: Callable[[CommandContext], Answer]) -> Callable[[str, CommandContext], Answer]:
+def _alone(execute: Callable[[CommandContext], Answer]) -> Callable[[str, CommandContext], Answer]:
     """The body of a command that takes no arguments."""
 
     def checked(arguments: str, context: CommandContext) -> Answer:
         if arguments:
-            raise InvalidArgument(f"/{name} takes nothing behind it, and got {_line(arguments)!r}")
+            raise InvalidArgument(f"it takes nothing behind it, and got {_line(arguments)!r}")
         return execute(context)
 
     return checked
@@ -376,7 +393,7 @@ def _alone(name: str, execute: Callable[[CommandContext], Answer]) -> Callable[[
 
 def _needed(text: str, command: str, what: str) -> str:
     if not text.strip():
-        raise InvalidArgument(f"/{command} needs something behind it: /{command} {what}")
+        raise InvalidArgument(f"it needs something behind it: /{command} {what}")
     return text.strip()
 
 

@@ -147,6 +147,7 @@ def run(
       godwit run "Say hello." -m openai:gpt-5 --tools "" --json
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
+      godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
     from . import cli_run
     from .cli_agent import AgentFlags
@@ -349,6 +350,22 @@ def queue(
 
 
 @app.command()
+def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Json = False) -> None:  # noqa: ARG001
+    """List the slash commands of a folder.
+
+    Those built in and those of Markdown files, with what is wrong with such a file and on which line.
+
+    \b
+    Examples:
+      godwit commands
+      godwit commands --workspace ../app --json
+    """
+    from .cli_commands import listing
+
+    _end(listing(workspace, as_json=as_json))
+
+
+@app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Show what this installation finds.
 
@@ -383,18 +400,25 @@ def send(
 ) -> None:
     """Send a message to a session.
 
-    A prompt, or with --follow-up a message for when nothing else is left to do.
+    A prompt or a slash command, or with --follow-up a message for when nothing else is left to do.
 
     \b
     Examples:
       godwit send last "And run the linter." --follow-up
       godwit send last "Start with the tests." --drive
+      godwit send last "/status"
     """
 
     async def work(handle: Session) -> dict[str, Any]:
+        from ..engine.commands import as_prompt
+        from .cli_commands import answered, facts
+
         if follow_up:
             return {"input": await handle.follow_up(text, key=key, sender="cli")}
-        return {"run": await handle.prompt(text, key=key, sender="cli")}
+        done = await answered(handle, text, key=key)
+        if done is not None:
+            return facts(done)
+        return {"run": await handle.prompt(as_prompt(text), key=key, sender="cli")}
 
     said = "queued" if follow_up else "sent"
     _end(_control(context.obj, session, work, said, drive=drive, yes=yes, replay=replay, as_json=as_json))

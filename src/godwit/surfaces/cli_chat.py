@@ -12,34 +12,20 @@ import contextlib
 import signal
 import sys
 
-from ..core.errors import GodwitError
+from ..core.errors import ActionNotFound, GodwitError
 from ..core.events import Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import RunId
+from ..engine.commands import Command, Typed, as_prompt, parse
 from ..engine.session import Session
-from .cli_agent import thinking_level
 from .cli_answers import YES, Everything, show
 from .cli_asked import asked
+from .cli_commands import refused
 from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
 from .cli_keyboard import Keyboard, interactive
-from .cli_list import queue
 from .cli_run import Run
 from .cli_view import ScreenView
-from .cli_words import usage_text
 
-HELP = """\
-What you type is a prompt; while a run is open it steers the run. Commands:
-  /status                what the session does, its model, its usage
-  /queue                 what waits to be delivered
-  /show [ID]             the whole of the call that waits
-  /approve [ID]  (y)     let the call that waits run
-  /deny [REASON] (n)     refuse it; the model is told why
-  /steer TEXT            put a message into the open run
-  /follow TEXT           queue a message for when the run would end
-  /interrupt             end the run at once (as Ctrl-C does)
-  /pause, /resume        stop at the next step, go on
-  /model NAME            use this model from the next prompt on
-  /thinking LEVEL        off, minimal, low, medium, high, xhigh
-  /help, /quit           this text; leave (so does Ctrl-D)"""
+HELP = "What you type is a prompt; while a run is open it steers the run. y and n REASON answer what waits."
 
 
 class Chat(Run):
@@ -71,6 +57,8 @@ class Chat(Run):
                 self.view.say(f"session {found.id} goes on from where it was", "yellow")
             else:
                 self._session = await self.reopen(runtime, found)
+            for own in self._own().values():
+                self._session.register_command(own)
             head = await runtime.head(self._session.id)
             if not await self._session.is_running() or found is None:
                 self._rests.set()
@@ -152,7 +140,8 @@ class Chat(Run):
     async def _read(self) -> None:
         while (line := await self._keyboard.line()) is not None:
             self._prompted = False
-            if line.strip() in ("/quit", "/exit"):
+            typed = parse(line)
+            if typed is not None and typed.name in ("quit", "exit"):
                 return
             try:
                 await self._line(line.strip())
@@ -168,21 +157,26 @@ class Chat(Run):
         session = self._session
         if not line:
             return
-        if line.startswith("/"):
-            await self._command(line)
+        typed = parse(line)
+        if typed is not None:
+            await self._command(typed)
         elif self._asks and await session.is_running():
             choice, _, rest = line.partition(" ")
-            if choice in ("y", "yes", "n", "no") and await session.approvals.pending():
-                await self._command(f"/approve {rest}" if choice[0] == "y" else f"/deny {rest}")
+            pending = await session.approvals.pending()
+            if choice in ("y", "yes", "n", "no") and pending:
+                verdict = f"approve {rest or pending[0].id}" if choice[0] == "y" else f"deny {pending[0].id} {rest}"
+                await self._command(parse(f"/{verdict}") or Typed("help", ""))
             else:
-                await session.steer(line, sender="cli")
+                await session.steer(as_prompt(line), sender="cli")
         else:
-            await self._rests.wait()
-            if self._code == PARKED:
-                raise CliError(
-                    "the run waits for an answer, so the line was not sent", code="session_busy", exit_code=CONFLICT
-                )
-            await self._send(line)
+            await self._at_rest()
+            await self._send(as_prompt(line))
+
+    async def _at_rest(self) -> None:
+        """Until the run before has ended. CliError when it waits for an answer that nobody is there to give."""
+        await self._rests.wait()
+        if self._code == PARKED:
+            raise CliError("the run waits for an answer, so the line was not sent", code="session_busy", exit_code=CONFLICT)
 
     async def _send(self, line: str) -> RunId:
         self._rests.clear()
@@ -192,75 +186,58 @@ class Chat(Run):
             self._rests.set()
             raise
 
-    async def _command(self, line: str) -> None:
+    def _own(self) -> dict[str, Command]:
+        """The commands that are about this screen. They are listed with the others and never recorded."""
+        return {
+            "quit": Command("quit", "Leave the chat, and so does Ctrl-D.", self._no_op, safe=True, source="chat"),
+            "exit": Command("exit", "The same as /quit.", self._no_op, safe=True, source="chat"),
+            "show": Command("show", "Show the whole of the call that waits.", self._show_call, "[ID]", True, "chat"),
+        }
+
+    async def _command(self, typed: Typed) -> None:
         session, view = self._session, self.view
-        word, _, rest = line.partition(" ")
-        rest = rest.strip()
-        match word:
-            case "/help":
-                view.say(HELP, "")
-            case "/status":
-                state = await session.state()
-                view.say(f"{session.id}: {state.gate.status}, {session.model}, {state.turns} turns", "")
-                view.say(
-                    f"{usage_text(state.usage)}; {len(state.gate.queue)} queued, {len(state.gate.actions)} to answer", ""
-                )
-            case "/queue":
-                view.settle()
-                await queue(session, everything=False, as_json=False)
-            case "/show":
-                found = await self._action(rest)
-                for action in await session.approvals.pending():
-                    if action.id == found:
-                        show(view, asked(action.name, action.arguments, session.workspace), whole=True)
-            case "/approve":
-                self._goes_on()
-                await session.approve(await self._action(rest))
-            case "/deny":
-                self._goes_on()
-                await session.deny(await self._action(""), rest or None)
-            case "/steer":
-                await session.steer(self._text(word, rest), sender="cli")
-            case "/follow":
-                if not await session.is_running():
-                    self._rests.clear()
-                await session.follow_up(self._text(word, rest), sender="cli")
-            case "/interrupt":
-                await session.interrupt(reason="/interrupt")
-            case "/pause":
-                await session.pause(rest or None)
-            case "/resume":
-                await session.resume()
-            case "/model":
-                self.models.check(self._text(word, rest))
-                await session.set_model(rest)
-                view.say(f"{rest} from the next prompt on")
-            case "/thinking":
-                level = thinking_level(self._text(word, rest))
-                assert level is not None
-                await session.set_thinking(level)
-                view.say(f"thinking {rest} from the next prompt on")
-            case _:
-                raise CliError(f"{word} is no command", hint="/help lists them")
-
-    def _goes_on(self) -> None:
-        """An answer is on its way: a run that was parked is no more at rest."""
-        if self._code == PARKED:
+        own = self._own().get(typed.name)
+        if own is not None:
+            output = await session.command_registry().execute(typed, None)
+            if output.error is not None:
+                raise refused(output.text, output.error)
+            return
+        if typed.name == "model" and typed.arguments:
+            self.models.check(typed.arguments)
+        if not self._asks and not session.command_registry().is_safe(typed.name):
+            await self._at_rest()
+        # A command may start a run, or let one go on that was parked: until that is known, nothing rests.
+        rested, code = self._rests.is_set(), self._code
+        head = (await session.state()).seq
+        self._rests.clear()
+        if code == PARKED:
             self._code = DONE
-            self._rests.clear()
+        moved = False
+        try:
+            done = await session.command(typed.text, sender="cli")
+            moved = any(e.type in ("run.started", "run.unparked") for e in await session.events(head))
+        finally:
+            if not moved and rested:
+                self._code = code
+                self._rests.set()
+        assert done is not None
+        if done.error is not None:
+            raise refused(done.text, done.error)
+        if typed.name == "help" and not typed.arguments:
+            view.say(HELP, "")
+        if done.text:
+            view.say(done.text, "")
 
-    async def _action(self, typed: str) -> str:
+    def _no_op(self, arguments: str, context: object) -> str:
+        return ""
+
+    async def _show_call(self, arguments: str, context: object) -> str:
         pending = await self._session.approvals.pending()
-        found = [a.id for a in pending if a.id.startswith(typed) or a.call == typed]
+        found = [a for a in pending if a.id.startswith(arguments) or a.call == arguments]
         if not found:
-            raise CliError("nothing waits for an answer" + (f" under {typed!r}" if typed else ""), code="action_not_found")
-        return found[0]
-
-    @staticmethod
-    def _text(word: str, rest: str) -> str:
-        if not rest:
-            raise CliError(f"{word} needs something behind it", hint="/help shows what")
-        return rest
+            raise ActionNotFound("nothing waits for an answer" + (f" under {arguments!r}" if arguments else ""))
+        show(self.view, asked(found[0].name, found[0].arguments, self._session.workspace), whole=True)
+        return ""
 
     def _interrupt(self) -> None:
         """Ctrl-C: end the open run; without one, leave."""

@@ -21,7 +21,7 @@ from .cli_list import status_text
 from .cli_place import Place, find
 from .cli_run import Run, picked_up
 from .cli_view import write_json
-from .cli_words import call_text, one_line, owner_text, seconds, visible
+from .cli_words import call_text, clean, one_line, owner_text, seconds, visible
 
 if TYPE_CHECKING:
     from ..contracts import SessionRow
@@ -73,6 +73,8 @@ async def control(
 
 
 def _sentence(session: str, said: str, facts: dict[str, Any]) -> str:
+    if "command" in facts and facts["run"] is None:
+        return clean(facts["text"])
     if facts.get("answered") == [False]:
         return f"{session}: it had been answered before; nothing changed"
     if facts.get("paused") is False:

@@ -10,24 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionOwned, SessionPaused
+from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
+from ..engine.commands import Typed, as_prompt, parse
+from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
-from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, PARKED, CliError
+from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Place, find, newest_of
-from .cli_view import JsonView, ScreenView, View
+from .cli_view import JsonView, ScreenView, View, write_json
 from .cli_words import counted_as, owner_text
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, SessionRow
     from ..core.ids import RunId, Seq
+    from ..engine.commands import CommandRegistry, CommandResult
     from ..engine.session import Session
     from ..host.runtime import Runtime
 
@@ -63,6 +67,11 @@ class Run:
     ) -> int:
         if prompt is None and session is None and not self.place.database.exists():
             raise _no_prompt()
+        typed = None if prompt is None else parse(prompt)
+        if typed is not None:
+            found_command = commands.registry(self.workspace).find(typed.name)
+            if found_command is None or found_command.source == "builtin":
+                return await self.command(typed, session=session, go_on=go_on)
         if prompt is not None and session is None and not go_on:
             self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
         async with self.place.open(make=prompt is not None, models=self.models.registry) as runtime:
@@ -82,8 +91,49 @@ class Run:
                     self.view.say(f"session {left.id} of this folder {what}; it goes on with: {command}", "yellow")
             handle = await self.start(runtime) if found is None else await self.reopen(runtime, found)
             head = await runtime.head(handle.id)
-            sent = await handle.prompt(prompt, sender="cli", unattended=unattended)
+            done = await commands.answered(handle, prompt, unattended=unattended)
+            if done is None:
+                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended)
+            elif done.run is None:
+                return self.say_answered(done)
+            else:
+                sent = done.run
             return await self.foreground(handle, sent, head)
+
+    async def command(self, typed: Typed, *, session: str | None, go_on: bool) -> int:
+        """Give a slash command that is no prompt to the session the flags mean; without one there is only help."""
+        if session is None and not go_on:
+            known = commands.registry(self.workspace)
+            if typed.name != "help" and known.find(typed.name) is not None:
+                again = self.place.command("run", "--continue", typed.text)
+                raise CliError(f"/{typed.name} is about a session, and a prompt starts a new one", hint=again)
+            output = await known.execute(typed, _NoSession(known))
+            if output.error is not None:
+                raise commands.refused(output.text, output.error)
+            self.view.say(output.text, "")
+            return DONE
+        async with self.place.open(models=self.models.registry) as runtime:
+            found = await self.session(runtime, session=session, go_on=go_on)
+            if found is None:
+                raise CliError("no session works in this folder", code=SessionNotFound.code, exit_code=NOT_FOUND)
+            if typed.name == "model" and typed.arguments:
+                self.models.check(typed.arguments)
+            handle = await runtime.open_session(found.id, drive=False)
+            done = await commands.answered(handle, typed.text)
+            assert done is not None
+            code = self.say_answered(done)
+            row = await runtime.store.session(found.id)
+            if row.status in ("queued", "running", "retrying") and row.run and await picked_up(runtime, handle) is None:
+                self.view.say(f"no process drives it; go on with: {self.place.command('resume', found.id)}", "yellow")
+            return code
+
+    def say_answered(self, done: CommandResult) -> int:
+        """Show what a slash command answered."""
+        if isinstance(self.view, JsonView):
+            write_json(commands.facts(done))
+        else:
+            self.view.say(done.text, "")
+        return DONE
 
     async def is_same(self, runtime: Runtime, row: SessionRow, prompt: str, *, settings: bool) -> bool:
         """Whether the session's open run was begun by this prompt; and, with `settings`, by an agent as the flags make it.
@@ -94,7 +144,9 @@ class Run:
             _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
             if self.flags.agent(self.models.choose(self.flags.model)).spec != spec:
                 return False
-        return await prompt_of(runtime.store, row) == prompt
+        typed = parse(prompt)
+        given = as_prompt(prompt) if typed is None else typed.text
+        return given in await prompts_of(runtime.store, row)
 
     async def session(self, runtime: Runtime, *, session: str | None, go_on: bool) -> SessionRow | None:
         """The session the flags mean, None for a new one."""
@@ -292,20 +344,32 @@ async def why_open(store: EventStore, row: SessionRow) -> str:
             return "it had not begun"
 
 
-async def prompt_of(store: EventStore, row: SessionRow) -> str | None:
-    """The text that the open run was begun with; a run that continues another has that one's."""
-    from ..core.events import RunStarted, UserMessage
+async def prompts_of(store: EventStore, row: SessionRow) -> set[str]:
+    """The text that the open run was begun with, and the slash command it came from; a run that continues another has that
+    one's."""
+    from ..core.events import CommandExecuted, RunStarted, UserMessage
 
     wanted, given = row.run, None
-    for event in await store.read(row.id, types=("run.started", "user.message"), newest_first=True):
+    found: set[str] = set()
+    types = ("run.started", "user.message", "command.executed")
+    for event in await store.read(row.id, types=types, newest_first=True):
         match event.data:
             case RunStarted(run=run) as started if run == wanted:
-                wanted, given = started.resumes, started.input
+                wanted, given = started.resumes or wanted, started.input
             case UserMessage(id=message) as data if message == given:
-                return text_of(data.content)
+                found.add(text_of(data.content))
+            case CommandExecuted(starts=run) as data if run is not None and run == wanted:
+                found.add(Typed(data.name, data.arguments).text)
             case _:
                 pass
-    return None
+    return found
+
+
+@dataclass(frozen=True)
+class _NoSession:
+    """What `/help` needs of a context."""
+
+    commands: CommandRegistry
 
 
 def _no_prompt() -> CliError:
