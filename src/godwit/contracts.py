@@ -516,17 +516,27 @@ class Checkpoints(Protocol):
 
 class ShellPart(msgspec.Struct, frozen=True):
     """One simple command within a shell command. `words`: as the shell would pass them, as far as that is known from the
-    text; a word with an expansion in it is given as written and makes `exact` False. `text`: the words joined by blanks.
+    text; `loose`: the places, from 0, of those that are not known, which are given as written. `text`: the words joined by
+    blanks, those that would be mistaken in quotes.
 
-    `writes`, `reads`: files its redirections name. `depth`: how many wrappers (env, sudo, bash -c, xargs) it stood in.
+    `writes`, `reads`: files its redirections name, None for one that is not known. `depth`: how many wrappers (env, sudo,
+    bash -c, xargs) it stood in. `neutral`: it does nothing by itself that a rule would have to allow, since all it does is
+    to print, to test, or to start other parts; or it is a guess, for rules that deny or ask. `caution`: why its words do not
+    tell what it does.
     """
 
     words: tuple[str, ...]
     text: str
-    exact: bool = True
-    writes: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
+    loose: tuple[int, ...] = ()
+    writes: tuple[str | None, ...] = ()
+    reads: tuple[str | None, ...] = ()
     depth: int = 0
+    neutral: bool = False
+    caution: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        return not self.loose
 
 
 class ShellCommand(msgspec.Struct, frozen=True):
