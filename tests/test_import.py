@@ -10,7 +10,7 @@ from typing import Any
 # httpx and its like come with the providers; msgspec is what the core is made of and may be there.
 UNWANTED = (
     "anthropic", "fastapi", "genai_prices", "google", "httpx", "mcp", "nicegui", "openai", "pydantic", "pydantic_ai", "rich",
-    "starlette", "textual", "typer", "uvicorn",
+    "starlette", "textual", "tree_sitter", "tree_sitter_bash", "typer", "uvicorn",
 )  # fmt: skip
 
 _PROBE = """

@@ -45,7 +45,8 @@ IMPURE_METHODS = {"now", "utcnow", "today"}
 # They cost too much to be loaded by a bare `import godwit`: imported inside the function that needs them.
 HEAVY = {
     "anthropic", "fastapi", "genai_prices", "google", "httpx", "mcp", "nicegui", "openai", "opentelemetry", "psycopg",
-    "pydantic", "pydantic_ai", "rich", "sqlalchemy", "starlette", "textual", "typer", "uvicorn",
+    "pydantic", "pydantic_ai", "rich", "sqlalchemy", "starlette", "textual", "tree_sitter", "tree_sitter_bash",
+    "typer", "uvicorn",
 }  # fmt: skip
 
 
