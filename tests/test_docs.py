@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.core import errors, events
+from godwit.core import errors, events, hooks
 from godwit.engine.approvals import Approvals
 from godwit.engine.queue import Queue
 from godwit.engine.receiver import EventReceiver
@@ -233,7 +233,18 @@ def table_of_slash_commands() -> str:
     return "\n".join(lines)
 
 
+def table_of_hooks() -> str:
+    lines = ["| point | gating | payload | may change | note |", "|---|---|---|---|---|"]
+    for point in hooks.POINTS:
+        payload = ", ".join(f"`{key}`" for key in hooks.PAYLOAD[point])
+        changes = ", ".join(f"`{key}`" for key in hooks.MODIFIABLE.get(point, ()))
+        noted, gating = ("yes" if point in where else "" for where in (hooks.NOTED, hooks.GATING))
+        lines.append(f"| `{point}` | {gating} | {payload} | {changes} | {noted} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "hooks": table_of_hooks,
     "events": table_of_events,
     "errors": table_of_errors,
     "commands": table_of_commands,

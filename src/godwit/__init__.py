@@ -14,15 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import ToolContext, ToolOutput
+    from .contracts import HookCall, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
+    from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.messages import Document, Image, Text, Usage
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
+    from .engine.hooks import hook
     from .engine.runs import RunResult
     from .engine.session import Session
     from .host.agents import Agent
@@ -45,6 +47,10 @@ _HOMES = {
     "Document": "core.messages",
     "Event": "core.events",
     "GodwitError": "core.errors",
+    "HookCall": "contracts",
+    "HookMatcher": "core.hooks",
+    "HookResult": "core.hooks",
+    "HookSpec": "core.hooks",
     "Image": "core.messages",
     "Labels": "core.events",
     "Limits": "core.agent",
@@ -64,6 +70,7 @@ _HOMES = {
     "ToolDefinition": "core.agent",
     "ToolOutput": "contracts",
     "Usage": "core.messages",
+    "hook": "engine.hooks",
     "tool": "tools.function",
 }
 
@@ -82,6 +89,10 @@ __all__ = [
     "Document",
     "Event",
     "GodwitError",
+    "HookCall",
+    "HookMatcher",
+    "HookResult",
+    "HookSpec",
     "Image",
     "Labels",
     "Limits",
@@ -102,6 +113,7 @@ __all__ = [
     "ToolOutput",
     "Usage",
     "errors",
+    "hook",
     "tool",
 ]
 

@@ -32,6 +32,7 @@ from godwit.core.events import (
     Event,
     EventData,
     HookBlocked,
+    HookReported,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -194,6 +195,8 @@ def candidates(state: State) -> Iterator[EventData]:
     yield BudgetWarned("usd", 0.8, 1.0)
     yield BudgetExceeded("tokens", 10, 10, "tree", "spent")
     yield HookBlocked("no-rm", "before_tool", "never", call=CallId("c"))
+    yield HookBlocked("tests", "before_finish", "they fail")
+    yield HookReported("lint", "after_tool", "it hangs", failed=True)
     yield WorkspaceCheckpointed(CheckpointRef("tree:1"), "before", turn.index if turn else None)
     yield WorkspaceCheckpointed(None, "after", error="disk full")
     yield WorkspaceRestored(CheckpointRef("tree:1"))

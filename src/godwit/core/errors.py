@@ -48,6 +48,7 @@
         x InvalidToolArguments       invalid_tool_arguments
         x ToolTimeout                tool_timeout
       x CheckpointFailed             checkpoint_failed       the files cannot be kept, or not be put back
+      x HookFailed                   hook_failed             a hook could not answer
       x RunFailed                    run_failed              a run ended as failed; carries the result
 
 `code` is stable and is what surfaces translate. A message says what was wrong, with which value, and what to do.
@@ -383,6 +384,12 @@ class CheckpointFailed(GodwitError):
     """The workspace's files could not be kept, or not be put back."""
 
     code = "checkpoint_failed"
+
+
+class HookFailed(GodwitError):
+    """A hook could not answer. At a gating point that blocks, elsewhere it is recorded and passed over."""
+
+    code = "hook_failed"
 
 
 class RunFailed(GodwitError):

@@ -95,10 +95,10 @@ class InputDelivered(Data, frozen=True, tag="input.delivered"):
 
 
 class InputWithdrawn(Data, frozen=True, tag="input.withdrawn"):
-    """A queued input will not be delivered: a person took it back, or its run ended first."""
+    """A queued input will not be delivered: a person took it back, a hook kept it out, or its run ended first."""
 
     id: InputId
-    reason: Literal["user", "run_finished"] = "user"
+    reason: Literal["user", "run_finished", "hook"] = "user"
 
 
 class InputReordered(Data, frozen=True, tag="input.reordered"):
@@ -375,6 +375,15 @@ class HookBlocked(Data, frozen=True, tag="hook.blocked"):
     failed: bool = False
 
 
+class HookReported(Data, frozen=True, tag="hook.reported"):
+    """A hook has something to say to people, or failed where a failure is passed over (`failed`)."""
+
+    hook: str
+    point: HookPoint
+    text: str
+    failed: bool = False
+
+
 class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
     """The files are kept as they are now: before or after the calls of `turn`, or because someone asked.
 
@@ -452,6 +461,7 @@ KnownData = (
     | BudgetWarned
     | BudgetExceeded
     | HookBlocked
+    | HookReported
     | WorkspaceCheckpointed
     | WorkspaceRestored
     | VerificationReported
@@ -480,6 +490,7 @@ OUTSIDE_TYPES = (
     UsageRecorded,
     ArtifactStored,
     HookBlocked,
+    HookReported,
     BudgetWarned,
     BudgetExceeded,
     WorkspaceCheckpointed,

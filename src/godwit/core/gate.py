@@ -36,6 +36,7 @@ from .events import (
     Delivery,
     EventData,
     HookBlocked,
+    HookReported,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -275,6 +276,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | BudgetWarned()
             | BudgetExceeded()
             | HookBlocked()
+            | HookReported()
             | WorkspaceCheckpointed()
             | WorkspaceRestored()
             | VerificationReported()

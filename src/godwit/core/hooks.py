@@ -9,14 +9,13 @@ not known is refused where it is given; an answer that makes no sense at its poi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from .errors import ConfigurationError
-from .messages import ResultBlock, Text, UserBlock
+from .messages import ResultBlock, UserBlock, text_of
 
 HookPoint = Literal[
     "before_session", "after_session",  # a handle opens or closes the session
@@ -61,7 +60,39 @@ MODIFIABLE: dict[HookPoint, tuple[str, ...]] = {
 }
 """Keys of the payload that `modified` may replace. At before_tool `modified` is the new arguments themselves."""
 
-NOTED: frozenset[HookPoint] = frozenset(("before_session", "before_prompt", "before_tool", "after_tool", "before_finish"))
+PAYLOAD: dict[HookPoint, tuple[str, ...]] = {
+    "before_session": ("source", "agent", "model"),
+    "after_session": ("reason",),
+    "before_prompt": ("prompt", "content", "input", "delivery", "sender"),
+    "after_prompt": ("prompt", "content", "input", "delivery", "sender"),
+    "before_run": ("resumes", "detached"),
+    "after_run": ("outcome", "error", "usage", "turns", "tool_calls", "text"),
+    "before_turn": ("turn", "turns"),
+    "after_turn": ("turn", "calls"),
+    "before_model": ("turn", "model", "retry", "messages"),
+    "after_model": ("turn", "model", "message", "text", "calls", "stop", "usage"),
+    "before_tool": ("tool", "call", "arguments", "read_only", "origin"),
+    "after_tool": (
+        "tool", "call", "arguments", "origin", "status", "result", "content", "exit_code", "duration_ms",
+    ),
+    "before_approval": ("tool", "call", "arguments", "reason"),
+    "after_approval": ("tool", "call", "arguments", "decision", "reason", "sender"),
+    "before_finish": ("text", "stop_hook_active", "held"),
+    "after_finish": ("outcome", "error", "usage", "turns", "tool_calls", "text"),
+    "before_checkpoint": ("when", "turn"),
+    "after_checkpoint": ("when", "turn", "ref", "error"),
+    "before_restore": ("ref", "keep"),
+    "after_restore": ("ref", "keep", "result"),
+    "before_verification": ("subject", "source", "commands"),
+    "after_verification": ("subject", "source", "status", "checks", "seq"),
+    "before_command": ("name", "arguments", "sender"),
+    "after_command": ("name", "arguments", "sender", "text", "is_error"),
+    "on_error": ("code", "message", "model", "will_retry", "where"),
+    "on_rate_limit": ("code", "message", "model", "will_retry", "delay_ms"),
+}  # fmt: skip
+"""What a hook is told at each point: the keys of its payload."""
+
+NOTED: frozenset[HookPoint] = frozenset(("before_session", "before_prompt", "before_tool", "after_tool"))
 """Points whose `note` reaches the model."""
 
 ALIASES: dict[str, HookPoint] = {
@@ -130,6 +161,22 @@ _SAID_BY_CLAUDE: dict[HookPoint, str] = {
     "before_finish": "Stop",
     "on_error": "StopFailure",
 }
+
+
+CLAUDE_TOOLS = {
+    "bash": "Bash",
+    "edit": "Edit",
+    "glob": "Glob",
+    "grep": "Grep",
+    "ls": "LS",
+    "patch": "Edit",
+    "read": "Read",
+    "task": "Task",
+    "web_fetch": "WebFetch",
+    "web_search": "WebSearch",
+    "write": "Write",
+}
+"""What Claude Code calls our tools; all others are called the same."""
 
 
 def point_named(name: str) -> HookPoint:
@@ -275,14 +322,16 @@ def folded(before: HookResult, answer: HookResult) -> HookResult:
     block, retry and skip end the chain, so nothing comes after them. escalate goes on, since a later block still holds.
     """
     modified = answer.modified if answer.modified is not None else before.modified
-    decides = answer if _STRICTNESS[answer.action] > _STRICTNESS[before.action] else before
+    stricter = _STRICTNESS[answer.action] - _STRICTNESS[before.action]
+    ends = answer.end_run and not before.end_run and answer.action == "continue"
+    decides = answer if stricter > 0 or (stricter == 0 and ends) else before
     return HookResult(
         decides.action,
         decides.reason,
         modified,
         decides.delay_s,
         _joined(before.note, answer.note),
-        decides.hook,
+        answer.hook if decides.action == "continue" and answer.modified is not None else decides.hook,
         _joined(before.message, answer.message),
         decides.failed,
         before.end_run or answer.end_run,
@@ -328,17 +377,13 @@ def applied(point: HookPoint, payload: dict[str, Any], modified: dict[str, Any])
         raise ValueError(f"its modified {text} cannot be read: {error}") from None
     if not blocks:
         raise ValueError(f"its modified {text} is empty")
-    return {**payload, text: text_of(blocks), "content": msgspec.to_builtins(blocks)}
-
-
-def text_of(blocks: Sequence[UserBlock | ResultBlock]) -> str:
-    """The texts of a message or a result, as payloads tell them."""
-    return "\n".join(b.text for b in blocks if isinstance(b, Text))
+    return {**payload, text: text_of(blocks), "content": msgspec.to_builtins(list(blocks))}
 
 
 __all__ = [
     "ALIASES",
     "ASKING",
+    "CLAUDE_TOOLS",
     "CONTINUE",
     "ENDS_CHAIN",
     "GATING",
@@ -346,6 +391,7 @@ __all__ = [
     "LATER",
     "MODIFIABLE",
     "NOTED",
+    "PAYLOAD",
     "POINTS",
     "SKIPPABLE",
     "HookAction",
@@ -359,5 +405,4 @@ __all__ = [
     "point_named",
     "problem_of",
     "subject",
-    "text_of",
 ]

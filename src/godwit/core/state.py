@@ -31,6 +31,7 @@ from .events import (
     Event,
     EventData,
     HookBlocked,
+    HookReported,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -154,6 +155,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     as it stands, None once work went on. `unverified`: its checks that did not pass; `failures`: how often there were some;
     `report`, `reports`: the last report on the run, and how many there are.
     `budgets`: those of the session when it began, with what has been allowed since; `exceeded`: the one that ends it.
+    `held`: how often hooks have sent it back to work since a person last said something.
     """
 
     id: RunId
@@ -179,6 +181,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint: Seq = 0
     unattended: bool = False
     question: Question | None = None
+    held: int = 0
     touched: tuple[str, ...] = ()
     verdict: VerificationStatus | None = None
     unverified: tuple[str, ...] = ()
@@ -305,6 +308,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             # What a guard has warned of it may warn of again in the next run; a limit of the session's is told once.
             warned = tuple(w for w in state.warned if w[0] != "guard")
             return replace(state, run=opened, runs=state.runs + 1, warned=warned)
+        case UserMessage():
+            if run is None or data.delivery == "prompt" or (data.sender or "").startswith("hook "):
+                return state
+            return replace(state, run=replace(run, held=0))
         case UserInterrupt():
             return replace(state, run=replace(_open(run, data), interrupt=data))
         case UserAnswer():
@@ -480,20 +487,23 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, restoring=Restoring(event.seq, data.files, data.keep, data.undo))
         case WorkspaceRestored():
             return replace(state, restoring=None)
+        case HookBlocked():
+            if run is None or data.point != "before_finish":
+                return state
+            return replace(state, run=replace(run, held=run.held + 1))
         case VerificationReported():
             if run is None or data.report.source != "run":
                 return state
             return replace(state, run=_verified(run, data.report, event.seq))
         case (
-            UserMessage()
-            | InputWithdrawn()
+            InputWithdrawn()
             | InputReordered()
             | SessionOpened()
             | SessionPaused()
             | SessionResumed()
             | SessionArchived()
             | ArtifactStored()
-            | HookBlocked()
+            | HookReported()
             | WorkspaceCheckpointed()
             | CommandExecuted()
             | Unknown()

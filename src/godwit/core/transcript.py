@@ -29,7 +29,7 @@ from .events import (
     UserMessage,
 )
 from .ids import CallId, InputId, Seq
-from .messages import Assistant, Message, Text, ToolResult, User, UserBlock
+from .messages import Assistant, Message, Text, ToolResult, User
 
 
 class Entry:
@@ -57,7 +57,7 @@ class Transcript:
         # Each branch that was left, by the seq of the rewind that left it. Needed to rewind onto one of them.
         self._branches: list[tuple[Seq, list[Entry]]] = []
         self._own: list[Entry] | None = None
-        self._waiting: dict[InputId, tuple[UserBlock, ...]] = {}
+        self._waiting: dict[InputId, UserMessage] = {}
         self._answer: Assistant | None = None
         self._results: dict[CallId, ToolFinished] = {}
 
@@ -77,6 +77,10 @@ class Transcript:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def waiting(self, input_id: InputId) -> UserMessage | None:
+        """The queued message of this id, if it is stored."""
+        return self._waiting.get(input_id)
+
     def apply(self, event: Event) -> None:
         """Take one event in, in log order."""
         self.seq = event.seq
@@ -87,7 +91,7 @@ class Transcript:
     def _accept(self, event: Event) -> None:
         data = event.data
         if isinstance(data, UserMessage):
-            self._waiting[data.id] = data.content
+            self._waiting[data.id] = data
 
     def _withdraw(self, event: Event) -> None:
         data = event.data
@@ -97,8 +101,8 @@ class Transcript:
     def _deliver(self, event: Event) -> None:
         data = event.data
         if isinstance(data, InputDelivered):
-            said = self._waiting.pop(data.id, ())
-            content = said if data.content is None else data.content
+            said = self._waiting.pop(data.id, None)
+            content = data.content if data.content is not None else () if said is None else said.content
             self._entries.append(Entry(User(content), event.seq))
 
     def _answered(self, event: Event) -> None:

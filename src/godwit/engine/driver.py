@@ -16,7 +16,7 @@ from ..core.agent import AgentSpec, Limits, Verdict
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
-from ..core.ids import Clock, IdSource, SessionId
+from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.state import State
 from .budget import Budgets
 from .cancel import Cancel
@@ -168,19 +168,33 @@ class Driver:
             return frozenset()
         return frozenset(t.definition.name for t in self.tools if t.traits.read_only)
 
-    async def ask_hooks(self, point: HookPoint, payload: Callable[[], dict[str, Any]]) -> HookResult:
+    async def ask_hooks(
+        self,
+        point: HookPoint,
+        payload: Callable[[], dict[str, Any]],
+        *,
+        ended: RunId | None = None,
+        cancel: Cancel | None = None,
+    ) -> HookResult:
         """What the hooks of this point come to; see `Hooks.fire`. Costs nothing where there is none.
 
         What is staged is committed first, since a hook may take long; look at the state again afterwards. An interrupt cuts
-        the hooks off. When one wants the run to end, it is interrupted.
+        the hooks off. When one wants the run to end, it is interrupted. `ended`: the run that has just ended, whose hooks
+        are asked; `cancel`: cuts them off in place of the driver's token.
         """
         if not self.hooks.wants(point):
             return CONTINUE
         await self.log.commit()
         run = self.state.run
-        result = await self.hooks.fire(point, payload(), run=run.id if run is not None else None, cancel=self.token)
+        result = await self.hooks.fire(
+            point,
+            payload(),
+            run=ended or (run.id if run is not None else None),
+            cancel=cancel or self.token,
+        )
+        await self.log.commit(*self.hooks.take_reports())
         run = self.state.run
-        if result.end_run and run is not None and run.interrupt is None:
+        if result.end_run and ended is None and run is not None and run.interrupt is None:
             await self.log.commit(UserInterrupt(run.id, reason=result.reason or f"hook {result.hook} ended the run"))
             self.token.cancel()
         return result

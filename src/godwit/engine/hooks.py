@@ -25,7 +25,7 @@ import msgspec
 
 from ..contracts import CancelToken, HookCall, HookHandler, HookKit
 from ..core.errors import ConfigurationError, GodwitError
-from ..core.events import Labels
+from ..core.events import HookReported, Labels
 from ..core.hooks import (
     ASKING,
     CONTINUE,
@@ -46,7 +46,7 @@ from ..core.hooks import (
     subject,
 )
 from ..core.ids import RunId, SessionId
-from .cancel import WITHIN
+from .cancel import WITHIN, Cancel
 
 logger = logging.getLogger("godwit")
 
@@ -56,11 +56,14 @@ DELAY_LONGEST_S = 60.0
 """The longest wait before it is asked again, whatever the hook said."""
 CLEANUP_S = 0.5
 """How long a handler that was cancelled may take to notice; then it is left to itself."""
+CLOSING_S = 5.0
+"""How long all hooks of after_session together may hold up the closing of a session."""
 TEXT_LIMIT = 16 * 1024
 """Characters of a hook's reason, note or message that are kept."""
 FAILURES_KEPT = 100
 
 Matches = Callable[[dict[str, Any]], bool]
+_NONE: Mapping[str, HookHandler] = {}
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,15 @@ def hook(
     at a gating point instead of letting everything pass. Raises ConfigurationError.
     """
 
+    where = point_named(point)
+    matcher = HookMatcher(tool=tool, path=path, command=command, when=when or {})
+
     def make(function: HookHandler) -> Hook:
         name = id or str(getattr(function, "__name__", type(function).__name__))
-        matcher = HookMatcher(tool=tool, path=path, command=command, when=when or {})
-        spec = HookSpec(name, point_named(point), matcher, None, priority, timeout_s, retries, background, required=True)
+        spec = HookSpec(name, where, matcher, None, priority, timeout_s, retries, background, required=True)
         return Hook(spec, function)
 
     return make
-
-
-@dataclass(frozen=True)
-class HookReport:
-    """A failure that was passed over (`failed`), or a message for people."""
-
-    hook: str
-    point: HookPoint
-    text: str
-    failed: bool = False
 
 
 class _Registered:
@@ -126,27 +121,52 @@ class _Registered:
 class Hooks:
     """The hooks of one session in this process."""
 
-    __slots__ = ("_at", "_handlers", "_hooks", "_kit", "_left", "_of_agent", "labels", "reports", "session", "workspace")
+    __slots__ = (
+        "__weakref__",
+        "_at",
+        "_brought",
+        "_handlers",
+        "_handlers_of_agent",
+        "_hooks",
+        "_kit",
+        "_left",
+        "_of_agent",
+        "_reports",
+        "labels",
+        "note",
+        "session",
+        "workspace",
+    )
 
     def __init__(self, session: SessionId, kit: HookKit | None = None) -> None:
         self.session = session
         self.labels = Labels()
         self.workspace: str | None = None
-        self.reports: list[HookReport] = []
+        self.note: str | None = None  # of before_session, for the next prompt
+        self._reports: list[HookReported] = []
         self._kit = kit
         self._hooks: dict[str, _Registered] = {}
         self._handlers: dict[str, HookHandler] = {}
         self._at: dict[HookPoint, tuple[_Registered, ...]] = {}
-        self._of_agent: tuple[HookSpec, ...] = ()
+        self._of_agent: tuple[HookSpec, ...] | None = None
+        self._brought: Mapping[str, HookHandler] = _NONE
+        self._handlers_of_agent: dict[str, HookHandler] = {}
         self._left: set[asyncio.Future[Any]] = set()
 
     # --- who is there --------------------------------------------------------------------------------------------
 
-    def register(self, spec: HookSpec, handler: HookHandler | None = None) -> HookSpec | None:
+    def register(self, hook: HookSpec | Hook, handler: HookHandler | None = None) -> HookSpec | None:
         """Call this hook from now on; one of the same id is replaced and returned. Its handler stays unless given.
 
         ConfigurationError when its matcher cannot be used; nothing has changed then.
         """
+        spec = hook
+        if isinstance(hook, Hook):
+            spec, handler = hook.spec, handler or hook.handler
+        if not isinstance(spec, HookSpec):
+            raise ConfigurationError(f"{hook!r} is no hook: give a HookSpec, or a function made with godwit.hook")
+        if handler is not None:
+            _check_callable(spec.id, handler)
         made = self._made(spec, of_agent=False)
         before = self._hooks.get(spec.id)
         self._hooks[spec.id] = made
@@ -165,13 +185,13 @@ class Hooks:
 
     def register_handler(self, id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
         """The function behind the hook of this id, in place of the one before, and of its command."""
-        if not callable(handler):
-            raise ConfigurationError(f"the handler of hook {id!r} cannot be called: {handler!r}", hook=id)
+        _check_callable(id, handler)
         self._handlers[id] = handler
 
     def unregister_handler(self, id: str) -> None:  # noqa: A002 - the field's name
         """The hook of this id has no function any more. Nothing happens when it had none."""
         self._handlers.pop(id, None)
+        self._handlers_of_agent.pop(id, None)
 
     @property
     def count(self) -> int:
@@ -186,8 +206,9 @@ class Hooks:
 
         One that was unregistered stays away until the agent's hooks change. ConfigurationError.
         """
-        for id_, handler in (handlers or {}).items():
-            self._handlers.setdefault(id_, handler)
+        if handlers is not None and handlers != self._brought:
+            self._brought = dict(handlers)
+            self._handlers_of_agent = dict(handlers)
         if specs == self._of_agent:
             return
         made = [self._made(spec, of_agent=True) for spec in specs]
@@ -195,6 +216,11 @@ class Hooks:
         kept = {i: r for i, r in self._hooks.items() if not r.of_agent}
         self._hooks = {**{r.spec.id: r for r in made}, **kept}
         self._sort()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether some version of the agent has brought its hooks."""
+        return self._of_agent is not None
 
     def wants(self, point: HookPoint) -> bool:
         """True when some hook is there for this point. Ask before a payload is built."""
@@ -253,7 +279,7 @@ class Hooks:
         Never `retry`: the point is asked again here, after the delay, and blocks when that does not end. `modified` is what
         the last hook left: the arguments at before_tool, else the keys of `core.hooks.MODIFIABLE`. A block tells its `hook`
         and whether it `failed`. INTERRUPTED when `cancel` falls meanwhile. Failures that were passed over and messages
-        for people are added to `reports`.
+        for people wait in `take_reports`.
         """
         if point not in self._at:
             return CONTINUE
@@ -276,7 +302,7 @@ class Hooks:
             spec = registered.spec
             if registered.matches is not None and not registered.matches(payload):
                 continue
-            handler = self._handlers.get(spec.id, registered.command)
+            handler = self._handlers.get(spec.id) or self._handlers_of_agent.get(spec.id) or registered.command
             if handler is None:
                 if not (spec.required and point in GATING):
                     continue
@@ -294,7 +320,7 @@ class Hooks:
             if answer.modified is not None:
                 payload, changed = applied(point, payload, answer.modified), True
             if answer.message is not None:
-                self.reports.append(HookReport(spec.id, point, answer.message))
+                self._reports.append(HookReported(spec.id, point, answer.message))
             result = folded(result, answer)
             if answer.action in ENDS_CHAIN:
                 break
@@ -367,12 +393,12 @@ class Hooks:
     async def _in_background(self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None) -> None:
         answer = await self._asked(spec, handler, packed, run, None)
         if answer.message is not None:
-            self.reports.append(HookReport(spec.id, spec.point, answer.message))
+            self._reports.append(HookReported(spec.id, spec.point, answer.message))
 
     def _passed_over(self, spec: HookSpec, why: str) -> None:
         logger.warning("hook %s at %s failed in session %s: %s", spec.id, spec.point, self.session, why)
-        self.reports.append(HookReport(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
-        del self.reports[:-FAILURES_KEPT]
+        self._reports.append(HookReported(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
+        del self._reports[:-FAILURES_KEPT]
 
     def _keep(self, task: asyncio.Future[Any]) -> None:
         """Hold the task as long as it lives: it may be left to itself, and nobody complains of how it ended."""
@@ -384,12 +410,40 @@ class Hooks:
         if not task.cancelled():
             task.exception()
 
+    async def opened(self, source: str, *, agent: str, model: str) -> None:
+        """Tell of a handle that opens the session: `startup` for a new one, else `resume`. Its note goes with the
+        next prompt."""
+        if self.wants("before_session"):
+            result = await self.fire("before_session", {"source": source, "agent": agent, "model": model})
+            self.note = result.note
+
+    async def closed(self, reason: str) -> None:
+        """Tell of a handle that is closed, or a host that ends; not for longer than `CLOSING_S`."""
+        if self.wants("after_session"):
+            cancel = Cancel()
+            timer = asyncio.get_running_loop().call_later(CLOSING_S, cancel.cancel)
+            try:
+                await self.fire("after_session", {"reason": reason}, cancel=cancel)
+            finally:
+                timer.cancel()
+
+    def take_reports(self) -> tuple[HookReported, ...]:
+        """What is to be recorded of failures that were passed over, and of messages for people, since it was last taken."""
+        taken = tuple(self._reports)
+        self._reports.clear()
+        return taken
+
     def cut_off(self) -> set[asyncio.Future[Any]]:
         """Cancel what still runs in the background or was left to itself; returns it, to be waited for."""
         left = set(self._left)
         for task in left:
             task.cancel()
         return left
+
+
+def _check_callable(id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
+    if not callable(handler):
+        raise ConfigurationError(f"the handler of hook {id!r} cannot be called: {handler!r}", hook=id)
 
 
 def _order(registered: _Registered) -> tuple[int, str]:

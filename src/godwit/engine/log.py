@@ -31,6 +31,7 @@ from ..core.events import (
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
+from .hooks import Hooks
 
 SNAPSHOT_EVERY = 100
 """A snapshot is stored when the log has grown by this many events since the last one."""
@@ -61,6 +62,14 @@ async def append_outside(
     now = clock.now_ms()
     drafts = [Draft(d, at_ms=now, run=run) for d in data]
     return await store.append(session, drafts, key=key, expect=expect, epoch=epoch)
+
+
+async def record_reports(store: EventStore, session: SessionId, hooks: Hooks, clock: Clock) -> None:
+    """Store what hooks that were asked outside a drive have to report; a session that is gone or final keeps none."""
+    reports = hooks.take_reports()
+    if reports:
+        with contextlib.suppress(Conflict, NotFound, StoreError):
+            await append_outside(store, session, reports, clock)
 
 
 async def create_log(

@@ -13,7 +13,6 @@ from ..core.agent import AgentSpec, Limits
 from ..core.errors import Conflict, Fault, HeadMoved, InputNotFound, StaleEpoch, StoreError
 from ..core.events import (
     ActionClosed,
-    InputDelivered,
     InputWithdrawn,
     RunClaimed,
     RunFinished,
@@ -33,6 +32,7 @@ from .approvals import expired_actions, policy_answer
 from .direct import close_lost_calls
 from .driver import Driver
 from .model_step import ask_model, wait_for_retry
+from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
 from .tool_step import close_calls, run_tools
 from .verification import verify_run
 
@@ -242,30 +242,35 @@ async def _advance(driver: Driver) -> bool:
     if cut_off and run is not None and run.interrupt is None:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
         await log.commit(UserInterrupt(run.id, reason="the session's cancel token was cancelled"))
-    decision = decide(
-        log.state,
-        driver.spec,
-        now_ms=driver.clock.now_ms(),
-        stopping=driver.shutdown,
-        out_of_time=driver.out_of_time(),
-        read_only=driver.read_only(),
-    )
+    decision = _decide(driver)
     try:
         match decision:
             case Rest():
                 await log.commit()
                 return False
             case Claim():
-                _claim(driver)
+                fault = await _begin(driver)
+                if fault is not None:
+                    await _end(driver, "failed", fault, log.seq)
+                    return False
             case Yield():
                 await _yield(driver)
                 return False
             case Retry():
                 await wait_for_retry(driver)
             case Deliver(inputs):
-                log.stage(*(InputDelivered(i) for i in inputs))
+                fault = await deliver(driver, inputs)
+                if fault is not None:
+                    await _end(driver, "failed", fault, log.seq)
+                    return False
             case OpenTurn():
-                log.stage(TurnStarted(log.state.turns + 1))
+                assert run is not None
+                passed = await before_turn(driver, run)
+                if isinstance(passed, Fault):
+                    await _end(driver, "failed", passed, log.seq)
+                    return False
+                if passed is not None:
+                    log.stage(TurnStarted(log.state.turns + 1))
             case AskModel():
                 fault = await ask_model(driver)
                 if fault is not None:
@@ -283,8 +288,19 @@ async def _advance(driver: Driver) -> bool:
             case Verify():
                 await verify_run(driver)
             case CloseTurn():
-                assert log.state.turn is not None
-                log.stage(TurnFinished(log.state.turn.index))
+                turn = log.state.turn
+                assert turn is not None
+                log.stage(TurnFinished(turn.index))
+                await after_turn(driver, turn)
+            case End("done"):
+                assert run is not None
+                passed = await before_finish(driver, run)
+                if isinstance(passed, Fault):
+                    await _end(driver, "failed" if passed.details["failed"] else "limited", passed, log.seq)
+                    return False
+                if passed is not None and _decide(driver) == decision:
+                    await _end(driver, "done", None, log.seq)
+                    return False
             case End(outcome, error):
                 # The drive ends with its run: the next one gets a token and a context of its own.
                 await _end(driver, outcome, error, seen)
@@ -297,6 +313,17 @@ async def _advance(driver: Driver) -> bool:
         if isinstance(moved, StaleEpoch) or not (arrived or isinstance(moved, HeadMoved)):
             raise
     return True
+
+
+def _decide(driver: Driver) -> Decision:
+    return decide(
+        driver.state,
+        driver.spec,
+        now_ms=driver.clock.now_ms(),
+        stopping=driver.shutdown,
+        out_of_time=driver.out_of_time(),
+        read_only=driver.read_only(),
+    )
 
 
 def _run(driver: Driver) -> RunId:
@@ -320,6 +347,22 @@ async def _arrive(driver: Driver) -> None:
         else:
             _claim(driver)
     driver.arm_deadline()
+
+
+async def _begin(driver: Driver) -> Fault | None:
+    """Claim the run, after the hooks have let it begin where it was never claimed before."""
+    run, gate = driver.state.run, driver.state.gate
+    assert run is not None
+    if gate.attempt > 0 or run.interrupt is not None:
+        _claim(driver)
+        let_pass(driver, run)
+        return None
+    passed = await before_run(driver, run, lambda: _claim(driver))
+    if isinstance(passed, Fault):
+        return passed
+    if passed is not None:
+        _claim(driver)
+    return None
 
 
 def _claim(driver: Driver) -> None:
@@ -355,7 +398,8 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
         if state.turn is not None:
             events.append(TurnFinished(state.turn.index))
         events += [InputWithdrawn(q.id, "run_finished") for q in state.gate.queue if q.delivery != "follow_up"]
-        events.append(RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls, run.report))
+        finished = RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls, run.report)
+        events.append(finished)
         try:
             await log.commit(*events, seen=seen)
         except HeadMoved:
@@ -363,4 +407,5 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
                 raise
             seen = log.seq
             continue
+        await ended(driver, finished)
         return

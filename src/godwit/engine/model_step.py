@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from ..contracts import Model, ModelAnswer, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
-from ..core.errors import Fault, GodwitError, ModelError, StreamBroken
+from ..core.errors import Fault, GodwitError, ModelError, RateLimited, StreamBroken
 from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying
+from ..core.hooks import HookResult
 from ..core.ids import MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage
 from .context import build_request, models_of
 from .driver import Driver
+from .points import after_model, before_model, model_failed
 
 RETRY_FIRST_S = 1.0
 RETRY_LONGEST_S = 30.0
@@ -66,6 +68,9 @@ async def ask_model(driver: Driver) -> Fault | None:
         driver.show(Delta(driver.session, "discard", turn.asked, after=log.seq))
     candidates = models_of(driver.spec, run)
     name = run.retry_model or candidates[0]
+    passed = await before_model(driver, run, turn, name)
+    if not isinstance(passed, HookResult):
+        return passed
     message_id = MessageId(driver.ids.new("msg"))
     await log.commit(ModelStarted(message_id, name))
     partial = _Partial()
@@ -93,7 +98,9 @@ async def ask_model(driver: Driver) -> Fault | None:
         error = ModelError(f"{type(failure).__name__}: {failure}")
     answer = partial.answer
     if answer is not None:
-        log.stage(AgentMessage(_complete(message_id, name, answer)))
+        message = _complete(message_id, name, answer)
+        log.stage(AgentMessage(message))
+        await after_model(driver, turn, message)
         return None
     cut: StopReason = "interrupted" if error is None else "error"
     if partial.seen and driver.shutdown and error is None:
@@ -201,13 +208,22 @@ async def _retry(driver: Driver, error: GodwitError, name: str, candidates: tupl
     retryable = isinstance(error, ModelError) and error.retryable and (asked_s or 0) <= RETRY_AFTER_LONGEST_S
     if retryable and run.retries < driver.spec.limits.max_model_retries:
         delay_s = min(RETRY_FIRST_S * 2**run.retries, RETRY_LONGEST_S) if asked_s is None else max(asked_s, 0.0)
-        await driver.log.commit(RunRetrying(run.id, error.fault(), run.retries + 1, round(delay_s * 1000), name))
+        retrying = RunRetrying(run.id, error.fault(), run.retries + 1, round(delay_s * 1000), name)
+        await driver.log.commit(retrying)
+        await _told(driver, error, name, retrying.delay_ms)
         return None
     later = candidates[candidates.index(name) + 1 :] if name in candidates else ()
     if later:
         await driver.log.commit(RunRetrying(run.id, error.fault(), 0, 0, later[0]))
+        await _told(driver, error, name, 0)
         return None
+    await _told(driver, error, name, None)
     return error.fault()
+
+
+async def _told(driver: Driver, error: GodwitError, model: str, retry_in_ms: int | None) -> None:
+    limited = isinstance(error, RateLimited)
+    await model_failed(driver, error.fault(), model=model, rate_limited=limited, retry_in_ms=retry_in_ms)
 
 
 async def wait_for_retry(driver: Driver) -> None:

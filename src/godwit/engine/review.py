@@ -311,7 +311,8 @@ class Reviewer:
 
     async def _hooks(self, call: Call, tool: Tool, arguments: dict[str, Any]) -> HookResult:
         def payload() -> dict[str, Any]:
-            return {"tool": call.name, "call": call.id, "arguments": arguments, "read_only": tool.traits.read_only}
+            told = {"tool": call.name, "call": call.id, "arguments": arguments}
+            return {**told, "read_only": tool.traits.read_only, "origin": "model"}
 
         return await self.driver.ask_hooks("before_tool", payload)
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
-from ..contracts import EventStore, Tool, Workspace
+from ..contracts import EventStore, HookHandler, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
 from ..core.errors import (
     ActionNotFound,
@@ -36,6 +36,7 @@ from ..core.events import (
     UserMessage,
 )
 from ..core.gate import Status
+from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, Usage, UserBlock, user_content
 from ..core.rules import ApprovalPolicy, Permissions
@@ -46,9 +47,9 @@ from .cancel import WITHIN, Cancel
 from .commands import Command, CommandRegistry, CommandResult, as_prompt
 from .direct import DirectCalls, HostCalls
 from .driver import Parts
-from .hooks import Hooks
+from .hooks import Hook, Hooks
 from .inbox import Inbox
-from .log import load_state, load_transcript
+from .log import load_state, load_transcript, record_reports
 from .queue import Queue
 from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
@@ -112,8 +113,8 @@ class Home(Protocol):
         """A tool that this process knows by name, whoever may use it."""
         ...
 
-    def hooks(self, session: SessionId) -> Hooks:
-        """The session's hooks in this process."""
+    def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
+        """The session's hooks in this process; with `keep`, also while nobody uses them."""
         ...
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
@@ -175,6 +176,10 @@ class Session(HostCalls, HostVerification):
         self._own_runs: dict[RunId, Seq] = {}
         self._spent_on = Budgets()
         self._place: Workspace | None = None
+        self._hooks = home.hooks(session)
+        self._hooks.labels, self._hooks.workspace = state.labels, state.workspace
+        if not self._hooks.adopted:
+            self._hooks.adopt(spec.hooks, home.parts.hook_handlers(spec))
         self.queue = Queue(home.store, session, self._inbox)
         self.calls = DirectCalls(
             home.parts,
@@ -182,7 +187,7 @@ class Session(HostCalls, HostVerification):
             tools=lambda: home.tools_of(self._spec),
             any_tool=home.find_tool,
             workspace=self._folder,
-            hooks=home.hooks(session),
+            hooks=self._hooks,
             budget=lambda _: self._spent_on,
             labels=state.labels,
             token=self._token,
@@ -598,6 +603,35 @@ class Session(HostCalls, HostVerification):
         """See `Approvals.answer`; wakes the session here."""
         return await self._answered(self.approvals.answer(action, result, is_error=is_error))
 
+    def register_hook(self, hook: HookSpec | Hook, handler: HookHandler | None = None) -> HookSpec | None:
+        """Call this hook from now on (seed 001); returns the one of the same id that it replaces.
+
+        Hooks live in this process and are shared by the session's handles in it; they end when the last of these is closed.
+        A hook without handler and command lets everything pass. ConfigurationError when it cannot be used, InvalidArgument
+        on a handle that only watches; then nothing has changed.
+        """
+        return self._live_hooks().register(hook, handler)
+
+    def unregister_hook(self, hook_id: str) -> HookSpec | None:
+        """Call the hook of this id no more; returns it, or None when there is none. Its handler stays (seed 001)."""
+        return self._live_hooks().unregister(hook_id)
+
+    def register_hook_handler(self, hook_id: str, handler: HookHandler) -> None:
+        """The function behind the hook of this id, in place of the one before; it may come before the hook (seed 001)."""
+        self._live_hooks().register_handler(hook_id, handler)
+
+    def unregister_hook_handler(self, hook_id: str) -> None:
+        """The hook of this id has no function any more. Nothing happens when it had none (seed 001)."""
+        self._live_hooks().unregister_handler(hook_id)
+
+    def hook_count(self) -> int:
+        """How many hooks are registered in this process, the agent's included (seed 001)."""
+        return self._hooks.count
+
+    def hooks(self) -> list[HookSpec]:
+        """The registered hooks, the agent's included, in the order in which they are called."""
+        return self._hooks.list()
+
     async def save(self) -> None:
         """Return when all that was appended so far is as durable as the store's level promises."""
         await self._store.flush()
@@ -605,7 +639,8 @@ class Session(HostCalls, HostVerification):
     async def close(self) -> None:
         """End the open run with its questions, unless another process drives it, then refuse further calls on this handle.
 
-        Other handles of the session stay usable. Safe to repeat.
+        The hooks of after_session are told, for a few seconds at most. Other handles of the session stay usable. Safe to
+        repeat.
         """
         if self._closed:
             return
@@ -619,6 +654,9 @@ class Session(HostCalls, HostVerification):
                     self._wake()
                     if not self._within():
                         await self._finished(row.run, row.head)
+                        await self._home.settle(self.id)
+            await self._hooks.closed("closed")
+            await record_reports(self._store, self.id, self._hooks, self._home.clock)
             self._home.leave(self.id, self._token)
         self._token.cancel()
 
@@ -756,6 +794,12 @@ class Session(HostCalls, HostVerification):
             raise SessionClosed(session=self.id)
         if self._token.cancelled:
             raise SessionClosed("this handle's cancel token was cancelled: open the session again", session=self.id)
+
+    def _live_hooks(self) -> Hooks:
+        self._check_open()
+        if not self._drives:
+            raise InvalidArgument("this handle only watches: hooks are called by the process that drives the session")
+        return self._home.hooks(self.id, keep=True)
 
     def _labelled(self, events: list[Event]) -> list[Event]:
         for event in events:

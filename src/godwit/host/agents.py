@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..contracts import Tool
+from ..contracts import HookHandler, Tool
 from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
 from ..core.errors import ConfigurationError
+from ..core.hooks import HookSpec
 from ..core.ids import AgentName
 from ..core.rules import ApprovalPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command
+from ..engine.hooks import Hook
 
 
 class Agent:
@@ -24,6 +26,7 @@ class Agent:
     asking, and what happens when nobody answers. `verification`: a run is done only once these commands pass; a list of
     them, or a `VerificationPolicy`.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
+    `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
 
@@ -43,6 +46,7 @@ class Agent:
         thinking: ThinkingLevel | None = None,
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
+        hooks: Sequence[Hook | HookSpec] = (),
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -60,6 +64,10 @@ class Agent:
         given = [c.name for c in self.commands]
         if len(set(given)) != len(given):
             raise ConfigurationError(f"agent {name!r} has two commands of one name: {given}", commands=given)
+        self.hook_handlers: dict[str, HookHandler] = {h.spec.id: h.handler for h in hooks if isinstance(h, Hook)}
+        for hook in hooks:
+            if not isinstance(hook, Hook | HookSpec):
+                raise ConfigurationError(f"{hook!r} is no hook: make one of a function with godwit.hook(point)")
         chosen = settings or ModelSettings()
         if thinking is not None:
             chosen = ModelSettings(
@@ -78,6 +86,7 @@ class Agent:
             settings=chosen,
             metadata=dict(metadata or {}),
             verification=_verification(verification),
+            hooks=tuple(h.spec if isinstance(h, Hook) else h for h in hooks),
         )
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..contracts import HookHandler
 from ..core.errors import ConfigurationError
-from ..core.hooks import HookSpec
+from ..core.hooks import CLAUDE_TOOLS, HookSpec
 
 Search = Callable[[str], bool]
 
@@ -29,7 +29,9 @@ class LocalHookKit:
             glob = "|".join(_name_glob(part) for part in alternatives)
             tools.append(_compiled(spec, "tool", rf"(?i)^(?:{glob})$", given.tool))
         if given.tool_regex is not None:
-            tools.append(_compiled(spec, "tool_regex", given.tool_regex, given.tool_regex))
+            found = _compiled(spec, "tool_regex", given.tool_regex, given.tool_regex)
+            # Written for Claude Code, as a rule, which knows bash as Bash.
+            tools.append(lambda name: found(name) or found(CLAUDE_TOOLS.get(name, name)))
         path = None if given.path is None else _compiled(spec, "path", _path_glob(spec, given.path), given.path)
         command = None if given.command is None else _compiled(spec, "command", given.command, given.command)
 
@@ -43,7 +45,11 @@ class LocalHookKit:
         return matches
 
     def command(self, spec: HookSpec) -> HookHandler:
-        raise ConfigurationError(f"hook {spec.id!r}: commands are not run yet", hook=spec.id)
+        from .hook_commands import command_handler
+
+        if spec.command is None:
+            raise ConfigurationError(f"hook {spec.id!r} has no command", hook=spec.id)
+        return command_handler(spec)
 
 
 HOOK_KIT = LocalHookKit()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
@@ -15,14 +16,15 @@ from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.gate import Status
+from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
 from ..engine.commands import Command, CommandRegistry
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
-from ..engine.hooks import Hooks
-from ..engine.log import append_outside, create_log, load_state
+from ..engine.hooks import Hook, Hooks
+from ..engine.log import append_outside, create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
 from .command_files import FOLDERS, registry_of
@@ -56,6 +58,7 @@ class Runtime:
         commands: Sequence[Command] = (),
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
         tracing: TracingSettings | None = None,
+        hooks: Sequence[Hook | HookSpec] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -63,7 +66,12 @@ class Runtime:
         self.models = models
         self._toolbox = toolbox
         self._functions: dict[str, list[Tool]] = {}
-        self._hooks: dict[SessionId, Hooks] = {}
+        # An idle session costs nothing for them, unless something was registered on it.
+        self._hooks: WeakValueDictionary[SessionId, Hooks] = WeakValueDictionary()
+        self._kept_hooks: dict[SessionId, Hooks] = {}
+        self._hooks_of_all = tuple(hooks)
+        for hook in hooks:
+            HOOK_KIT.matcher(hook if isinstance(hook, HookSpec) else hook.spec)
         self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
         self._commands = tuple(commands)
         self._command_folders = tuple(command_folders)
@@ -81,7 +89,7 @@ class Runtime:
             lease_ttl_s=lease_ttl_s,
             grace_s=grace_s,
             hooks=self.hooks,
-            hook_handlers=lambda spec: self._hook_handlers.get(spec.name, {}),
+            hook_handlers=self._handlers_of,
             find_tool=self.find_tool,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
@@ -105,6 +113,7 @@ class Runtime:
         commands: Sequence[Command] = (),
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
         tracing: TracingSettings | bool = False,
+        hooks: Sequence[Hook | HookSpec] = (),
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -114,6 +123,7 @@ class Runtime:
         `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
         the session's folder; `()` for nowhere.
         `tracing`: emit OpenTelemetry spans and metrics of what this process drives.
+        `hooks`: of every session that is driven here, beside the agents' own.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -146,6 +156,7 @@ class Runtime:
             commands=commands,
             command_folders=command_folders,
             tracing=TracingSettings() if tracing is True else tracing or None,
+            hooks=hooks,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -156,13 +167,17 @@ class Runtime:
 
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
+        known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
         if self._tracing is not None:
             await self._tracing.close()
-        left = [task for hooks in self._hooks.values() for task in hooks.cut_off()]
+        await asyncio.gather(*(hooks.closed("shutdown") for hooks in known))
+        for hooks in known:
+            await record_reports(self.store, hooks.session, hooks, self.clock)
+        left = [task for hooks in known for task in hooks.cut_off()]
         if left:
             await asyncio.wait(left, timeout=self._grace_s)
-        self._hooks.clear()
+        self._kept_hooks.clear()
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()
@@ -171,8 +186,13 @@ class Runtime:
     # --- agents ------------------------------------------------------------------------------------------------
 
     async def create(self, agent: Agent | AgentSpec) -> AgentRef:
-        """Store the agent: a new immutable version, or the newest one when nothing changed. ToolNotFound."""
+        """Store the agent: a new immutable version, or the newest one when nothing changed.
+
+        ToolNotFound; ConfigurationError when a pattern of its hooks cannot be used.
+        """
         spec = agent.spec if isinstance(agent, Agent) else agent
+        for hook in spec.hooks:
+            HOOK_KIT.matcher(hook)
         if isinstance(agent, Agent):
             self._bring(agent)
         self.tools_of(spec)
@@ -182,6 +202,7 @@ class Runtime:
         """What of an agent is Python and not in the database."""
         self._functions[agent.name] = list(agent.functions)
         self._agent_commands[agent.name] = agent.commands
+        self._hook_handlers[agent.name] = dict(agent.hook_handlers)
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]:
         """The agent's tools in their fixed order. ToolNotFound, ConfigurationError when a name is there twice."""
@@ -251,7 +272,7 @@ class Runtime:
             ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root
         )
         await create_log(self.store, session_id, [created], self.clock)
-        return await self._handle(session_id, spec, drive)
+        return await self._handle(session_id, spec, drive, source="startup")
 
     async def _root(self, session: SessionId) -> SessionId:
         """The first in the line of sessions that this one works for; itself, if there is none. SessionNotFound."""
@@ -279,12 +300,15 @@ class Runtime:
             self.wake(session_id)
         return handle
 
-    async def _handle(self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None) -> Session:
+    async def _handle(
+        self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None, *, source: str = "resume"
+    ) -> Session:
         state = await load_state(self.store, session)
         if drive and state.own_calls:
             await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
+            await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
             self._dispatcher.open(session, handle.session_cancel_token, context)
             if self._tracing is not None:
                 self._tracing.follow(session, state.seq)
@@ -361,16 +385,24 @@ class Runtime:
     async def settle(self, session: SessionId, *, force: bool = False) -> None:
         await self._dispatcher.settle(session, force=force)
 
-    def hooks(self, session: SessionId) -> Hooks:
-        """The hooks of a session in this process; the same for all its handles."""
+    def _handlers_of(self, spec: AgentSpec) -> Mapping[str, HookHandler]:
+        return self._hook_handlers.get(spec.name, {})
+
+    def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
+        """The hooks of a session in this process; the same for all its handles. `keep`: also while nobody uses them."""
         found = self._hooks.get(session)
         if found is None:
             found = self._hooks[session] = Hooks(session, HOOK_KIT)
+            for hook in self._hooks_of_all:
+                found.register(hook)
+        if keep:
+            self._kept_hooks[session] = found
         return found
 
     def _forget_hooks(self, session: SessionId) -> None:
         """Nobody here drives the session any more: what was registered in this process ends with it."""
         if not self._dispatcher.hosts(session):
+            self._kept_hooks.pop(session, None)
             hooks = self._hooks.pop(session, None)
             if hooks is not None:
                 hooks.cut_off()

@@ -168,25 +168,8 @@ class _Run:
                 left = deadline - loop.time()
                 if left <= 0:
                     break
-                await self._pause(min(left, _LOOK_S), exited)
-        deadline = loop.time() + _KILL_S
-        while True:  # again and again: a member may fork while the others are being killed
-            members = await _members(leader)
-            if not members and exited.done():
-                return
-            _signal(leader, signal.SIGKILL)
-            for member in members:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(member, signal.SIGKILL)
-            if loop.time() > deadline:
-                return
-            await self._pause(0.002, exited)
-
-    async def _pause(self, seconds: float, exited: asyncio.Future[int]) -> None:
-        if exited.done():
-            await asyncio.sleep(seconds)
-        else:
-            await asyncio.wait({exited}, timeout=seconds)
+                await _pause(min(left, _LOOK_S), exited)
+        await kill(leader, exited)
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
@@ -218,6 +201,30 @@ class _Run:
             except Exception as error:
                 self._failure = error
                 self.stop.set()
+
+
+async def kill(leader: int, exited: asyncio.Future[int]) -> None:
+    """Kill every process of the session that `leader` leads, and return when they have gone."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _KILL_S
+    while True:  # again and again: a member may fork while the others are being killed
+        members = await _members(leader)
+        if not members and exited.done():
+            return
+        _signal(leader, signal.SIGKILL)
+        for member in members:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(member, signal.SIGKILL)
+        if loop.time() > deadline:
+            return
+        await _pause(0.002, exited)
+
+
+async def _pause(seconds: float, exited: asyncio.Future[int]) -> None:
+    if exited.done():
+        await asyncio.sleep(seconds)
+    else:
+        await asyncio.wait({exited}, timeout=seconds)
 
 
 def _signal(leader: int, number: signal.Signals) -> None:

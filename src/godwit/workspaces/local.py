@@ -29,6 +29,11 @@ _CREDENTIAL = re.compile(
 )
 
 
+def inherited() -> dict[str, str]:
+    """Our own environment without what looks like a credential."""
+    return {name: value for name, value in os.environ.items() if not _CREDENTIAL.search(name)}
+
+
 class LocalWorkspace:
     """The folder `root`, which must exist. ConfigurationError when it is none.
 
@@ -111,8 +116,7 @@ class LocalWorkspace:
         )
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not _CREDENTIAL.search(name)}
-        return {**inherited, **self._environment, **more, "PWD": self._root}
+        return {**inherited(), **self._environment, **more, "PWD": self._root}
 
 
 async def _threaded(work: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
