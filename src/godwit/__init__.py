@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.messages import Document, Image, Text, Usage
+    from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hooks import hook
@@ -70,6 +71,9 @@ _HOMES = {
     "ToolDefinition": "core.agent",
     "ToolOutput": "contracts",
     "Usage": "core.messages",
+    "VerificationCommand": "core.verification",
+    "VerificationPolicy": "core.verification",
+    "VerificationReport": "core.verification",
     "hook": "engine.hooks",
     "tool": "tools.function",
 }
@@ -112,6 +116,9 @@ __all__ = [
     "ToolDefinition",
     "ToolOutput",
     "Usage",
+    "VerificationCommand",
+    "VerificationPolicy",
+    "VerificationReport",
     "errors",
     "hook",
     "tool",

@@ -127,6 +127,12 @@ def run(
     max_turns: MaxTurns = None,
     go_on: Continue = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Done only once the checks that fit the folder pass; godwit verify --list.")
+    ] = False,
+    checks: Annotated[
+        list[str] | None, typer.Option("--verify-command", metavar="CMD", help="Done only once this command passes.")
+    ] = None,
     session: SessionOption = None,
     thinking: Thinking = None,
     name: Name = None,
@@ -145,6 +151,7 @@ def run(
       godwit run --continue "And now the docs."
       godwit run                                   go on after a crash
       godwit run "Say hello." -m openai:gpt-5 --tools "" --json
+      godwit run "Fix the failing test." --verify-command "pytest -q"
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
@@ -152,7 +159,9 @@ def run(
     from . import cli_run
     from .cli_agent import AgentFlags
 
-    flags = AgentFlags(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name)
+    flags = AgentFlags(
+        model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name, verified, checks or ()
+    )
     if new and (go_on or session is not None):
         raise CliError("--new starts over, and --continue or --session names what goes on")
     if prompt == "-":
@@ -363,6 +372,47 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
     from .cli_commands import listing
 
     _end(listing(workspace, as_json=as_json))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    session: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The session to record it in: its id, the beginning of it, or `last`.")
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", metavar="DIR", help="Without a session: the folder. [default: this one]"),
+    ] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", metavar="NAME", help="All commands of this preset; --list names them.")
+    ] = None,
+    command: Annotated[list[str] | None, typer.Option("--command", metavar="CMD", help="This command.")] = None,
+    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="What it is about.")] = "run",
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Show what fits the folder, and run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the checks of a session and record what came of them.
+
+    By default those its agent is held to, else those required by what is found in its folder. Without a session they are
+    only run. Ends with code 0 when all passed, else with 1.
+
+    \b
+    Examples:
+      godwit verify last
+      godwit verify last --command "pytest -q" --command "ruff check ."
+      godwit verify -w . --list
+      godwit verify --preset python --json
+    """
+    from . import cli_verify
+
+    wanted = cli_verify.Wanted(tuple(preset or ()), tuple(command or ()), listed)
+    if session is None:
+        _end(_async(cli_verify.of_folder(workspace or Path("."), wanted, subject, as_json=as_json)))
+    elif workspace is not None:
+        raise CliError("a session has its own folder: leave out --workspace, or the session")
+    else:
+        _end(_async(cli_verify.of_session(context.obj, session, wanted, subject, as_json=as_json)))
 
 
 @app.command()

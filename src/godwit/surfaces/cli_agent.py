@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from ..core.agent import Limits, Permissions, ThinkingLevel
+from ..core.verification import VerificationPolicy, commands_of
 from .cli_exit import CliError
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class AgentFlags:
     max_turns: int | None = None
     thinking: str | None = None
     name: str | None = None
+    verify: bool = False
+    verify_commands: Sequence[str] = ()
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -63,6 +66,8 @@ class AgentFlags:
             "--deny": self.deny,
             "--allow": self.allow,
             "--max-turns": self.max_turns,
+            "--verify": self.verify,
+            "--verify-command": self.verify_commands,
         }
         return [flag for flag, value in given.items() if value]
 
@@ -78,9 +83,15 @@ class AgentFlags:
             instructions=self._instructions(),
             tools=[name for name in names if name],
             permissions=Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny)),
+            verification=self._verification(),
             limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
             thinking=thinking_level(self.thinking),
         )
+
+    def _verification(self) -> VerificationPolicy | None:
+        if not self.verify and not self.verify_commands:
+            return None
+        return VerificationPolicy(commands_of(list(dict.fromkeys(self.verify_commands))), self.verify)
 
     def _instructions(self) -> str:
         given = self.instructions

@@ -34,10 +34,23 @@ from ..core.events import (
     UserAnswer,
     UserInterrupt,
     UserMessage,
+    VerificationReported,
 )
 from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
-from .cli_words import DECIDED, call_text, clean, diff_of, event_text, one_line, ran_text, result_text, seconds
+from ..core.verification import VerificationStatus
+from .cli_words import (
+    DECIDED,
+    call_text,
+    clean,
+    diff_of,
+    event_text,
+    one_line,
+    ran_text,
+    result_text,
+    seconds,
+    verified_text,
+)
 
 TAIL_LINES = 6
 """Lines of a running command's output that move along in the region."""
@@ -45,6 +58,14 @@ KEPT_LINES = 12
 """Lines of its output that stay when it has ended."""
 DIFF_LINES = 80
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+CHECKED = "verification"
+"""Who sends the model what did not pass: the commands' outputs have been shown already."""
+REPORTED: dict[VerificationStatus, tuple[str, str]] = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "needs_review": ("?", "yellow"),
+    "skipped": ("↷", "yellow"),
+}
 _MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "denied": ("⊘", "yellow"), "skipped": ("↷", "yellow")}
 
 
@@ -150,6 +171,9 @@ class ScreenView:
         data = item.data
         match data:
             case UserMessage():
+                if data.sender == CHECKED:
+                    self._line("⇢ what does not pass goes back to the model", "dim")
+                    return
                 self._inputs[data.id] = data
                 if data.delivery != "prompt":
                     self._line(f"⇢ {data.delivery.replace('_', '-')} accepted: {one_line(text_of(data.content))}", "dim")
@@ -183,6 +207,9 @@ class ScreenView:
                 reason = f": {one_line(data.reason)}" if data.reason else ""
                 by = f" by {clean(data.sender)}" if data.sender not in (None, "cli") else ""
                 self._line(f"  {DECIDED[data.decision]}{by}{edited}{reason}", "dim")
+            case VerificationReported(report=report):
+                mark, style = REPORTED[report.status]
+                self._line(f"{mark} {clean(verified_text(report))}", style)
             case UserInterrupt():
                 self._line("■ interrupt" + (", forced" if data.force else ""), "yellow")
             case SessionPaused():

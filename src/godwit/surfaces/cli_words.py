@@ -55,6 +55,7 @@ from ..core.events import (
     WorkspaceRestored,
 )
 from ..core.messages import Text, ToolCall, Usage, text_of
+from ..core.verification import VerificationReport
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -266,8 +267,7 @@ def event_text(event: Event) -> str:
         case WorkspaceRestored():
             return data.ref[:17]
         case VerificationReported():
-            checks = ", ".join(f"{c.id} {c.status}" for c in data.report.checks)
-            return f"{one_line(data.report.subject, 60)}: {checks or 'no checks'}"
+            return verified_text(data.report)
         case CommandExecuted():
             answer = one_line(data.text, 60)
             return one_line(f"/{data.name} {data.arguments}".strip(), 60) + (f" → {answer}" if answer else "")
@@ -275,6 +275,12 @@ def event_text(event: Event) -> str:
             return "(of a type this version does not know)"
         case _:
             assert_never(data)
+
+
+def verified_text(report: VerificationReport) -> str:
+    """What was found out, and by which checks: `run: failed (tests passed, lint failed)`."""
+    checks = ", ".join(f"{c.id} {c.status.replace('_', ' ')}" for c in report.checks)
+    return one_line(f"{one_line(report.subject, 60)}: {report.status.replace('_', ' ')} ({checks or 'no checks'})", 200)
 
 
 def message_text(data: AgentMessage) -> str:
