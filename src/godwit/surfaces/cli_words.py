@@ -23,6 +23,7 @@ from ..core.events import (
     Decision,
     Event,
     HookBlocked,
+    HookReported,
     InputDelivered,
     InputReordered,
     InputWithdrawn,
@@ -261,6 +262,8 @@ def event_text(event: Event) -> str:
             return f"{data.scope} {data.resource}: {data.consumed:g} of {data.limit:g}{why}"
         case HookBlocked():
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.reason)}"
+        case HookReported():
+            return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.text)}"
         case WorkspaceCheckpointed():
             where = f"{data.when} turn {data.turn}" if data.turn is not None else data.when
             return f"{where}: {data.ref[:17] if data.ref else one_line(data.error or 'not kept')}"
