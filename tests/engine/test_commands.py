@@ -11,10 +11,13 @@ from hypothesis import given, settings, strategies as st
 
 import godwit
 from godwit.contracts import HookCall
+from godwit.core.agent import AgentSpec
 from godwit.core.errors import ConfigurationError, KeyReused, RunFailed, SessionArchived, SessionBusy, SessionClosed
 from godwit.core.events import CommandExecuted, Delta, Event, HookBlocked, RunStarted, UserAnswer, UserMessage
-from godwit.core.hooks import HookResult, HookSpec
+from godwit.core.hooks import HookMatcher, HookResult, HookSpec
+from godwit.core.ids import AgentName
 from godwit.core.messages import Text, Usage, User
+from godwit.core.verification import VerificationCommand, VerificationPolicy
 from godwit.engine.builtin_commands import CommandContext, builtin_commands
 from godwit.engine.commands import (
     BROKEN,
@@ -729,3 +732,51 @@ async def test_an_answer_is_remembered_as_far_as_it_says(bench: Bench) -> None:
     assert (await within(session.wait(run))).text == "done"
     (given,) = await data(session, UserAnswer)
     assert (given.remember, given.rule) == ("session", "pay")
+
+
+async def test_permissions_lists_the_agents_rules_and_the_sessions(bench: Bench) -> None:
+    rules = godwit.Permissions(allow=("read",), ask=("bash(git push:*)",), deny=("write(\u202e*)",), default="ask")
+    session = await bench.start([], permissions=rules)
+    await session.configure(permissions=godwit.Permissions(allow=("bash(ls)",)))
+    assert (await said(session, "/permissions")).splitlines() == [
+        "Permissions: ask what no rule is about",
+        '  deny   "write(\\u202e*)"  (agent)',
+        '  ask    "bash(git push:*)"  (agent)',
+        '  allow  "read"  (agent)',
+        '  allow  "bash(ls)"  (session)',
+    ]
+
+
+async def test_verify_runs_the_projects_checks_and_nothing_that_is_typed(bench: Bench) -> None:
+    policy = VerificationPolicy((VerificationCommand("one", "true"), VerificationCommand("two", "exit 3")), presets=False)
+    runtime = await bench.runtime([])
+    made = AgentSpec(AgentName("tester"), (MODEL,), verification=policy)
+    session = await runtime.start_session(made, workspace=bench.workspace)
+    both = (await said(session, "/verify")).splitlines()
+    assert both[0] == "passed: one"
+    assert both[1].startswith("failed: two (")
+    assert both[2].startswith("Verification failed: 1 failed check in workspace")
+    assert (await said(session, "/verify one")).splitlines()[0] == "passed: one"
+    wrong = await within(session.send("/verify touch ran"))
+    assert wrong.error is not None
+    assert wrong.text == "/verify: no check is named 'touch ran': there are one, two"
+    assert not (bench.workspace / "ran").exists()
+    bare = await bench.start([], runtime=runtime)
+    assert "nothing here says what to check" in await said(bare, "/verify")
+    assert [r.subject for r in await session.verification_reports()] == ["workspace", "one"]
+
+
+async def test_hooks_are_listed_and_what_they_report_is_recorded(bench: Bench) -> None:
+    session = await bench.start([])
+    assert await said(session, "/hooks") == "Hooks: 0"
+    session.register_hook(HookSpec("lint", "after_tool", HookMatcher(tool="write"), command="ruff check"))
+    session.register_hook(HookSpec("hello", "after_command"), lambda _: HookResult(message="well done"))
+    assert (await said(session, "/hooks")).splitlines() == [
+        "Hooks: 2",
+        "  after_command  hello",
+        "  after_tool  lint: ruff check  (when tool write)",
+    ]
+    result = await within(session.send("/cost"))
+    events = await session.events()
+    assert [e.type for e in events[-2:]] == ["hook.reported", "command.executed"]
+    assert result.seq == events[-1].seq

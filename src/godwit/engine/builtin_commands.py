@@ -22,6 +22,7 @@ from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
 from ..core.state import State
+from ..core.verification import VerificationPolicy
 from .approvals import PendingAction
 from .commands import Command, CommandOutput, CommandRegistry
 from .session import Session
@@ -203,6 +204,50 @@ async def _artifacts(arguments: str, context: CommandContext) -> str:
     return "\n".join(lines)
 
 
+def _permissions(context: CommandContext) -> str:
+    agent, own = context.session.config.spec.permissions, context.state.permissions
+    lines = [f"Permissions: {agent.default} what no rule is about"]
+    for verdict in ("deny", "ask", "allow"):
+        for whose, rules in (("agent", agent), ("session", own)):
+            for rule in () if rules is None else getattr(rules, verdict):
+                lines.append(f"  {verdict:<5}  {json.dumps(rule)}  ({whose})")
+    return "\n".join(lines)
+
+
+def _hooks(context: CommandContext) -> str:
+    hooks = context.session.hooks()
+    lines = [f"Hooks: {len(hooks)}"]
+    for hook in hooks:
+        fields = hook.matcher.__struct_fields__
+        when = [f"{name} {getattr(hook.matcher, name)}" for name in fields if getattr(hook.matcher, name)]
+        what = "" if hook.command is None else f": {_line(hook.command, 60)}"
+        lines.append(f"  {hook.point}  {hook.id}{what}" + (f"  (when {', '.join(when)})" if when else ""))
+    return "\n".join(lines)
+
+
+# --- verification ---------------------------------------------------------------------------------------------------
+
+
+async def _verify(arguments: str, context: CommandContext) -> CommandOutput:
+    """Runs the checks of the agent, or else those that the project's files ask for, and never what was typed: who may send
+    a text must not be able to run a command by it."""
+    session = context.session
+    policy = session.config.spec.verification or VerificationPolicy(presets=True)
+    found = policy.chosen(await session.verification_presets() if policy.presets else ())
+    commands = [c for c in found if arguments in ("", c.id)]
+    if not commands:
+        known = ", ".join(c.id for c in found)
+        why = f"no check is named {_line(arguments)!r}: there are {known}" if found else "nothing here says what to check"
+        raise InvalidArgument(why)
+    report = await session.verify_commands(arguments or "workspace", commands)
+    lines = [
+        f"{check.status}: {check.id}" + (f" ({check.residual_risk})" if check.residual_risk else "")
+        for check in report.checks
+    ]
+    lines.append(await session.verification_summary_text())
+    return CommandOutput("\n".join(lines), state_changed=True)
+
+
 # --- the open run ---------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +397,9 @@ def builtin_commands() -> list[Command]:
             _command("mcp", "List the connected MCP servers.", _alone(_mcp)),
             _command("runs", "List the last runs.", _runs, "[COUNT]"),
             _command("artifacts", "List the last outputs kept by reference.", _artifacts, "[COUNT]"),
+            _command("permissions", "List the rules for what may run.", _alone(_permissions)),
+            _command("hooks", "List the hooks that are registered in this process.", _alone(_hooks)),
+            _command("verify", "Run the project's checks, or one of them.", _verify, "[CHECK]", safe=False),
             _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
             _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
             _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),

@@ -23,6 +23,7 @@ from ..core.errors import (
     RunFailed,
     SessionClosed,
     SessionNotFound,
+    ToolNotFound,
 )
 from ..core.events import (
     Delta,
@@ -184,7 +185,7 @@ class Session(HostCalls, HostVerification):
         self.calls = DirectCalls(
             home.parts,
             session,
-            tools=lambda: home.tools_of(self._spec),
+            tools=self._tools_here,
             any_tool=home.find_tool,
             workspace=self._folder,
             hooks=self._hooks,
@@ -809,6 +810,13 @@ class Session(HostCalls, HostVerification):
     def _within(self) -> bool:
         """True when a tool of this session is asking."""
         return WITHIN.get() == self.id
+
+    def _tools_here(self) -> list[Tool]:
+        """The agent's tools; none when this process does not have all of them."""
+        try:
+            return self._home.tools_of(self._spec)
+        except ToolNotFound:
+            return []
 
     def _folder(self) -> Workspace | None:
         if self._place is None and self.workspace is not None:

@@ -70,6 +70,7 @@ class TypedCommands:
         if row.run is not None and not self.registry.is_safe(typed.name):
             raise SessionBusy(f"/{typed.name} needs a session without an open run", session=self._session, run=row.run)
         output, said = await self._carried_out(typed, row.run, sender)
+        said = (*said, *self._hooks.take_reports())
         done = CommandExecuted(
             command_id, typed.name[:NAME_LIMIT], typed.arguments, output.text, is_error=output.error is not None
         )

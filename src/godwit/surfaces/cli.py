@@ -645,6 +645,35 @@ def answer(
 
 
 @app.command()
+def tool(
+    context: typer.Context,
+    session: SessionArgument,
+    name: Annotated[str | None, typer.Argument(help="The tool; without one, those of the agent are listed.")] = None,
+    arguments: Annotated[
+        str | None, typer.Argument(metavar="JSON", help="Its arguments as a JSON object; `-` reads standard input.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="In place of the tool's own limit.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Call a tool on a session, with no model in between.
+
+    The call is recorded in the log and stays out of the transcript. Nobody is asked: who types it is trusted. Hooks,
+    budgets and the sandbox apply.
+
+    \b
+    Examples:
+      godwit tool last                             what the agent has
+      godwit tool last bash '{"command": "git status --short"}'
+      godwit tool last read '{"file_path": "README.md"}' --json
+    """
+    from . import cli_tool
+
+    _end(_async(cli_tool.call(context.obj, session, name, arguments, timeout_s=timeout, as_json=as_json)))
+
+
+@app.command()
 def pause(
     context: typer.Context,
     session: SessionArgument,
