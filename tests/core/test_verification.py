@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from hypothesis import example, given, strategies as st
-from tests.core.walk import CREATED, Walk
+from tests.core.walk import CREATED, Walk, event
 
 from godwit.core.errors import ConfigurationError, InvalidArgument
 from godwit.core.events import (
@@ -33,7 +33,7 @@ from godwit.core.events import (
 from godwit.core.ids import ActionId, CallId, InputId, MessageId, RunId
 from godwit.core.messages import Assistant, Text, ToolCall
 from godwit.core.presets import Project, presets_of, to_read
-from godwit.core.state import Run
+from godwit.core.state import Run, fold
 from godwit.core.verification import (
     Check,
     VerificationCommand,
@@ -390,6 +390,22 @@ def test_only_a_report_on_the_run_decides_and_only_its_driver_writes_one() -> No
         run = run_after(*ran(1, "bash"), on_the_run("passed", source))
         assert (run.verdict, run.reports, run.touched) == (None, 0, ("bash",))
     assert not from_outside(on_the_run("passed"))
+
+
+def test_a_check_of_the_run_that_came_to_its_end_is_something_its_driver_did() -> None:
+    walk = Walk()
+    for one in (*RUNNING, RunClaimed(R, 2), RunClaimed(R, 3)):
+        walk.take(one)
+    assert walk.state.run is not None
+    assert walk.state.run.takeovers == 2
+    done = event(walk.state.seq + 1, ToolFinished(CallId("o"), "bash", "ok", origin="verification"))
+    from_elsewhere = fold(walk.state, done)
+    assert from_elsewhere.run is not None
+    assert from_elsewhere.run.takeovers == 2
+    done.run = R
+    after = fold(walk.state, done)
+    assert after.run is not None
+    assert after.run.takeovers == 0
 
 
 def test_the_next_run_begins_with_nothing() -> None:

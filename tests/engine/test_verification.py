@@ -385,7 +385,7 @@ async def test_a_run_is_done_once_its_checks_pass(bench: Bench) -> None:
     result = await session.send("Make it.")
     assert (result.outcome, result.text, result.verified) == ("done", "Done.", True)
     assert result.verification is not None
-    assert (result.verification.subject, result.verification.source) == ("run", "run")
+    assert (result.verification.subject, result.verification.source) == ("workspace", "run")
     assert result.verification_summary().status == "passed"
     assert not result.has_pending_verification()
     assert await session.verification_reports() == [result.verification]

@@ -40,7 +40,7 @@ async def test_the_checks_of_a_folder_are_run_and_not_recorded(command: Command)
     assert failed.code == 1
     assert "→ make test" in failed.out
     assert "✗ make:test: verification command exited with code 2: make test" in failed.out
-    assert "Verification failed: 1 failed check in run (1 report, 1 required check)." in failed.out
+    assert "Verification failed: 1 failed check in workspace (1 report, 1 required check)." in failed.out
     (command.folder / "made").touch()
     passed = await command.run("verify", "-w", ".", "--subject", "the folder")
     assert passed.code == 0
@@ -54,7 +54,7 @@ async def test_what_is_run_can_be_chosen_and_told_as_json(
 ) -> None:
     (command.folder / "Makefile").write_text(MAKEFILE)
     wanted = Wanted(("make", "make"), ("true", "true"))
-    assert await of_folder(command.folder, wanted, "run", as_json=True) == 1
+    assert await of_folder(command.folder, wanted, "workspace", as_json=True) == 1
     report = json.loads(capfdbinary.readouterr().out)
     assert report["status"] == "failed"
     assert [(c["id"], c.get("status")) for c in report["checks"]] == [
@@ -63,7 +63,8 @@ async def test_what_is_run_can_be_chosen_and_told_as_json(
         ("true", "passed"),
     ]
     assert (
-        report["summary"] == "Verification failed: 2 failed checks in run (1 report, 2 required checks). Residual risks: 2."
+        report["summary"]
+        == "Verification failed: 2 failed checks in workspace (1 report, 2 required checks). Residual risks: 2."
     )
 
 
@@ -71,13 +72,13 @@ async def test_what_fits_a_folder_is_listed_and_nothing_run(
     command: Command, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     (command.folder / "Makefile").write_text("test:\n\ttouch ran\nlint:\n\tx\n")
-    assert await of_folder(command.folder, Wanted(listed=True), "run", as_json=False) == 0
+    assert await of_folder(command.folder, Wanted(listed=True), "workspace", as_json=False) == 0
     assert capfdbinary.readouterr().out.decode().splitlines() == [
         "make: tasks of a Makefile (Makefile)",
         "  make:test        make test",
         "  make:lint        make lint   (not required)",
     ]
-    await of_folder(command.folder, Wanted(listed=True), "run", as_json=True)
+    await of_folder(command.folder, Wanted(listed=True), "workspace", as_json=True)
     listed = json.loads(capfdbinary.readouterr().out)
     assert (listed["name"], listed["found"]) == ("make", ["Makefile"])
     assert not (command.folder / "ran").exists()
@@ -85,19 +86,19 @@ async def test_what_fits_a_folder_is_listed_and_nothing_run(
 
 async def test_where_nothing_fits_it_says_so(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CliError, match=r"no checks are known for this folder$") as nothing:
-        await of_folder(command.folder, Wanted(), "run", as_json=False)
+        await of_folder(command.folder, Wanted(), "workspace", as_json=False)
     assert '--command "make test"' in nothing.value.hint
     with pytest.raises(CliError, match="no preset 'rust' fits this folder; those that do: none"):
-        await of_folder(command.folder, Wanted(("rust",)), "run", as_json=False)
+        await of_folder(command.folder, Wanted(("rust",)), "workspace", as_json=False)
     with pytest.raises(CliError, match="is not a folder"):
-        await of_folder(command.folder / "nowhere", Wanted((), ("true",)), "run", as_json=False)
+        await of_folder(command.folder / "nowhere", Wanted((), ("true",)), "workspace", as_json=False)
     with pytest.raises(ConfigurationError, match="needs an id and a command"):
-        await of_folder(command.folder, Wanted((), ("",)), "run", as_json=False)
-    assert await of_folder(command.folder, Wanted(listed=True), "run", as_json=False) == 0
+        await of_folder(command.folder, Wanted((), ("",)), "workspace", as_json=False)
+    assert await of_folder(command.folder, Wanted(listed=True), "workspace", as_json=False) == 0
     assert capsys.readouterr().err == "no preset fits this folder\n"
     (command.folder / "pyproject.toml").write_text("[tool.ruff]\n")
     with pytest.raises(CliError, match="presets with commands that are not required: python"):
-        await of_folder(command.folder, Wanted(), "run", as_json=False)
+        await of_folder(command.folder, Wanted(), "workspace", as_json=False)
 
 
 # --- a session --------------------------------------------------------------------------------------------------------
@@ -117,7 +118,9 @@ async def test_the_checks_of_a_session_are_recorded_in_it(command: Command, hell
     assert isinstance(events[-1].data, VerificationReported)
     assert [c.status for c in events[-1].data.report.checks] == ["passed", "failed"]
     shown = await command.run("log", "last")
-    assert "verification.reported run: failed (echo fine passed, echo bad; exit 3 failed)" in " ".join(shown.out.split())
+    assert "verification.reported workspace: failed (echo fine passed, echo bad; exit 3 failed)" in " ".join(
+        shown.out.split()
+    )
     as_json = await command.run("verify", "last", "--command", "true", "--json")
     (report,) = as_json.lines
     assert (as_json.code, report["status"], report["session"]) == (0, "passed", events[-1].session)
@@ -145,9 +148,9 @@ async def test_a_run_is_held_to_the_commands_it_is_given(command: Command, tmp_p
     ended = await command.run(*words)
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    failed = lines.index("✗ run: failed (echo looking; test -e b failed)")
+    failed = lines.index("✗ workspace: failed (echo looking; test -e b failed)")
     assert lines[failed + 1] == "⇢ what does not pass goes back to the model"
-    assert "✓ run: passed (echo looking; test -e b passed)" in lines
+    assert "✓ workspace: passed (echo looking; test -e b passed)" in lines
     assert "You said that the work is done" not in ended.out
     assert (await command.run("verify", "last")).code == 0, "the session keeps what it was begun with"
     last = [e.data for e in await command.log() if isinstance(e.data, VerificationReported)][-1]

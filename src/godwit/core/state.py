@@ -413,7 +413,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, own_calls=(*others, own), tool_calls=state.tool_calls + 1)
         case ToolFinished() if data.origin != "model":
             # Whoever may append from outside may say this twice, or of a call that is not there: the log must stay readable.
-            return replace(state, own_calls=tuple(c for c in state.own_calls if c.id != data.call))
+            others = tuple(c for c in state.own_calls if c.id != data.call)
+            if run is not None and data.origin == "verification" and event.run == run.id:
+                run = replace(run, takeovers=0)  # it came to its end, so the driver that made it did something
+            return replace(state, own_calls=others, run=run)
         case ToolStarted():
             if state.gate.phase != "running":
                 raise IllegalEvent(

@@ -18,8 +18,9 @@ VerificationStatus = Literal["passed", "failed", "needs_review", "skipped"]
 
 LONGEST_S = 600.0
 """The longest a verification command may take: the bash tool, which runs it, takes no longer timeout."""
-RUN_SUBJECT = "run"
-"""The subject of reports by which a run's end is decided. A later one of the session takes the place of an earlier one."""
+WORKSPACE = "workspace"
+"""The subject of the session's own checks: those at a run's end, of the tool `verify`, and of who asks for them as a whole.
+So a later report on them takes the place of an earlier one."""
 TAIL_BYTES = 4 * 1024
 """How much of the end of a command's output is shown with a check that failed."""
 SHOWN_CHECKS = 5

@@ -22,7 +22,7 @@ from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
 from ..core.state import State
-from ..core.verification import VerificationPolicy
+from ..core.verification import WORKSPACE, VerificationPolicy
 from .approvals import PendingAction
 from .commands import Command, CommandOutput, CommandRegistry
 from .session import Session
@@ -239,7 +239,7 @@ async def _verify(arguments: str, context: CommandContext) -> CommandOutput:
         known = ", ".join(c.id for c in found)
         why = f"no check is named {_line(arguments)!r}: there are {known}" if found else "nothing here says what to check"
         raise InvalidArgument(why)
-    report = await session.verify_commands(arguments or "workspace", commands)
+    report = await session.verify_commands(arguments or WORKSPACE, commands)
     lines = [
         f"{check.status}: {check.id}" + (f" ({check.residual_risk})" if check.residual_risk else "")
         for check in report.checks

@@ -24,7 +24,7 @@ from ..core.ids import CallId, Clock, InputId, RunId, Seq, SessionId, derived_id
 from ..core.messages import Text, text_of
 from ..core.state import Run
 from ..core.verification import (
-    RUN_SUBJECT,
+    WORKSPACE,
     Check,
     VerificationCommand,
     VerificationPolicy,
@@ -249,7 +249,7 @@ async def verify_run(driver: Driver) -> None:
 
     verifier = _verifier_of(driver, driver.token)
     made = await verifier.report(
-        RUN_SUBJECT,
+        WORKSPACE,
         await commands_for(policy, driver.workspace),
         source="run",
         record=record,
@@ -281,7 +281,7 @@ async def verify_for_model(driver: Driver, token: Cancel) -> Verified:
 async def _asked_for(
     verifier: Verifier, commands: Sequence[VerificationCommand], record: Callable[[Sequence[EventData]], Awaitable[Seq]]
 ) -> Verified:
-    made = await verifier.report(RUN_SUBJECT, commands, source="tool", record=record)
+    made = await verifier.report(WORKSPACE, commands, source="tool", record=record)
     if made is None:
         raise ToolFailed("[interrupted]")
     await verifier.told(made.report, await record([VerificationReported(made.report)]))

@@ -388,7 +388,7 @@ def verify(
         list[str] | None, typer.Option("--preset", metavar="NAME", help="All commands of this preset; --list names them.")
     ] = None,
     command: Annotated[list[str] | None, typer.Option("--command", metavar="CMD", help="This command.")] = None,
-    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="What it is about.")] = "run",
+    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="What it is about.")] = "workspace",
     listed: Annotated[bool, typer.Option("--list", "-l", help="Show what fits the folder, and run nothing.")] = False,
     as_json: Json = False,
 ) -> None:
