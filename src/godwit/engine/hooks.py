@@ -12,6 +12,7 @@ called again (at least once).
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextvars
 import inspect
 import logging
@@ -265,6 +266,10 @@ class Hooks:
         self._at = {point: tuple(found) for point, found in at.items()}
 
     # --- being called ----------------------------------------------------------------------------------------------
+
+    def matching(self, point: HookPoint, payload: dict[str, Any]) -> builtins.list[HookSpec]:
+        """The hooks that would be called with this payload, as far as none of them changes it."""
+        return [r.spec for r in self._at.get(point, ()) if r.matches is None or r.matches(payload)]
 
     async def fire(
         self,

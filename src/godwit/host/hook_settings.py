@@ -1,15 +1,18 @@
 """Hooks as people write them in files: `[[hooks]]` tables of ours, and the `hooks` of a Claude Code settings file.
 
-Pure: reading the file, and whether its folder is trusted, is the caller's business. Rules a change must keep: what cannot be
-used is refused with the place it stands at, and nothing of that file is taken; a key that would narrow a hook and is not
+Whether a file's folder is trusted is the caller's business: what is read here is run. Rules a change must keep: what cannot
+be used is refused with the place it stands at, and nothing of that file is taken; a key that would narrow a hook and is not
 known is refused as well, since a hook that is silently narrower or wider than written is worse than none.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +23,45 @@ from .hooks import HOOK_KIT
 
 CLAUDE_TIMEOUT_S = 60.0
 """What a hook of a Claude Code settings file gets when it names no timeout."""
+
+
+def read_hooks(files: Iterable[str | os.PathLike[str]]) -> list[HookSpec]:
+    """The hooks of these files, in their order: Claude Code's when a name ends in `.json`, else `[[hooks]]` tables.
+
+    ConfigurationError, telling file and line; also when a file cannot be read or two hooks share an id.
+    """
+    found: dict[str, HookSpec] = {}
+    for file in files:
+        name = os.fspath(file)
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read hooks from {name!r}: {error}", file=name) from None
+        read = hooks_from_claude if name.endswith(".json") else hooks_from_toml
+        for spec in read(text, name, source=name):
+            if spec.id in found:
+                raise ConfigurationError(f"{name}: there is a hook {spec.id!r} already", hook=spec.id, place=name)
+            found[spec.id] = spec
+    return list(found.values())
+
+
+_TABLE_BEGINS = re.compile(r"[ \t]*\[\[[ \t]*hooks[ \t]*\]\]")
+
+
+def hooks_from_toml(text: str, file: str, *, source: str = "hook") -> list[HookSpec]:
+    """The `[[hooks]]` tables of a TOML file, whatever else is in it. ConfigurationError, telling file and line."""
+    try:
+        tables = tomllib.loads(text).get("hooks", [])
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        place = f"{file}:{line[1]}" if line is not None else file
+        raise ConfigurationError(f"{place}: no TOML: {error}", place=place) from None
+    lines = [n for n, line in enumerate(text.splitlines(), 1) if _TABLE_BEGINS.match(line)]
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigurationError(f"{file}: hooks are written as [[hooks]] tables", place=file)
+    known = lines if len(lines) == len(tables) else [None] * len(tables)
+    places = [file if line is None else f"{file}:{line}" for line in known]
+    return hooks_from_tables(tables, places, source=source)
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):

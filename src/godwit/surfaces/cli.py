@@ -80,6 +80,10 @@ def godwit(
         Path | None,
         typer.Option("--db", envvar="GODWIT_DB", metavar="PATH", help=f"The database. [default: {DEFAULT_DATABASE}]"),
     ] = None,
+    hooks: Annotated[
+        list[Path] | None,
+        typer.Option("--hooks", envvar="GODWIT_HOOKS", metavar="FILE", help="Hooks of all sessions driven here."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where things are kept.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,  # noqa: ARG001 - its callback acts
 ) -> None:
@@ -100,7 +104,7 @@ def godwit(
     """
     from_flag = context.get_parameter_source("db")
     named = db is not None and from_flag is not None and from_flag.name == "COMMANDLINE"
-    place = Place((db or DEFAULT_DATABASE).expanduser(), named, verbose)
+    place = Place((db or DEFAULT_DATABASE).expanduser(), named, verbose, tuple(hooks or ()))
     if verbose:
         print(f"database: {place.database}", file=sys.stderr)
     context.obj = place
@@ -372,6 +376,39 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
     from .cli_commands import listing
 
     _end(listing(workspace, as_json=as_json))
+
+
+@app.command()
+def hooks(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="list|test", help="Show them, or which of them are called.")] = "list",
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Instead of --hooks.")] = None,
+    point: Annotated[str, typer.Option("--point", metavar="POINT", help="test: at this point.")] = "before_tool",
+    tool: Annotated[str | None, typer.Option("--tool", metavar="NAME", help="test: a call of this tool.")] = None,
+    arguments: Annotated[str | None, typer.Option("--args", metavar="JSON", help="test: the call's arguments.")] = None,
+    command: Annotated[str | None, typer.Option("--command", metavar="CMD", help="test: this shell command.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="test: this prompt.")] = None,
+    execute: Annotated[bool, typer.Option("--run", help="test: call them and show what they come to.")] = False,
+    workspace: Folder = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Show hooks, or which of them a call would meet.
+
+    The files are those of --hooks (or GODWIT_HOOKS), or named here: settings of Claude Code (.json) or [[hooks]] tables.
+    Nothing is run without --run.
+
+    \b
+    Examples:
+      godwit --hooks hooks.toml run "Fix the failing test."
+      godwit hooks list .claude/settings.json
+      godwit hooks test hooks.toml --command "git push --force"
+      godwit hooks test hooks.toml --tool write --args '{"file_path": ".env"}' --run
+    """
+    from . import cli_hooks
+
+    place: Place = context.obj
+    asked = cli_hooks.Asked(point, tool, arguments, command, prompt)
+    _end(_async(cli_hooks.show(what, files or place.hooks, asked, workspace, execute=execute, as_json=as_json)))
 
 
 @app.command()

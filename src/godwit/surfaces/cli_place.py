@@ -51,11 +51,13 @@ def program() -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag."""
+    """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag. `hooks`: files of hooks that hold
+    for every session driven here."""
 
     database: Path
     named: bool = False
     verbose: bool = False
+    hooks: tuple[Path, ...] = ()
 
     def command(self, *words: str) -> str:
         """A command line for this place, to be shown to a person."""
@@ -65,8 +67,10 @@ class Place:
     @asynccontextmanager
     async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
         """A runtime on the database. Without `make` a missing one is an error."""
+        from ..host.hook_settings import read_hooks
         from ..host.runtime import Runtime
 
+        hooks = read_hooks(self.hooks)
         if not self.database.exists():
             if not make:
                 raise CliError(
@@ -78,7 +82,7 @@ class Place:
             self.make_folder()
         providers = tracing_providers()
         try:
-            runtime = await Runtime.open(self.database, models=models, tracing=bool(providers))
+            runtime = await Runtime.open(self.database, models=models, tracing=bool(providers), hooks=hooks)
             try:
                 yield runtime
             finally:
