@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import HookCall, ToolContext, ToolOutput
+    from .contracts import BudgetCheck, BudgetGuard, HookCall, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.budget import Budget, BudgetDecision, Price, Spent
@@ -39,7 +39,9 @@ _HOMES = {
     "AgentRef": "core.agent",
     "AgentSpec": "core.agent",
     "Budget": "core.budget",
+    "BudgetCheck": "contracts",
     "BudgetDecision": "core.budget",
+    "BudgetGuard": "contracts",
     "Command": "engine.commands",
     "CommandContext": "engine.builtin_commands",
     "CommandOutput": "engine.commands",
@@ -84,7 +86,9 @@ __all__ = [
     "AgentRef",
     "AgentSpec",
     "Budget",
+    "BudgetCheck",
     "BudgetDecision",
+    "BudgetGuard",
     "Command",
     "CommandContext",
     "CommandOutput",

@@ -687,6 +687,14 @@ class ToolContext(Protocol):
         """Say how far it is, live."""
         ...
 
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        """Ask a model beside the conversation, by default the run's own, and return the text of its answer.
+
+        It is budgeted and recorded as used for `purpose`. BudgetExhausted, ModelError's leaves, ModelNotFound, ToolFailed
+        when the call was ended meanwhile.
+        """
+        ...
+
 
 class Tool(Protocol):
     """Something a model can call. It reports failure by raising ToolFailed or by `is_error`, never by text alone."""

@@ -26,6 +26,7 @@ from godwit.core.budget import (
     check,
     in_force,
     raised,
+    share,
 )
 from godwit.core.errors import ConfigurationError, InvalidArgument
 from godwit.core.messages import Usage
@@ -93,7 +94,7 @@ def test_a_step_is_judged_by_what_it_spends() -> None:
 
 
 def test_the_reason_says_what_was_spent_and_what_was_needed() -> None:
-    assert check(Budget(tokens=1000), Spent(tokens=1234)).reason == "1,234 tokens of 1,000 tokens spent"
+    assert check(Budget(tokens=1000), Spent(tokens=1234)).reason == "1,234 of 1,000 tokens spent"
     before = check(Budget(usd=2), Spent(usd=1.5), Spent(usd=0.7512))
     assert before.reason == "$1.50 of $2.00 spent, and the next step needs $0.7512"
     assert check(Budget(time_s=60), Spent(time_s=61.25)).reason == "61.2 s of 60.0 s spent"
@@ -108,7 +109,7 @@ def test_amounts_are_told_with_their_units() -> None:
         amount("time_s", 3600),
     ]
     assert told == ["$5.00", "$0.000123", "1,000,000 tokens", "3 tool calls", "60 min"]
-    assert amount("euros", 7) == "7 euros"
+    assert (amount("euros", 7), amount("turns", 1), share("turns", 0, 1)) == ("7 euros", "1 turn", "0 of 1 turn")
 
 
 limits = st.one_of(st.none(), st.integers(0, 1000))

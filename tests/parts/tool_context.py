@@ -48,6 +48,9 @@ class Context:
     def progress(self, text: str) -> None:
         self.steps.append(text)
 
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        raise ToolFailed("no model can be asked from here")
+
 
 def context_in(folder: Path) -> Context:
     return Context(LocalWorkspace(folder))

@@ -112,7 +112,7 @@ _WORDS: Final = {"scope": ("session", "tree"), "on_limit": ("stop", "ask"), "unp
 class BudgetDecision(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a guard says before a step. `warn` proceeds and is recorded; `ask` parks the run; `deny` ends it.
 
-    `scope`: whose limit it is: `session`, `tree`, or `guard`.
+    `coming`: what the step is known to need. `scope`: whose limit it is: `session`, `tree`, or `guard`.
     """
 
     verdict: Literal["allow", "warn", "ask", "deny"] = "allow"
@@ -121,6 +121,7 @@ class BudgetDecision(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: float = 0.0
     reason: str = ""
     scope: str = "guard"
+    coming: float = 0.0
 
 
 ALLOWED = BudgetDecision()
@@ -173,19 +174,20 @@ def check(
         consumed, coming = spent.of(resource), about.of(resource)
         if consumed >= limit - _GRAIN or consumed + coming > limit + _GRAIN:
             verdict: Literal["ask", "deny"] = "ask" if budget.on_limit == "ask" else "deny"
-            return BudgetDecision(verdict, resource, consumed, limit, _why(resource, consumed, coming, limit), budget.scope)
+            reason = _why(resource, consumed, coming, limit)
+            return BudgetDecision(verdict, resource, consumed, limit, reason, budget.scope, coming)
         told = (budget.scope, resource, limit) in warned
         if soft is None and not told and consumed + coming >= budget.soft * limit - _GRAIN:
-            reason = f"{amount(resource, consumed + coming)} of {amount(resource, limit)}"
+            reason = share(resource, consumed + coming, limit)
             soft = BudgetDecision("warn", resource, consumed + coming, limit, reason, budget.scope)
     return soft or ALLOWED
 
 
 def _why(resource: Resource, consumed: float, coming: float, limit: float) -> str:
-    share = f"{amount(resource, consumed)} of {amount(resource, limit)} spent"
+    met = f"{share(resource, consumed, limit)} spent"
     if consumed >= limit - _GRAIN:
-        return share
-    return f"{share}, and the next step needs {amount(resource, coming)}"
+        return met
+    return f"{met}, and the next step needs {amount(resource, coming)}"
 
 
 def amount(resource: str, value: float) -> str:
@@ -194,7 +196,15 @@ def amount(resource: str, value: float) -> str:
         return f"${value:.2f}" if value == round(value, 2) else f"${value:.6f}".rstrip("0")
     if resource == "time_s":
         return f"{value:.1f} s" if value < 600 else f"{value / 60:.0f} min"
-    return f"{value:,.0f} {_UNITS.get(resource, resource)}"
+    unit = _UNITS.get(resource, resource)
+    return f"{value:,.15g} {unit.removesuffix('s') if value == 1 and resource in _UNITS else unit}"
+
+
+def share(resource: str, value: float, limit: float) -> str:
+    """So much of a limit, for people."""
+    if resource not in _UNITS:
+        return f"{amount(resource, value)} of {amount(resource, limit)}"
+    return f"{value:,.15g} of {amount(resource, limit)}"
 
 
 def in_force(*layers: Iterable[Budget]) -> tuple[Budget, ...]:
@@ -290,4 +300,5 @@ __all__ = [
     "check",
     "in_force",
     "raised",
+    "share",
 ]

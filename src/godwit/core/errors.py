@@ -29,6 +29,7 @@
         x HeadMoved                  head_moved              the log grew since the writer looked
         x RewindConflict             rewind_conflict         a person changed what a rewind would put back
         x KeyReused                  key_reused              one idempotency key, two different inputs
+        x BudgetExhausted            budget_exhausted        it cannot be paid for
       x StoreError                   store
         x StoreFull                  store_full
         x StoreReadOnly              store_read_only
@@ -251,6 +252,12 @@ class KeyReused(Conflict):
     """The idempotency key was used before, for another input."""
 
     code = "key_reused"
+
+
+class BudgetExhausted(Conflict):
+    """A limit of the session's budget was met: raise it, or end the work here."""
+
+    code = "budget_exhausted"
 
 
 class StoreError(GodwitError):

@@ -267,12 +267,12 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             )
         case SessionConfigured():
             budgets = state.budgets if data.budgets is None else data.budgets
-            if data.raised_by is not None and run is not None:
+            if data.budgets is not None and data.raised_by is None:
+                state = replace(state, budgets_set=data.budgets)
+            elif data.budgets is not None and run is not None:
                 # What was set while the run was open stays for the next one.
                 budgets = budgets if run.budgets == state.budgets else state.budgets
                 run = replace(run, budgets=data.budgets)
-            elif data.budgets is not None:
-                state = replace(state, budgets_set=data.budgets)
             return replace(
                 state,
                 model=state.model if data.model is None else data.model,

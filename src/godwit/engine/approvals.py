@@ -13,6 +13,7 @@ from ..core.ids import ActionId, CallId, Clock, SessionId
 from ..core.messages import ResultBlock, Text
 from ..core.rules import Permissions
 from ..core.state import State
+from .budget import QUESTION, check_answer
 from .inbox import Inbox
 from .log import load_state
 
@@ -146,6 +147,8 @@ class Approvals:
         sender: str | None,
     ) -> bool:
         opened = await self._find(action)
+        if opened.call is None and opened.name == QUESTION and arguments is not None:
+            check_answer(opened.arguments, arguments)
         if rule is not None and remember is None:
             raise InvalidArgument("a rule is given, but not how far it is to be remembered: session or always", rule=rule)
         if remember is not None:

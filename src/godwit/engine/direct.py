@@ -25,6 +25,7 @@ from ..core.hooks import INTERRUPTED
 from ..core.ids import CallId, Clock, RunId, Seq, SessionId
 from ..core.messages import ResultBlock, Text, ToolStatus, text_of
 from ..core.state import State
+from .aside import Asides
 from .budget import Budgets, refusal
 from .cancel import WITHIN, Cancel
 from .driver import Parts
@@ -149,7 +150,9 @@ class DirectCalls:
         any_tool: Callable[[str], Tool | None],
         workspace: Callable[[], Workspace | None],
         hooks: Hooks,
-        budget: Callable[[State], Budgets],
+        budget: Callable[[Callable[[], State]], Budgets],
+        model: Callable[[], str],
+        retries: Callable[[], int],
         labels: Labels,
         token: Cancel,
         epoch: Callable[[], int | None] = lambda: None,
@@ -162,6 +165,8 @@ class DirectCalls:
         self._workspace = workspace
         self._hooks = hooks
         self._budget = budget
+        self._model = model
+        self._retries = retries
         self._labels = labels
         self._token = token
         self._epoch = epoch
@@ -253,7 +258,8 @@ class DirectCalls:
                 refused = checked(tool, arguments)
                 if refused is not None:
                     return _not_run(call, name, "error", f"A hook has changed the arguments so: {refused.text}")
-        budget = self._budget(state)
+        latest = [state]
+        budget = self._budget(lambda: latest[0])
         decision = await budget.before_tool(name)
         recorded = budget.recorded(decision)
         if decision.verdict in ("deny", "ask"):
@@ -264,9 +270,22 @@ class DirectCalls:
             return _not_run(call, name, "skipped", "[interrupted]")
         started = ToolStarted(call, name, arguments, f"{self._session}/{call}", origin=origin, owner=self._parts.owner)
         await self._append(run, *(e for e in recorded if from_outside(e)), started, epoch=self._epoch())
-        effect = asyncio.ensure_future(
-            self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes)
+
+        async def refresh() -> None:
+            latest[0] = await load_state(self._store, self._session)
+
+        asides = Asides(
+            self._parts,
+            self._session,
+            budget,
+            token,
+            run=run,
+            model=self._model(),
+            retries=self._retries(),
+            recorded=refresh,
         )
+        work = self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides)
+        effect = asyncio.ensure_future(work)
         try:
             return await asyncio.shield(effect)
         except asyncio.CancelledError:
@@ -286,6 +305,7 @@ class DirectCalls:
         state: State,
         token: Cancel,
         notes: list[str],
+        asides: Asides,
     ) -> ToolCallResult:
         """Run it to its end and record that."""
         name, clock, grace_s = tool.definition.name, self._parts.clock, self._parts.grace_s
@@ -304,6 +324,7 @@ class DirectCalls:
             grace_s=lambda: grace_s,
             after=state.seq,
             verify=None if self.checks is None else functools.partial(self.checks, token),
+            asides=asides,
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)

@@ -18,7 +18,7 @@ from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.state import State
-from .budget import Budgets
+from .budget import Budgets, Guards
 from .cancel import Cancel
 from .hooks import Hooks
 from .log import Log
@@ -59,6 +59,7 @@ class Parts:
         hooks: Callable[[SessionId], Hooks] = Hooks,
         hook_handlers: Callable[[AgentSpec], Mapping[str, HookHandler]] = lambda _: {},
         find_tool: Callable[[str], Tool | None] = lambda _: None,
+        guards: Guards = lambda *_: (),
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -73,6 +74,7 @@ class Parts:
         self.hooks = hooks
         self.hook_handlers = hook_handlers
         self.find_tool = find_tool
+        self.guards = guards
 
 
 class Judged(NamedTuple):
@@ -97,7 +99,7 @@ class Driver:
         self.tools: list[Tool] = []
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
-        self.budget = Budgets()
+        self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)
         self.shutdown = False
         self._force = force
         self._guard_until = 0.0

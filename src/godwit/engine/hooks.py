@@ -512,13 +512,13 @@ async def _called(handler: HookHandler, call: HookCall) -> object:
     if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None)):  # noqa: B004
         answer: object = target(call)
     else:
-        answer, failure = await _in_thread(lambda: target(call))
+        answer, failure = await in_thread(lambda: target(call))
         if failure is not None:
             raise failure
     return await answer if inspect.isawaitable(answer) else answer
 
 
-async def _in_thread(call: Callable[[], object]) -> tuple[object, BaseException | None]:
+async def in_thread(call: Callable[[], object]) -> tuple[object, BaseException | None]:
     """What the call returned or raised. A daemon thread, since nobody waits at the end for one that hangs."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()

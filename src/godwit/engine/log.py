@@ -21,6 +21,7 @@ from ..core.events import (
     ActionClosed,
     AgentMessage,
     ArtifactStored,
+    BudgetExceeded,
     Data,
     Draft,
     Event,
@@ -38,7 +39,7 @@ SNAPSHOT_EVERY = 100
 PAGE = 512
 """Events read at a time."""
 
-FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed, VerificationReported)
+FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed, VerificationReported, BudgetExceeded)
 """What has happened and cannot be decided again: it stays staged when an append fails, all else is decided anew."""
 
 D = TypeVar("D", bound=Data)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ..core.agent import AgentSpec, Limits
+from ..core.budget import ALLOWED
 from ..core.errors import Conflict, Fault, HeadMoved, InputNotFound, StaleEpoch, StoreError
 from ..core.events import (
     ActionClosed,
@@ -29,9 +30,11 @@ from ..core.ids import InputId, RunId, Seq
 from ..core.state import Run, State
 from ..core.verification import VerificationPolicy
 from .approvals import expired_actions, policy_answer
+from .budget import QUESTION, exhausted, new
+from .context import models_of
 from .direct import close_lost_calls
 from .driver import Driver
-from .model_step import ask_model, wait_for_retry
+from .model_step import ask_model, estimated_request, wait_for_retry
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
 from .tool_step import close_calls, run_tools
 from .verification import verify_run
@@ -92,6 +95,11 @@ class Expire:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """The question that the run asked was answered."""
+
+
+@dataclass(frozen=True)
 class CloseTurn:
     pass
 
@@ -107,7 +115,22 @@ class End:
     error: Fault | None = None
 
 
-Decision = Rest | Claim | Yield | Retry | Deliver | OpenTurn | AskModel | RunTools | Park | Expire | CloseTurn | Verify | End
+Decision = (
+    Rest
+    | Claim
+    | Yield
+    | Retry
+    | Deliver
+    | OpenTurn
+    | AskModel
+    | RunTools
+    | Park
+    | Expire
+    | Settle
+    | CloseTurn
+    | Verify
+    | End
+)
 
 
 def decide(
@@ -141,7 +164,11 @@ def decide(
         return _out_of_time(limits)
     if run.takeovers > limits.max_takeovers:
         return End("failed", Fault("too_many_takeovers", f"{run.takeovers} drivers died without finishing a step"))
+    if run.exceeded is not None:
+        return End("limited", exhausted(run.exceeded))
     question = run.question
+    if question is not None and question.answer is not None and question.name == QUESTION:
+        return Settle()
     if question is not None and question.answer is not None and question.answer.decision == "deny":
         why = f": {question.answer.reason}" if question.answer.reason else ""
         return End("limited", Fault("denied", f"{question.name} asked, and was denied{why}", {"asked": question.name}))
@@ -258,6 +285,13 @@ async def _advance(driver: Driver) -> bool:
                 return False
             case Retry():
                 await wait_for_retry(driver)
+            case Settle():
+                # What follows from an answer may have to be written to another session first.
+                await log.commit()
+                log.stage(*await driver.budget.settle())
+                await log.commit()
+            case Deliver() | OpenTurn() | AskModel() if not await _paid(driver, decision):
+                pass
             case Deliver(inputs):
                 fault = await deliver(driver, inputs)
                 if fault is not None:
@@ -324,6 +358,41 @@ def _decide(driver: Driver) -> Decision:
         out_of_time=driver.out_of_time(),
         read_only=driver.read_only(),
     )
+
+
+async def _paid(driver: Driver, due: Deliver | OpenTurn | AskModel) -> bool:
+    """Whether the model step that begins with this may be paid for. False: look at the state again, which says what has
+    come of it.
+
+    It is asked before anything of the step is done, so that a prompt nobody pays for is not in the transcript; once for each
+    time a model is asked.
+    """
+    budget, log = driver.budget, driver.log
+    if budget.granted or budget.idle:
+        return True
+    waits = budget.waits or isinstance(due, Deliver)
+    if waits:
+        await log.commit()
+    run = driver.state.run
+    assert run is not None
+    model = run.retry_model or models_of(driver.spec, run)[0]
+    estimate = await estimated_request(driver, due.inputs if isinstance(due, Deliver) else ())
+    decision = await budget.before_model(estimate, model)
+    run = driver.state.run
+    if driver.token.cancelled or run is None:
+        return False
+    question = run.question
+    if question is not None and decision.verdict == "ask":
+        # A hook asked about this step, and a person has let it pass: that answers a guard as well, but raises no limit.
+        if decision.scope == "guard":
+            decision = ALLOWED
+        else:
+            log.stage(ActionClosed(question.action, "cancelled"))
+    budget.granted = decision.verdict in ("allow", "warn")
+    log.stage(*new(driver.state, budget.recorded(decision)))
+    if not budget.granted:
+        await log.commit()
+    return budget.granted and not waits
 
 
 def _run(driver: Driver) -> RunId:

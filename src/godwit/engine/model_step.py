@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
 from ..contracts import Model, ModelAnswer, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
 from ..core.errors import Fault, GodwitError, ModelError, RateLimited, StreamBroken
-from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying
+from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying, UserMessage
 from ..core.hooks import HookResult
-from ..core.ids import MessageId
-from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage
+from ..core.ids import InputId, MessageId
+from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
+from .budget import estimated_tokens, new
 from .context import build_request, models_of
 from .driver import Driver
 from .points import after_model, before_model, model_failed
@@ -27,6 +28,8 @@ RETRY_FIRST_S = 1.0
 RETRY_LONGEST_S = 30.0
 RETRY_AFTER_LONGEST_S = 300.0
 """A provider that asks for a longer wait is given up for now: the next model is asked, or the run fails and says so."""
+LOOKED_AT = 64
+"""Inputs that are looked for in the log to estimate a request; what waits longer counts as nothing."""
 CLOSING_S = 5.0
 """How long a stream that has given its answer may take to close."""
 
@@ -73,6 +76,7 @@ async def ask_model(driver: Driver) -> Fault | None:
         return passed
     message_id = MessageId(driver.ids.new("msg"))
     await log.commit(ModelStarted(message_id, name))
+    driver.budget.granted = False
     partial = _Partial()
     error: GodwitError | None = None
     try:
@@ -98,9 +102,11 @@ async def ask_model(driver: Driver) -> Fault | None:
         error = ModelError(f"{type(failure).__name__}: {failure}")
     answer = partial.answer
     if answer is not None:
-        message = _complete(message_id, name, answer)
+        usage = driver.budget.counted(name, answer.usage, lambda: _estimate(driver, ()), answer.content)
+        message = _complete(message_id, name, answer, usage)
         log.stage(AgentMessage(message))
         await after_model(driver, turn, message)
+        await _tell_guards(driver, message)
         return None
     cut: StopReason = "interrupted" if error is None else "error"
     if partial.seen and driver.shutdown and error is None:
@@ -108,12 +114,41 @@ async def ask_model(driver: Driver) -> Fault | None:
         driver.show(Delta(driver.session, "discard", message_id, after=log.seq))
         return None
     if partial.seen:
-        kept = Assistant(message_id, partial.content(), name, cut, complete=False, usage=Usage(requests=1))
-        log.stage(AgentMessage(kept))
+        content = partial.content()
+        usage = driver.budget.counted(name, Usage(requests=1), lambda: _estimate(driver, ()), content)
+        log.stage(AgentMessage(Assistant(message_id, content, name, cut, complete=False, usage=usage)))
         return None if error is None else error.fault()
     if error is None:
         return None
     return await _retry(driver, error, name, candidates)
+
+
+async def _tell_guards(driver: Driver, message: Assistant) -> None:
+    """Whoever guards the budget counts the answer, once it is stored."""
+    if not driver.budget.guarded:
+        return
+    await driver.log.commit()
+    decision = await driver.budget.after_model(message.usage)
+    if not driver.token.cancelled:
+        driver.log.stage(*new(driver.state, driver.budget.recorded(decision)))
+
+
+async def estimated_request(driver: Driver, inputs: tuple[InputId, ...]) -> int:
+    """Tokens of the request that is due, roughly, once these queued inputs are delivered."""
+    blocks: list[UserBlock] = []
+    if inputs:
+        events = await driver.parts.store.read(driver.session, types=("user.message",), newest_first=True, limit=LOOKED_AT)
+        for event in events:
+            if isinstance(event.data, UserMessage) and event.data.id in inputs:
+                blocks += event.data.content
+    return _estimate(driver, blocks)
+
+
+def _estimate(driver: Driver, blocks: Sequence[UserBlock]) -> int:
+    def fixed() -> int:
+        return len(driver.spec.instructions) + sum(len(msgspec.json.encode(t.definition)) for t in driver.tools)
+
+    return estimated_tokens([e.message for e in driver.log.transcript.entries], blocks, fixed)
 
 
 async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: _Partial) -> None:
@@ -186,7 +221,7 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
             await close()
 
 
-def _complete(message_id: MessageId, name: str, answer: ModelAnswer) -> Assistant:
+def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage) -> Assistant:
     """The answer as a message. Calls whose ids repeat within it get distinct ones, since results go by id."""
     content, seen = [], set[str]()
     for place, block in enumerate(answer.content):
@@ -196,7 +231,7 @@ def _complete(message_id: MessageId, name: str, answer: ModelAnswer) -> Assistan
             seen.add(block.id)
         content.append(block)
     return Assistant(
-        message_id, tuple(content), answer.model or name, answer.stop, usage=answer.usage, response_id=answer.response_id
+        message_id, tuple(content), answer.model or name, answer.stop, usage=usage, response_id=answer.response_id
     )
 
 

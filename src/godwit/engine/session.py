@@ -51,6 +51,7 @@ from .driver import Parts
 from .hooks import Hook, Hooks
 from .inbox import Inbox
 from .log import load_state, load_transcript, record_reports
+from .purse import Guarded, Purse
 from .queue import Queue
 from .receiver import EventReceiver, watch
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
@@ -84,6 +85,11 @@ class Home(Protocol):
 
     def wake(self, session: SessionId) -> None: ...
     def give_context(self, session: SessionId, run: RunId, context: Any) -> None: ...
+    @property
+    def guards(self) -> Guarded:
+        """Who guards which session in this process."""
+        ...
+
     def drives(self, session: SessionId) -> bool:
         """True while a drive of this session is under way in this process."""
         ...
@@ -153,7 +159,7 @@ class CommandSender:
         await self._session.send_event(command, key=key)
 
 
-class Session(HostCalls, HostVerification):
+class Session(HostCalls, HostVerification, Purse):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     def __init__(self, home: Home, session: SessionId, state: State, spec: AgentSpec, *, drives: bool = True) -> None:
@@ -166,6 +172,8 @@ class Session(HostCalls, HostVerification):
         self._spec = spec
         self._agent: AgentRef = state.agent
         self._drives = drives
+        self._guards = home.guards
+        self._clock = home.clock
         self._closed = False
         self._token = Cancel()
         self._inbox = Inbox(home.store, session, home.clock, home.ids)
@@ -175,7 +183,6 @@ class Session(HostCalls, HostVerification):
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
         self._own_runs: dict[RunId, Seq] = {}
-        self._spent_on = Budgets()
         self._place: Workspace | None = None
         self._hooks = home.hooks(session)
         self._hooks.labels, self._hooks.workspace = state.labels, state.workspace
@@ -189,7 +196,9 @@ class Session(HostCalls, HostVerification):
             any_tool=home.find_tool,
             workspace=self._folder,
             hooks=self._hooks,
-            budget=lambda _: self._spent_on,
+            budget=lambda state: Budgets(home.parts, session, self._token, state=state, spec=lambda: self._spec),
+            model=lambda: self.model,
+            retries=lambda: self._spec.limits.max_model_retries,
             labels=state.labels,
             token=self._token,
         )
@@ -277,6 +286,7 @@ class Session(HostCalls, HostVerification):
         self._own_runs[run] = after
         while len(self._own_runs) > OWN_RUNS:
             del self._own_runs[next(iter(self._own_runs))]
+        self._home.guards.begin(self.id, run)
         if context is not None:
             self._home.give_context(self.id, run, context)
         self._wake()

@@ -9,6 +9,7 @@ from ..contracts import EventStore, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
+from .aside import Asides
 from .cancel import Cancel
 
 
@@ -30,6 +31,7 @@ class Context:
         grace_s: Callable[[], float],
         after: Seq,
         verify: Callable[[], Awaitable[Verified]] | None = None,
+        asides: Asides | None = None,
     ) -> None:
         self.session = session
         self.run = run
@@ -44,6 +46,7 @@ class Context:
         self._offset = 0
         self._after = after
         self._verify = verify
+        self._asides = asides
 
     @property
     def workspace(self) -> Workspace:
@@ -67,3 +70,8 @@ class Context:
 
     def progress(self, text: str) -> None:
         self._store.publish(Delta(self.session, "progress", self.call, 0, text, after=self._after))
+
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        if self._asides is None:
+            raise ToolFailed("no model can be asked from here")
+        return await self._asides.ask(prompt, model=model, purpose=purpose)

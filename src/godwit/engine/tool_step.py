@@ -23,8 +23,11 @@ from ..core.events import ActionClosed, EventData, ToolFinished, ToolStarted
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
 from .approvals import expired_actions, next_expiry_s, policy_answer
+from .aside import Asides
+from .budget import new
 from .cancel import WITHIN, Cancel
 from .checkpoints import before_changes
+from .context import models_of
 from .driver import Driver
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import Answered, Asks, Ready, Refused, Reviewer, Waits
@@ -106,12 +109,12 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
             case Ready():
                 if not any(review.clashes(o) for o in ahead) and len(running) + len(begin) < limits.max_parallel_tools:
                     key = call.key or f"{driver.session}/{call.id}"
-                    log.stage(*review.events, *_answered(driver, call))
+                    log.stage(*new(log.state, review.events), *_answered(driver, call))
                     log.stage(ToolStarted(call.id, call.name, review.arguments, key, review.edited))
                     begin.append((review, key))
                 ahead.append(review)
             case Refused():
-                log.stage(*review.events, *_closing(driver, call, review))
+                log.stage(*new(log.state, review.events), *_closing(driver, call, review))
             case Answered(status, content):
                 log.stage(
                     *_answered(driver, call), ToolFinished(call.id, call.name, status, content or (Text("(no output)"),))
@@ -119,7 +122,7 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
             case Asks(opened):
                 log.stage(*review.events, *_answered(driver, call), opened)
             case Waits(events):
-                log.stage(*events)
+                log.stage(*new(log.state, events))
             case _:
                 assert_never(review)
     await log.commit()
@@ -154,11 +157,22 @@ def _skips(driver: Driver) -> bool:
 
 
 def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
-    assert driver.state.run is not None
+    run = driver.state.run
+    assert run is not None
+    asides = Asides(
+        driver.parts,
+        driver.session,
+        driver.budget,
+        token,
+        run=run.id,
+        model=models_of(driver.spec, run)[0],
+        retries=driver.spec.limits.max_model_retries,
+        recorded=driver.log.sync,
+    )
     return Context(
         driver.parts.store,
         session=driver.session,
-        run=driver.state.run.id,
+        run=run.id,
         call=ready.call.id,
         key=key,
         token=token,
@@ -168,6 +182,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         grace_s=driver.grace_s,
         after=driver.log.seq,
         verify=lambda: verify_for_model(driver, token),
+        asides=asides,
     )
 
 

@@ -298,6 +298,8 @@ def _verifier_of(driver: Driver, token: Cancel) -> Verifier:
         workspace=lambda: driver.workspace,
         hooks=driver.hooks,
         budget=lambda _: driver.budget,
+        model=lambda: driver.spec.models[0],
+        retries=lambda: driver.spec.limits.max_model_retries,
         labels=driver.state.labels,
         token=driver.token,
         epoch=lambda: _epoch_of(driver),

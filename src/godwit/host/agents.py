@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..contracts import HookHandler, Tool
+from ..contracts import BudgetGuard, HookHandler, Tool
 from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
+from ..core.budget import Budget, budgets_of
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
@@ -14,6 +15,7 @@ from ..core.rules import ApprovalPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command
 from ..engine.hooks import Hook
+from .guards import checked
 
 
 class Agent:
@@ -25,6 +27,8 @@ class Agent:
     `permissions`: `Permissions`, or a verdict per rule such as `{"bash": "ask"}`. `approvals`: what is approved without
     asking, and what happens when nobody answers. `verification`: a run is done only once these commands pass; a list of
     them, or a `VerificationPolicy`.
+    `budget`: what a session may spend: a `Budget`, a table such as `{"usd": 5}`, or one of each scope in a list.
+    `budget_guard`: is asked before each step, as long as the agent is given to the process that drives the session.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -41,6 +45,8 @@ class Agent:
         permissions: Permissions | dict[str, str] | None = None,
         approvals: ApprovalPolicy | None = None,
         verification: VerificationPolicy | Sequence[VerificationCommand | str] | None = None,
+        budget: Budget | Mapping[str, Any] | Sequence[Budget | Mapping[str, Any]] | None = None,
+        budget_guard: BudgetGuard | None = None,
         limits: Limits | None = None,
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
@@ -60,6 +66,7 @@ class Agent:
                 made = _as_tool(item)
                 self.functions.append(made)
                 names.append(made.definition.name)
+        self.budget_guard = checked(budget_guard)
         self.commands = tuple(commands)
         given = [c.name for c in self.commands]
         if len(set(given)) != len(given):
@@ -82,6 +89,7 @@ class Agent:
             external_tools=tuple(external),
             permissions=_permissions(permissions),
             approvals=approvals or ApprovalPolicy(),
+            budgets=budgets_of(budget, where=f"agent {name!r}: budget"),
             limits=limits or Limits(),
             settings=chosen,
             metadata=dict(metadata or {}),

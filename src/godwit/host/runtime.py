@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-from ..contracts import HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
+from ..contracts import BudgetGuard, HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
@@ -29,6 +29,7 @@ from ..engine.session import Session
 from .agents import Agent
 from .command_files import FOLDERS, registry_of
 from .dispatch import EmbeddedDispatcher
+from .guards import BudgetGuards
 from .hooks import HOOK_KIT
 from .tracing import Tracing, TracingSettings
 
@@ -50,6 +51,7 @@ class Runtime:
         store: Store,
         models: ModelRegistry,
         toolbox: Toolbox,
+        budget_guard: BudgetGuard | None = None,
         workspace: Callable[[str, Mapping[str, str]], Workspace],
         clock: Clock,
         ids: IdSource,
@@ -73,6 +75,7 @@ class Runtime:
         for hook in hooks:
             HOOK_KIT.matcher(hook if isinstance(hook, HookSpec) else hook.spec)
         self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
+        self.guards = BudgetGuards(budget_guard)
         self._commands = tuple(commands)
         self._command_folders = tuple(command_folders)
         self._agent_commands: dict[str, tuple[Command, ...]] = {}
@@ -91,6 +94,7 @@ class Runtime:
             hooks=self.hooks,
             hook_handlers=self._handlers_of,
             find_tool=self.find_tool,
+            guards=self.guards.of,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
@@ -105,6 +109,7 @@ class Runtime:
         models: ModelRegistry | Mapping[str, Model] | None = None,
         tools: Sequence[Tool] = (),
         prices: Mapping[str, Price] | None = None,
+        budget_guard: BudgetGuard | None = None,
         durability: Literal["memory", "process", "disk"] = "disk",
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -118,7 +123,8 @@ class Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
         `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name.
-        `prices`: what models cost, by name, in place of what is listed for them.
+        `prices`: what models cost, by name, in place of what is listed for them. `budget_guard`: is asked before each step
+        of every session whose agent brings none of its own.
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
         `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
         the session's folder; `()` for nowhere.
@@ -148,6 +154,7 @@ class Runtime:
             store=kept,
             models=registry,
             toolbox=toolbox,
+            budget_guard=budget_guard,
             workspace=_local_workspace,
             clock=clock,
             ids=ids or RandomIds(),
@@ -203,6 +210,7 @@ class Runtime:
         self._functions[agent.name] = list(agent.functions)
         self._agent_commands[agent.name] = agent.commands
         self._hook_handlers[agent.name] = dict(agent.hook_handlers)
+        self.guards.bring(agent.name, agent.budget_guard)
 
     def tools_of(self, spec: AgentSpec) -> list[Tool]:
         """The agent's tools in their fixed order. ToolNotFound, ConfigurationError when a name is there twice."""
@@ -308,6 +316,7 @@ class Runtime:
             await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
+            self.guards.opened(session, spec.name)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
             self._dispatcher.open(session, handle.session_cancel_token, context)
             if self._tracing is not None:
@@ -403,6 +412,7 @@ class Runtime:
         """Nobody here drives the session any more: what was registered in this process ends with it."""
         if not self._dispatcher.hosts(session):
             self._kept_hooks.pop(session, None)
+            self.guards.forget(session)
             hooks = self._hooks.pop(session, None)
             if hooks is not None:
                 hooks.cut_off()
