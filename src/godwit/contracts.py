@@ -19,6 +19,7 @@ from .core.gate import Status
 from .core.hooks import HookPoint, HookResult, HookSpec
 from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
+from .core.rules import Subject
 from .core.sandbox import Promise, SandboxPolicy
 from .core.transcript import Entry
 from .core.verification import VerificationReport
@@ -697,7 +698,10 @@ class ToolContext(Protocol):
 
 
 class Tool(Protocol):
-    """Something a model can call. It reports failure by raising ToolFailed or by `is_error`, never by text alone."""
+    """Something a model can call. It reports failure by raising ToolFailed or by `is_error`, never by text alone.
+
+    It may be `HasSubject` as well.
+    """
 
     @property
     def definition(self) -> ToolDefinition: ...
@@ -713,6 +717,16 @@ class Tool(Protocol):
         ...
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput: ...
+
+
+@runtime_checkable
+class HasSubject(Protocol):
+    """A tool that says what the patterns of permission rules are matched against. For one that does not it is the
+    arguments as JSON, with sorted keys and without blanks."""
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """Of arguments that fit. ToolFailed when it cannot be told; then a person is asked."""
+        ...
 
 
 class Toolbox(Protocol):
@@ -755,6 +769,8 @@ __all__ = [
     "CancelToken",
     "Dispatcher",
     "EventStore",
+    "HasSubject",
+    "Subject",
     "Execution",
     "FileInfo",
     "Lease",

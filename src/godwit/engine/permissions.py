@@ -1,8 +1,360 @@
-"""Permissions: what an agent's rules say of a tool. Deny beats allow, allow beats ask, ask beats the default."""
+"""Permissions: what the rules of all layers together say of one call, and why.
+
+Owns the verdict. Leaves out how a rule is read and matched (`core.rules`), what the text of a call is (each tool's
+`subject`), how a shell command falls into parts (`contracts.ShellParser`), and which rules to offer (`offers`). Looks at the
+file system only to see where links lead; decides without waiting.
+
+Rules a change must keep: deny beats allow beats ask beats the default, over the rules of all layers; what may be denied is
+never run unasked; a shell command runs unasked only when each of its parts may; what is not known of a part is what a rule
+would have to allow; whatever goes wrong while judging asks, and never allows.
+"""
 
 from __future__ import annotations
 
-from ..core.rules import Permissions, Verdict, covers, parse, total
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..contracts import HasSubject, ShellCommand, ShellParser, ShellPart, Tool
+from ..core.errors import ConfigurationError, GodwitError
+from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
+from .offers import offered
+from .subjects import Case, Place, part_case, path_case
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """Rules from one place: `agent`, `config`, `saved`, `session`."""
+
+    name: str
+    permissions: Permissions
+
+
+class PartJudgement(msgspec.Struct, frozen=True):
+    """What was said of one part of a shell command. `neutral`: nothing was, and nothing has to be."""
+
+    text: str
+    verdict: Verdict
+    reason: str
+    rule: str | None = None
+    layer: str | None = None
+    neutral: bool = False
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """The verdict on a call. `rule` and its `layer`: what decided it, if a rule did. `parts`: of a shell command."""
+
+    verdict: Verdict
+    reason: str
+    rule: str | None = None
+    layer: str | None = None
+    parts: tuple[PartJudgement, ...] = ()
+
+
+class Policy:
+    """All layers together. Immutable: when rules change, make a new one.
+
+    `default`: what holds where no rule matches; None takes the first layer's. `shell`: without one, a rule with a pattern
+    allows no shell command.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, shell: ShellParser | None = None, default: Verdict | None = None) -> None:
+        self.layers = tuple(layers)
+        self.shell = shell
+        first = self.layers[0].permissions.default if self.layers else "allow"
+        self.default: Verdict = first if default is None else default
+        self._known: dict[str, _Rules] = {}
+
+    def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
+        """The verdict on a call whose arguments fit the tool. Never raises."""
+        name = tool.definition.name
+        if (decided := self._by_name(name)) is not None:
+            return decided
+        try:
+            subject = subject_of(tool, arguments)
+        except Exception as error:
+            return _inapplicable(error)
+        return self.judge_subject(name, subject, workspace_root)
+
+    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
+        """The verdict on a call of the tool `name` with this text. Never raises."""
+        if (decided := self._by_name(name)) is not None:
+            return decided
+        rules = self._about(name)
+        try:
+            match subject.kind:
+                case "command":
+                    return self._command(rules, subject.text, workspace_root)
+                case "path":
+                    return self._single(rules, path_case(subject, workspace_root))
+                case "url" | "text":
+                    return self._single(rules, Case(subject.kind, (subject.text,), (subject.text,)))
+        except Exception as error:
+            return _inapplicable(error)
+
+    def suggest(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> tuple[str, ...]:
+        """Rules of which each would let this call, and others like it, run from now on; the one to take first comes first.
+        Empty where none should be offered. Never raises."""
+        name = tool.definition.name
+        judged = self.judge(tool, arguments, workspace_root)
+        if judged.verdict != "ask":
+            return ()
+        try:
+            subject = subject_of(tool, arguments)
+            parts, needing = self._needing(name, subject, workspace_root)
+            candidates = offered(name, subject, parts, needing, workspace_root)
+        except Exception:
+            return ()
+        found = []
+        for text in candidates:
+            with contextlib.suppress(ConfigurationError):
+                wider = Policy(
+                    [*self.layers, Layer("offered", Permissions(allow=(text,)))], shell=self.shell, default=self.default
+                )
+                if wider.judge_subject(name, subject, workspace_root).verdict == "allow":
+                    found.append(text)
+        return tuple(dict.fromkeys(found))
+
+    def hidden(self, name: str) -> bool:
+        """Whether no call of this tool could ever run, so that the model need not know of it."""
+        rules = self._about(name)
+        if any(total(placed.rule) for placed in rules.deny):
+            return True
+        return self.default == "deny" and not rules.allow and not rules.ask
+
+    # --- rules about one tool -------------------------------------------------------------------------------------------
+
+    def _about(self, name: str) -> _Rules:
+        known = self._known.get(name)
+        if known is None:
+            kinds = []
+            for kind in ("deny", "allow", "ask"):
+                found = []
+                for layer in self.layers:
+                    rules = map(parse, getattr(layer.permissions, kind))
+                    found += [_Placed(rule, layer.name) for rule in rules if covers(rule, name)]
+                # Those that need no look at the arguments first.
+                kinds.append(tuple(sorted(found, key=lambda placed: not total(placed.rule))))
+            known = self._known[name] = _Rules(*kinds)
+        return known
+
+    def _by_name(self, name: str) -> Judgement | None:
+        """The verdict where it does not depend on the arguments."""
+        rules = self._about(name)
+        if rules.deny and total(rules.deny[0].rule):
+            return _because("deny", rules.deny[0], f"the tool {name!r} is not permitted")
+        if rules.patterned or self._files.deny:
+            return None
+        return self._unmatched(rules, ())
+
+    @property
+    def _files(self) -> _Rules:
+        """Rules that close single files to the file tools, which hold for a shell command's redirections as well."""
+        known = self._known.get(_FILES)
+        if known is None:
+            closed = [p for name in (*_WRITERS, *_READERS) for p in self._about(name).deny if not total(p.rule)]
+            known = self._known[_FILES] = _Rules(tuple(dict.fromkeys(closed)))
+        return known
+
+    def _unmatched(self, rules: _Rules, cases: Iterable[Case]) -> Judgement:
+        """What holds where nothing denies."""
+        cases = tuple(cases)
+        for placed in rules.allow:
+            if total(placed.rule):
+                return _because("allow", placed, f"{placed.rule.text!r} allows every call")
+            if cases and all(case.allowed(placed.rule) for case in cases):
+                return _because("allow", placed, f"{placed.rule.text!r} allows it")
+        for placed in rules.ask:
+            if total(placed.rule) or any(case.named_by(placed.rule) for case in cases):
+                return _because("ask", placed, f"{placed.rule.text!r} asks before it")
+            if any(case.maybe(placed.rule) for case in cases):
+                return _because("ask", placed, f"{placed.rule.text!r} may be about it")
+        return Judgement(self.default, f"no rule is about it, and the default is to {self.default}")
+
+    def _single(self, rules: _Rules, case: Case) -> Judgement:
+        """The verdict on what is one thing: everything but a shell command."""
+        for placed in rules.deny:
+            if case.named_by(placed.rule):
+                return _because("deny", placed, f"{placed.rule.text!r} denies it")
+        said = self._unmatched(rules, (case,))
+        if said.verdict == "allow":
+            for placed in rules.deny:
+                if case.maybe(placed.rule):
+                    return _because("ask", placed, f"{placed.rule.text!r} denies some of what it may reach")
+        return said
+
+    # --- shell commands -------------------------------------------------------------------------------------------------
+
+    def _command(self, rules: _Rules, text: str, root: str | None) -> Judgement:
+        plain = self._unmatched(rules, ())
+        all_allowed = plain.verdict == "allow" and plain.rule is not None
+        doubtful = not _only_total(rules.deny) or not (all_allowed or _only_total(rules.ask))
+        if not doubtful and not self._files.deny and plain.verdict != "ask" and (all_allowed or not rules.allow):
+            return plain  # whatever the command is
+        whole = Case("command", (text.strip(),), (text, text.strip()))
+        for placed in rules.deny:
+            if whole.named_by(placed.rule):
+                return _because("deny", placed, f"{placed.rule.text!r} denies it")
+        command = self._parsed(text)
+        said = self._parts(rules, command, root)
+        parts = tuple(one.judged for one in said)
+        for part in parts:
+            if part.verdict == "deny" and part.rule is not None:
+                return Judgement("deny", f"{part.text!r}: {part.reason}", part.rule, part.layer, parts)
+        for placed in rules.allow:
+            if not open_ended(placed.rule) and whole.allowed(placed.rule):
+                reason = f"{placed.rule.text!r} allows just this command"
+                return msgspec.structs.replace(_because("allow", placed, reason), parts=parts)
+        if all_allowed and not doubtful:
+            return msgspec.structs.replace(plain, parts=parts)
+        needed = [part for part in parts if not part.neutral]
+        if denied := next((part for part in needed if part.verdict == "deny"), None):
+            return Judgement("deny", f"{denied.text!r}: {denied.reason}", parts=parts)
+        if command.problem is not None:
+            return Judgement("ask", f"it is not understood for sure: {command.problem}", parts=parts)
+        if asked := next((part for part in needed if part.verdict == "ask"), None):
+            return Judgement("ask", f"{asked.text!r}: {asked.reason}", asked.rule, asked.layer, parts)
+        allowed = [one.judged for one in said if one.allowed]
+        if not allowed:
+            return msgspec.structs.replace(self._unmatched(rules, (whole,)), parts=parts)
+        reason = allowed[0].reason if len(parts) == 1 else "each part that needs it is allowed"
+        return Judgement("allow", reason, allowed[0].rule, allowed[0].layer, parts)
+
+    def _parsed(self, text: str) -> ShellCommand:
+        return self.shell.parse(text) if self.shell else ShellCommand((), "there is no parser for shell commands")
+
+    def _parts(self, rules: _Rules, command: ShellCommand, root: str | None) -> list[_Said]:
+        place = Place.after(command, root)
+        return [self._part(rules, part, place, at in place.moves) for at, part in enumerate(command.parts)]
+
+    def _needing(self, name: str, subject: Subject, root: str | None) -> tuple[tuple[ShellPart, ...], list[ShellPart]]:
+        """The parts of a shell command, and those that no rule allows yet: none when it is not understood."""
+        if subject.kind != "command":
+            return (), []
+        command = self._parsed(subject.text)
+        if command.problem is not None:
+            return (), []
+        said = self._parts(self._about(name), command, root)
+        needing = [p for p, one in zip(command.parts, said, strict=True) if not one.judged.neutral and not one.allowed]
+        return command.parts, needing
+
+    def _part(self, rules: _Rules, part: ShellPart, place: Place, moves: bool) -> _Said:
+        """What is said of one part. `moves`: all it does is to change to a folder of the workspace."""
+        case = part_case(part)
+        shown = part.text or " ".join(f"> {name or '...'}" for name in part.writes) or "(redirection)"
+
+        def say(said: Judgement, *, neutral: bool = False, allowed: bool = False) -> _Said:
+            return _Said(PartJudgement(shown, said.verdict, said.reason, said.rule, said.layer, neutral), allowed)
+
+        for placed in rules.deny:
+            if case.named_by(placed.rule):
+                return say(_because("deny", placed, f"{placed.rule.text!r} denies it"))
+        if closed := self._closed(part, place):
+            return say(closed)
+        said = self._unmatched(rules, (case,))
+        if said.verdict == "allow":
+            for placed in rules.deny:
+                if case.maybe(placed.rule):
+                    why = part.caution or "not all of it is known"
+                    return say(_because("ask", placed, f"{placed.rule.text!r} may deny it: {why}"))
+        rule = None if said.rule is None else parse(said.rule)
+        astray = place.astray(part)
+        if said.verdict == "allow" and rule is not None:
+            if astray is not None and not total(rule):
+                return say(Judgement("ask", astray))
+            return say(said, allowed=True)
+        if rule is not None and not total(rule):
+            return say(said)  # a rule that asks, of this very part
+        if astray is not None and said.verdict != "allow":
+            return say(msgspec.structs.replace(said, reason=astray))
+        if part.neutral or moves:
+            return say(said, neutral=True)
+        if said.verdict == "ask" and (nearly := _nearly(rules, case, part)):
+            return say(msgspec.structs.replace(said, reason=nearly))
+        return say(said)
+
+    def _closed(self, part: ShellPart, place: Place) -> Judgement | None:
+        """A rule that closes a file which one of its redirections writes or reads."""
+        if not self._files.deny:
+            return None
+        for names, tools, what in ((part.writes, _WRITERS, "writing"), (part.reads, _READERS, "reading")):
+            for name, case in place.files(names):
+                for placed in self._files.deny:
+                    if any(covers(placed.rule, tool) for tool in tools) and case.named_by(placed.rule):
+                        return _because("deny", placed, f"{placed.rule.text!r} denies {what} {name}")
+        return None
+
+
+def subject_of(tool: Tool, arguments: dict[str, Any]) -> Subject:
+    """What the patterns of rules are matched against for this call. Raises what the tool raises."""
+    if isinstance(tool, HasSubject):
+        return tool.subject(arguments)
+    return Subject("text", msgspec.json.encode(arguments, order="sorted").decode())
+
+
+# --- the inside ---------------------------------------------------------------------------------------------------------
+
+_FILES = "\0files"
+_WRITERS = ("write", "edit", "patch")
+_READERS = ("read",)
+
+
+class _Placed(msgspec.Struct, frozen=True):
+    """A rule and the name of its layer."""
+
+    rule: Rule
+    layer: str
+
+
+class _Rules(msgspec.Struct, frozen=True):
+    """The rules about one tool; in each list, those that hold whatever the arguments come first."""
+
+    deny: tuple[_Placed, ...] = ()
+    allow: tuple[_Placed, ...] = ()
+    ask: tuple[_Placed, ...] = ()
+
+    @property
+    def patterned(self) -> bool:
+        return not all(map(_only_total, (self.deny, self.allow, self.ask)))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """`allowed`: by a rule, not by the default."""
+
+    judged: PartJudgement
+    allowed: bool
+
+
+def _only_total(rules: tuple[_Placed, ...]) -> bool:
+    return not rules or total(rules[-1].rule)
+
+
+def _nearly(rules: _Rules, case: Case, part: ShellPart) -> str | None:
+    """Why a rule that one would expect to allow the part does not."""
+    if part.caution is not None:
+        return part.caution
+    near = next((placed for placed in rules.allow if case.named_by(placed.rule)), None)
+    if near is None:
+        return None
+    if part.loose:
+        unknown = part.words[part.loose[0]]
+        return f"{near.rule.text!r} does not allow it for sure: what {unknown[:40]} stands for is not known"
+    return f"{near.rule.text!r} does not allow it: where a rule allows, a '*' within a word ends with the word"
+
+
+def _inapplicable(error: Exception) -> Judgement:
+    said = error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
+    return Judgement("ask", f"the rules cannot be applied to this call: {said}")
+
+
+def _because(verdict: Verdict, placed: _Placed, reason: str) -> Judgement:
+    return Judgement(verdict, reason, placed.rule.text, placed.layer)
+
+
+# --- by name alone ------------------------------------------------------------------------------------------------------
 
 
 def verdict(permissions: Permissions, tool: str) -> Verdict:
@@ -25,4 +377,4 @@ def verdict(permissions: Permissions, tool: str) -> Verdict:
 
 def hidden(permissions: Permissions, tool: str) -> bool:
     """True when no call of this tool could ever run: the model is not told of it."""
-    return verdict(permissions, tool) == "deny" and not any(covers(parse(rule), tool) for rule in permissions.allow)
+    return Policy([Layer("agent", permissions)]).hidden(tool)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import codecs
 import time
 from collections import deque
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits
+from ..core.rules import Subject
 from .typed import Arguments, TypedTool, told
 
 KEPT_BYTES = 10 * 1024 * 1024
@@ -41,6 +42,9 @@ class Bash(TypedTool[BashArguments]):
     )
     traits = ToolTraits(exclusive=True)
     arguments = BashArguments
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("command", self.checked(arguments).command)
 
     async def work(self, arguments: BashArguments, context: ToolContext) -> ToolOutput:
         kept = Kept()

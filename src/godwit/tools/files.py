@@ -15,6 +15,7 @@ from msgspec import Meta
 from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.errors import ToolFailed
 from ..core.messages import Image, Text
+from ..core.rules import Subject
 from . import unified_diff
 from .results import media_type_of
 from .typed import Arguments, TypedTool, clean, lock_of, told
@@ -50,6 +51,9 @@ class Read(TypedTool[ReadArguments]):
     )
     traits = _READING
     arguments = ReadArguments
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).file_path)
 
     async def work(self, arguments: ReadArguments, context: ToolContext) -> ToolOutput:
         path = arguments.file_path
@@ -105,6 +109,9 @@ class Write(TypedTool[WriteArguments]):
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return lock_of(str(arguments.get("file_path", "")), workspace)
 
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).file_path)
+
     async def work(self, arguments: WriteArguments, context: ToolContext) -> ToolOutput:
         path, workspace = arguments.file_path, context.workspace
         content = _encoded(arguments.content)
@@ -132,6 +139,9 @@ class Edit(TypedTool[EditArguments]):
 
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return lock_of(str(arguments.get("file_path", "")), workspace)
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).file_path)
 
     async def work(self, arguments: EditArguments, context: ToolContext) -> ToolOutput:
         path, workspace = arguments.file_path, context.workspace
@@ -184,6 +194,9 @@ class Patch(TypedTool[PatchArguments]):
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return lock_of(str(arguments.get("file_path", "")), workspace)
 
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).file_path)
+
     async def work(self, arguments: PatchArguments, context: ToolContext) -> ToolOutput:
         path, workspace = arguments.file_path, context.workspace
         before = await _content(workspace, path)
@@ -202,6 +215,9 @@ class Ls(TypedTool[LsArguments]):
     description = "List a folder: subfolders end in /, links in @, files are followed by their size in bytes."
     traits = _READING
     arguments = LsArguments
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).path)
 
     async def work(self, arguments: LsArguments, context: ToolContext) -> ToolOutput:
         entries = await context.workspace.listdir(arguments.path)
@@ -227,6 +243,13 @@ class Glob(TypedTool[GlobArguments]):
     description = "Find files by their path, newest first. What .gitignore names is left out."
     traits = _READING
     arguments = GlobArguments
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The folder it looks in, with as much of the pattern as names one folder."""
+        checked = self.checked(arguments)
+        parts = [part for part in checked.pattern.split("/") if part]
+        plain = next((at for at, part in enumerate(parts) if any(c in part for c in "*?[{\\")), len(parts))
+        return Subject("path", "/".join([checked.path, *parts[:plain]]), tree=True)
 
     async def work(self, arguments: GlobArguments, context: ToolContext) -> ToolOutput:
         found = await context.workspace.glob(arguments.pattern, arguments.path, limit=MAX_ENTRIES + 1)
@@ -256,6 +279,9 @@ class Grep(TypedTool[GrepArguments]):
     description = "Search file contents. Returns path:line:text, by path and line. What .gitignore names is left out."
     traits = _READING
     arguments = GrepArguments
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("path", self.checked(arguments).path, tree=True)
 
     async def work(self, arguments: GrepArguments, context: ToolContext) -> ToolOutput:
         hits = await context.workspace.grep(

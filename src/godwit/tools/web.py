@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits
 from ..core.errors import ToolFailed
+from ..core.rules import Subject
 from . import url as urls
 from .address import AddressGuard
 from .fetch import Answer, Fetcher, FetchLimits, Resolve, until_cancelled
@@ -75,6 +76,9 @@ class WebFetch(TypedTool[WebFetchArguments]):
         guard = AddressGuard(allow_private, allow_ports, deny)
         self._fetcher = Fetcher(guard, limits=limits, resolve=resolve, tls=tls, user_agent=user_agent)
         self._same_host = redirects == "same_host"
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        return Subject("url", urls.parse(self.checked(arguments).url).full)
 
     async def work(self, arguments: WebFetchArguments, context: ToolContext) -> ToolOutput:
         return await until_cancelled(self._fetch(arguments, context.key), context.cancel)

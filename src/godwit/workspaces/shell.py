@@ -144,7 +144,10 @@ class _Work:
             else:
                 self._started(inner, depth + 1, shadow, scripts)
         for hint in meant.hint:
-            self._started(hint, depth + 1, True, scripts)
+            if isinstance(hint, str):
+                self.script(hint, depth + 1, shadow=True, scripts=scripts + 1)
+            else:
+                self._started(hint, depth + 1, True, scripts)
 
     def _started(self, words: list[Word], depth: int, shadow: bool, scripts: int) -> None:
         """A command given as words."""

@@ -564,7 +564,7 @@ class Reader:
                 break
             if not command.words:
                 first = words[0]
-                if not first.quoted and first.text in _RESERVED and (taken or first.text != "time"):
+                if not first.quoted and first.text in _RESERVED and first.text != "time":
                     raise Unreadable(f"the keyword {first.text!r} stands where it is none")
                 if "\\\n" in first.raw and (_ASSIGNMENT.match(first.text) or _SUBSCRIPTED.match(first.text)):
                     raise Unreadable("a variable is set over a continued line")

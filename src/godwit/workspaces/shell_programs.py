@@ -29,7 +29,7 @@ class Meaning:
     neutral: bool = False
     caution: str | None = None
     inner: list[list[Word] | str] = field(default_factory=list)
-    hint: list[list[Word]] = field(default_factory=list)
+    hint: list[list[Word] | str] = field(default_factory=list)
     writes: list[str | None] = field(default_factory=list)
 
     def careful(self, why: str) -> Meaning:
@@ -797,6 +797,9 @@ def _launcher(*verbs: str) -> Callable[[list[Word]], Meaning]:
             made.hint.append(list(words[at:]))
             if at > start and not words[at].option and not words[at - 1].option:
                 break
+        for before, word in pairwise(words):
+            if word.exact and before.text in ("-c", "--command"):
+                made.hint.append(word.text)
         return made
 
     return found
