@@ -327,10 +327,10 @@ _STARTERS: list[Callable[[str], str]] = [
     lambda c: f"time {c}",
     lambda c: f"xargs {c}",
     lambda c: f"find . -exec {c} \\;",
-    lambda c: f"eval {c}",
+    lambda c: f"eval {c}" if not set("'\"\\") & set(c) else f"command {c}",
     lambda c: f"bash -c '{c}'" if "'" not in c else f"command {c}",
     lambda c: f'sh -c "{c}"' if not set('"$`\\') & set(c) else f"command {c}",
-    lambda c: f"watch {c}",
+    lambda c: f"watch {c}" if not set("'\"\\") & set(c) else f"command {c}",
     lambda c: f"\\{c}" if c[:1].isalpha() else f"command {c}",
 ]
 _SIMPLE = ["rm x", "rm -rf /", "/bin/rm x", "'rm' x", "curl x"]
