@@ -32,6 +32,7 @@ import pytest
 import godwit
 from godwit.core import errors, events, hooks
 from godwit.engine.approvals import Approvals
+from godwit.engine.artifacts import Artifacts
 from godwit.engine.queue import Queue
 from godwit.engine.receiver import EventReceiver
 from godwit.engine.runs import RunHandle
@@ -72,6 +73,7 @@ def test_every_public_name_is_told() -> None:
         (godwit.Session, r"[sS]ession"),
         (godwit.Runtime, r"[rR]untime"),
         (Queue, r"(?:session\.queue|Queue)"),
+        (Artifacts, r"(?:session\.artifacts|Artifacts)"),
         (Approvals, r"(?:session\.approvals|Approvals)"),
         (EventReceiver, r"(?:receiver|EventReceiver)"),
         (RunHandle, r"(?:run|RunHandle)"),

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from .contracts import BudgetCheck, BudgetGuard, HookCall, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
+    from .core.artifact import ArtifactLimits
     from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.messages import Document, Image, Text, Usage
+    from .core.record import RecordLimits
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
@@ -38,6 +40,7 @@ _HOMES = {
     "Agent": "host.agents",
     "AgentRef": "core.agent",
     "AgentSpec": "core.agent",
+    "ArtifactLimits": "core.artifact",
     "Budget": "core.budget",
     "BudgetCheck": "contracts",
     "BudgetDecision": "core.budget",
@@ -60,6 +63,7 @@ _HOMES = {
     "ModelSettings": "core.agent",
     "Permissions": "core.agent",
     "Price": "core.budget",
+    "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
     "RunFailed": "core.errors",
@@ -85,6 +89,7 @@ __all__ = [
     "Agent",
     "AgentRef",
     "AgentSpec",
+    "ArtifactLimits",
     "Budget",
     "BudgetCheck",
     "BudgetDecision",
@@ -107,6 +112,7 @@ __all__ = [
     "ModelSettings",
     "Permissions",
     "Price",
+    "RecordLimits",
     "RecordedModel",
     "Recorder",
     "RunFailed",

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
+from .core.artifact import ArtifactLimits, HeldArtifact
 from .core.budget import BudgetDecision, Spent
 from .core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange, FileDiff, KeptCheckpoint, LeftAlone
 from .core.events import Delta, Draft, Event, Labels
@@ -72,6 +73,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     seq: Seq
     version: int
     state: bytes
+
+
+UNLIMITED = ArtifactLimits()
 
 
 class StoredArtifact(msgspec.Struct, frozen=True):
@@ -219,11 +223,32 @@ class EventStore(Protocol):
 
 
 class BlobStore(Protocol):
-    """Large outputs by content hash. Storing the same bytes twice keeps them once."""
+    """Large outputs by content hash. Storing the same bytes twice keeps them once.
 
-    async def put_artifact(self, session: SessionId, content: bytes, media_type: str) -> StoredArtifact: ...
+    A session holds what it has put until limits make it let go, the oldest first and what it has pinned never. Content is
+    there while any session holds it.
+    """
+
+    async def put_artifact(
+        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED
+    ) -> StoredArtifact:
+        """Keep it for the session, then let go of what is beyond `limits`: of this one as well, when it is too large.
+
+        Put again, it is as young as a new one and keeps its first media type. SessionNotFound.
+        """
+        ...
+
     async def get_artifact(self, ref: ArtifactRef) -> tuple[StoredArtifact, bytes]:
-        """ArtifactNotFound."""
+        """ArtifactNotFound; one that was let go of says so (`released_ms` in its details)."""
+        ...
+
+    async def artifacts(self, session: SessionId) -> list[HeldArtifact]:
+        """What the session holds, oldest first. SessionNotFound."""
+        ...
+
+    async def pin_artifact(self, session: SessionId, ref: ArtifactRef, *, pinned: bool = True) -> bool:
+        """Pin what the session holds, or take the pin out; False when it was so already. SessionNotFound,
+        ArtifactNotFound."""
         ...
 
 
@@ -764,6 +789,7 @@ __all__ = [
     "BudgetGuard",
     "BudgetCheck",
     "ActionId",
+    "UNLIMITED",
     "Appended",
     "BlobStore",
     "CancelToken",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from godwit.core.agent import AgentSpec
+from godwit.core.artifact import ArtifactLimits
 from godwit.core.budget import Spent
 from godwit.core.errors import (
     IllegalEvent,
@@ -43,7 +44,7 @@ from godwit.core.messages import Assistant, ToolCall, Usage
 from godwit.stores import sql
 from godwit.stores.database import Durability
 from godwit.stores.sqlite import SqliteStore
-from godwit.testing import CALL, S, drafts, drive, eventually, folded, message, new_session, prompt, seqs, within
+from godwit.testing import CALL, T0, S, drafts, drive, eventually, folded, message, new_session, prompt, seqs, within
 
 
 def named(name: str) -> SessionConfigured:
@@ -311,17 +312,45 @@ async def test_an_older_file_learns_what_was_spent(tmp_path: Path) -> None:
             )
             await store.append(session, [*ended, *drafts(AgentMessage(answers[1]))], epoch=lease.epoch)
         counted = {session: await store.spent(session) for session in (S, other)}
-    db = sqlite3.connect(path)
-    db.execute("DROP INDEX sessions_by_parent")
-    for column in ("parent", "tokens", "nano_usd", "turns", "tool_calls", "time_ms", "since_ms"):
-        db.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
-    db.execute("PRAGMA user_version = 1")
-    db.commit()
-    db.close()
+    as_of(path, 1)
     async with SqliteStore.open(path) as store:
         assert {session: await store.spent(session) for session in (S, other)} == counted
         assert counted[other] == Spent(145, 0.25, 2, 1)
         assert (await store.session(S)).parent is None
+
+
+async def test_an_older_file_keeps_its_artifacts_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+        await new_session(store, SessionId("other"))
+        refs = [(await store.put_artifact(S, content, "text/plain")).ref for content in (b"one", b"two", b"three")]
+        await store.put_artifact(SessionId("other"), b"two", "text/plain")
+    as_of(path, 2)
+    async with SqliteStore.open(path) as store:
+        assert [a.ref for a in await store.artifacts(S)] == refs
+        assert {(a.pinned, a.stored_ms) for a in await store.artifacts(S)} == {(False, T0)}
+        await store.put_artifact(S, b"four", "text/plain", limits=ArtifactLimits(max_artifacts=2))
+        assert (await store.artifacts(S))[0].ref == refs[2]
+        assert (await store.get_artifact(refs[1]))[1] == b"two"  # which the other session holds
+
+
+def as_of(path: Path, version: int) -> None:
+    """Make the file what an older godwit, of so many migrations, would have written."""
+    old = sqlite3.connect(path.with_suffix(".old"))
+    for statement in [statement for migration in sql.MIGRATIONS[:version] for statement in migration]:
+        old.execute(statement)
+    old.execute("ATTACH ? AS new", (str(path),))
+    for (table,) in old.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
+        columns = ", ".join(column for _, column, *_ in old.execute(f"PRAGMA main.table_info({table})"))
+        old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+    application = old.execute("PRAGMA new.application_id").fetchone()[0]
+    old.commit()
+    old.execute(f"PRAGMA main.application_id = {application}")
+    old.execute(f"PRAGMA main.user_version = {version}")
+    old.execute("DETACH new")
+    old.close()
+    path.with_suffix(".old").replace(path)
 
 
 async def test_many_may_make_one_store(tmp_path: Path) -> None:

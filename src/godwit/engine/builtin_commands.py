@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from ..core.agent import ThinkingLevel
 from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
-from ..core.events import ArtifactStored, Labels, Remember, UserAnswer
+from ..core.events import Labels, Remember, UserAnswer
 from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
@@ -187,20 +187,18 @@ def _mcp(context: CommandContext) -> str:
 
 
 async def _runs(arguments: str, context: CommandContext) -> str:
-    runs = await context.session.runs()
-    shown = runs[-_count(arguments) :]
-    lines = [f"Runs: {len(runs)}"]
-    for run in shown:
+    lines = [f"Runs: {await context.session.run_count()}"]
+    for run in await context.session.runs(limit=_count(arguments)):
         took = f"{_counted(run.turns, 'turn')}, {_counted(run.tool_calls, 'call')}"
         lines.append(f"  {run.id}  {run.status}, {took}  {_line(run.prompt)}")
     return "\n".join(lines)
 
 
 async def _artifacts(arguments: str, context: CommandContext) -> str:
-    found = [e.data for e in await context.session.events() if isinstance(e.data, ArtifactStored)]
+    found = await context.session.artifacts.list()
     shown = found[-_count(arguments) :]
     lines = [f"Artifacts: {len(found)}"]
-    lines += [f"  {a.ref}  {a.size} bytes  {a.media_type}" for a in shown]
+    lines += [f"  {a.ref}  {a.size} bytes  {a.media_type}{'  pinned' if a.pinned else ''}" for a in shown]
     return "\n".join(lines)
 
 

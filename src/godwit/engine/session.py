@@ -40,9 +40,11 @@ from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Message, Usage, UserBlock, user_content
+from ..core.record import RecordLimits, RunPage
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.state import State
 from .approvals import Approvals, PendingAction
+from .artifacts import Artifacts
 from .budget import Budgets
 from .cancel import WITHIN, Cancel
 from .commands import Command, CommandRegistry, CommandResult, as_prompt
@@ -81,6 +83,11 @@ class Home(Protocol):
     @property
     def parts(self) -> Parts:
         """The parts this process is built of."""
+        ...
+
+    @property
+    def records(self) -> RecordLimits:
+        """How much of its runs a handle gives out."""
         ...
 
     def wake(self, session: SessionId) -> None: ...
@@ -179,7 +186,7 @@ class Session(HostCalls, HostVerification, Purse):
         self._inbox = Inbox(home.store, session, home.clock, home.ids)
         self._opened_at = state.seq
         self._receiver = EventReceiver(home.store, session, state.seq, labels=state.labels)
-        self._runs = Runs(home.store, session)
+        self._runs = Runs(home.store, session, home.records)
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
         self._own_runs: dict[RunId, Seq] = {}
@@ -189,6 +196,7 @@ class Session(HostCalls, HostVerification, Purse):
         if not self._hooks.adopted:
             self._hooks.adopt(spec.hooks, home.parts.hook_handlers(spec))
         self.queue = Queue(home.store, session, self._inbox)
+        self.artifacts = Artifacts(home.parts.blobs, session)
         self.calls = DirectCalls(
             home.parts,
             session,
@@ -722,17 +730,31 @@ class Session(HostCalls, HostVerification, Purse):
         taken (seed 002)."""
         return await self._receiver.recv()
 
-    async def runs(self) -> list[RunSnapshot]:
-        """Every run of the session, oldest first."""
-        return await self._runs.all()
+    async def runs(self, *, limit: int | None = None) -> list[RunSnapshot]:
+        """The session's runs, oldest first; with `limit` the newest so many. See `RecordLimits` for what is left out."""
+        return await self._runs.all(limit)
+
+    async def run_count(self) -> int:
+        """How many runs there have been, whatever the limits are."""
+        return await self._runs.count()
 
     async def run_snapshot(self, run: RunId | str) -> RunSnapshot | None:
-        """None when the session has no such run."""
+        """None when the session has no such run, or limits leave it out."""
         return await self._runs.snapshot(run)
 
     async def run_events(self, run: RunId | str) -> list[Event]:
-        """The run's events from its prompt to its end; [] when the session has no such run."""
+        """The run's events from its prompt to its end, the newest of them under a limit; [] when the session has no such
+        run, or limits leave it out."""
         return self._labelled(await self._runs.events(run))
+
+    async def run_page(self, run: RunId | str, after: Seq = 0, *, limit: int = 100) -> RunPage:
+        """The run's next events behind the seq `after`, at most `limit` of them (1 to 1000), and where to go on.
+
+        RunNotFound, also when limits leave the run out; InvalidArgument.
+        """
+        page = await self._runs.page(run, after, limit)
+        self._labelled(list(page.events))
+        return page
 
     async def current_run(self) -> RunHandle | None:
         """The open run, if any."""

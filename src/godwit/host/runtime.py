@@ -12,12 +12,14 @@ from weakref import WeakValueDictionary
 
 from ..contracts import BudgetGuard, HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
+from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
+from ..core.record import RecordLimits
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
 from ..engine.commands import Command, CommandRegistry
@@ -27,6 +29,7 @@ from ..engine.hooks import Hook, Hooks
 from ..engine.log import append_outside, create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
+from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, registry_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
@@ -61,8 +64,11 @@ class Runtime:
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
         tracing: TracingSettings | None = None,
         hooks: Sequence[Hook | HookSpec] = (),
+        artifacts: ArtifactLimits | None = None,
+        records: RecordLimits | None = None,
     ) -> None:
         self.store = store
+        self.records = records or RecordLimits()
         self.clock = clock
         self.ids = ids
         self.models = models
@@ -82,7 +88,7 @@ class Runtime:
         self._grace_s = grace_s
         self.parts = Parts(
             store=store,
-            blobs=store,
+            blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
             models=models,
             tools=self.tools_of,
             workspace=workspace,
@@ -119,6 +125,8 @@ class Runtime:
         command_folders: Sequence[str | os.PathLike[str]] = FOLDERS,
         tracing: TracingSettings | bool = False,
         hooks: Sequence[Hook | HookSpec] = (),
+        artifacts: ArtifactLimits | None = None,
+        records: RecordLimits | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -130,6 +138,8 @@ class Runtime:
         the session's folder; `()` for nowhere.
         `tracing`: emit OpenTelemetry spans and metrics of what this process drives.
         `hooks`: of every session that is driven here, beside the agents' own.
+        `artifacts`: how many large outputs are kept, of what this process stores. `records`: how much of its runs a handle
+        gives out.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -164,6 +174,8 @@ class Runtime:
             command_folders=command_folders,
             tracing=TracingSettings() if tracing is True else tracing or None,
             hooks=hooks,
+            artifacts=artifacts,
+            records=records,
         )
 
     async def __aenter__(self) -> Runtime:

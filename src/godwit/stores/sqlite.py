@@ -17,14 +17,16 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from ..contracts import Appended, Lease, SessionRow, Snapshot, StoredArtifact
+from ..contracts import UNLIMITED, Appended, Lease, SessionRow, Snapshot, StoredArtifact
 from ..core.agent import AgentRef, AgentSpec
+from ..core.artifact import ArtifactLimits, HeldArtifact
 from ..core.budget import Spent
 from ..core.errors import (
     AgentNotFound,
@@ -396,8 +398,10 @@ class SqliteStore:
             raise AgentNotFound(f"there is no agent {name!r}", agent=name)
         return [AgentRef(AgentName(name), version) for name, version in found]
 
-    async def put_artifact(self, session: SessionId, content: bytes, media_type: str) -> StoredArtifact:
-        """Keep `content` for the session. The same bytes again keep the media type they were first stored with."""
+    async def put_artifact(
+        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED
+    ) -> StoredArtifact:
+        """Keep `content` for the session, then let go of what is beyond `limits`. SessionNotFound."""
         ref = ArtifactRef(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
         def apply(transaction: Transaction) -> StoredArtifact:
@@ -405,7 +409,9 @@ class SqliteStore:
             known = transaction.execute("find_artifact", (ref,)).fetchone()
             if known is None:
                 transaction.execute("insert_artifact", (ref, len(content), media_type, content))
-            transaction.execute("use_artifact", (key, ref))
+            now = self._clock.now_ms()
+            transaction.execute("use_artifact", {"session": key, "ref": ref, "now": now})
+            _trim(transaction, session, key, limits, now)
             return StoredArtifact(ref, len(content), media_type if known is None else known[2])
 
         return await self._writer.do(Call(apply))
@@ -414,9 +420,34 @@ class SqliteStore:
         """ArtifactNotFound."""
         found = self._select("get_artifact", (ref,))
         if not found:
-            raise ArtifactNotFound(f"there is no artifact {ref!r}", ref=ref)
+            raise _no_artifact(ref, self._select("artifact_released", (ref,))[0][0])
         _, size, media_type, content = found[0]
         return StoredArtifact(ref, size, media_type), content
+
+    async def artifacts(self, session: SessionId) -> list[HeldArtifact]:
+        """What the session holds, oldest first. SessionNotFound."""
+        self._find(session)
+        return [
+            HeldArtifact(ref, size, media_type, bool(pinned), stored_ms)
+            for ref, size, media_type, pinned, stored_ms in self._select("held_artifacts", (session,))
+        ]
+
+    async def pin_artifact(self, session: SessionId, ref: ArtifactRef, *, pinned: bool = True) -> bool:
+        """Pin what the session holds, or take the pin out. SessionNotFound, ArtifactNotFound."""
+
+        def apply(transaction: Transaction) -> bool:
+            key = _key(transaction, session)
+            found = transaction.execute("artifact_use", (key, ref)).fetchone()
+            if found is None:
+                raise ArtifactNotFound(f"session {session} holds no artifact {ref!r}", session=session, ref=ref)
+            if found[1] is not None:
+                raise _no_artifact(ref, found[1])
+            if bool(found[0]) == pinned:
+                return False
+            transaction.execute("pin_artifact", {"session": key, "ref": ref, "pinned": pinned})
+            return True
+
+        return await self._writer.do(Call(apply))
 
     # --- waking and deltas ---
 
@@ -745,6 +776,51 @@ def _key(transaction: Transaction, session: SessionId) -> int:
     if row is None:
         raise _no_session(session)
     return row.key
+
+
+def _trim(transaction: Transaction, session: SessionId, key: int, limits: ArtifactLimits, now: int) -> None:
+    """Let go of the oldest artifacts until the limits hold, or only pinned ones are left."""
+
+    def release(holder: int, ref: str) -> bool:
+        """True when the content went with it."""
+        transaction.execute("release_artifact", {"session": holder, "ref": ref, "now": now})
+        return transaction.execute("delete_unused_artifact", {"ref": ref}).rowcount > 0
+
+    if limits.max_artifacts is not None or limits.max_bytes is not None:
+        held = transaction.execute("held_artifacts", (session,)).fetchall()
+        count, size = len(held), sum(one[1] for one in held)
+        for ref, own, _, pinned, _ in held:
+            if not _beyond(count, limits.max_artifacts) and not _beyond(size, limits.max_bytes):
+                break
+            if not pinned:
+                release(key, ref)
+                count, size = count - 1, size - own
+    if limits.total_artifacts is not None or limits.total_bytes is not None:
+        count, size = transaction.execute("artifact_totals").fetchone()
+        while _beyond(count, limits.total_artifacts) or _beyond(size, limits.total_bytes):
+            oldest = transaction.execute("oldest_artifact_uses").fetchall()
+            for holder, ref, own in oldest:
+                if release(holder, ref):
+                    count, size = count - 1, size - own
+                if not _beyond(count, limits.total_artifacts) and not _beyond(size, limits.total_bytes):
+                    break
+            if not oldest:
+                break
+
+
+def _beyond(value: int, limit: int | None) -> bool:
+    return limit is not None and value > limit
+
+
+def _no_artifact(ref: ArtifactRef, released_ms: int | None) -> ArtifactNotFound:
+    if released_ms is None:
+        return ArtifactNotFound(f"there is no artifact {ref!r}", ref=ref)
+    when = datetime.fromtimestamp(released_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return ArtifactNotFound(
+        f"artifact {ref!r} was let go of at {when}, when newer ones reached the limit: pin what must stay",
+        ref=ref,
+        released_ms=released_ms,
+    )
 
 
 def _no_session(session: SessionId) -> SessionNotFound:

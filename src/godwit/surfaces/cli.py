@@ -453,6 +453,65 @@ def verify(
 
 
 @app.command()
+def artifacts(
+    context: typer.Context,
+    session: SessionArgument,
+    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Show this one; its beginning is enough.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the large outputs a session keeps, or show one.
+
+    \b
+    Examples:
+      godwit artifacts last
+      godwit artifacts last 9f86d08 > output.txt
+    """
+    from . import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        if ref is not None:
+            return await cli_artifacts.content(handle, ref)
+        return await cli_artifacts.listed(handle, as_json=as_json)
+
+    _end(_async(_with(context.obj, session, work)))
+
+
+RefArgument = Annotated[str, typer.Argument(metavar="REF", help="The artifact, or the beginning of its ref.")]
+
+
+@app.command()
+def pin(context: typer.Context, session: SessionArgument, ref: RefArgument, as_json: Json = False) -> None:
+    """Keep an artifact whatever the limits are.
+
+    \b
+    Examples:
+      godwit pin last 9f86d08
+    """
+    from . import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        return await cli_artifacts.pinned(handle, ref, "pin", as_json=as_json)
+
+    _end(_async(_with(context.obj, session, work)))
+
+
+@app.command()
+def unpin(context: typer.Context, session: SessionArgument, ref: RefArgument, as_json: Json = False) -> None:
+    """Let an artifact go when its time comes.
+
+    \b
+    Examples:
+      godwit unpin last 9f86d08
+    """
+    from . import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        return await cli_artifacts.pinned(handle, ref, "unpin", as_json=as_json)
+
+    _end(_async(_with(context.obj, session, work)))
+
+
+@app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Show what this installation finds.
 

@@ -17,6 +17,7 @@ import sys
 import traceback
 
 from ..core.errors import (
+    ArtifactNotFound,
     AuthenticationFailed,
     Conflict,
     GodwitError,
@@ -39,7 +40,8 @@ OUTCOMES: dict[RunOutcome, int] = {"done": DONE, "failed": FAILED, "limited": LI
 _HINTS: tuple[tuple[type[GodwitError], str], ...] = (
     (AuthenticationFailed, "godwit doctor shows which providers have a key"),
     (ModelNotFound, "name it as provider:model; godwit doctor lists the providers"),
-    (ToolNotFound, "the tool sets are files and bash"),
+    (ToolNotFound, "the tool sets are files and web, and bash is a tool"),
+    (ArtifactNotFound, "godwit artifacts ID lists what is kept"),
     (SessionNotFound, "godwit ls --all lists the sessions of this database; --db chooses another one"),
     (SessionOwned, "godwit log ID --follow shows what it does"),
     (SessionBusy, "put a message into the open run with godwit steer, or queue it with godwit send --follow-up"),

@@ -131,7 +131,8 @@ DELETE FROM snapshots WHERE session = ?;
 -- name: delete_artifacts
 -- Those no other session uses.
 DELETE FROM artifacts WHERE ref IN (SELECT ref FROM artifact_uses WHERE session = :session)
-  AND NOT EXISTS (SELECT 1 FROM artifact_uses u WHERE u.ref = artifacts.ref AND u.session <> :session);
+  AND NOT EXISTS (SELECT 1 FROM artifact_uses u
+                  WHERE u.ref = artifacts.ref AND u.session <> :session AND u.released_ms IS NULL);
 
 -- name: delete_artifact_uses
 DELETE FROM artifact_uses WHERE session = ?;
@@ -170,7 +171,41 @@ SELECT ref, size, media_type FROM artifacts WHERE ref = ?;
 INSERT INTO artifacts (ref, size, media_type, content) VALUES (?, ?, ?, ?);
 
 -- name: use_artifact
-INSERT INTO artifact_uses (session, ref) VALUES (?, ?) ON CONFLICT DO NOTHING;
+-- Stored again, it is as young as a new one.
+INSERT INTO artifact_uses (session, ref, place, stored_ms)
+VALUES (:session, :ref, (SELECT coalesce(max(place), 0) + 1 FROM artifact_uses), :now)
+ON CONFLICT DO UPDATE SET place = excluded.place, stored_ms = excluded.stored_ms, released_ms = NULL;
+
+-- name: held_artifacts
+SELECT u.ref, a.size, a.media_type, u.pinned, u.stored_ms
+FROM sessions s JOIN artifact_uses u ON u.session = s.key JOIN artifacts a ON a.ref = u.ref
+WHERE s.id = ? AND u.released_ms IS NULL ORDER BY u.place;
+
+-- name: artifact_use
+SELECT pinned, released_ms FROM artifact_uses WHERE session = ? AND ref = ?;
+
+-- name: pin_artifact
+UPDATE artifact_uses SET pinned = :pinned WHERE session = :session AND ref = :ref;
+
+-- name: artifact_released
+SELECT max(released_ms) FROM artifact_uses WHERE ref = ?;
+
+-- name: artifact_totals
+SELECT count(*), coalesce(sum(size), 0) FROM artifacts;
+
+-- name: oldest_artifact_uses
+-- Of the whole store, those whose content nobody has pinned.
+SELECT u.session, u.ref, a.size FROM artifact_uses u JOIN artifacts a ON a.ref = u.ref
+WHERE u.released_ms IS NULL
+  AND NOT EXISTS (SELECT 1 FROM artifact_uses p WHERE p.ref = u.ref AND p.pinned AND p.released_ms IS NULL)
+ORDER BY u.place LIMIT 64;
+
+-- name: release_artifact
+UPDATE artifact_uses SET released_ms = :now, pinned = 0 WHERE session = :session AND ref = :ref;
+
+-- name: delete_unused_artifact
+DELETE FROM artifacts WHERE ref = :ref
+  AND NOT EXISTS (SELECT 1 FROM artifact_uses u WHERE u.ref = :ref AND u.released_ms IS NULL);
 
 -- name: get_artifact
 SELECT ref, size, media_type, content FROM artifacts WHERE ref = ?;

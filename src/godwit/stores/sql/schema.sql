@@ -76,10 +76,18 @@ CREATE TABLE artifacts (
   content BLOB NOT NULL
 );
 
+CREATE INDEX artifacts_by_size ON artifacts (size);
+
 CREATE TABLE artifact_uses (
   session INTEGER NOT NULL,
   ref TEXT NOT NULL,
+  place INTEGER NOT NULL DEFAULT 0,         -- grows with each put: the lowest is the oldest
+  stored_ms INTEGER NOT NULL DEFAULT 0,     -- when it was last put, by the store's clock
+  pinned INTEGER NOT NULL DEFAULT 0,
+  released_ms INTEGER,                      -- when it was let go of because of limits; its content may be gone
   PRIMARY KEY (session, ref)
 ) WITHOUT ROWID;
 
 CREATE INDEX artifact_uses_by_ref ON artifact_uses (ref);
+CREATE INDEX artifact_uses_by_place ON artifact_uses (place);
+CREATE INDEX artifact_uses_held ON artifact_uses (session, place) WHERE released_ms IS NULL;
