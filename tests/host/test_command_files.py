@@ -74,14 +74,14 @@ def test_folders_make_parts_of_names(folder: Path) -> None:
     found = {c.name: c for c in files.commands()}
     assert found["git:commit"].source == ".godwit/commands/git/commit.md"
     assert not found["git:commit"].safe
-    assert files.problems() == []
+    assert files.problems() == ()
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     for files in (CommandFiles(".godwit/commands", str(tmp_path)), CommandFiles(".godwit/commands", None)):
-        assert files.commands() == []
-        assert files.problems() == []
-    assert CommandFiles(tmp_path / "none", None).commands() == []
+        assert files.commands() == ()
+        assert files.problems() == ()
+    assert CommandFiles(tmp_path / "none", None).commands() == ()
 
 
 def test_the_persons_own_folder_is_below_their_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +99,7 @@ def test_changes_are_seen_without_a_watcher(folder: Path) -> None:
     registry = CommandRegistry(sources=[files_of(folder)])
 
     def shown() -> list[tuple[str, str]]:
+        registry.refresh()
         return list(registry.list())
 
     assert shown() == [("review", "First.")]
@@ -206,7 +207,7 @@ def test_a_folder_that_is_a_link_out_of_the_workspace_is_not_read(tmp_path: Path
     project.mkdir()
     (project / ".godwit").symlink_to(tmp_path / "elsewhere")
     files = CommandFiles(".godwit/commands", str(project))
-    assert files.commands() == []
+    assert files.commands() == ()
     assert [p.file for p in files.problems()] == [".godwit/commands"]
 
 

@@ -4,8 +4,8 @@ Owns what each of them says and does, and the `CommandContext` every command get
 methods: nothing can be done here that a program could not do with the handle. Summarising a history (`/compact`) is not
 among them, since godwit cannot do it yet.
 
-Rules a change must keep: a command that is `safe` starts no run, moves no transcript and waits for no run, `/interrupt`
-apart, which ends one.
+Rules a change must keep: a command that is `safe` can be used while a run is open, so it neither starts one then nor moves
+the transcript nor waits for the run (but for `/interrupt`, which ends it). None runs a shell command that was typed.
 """
 
 from __future__ import annotations
@@ -249,14 +249,15 @@ async def _verify(arguments: str, context: CommandContext) -> CommandOutput:
 # --- the open run ---------------------------------------------------------------------------------------------------
 
 
-async def _steer(arguments: str, context: CommandContext) -> str:
+async def _steer(arguments: str, context: CommandContext) -> CommandOutput:
     await context.session.steer(_needed(arguments, "steer", "TEXT"), sender=context.sender)
-    return "Accepted; it is delivered at the next step."
+    return CommandOutput("Accepted; it is delivered at the next step.", state_changed=True)
 
 
-async def _follow_up(arguments: str, context: CommandContext) -> str:
+async def _follow_up(arguments: str, context: CommandContext) -> CommandOutput:
     await context.session.follow_up(_needed(arguments, "follow-up", "TEXT"), sender=context.sender)
-    return "Queued for when the run would end." if context.run else "Sent: nothing else was left to do."
+    said = "Queued for when the run would end." if context.run else "Sent: nothing else was left to do."
+    return CommandOutput(said, state_changed=True)
 
 
 async def _queue(arguments: str, context: CommandContext) -> CommandOutput | str:

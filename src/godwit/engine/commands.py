@@ -9,6 +9,7 @@ because of what was typed: a wrong name, wrong arguments and a command that brea
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import re
@@ -157,21 +158,26 @@ class CommandResult:
 
 
 class CommandSource(Protocol):
-    """Commands that may change behind our back: files."""
+    """Commands that may change behind our back: files. May be used from any thread."""
+
+    def refresh(self) -> None:
+        """Look whether anything has changed. Blocking."""
+        ...
 
     def commands(self) -> Sequence[Command]:
-        """As they are now, each name once."""
+        """As of the last `refresh`, each name once."""
         ...
 
     def problems(self) -> Sequence[CommandProblem]:
-        """What is wrong with those that could not be read, as of the last `commands`."""
+        """What is wrong with those that could not be read, as of the last `refresh`."""
         ...
 
 
 class CommandRegistry:
     """The commands of a session by name. What is registered comes first, then each source in its order.
 
-    So a file never takes the place of a built-in command, while code may.
+    So a file never takes the place of a built-in command, while code may. What the sources hold is as of the last
+    `refresh`, which `dispatch` begins with, in a thread.
     """
 
     def __init__(self, commands: Iterable[Command] = (), *, sources: Sequence[CommandSource] = ()) -> None:
@@ -183,6 +189,17 @@ class CommandRegistry:
 
     def __contains__(self, name: object) -> bool:
         return name in self._all()
+
+    def refresh(self) -> None:
+        """Look at the sources again. Blocking: it reads folders."""
+        for source in self._sources:
+            source.refresh()
+
+    async def refreshed(self) -> CommandRegistry:
+        """This registry, after a `refresh` in a thread: a drive that hangs must not stop all sessions."""
+        if self._sources:
+            await asyncio.to_thread(self.refresh)
+        return self
 
     def copy(self) -> CommandRegistry:
         """A registry of its own with the same commands."""
@@ -240,7 +257,7 @@ class CommandRegistry:
     async def dispatch(self, text: str, context: Any) -> CommandOutput | None:
         """Run the command that the text is; None when it is a prompt. Never raises because of the text."""
         typed = parse(text)
-        return None if typed is None else await self.execute(typed, context)
+        return None if typed is None else await (await self.refreshed()).execute(typed, context)
 
     async def execute(self, typed: Typed, context: Any) -> CommandOutput:
         """Run it. What it raises becomes an output with an `error`, cancellation apart."""

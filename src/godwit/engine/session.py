@@ -327,7 +327,8 @@ class Session(HostCalls, HostVerification, Purse):
         return done
 
     def command_registry(self) -> CommandRegistry:
-        """The session's slash commands, as a copy: changing it changes nothing here (seed 001)."""
+        """The session's slash commands, as a copy: changing it changes nothing here (seed 001). Its `refresh` reads command
+        files again."""
         return self._typed.registry.copy()
 
     def register_command(self, command: Command) -> None:

@@ -3,7 +3,7 @@
 Owns where they lie, how a file is read and how it becomes a prompt. Rules a change must keep: nothing in a file is ever
 executed, and it grants no permission. A file that is wrong hides no other one, and says with its line what is wrong.
 What is read, the files themselves and those they name with `@`, does not lead out of its folder through `..` or a link.
-Files are looked at again each time the commands are asked for, and read again when they have changed; no watcher.
+Files are looked at again with each `refresh`, and read again when they have changed; no watcher.
 """
 
 from __future__ import annotations
@@ -67,6 +67,26 @@ class CommandFile:
     notes: tuple[tuple[int, str], ...] = ()
 
 
+Mark = tuple[int, ...]
+"""What changes when a file does: times, size, number, mode."""
+
+
+class Loaded(NamedTuple):
+    """What became of one file."""
+
+    mark: Mark
+    command: Command | None
+    problems: tuple[CommandProblem, ...]
+
+
+class Read(NamedTuple):
+    """What a folder held when it was looked at last."""
+
+    files: dict[str, Loaded]
+    commands: tuple[Command, ...]
+    problems: tuple[CommandProblem, ...]
+
+
 class CommandFiles:
     """The command files of one folder. A relative one lies in `workspace`; without a workspace it holds nothing."""
 
@@ -78,35 +98,41 @@ class CommandFiles:
             self._root, self._below = os.path.realpath(expanded), "."
         else:
             self._root, self._below = workspace, expanded
-        self._seen: dict[str, tuple[tuple[int, ...], Command | None, list[CommandProblem]]] = {}
-        self._commands: list[Command] = []
-        self._problems: list[CommandProblem] = []
+        self._read: Read | None = None
 
     def commands(self) -> Sequence[Command]:
-        """As the files are now."""
-        seen: dict[str, tuple[tuple[int, ...], Command | None, list[CommandProblem]]] = {}
+        return self._last().commands
+
+    def problems(self) -> Sequence[CommandProblem]:
+        return self._last().problems
+
+    def _last(self) -> Read:
+        if self._read is None:
+            self.refresh()
+        assert self._read is not None
+        return self._read
+
+    def refresh(self) -> None:
+        before = {} if self._read is None else self._read.files
+        files: dict[str, Loaded] = {}
         problems: list[CommandProblem] = []
         if self._root is not None and os.path.isdir(self._root):
             confined = Confined(os.path.realpath(self._root), self._root)
             for relative, mark in self._found(confined, problems):
-                before = self._seen.get(relative)
-                seen[relative] = before if before is not None and before[0] == mark else self._load(confined, relative, mark)
-        self._seen = seen
+                known = before.get(relative)
+                files[relative] = known if known is not None and known.mark == mark else self._load(confined, relative, mark)
         by_name: dict[str, Command] = {}
-        for _, command, wrong in seen.values():
-            problems += wrong
-            if command is not None:
-                first = by_name.setdefault(command.name, command)
-                if first is not command:
-                    message = f"/{command.name} is {first.source} already: rename one of them"
-                    problems.append(CommandProblem(command.source, None, message, name=command.name))
-        self._commands, self._problems = list(by_name.values()), problems
-        return self._commands
+        for loaded in files.values():
+            problems += loaded.problems
+            if loaded.command is not None:
+                name, first = loaded.command.name, by_name.setdefault(loaded.command.name, loaded.command)
+                if first is not loaded.command:
+                    message = f"/{name} is {first.source} already: rename one of them"
+                    problems.append(CommandProblem(loaded.command.source, None, message, name=name))
+        # At once, since another thread may be reading.
+        self._read = Read(files, tuple(by_name.values()), tuple(problems))
 
-    def problems(self) -> Sequence[CommandProblem]:
-        return self._problems
-
-    def _found(self, confined: Confined, problems: list[CommandProblem]) -> list[tuple[str, tuple[int, ...]]]:
+    def _found(self, confined: Confined, problems: list[CommandProblem]) -> list[tuple[str, Mark]]:
         """The files below the folder, each with a mark that changes when it does."""
         try:
             if confined.info(self._below) is None:
@@ -115,7 +141,7 @@ class CommandFiles:
             problems.append(CommandProblem(self.folder, None, error.message))
             return []
         top = os.path.normpath(os.path.join(confined.root, self._below))
-        found: list[tuple[str, tuple[int, ...]]] = []
+        found: list[tuple[str, Mark]] = []
         folders = [("", 0)]
         while folders:
             folder, depth = folders.pop()
@@ -152,9 +178,7 @@ class CommandFiles:
                 break
         return sorted(found)[:FILES_LIMIT]
 
-    def _load(
-        self, confined: Confined, relative: str, mark: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], Command | None, list[CommandProblem]]:
+    def _load(self, confined: Confined, relative: str, mark: Mark) -> Loaded:
         shown = self._shown(relative)
         name = unicodedata.normalize("NFC", relative.removesuffix(".md").replace("/", ":"))
         try:
@@ -166,10 +190,10 @@ class CommandFiles:
             except GodwitError as error:
                 raise Bad(None, error.message) from None
         except Bad as bad:
-            return mark, None, [CommandProblem(shown, bad.line, bad.message, name=name)]
-        notes = [CommandProblem(shown, line, message, fatal=False, name=name) for line, message in file.notes]
+            return Loaded(mark, None, (CommandProblem(shown, bad.line, bad.message, name=name),))
+        notes = tuple(CommandProblem(shown, line, message, fatal=False, name=name) for line, message in file.notes)
         command = Command(name, file.description, Expansion(file, shown).run, file.hint, source=shown)
-        return mark, command, notes
+        return Loaded(mark, command, notes)
 
     def _shown(self, relative: str) -> str:
         return f"{self.folder}/{relative}" if relative else self.folder
@@ -192,7 +216,7 @@ def _expanded(folder: str) -> str:
     return os.path.expanduser(folder)
 
 
-def _content(confined: Confined, path: str, mark: tuple[int, ...]) -> bytes:
+def _content(confined: Confined, path: str, mark: Mark) -> bytes:
     """Raises Bad, and PathEscape for a link that leads out."""
     *_, size, _, mode = mark
     if not stat.S_ISREG(mode):

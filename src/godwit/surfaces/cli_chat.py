@@ -204,7 +204,7 @@ class Chat(Run):
             return
         if typed.name == "model" and typed.arguments:
             self.models.check(typed.arguments)
-        if not self._asks and not session.command_registry().is_safe(typed.name):
+        if not self._asks and not (await session.command_registry().refreshed()).is_safe(typed.name):
             await self._at_rest()
         # A command may start a run, or let one go on that was parked: until that is known, nothing rests.
         rested, code = self._rests.is_set(), self._code
