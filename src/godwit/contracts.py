@@ -20,7 +20,7 @@ from .core.gate import Status
 from .core.hooks import HookPoint, HookResult, HookSpec
 from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
-from .core.rules import Subject
+from .core.rules import Subject, Verdict
 from .core.sandbox import Promise, SandboxPolicy
 from .core.transcript import Entry
 from .core.verification import VerificationReport
@@ -82,6 +82,14 @@ class StoredArtifact(msgspec.Struct, frozen=True):
     ref: ArtifactRef
     size: int
     media_type: str
+
+
+class SavedRule(msgspec.Struct, frozen=True):
+    """A permission rule that a person's answer has left behind. `saved_ms`: when it got this verdict."""
+
+    verdict: Verdict
+    rule: str
+    saved_ms: int
 
 
 class EventStore(Protocol):
@@ -203,6 +211,23 @@ class EventStore(Protocol):
         ...
 
     async def agent_versions(self, name: str) -> list[AgentRef]: ...
+
+    async def save_rule(
+        self, verdict: Verdict, rule: str, *, workspace: str | None = None, tenant: str | None = None
+    ) -> None:
+        """Keep a permission rule for the sessions of this tenant in this folder. One rule has one verdict: the last one.
+
+        ConfigurationError when it cannot be read.
+        """
+        ...
+
+    async def rules(self, *, workspace: str | None = None, tenant: str | None = None) -> list[SavedRule]:
+        """The rules saved for just this folder and tenant, oldest first."""
+        ...
+
+    async def delete_rule(self, rule: str, *, workspace: str | None = None, tenant: str | None = None) -> bool:
+        """Forget the rule; False when there is none."""
+        ...
 
     async def flush(self) -> None:
         """Return when everything appended before is as durable as the store's level promises."""
@@ -805,6 +830,7 @@ __all__ = [
     "ModelChunk",
     "ModelRegistry",
     "ModelRequest",
+    "SavedRule",
     "SessionRow",
     "Store",
     "Snapshot",

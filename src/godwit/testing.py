@@ -34,6 +34,7 @@ from .core.errors import (
     ArtifactNotFound,
     CheckpointFailed,
     CheckpointNotFound,
+    ConfigurationError,
     GodwitError,
     HeadMoved,
     IllegalEvent,
@@ -968,6 +969,8 @@ class StoreConformance:
         await refused(StoreClosed, store.read(S))
         await refused(StoreClosed, store.sessions())
         await refused(StoreClosed, store.wait(S, 0))
+        await refused(StoreClosed, store.rules())
+        await refused(StoreClosed, store.save_rule("allow", "bash"))
         await refused(StoreClosed, store.flush())
         store.publish(Delta(S, "text", "m", 0, "x"))
         await store.close()
@@ -1112,6 +1115,56 @@ class StoreConformance:
             finally:
                 if two is not None:
                     await two.close()
+
+    async def test_38_rules_are_saved_for_a_folder_and_a_tenant(self) -> None:
+        async with self.opened() as store:
+            assert await store.rules() == []
+            for folder, tenant, rule in (("/w", None, "a"), ("/w", "t", "b"), ("/v", None, "c"), (None, None, "d")):
+                await store.save_rule("allow", f"bash({rule}:*)", workspace=folder, tenant=tenant)
+
+            async def shown(folder: str | None, tenant: str | None = None) -> list[tuple[str, str]]:
+                return [(one.verdict, one.rule) for one in await store.rules(workspace=folder, tenant=tenant)]
+
+            assert await shown("/w") == [("allow", "bash(a:*)")]
+            assert await shown("/w", "t") == [("allow", "bash(b:*)")]
+            assert await shown("/v") == [("allow", "bash(c:*)")]
+            assert await shown(None) == [("allow", "bash(d:*)")]
+            assert await shown("/w", "other") == []
+            assert await shown("/w/") == []
+
+    async def test_39_a_saved_rule_has_one_verdict(self) -> None:
+        async with self.opened() as store:
+            await store.save_rule("allow", "write", workspace="/w")
+            first = (await store.rules(workspace="/w"))[0]
+            await store.save_rule("allow", "write", workspace="/w")
+            assert await store.rules(workspace="/w") == [first]
+            await store.save_rule("deny", "write", workspace="/w")
+            found = await store.rules(workspace="/w")
+            assert [(one.verdict, one.rule) for one in found] == [("deny", "write")]
+            assert found[0].saved_ms >= first.saved_ms
+            assert await store.delete_rule("write", workspace="/v") is False
+            assert await store.delete_rule("write", workspace="/w") is True
+            assert await store.delete_rule("write", workspace="/w") is False
+            assert await store.rules(workspace="/w") == []
+
+    async def test_40_a_rule_that_cannot_be_read_is_not_saved(self) -> None:
+        async with self.opened() as store:
+            for rule in ("", "bash(", "bash(rm", "a b"):
+                await refused(ConfigurationError, store.save_rule("allow", rule))
+            assert await store.rules() == []
+
+    async def test_41_saved_rules_are_seen_by_others_and_outlive_a_session(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            await store.save_rule("allow", "bash(ls:*)", workspace="/w")
+            two = await self.make_second(store)
+            if two is not None:
+                try:
+                    assert [one.rule for one in await two.rules(workspace="/w")] == ["bash(ls:*)"]
+                finally:
+                    await two.close()
+            await store.delete(S)
+            assert [one.rule for one in await store.rules(workspace="/w")] == ["bash(ls:*)"]
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

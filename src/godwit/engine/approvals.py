@@ -11,7 +11,6 @@ from ..core.events import ActionKind, ActionOpened, Decision, Remember, UserAnsw
 from ..core.gate import OpenAction
 from ..core.ids import ActionId, CallId, Clock, SessionId
 from ..core.messages import ResultBlock, Text
-from ..core.rules import Permissions
 from ..core.state import State
 from .budget import QUESTION, check_answer
 from .inbox import Inbox
@@ -168,8 +167,11 @@ class Approvals:
         )
 
     async def _save_rule(self, decision: Decision, rule: str) -> None:
-        """Keep the rule for other sessions as well, before the answer is given."""
-        Permissions(deny=(rule,))
+        """Keep the rule for other sessions of this folder and tenant as well, before the answer is given."""
+        state = await load_state(self._store, self._session)
+        await self._store.save_rule(
+            "allow" if decision == "approve" else "deny", rule, workspace=state.workspace, tenant=state.labels.tenant
+        )
 
     async def answer(
         self,

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import msgspec
 
-from ..contracts import UNLIMITED, Appended, Lease, SessionRow, Snapshot, StoredArtifact
+from ..contracts import UNLIMITED, Appended, Lease, SavedRule, SessionRow, Snapshot, StoredArtifact
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits, HeldArtifact
 from ..core.budget import Spent
@@ -41,6 +41,7 @@ from ..core.events import Delta, Draft, Event, Labels
 from ..core.gate import Status, decode_gate
 from ..core.ids import AgentName, ArtifactRef, Clock, Seq, SessionId, SystemClock
 from ..core.meter import Meter
+from ..core.rules import Permissions, Verdict
 from .bus import Bus, socket_folder
 from .database import Database, Durability
 from .hub import Hub, Show, Topic, Underway
@@ -397,6 +398,29 @@ class SqliteStore:
         if not found:
             raise AgentNotFound(f"there is no agent {name!r}", agent=name)
         return [AgentRef(AgentName(name), version) for name, version in found]
+
+    async def save_rule(
+        self, verdict: Verdict, rule: str, *, workspace: str | None = None, tenant: str | None = None
+    ) -> None:
+        """Keep a permission rule; the same again with another verdict replaces it. ConfigurationError."""
+        Permissions(deny=(rule,))  # one that cannot be read is refused
+
+        def apply(transaction: Transaction) -> None:
+            transaction.execute("save_rule", (tenant or "", workspace or "", rule, verdict, self._clock.now_ms()))
+
+        await self._writer.do(Call(apply))
+
+    async def rules(self, *, workspace: str | None = None, tenant: str | None = None) -> list[SavedRule]:
+        """The rules saved for just this folder and tenant, oldest first."""
+        return [SavedRule(*found) for found in self._select("list_rules", (tenant or "", workspace or ""))]
+
+    async def delete_rule(self, rule: str, *, workspace: str | None = None, tenant: str | None = None) -> bool:
+        """Forget the rule; False when there is none."""
+
+        def apply(transaction: Transaction) -> bool:
+            return transaction.execute("delete_rule", (tenant or "", workspace or "", rule)).rowcount > 0
+
+        return await self._writer.do(Call(apply))
 
     async def put_artifact(
         self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED

@@ -209,3 +209,14 @@ DELETE FROM artifacts WHERE ref = :ref
 
 -- name: get_artifact
 SELECT ref, size, media_type, content FROM artifacts WHERE ref = ?;
+
+-- name: save_rule
+INSERT INTO saved_rules (tenant, workspace, rule, verdict, saved_ms) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (tenant, workspace, rule) DO UPDATE SET verdict = excluded.verdict, saved_ms = excluded.saved_ms
+WHERE verdict <> excluded.verdict;
+
+-- name: list_rules
+SELECT verdict, rule, saved_ms FROM saved_rules WHERE tenant = ? AND workspace = ? ORDER BY saved_ms, rule;
+
+-- name: delete_rule
+DELETE FROM saved_rules WHERE tenant = ? AND workspace = ? AND rule = ?;

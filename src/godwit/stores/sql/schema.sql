@@ -91,3 +91,12 @@ CREATE TABLE artifact_uses (
 CREATE INDEX artifact_uses_by_ref ON artifact_uses (ref);
 CREATE INDEX artifact_uses_by_place ON artifact_uses (place);
 CREATE INDEX artifact_uses_held ON artifact_uses (session, place) WHERE released_ms IS NULL;
+
+CREATE TABLE saved_rules (
+  tenant TEXT NOT NULL,                     -- '' for none
+  workspace TEXT NOT NULL,                  -- the folder they hold in, '' for sessions without one
+  rule TEXT NOT NULL,
+  verdict TEXT NOT NULL,                    -- allow, ask or deny
+  saved_ms INTEGER NOT NULL,
+  PRIMARY KEY (tenant, workspace, rule)
+) WITHOUT ROWID;
