@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 import godwit
 from godwit.contracts import HookCall
 from godwit.core.agent import AgentSpec
+from godwit.core.budget import Budget
 from godwit.core.errors import ConfigurationError, KeyReused, RunFailed, SessionArchived, SessionBusy, SessionClosed
 from godwit.core.events import CommandExecuted, Delta, Event, HookBlocked, RunStarted, UserAnswer, UserMessage
 from godwit.core.hooks import HookMatcher, HookResult, HookSpec
@@ -780,3 +781,42 @@ async def test_hooks_are_listed_and_what_they_report_is_recorded(bench: Bench) -
     events = await session.events()
     assert [e.type for e in events[-2:]] == ["hook.reported", "command.executed"]
     assert result.seq == events[-1].seq
+
+
+async def test_a_budget_is_shown_and_set_limit_by_limit(bench: Bench) -> None:
+    session = await bench.start(["one", "two"], budget=Budget(turns=3))
+    await within(session.send("Go."))
+    lines = (await said(session, "/budget")).splitlines()
+    assert lines[:2] == ["Budget of the session: turns 3; at a limit it stops", "  turns: 1 of 3"]
+    assert lines[2] == "Budget of the session and all that works for it: no limits"
+    assert "1 turns, 0 tool_calls" in lines[3]
+    set_ = await said(session, "/budget tokens=50000 on_limit=ask")
+    assert set_ == "From the next prompt on: tokens 50000, turns 3; at a limit it asks"
+    await said(session, "/budget turns=none scope=session")
+    await said(session, "/budget usd=2.5 scope=tree")
+    now = await session.budget()
+    assert now is not None
+    assert (now.limits, now.on_limit) == ({"tokens": 50000}, "ask")
+    tree = await session.budget("tree")
+    assert tree is not None
+    assert tree.limits == {"usd": 2.5}
+    for wrong in ("/budget tokens", "/budget tokens=-1", "/budget usd=nan", "/budget lunch=1", "/budget scope=all turns=1"):
+        answer = await within(session.send(wrong))
+        assert answer.outcome == "failed", wrong
+    assert await session.budget() == now
+    await said(session, "/budget none")
+    assert await session.budget() == Budget(turns=3)
+
+
+async def test_artifacts_are_listed_and_pinned(bench: Bench) -> None:
+    session = await bench.start([call("bash", command="seq 1 60000"), "done"], "bash")
+    await within(session.send("Count."))
+    first, line = (await said(session, "/artifacts")).splitlines()
+    assert first == "Artifacts: 1"
+    ref = line.split()[0]
+    assert await said(session, f"/artifacts pin {ref[:20]}") == f"Pinned: {ref}"
+    assert await said(session, f"/artifacts pin {ref}") == "It was pinned already."
+    assert (await said(session, "/artifacts 1")).endswith("  pinned")
+    assert await said(session, f"/artifacts unpin {ref}") == f"Not pinned any more: {ref}"
+    assert (await within(session.send("/artifacts pin nothing"))).outcome == "failed"
+    assert "needs something" in await said(session, "/artifacts pin")

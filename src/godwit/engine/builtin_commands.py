@@ -15,7 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import msgspec
+
 from ..core.agent import ThinkingLevel
+from ..core.budget import RESOURCES, Budget, Scope
 from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
 from ..core.events import Labels, Remember, UserAnswer
 from ..core.gate import Status
@@ -194,12 +197,69 @@ async def _runs(arguments: str, context: CommandContext) -> str:
     return "\n".join(lines)
 
 
-async def _artifacts(arguments: str, context: CommandContext) -> str:
-    found = await context.session.artifacts.list()
-    shown = found[-_count(arguments) :]
+async def _artifacts(arguments: str, context: CommandContext) -> CommandOutput:
+    held = context.session.artifacts
+    word, _, rest = arguments.partition(" ")
+    if word == "pin":
+        if await held.pin(ref := _needed(rest, "artifacts pin", "REF")):
+            return CommandOutput(f"Pinned: {await held.find(ref)}", state_changed=True)
+        return CommandOutput("It was pinned already.")
+    if word == "unpin":
+        if await held.unpin(ref := _needed(rest, "artifacts unpin", "REF")):
+            return CommandOutput(f"Not pinned any more: {await held.find(ref)}", state_changed=True)
+        return CommandOutput("It was not pinned.")
+    found = await held.list()
     lines = [f"Artifacts: {len(found)}"]
-    lines += [f"  {a.ref}  {a.size} bytes  {a.media_type}{'  pinned' if a.pinned else ''}" for a in shown]
-    return "\n".join(lines)
+    for one in found[-_count(arguments) :]:
+        lines.append(f"  {one.ref}  {one.size} bytes  {one.media_type}{'  pinned' if one.pinned else ''}")
+    return CommandOutput("\n".join(lines))
+
+
+async def _budget(arguments: str, context: CommandContext) -> CommandOutput:
+    session = context.session
+    if arguments == "none":
+        await session.set_budget(None)
+        return CommandOutput("The agent's own budget again, from the next prompt on.", state_changed=True)
+    if arguments:
+        given = _limits(arguments)
+        scope: Any = given.pop("scope", "session")
+        before = msgspec.structs.asdict(await session.budget(scope) or Budget(scope=scope))
+        kept = {name: value for name, value in {**before, **given}.items() if value is not None}
+        await session.set_budget(kept)
+        return CommandOutput(f"From the next prompt on: {_limits_text(await session.budget(scope))}", state_changed=True)
+    lines = []
+    for scope in get_args(Scope):
+        budget = await session.budget(scope)
+        spent = await session.spent(tree=scope == "tree")
+        name = "session" if scope == "session" else "session and all that works for it"
+        lines.append(f"Budget of the {name}: {_limits_text(budget)}")
+        lines += [f"  {r}: {spent.of(r):g} of {limit:g}" for r, limit in (budget.limits if budget else {}).items()]
+    spent = await session.spent()
+    used = ", ".join(f"{spent.of(resource):g} {resource}" for resource in RESOURCES)
+    return CommandOutput("\n".join([*lines, f"Spent: {used}"]))
+
+
+def _limits(text: str) -> dict[str, Any]:
+    """`tokens=1000 usd=none on_limit=ask` as a table. InvalidArgument."""
+    given: dict[str, Any] = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        if not equals or name in given:
+            raise InvalidArgument(
+                f"{_line(word)!r} is not understood: type a limit such as tokens=50000, usd=2.5 or turns=none"
+            )
+        try:
+            given[name] = None if value == "none" else int(value) if value.isdecimal() else float(value)
+        except ValueError:
+            given[name] = value
+    return given
+
+
+def _limits_text(budget: Budget | None) -> str:
+    if budget is None or not budget.limits:
+        return "no limits"
+    told = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits.items())
+    return f"{told}; at a limit it {'asks' if budget.on_limit == 'ask' else 'stops'}"
 
 
 def _permissions(context: CommandContext) -> str:
@@ -394,8 +454,9 @@ def builtin_commands() -> list[Command]:
             _command("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
             _command("tools", "List the tools the model can call.", _alone(_tools)),
             _command("mcp", "List the connected MCP servers.", _alone(_mcp)),
+            _command("budget", "Show what may be spent and what was, or set a limit.", _budget, "[LIMIT=VALUE ...|none]"),
             _command("runs", "List the last runs.", _runs, "[COUNT]"),
-            _command("artifacts", "List the last outputs kept by reference.", _artifacts, "[COUNT]"),
+            _command("artifacts", "List outputs kept by reference, or pin one.", _artifacts, "[COUNT|pin REF|unpin REF]"),
             _command("permissions", "List the rules for what may run.", _alone(_permissions)),
             _command("hooks", "List the hooks that are registered in this process.", _alone(_hooks)),
             _command("verify", "Run the project's checks, or one of them.", _verify, "[CHECK]", safe=False),
