@@ -337,3 +337,54 @@ async def test_a_rule_that_cannot_be_read_is_refused_and_nothing_is_answered(ben
         await session.approve(pending.id, rule="write")
     assert [p.id for p in await session.approvals.pending()] == [pending.id]
     assert not await data(session, ToolFinished)
+
+
+# --- rules about arguments ------------------------------------------------------------------------------------------
+
+
+async def test_rules_judge_each_part_of_a_command(bench: Bench) -> None:
+    rules = godwit.Permissions(allow=("bash(echo:*)",), deny=("bash(touch:*)",), ask=("bash",))
+    turns: Script = [
+        call("bash", command="echo one"),
+        call("bash", command="echo two && touch here"),
+        call("bash", command="echo three; env X=1 bash -c 'touch there'"),
+        "done",
+    ]
+    session = await bench.start(turns, "bash", permissions=rules)
+    await within(session.send("Go."))
+    assert [s for s, _ in await results(session)] == ["ok", "denied", "denied"]
+    assert "bash(touch:*)" in (await results(session))[1][1]
+    assert not (bench.workspace / "here").exists()
+    assert not (bench.workspace / "there").exists()
+
+
+async def test_what_is_offered_to_be_remembered_is_narrow(bench: Bench) -> None:
+    turns: Script = [
+        call("bash", command="git log --oneline"),
+        "one",
+        call("bash", command="git log -3") + call("bash", command="git push"),
+        "two",
+    ]
+    session = await bench.start(turns, "bash", permissions={"bash": "ask"})
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    [pending] = await session.approvals.pending()
+    assert pending.rules
+    assert "bash" not in pending.rules
+    await session.approve(pending.id, remember="session")
+    await within(session.wait(run))
+    head = (await session.events())[-1].seq
+    again = await session.prompt("Again.")
+    await until_type(session, "run.parked", head)
+    assert [p.arguments["command"] for p in await session.approvals.pending()] == ["git push"]
+    await session.deny((await session.approvals.pending())[0].id)
+    await within(session.wait(again))
+
+
+async def test_a_tool_that_can_never_run_is_not_shown_to_the_model(bench: Bench) -> None:
+    rules = godwit.Permissions(deny=("write", "bash(rm:*)"))
+    session = await bench.start(["done"], write, "bash", permissions=rules)
+    await within(session.send("Go."))
+    assert bench.model is not None
+    [request] = bench.model.requests
+    assert [t.name for t in request.tools] == ["bash"]

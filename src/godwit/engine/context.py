@@ -13,12 +13,13 @@ from ..core.agent import AgentSpec
 from ..core.ids import MessageId, SessionId
 from ..core.state import Run, Turn
 from ..core.transcript import Transcript
-from .permissions import hidden
+from .permissions import Policy
 
 
 def build_request(
     *,
     spec: AgentSpec,
+    policy: Policy,
     run: Run,
     turn: Turn,
     transcript: Transcript,
@@ -37,7 +38,7 @@ def build_request(
     return ModelRequest(
         entries=transcript.entries,
         instructions=spec.instructions,
-        tools=tuple(t.definition for t in tools if not hidden(spec.permissions, t.definition.name)),
+        tools=tuple(t.definition for t in tools if not policy.hidden(t.definition.name)),
         settings=settings,
         session=session,
         message=message,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, Tool, Workspace
-from ..core.agent import AgentSpec, Limits, Verdict
+from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
+from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta, UserInterrupt
+from ..core.events import Delta, Labels, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.state import State
@@ -22,7 +22,7 @@ from .budget import Budgets, Guards
 from .cancel import Cancel
 from .hooks import Hooks
 from .log import Log
-from .permissions import verdict
+from .permissions import Judgement, Layer, Policy
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -38,6 +38,14 @@ def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
     if state.run is None or limits.max_duration_s is None:
         return None
     return max(0.0, limits.max_duration_s - (clock.now_ms() - state.run.started_ms) / 1000)
+
+
+Rules = Callable[[str | None, Labels], Awaitable[Sequence[Layer]]]
+"""The permission rules that hold in a folder for sessions of these labels, beside the agent's and the session's."""
+
+
+async def no_rules(*_: object) -> Sequence[Layer]:
+    return ()
 
 
 class Parts:
@@ -60,6 +68,8 @@ class Parts:
         hook_handlers: Callable[[AgentSpec], Mapping[str, HookHandler]] = lambda _: {},
         find_tool: Callable[[str], Tool | None] = lambda _: None,
         guards: Guards = lambda *_: (),
+        shell: ShellParser | None = None,
+        rules: Rules = no_rules,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -75,11 +85,8 @@ class Parts:
         self.hook_handlers = hook_handlers
         self.find_tool = find_tool
         self.guards = guards
-
-
-class Judged(NamedTuple):
-    verdict: Verdict
-    text: str
+        self.shell = shell
+        self.rules = rules
 
 
 class Driver:
@@ -106,6 +113,9 @@ class Driver:
         self._background: list[asyncio.Task[None]] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._agent: Any = None
+        self._layers: Sequence[Layer] = ()
+        self._policy: Policy | None = None
+        self._policy_of: Permissions | None = None
 
     @property
     def state(self) -> State:
@@ -123,6 +133,7 @@ class Driver:
             await self.log.sync()
             await self.log.load_transcript()
             await self.load_agent()
+            await self.load_rules()
         except BaseException:
             await parts.store.release(lease)
             raise
@@ -159,7 +170,7 @@ class Driver:
             self.workspace = self.parts.workspace(state.workspace, state.environment)
         self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
         self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
-        self._agent = state.agent
+        self._agent, self._policy = state.agent, None
 
     def tool(self, name: str) -> Tool | None:
         return next((t for t in self.tools if t.definition.name == name), None)
@@ -201,16 +212,31 @@ class Driver:
             self.token.cancel()
         return result
 
-    def judge(self, tool: Tool, arguments: dict[str, Any]) -> Judged:
+    @property
+    def policy(self) -> Policy:
+        """The rules of all layers: the agent's, the host's, saved ones, the session's own."""
+        own = self.state.permissions
+        if self._policy is None or self._policy_of != own:
+            layers = [Layer("agent", self.spec.permissions), *self._layers]
+            if own is not None:
+                layers.append(Layer("session", own))
+            self._policy, self._policy_of = Policy(layers, shell=self.parts.shell), own
+        return self._policy
+
+    async def load_rules(self) -> None:
+        """Read the rules that do not stand in this session's log, which others may have changed."""
+        state = self.state
+        layers = await self.parts.rules(state.workspace, state.labels)
+        if layers != self._layers:
+            self._layers, self._policy = layers, None
+
+    def judge(self, tool: Tool, arguments: dict[str, Any]) -> Judgement:
         """What the rules say of this call."""
-        name = tool.definition.name
-        said = [verdict(p, name) for p in (self.spec.permissions, self.state.permissions) if p is not None]
-        strongest: Verdict = "deny" if "deny" in said else "allow" if said[1:] == ["allow"] else said[0]
-        return Judged(strongest, f"The tool {name!r} is not permitted." if strongest == "deny" else "")
+        return self.policy.judge(tool, arguments, self.workspace.root if self.workspace is not None else None)
 
     def suggest(self, tool: Tool, arguments: dict[str, Any]) -> tuple[str, ...]:
-        """Rules that may be remembered with an approval of this call."""
-        return (tool.definition.name,)
+        """Rules that may be remembered with an approval of this call, the one to take first first."""
+        return self.policy.suggest(tool, arguments, self.workspace.root if self.workspace is not None else None)
 
     def guard(self) -> None:
         """Raise StaleEpoch when the lease may have run out. Called directly before each effect: a driver that was

@@ -83,6 +83,7 @@ async def ask_model(driver: Driver) -> Fault | None:
         model = driver.parts.models.resolve(name)
         request = build_request(
             spec=driver.spec,
+            policy=driver.policy,
             run=run,
             turn=turn,
             transcript=log.transcript,

@@ -22,6 +22,7 @@ from ..core.rules import ApprovalPolicy, Lane
 from ..core.state import Call
 from .budget import refusal
 from .driver import Driver
+from .permissions import Judgement
 from .results import said
 
 EXCLUSIVE = "*"
@@ -174,8 +175,13 @@ class Reviewer:
             if problem is not None:
                 return Refused("error", f"{changed_by} has changed the arguments into some that do not fit: {problem.text}")
         judgement = driver.judge(tool, arguments)
+        if judgement.verdict == "ask":
+            # Somebody may have answered this for good meanwhile, in another session.
+            await driver.log.commit()
+            await driver.load_rules()
+            judgement = driver.judge(tool, arguments)
         if judgement.verdict == "deny":
-            return Refused("denied", judgement.text)
+            return _forbidden(judgement)
         policy = driver.state.approvals or driver.spec.approvals
         asks = judgement.verdict == "ask" and hooked.action != "allow" and lane_of(tool) not in policy.auto
         if hooked.action == "escalate":
@@ -183,7 +189,7 @@ class Reviewer:
         if asks:
 
             def payload() -> dict[str, Any]:
-                return {"tool": call.name, "call": call.id, "arguments": arguments, "reason": judgement.text}
+                return {"tool": call.name, "call": call.id, "arguments": arguments, "reason": judgement.reason}
 
             asked = await driver.ask_hooks("before_approval", payload)
             if asked is INTERRUPTED:
@@ -195,8 +201,8 @@ class Reviewer:
         if asks or tool.traits.external:
             if asks and driver.state.run is not None and driver.state.run.unattended:
                 nobody = "This call needs an approval, and nobody can be asked in this run."
-                return Refused("denied", f"{nobody} {judgement.text}".rstrip())
-            return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, why=judgement.text)
+                return Refused("denied", f"{nobody} ({judgement.reason})")
+            return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)
         return await self._paid(self._ready(call, tool, arguments, False, changed_by, _notes(hooked)), ahead)
 
     async def _answered(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
@@ -236,7 +242,7 @@ class Reviewer:
                 return Refused("denied", "A hook wanted to change the arguments that a person had edited.")
         judgement = self.driver.judge(tool, arguments)
         if judgement.verdict == "deny":
-            return Refused("denied", judgement.text)
+            return _forbidden(judgement)
         if tool.traits.external:
             # Approved; now its result has to come from outside.
             opened_for = ActionOpened(ActionId(self.driver.ids.new("act")), "external", call.id, call.name, arguments)
@@ -287,13 +293,15 @@ class Reviewer:
         asks: bool,
         hooked: HookResult,
         policy: ApprovalPolicy,
-        why: str,
+        judgement: Judgement,
     ) -> Asks:
         driver = self.driver
         action = ActionId(driver.ids.new("act"))
         if not asks:
             return Asks(ActionOpened(action, "external", call.id, call.name, arguments))
-        message = hooked.reason if hooked.action == "escalate" else (why or None)
+        # Why a tool is asked about needs no words; why a command is may not be seen at once.
+        why = judgement.reason if judgement.parts else None
+        message = hooked.reason if hooked.action == "escalate" else why
         expires_ms = None if policy.timeout_s is None else driver.clock.now_ms() + round(policy.timeout_s * 1000)
         rules = () if hooked.action == "escalate" else driver.suggest(tool, arguments)
         opened = ActionOpened(
@@ -357,6 +365,10 @@ def checked(tool: Tool, arguments: dict[str, Any]) -> Refused | None:
     except Exception as error:
         return Refused("error", f"The tool cannot check its arguments: {said(error)}")
     return None
+
+
+def _forbidden(judgement: Judgement) -> Refused:
+    return Refused("denied", f"A permission rule forbids this: {judgement.reason}.")
 
 
 def _notes(hooked: HookResult) -> tuple[str, ...]:

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-from ..contracts import BudgetGuard, HookHandler, Model, ModelRegistry, SessionRow, Store, Tool, Workspace
+from ..contracts import (
+    BudgetGuard,
+    HookHandler,
+    Model,
+    ModelRegistry,
+    SessionRow,
+    ShellCommand,
+    ShellParser,
+    Store,
+    Tool,
+    Workspace,
+)
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
@@ -100,6 +111,7 @@ class Runtime:
             hooks=self.hooks,
             hook_handlers=self._handlers_of,
             find_tool=self.find_tool,
+            shell=LateShell(),
             guards=self.guards.of,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
@@ -443,6 +455,20 @@ class Runtime:
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head
+
+
+class LateShell:
+    """The parser of shell commands, made when the first one is judged."""
+
+    def __init__(self) -> None:
+        self._shell: ShellParser | None = None
+
+    def parse(self, command: str) -> ShellCommand:
+        if self._shell is None:
+            from ..workspaces.shell import Shell
+
+            self._shell = Shell()
+        return self._shell.parse(command)
 
 
 def _local_workspace(root: str, environment: Mapping[str, str]) -> Workspace:
