@@ -730,6 +730,13 @@ class ToolContext(Protocol):
         workspace's files. The call's cancel ends them. ToolFailed when it did, or where checks cannot be run."""
         ...
 
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        """What the session's rules say of this tool with these arguments, for one that is led elsewhere than it was sent.
+
+        Nobody is asked. A call of the host is allowed everything.
+        """
+        ...
+
     def output(self, text: str) -> None:
         """Show a piece of output live."""
         ...

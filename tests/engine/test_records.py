@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from godwit.core.record import RecordLimits
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel, call, fail, hold, say
+from godwit.stores.sqlite import SqliteStore
 from tests.engine.conftest import Bench, data, until_type
 
 
@@ -65,6 +67,33 @@ async def test_without_limits_all_is_there(bench: Bench) -> None:
     assert await session.runs(limit=99) == runs
     with pytest.raises(InvalidArgument):
         await session.runs(limit=-1)
+
+
+class CountingStore(SqliteStore):
+    """Counts the events that are read."""
+
+    events_read = 0
+
+    async def read(self, *arguments: Any, **options: Any) -> list[Event]:
+        found = await super().read(*arguments, **options)
+        self.events_read += len(found)
+        return found
+
+
+async def test_the_newest_runs_are_read_from_the_end_of_the_log_alone(tmp_path: Path) -> None:
+    store = CountingStore.open(tmp_path / "godwit.db")
+    model = ScriptedModel(["x"] * 40, "scripted:test")
+    async with await Runtime.open(store=store, models={"scripted:test": model}) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model="scripted:test"))
+        runs = await told(session, 40)
+        log = (await session.state()).seq
+        store.events_read = 0
+        assert [r.id for r in await session.runs(limit=2)] == runs[-2:]
+        newest = store.events_read
+        assert len(await session.runs()) == 40
+        assert log > 300
+        assert newest < log // 3  # the state, from its snapshot, and the two runs
+        assert store.events_read < 2 * log
 
 
 async def test_only_the_newest_runs_are_handed_out(bench: Bench) -> None:

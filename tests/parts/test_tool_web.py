@@ -21,6 +21,7 @@ from tests.parts.web_site import Request, Site, certificate, page, redirect, sit
 from godwit.contracts import Tool, ToolOutput
 from godwit.core.errors import ConfigurationError, InvalidToolArguments, ToolFailed, ToolNotFound
 from godwit.core.messages import text_of
+from godwit.core.rules import Verdict
 from godwit.tools.fetch import FetchLimits
 from godwit.tools.toolbox import default_toolbox
 from godwit.tools.web import WebFetch
@@ -311,6 +312,34 @@ class TestGuard:
             assert other.requests[0].target == f"/x?token={SECRET}"
             assert SECRET not in repr(output)
             assert "referer" not in other.requests[0].headers
+
+    async def test_redirects_are_judged_by_the_rules_of_the_session(self, here: Site) -> None:
+        """A rule for one host is none for those it leads to."""
+        asked: list[str] = []
+
+        async with site() as other:
+            other.answers["/x"] = page("other")
+            here.answers["/out"] = redirect(f"http://localhost:{other.port}/x?token={SECRET}")
+            here.answers["/in"] = redirect("/y")
+            here.answers["/y"] = page("y")
+            here.answers["/up"] = redirect("/%61dmin/")
+            tool = WebFetch(allow_private=[here.here, f"localhost:{other.port}"])
+
+            def rules(arguments: dict[str, Any]) -> Verdict:
+                asked.append(arguments["url"])
+                tool.subject(arguments)
+                return "deny" if "/admin/" in arguments["url"] else "ask"
+
+            with pytest.raises(ToolFailed, match="another host") as caught:
+                await call(tool, Context(rules=rules), url=here.url("/out"))
+            assert SECRET not in caught.value.message
+            assert other.connections == 0
+            # The same host was agreed to; what is denied stays so.
+            assert within(await text(tool, Context(rules=rules), url=here.url("/in"))).endswith("y")
+            with pytest.raises(ToolFailed, match="permissions deny"):
+                await call(tool, Context(rules=rules), url=here.url("/up"))
+            assert asked == [f"http://localhost:{other.port}/x?token={SECRET}", here.url("/y"), here.url("/admin/")]
+            assert len(here.requests) == 4
 
     async def test_the_environments_proxy_is_not_asked(self, here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         async with site() as proxy:

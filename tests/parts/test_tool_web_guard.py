@@ -29,7 +29,11 @@ PUBLIC_6 = IPv6Address("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
         ("https://example.com#f", "https", "example.com", 443, "/"),
         (" https://example.com/a \n", "https", "example.com", 443, "/a"),
         ("https://example.com/ä?ö=ü", "https", "example.com", 443, "/%C3%A4?%C3%B6=%C3%BC"),
-        ("https://example.com/%7Ea%2F", "https", "example.com", 443, "/%7Ea%2F"),
+        ("https://example.com/%7Ea%2f", "https", "example.com", 443, "/~a%2F"),
+        ("https://example.com/a/../../b/./c/..?d/../e", "https", "example.com", 443, "/b/?d/../e"),
+        ("https://example.com/%61/%2e%2E/%2e/b%2F..", "https", "example.com", 443, "/b%2F.."),
+        ("https://example.com//a//", "https", "example.com", 443, "//a//"),
+        ("https://example.com/.", "https", "example.com", 443, "/"),
         ('https://example.com/a"<b>', "https", "example.com", 443, "/a%22%3Cb%3E"),
         ("http://1.2.3.4/", "http", "1.2.3.4", 80, "/"),
         ("http://[2001:DB8::1]:81/", "http", "2001:db8::1", 81, "/"),
@@ -138,6 +142,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert url.host.isascii()
         assert not set(url.target + url.host) & set("\r\n\t \x00\\")
         assert parse(url.full) == url  # what is sent is what was read
+        assert not {".", ".."} & set(url.target.partition("?")[0].split("/"))
 
 
 # --- where it may lead ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.ids import CallId, RunId, SessionId
 from godwit.core.messages import text_of
+from godwit.core.rules import Verdict
 from godwit.engine.cancel import Cancel
 from godwit.workspaces.local import LocalWorkspace
 
@@ -31,6 +33,7 @@ class Context:
     cancel: Cancel = field(default_factory=Cancel)
     grace_s: float = 1.0
     shown: list[str] = field(default_factory=list)
+    rules: Callable[[dict[str, Any]], Verdict] = lambda _: "allow"
     steps: list[str] = field(default_factory=list)
 
     @property
@@ -41,6 +44,9 @@ class Context:
 
     async def verify(self) -> Verified:
         raise ToolFailed("checks cannot be run from here")
+
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        return self.rules(arguments)
 
     def output(self, text: str) -> None:
         self.shown.append(text)

@@ -9,6 +9,7 @@ from ..contracts import EventStore, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
+from ..core.rules import Verdict
 from .aside import Asides
 from .cancel import Cancel
 
@@ -32,6 +33,7 @@ class Context:
         after: Seq,
         verify: Callable[[], Awaitable[Verified]] | None = None,
         asides: Asides | None = None,
+        verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
     ) -> None:
         self.session = session
         self.run = run
@@ -47,6 +49,7 @@ class Context:
         self._after = after
         self._verify = verify
         self._asides = asides
+        self._verdict = verdict
 
     @property
     def workspace(self) -> Workspace:
@@ -63,6 +66,9 @@ class Context:
         if self._verify is None:
             raise ToolFailed("checks cannot be run from here")
         return await self._verify()
+
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        return self._verdict(arguments)
 
     def output(self, text: str) -> None:
         self._store.publish(Delta(self.session, "tool_output", self.call, self._offset, text, after=self._after))

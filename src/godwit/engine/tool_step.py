@@ -183,6 +183,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         after=driver.log.seq,
         verify=lambda: verify_for_model(driver, token),
         asides=asides,
+        verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
     )
 
 

@@ -40,6 +40,8 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """A host's addresses, best first. Raises OSError when it has none."""
 Look = Callable[["Answer"], bool]
 """Is shown an answer that has no body yet; says whether the body is wanted, or raises ToolFailed."""
+Follow = Callable[[Url, Url], None]
+"""Is shown where a redirect leads, from here to there, and raises ToolFailed when that is not to be followed."""
 
 READ_BYTES = 64 * 1024
 MAX_ADDRESSES = 4
@@ -96,13 +98,13 @@ class Fetcher:
         self._tls = tls
         self._user_agent = user_agent
 
-    async def get(self, url: Url, *, accept: str = "*/*", look: Look | None = None, same_host: bool = False) -> Answer:
-        """What is there, at the end of the redirects. `same_host`: do not be led to another host. ToolFailed."""
+    async def get(self, url: Url, *, accept: str = "*/*", look: Look | None = None, follow: Follow | None = None) -> Answer:
+        """What is there, at the end of the redirects. `follow`: is shown each of them, and may refuse. ToolFailed."""
 
         def wanted(answer: Answer) -> bool:
             return _location(answer) is None and (look is None or look(answer))
 
-        async def follow() -> Answer:
+        async def lead() -> Answer:
             here, hops = url, tuple[Url, ...]()
             while True:
                 answer = await self._exchange("GET", here, {"Accept": accept}, None, wanted)
@@ -112,9 +114,12 @@ class Fetcher:
                 hops = (*hops, here)
                 if len(hops) > self._limits.redirects:
                     raise ToolFailed(f"{url.brief} redirects more than {self._limits.redirects} times")
-                here = _led(here, location, same_host)
+                there = _led(here, location)
+                if follow is not None:
+                    follow(here, there)
+                here = there
 
-        return await self._in_time(url, follow())
+        return await self._in_time(url, lead())
 
     async def send(
         self, method: str, url: Url, *, headers: Mapping[str, str], body: bytes | None = None, look: Look | None = None
@@ -239,7 +244,7 @@ async def _system_resolve(host: str) -> list[str]:
     return [str(entry[4][0]) for entry in found or ()]
 
 
-def _led(here: Url, location: str, same_host: bool) -> Url:
+def _led(here: Url, location: str) -> Url:
     """Where a redirect leads. What is wrong with it is told without showing it: it may hold secrets."""
     try:
         there = here.join(location)
@@ -247,8 +252,6 @@ def _led(here: Url, location: str, same_host: bool) -> Url:
         raise ToolFailed(f"{here.brief} redirects to an address that is not followed: {error.message}") from None
     if here.scheme == "https" and there.scheme == "http":
         raise ToolFailed(f"{here.brief} redirects from https to {there.brief}, which would not be secure: not followed")
-    if same_host and there.host.removeprefix("www.") != here.host.removeprefix("www."):
-        raise ToolFailed(f"{here.brief} redirects to another host, {there.brief}: not followed; fetch it if it is wanted")
     return there
 
 

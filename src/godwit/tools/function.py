@@ -43,6 +43,7 @@ from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError, GodwitError, InvalidToolArguments, ToolFailed
 from ..core.events import Labels
 from ..core.ids import CallId, RunId, SessionId
+from ..core.rules import Verdict
 from .docstrings import parse
 from .results import output_of
 from .schema import Schema, inlined
@@ -537,6 +538,13 @@ class _ContextForThread:
 
     async def verify(self) -> Verified:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._inner.verify(), self._loop))
+
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        asked = self._inner.ask_model(prompt, model=model, purpose=purpose)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
+
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        return self._inner.verdict(arguments)
 
     def output(self, text: str) -> None:
         self._soon(self._inner.output, text)

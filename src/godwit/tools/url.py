@@ -121,9 +121,28 @@ def parse(text: str) -> Url:
     host, port = _host_and_port(authority)
     secure = scheme[1].lower() == "https"
     target = target.partition("#")[0]
-    if not target.startswith("/"):
-        target = "/" + target
-    return Url("https" if secure else "http", host, port or (443 if secure else 80), quote(target, safe=_KEPT))
+    path, mark, query = quote(target, safe=_KEPT).partition("?")
+    return Url("https" if secure else "http", host, port or (443 if secure else 80), f"{_plain(path)}{mark}{query}")
+
+
+def _plain(path: str) -> str:
+    """The path as permission rules see it and as it is requested: no letter is escaped that need not be, no dots lead up."""
+    path = re.sub(r"%([0-9A-Fa-f]{2})", _unescaped, path)
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments and segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if character.isascii() and (character.isalnum() or character in "-._~") else escape[0].upper()
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:

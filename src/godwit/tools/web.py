@@ -23,6 +23,7 @@ from .address import AddressGuard
 from .fetch import Answer, Fetcher, FetchLimits, Resolve, until_cancelled
 from .thread import in_thread
 from .typed import Arguments, TypedTool, told
+from .url import Url
 
 if TYPE_CHECKING:
     import ssl
@@ -47,9 +48,9 @@ class WebFetchArguments(Arguments, frozen=True):
 class WebFetch(TypedTool[WebFetchArguments]):
     """`allow_private`: hosts and networks that may be reached although they are not public: `"intranet"`,
     `"*.corp.example"`, `"10.1.0.0/16"`, `"127.0.0.1:8080"`. `allow_ports`: ports beside 80 and 443, an entry's own is
-    allowed for it. `deny`: hosts and networks that are never reached. `redirects`: whether a page may lead to another host;
-    permissions that name hosts want `"same_host"`. `resolve` and `tls` stand in for the system's name lookup and trust.
-    ConfigurationError.
+    allowed for it. `deny`: hosts and networks that are never reached. `redirects`: `"same_host"` follows none to another
+    host, `"any"` those that the session's rules allow without asking. `resolve` and `tls` stand in for the system's name
+    lookup and trust. ConfigurationError.
     """
 
     name = "web_fetch"
@@ -81,13 +82,22 @@ class WebFetch(TypedTool[WebFetchArguments]):
         return Subject("url", urls.parse(self.checked(arguments).url).full)
 
     async def work(self, arguments: WebFetchArguments, context: ToolContext) -> ToolOutput:
-        return await until_cancelled(self._fetch(arguments, context.key), context.cancel)
+        return await until_cancelled(self._fetch(arguments, context), context.cancel)
 
-    async def _fetch(self, arguments: WebFetchArguments, key: str) -> ToolOutput:
+    async def _fetch(self, arguments: WebFetchArguments, context: ToolContext) -> ToolOutput:
         from . import page  # its tables are not for everybody who only names the tool
 
+        def follow(here: Url, there: Url) -> None:
+            """Where a page leads is judged as where the model was sent: else a rule for one host would be one for all."""
+            verdict = context.verdict({"url": there.full})
+            elsewhere = there.host.removeprefix("www.") != here.host.removeprefix("www.")
+            if verdict == "deny":
+                raise ToolFailed(f"{here.brief} redirects to {there.brief}, which the permissions deny: not followed")
+            if elsewhere and (self._same_host or verdict != "allow"):
+                raise ToolFailed(f"{here.brief} redirects to another host, {there.brief}: not followed; fetch it if wanted")
+
         url = urls.parse(arguments.url)
-        answer = await self._fetcher.get(url, accept=ACCEPT, look=page.check, same_host=self._same_host)
+        answer = await self._fetcher.get(url, accept=ACCEPT, look=page.check, follow=follow)
         found = await _read(answer, arguments.raw)
         total = len(found.text)
         if arguments.start > total:
@@ -116,7 +126,7 @@ class WebFetch(TypedTool[WebFetchArguments]):
         head = f"{url.shown} ({answer.status}, {found.media_type})"
         # Where redirects led is written by strangers as well.
         led = f"[from {answer.url.shown}]\n" if answer.hops else ""
-        text = "\n".join([head, untrusted(led + found.text[arguments.start : end], key), *rest])
+        text = "\n".join([head, untrusted(led + found.text[arguments.start : end], context.key), *rest])
         return told(text, facts, is_error=answer.status >= 400)
 
 
