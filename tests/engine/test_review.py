@@ -388,3 +388,38 @@ async def test_a_tool_that_can_never_run_is_not_shown_to_the_model(bench: Bench)
     assert bench.model is not None
     [request] = bench.model.requests
     assert [t.name for t in request.tools] == ["bash"]
+
+
+async def test_an_answer_for_good_holds_in_other_sessions_of_the_folder(bench: Bench) -> None:
+    turns: Script = [call("bash", command="git log -1"), "one"]
+    session = await bench.start(turns, "bash", permissions={"bash": "ask"})
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    [pending] = await session.approvals.pending()
+    await session.approve(pending.id, remember="always")
+    await within(session.wait(run))
+    second = await bench.start([], "bash", runtime=bench.runtimes[0], permissions={"bash": "ask"})
+    assert (await within(second.send("Go."))).text == "one", "nobody was asked"
+    assert not await data(second, ActionOpened)
+    [saved] = await bench.runtimes[0].store.rules(workspace=str(bench.workspace))
+    assert (saved.verdict, saved.rule) == ("allow", pending.rules[0])
+
+
+async def test_an_answer_for_good_reaches_a_session_that_is_at_work(bench: Bench) -> None:
+    ready, go = asyncio.Event(), asyncio.Event()
+
+    @godwit.tool
+    async def hold() -> str:
+        """Wait."""
+        ready.set()
+        await go.wait()
+        return "held"
+
+    turns: Script = [call("hold"), call("bash", command="git log -1"), "done"]
+    session = await bench.start(turns, "bash", hold, permissions={"bash": "ask"})
+    run = await session.prompt("Go.")
+    await within(ready.wait())
+    await bench.runtimes[0].store.save_rule("allow", "bash(git log:*)", workspace=str(bench.workspace))
+    go.set()
+    assert (await within(session.wait(run))).text == "done"
+    assert not await data(session, ActionOpened)

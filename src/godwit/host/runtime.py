@@ -31,6 +31,7 @@ from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.record import RecordLimits
+from ..core.rules import Permissions
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
 from ..engine.commands import Command, CommandRegistry
@@ -38,6 +39,7 @@ from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
 from ..engine.log import append_outside, create_log, load_state, record_reports
+from ..engine.permissions import Layer
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
@@ -112,6 +114,7 @@ class Runtime:
             hook_handlers=self._handlers_of,
             find_tool=self.find_tool,
             shell=LateShell(),
+            rules=self._rules,
             guards=self.guards.of,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
@@ -251,6 +254,14 @@ class Runtime:
             if before is not tool and (tool.traits.external or before.traits.external):
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
+
+    async def _rules(self, workspace: str | None, labels: Labels) -> tuple[Layer, ...]:
+        """The permission rules beside the agent's and the session's: those that answers have left behind."""
+        saved = await self.store.rules(workspace=workspace, tenant=labels.tenant)
+        if not saved:
+            return ()
+        allow, deny = (tuple(r.rule for r in saved if r.verdict == v) for v in ("allow", "deny"))
+        return (Layer("saved", Permissions(allow=allow, deny=deny, ask=tuple(r.rule for r in saved if r.verdict == "ask"))),)
 
     def find_tool(self, name: str) -> Tool | None:
         """A tool of the runtime's own by its name, whichever agents may use it."""
