@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.contracts import FileInfo, HookCall
+from godwit.contracts import BudgetCheck, FileInfo, HookCall
+from godwit.core.budget import Budget, BudgetDecision
 from godwit.core.checkpoint import CheckpointRef
 from godwit.core.errors import (
     ConfigurationError,
@@ -39,6 +40,7 @@ from godwit.core.verification import (
     VerificationCommand,
     VerificationPolicy,
     VerificationReport,
+    commands_of,
 )
 from godwit.engine.log import append_outside
 from godwit.engine.session import Session
@@ -555,6 +557,52 @@ async def test_blocked_checks_hold_a_run_and_skipped_ones_do_not(bench: Bench) -
     assert len(await reports(session)) == 1, "the model can do nothing about it, so it is not told"
     answer = HookResult("skip")
     assert (await session.send("Again.")).verified is None
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+def checks_held(*commands: str) -> VerificationPolicy:
+    return VerificationPolicy(commands_of(commands), only_if_changed=False)
+
+
+async def test_a_budget_that_is_met_between_two_checks_ends_the_run_as_limited(bench: Bench) -> None:
+    session = await bench.start(["Done."], verification=checks_held("true", "echo 2", "echo 3"), budget=Budget(tool_calls=2))
+    result = await session.send("Go.")
+    assert (result.outcome, result.error.code if result.error else "") == ("limited", "budget_exhausted")
+    assert await commands_run(session) == ["true", "echo 2"]
+    assert await reports(session) == []
+
+
+async def test_a_budget_may_ask_for_more_and_the_rest_of_the_checks_is_run_then(bench: Bench) -> None:
+    budget = Budget(tool_calls=2, on_limit="ask")
+    session = await bench.start(["Done."], verification=checks_held("true", "echo 2", "echo 3"), budget=budget)
+    run = await session.prompt("Go.")
+    await until_type(session, "run.parked")
+    (asked,) = await session.approvals.pending()
+    assert asked.name == "budget"
+    assert await session.approve(asked.id)
+    result = await within(session.wait(run))
+    assert (result.outcome, result.verified) == ("done", True)
+    assert await commands_run(session) == ["true", "echo 2", "echo 3"]
+
+
+class Stingy:
+    """Lets models be asked, and no tool run."""
+
+    async def before_tool(self, check: BudgetCheck) -> BudgetDecision:
+        return BudgetDecision("deny", "tools", reason=f"no {check.tool} today")
+
+
+async def test_a_guard_that_denies_a_check_of_the_host_leaves_it_failed(bench: Bench) -> None:
+    session = await bench.start(["Done."], verification=checks_held("true"))
+    session.set_budget_guard(Stingy())  # type: ignore[arg-type]
+    (check,) = (await session.verify_commands("s", ["touch x"])).checks
+    assert check.status == "failed"
+    assert check.residual_risk == ("verification command could not run: Budget exhausted on 'tools': no bash today")
+    result = await session.send("Go.")
+    assert (result.outcome, result.error.code if result.error else "") == ("limited", "budget_exhausted")
+    assert os.listdir(bench.workspace) == []
 
 
 # --- what comes in between -------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contracts import EventStore, Tool, ToolOutput, Verified, Workspace
+from ..core.budget import ALLOWED
 from ..core.errors import SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
 from ..core.hooks import INTERRUPTED
@@ -188,12 +189,14 @@ class DirectCalls:
         cancel: Cancel | None = None,
         run: RunId | None = None,
         call: CallId | None = None,
+        paid: bool = False,
     ) -> ToolCallResult:
         """Run the tool of this name, the agent's or else any that the process knows, and return what it came to, whatever
         that is: a tool that fails, or that there is none, is a result and no exception.
 
         `timeout_s`: in place of the tool's own limit. `cancel`: ends the call, as the closing of the handle does. `run`: the
         open run it belongs to. `call`: its id, for one that may have been begun before; the id is its idempotency key too.
+        `paid`: the budget has been asked about it.
         Raises SessionArchived, SessionNotFound and the store's errors, in which case nothing was run.
         """
         call = CallId(self._parts.ids.new("call")) if call is None else call
@@ -213,7 +216,7 @@ class DirectCalls:
         token = self._token.child() if cancel is None else cancel.child()
         take_back = None if cancel is None else self._token.on_cancel(token.cancel)
         try:
-            return await self._hooked(tool, call, arguments, origin, run, context, timeout_s, state, token)
+            return await self._hooked(tool, call, arguments, origin, run, context, timeout_s, state, token, paid)
         finally:
             if take_back is not None:
                 take_back()
@@ -229,6 +232,7 @@ class DirectCalls:
         timeout_s: float | None,
         state: State,
         token: Cancel,
+        paid: bool,
     ) -> ToolCallResult:
         name = tool.definition.name
         notes: list[str] = []
@@ -260,7 +264,7 @@ class DirectCalls:
                     return _not_run(call, name, "error", f"A hook has changed the arguments so: {refused.text}")
         latest = [state]
         budget = self._budget(lambda: latest[0])
-        decision = await budget.before_tool(name)
+        decision = ALLOWED if paid else await budget.before_tool(name)
         recorded = budget.recorded(decision)
         if decision.verdict in ("deny", "ask"):
             # Whoever calls directly is there to raise the limit: nobody else is asked for it.

@@ -39,6 +39,7 @@ from ..core.verification import (
     summarize,
     summary_text,
 )
+from .budget import new
 from .cancel import Cancel
 from .direct import DirectCalls
 from .driver import Driver
@@ -85,10 +86,10 @@ class Verifier:
         record: Callable[[Sequence[EventData]], Awaitable[object]],
         ids: Callable[[VerificationCommand], CallId] | None = None,
         done: Mapping[CallId, Ran] | None = None,
-        goes_on: Callable[[], bool] = lambda: True,
+        may: Callable[[], Awaitable[bool]] | None = None,
     ) -> Verified | None:
         """Run them one after the other and return the report, not stored yet, and their outputs. None when it was cut off,
-        or `goes_on` says no before one of them.
+        or `may` says no before one of them; it has asked the budget then.
 
         `ids`: the call of each; with `done` for those that need not run again.
         """
@@ -112,12 +113,14 @@ class Verifier:
         outputs: dict[str, str] = {}
         checks: list[Check] = []
         for command in commands:
-            if self._cancel.cancelled or not goes_on():
+            if self._cancel.cancelled:
                 return None
             call = ids(command) if ids is not None else None
             ran = (done or {}).get(call) if call is not None else None
             if ran is None:
-                ran = await self._ran(command, call)
+                if may is not None and not await may():
+                    return None
+                ran = await self._ran(command, call, paid=may is not None)
                 if self._cancel.cancelled and ran.cut:
                     return None
             outputs[command.id] = ran.text
@@ -130,11 +133,13 @@ class Verifier:
         payload = {"subject": report.subject, "source": report.source, "status": report.status, "checks": checks, "seq": seq}
         await self._fire("after_verification", payload)
 
-    async def _ran(self, command: VerificationCommand, call: CallId | None) -> Ran:
+    async def _ran(self, command: VerificationCommand, call: CallId | None, *, paid: bool) -> Ran:
         arguments: dict[str, Any] = {"command": command.command}
         if command.timeout_s is not None:
             arguments["timeout"] = max(1, round(command.timeout_s * 1000))
-        result = await self._calls.run(TOOL, arguments, origin="verification", cancel=self._cancel, run=self._run, call=call)
+        result = await self._calls.run(
+            TOOL, arguments, origin="verification", cancel=self._cancel, run=self._run, call=call, paid=paid
+        )
         return Ran(result.status, result.output, result.metadata, result.seq or None)
 
     async def _fire(
@@ -226,7 +231,8 @@ async def verify_run(driver: Driver) -> None:
     """Run the checks of the agent's policy at the end of the open run and record the report; when they fail and may fail
     again, a message with the failures goes to the model in the same append.
 
-    Returns without a report when something else is due first: an interrupt, a pause, a message, the end of the time.
+    Returns without a report when something else is due first: an interrupt, a pause, a message, the end of the time or of
+    a budget.
     """
     log, policy = driver.log, driver.spec.verification
     await log.commit()
@@ -238,11 +244,19 @@ async def verify_run(driver: Driver) -> None:
         # The same after a crash; another one once the run has gone on, or has been reported on.
         return CallId(derived_id("call", run.id, str(run.checkpoint), str(run.reports), command.id, command.command))
 
-    def goes_on() -> bool:
-        driver.guard()
+    async def may() -> bool:
+        """Whether the next command may begin: nothing else is due, and it can be paid for."""
+        await log.sync()
         gate = driver.state.gate
         skips = any(q.delivery == "steer" and q.mode == "skip" for q in gate.queue)
-        return not (gate.paused or driver.shutdown or skips)
+        if gate.paused or driver.shutdown or skips:
+            return False
+        decision = await driver.budget.before_tool(TOOL)
+        if driver.token.cancelled:
+            return False
+        await log.commit(*new(driver.state, driver.budget.recorded(decision)))
+        driver.guard()
+        return decision.verdict in ("allow", "warn")
 
     async def record(events: Sequence[EventData]) -> None:
         await log.commit(*events)
@@ -255,7 +269,7 @@ async def verify_run(driver: Driver) -> None:
         record=record,
         ids=call_of,
         done=await _completed(driver, run),
-        goes_on=goes_on,
+        may=may,
     )
     if made is None:
         return
