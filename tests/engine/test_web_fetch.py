@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from godwit.core.agent import Permissions
 from godwit.core.events import ToolFinished
 from godwit.core.messages import text_of
 from godwit.models.script import Script, call
@@ -45,3 +46,30 @@ async def test_where_it_is_allowed_redirects_are_followed(bench: Bench) -> None:
         assert "there" in text_of(found.content)
         # The host's own call is trusted likewise.
         assert (await session.tool("web_fetch", {"url": one.url("/")})).ok
+
+
+async def test_a_rule_for_a_host_is_for_that_host(bench: Bench) -> None:
+    """Whatever the address is written like, and wherever it leads."""
+    async with site() as one, site() as other:
+        one.answers["/docs/"] = redirect("/docs/start")
+        one.answers["/docs/start"] = page("docs", "text/plain")
+        one.answers["/docs/out"] = redirect(f"http://localhost:{other.port}/")
+        one.answers["/docs/up"] = redirect("/admin/x")
+        fetch = WebFetch(allow_private=[one.here, f"localhost:{other.port}"])
+        rules = Permissions(
+            allow=(f"web_fetch(http://127.0.0.1:{one.port}/docs/**)",), deny=("web_fetch(**/admin/**)",), default="deny"
+        )
+        paths = ("/docs/", "/docs/out", "/docs/up", "/docs/../admin/x", "/docs/%2e%2e/other", "/%64ocs/start")
+        script: Script = [*(call("web_fetch", url=one.url(path)) for path in paths), "done"]
+        session = await bench.start(script, fetch, permissions=rules)
+        await session.send("Look it up.")
+        assert [(f.status, "[from " in text_of(f.content)) for f in await data(session, ToolFinished)] == [
+            ("ok", True),
+            ("error", False),
+            ("error", False),
+            ("denied", False),
+            ("denied", False),
+            ("ok", False),
+        ]
+        assert [r.target for r in one.requests] == ["/docs/", "/docs/start", "/docs/out", "/docs/up", "/docs/start"]
+        assert other.connections == 0
