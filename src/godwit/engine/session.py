@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, get_args
 
 from ..contracts import EventStore, HookHandler, Tool, Workspace
@@ -195,43 +196,68 @@ class Session(HostCalls, HostVerification, Purse):
         self._hooks.labels, self._hooks.workspace = state.labels, state.workspace
         if not self._hooks.adopted:
             self._hooks.adopt(spec.hooks, home.parts.hook_handlers(spec))
-        self.queue = Queue(home.store, session, self._inbox)
-        self.artifacts = Artifacts(home.parts.blobs, session)
-        self.calls = DirectCalls(
+
+    # What only some handles use is made when it is used: most sessions of a host rest.
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The inputs that wait."""
+        return Queue(self._store, self.id, self._inbox)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What the session waits for, and the answers."""
+        return Approvals(self._store, self.id, self._inbox, self._home.clock)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Its large outputs."""
+        return Artifacts(self._home.parts.blobs, self.id)
+
+    @cached_property
+    def calls(self) -> DirectCalls:  # type: ignore[override]  # made when first used
+        home = self._home
+        return DirectCalls(
             home.parts,
-            session,
+            self.id,
             tools=self._tools_here,
             any_tool=home.find_tool,
             workspace=self._folder,
             hooks=self._hooks,
-            budget=lambda state: Budgets(home.parts, session, self._token, state=state, spec=lambda: self._spec),
+            budget=lambda state: Budgets(home.parts, self.id, self._token, state=state, spec=lambda: self._spec),
             model=lambda: self.model,
             retries=lambda: self._spec.limits.max_model_retries,
-            labels=state.labels,
+            labels=self.labels,
             token=self._token,
         )
-        commands = home.commands_for(spec, state.workspace)
-        self._typed = TypedCommands(
-            home.store,
-            session,
+
+    @cached_property
+    def checks(self) -> Verifications:  # type: ignore[override]  # made when first used
+        return Verifications(
+            self._store,
+            self.id,
+            self._home.clock,
+            calls=self.calls,
+            hooks=self._hooks,
+            workspace=self._folder,
+            policy=self._spec.verification,
+            token=self._token,
+        )
+
+    @cached_property
+    def _typed(self) -> TypedCommands:
+        home = self._home
+        commands = home.commands_for(self._spec, self.workspace)
+        return TypedCommands(
+            self._store,
+            self.id,
             self._inbox,
             commands,
-            home.hooks(session),
+            self._hooks,
             self._token,
             context=lambda sender: home.command_context(self, commands, sender),
-            check_model=home.check_model if drives else lambda _: None,
+            check_model=home.check_model if self._drives else lambda _: None,
         )
-        self.checks = Verifications(
-            home.store,
-            session,
-            home.clock,
-            calls=self.calls,
-            hooks=home.hooks(session),
-            workspace=self._folder,
-            policy=spec.verification,
-            token=self._token,
-        )
-        self.approvals = Approvals(home.store, session, self._inbox, home.clock)
 
     def __repr__(self) -> str:
         return f"<Session {self.id}{' closed' if self._closed else ''}>"
