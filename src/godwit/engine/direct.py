@@ -157,8 +157,10 @@ class DirectCalls:
         labels: Labels,
         token: Cancel,
         epoch: Callable[[], int | None] = lambda: None,
+        checks: Callable[[Cancel], Awaitable[Verified]] | None = None,
     ) -> None:
-        """`epoch`: of the driver that has the calls made, if one does: once it has lost the session, it begins none."""
+        """`epoch`: of the driver that has the calls made, if one does: once it has lost the session, it begins none.
+        `checks`: what a tool that is called here gets from `ToolContext.verify`."""
         self._parts = parts
         self._session = session
         self._tools = tools
@@ -171,8 +173,7 @@ class DirectCalls:
         self._labels = labels
         self._token = token
         self._epoch = epoch
-        self.checks: Callable[[Cancel], Awaitable[Verified]] | None = None
-        """What a tool that is called here gets from `ToolContext.verify`."""
+        self._checks = checks
 
     @property
     def _store(self) -> EventStore:
@@ -327,7 +328,7 @@ class DirectCalls:
             context=context,
             grace_s=lambda: grace_s,
             after=state.seq,
-            verify=None if self.checks is None else functools.partial(self.checks, token),
+            verify=None if self._checks is None else functools.partial(self._checks, token),
             asides=asides,
         )
         began = clock.monotonic()

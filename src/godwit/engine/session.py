@@ -229,6 +229,7 @@ class Session(HostCalls, HostVerification, Purse):
             retries=lambda: self._spec.limits.max_model_retries,
             labels=self.labels,
             token=self._token,
+            checks=lambda token: self.checks.for_tool(token),
         )
 
     @cached_property

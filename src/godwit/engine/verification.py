@@ -426,7 +426,6 @@ class Verifications:
         self._workspace = workspace
         self._policy = policy
         self._token = token
-        calls.checks = self.for_tool
 
     async def verify(self, subject: str, given: Sequence[VerificationCommand | str]) -> VerificationReport:
         """See `HostVerification.verify_commands`."""
