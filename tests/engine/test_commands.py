@@ -31,6 +31,7 @@ from godwit.engine.commands import (
     as_prompt,
     parse,
 )
+from godwit.engine.permissions import Policy
 from godwit.engine.session import Session
 from godwit.engine.typed_commands import BLOCKED
 from godwit.models.script import Script, ScriptedModel, call, hold, say
@@ -584,7 +585,7 @@ async def test_cost_and_status_tell_what_was_used(bench: Bench) -> None:
     assert "Cost: unknown" in await said(session, "/cost")
     commands = session.command_registry()
     state = msgspec.structs.replace(await session.state(), usage=Usage(4000, 1000, cost_usd=0.0123), turns=1)
-    context = CommandContext(session, commands, state)
+    context = CommandContext(session, commands, state, Policy([]))
     cost = await commands.dispatch("/cost", context)
     assert cost is not None
     assert cost.text.splitlines() == [
@@ -746,6 +747,13 @@ async def test_permissions_lists_the_agents_rules_and_the_sessions(bench: Bench)
         '  allow  "read"  (agent)',
         '  allow  "bash(ls)"  (session)',
     ]
+    assert (await said(session, "/permissions check bash git push origin")).startswith("ask: ")
+    allowed = (await said(session, "/permissions check bash ls")).splitlines()
+    assert allowed[0].startswith("allow: ")
+    assert allowed[1].startswith('  allow  "ls"')
+    assert (await said(session, "/permissions check read a.py")).startswith("allow: ")
+    assert "nothing it does" in await said(session, "/permissions give")
+    assert "needs something" in await said(session, "/permissions check")
 
 
 async def test_verify_runs_the_projects_checks_and_nothing_that_is_typed(bench: Bench) -> None:

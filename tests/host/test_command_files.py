@@ -408,6 +408,23 @@ async def test_nothing_is_included_from_outside(folder: Path, session: Session, 
     assert await prompts(session) == []
 
 
+async def test_what_the_model_may_not_read_is_not_included(folder: Path, session: Session) -> None:
+    project = folder.parent.parent
+    write(project, ".env", "KEY=secret")
+    write(project, "asked.txt", "asked")
+    write(project, "a.txt", "a")
+    (project / "link.txt").symlink_to(".env")
+    await session.configure(permissions=godwit.Permissions(deny=("read(.env)",), ask=("read(asked.txt)",)))
+    write(folder, "leak.md", "See @.env @link.txt @asked.txt @a.txt")
+    await session.send("/leak")
+    (prompt,) = await prompts(session)
+    assert "secret" not in prompt
+    assert '<file path=".env">left out: it must not be read</file>' in prompt
+    assert '<file path="link.txt">left out: it must not be read</file>' in prompt
+    assert '<file path="asked.txt">left out: it is read only with an approval</file>' in prompt
+    assert prompt.endswith('<file path="a.txt">\na\n</file>')
+
+
 async def test_shell_in_a_file_is_not_run(folder: Path, session: Session) -> None:
     write(folder, "status.md", "Status: !`touch ran`")
     await session.send("/status2")  # unknown

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
 import msgspec
@@ -24,14 +25,19 @@ from ..core.events import Labels, Remember, UserAnswer
 from ..core.gate import Status
 from ..core.ids import RunId, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
+from ..core.rules import Subject, SubjectKind
 from ..core.state import State
 from ..core.verification import WORKSPACE, VerificationPolicy
 from .approvals import PendingAction
 from .commands import Command, CommandOutput, CommandRegistry
+from .permissions import Policy
 from .session import Session
 
 Answer = CommandOutput | str | Awaitable[CommandOutput] | Awaitable[str]
 MCP_PREFIX = "mcp__"
+_FILE_TOOLS = ("read", "write", "edit", "patch", "ls", "glob", "grep")
+_SUBJECTS: dict[str, SubjectKind] = {"bash": "command", "web_fetch": "url", **dict.fromkeys(_FILE_TOOLS, "path")}
+"""What the text of a call of a built-in tool is."""
 SHOWN = 10
 """Entries that a list shows of its end unless told."""
 
@@ -41,11 +47,13 @@ class CommandContext:
     """What a command is given: its session, and where it stands as the command begins.
 
     `commands`: the session's registry. `sender`: who typed it, as given to `send`. `state`: the fold of the log.
+    `policy`: the permission rules of all layers.
     """
 
     session: Session
     commands: CommandRegistry
     state: State
+    policy: Policy
     sender: str | None = None
 
     @property
@@ -262,13 +270,29 @@ def _limits_text(budget: Budget | None) -> str:
     return f"{told}; at a limit it {'asks' if budget.on_limit == 'ask' else 'stops'}"
 
 
-def _permissions(context: CommandContext) -> str:
-    agent, own = context.session.config.spec.permissions, context.state.permissions
-    lines = [f"Permissions: {agent.default} what no rule is about"]
+def _permissions(arguments: str, context: CommandContext) -> str:
+    word, _, rest = arguments.partition(" ")
+    if word == "check":
+        return _checked(rest, context)
+    if arguments:
+        raise InvalidArgument(f"{_line(word)!r} is nothing it does: type /permissions, or /permissions check TOOL TEXT")
+    policy = context.policy
+    lines = [f"Permissions: {policy.default} what no rule is about"]
     for verdict in ("deny", "ask", "allow"):
-        for whose, rules in (("agent", agent), ("session", own)):
-            for rule in () if rules is None else getattr(rules, verdict):
-                lines.append(f"  {verdict:<5}  {json.dumps(rule)}  ({whose})")
+        for layer in policy.layers:
+            for rule in getattr(layer.permissions, verdict):
+                lines.append(f"  {verdict:<5}  {json.dumps(rule)}  ({layer.name})")
+    return "\n".join(lines)
+
+
+def _checked(arguments: str, context: CommandContext) -> str:
+    """What the rules say of a call with this text, and why."""
+    name, _, text = _needed(arguments, "permissions check", "TOOL TEXT").partition(" ")
+    kind = _SUBJECTS.get(name, "text")
+    judged = context.policy.judge_subject(name, Subject(kind, text.strip()), context.workspace)
+    lines = [f"{judged.verdict}: {judged.reason}"]
+    for part in judged.parts:
+        lines.append(f"  {part.verdict:<5}  {json.dumps(part.text)}  {part.reason}")
     return "\n".join(lines)
 
 
@@ -443,44 +467,53 @@ async def _name(arguments: str, context: CommandContext) -> CommandOutput:
 # --- the list -------------------------------------------------------------------------------------------------------
 
 
-def builtin_commands() -> list[Command]:
+@cache
+def builtin_commands() -> tuple[Command, ...]:
     """Every built-in command, by name."""
     levels = "|".join(get_args(ThinkingLevel))
-    return sorted(
-        [
-            _command("help", "List the commands, or explain one.", _help, "[COMMAND]"),
-            _command("cost", "Show what the session has used.", _alone(_cost)),
-            _command("status", "Show where the session stands.", _alone(_status)),
-            _command("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
-            _command("tools", "List the tools the model can call.", _alone(_tools)),
-            _command("mcp", "List the connected MCP servers.", _alone(_mcp)),
-            _command("budget", "Show what may be spent and what was, or set a limit.", _budget, "[LIMIT=VALUE ...|none]"),
-            _command("runs", "List the last runs.", _runs, "[COUNT]"),
-            _command("artifacts", "List outputs kept by reference, or pin one.", _artifacts, "[COUNT|pin REF|unpin REF]"),
-            _command("permissions", "List the rules for what may run.", _alone(_permissions)),
-            _command("hooks", "List the hooks that are registered in this process.", _alone(_hooks)),
-            _command("verify", "Run the project's checks, or one of them.", _verify, "[CHECK]", safe=False),
-            _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
-            _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
-            _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),
-            _command("pause", "Stop at the next step.", _pause, "[REASON]"),
-            _command("resume", "Go on after a pause.", _alone(_resume)),
-            _command("interrupt", "End the open run at once; force gives its tools no grace.", _interrupt, "[force]"),
-            _command("stop", "The same as /interrupt.", _interrupt, "[force]"),
-            _command("pending", "List what waits for an answer, with its arguments.", _alone(_pending)),
-            _command(
-                "approve",
-                "Let a call run that waits for approval, and remember it.",
-                _approve,
-                "[ID] [session|always [RULE]]",
+    return tuple(
+        sorted(
+            (
+                _command("help", "List the commands, or explain one.", _help, "[COMMAND]"),
+                _command("cost", "Show what the session has used.", _alone(_cost)),
+                _command("status", "Show where the session stands.", _alone(_status)),
+                _command("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
+                _command("tools", "List the tools the model can call.", _alone(_tools)),
+                _command("mcp", "List the connected MCP servers.", _alone(_mcp)),
+                _command(
+                    "budget", "Show what may be spent and what was, or set a limit.", _budget, "[LIMIT=VALUE ...|none]"
+                ),
+                _command("runs", "List the last runs.", _runs, "[COUNT]"),
+                _command(
+                    "artifacts", "List outputs kept by reference, or pin one.", _artifacts, "[COUNT|pin REF|unpin REF]"
+                ),
+                _command("permissions", "List the rules for what may run, or try them.", _permissions, "[check TOOL TEXT]"),
+                _command("hooks", "List the hooks that are registered in this process.", _alone(_hooks)),
+                _command("verify", "Run the project's checks, or one of them.", _verify, "[CHECK]", safe=False),
+                _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
+                _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
+                _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),
+                _command("pause", "Stop at the next step.", _pause, "[REASON]"),
+                _command("resume", "Go on after a pause.", _alone(_resume)),
+                _command("interrupt", "End the open run at once; force gives its tools no grace.", _interrupt, "[force]"),
+                _command("stop", "The same as /interrupt.", _interrupt, "[force]"),
+                _command("pending", "List what waits for an answer, with its arguments.", _alone(_pending)),
+                _command(
+                    "approve",
+                    "Let a call run that waits for approval, and remember it.",
+                    _approve,
+                    "[ID] [session|always [RULE]]",
+                ),
+                _command("deny", "Refuse a call that waits; the model is told the reason.", _deny, "[ID] [REASON]"),
+                _command("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT"),
+                _command("model", "Show the model, or use another one from the next prompt on.", _model, "[PROVIDER:MODEL]"),
+                _command(
+                    "thinking", "Show or set how much the model thinks from the next prompt on.", _thinking, f"[{levels}]"
+                ),
+                _command("name", "Name the session.", _name, "TEXT"),
             ),
-            _command("deny", "Refuse a call that waits; the model is told the reason.", _deny, "[ID] [REASON]"),
-            _command("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT"),
-            _command("model", "Show the model, or use another one from the next prompt on.", _model, "[PROVIDER:MODEL]"),
-            _command("thinking", "Show or set how much the model thinks from the next prompt on.", _thinking, f"[{levels}]"),
-            _command("name", "Name the session.", _name, "TEXT"),
-        ],
-        key=lambda c: c.name,
+            key=lambda c: c.name,
+        )
     )
 
 

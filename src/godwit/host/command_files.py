@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core.errors import ConfigurationError, GodwitError, PathEscape, ToolFailed
+from ..core.rules import Subject
 from ..engine.builtin_commands import CommandContext, builtin_commands
 from ..engine.commands import Command, CommandOutput, CommandProblem, CommandRegistry, check_name
+from ..engine.permissions import Policy
 from ..workspaces.confined import Confined
 
 FOLDERS = (".godwit/commands", ".claude/commands", "~/.config/godwit/commands")
@@ -370,13 +372,13 @@ class Expansion:
     async def run(self, arguments: str, context: CommandContext) -> CommandOutput:
         prompt = filled(self.file.body, arguments)
         if context.workspace is not None and "@" in prompt:
-            prompt = await asyncio.to_thread(self._with_files, prompt, context.workspace)
+            prompt = await asyncio.to_thread(self._with_files, prompt, context.workspace, context.policy)
         return CommandOutput(prompt=prompt, model=self.file.model)
 
-    def _with_files(self, prompt: str, workspace: str) -> str:
+    def _with_files(self, prompt: str, workspace: str, policy: Policy) -> str:
         """The prompt, and below it the content of each file it names with `@`. What is no file stays as it is.
 
-        PathEscape for a path that leads out of the workspace.
+        What the model may not read is left out. PathEscape for a path that leads out of the workspace.
         """
         confined = Confined(os.path.realpath(workspace), workspace)
         parts: dict[str, str] = {}
@@ -394,6 +396,11 @@ class Expansion:
             except (ToolFailed, OSError, ValueError):
                 continue
             if info is None or info.kind != "file":
+                continue
+            judged = policy.judge_subject("read", Subject("path", path), confined.root)
+            if judged.verdict == "deny" or (judged.verdict == "ask" and judged.rule is not None):
+                why = "must not be read" if judged.verdict == "deny" else "is read only with an approval"
+                parts[path] = f'<file path="{path}">left out: it {why}</file>'
                 continue
             if info.size > min(FILE_LIMIT, left):
                 parts[path] = f'<file path="{path}">left out: {info.size:,} bytes are too many</file>'

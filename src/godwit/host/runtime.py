@@ -39,7 +39,7 @@ from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
 from ..engine.log import append_outside, create_log, load_state, record_reports
-from ..engine.permissions import Layer
+from ..engine.permissions import Layer, Policy
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
@@ -415,7 +415,11 @@ class Runtime:
         return registry_of(workspace, (*self._commands, *self._agent_commands.get(spec.name, ())), self._command_folders)
 
     async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
-        return CommandContext(session, commands, await load_state(self.store, session.id), sender)
+        state = await load_state(self.store, session.id)
+        layers = [Layer("agent", session.config.spec.permissions), *await self._rules(session.workspace, session.labels)]
+        if state.permissions is not None:
+            layers.append(Layer("session", state.permissions))
+        return CommandContext(session, commands, state, Policy(layers, shell=self.parts.shell), sender)
 
     def drives(self, session: SessionId) -> bool:
         return self._dispatcher.drives(session)
