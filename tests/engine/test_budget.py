@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 import time
 from typing import Any
@@ -36,7 +37,7 @@ from godwit.host.runtime import Runtime
 from godwit.models.registry import Registry
 from godwit.models.script import Script, ScriptedModel, call, end, fail, hold, say, tries
 from godwit.testing import drafts
-from tests.engine.conftest import MODEL, Bench, data, types, until_type, within
+from tests.engine.conftest import MODEL, Bench, data, types, until, until_type, within
 
 ALLOW = BudgetDecision()
 
@@ -807,6 +808,30 @@ async def test_a_guard_may_ask_a_person_for_each_step(bench: Bench) -> None:
     assert result.error.message == "Budget exhausted on 'calls': not allowed more"
 
 
+async def test_a_hook_and_a_guard_may_both_want_a_person(bench: Bench) -> None:
+    """What a person has let pass is not asked for again and again by the two in turn; a limit is asked for on its own."""
+
+    @godwit.hook("before_turn")
+    async def careful(_: godwit.HookCall) -> godwit.HookResult:
+        return godwit.HookResult("escalate", reason="may it?")
+
+    guard = Guard(BudgetDecision("ask", "calls", 3, 2, "really?"))
+    asks = {"turns": 0, "on_limit": "ask"}
+    for budget, names in ((None, ["budget", "hook careful"]), (asks, ["budget", "budget", "hook careful"])):
+        session = await bench.start(["done"], budget=budget, budget_guard=guard, hooks=[careful])
+        run = await session.prompt("go")
+        asked: list[str] = []
+        seq = 0
+        while await session.status() != "idle" and len(asked) < 9:
+            event = await until(session, lambda e: e.type in ("run.parked", "run.finished"), seq)
+            seq = event.seq
+            for pending in await session.approvals.pending():
+                asked.append(pending.name)
+                await session.approve(pending.id)
+        assert (await within(session.wait(run))).text == "done"
+        assert asked == names
+
+
 async def test_a_guard_that_calls_its_own_session_does_not_wait_for_itself(bench: Bench) -> None:
     sessions: list[Session] = []
 
@@ -996,6 +1021,49 @@ async def test_a_guard_of_the_parent_guards_its_children(bench: Bench) -> None:
     assert len(own.checks) == 2
     above.set_budget_guard(None)
     assert (await below.send("go")).outcome == "done"
+
+
+SPENDER = """
+import asyncio, sys
+import godwit
+from godwit.models.script import ScriptedModel
+
+async def main(path, parent, name):
+    model = ScriptedModel(["x"] * 99, "scripted:test")
+    async with await godwit.Runtime.open(path, models={"scripted:test": model}) as runtime:
+        session = await runtime.start_session(godwit.Agent(name, model="scripted:test"), parent=parent)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        answers = 0
+        while (await session.send("go")).outcome == "done":
+            answers += 1
+        print(answers, flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_two_processes_spend_of_one_tree_at_once(bench: Bench) -> None:
+    runtime = await bench.runtime(["x"])
+    agent = godwit.Agent("parent", model=MODEL, budget={"turns": 9, "scope": "tree"})
+    above = await runtime.start_session(agent)
+
+    async def start(name: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        words = ("-c", SPENDER, str(bench.path), above.id, name)
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+        return process
+
+    spenders = [await start("one"), await start("two")]
+    said = await asyncio.wait_for(asyncio.gather(*(s.communicate(b"go\n") for s in spenders)), 60)
+    answers = [int(out) for out, _ in said]
+    # Each sees what the other has committed, so together they are over by less than one step each.
+    assert 9 <= sum(answers) <= 10
+    assert (await above.spent(tree=True)).turns == sum(answers)
+    for row in await runtime.sessions():
+        assert row.parent == (None if row.id == above.id else above.id)
 
 
 async def test_a_parent_that_does_not_exist(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from tests.parts.test_model_live_wires import WIRES, Said, anthropic, chat, goog
 
 from godwit.contracts import Model, ModelAnswer, ModelChunk, ModelRegistry, ModelRequest, SupportsPrices
 from godwit.core.budget import Price
-from godwit.core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound
+from godwit.core.errors import AuthenticationFailed, ConfigurationError, InvalidArgument, ModelNotFound
 from godwit.core.messages import Text, Usage, User
 from godwit.models.live import LiveModel
 from godwit.models.registry import Registry
@@ -71,6 +71,18 @@ def test_prices_are_those_given_else_those_a_model_knows_else_those_listed() -> 
     assert registry.cost_usd("anthropic:claude-sonnet-4-5", million) == 0
     with pytest.raises(ModelNotFound):
         registry.cost_usd("nonsense", million)
+
+
+def test_prices_from_the_environment() -> None:
+    registry = Registry(environment={"GODWIT_PRICES": "ours:a=3/15, own=1/2/0.5 ,x:y=z=0/0,"}, prices={"own": Price(9, 9)})
+    registry.register("ours:a", Own())
+    registry.register("own", Own())
+    registry.register("x:y=z", Own())
+    million = Usage(1_000_000, 1_000_000)
+    assert [registry.cost_usd(n, million) for n in ("ours:a", "own", "x:y=z")] == [18, 18, 0]
+    for wrong in ("ours:a", "=1/2", "a=1", "a=1/2/3/4/5", "a=one/two", "a=-1/2", "a=nan/1"):
+        with pytest.raises(ConfigurationError):
+            Registry(environment={"GODWIT_PRICES": wrong})
 
 
 def test_what_runs_on_the_own_machine_is_free_and_elsewhere_unknown() -> None:

@@ -146,8 +146,8 @@ class Approvals:
         sender: str | None,
     ) -> bool:
         opened = await self._find(action)
-        if opened.call is None and opened.name == QUESTION and arguments is not None:
-            check_answer(opened.arguments, arguments)
+        if arguments is not None:
+            await self.check_arguments(opened.action, arguments)
         if rule is not None and remember is None:
             raise InvalidArgument("a rule is given, but not how far it is to be remembered: session or always", rule=rule)
         if remember is not None:
@@ -165,6 +165,13 @@ class Approvals:
         return await self._inbox.answer(
             opened.action, decision, reason=reason, arguments=arguments, sender=sender, remember=remember, rule=rule
         )
+
+    async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
+        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use;
+        what a call can take is only seen when it is looked at. ActionNotFound."""
+        opened = await self._find(action)
+        if opened.call is None and opened.name == QUESTION:
+            check_answer(opened.arguments, arguments)
 
     async def _save_rule(self, decision: Decision, rule: str) -> None:
         """Keep the rule for other sessions of this folder and tenant as well, before the answer is given."""

@@ -558,8 +558,8 @@ def _denied(decision: BudgetDecision, why: str) -> BudgetDecision:
 
 def _no_price(model: str) -> str:
     return (
-        f"the price of model {model!r} is not known: give it with prices={{{model!r}: Price(input=..., output=...)}},"
-        " or let its steps count as nothing with unpriced='allow'"
+        f"the price of model {model!r} is not known: give it with prices={{{model!r}: Price(input=..., output=...)}}"
+        f" or GODWIT_PRICES={model}=INPUT/OUTPUT, or let its steps count as nothing with unpriced='allow'"
     )
 
 

@@ -591,6 +591,8 @@ class Session(HostCalls, HostVerification, Purse):
             case UserInterrupt():
                 await self._inbox.interrupt(event.run, force=event.force, reason=event.reason)
             case UserAnswer():
+                if event.decision == "approve" and event.arguments is not None:
+                    await self.approvals.check_arguments(event.action, event.arguments)
                 await self._inbox.answer(
                     event.action,
                     event.decision,

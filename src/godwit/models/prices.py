@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ..core.budget import Price
+from ..core.errors import ConfigurationError
 from ..core.messages import Usage
 
 OWN_MACHINE = frozenset(("ollama", "vllm", "llama.cpp"))
@@ -34,6 +36,26 @@ def listed_cost(system: str, model: str, usage: Usage) -> float | None:
         return None
 
 
+def prices_of(text: str) -> dict[str, Price]:
+    """Prices as a person writes them, in USD per million tokens: `ours:large=3/15, ours:small=0/0`.
+
+    Behind input and output may stand those of tokens read from a cache and written to it. ConfigurationError.
+    """
+    found: dict[str, Price] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, numbers = entry.rpartition("=")
+        try:
+            amounts = [float(number) for number in numbers.split("/")]
+            if not name.strip() or not 2 <= len(amounts) <= 4:
+                raise ValueError
+        except ValueError:
+            raise ConfigurationError(
+                f"GODWIT_PRICES: {entry!r} is not of the form model=input/output, such as ours:large=3/15", entry=entry
+            ) from None
+        found[name.strip()] = Price(*amounts)
+    return found
+
+
 def is_free(provider: str, base_url: str | None) -> bool:
     """Whether this provider runs here, and so takes no money."""
     if provider not in OWN_MACHINE or base_url is None:
@@ -42,4 +64,4 @@ def is_free(provider: str, base_url: str | None) -> bool:
     return host in _LOOPBACK or host.startswith("127.")
 
 
-__all__ = ["is_free", "listed_cost"]
+__all__ = ["is_free", "listed_cost", "prices_of"]

@@ -15,6 +15,7 @@ from ..core.budget import Price
 from ..core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound
 from ..core.messages import Usage
 from .live import LiveModel
+from .prices import prices_of
 from .providers import KNOWN_PROVIDERS, Connection, Provider, ProviderKind
 
 
@@ -22,7 +23,8 @@ class Registry:
     """A `ModelRegistry`. `environment`: where keys and addresses are looked up, the process's by default.
 
     `read_timeout_s`: the longest silence within an answer. `cache`: mark prompts for Anthropic's cache. `prices`: what
-    models cost, by name, in place of what is listed.
+    models cost, by name, in place of what is listed and of what GODWIT_PRICES says. ConfigurationError when that cannot be
+    read.
     """
 
     def __init__(
@@ -34,8 +36,8 @@ class Registry:
         cache: bool = True,
         prices: Mapping[str, Price] | None = None,
     ) -> None:
-        self._prices = dict(prices or {})
         self._environment = os.environ if environment is None else environment
+        self._prices = {**prices_of(self._environment.get("GODWIT_PRICES", "")), **(prices or {})}
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._cache = cache

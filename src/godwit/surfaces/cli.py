@@ -47,6 +47,18 @@ Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="
 Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="TOOL", help="Run this tool without asking.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve everything that is asked.")]
 MaxTurns = Annotated[int | None, typer.Option("--max-turns", min=1, metavar="N", help="End each run after N turns.")]
+MaxUsd = Annotated[
+    float | None, typer.Option("--max-usd", min=0, metavar="USD", help="What the session may cost, over its whole life.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=0, metavar="N", help="Tokens the session may use, over its whole life.")
+]
+MaxToolCalls = Annotated[
+    int | None, typer.Option("--max-tool-calls", min=0, metavar="N", help="Tool calls the session may make.")
+]
+MaxTime = Annotated[
+    float | None, typer.Option("--max-time", min=0, metavar="SECONDS", help="Time it may work, waiting for you left out.")
+]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest session of this folder.")]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="Go on with this session.")]
 Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
@@ -129,6 +141,10 @@ def run(
         bool, typer.Option("--unattended", help="Deny what would have to be asked, instead of waiting for an answer.")
     ] = False,
     max_turns: MaxTurns = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    max_tool_calls: MaxToolCalls = None,
+    max_time: MaxTime = None,
     go_on: Continue = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
     verified: Annotated[
@@ -156,15 +172,31 @@ def run(
       godwit run                                   go on after a crash
       godwit run "Say hello." -m openai:gpt-5 --tools "" --json
       godwit run "Fix the failing test." --verify-command "pytest -q"
+      godwit run "Fix the failing test." --max-usd 2 --max-time 600
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
     from . import cli_run
     from .cli_agent import AgentFlags
+    from .cli_budget import from_flags
+    from .cli_keyboard import interactive
 
+    asks = interactive() and not yes and not unattended and not as_json
+    budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
     flags = AgentFlags(
-        model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name, verified, checks or ()
+        model,
+        tools,
+        instructions,
+        ask or (),
+        deny or (),
+        allow or (),
+        max_turns,
+        thinking,
+        name,
+        verified,
+        checks or (),
+        budget,
     )
     if new and (go_on or session is not None):
         raise CliError("--new starts over, and --continue or --session names what goes on")
@@ -190,6 +222,10 @@ def chat(
     allow: Allow = None,
     yes: Yes = False,
     max_turns: MaxTurns = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    max_tool_calls: MaxToolCalls = None,
+    max_time: MaxTime = None,
     go_on: Continue = False,
     session: SessionOption = None,
     thinking: Thinking = None,
@@ -210,8 +246,14 @@ def chat(
     """
     from . import cli_chat
     from .cli_agent import AgentFlags
+    from .cli_budget import from_flags
+    from .cli_keyboard import interactive
 
-    flags = AgentFlags(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name)
+    asks = interactive() and not yes and not as_json
+    budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
+    flags = AgentFlags(
+        model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name, budget=budget
+    )
     command = cli_chat.Chat(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     _end(_async(command.chat(session=session, go_on=go_on)))
 
@@ -360,6 +402,33 @@ def queue(
         return code
 
     _end(_async(_with(context.obj, session, work)))
+
+
+@app.command()
+def budget(
+    context: typer.Context,
+    session: SessionArgument,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A limit from the next prompt on; `none` takes it away."),
+    ] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="Set it for the session and all that work for it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a session has spent of what it may, or change what it may.
+
+    Limits: tokens, usd, turns, tool_calls, time_s (seconds). Beside them soft (a share that warns), on_limit (stop or ask),
+    unpriced (deny or allow a model whose price is not known).
+
+    \b
+    Examples:
+      godwit budget last
+      godwit budget last --set usd=5 --set on_limit=ask
+      godwit budget last --set tokens=none
+    """
+    from . import cli_budget
+
+    _end(_async(cli_budget.show(context.obj, session, changes or (), tree=tree, as_json=as_json)))
 
 
 @app.command()
@@ -651,8 +720,9 @@ def approve(
       godwit approve last act_01k9 --args '{"command": "pytest -q"}'
       godwit approve last --remember session       and all calls like it from now on
       godwit approve last --all --drive
+      godwit approve last --args '{"usd": 5}'      a budget asks: allow so much more
     """
-    from . import cli_control
+    from . import cli_budget, cli_control
 
     if listed:
         return _end(_async(cli_control.waiting(context.obj, session, action, as_json=as_json)))
@@ -661,10 +731,11 @@ def approve(
     async def work(handle: Session) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, everything=everything)
         kept = cli_control.remembered(remember)
+        more = await cli_budget.raises(handle, chosen, changed)
         fresh = [
             await handle.approvals.approve(one, arguments=changed, remember=kept, rule=rule, sender="cli") for one in chosen
         ]
-        return {"actions": chosen, "answered": fresh}
+        return {"actions": chosen, "answered": fresh, **({"allowed": more} if more else {})}
 
     return _end(_control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json))
 

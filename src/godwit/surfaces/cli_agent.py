@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from ..core.agent import Limits, Permissions, ThinkingLevel
+from ..core.budget import Budget
 from ..core.verification import VerificationPolicy, commands_of
 from .cli_exit import CliError
 
@@ -56,6 +57,7 @@ class AgentFlags:
     name: str | None = None
     verify: bool = False
     verify_commands: Sequence[str] = ()
+    budget: Budget | None = None
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -84,6 +86,7 @@ class AgentFlags:
             tools=[name for name in names if name],
             permissions=Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny)),
             verification=self._verification(),
+            budget=self.budget,
             limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
             thinking=thinking_level(self.thinking),
         )

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from ..core.events import Decision, Remember
 from ..engine.approvals import PendingAction
 from .cli_asked import Line, asked, shortened
+from .cli_budget import is_question
 from .cli_keyboard import Keyboard
 from .cli_view import View
 from .cli_words import clean, visible
@@ -62,11 +63,12 @@ class Nobody:
 
 
 class Everything:
-    """`--yes`: approvals are given; a question or an external call still waits for its answer."""
+    """`--yes`: approvals are given; a question or an external call still waits for its answer, and so does a budget that
+    asks for more, since a limit that is always raised is none."""
 
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         # The view says it, from the log.
-        return Answer("approve", sender=YES) if action.kind == "approval" else None
+        return Answer("approve", sender=YES) if action.kind == "approval" and not is_question(action) else None
 
 
 class Person:
@@ -78,7 +80,7 @@ class Person:
 
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         self._view.settle()
-        if action.message:
+        if action.message and action.call is not None:  # what the run itself asks was shown as it is
             self._view.say(action.message, "bold")
         lines = asked(action.name, action.arguments, folder)
         hidden = show(self._view, lines)

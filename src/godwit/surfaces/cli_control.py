@@ -79,6 +79,8 @@ def _sentence(session: str, said: str, facts: dict[str, Any]) -> str:
         return f"{session}: it had been answered before; nothing changed"
     if facts.get("paused") is False:
         return f"{session}: it was paused already"
+    if facts.get("allowed"):
+        said += f": {', '.join(facts['allowed'])}"
     named = facts.get("input") or facts.get("run") or ", ".join(facts.get("actions", ()))
     return f"{session}: {named} {said}" if named else f"{session}: {said}"
 

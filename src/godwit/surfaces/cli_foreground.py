@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from ..core.errors import AlreadyAnswered, GodwitError, RunFailed
+from ..core.errors import AlreadyAnswered, GodwitError, InvalidArgument, RunFailed
 from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
@@ -147,10 +147,18 @@ class Foreground:
         return None
 
     async def _answer(self, action: PendingAction) -> None:
-        answer = await self._answerer.answer(action, self._session.workspace)
-        if answer is None:
-            self._left.add(action.id)
-            return
+        while True:
+            answer = await self._answerer.answer(action, self._session.workspace)
+            if answer is None:
+                self._left.add(action.id)
+                return
+            if answer.arguments is None:
+                break
+            try:
+                await self._session.approvals.check_arguments(action.id, answer.arguments)
+                break
+            except InvalidArgument as error:
+                self._view.say(f"  {error.message}", "yellow")
         self._answered.add(action.id)
         if answer.remember is not None:
             await self._session.approve(action.id, remember=answer.remember, rule=answer.rule, sender=answer.sender)

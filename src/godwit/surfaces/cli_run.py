@@ -183,6 +183,8 @@ class Run:
         changed = model if model != watched.model else None
         if changed is not None or level is not None or self.flags.name is not None:
             await watched.configure(model=changed, thinking=level, name=self.flags.name)
+        if self.flags.budget is not None:
+            await watched.set_budget(self.flags.budget)
         handle = await runtime.open_session(row.id)
         self.view.say(f"session {handle.id} goes on, {model}")
         return handle

@@ -17,6 +17,7 @@ import msgspec
 from ..core.events import (
     ActionOpened,
     AgentMessage,
+    BudgetWarned,
     Delta,
     Event,
     InputDelivered,
@@ -200,6 +201,10 @@ class ScreenView:
                 self._move()
             case ToolFinished():
                 self._finished(data)
+            case ActionOpened(call=None, message=str(message)):
+                self._line(f"? {clean(data.name)} asks: {one_line(message, 400)}", "bold yellow")
+            case BudgetWarned():
+                self._line(f"! budget: {one_line(data.reason or data.resource, 400)}", "yellow")
             case ActionOpened():
                 self._line(f"? {data.kind} needed: {call_text(data.name, data.arguments, 400)}", "bold yellow")
             case UserAnswer():

@@ -10,8 +10,10 @@ import json
 import re
 import time
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, assert_never
 
+from ..core.budget import Budget
 from ..core.events import (
     ActionClosed,
     ActionOpened,
@@ -212,7 +214,9 @@ def event_text(event: Event) -> str:
             fields = {"model": data.model, "thinking": data.thinking, "steer": data.steer_mode, "name": data.name}
             if data.agent is not None:
                 fields["agent"] = f"{data.agent.name} v{data.agent.version}"
-            changed = {"permissions": data.permissions, "approvals": data.approvals, "budgets": data.budgets}
+            if data.budgets is not None:
+                fields["budget"] = budget_text(data.budgets) or "the agent's"
+            changed = {"permissions": data.permissions, "approvals": data.approvals}
             said = [f"{key} {value}" for key, value in fields.items() if value is not None]
             return ", ".join([*said, *(key for key, value in changed.items() if value is not None)])
         case SessionPaused():
@@ -278,6 +282,15 @@ def event_text(event: Event) -> str:
             return "(of a type this version does not know)"
         case _:
             assert_never(data)
+
+
+def budget_text(budgets: Sequence[Budget]) -> str:
+    """Budgets on one line: `session usd 5, tokens 100000`."""
+    said = []
+    for budget in budgets:
+        limits = ", ".join(f"{name} {value:.15g}" for name, value in budget.limits.items()) or "no limits"
+        said.append(f"{budget.scope} {limits}")
+    return "; ".join(said)
 
 
 def verified_text(report: VerificationReport) -> str:
