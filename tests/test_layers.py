@@ -24,7 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"contracts", "core"},
     **{part: {"contracts", "core"} for part in PARTS},
     "host": BELOW_HOST,
-    "testing": {"host", *BELOW_HOST},
+    "testing": {"host", "testing_sandbox", *BELOW_HOST},
+    "testing_sandbox": {"host", *BELOW_HOST},
+    "testing_escapes": set(),  # it runs where nothing of ours may be there
     "surfaces": {"host", *BELOW_HOST},
     "client": {"host", *BELOW_HOST},
     # The public names, and the way to start the command line: they stand above all.

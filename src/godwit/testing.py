@@ -88,6 +88,7 @@ from .core.gate import INBOX_LIMIT
 from .core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
 from .core.messages import Assistant, Image, Text, ToolCall, Usage
 from .core.state import State, fold
+from .testing_sandbox import SandboxConformance
 
 T = TypeVar("T")
 
@@ -1453,4 +1454,4 @@ def _umask() -> int:
     return mask
 
 
-__all__ = ["CheckpointsConformance", "Store", "StoreConformance", "tree"]
+__all__ = ["CheckpointsConformance", "SandboxConformance", "Store", "StoreConformance", "tree"]

@@ -1,37 +1,63 @@
-"""What a sandbox may be asked for, as data."""
+"""What a sandbox may be asked for, as data: the policy, the promises, and what is hidden and passed on by default.
+
+Leaves out how any of it is done, and what holds on a machine (`godwit.workspaces.sandboxes`). Rules: a promise that is not
+here cannot be demanded; the text of a promise in `PROMISES` is what its tests prove, no more.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from .errors import ConfigurationError
 
 Promise = Literal[
-    "writes_confined",  # nothing outside the workspace, its temporary folder and `writable` can be changed
-    "secrets_hidden",  # paths in `hidden` cannot be read
-    "network_off",  # no address can be reached, loopback included
-    "processes_isolated",  # processes outside cannot be seen or signalled
-    "no_survivors",  # nothing the command started lives on after it
-    "limits_enforced",  # memory, processes and time are limited as asked
+    "writes_confined",
+    "attributes_confined",
+    "secrets_hidden",
+    "network_off",
+    "processes_isolated",
+    "no_survivors",
+    "limits_enforced",
 ]
+PROMISES: dict[Promise, str] = {
+    "writes_confined": "the command makes, changes, renames and removes files nowhere but in the workspace, its temporary "
+    "folder and `writable`",
+    "attributes_confined": "nor does it change modes, owners, times or extended attributes of files elsewhere",
+    "secrets_hidden": "files in hidden places cannot be opened, by whatever name",
+    "network_off": "no address can be reached, the loopback's and socket files included; only its own loopback is there",
+    "processes_isolated": "processes outside cannot be seen, signalled or traced",
+    "no_survivors": "nothing the command started lives on when it has ended",
+    "limits_enforced": "the limits that the policy sets hold",
+}
+"""Each promise, weakest backends keep the first ones, and what it says of a command."""
 Backend = Literal["auto", "bubblewrap", "landlock", "none"]
+
+_NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*)?\*?")
 
 
 class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """How commands are confined.
 
-    `backend`: `auto` takes the strongest that works here. `network`: whether commands may reach one. `writable`: absolute
-    folders beside the workspace and its temporary folder that may be written. `hidden`: paths that cannot be read, `~`
-    allowed, beside those hidden by default. `environment`: names of our variables that are passed on, `*` at the end
-    allowed; None is the built-in list. `memory_bytes`, `processes`, `file_bytes`, `cpu_s`: limits per command.
-    `require`: promises that must hold here, or the session does not start (ConfigurationError).
+    `backend`: `auto` takes the strongest that works here; one that is named must work, or the session does not start.
+    `network`: whether commands may reach one. `unix_sockets`: whether they may use unix sockets without one, some of which are
+    others' and lead out, so that `network_off` cannot be promised. Paths are absolute or begin with `~`. `writable`: folders beside the workspace
+    and its temporary folder that may be written. `readable`: paths that may be read although they are hidden by default.
+    `hidden`: paths that cannot be read, beside those hidden by default (`HIDDEN`). Where one path lies within another, the
+    inner one counts. `environment`: names of our variables that are passed on, `*` at the end allowed; None is the built-in
+    list (`ENVIRONMENT`); what looks like a credential is passed on only by its full name. `memory_bytes` (of address space),
+    `cpu_s` (of processor time): limits of each process; `file_bytes`: of each file that is written; `processes`: of the
+    command. `require`: promises that must hold here, or the session does not start. ConfigurationError.
     """
 
     backend: Backend = "auto"
     network: bool = False
+    unix_sockets: bool = False
     writable: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     environment: tuple[str, ...] | None = None
     memory_bytes: int | None = None
@@ -45,6 +71,105 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigurationError(f"sandbox {name}={value!r} must be more than 0", limit=name, value=value)
-        for path in self.writable:
-            if not path.startswith(("/", "~")):
-                raise ConfigurationError(f"sandbox writable path {path!r} is not absolute", path=path)
+        for name in ("writable", "readable", "hidden"):
+            for path in getattr(self, name):
+                if not path.startswith(("/", "~")) or "\0" in path:
+                    raise ConfigurationError(
+                        f"sandbox {name} path {path!r} is not absolute: begin it with / or ~", field=name, path=path
+                    )
+        for name in self.environment or ():
+            if not name or not _NAME.fullmatch(name):
+                raise ConfigurationError(
+                    f"sandbox environment {name!r} is no name of a variable (a * may stand at its end)", name=name
+                )
+        unknown = [promise for promise in self.require if promise not in PROMISES]
+        if unknown:
+            raise ConfigurationError(
+                f"sandbox requires {unknown[0]!r}, which is no promise: take {', '.join(PROMISES)}", promise=unknown[0]
+            )
+        for option in ("network", "unix_sockets"):
+            if getattr(self, option) and "network_off" in self.require:
+                raise ConfigurationError(
+                    f"sandbox requires network_off and has {option}=True: choose one", promise="network_off"
+                )
+
+
+def sandbox_policy(table: Mapping[str, Any], where: str = "[sandbox]") -> SandboxPolicy:
+    """The policy a table of a configuration file describes; its keys are the fields of `SandboxPolicy`.
+
+    `where`: what messages name as the place. ConfigurationError: an unknown key, a value that does not fit.
+    """
+    known = SandboxPolicy.__struct_fields__
+    for key in table:
+        if key not in known:
+            raise ConfigurationError(f"{where}: unknown key {key!r}; known are {', '.join(known)}", key=key)
+    try:
+        return msgspec.convert(dict(table), SandboxPolicy)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at ")
+        key = path.strip("`").removeprefix("$").lstrip(".")
+        raise ConfigurationError(f"{where} {key}: {problem}" if key else f"{where}: {problem}", key=key) from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error.message}", **error.details) from None
+
+
+HIDDEN: tuple[str, ...] = (
+    # keys and tokens
+    "~/.ssh", "~/.gnupg", "~/.netrc", "~/.git-credentials", "~/.config/git/credentials", "~/.config/gh", "~/.config/hub",
+    "~/.config/glab-cli", "~/.aws", "~/.azure", "~/.oci", "~/.config/gcloud", "~/.config/doctl", "~/.config/hcloud",
+    "~/.config/rclone", "~/.config/openstack", "~/.boto", "~/.s3cfg", "~/.fly", "~/.kube", "~/.minikube", "~/.docker",
+    "~/.config/containers/auth.json", "~/.vault-token", "~/.terraformrc", "~/.terraform.d", "~/.npmrc", "~/.yarnrc.yml",
+    "~/.pypirc", "~/.config/pypoetry/auth.toml", "~/.gem/credentials", "~/.cargo/credentials",
+    "~/.cargo/credentials.toml", "~/.m2/settings.xml", "~/.m2/settings-security.xml", "~/.gradle/gradle.properties",
+    "~/.composer/auth.json", "~/.nuget/NuGet/NuGet.Config", "~/.pgpass", "~/.my.cnf", "~/.mylogin.cnf",
+    "~/.huggingface/token", "~/.cache/huggingface/token", "~/.claude/.credentials.json", "~/.claude.json",
+    "~/.codex/auth.json", "~/.gemini/oauth_creds.json", "~/.config/github-copilot", "~/.config/op", "~/.config/sops",
+    "~/.config/age",
+    # stores of passwords, and what runs beside a desktop
+    "~/.password-store", "~/.local/share/keyrings", "~/.local/share/kwalletd", "~/.config/1Password", "~/.1password",
+    "~/.config/Bitwarden", "~/.config/keepassxc", "~/.pki", "~/.Xauthority", "~/.ICEauthority",
+    # what was typed
+    "~/.bash_history", "~/.zsh_history", "~/.history", "~/.sh_history", "~/.ash_history",
+    "~/.local/share/fish/fish_history", "~/.python_history", "~/.node_repl_history", "~/.psql_history",
+    "~/.mysql_history", "~/.sqlite_history", "~/.rediscli_history", "~/.viminfo",
+    # browsers and mail
+    "~/.mozilla", "~/.thunderbird", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware",
+    "~/.config/microsoft-edge", "~/.config/vivaldi", "~/.config/opera", "~/.cache/mozilla", "~/snap/firefox",
+    "~/snap/chromium", "~/.var/app", "~/Library/Keychains", "~/Library/Cookies",
+    "~/Library/Application Support/Google/Chrome", "~/Library/Application Support/Firefox",
+    # the system's
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssl/private",
+    "/etc/krb5.keytab", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/wpa_supplicant",
+    "/etc/NetworkManager/system-connections", "/var/spool/cron", "/var/lib/docker", "/var/lib/containerd",
+    "/var/lib/kubelet", "/var/lib/sss", "/var/backups",
+    # what others keep for the moment, and the sockets of services
+    "/tmp", "/var/tmp", "/run", "/dev/shm",
+)  # fmt: skip
+"""Hidden by default, where they exist; beside them the homes of other users and the keys of the ssh server."""
+
+ENVIRONMENT: tuple[str, ...] = (
+    "PATH", "HOME", "PWD", "SHELL", "USER", "LOGNAME", "HOSTNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "TMPDIR",
+    "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PAGER", "EDITOR", "VISUAL",
+    "CI", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "SOURCE_DATE_EPOCH", "MANPATH", "INFOPATH",
+    # certificates
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+    "NIX_SSL_CERT_FILE",
+    # Python
+    "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "PYTHONIOENCODING",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONWARNINGS", "PYENV_ROOT", "PYENV_VERSION",
+    "UV_PYTHON", "UV_CACHE_DIR", "PIP_CACHE_DIR",
+    # JavaScript
+    "NODE_ENV", "NODE_PATH", "NODE_OPTIONS", "NVM_DIR", "NVM_BIN", "VOLTA_HOME", "FNM_DIR", "PNPM_HOME", "BUN_INSTALL",
+    "DENO_DIR", "COREPACK_HOME",
+    # Rust, Go, Java and their kin
+    "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "RUST_BACKTRACE", "RUST_LOG",
+    "GOPATH", "GOROOT", "GOBIN", "GOCACHE", "GOMODCACHE", "GOFLAGS", "GOTOOLCHAIN", "GOOS", "GOARCH", "CGO_ENABLED",
+    "JAVA_HOME", "JDK_HOME", "MAVEN_HOME", "M2_HOME", "GRADLE_HOME", "GRADLE_USER_HOME", "ANDROID_HOME",
+    "ANDROID_SDK_ROOT", "DOTNET_ROOT", "DOTNET_CLI_TELEMETRY_OPTOUT", "GEM_HOME", "GEM_PATH", "RBENV_ROOT",
+    "RBENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR", "SDKMAN_DIR", "GHCUP_INSTALL_BASE_PREFIX", "OPAMROOT",
+    # C and building
+    "CC", "CXX", "CPP", "LD", "AR", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CPATH", "LIBRARY_PATH",
+    "LD_LIBRARY_PATH", "PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "CMAKE_GENERATOR", "MAKEFLAGS", "NIX_PATH",
+    "NIX_PROFILES", "LOCALE_ARCHIVE", "HOMEBREW_PREFIX", "SDKROOT", "DEVELOPER_DIR",
+)  # fmt: skip
+"""Passed on by default, besides what the session's own `environment` gives."""

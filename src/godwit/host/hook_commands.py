@@ -24,7 +24,7 @@ from ..contracts import HookCall, HookHandler
 from ..core.errors import HookFailed
 from ..core.hooks import CLAUDE_TOOLS, HookAction, HookPoint, HookResult, HookSpec, claude_name
 from ..workspaces.command import kill, shell
-from ..workspaces.local import inherited
+from ..workspaces.environment import inherited
 from ..workspaces.watchdog import WATCHDOG
 
 STDOUT_LIMIT = 1 << 20

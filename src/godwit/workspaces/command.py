@@ -1,10 +1,12 @@
 """Running one shell command: its output as it comes, and its end, which is always an end.
 
-Owns the process, its pipe and its killing. Leaves out what the output means and how much of it is kept. Rules: on cancel,
-timeout, or cancellation of the caller every process of the command's session is dead when `execute` returns, also those that
-made a process group of their own (GNU `timeout` does); processes a command leaves behind on purpose when it ends by itself
-live on, and their hold on the pipe delays nobody for more than `_DRAIN_S`. One pipe carries stdout and stderr, so their
-order is the true one.
+Owns its pipe, its ending and its killing; `started` owns the process, a sandbox how it is confined. Leaves out what the
+output means and how much of it is kept. Rules: on cancel, timeout, or cancellation of the caller every process of the
+command's session is dead when `execute` returns, also those that made a process group of their own (GNU `timeout` does).
+Processes a command leaves behind on purpose when it ends by itself live on without a sandbox, and their hold on the pipe
+delays nobody for more than `_DRAIN_S`; under a sandbox they end with it, all of them where it promises that
+(`no_survivors`), else those that are still in the command's session. One pipe carries stdout and stderr, so their order is
+the true one.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
-from ..contracts import CancelToken, Execution
-from ..core.errors import ToolFailed
+from ..contracts import CancelToken, Confinement, Execution
+from ..core.errors import GodwitError, ToolFailed
+from .started import Started
 from .watchdog import WATCHDOG
 
 _CHUNK = 1 << 16
@@ -41,10 +45,9 @@ def shell() -> str:
 
 
 async def execute(
-    command: str,
+    confinement: Confinement,
     *,
     folder: str,
-    environment: Mapping[str, str],
     output: Callable[[bytes], None],
     timeout_s: float | None,
     grace_s: float,
@@ -57,15 +60,15 @@ async def execute(
     """
     if cancel is not None and cancel.cancelled:
         return Execution(None, cancelled=True)
-    if "\0" in command:
+    if any("\0" in word for word in confinement.argv):
         raise ToolFailed("the command holds a NUL character")
     loop = asyncio.get_running_loop()
-    run = _Run(output, grace_s)
+    run = _Run(confinement, folder, output, grace_s)
     take_back = None
     if cancel is not None:
         take_back = cancel.on_cancel(run.stop.set)
     # A task of its own: cancelling the caller must not tear the killing apart in the middle.
-    task = loop.create_task(run.run(command, folder, environment, timeout_s))
+    task = loop.create_task(run.run(timeout_s))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -84,30 +87,38 @@ async def execute(
             take_back()
 
 
+class NotBegun(Exception):
+    """The keeper of a confined command gave up before it began; says why. Nothing has happened, so it can be tried again."""
+
+
 class _Run:
     """`stop`: end it, with grace. `now`: the grace is over."""
 
-    def __init__(self, output: Callable[[bytes], None], grace_s: float) -> None:
+    def __init__(self, confinement: Confinement, folder: str, output: Callable[[bytes], None], grace_s: float) -> None:
         self.stop = asyncio.Event()
         self.now = asyncio.Event()
+        self._confinement = confinement
+        self._folder = folder
         self._output = output
         self._grace_s = grace_s
         self._ended = asyncio.Event()  # the pipe's end
         self._heard = 0.0
         self._failure: BaseException | None = None
+        self._held: bytes | None = b"" if confinement.complaint else None  # may be a complaint of the keeper's
 
-    async def run(self, command: str, folder: str, environment: Mapping[str, str], timeout_s: float | None) -> Execution:
+    async def run(self, timeout_s: float | None) -> Execution:
         loop = asyncio.get_running_loop()
+        exited: asyncio.Future[Any] = loop.create_future()
         reader, writer = os.pipe()
         try:
             os.set_blocking(reader, False)
             try:
-                process = await self._spawn(command, folder, environment, writer)
+                process = self._start(writer, exited)
             finally:
                 os.close(writer)
             loop.add_reader(reader, self._read, reader)
             try:
-                return await self._attend(process, timeout_s)
+                return await self._attend(process, exited, timeout_s)
             finally:
                 loop.remove_reader(reader)
         finally:
@@ -115,54 +126,65 @@ class _Run:
             if self._failure is not None:
                 raise self._failure
 
-    async def _spawn(
-        self, command: str, folder: str, environment: Mapping[str, str], writer: int
-    ) -> asyncio.subprocess.Process:
+    def _start(self, writer: int, exited: asyncio.Future[Any]) -> Started:
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            if not exited.done():
+                exited.set_result(None)
+
+        def ended() -> None:
+            with suppress(RuntimeError):  # the loop is gone
+                loop.call_soon_threadsafe(tell)
+
         try:
-            return await asyncio.create_subprocess_exec(
-                shell(),
-                "-c",
-                command,
-                cwd=folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=writer,
-                stderr=writer,
-                start_new_session=True,
-            )
+            return Started(self._confinement, folder=self._folder, output=writer, ended=ended)
+        except GodwitError:
+            raise
         except OSError as error:
             raise ToolFailed(f"the command could not be started: {(error.strerror or str(error)).lower()}") from error
 
-    async def _attend(self, process: asyncio.subprocess.Process, timeout_s: float | None) -> Execution:
-        leader = process.pid
+    async def _attend(self, process: Started, exited: asyncio.Future[Any], timeout_s: float | None) -> Execution:
+        leader, keeper = process.pid, self._confinement.keeper
         WATCHDOG.add(leader)
-        exited = asyncio.ensure_future(process.wait())
-        stopped = asyncio.ensure_future(self.stop.wait())
+        stopped: asyncio.Future[Any] = asyncio.ensure_future(self.stop.wait())
         over = False
         try:
             await asyncio.wait({exited, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 await self._drain()
+                if not self._confinement.leaves and not keeper:
+                    await kill(leader, exited)
                 over = True
-                code = exited.result()
+                code = process.reap()
+                begun = self._confinement.begun
+                if code == 1 and begun is not None and not begun():
+                    raise NotBegun((self._held or b"").decode(errors="replace").strip())
+                self._release()
                 return Execution(code if code >= 0 else 128 - code)  # as shells tell of a signal
             cancelled = self.stop.is_set()
             await self._end(leader, exited)
             await self._drain()
             over = True
+            self._release()
             return Execution(None, timed_out=not cancelled, cancelled=cancelled)
         finally:
             stopped.cancel()
-            if not over:  # this task itself was cancelled, and `exited` with it: the event loop is closing
-                _signal(leader, signal.SIGKILL)
-                await process.wait()
+            if not over:  # this task itself was cancelled: the event loop is closing
+                while not exited.done():
+                    _signal(leader, signal.SIGKILL)
+                    await asyncio.wait({exited}, timeout=_LOOK_S)
             WATCHDOG.remove(leader)
+            if exited.done():
+                process.reap()
 
-    async def _end(self, leader: int, exited: asyncio.Future[int]) -> None:
+    async def _end(self, leader: int, exited: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
+        keeper = self._confinement.keeper
         if self._grace_s > 0:
-            _signal(leader, signal.SIGTERM)
-            _signal(leader, signal.SIGCONT)  # a stopped process gets SIGTERM only when it goes on
+            # A keeper passes nothing on: those it keeps are asked themselves, and it ends with them.
+            _signal(leader, signal.SIGTERM, spare_leader=keeper)
+            _signal(leader, signal.SIGCONT, spare_leader=keeper)  # a stopped process gets SIGTERM only when it goes on
             deadline = loop.time() + self._grace_s
             while (exited.done() is False or await _members(leader)) and not self.now.is_set():
                 left = deadline - loop.time()
@@ -195,6 +217,20 @@ class _Run:
             loop.remove_reader(reader)
             return
         self._heard = loop.time()
+        if self._held is None:
+            self._deliver(chunk)
+            return
+        self._held += chunk
+        size = len(self._confinement.complaint)
+        if self._held[:size] != self._confinement.complaint[: len(self._held)] or len(self._held) > _CHUNK:
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self._deliver(held)
+
+    def _deliver(self, chunk: bytes) -> None:
         if self._failure is None:
             try:
                 self._output(chunk)
@@ -203,7 +239,7 @@ class _Run:
                 self.stop.set()
 
 
-async def kill(leader: int, exited: asyncio.Future[int]) -> None:
+async def kill(leader: int, exited: asyncio.Future[Any]) -> None:
     """Kill every process of the session that `leader` leads, and return when they have gone."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _KILL_S
@@ -220,26 +256,28 @@ async def kill(leader: int, exited: asyncio.Future[int]) -> None:
         await _pause(0.002, exited)
 
 
-async def _pause(seconds: float, exited: asyncio.Future[int]) -> None:
+async def _pause(seconds: float, exited: asyncio.Future[Any]) -> None:
     if exited.done():
         await asyncio.sleep(seconds)
     else:
         await asyncio.wait({exited}, timeout=seconds)
 
 
-def _signal(leader: int, number: signal.Signals) -> None:
-    """To the command's process group and, where the others of its session are found without waiting, to those."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, number)
+def _signal(leader: int, number: signal.Signals, *, spare_leader: bool = False) -> None:
+    """To the command's process group and, where they are found without waiting, to the others of its session and to what
+    they started."""
+    if not spare_leader:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader, number)
     if sys.platform == "linux":
         for member in _members_linux(leader):
             with suppress(ProcessLookupError, PermissionError):
-                if os.getpgid(member) != leader:
+                if member != leader if spare_leader else os.getpgid(member) != leader:
                     os.kill(member, number)
 
 
 async def _members(leader: int) -> list[int]:
-    """The living processes of the session that the command's shell leads."""
+    """The living processes of the session that the command's shell leads and, on Linux, all that descend from it."""
     if sys.platform == "linux":
         return _members_linux(leader)
     listing = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,stat=", stdout=subprocess.PIPE)
@@ -249,17 +287,31 @@ async def _members(leader: int) -> list[int]:
 
 
 def _members_linux(leader: int) -> list[int]:
-    members = []
+    parents: dict[int, int] = {}
+    members = set()
+    living = set()
     for name in os.listdir("/proc"):
-        if name.isdigit() and _session(int(name)) == leader:
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    state = file.read().rpartition(b")")[2].split()[:1]
-            except OSError:
-                continue
-            if state not in ([b"Z"], [b"X"]):  # dead, and waiting for a parent that may never look
-                members.append(int(name))
-    return members
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        pid = int(name)
+        parents[pid] = int(parent)
+        if state not in (b"Z", b"X"):  # dead, and waiting for a parent that may never look
+            living.add(pid)
+        if int(session) == leader:
+            members.add(pid)
+    found = []
+    for pid in living:
+        above, steps = pid, 0
+        while above not in members and above in parents and steps < len(parents):
+            above, steps = parents[above], steps + 1
+        if above in members:
+            found.append(pid)
+    return sorted(found)
 
 
 def _session(pid: int) -> int | None:

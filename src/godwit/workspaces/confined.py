@@ -13,7 +13,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple, TypeVar
 
@@ -48,11 +48,17 @@ class Place(NamedTuple):
         return "/".join(self.parts) or "."
 
 
-class Confined:
-    """The files below `root`, a real path. `alias`: another absolute name of it that paths may begin with."""
+Refusal = Callable[[Sequence[str], bool], "str | None"]
+"""Why the path, given as its real parts from the root on, may not be read or (True) written; None when it may."""
 
-    def __init__(self, root: str, alias: str) -> None:
+
+class Confined:
+    """The files below `root`, a real path. `alias`: another absolute name of it that paths may begin with. `refusal`: what
+    is left alone below it."""
+
+    def __init__(self, root: str, alias: str, refusal: Refusal | None = None) -> None:
         self.root = root
+        self._refusal = refusal
         self._prefixes = tuple(dict.fromkeys((root, alias)))
 
     # --- operations -------------------------------------------------------------------------------------------------
@@ -73,7 +79,7 @@ class Confined:
                 raise FileExistsError(errno.EEXIST, "exists")
             _replace(place, content, mode, create_only)
 
-        self._at(path, work, make=True)
+        self._at(path, work, make=True, writing=True)
 
     def delete(self, path: str) -> None:
         """Remove a file, an empty folder, or a link (not what it leads to)."""
@@ -86,7 +92,7 @@ class Confined:
             else:
                 os.unlink(place.name, dir_fd=place.folder)
 
-        self._at(path, work, follow=False)
+        self._at(path, work, follow=False, writing=True)
 
     def info(self, path: str) -> FileInfo | None:
         """Links are followed; one that leads to nothing is nothing."""
@@ -112,6 +118,8 @@ class Confined:
             with self._folder(place) as folder, os.scandir(folder) as entries:
                 found = []
                 for entry in entries:
+                    if self._refusal is not None and self._refusal((*place.parts, entry.name), False) is not None:
+                        continue
                     with suppress(FileNotFoundError):  # gone between being listed and being looked at
                         name = f"{prefix}/{entry.name}" if prefix else entry.name
                         found.append(_info(name, entry.stat(follow_symlinks=False)))
@@ -181,10 +189,11 @@ class Confined:
         make: bool = False,
         links: bool = True,
         raw: bool = False,
+        writing: bool = False,
     ) -> T:
         for _ in range(_RACE_LIMIT):
             try:
-                with self._place(path, follow=follow, make=make, links=links) as place:
+                with self._place(path, follow=follow, make=make, links=links, writing=writing) as place:
                     return work(place)
             except _Moved:
                 continue
@@ -207,7 +216,9 @@ class Confined:
         raise PathEscape(f"{path!r} is outside the workspace {self.root}", path=path)
 
     @contextmanager
-    def _place(self, path: str, *, follow: bool = True, make: bool = False, links: bool = True) -> Iterator[Place]:
+    def _place(
+        self, path: str, *, follow: bool = True, make: bool = False, links: bool = True, writing: bool = False
+    ) -> Iterator[Place]:
         pending = [part for part in reversed(self._parts(path)) if part not in ("", ".")]
         folders = [os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY))]
         names: list[str] = []
@@ -222,6 +233,8 @@ class Confined:
                     os.close(folders.pop())
                     continue
                 last = not pending
+                if last or make:
+                    self._refuse((*names, part), writing, path)
                 target: str | None
                 if last:
                     target = _link(part, folders[-1]) if follow else None
@@ -250,10 +263,16 @@ class Confined:
                         names.pop()
                         os.close(folders.pop())
                 pending += [step for step in reversed(parts) if step not in ("", ".")]
+            self._refuse(names, writing, path)
             yield Place(folders[-1], "", tuple(names))
         finally:
             for folder in folders:
                 os.close(folder)
+
+    def _refuse(self, parts: Sequence[str], writing: bool, path: str) -> None:
+        why = None if self._refusal is None else self._refusal(parts, writing)
+        if why is not None:
+            raise ToolFailed(f"{path!r}: {why}", path=path)
 
     @contextmanager
     def _open(self, place: Place) -> Iterator[int]:

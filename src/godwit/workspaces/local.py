@@ -1,37 +1,32 @@
-"""LocalWorkspace: a folder of this machine. File access is confined to it; commands are not.
+"""LocalWorkspace: a folder of this machine. File access is confined to it, commands by the sandbox of its policy.
 
-File operations cannot leave the folder, see `confined`. A command run in it is an ordinary process of this user and can do
-what the user can: confining it is the business of a sandbox. Commands see a copy of our environment without credentials.
-File work runs in threads, also the small one: a network drive that hangs must stop one session and not all of them, and a
-hop costs some 50 microseconds.
+File operations cannot leave the folder, see `confined`, nor do what the policy keeps from commands within it. Without a
+policy a command is an ordinary process of this user and sees a copy of our environment without credentials. File work runs
+in threads, also the small one: a network drive that hangs must stop one session and not all of them, and a hop costs some
+50 microseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from ..contracts import CancelToken, Execution, FileInfo
-from ..core.errors import ConfigurationError
+from ..contracts import CancelToken, Confinement, Execution, FileInfo, Sandbox
+from ..core.errors import ConfigurationError, ToolFailed
+from ..core.sandbox import SandboxPolicy
 from . import command as commands
 from .confined import Confined
+from .environment import variables
+from .sandboxes.enclosure import Guard, enclose
 from .search import Search, Stop, ripgrep
+from .temporary import TemporaryFolder
 
 T = TypeVar("T")
 
-_CREDENTIAL = re.compile(
-    r"(?:^|_)(?:API_?KEY|ACCESS_KEY|PRIVATE_KEY|SECRET|CREDENTIALS?|PASSWD|PASSPHRASE)(?:_|$)"
-    r"|(?:^|_)TOKENS?$|_KEY$|PASSWORD",
-    re.IGNORECASE,
-)
-
-
-def inherited() -> dict[str, str]:
-    """Our own environment without what looks like a credential."""
-    return {name: value for name, value in os.environ.items() if not _CREDENTIAL.search(name)}
+_TRIES = 4
+"""How often a command is begun whose sandbox cannot be made."""
 
 
 class LocalWorkspace:
@@ -39,11 +34,22 @@ class LocalWorkspace:
 
     `environment`: variables for commands, on top of ours. Variables of ours whose names look like credentials (`*_API_KEY`,
     `*_KEY`, `*_TOKEN`, `*_SECRET*`, `*PASSWORD*`, `*_CREDENTIALS`, `*_ACCESS_KEY*` and their kin) reach commands only when
-    they are given here by name. `use_ripgrep`: False searches without it.
+    they are given here by name. `sandbox`: how commands are confined, None not at all. `hidden`: paths of ours that neither
+    they nor the file tools may touch, such as the database (a folder that does not exist yet ends in `/`). `backend`: the
+    sandbox to use, instead of the one that the policy chooses. `temporary`: the folder for TMPDIR; None makes one, which
+    `close` removes. `use_ripgrep`: False searches without it.
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], environment: Mapping[str, str] | None = None, *, use_ripgrep: bool = True
+        self,
+        root: str | os.PathLike[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        sandbox: SandboxPolicy | None = None,
+        hidden: Sequence[str] = (),
+        backend: Sandbox | None = None,
+        temporary: TemporaryFolder | None = None,
+        use_ripgrep: bool = True,
     ) -> None:
         given = os.path.abspath(os.fspath(root))
         real = os.path.realpath(given)
@@ -51,8 +57,19 @@ class LocalWorkspace:
             raise ConfigurationError(f"the workspace {given!r} is not a folder: make it first", workspace=given)
         self._root = real
         self._environment = dict(environment or {})
-        self._files = Confined(real, given)
+        self._policy = sandbox
+        self._hidden = tuple(hidden)
+        self._backend = backend
+        self._temporary = temporary or TemporaryFolder()
+        self._own_temporary = temporary is None
+        refusal = None if sandbox is None else Guard(real, sandbox, hidden).refusal
+        self._files = Confined(real, given, refusal)
         self._search = Search(self._files, ripgrep() if use_ripgrep else None)
+
+    async def close(self) -> None:
+        """Remove the temporary folder, if it is the workspace's own. Safe to repeat."""
+        if self._own_temporary:
+            await _threaded(self._temporary.close)
 
     @property
     def root(self) -> str:
@@ -104,19 +121,42 @@ class LocalWorkspace:
         cancel: CancelToken | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Execution:
-        """Run it with bash (else sh), its input empty. Processes it leaves in the background live on, see `command`."""
-        return await commands.execute(
-            command,
-            folder=self._root,
-            environment=self._variables(environment or {}),
-            output=output,
-            timeout_s=timeout_s,
-            grace_s=grace_s,
-            cancel=cancel,
-        )
+        """Run it with bash (else sh), its input empty. What it leaves in the background: see `command`.
 
-    def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
-        return {**inherited(), **self._environment, **more, "PWD": self._root}
+        ToolFailed: it cannot be started, or not be confined as the policy demands.
+        """
+        if cancel is not None and cancel.cancelled:
+            return Execution(None, cancelled=True)
+        given = {**self._environment, **(environment or {})}
+        for tries_left in reversed(range(_TRIES)):
+            confinement = await _threaded(lambda: self._confine(command, given))
+            try:
+                return await commands.execute(
+                    confinement, folder=self._root, output=output, timeout_s=timeout_s, grace_s=grace_s, cancel=cancel
+                )
+            except commands.NotBegun as why:
+                # A file that is to be hidden may vanish while the sandbox is made.
+                if not tries_left:
+                    raise ToolFailed(f"the command could not be confined, so it was not run: {why}") from why
+        raise AssertionError("unreachable")
+
+    def _confine(self, command: str, given: Mapping[str, str]) -> Confinement:
+        argv = (commands.shell(), "-c", command)
+        environment = variables(self._policy, given, self._root)
+        if self._policy is None:
+            return Confinement(argv, environment)
+        from .sandboxes.choice import choose, warn_unconfined
+
+        try:
+            enclosure = enclose(self._root, self._temporary.path(), self._policy, self._hidden)
+        except OSError as error:
+            raise ToolFailed(f"there can be no temporary folder for commands: {error}") from error
+        try:
+            backend = self._backend or choose(self._policy, enclosure)
+        except ConfigurationError as error:
+            raise ToolFailed(error.message, **error.details) from error
+        warn_unconfined(backend, self._policy)
+        return backend.confine(argv, enclosure=enclosure, environment=environment, policy=self._policy)
 
 
 async def _threaded(work: Callable[[], T], stop: Callable[[], None] | None = None) -> T:

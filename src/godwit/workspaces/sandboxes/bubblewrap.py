@@ -1,0 +1,220 @@
+"""Bubblewrap: a view of the file system, processes and network of the command's own, made by the program `bwrap`.
+
+Owns the argument list that says what an enclosure says. Rules: the system is mounted
+read-only and whole, then what may be written or read again and what is hidden, outer places before inner ones. No
+`--new-session`: the command is in a session without a terminal as it is, and must be found by it from outside, to be asked
+to end. A folder between a writable one and a hidden one is mounted on itself, so that it cannot be renamed to let the hidden
+one go under another name. `/proc` is read-only: to root, also one without rights, the settings of the kernel are files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+
+from ...contracts import Access, Confinement, Enclosure
+from ...core.sandbox import PROMISES, Promise, SandboxPolicy
+from .enclosure import access_of, parts
+from .limits import limited
+from .probe import Probe, run, sh
+
+_NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
+_TEMPORARY = ("/tmp", "/var/tmp")
+# Of what a hidden /run holds, these are links that programs are found through on NixOS.
+_RUN_LINKS = ("/run/current-system", "/run/opengl-driver")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.?(\d+)?")
+
+
+class Bubblewrap:
+    """Implements `godwit.contracts.Sandbox`. `program`: the bwrap to use; None looks for it on the PATH."""
+
+    name = "bubblewrap"
+
+    def __init__(self, program: str | None = None) -> None:
+        self._named = program
+        self._probe = Probe(self)
+        self._lock = threading.Lock()
+        self._running: Counter[str] = Counter()
+        self._made: dict[str, set[str]] = {}
+
+    @cached_property
+    def program(self) -> str | None:
+        return self._named or shutil.which("bwrap")
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        found = _VERSION.search(run([self.program, "--version"]) or "") if self.program else None
+        return tuple(int(part or 0) for part in found.groups()) if found else ()
+
+    def problem(self) -> str | None:
+        if sys.platform != "linux":
+            return "bubblewrap is a program for Linux"
+        if self.program is None:
+            return "there is no bwrap on the PATH: install bubblewrap (Debian, Ubuntu: apt install bubblewrap)"
+        return self._probe.problem()
+
+    def gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None = None) -> dict[Promise, str]:
+        problem = self.problem()
+        return self._gaps(policy, enclosure) if problem is None else dict.fromkeys(PROMISES, problem)
+
+    def _gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None) -> dict[Promise, str]:
+        found: dict[Promise, str] = {}
+        if policy.network or policy.unix_sockets:
+            found["network_off"] = f"the policy allows {'the network' if policy.network else 'unix sockets'}"
+        elif not self._filters():
+            found["network_off"] = "sockets that no network namespace holds in cannot be refused on this machine"
+        if policy.processes is not None and os.getuid() == 0:
+            found["limits_enforced"] = "the kernel does not count the processes of root: run as another user"
+        return found
+
+    def confine(
+        self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
+    ) -> Confinement:
+        assert self.program is not None
+        access = dict(enclosure.access)
+        own_tmp = [path for path in _TEMPORARY if access.get(path) == "hidden"]
+        kept = [path for path in enclosure.kept if not os.path.lexists(path)]
+        words = [self.program, *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL"]
+        if self.version >= (0, 8):
+            words.append("--disable-userns")
+        if not policy.network:
+            words.append("--unshare-net")
+        status = _Status()
+        words += ["--json-status-fd", str(status.writer)]
+        words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
+        for path in own_tmp:
+            words += ["--bind", enclosure.temporary, path]
+        words += self._mounts(enclosure, access, own_tmp, policy.network)
+        for path in kept:
+            place = path.rstrip("/")
+            words += ["--tmpfs", place, "--remount-ro", place] if path.endswith("/") else ["--ro-bind", "/dev/null", place]
+        words += ["--chdir", enclosure.root, "--", *limited(argv, policy, sh=sh(), keep=True)]
+        filters = self._filters()
+
+        def setup() -> None:
+            self._keep(enclosure.root, kept)
+            if filters:
+                from . import kernel
+
+                kernel.no_new_privileges()
+                kernel.filter_sockets(network=policy.network, unix=policy.unix_sockets)
+
+        return Confinement(
+            argv=tuple(words),
+            environment={**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary},
+            promises=frozenset(PROMISES.keys() - self._gaps(policy, enclosure).keys()),
+            setup=setup,
+            keeper=True,
+            leaves=False,
+            done=lambda: self._let_go(enclosure.root),
+            descriptors=(status.writer,),
+            begun=status.begun,
+            complaint=b"bwrap: ",
+        )
+
+    def _mounts(
+        self, enclosure: Enclosure, access: Mapping[str, Access], own_tmp: list[str], network: bool
+    ) -> Iterator[str]:
+        # What lies in a hidden place and is itself neither read nor written needs nothing: it is not there.
+        places = {path: what for path, what in access.items() if path != "/" and path not in own_tmp}
+        places.pop("/dev/shm", None)  # of our own, with /dev
+        if own_tmp:
+            places.pop(enclosure.temporary, None)
+        if network:
+            # It often leads into /run.
+            resolver = os.path.realpath("/etc/resolv.conf")
+            if os.path.isfile(resolver) and access_of(resolver, access) == "hidden":
+                places[resolver] = "read"
+        for path, what in list(places.items()):
+            if what != "write":
+                for between in _between(path, access):
+                    places.setdefault(between, "write")
+        masks = []
+        for path in sorted(places, key=lambda path: (len(parts(path)), path)):
+            what = places[path]
+            if what == "write":
+                yield from ("--bind", path, path)
+            elif what == "read":
+                yield from ("--ro-bind", path, path)
+            elif os.path.isdir(path):
+                yield from ("--tmpfs", path)
+                masks.append(path)
+            else:
+                yield from ("--ro-bind", "/dev/null", path)
+        if places.get("/run") == "hidden":
+            for link in _RUN_LINKS:
+                if os.path.islink(link):
+                    yield from ("--symlink", os.readlink(link), link)
+        for mask in masks:
+            yield from ("--remount-ro", mask)
+
+    def _filters(self) -> bool:
+        """Whether a filter can be set before bwrap: not when bwrap has to become root, which the filter's price forbids."""
+        from . import kernel
+
+        assert self.program is not None
+        becomes_root = os.geteuid() != 0 and bool(os.stat(self.program).st_mode & stat.S_ISUID)
+        return kernel.has_filter() and not becomes_root
+
+    def _keep(self, root: str, places: list[str]) -> None:
+        with self._lock:
+            self._running[root] += 1
+            self._made.setdefault(root, set()).update(places)
+
+    def _let_go(self, root: str) -> None:
+        """Remove the empty files and folders that were made to be mounted on, once no command of ours runs over them."""
+        with self._lock:
+            self._running[root] -= 1
+            if self._running[root] > 0:
+                return
+            del self._running[root]
+            for path in self._made.pop(root, ()):
+                with suppress(OSError):
+                    if path.endswith("/"):
+                        os.rmdir(path)
+                    elif os.lstat(path).st_size == 0:
+                        os.unlink(path)
+
+
+class _Status:
+    """What bwrap tells of its work: the command's exit code, if it came to run it."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+
+    def begun(self) -> bool:
+        """Ask once, when bwrap has ended."""
+        os.set_blocking(self._reader, False)
+        try:
+            return b"exit-code" in os.read(self._reader, 4096)
+        except BlockingIOError:
+            return False
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        for descriptor in (self._reader, self.writer):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._reader = self.writer = -1
+
+    __del__ = close
+
+
+def _between(path: str, access: Mapping[str, Access]) -> Iterator[str]:
+    """The folders around the path up to the writable one that it lies in, if it does."""
+    folder = os.path.dirname(path)
+    found = []
+    while folder not in access and folder != "/":
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    if access.get(folder) == "write":
+        yield from found

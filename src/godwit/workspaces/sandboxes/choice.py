@@ -1,0 +1,73 @@
+"""Which backend confines commands here: the one that is named, or the strongest that works.
+
+Rules: a named backend that does not work is an error and never a weaker one; so is a promise that is demanded and does not
+hold. What was found out about a backend is kept for the life of the process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ...contracts import Enclosure, Sandbox
+from ...core.errors import ConfigurationError
+from ...core.sandbox import SandboxPolicy
+from .bubblewrap import Bubblewrap
+from .landlock import Landlock
+from .none import Unconfined
+
+
+@cache
+def backends() -> tuple[Sandbox, ...]:
+    """All of them, the strongest first."""
+    return (Bubblewrap(), Landlock(), Unconfined())
+
+
+def choose(policy: SandboxPolicy, enclosure: Enclosure | None = None, *, among: tuple[Sandbox, ...] = ()) -> Sandbox:
+    """The backend for the policy, checked against what it requires. Blocking: the first time a process is started.
+
+    `enclosure`: what commands will be confined to, where it is known; some promises depend on it. ConfigurationError: the
+    named backend does not work here, or a promise that is required does not hold.
+    """
+    known = among or backends()
+    if policy.backend != "auto":
+        chosen = next((one for one in known if one.name == policy.backend), None)
+        problem = "there is no such backend" if chosen is None else chosen.problem()
+        if chosen is None or problem is not None:
+            raise ConfigurationError(f"the sandbox {policy.backend!r} cannot be used: {problem}", backend=policy.backend)
+        candidates = [chosen]
+    else:
+        candidates = [one for one in known if one.problem() is None]
+    missing = []
+    for one in candidates:
+        gaps = one.gaps(policy, enclosure)
+        lacking = [promise for promise in policy.require if promise in gaps]
+        if not lacking:
+            return one
+        missing.append((one, lacking[0], gaps[lacking[0]]))
+    raise ConfigurationError(
+        _refusal(policy, missing[0], known),
+        promise=missing[0][1],
+        backend=missing[0][0].name,
+    )
+
+
+def _refusal(policy: SandboxPolicy, missing: tuple[Sandbox, str, str], known: tuple[Sandbox, ...]) -> str:
+    one, promise, why = missing
+    text = f"the sandbox must keep {promise}, and here {one.name} does not: {why}"
+    if policy.backend == "auto":
+        for stronger in known[: known.index(one)]:
+            text += f". {stronger.name}: {stronger.problem()}"
+    return text + ". `godwit doctor` shows what holds here"
+
+
+def unconfined(sandbox: Sandbox) -> bool:
+    return isinstance(sandbox, Unconfined)
+
+
+def warn_unconfined(sandbox: Sandbox, policy: SandboxPolicy) -> None:
+    """Say loudly, once, that commands are not confined."""
+    if isinstance(sandbox, Unconfined):
+        if policy.backend == "none":
+            sandbox.warn("the policy says so (backend none)")
+        else:
+            sandbox.warn("; ".join(f"{one.name}: {one.problem()}" for one in backends() if one is not sandbox))
