@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .core.messages import Document, Image, Text, Usage
     from .core.record import RecordLimits
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
+    from .core.sandbox import SandboxPolicy
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hooks import hook
@@ -69,6 +70,7 @@ _HOMES = {
     "RunFailed": "core.errors",
     "RunResult": "engine.runs",
     "Runtime": "host.runtime",
+    "SandboxPolicy": "core.sandbox",
     "ScriptedModel": "models.script",
     "Session": "engine.session",
     "Spent": "core.budget",
@@ -118,6 +120,7 @@ __all__ = [
     "RunFailed",
     "RunResult",
     "Runtime",
+    "SandboxPolicy",
     "ScriptedModel",
     "Session",
     "Spent",

@@ -2,9 +2,9 @@
 
     python escapes.py GROUP FACTS      # prints {name: what came of it} as JSON; FACTS is a file: what the outside looks like
 
-Each function is one attempt. It returns what it got hold of when it came through, and raises when it was held back. It needs
-nothing but Python, since it runs where nothing of ours may be there. Rules: an attempt that comes through does no harm beyond
-the folders and processes that the facts name.
+Each function is one attempt. It returns what it got hold of when it came through, and raises when it was held back. It
+needs nothing but Python, since it runs where nothing of ours may be there. Rules: an attempt that comes through does no harm
+beyond the folders and processes that the facts name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 Attempt = Callable[[Any], Any]
@@ -75,7 +76,22 @@ def processes() -> Iterator[int]:
     yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def first(attempts: Iterator[Callable[[], Any]]) -> Any:
+def opened(path: str, flags: int) -> str:
+    os.close(os.open(path, flags))
+    return f"opened {path}"
+
+
+def linked(path: str, name: str) -> str:
+    os.link(path, name)
+    return read(name)
+
+
+def connected(host: str, port: int) -> bytes:
+    with socket.create_connection((host, port), 2) as one:
+        return one.recv(100)
+
+
+def first(attempts: Iterable[Callable[[], Any]]) -> Any:
     """What the first one that comes through got; the last failure when none does."""
     failure: Exception = FileNotFoundError("there was nothing to try")
     for one in attempts:
@@ -215,13 +231,13 @@ def unnamed_file(facts: Any) -> Any:
 def by_the_root_of_a_process(facts: Any) -> Any:
     ways = [f"/proc/{who}/root" for who in ("self", "thread-self", 1, facts["host"], facts["other"])]
     ways += [f"/proc/{who}/cwd/../../../../../../../../../.." for who in ("self", 1, facts["host"], facts["other"])]
-    return first((lambda way=way: write(way + facts["file"])) for way in ways)  # type: ignore[misc]
+    return first(partial(write, way + facts["file"]) for way in ways)
 
 
 @attempt("writes_confined")
 def by_open_files_of_a_process(facts: Any) -> Any:
     """The host has the file open for writing."""
-    return first((lambda who=who: write(f"/proc/{who}/fd/{facts['open']}")) for who in (facts["host"],))  # type: ignore[misc]
+    return write(f"/proc/{facts['host']}/fd/{facts['open']}")
 
 
 @attempt("writes_confined")
@@ -326,11 +342,10 @@ def devices(facts: Any) -> Any:
     def made() -> Any:
         number = os.stat(facts["file"]).st_dev
         os.mknod("disk", 0o600 | stat.S_IFBLK, number)
-        return os.open("disk", os.O_RDWR)
+        return opened("disk", os.O_RDWR)
 
     there = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(("sd", "vd", "nvme", "dm-", "mem", "kmem"))]
-    ways: list[Callable[[], Any]] = [made, *((lambda path=path: os.open(path, os.O_RDWR)) for path in there)]  # type: ignore[misc]
-    return first(iter(ways))
+    return first([made, *(partial(opened, path, os.O_RDWR) for path in there)])
 
 
 @attempt("writes_confined")
@@ -340,14 +355,14 @@ def settings_of_the_kernel(facts: Any) -> Any:
         "/sys/kernel/uevent_helper", "/sys/power/state", "/proc/self/root/proc/sys/kernel/core_pattern",
         f"/proc/{facts['host']}/oom_score_adj", f"/proc/{facts['host']}/mem",
     )  # fmt: skip
-    return first((lambda path=path: (os.open(path, os.O_WRONLY), path)[1]) for path in paths)  # type: ignore[misc]
+    return first(partial(opened, path, os.O_WRONLY) for path in paths)
 
 
 @attempt("writes_confined")
 def control_groups(facts: Any) -> Any:
     def tries() -> Iterator[Callable[[], Any]]:
         for folder, names, _ in os.walk("/sys/fs/cgroup"):
-            yield lambda folder=folder: (os.mkdir(os.path.join(folder, facts["mark"])), folder)[1]
+            yield partial(os.mkdir, os.path.join(folder, facts["mark"]))
             if folder.count("/") > 5:
                 names.clear()
 
@@ -447,7 +462,7 @@ def by_an_open_file(facts: Any) -> Any:
 
 @attempt("secrets_hidden")
 def open_it(facts: Any) -> Any:
-    return first((lambda path=path: read(path)) for path in facts["secrets"])  # type: ignore[misc]
+    return first(partial(read, path) for path in facts["secrets"])
 
 
 @attempt("secrets_hidden")
@@ -465,7 +480,7 @@ def open_it_through_a_link(facts: Any) -> Any:
             name = f"link-to-a-secret-{at}"
             with contextlib.suppress(FileExistsError):
                 os.symlink(path, name)
-            yield lambda name=name: read(name)
+            yield partial(read, name)
 
     return first(tries())
 
@@ -474,7 +489,7 @@ def open_it_through_a_link(facts: Any) -> Any:
 def hard_link_it(facts: Any) -> Any:
     def tries() -> Iterator[Callable[[], Any]]:
         for at, path in enumerate(facts["secrets"]):
-            yield lambda at=at, path=path: (os.link(path, f"hard-{at}"), read(f"hard-{at}"))[1]
+            yield partial(linked, path, f"hard-{at}")
 
     return first(tries())
 
@@ -483,7 +498,7 @@ def hard_link_it(facts: Any) -> Any:
 def move_it_here(facts: Any) -> Any:
     def tries() -> Iterator[Callable[[], Any]]:
         for at, path in enumerate((*facts["secrets"], facts["secret_folder"])):
-            yield lambda at=at, path=path: os.rename(path, f"moved-{at}") or f"moved {path}"
+            yield partial(os.rename, path, f"moved-{at}")
 
     return first(tries())
 
@@ -508,12 +523,12 @@ def by_open_folders(facts: Any) -> Any:
 def by_the_way_of_a_process(facts: Any) -> Any:
     ways = [f"/proc/{who}/root" for who in ("self", "thread-self", 1, facts["host"], facts["other"])]
     ways += [f"/proc/{who}/cwd/../../../../../../../../../.." for who in ("self", 1, facts["host"], facts["other"])]
-    return first((lambda way=way: read(way + facts["secrets"][0])) for way in ways)  # type: ignore[misc]
+    return first(partial(read, way + facts["secrets"][0]) for way in ways)
 
 
 @attempt("secrets_hidden")
 def by_a_file_the_host_has_open(facts: Any) -> Any:
-    return first((lambda who=who: read(f"/proc/{who}/fd/{facts['open_secret']}")) for who in (facts["host"],))  # type: ignore[misc]
+    return read(f"/proc/{facts['host']}/fd/{facts['open_secret']}")
 
 
 @attempt("secrets_hidden")
@@ -532,13 +547,9 @@ def memory_of_others(facts: Any) -> Any:
         check(libc().ptrace(16, who, None, None))  # PTRACE_ATTACH
         return f"traced {who}"
 
-    def opened(who: int) -> Any:
-        return (os.open(f"/proc/{who}/mem", os.O_RDONLY), f"memory of {who}")[1]
-
     others = (facts["host"], facts["other"])
-    ways: list[Callable[[], Any]] = [(lambda who=who: opened(who)) for who in others]  # type: ignore[misc]
-    ways += [(lambda who=who: in_a_child(lambda: traced(who))) for who in others]  # type: ignore[misc]
-    return first(iter(ways))
+    ways: list[Callable[[], Any]] = [partial(opened, f"/proc/{who}/mem", os.O_RDONLY) for who in others]
+    return first([*ways, *(partial(in_a_child, partial(traced, who)) for who in others)])
 
 
 @attempt("secrets_hidden")
@@ -553,7 +564,7 @@ def by_mounts(facts: Any) -> Any:
         with contextlib.suppress(OSError):
             mount(os.path.dirname(facts["secret_folder"]), "bound-secret", None, _MS_BIND)
             return read(f"bound-secret/{os.path.basename(facts['secret_folder'])}/key")
-        return first((lambda path=path: read(path)) for path in facts["secrets"])  # type: ignore[misc]
+        return first(partial(read, path) for path in facts["secrets"])
 
     return in_a_child(work)
 
@@ -570,11 +581,10 @@ def run_it(facts: Any) -> Any:
 def the_disk(facts: Any) -> Any:
     def made() -> Any:
         os.mknod("disk-to-read", 0o600 | stat.S_IFBLK, os.stat(facts["root"]).st_dev)
-        return (os.open("disk-to-read", os.O_RDONLY), "the disk")[1]
+        return opened("disk-to-read", os.O_RDONLY)
 
     there = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(("sd", "vd", "nvme", "dm-", "mem", "kmem"))]
-    ways: list[Callable[[], Any]] = [made, *((lambda path=path: (os.open(path, os.O_RDONLY), path)[1]) for path in there)]  # type: ignore[misc]
-    return first(iter(ways))
+    return first([made, *(partial(opened, path, os.O_RDONLY) for path in there)])
 
 
 # --- network_off ------------------------------------------------------------------------------------------------------
@@ -584,7 +594,7 @@ def the_disk(facts: Any) -> Any:
 def tcp(facts: Any) -> Any:
     def tries() -> Iterator[Callable[[], Any]]:
         for host in facts["hosts"]:
-            yield lambda host=host: socket.create_connection((host, facts["tcp"]), 2).recv(100)
+            yield partial(connected, host, facts["tcp"])
 
     return first(tries())
 
@@ -651,19 +661,19 @@ def abstract_socket(facts: Any) -> Any:
 
 
 @attempt("network_off")
-def other_families(facts: Any) -> Any:
+def other_families(_facts: Any) -> Any:
     """Those that a network namespace does not hold in, such as vsock, which reaches the host of a virtual machine."""
 
     def tries() -> Iterator[Callable[[], Any]]:
         for family in (40, 42, 31, 39, 30):  # vsock, qipcrtr, bluetooth, nfc, tipc
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
-                yield lambda family=family, kind=kind: repr(socket.socket(family, kind))
+                yield partial(socket.socket, family, kind)
 
     return first(tries())
 
 
 @attempt("network_off")
-def sockets_by_another_call(facts: Any) -> Any:
+def sockets_by_another_call(_facts: Any) -> Any:
     parameters = ctypes.create_string_buffer(120)
     return f"io_uring {system_call(425, 8, parameters)}"
 
@@ -675,13 +685,13 @@ def network_of_others(facts: Any) -> Any:
             with contextlib.suppress(OSError):
                 with open(f"/proc/{who}/ns/net") as file:
                     check(libc().setns(file.fileno(), _CLONE["net"]))
-        return socket.create_connection((facts["hosts"][0], facts["tcp"]), 2).recv(100)
+        return connected(facts["hosts"][0], facts["tcp"])
 
     return in_a_child(work)
 
 
 @attempt("network_off")
-def raw_packets(facts: Any) -> Any:
+def raw_packets(_facts: Any) -> Any:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
         one.bind(("lo", 0))
         return "bound"
@@ -750,7 +760,7 @@ def shared_segments(facts: Any) -> Any:
 
 
 @attempt("processes_isolated")
-def its_terminal(facts: Any) -> Any:
+def its_terminal(_facts: Any) -> Any:
     return f"terminal {os.open('/dev/tty', os.O_RDWR)}"
 
 

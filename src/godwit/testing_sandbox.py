@@ -6,9 +6,9 @@
         def make_sandbox(self) -> MySandbox:
             return MySandbox()
 
-The attempts stand in `testing_escapes.py`; here is the outside they try to reach: files, secrets, servers and processes, made
-anew for each test. What a backend does not promise under the policy at hand is skipped, and one that does not work here skips
-all. Rules: a test looks at what became of the outside as well as at what the attempts say of themselves.
+The attempts stand in `testing_escapes.py`; here is the outside they try to reach: files, secrets, servers and processes,
+made anew for each test. What a backend does not promise under the policy at hand is skipped, and one that does not work here
+skips all. Rules: a test looks at what became of the outside as well as at what the attempts say of themselves.
 """
 
 from __future__ import annotations
@@ -220,7 +220,11 @@ class SandboxConformance:
         """Run the attempts of the group, and assert that each says it was held."""
         script = outside.workspace / "escapes.py"
         script.write_text(_ESCAPES.read_text())
-        described = {"root": str(outside.workspace), "outside": str(outside.outside), "file": str(outside.file)}
+        described: dict[str, Any] = {
+            "root": str(outside.workspace),
+            "outside": str(outside.outside),
+            "file": str(outside.file),
+        }
         described |= {"mark": outside.mark, "host": os.getpid(), **facts}
         (outside.workspace / "facts.json").write_text(json.dumps(described))
         python = f"{_quoted(sys.executable)} -I -S escapes.py {group} facts.json"

@@ -46,6 +46,7 @@ from godwit.core.events import (
 )
 from godwit.core.ids import ActionId, ArtifactRef, InputId, MessageId, SequentialIds, SessionId, SystemClock
 from godwit.core.messages import Assistant, Image, Message, Text, ToolResult, Usage, User
+from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call, end, hold, say
 from godwit.stores.sqlite import SqliteStore
@@ -865,7 +866,7 @@ async def test_a_runtime_is_made_of_exchangeable_parts(tmp_path: Path) -> None:
         await ctx.workspace.write("a", text.encode())
         return "x" * 200_000
 
-    def workspace(_root: str, _environment: Mapping[str, str]) -> Workspace:
+    def workspace(_session: str, _root: str, _environment: Mapping[str, str], _sandbox: SandboxPolicy) -> Workspace:
         return shelf
 
     runtime = godwit.Runtime(

@@ -129,6 +129,7 @@ async def record(
     flags: AgentFlags | None = None,
     meanwhile: Callable[[Session], Awaitable[None]] | None = None,
     workspace: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Path:
     """A recording of a scripted run. `meanwhile` acts on the session while it goes on."""
     folder = path.parent / f"{path.stem}.recorded"
@@ -136,7 +137,7 @@ async def record(
     model = Recorder(ScriptedModel(turns, MODEL), path, match="results_vary")
     async with await Runtime.open(folder / "godwit.db", models={MODEL: model}, durability="memory") as runtime:
         agent = (flags or AgentFlags(allow=("bash",))).agent(MODEL)
-        session = await runtime.start_session(agent, workspace=workspace or folder)
+        session = await runtime.start_session(agent, workspace=workspace or folder, environment=environment)
         run = await session.prompt(prompt)
         if meanwhile is not None:
             await meanwhile(session)

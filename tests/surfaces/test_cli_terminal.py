@@ -121,7 +121,7 @@ async def test_an_answer_from_elsewhere_takes_the_question_away(command: Command
 
 
 async def test_ctrl_c_interrupts_a_command_and_keeps_what_it_printed(command: Command, tmp_path: Path) -> None:
-    wait = 'echo begun; if [ -z "$RECORDING" ]; then sleep 600; fi'
+    wait = "echo 'be'gun; if [ -z \"$RECORDING\" ]; then sleep 600; fi"  # quoted, since the command is shown as well
     recording = await _recorded_with(tmp_path, wait)
     async with Terminal(command, "run", "Go.", "--replay", str(recording), "--allow", "bash") as terminal:
         await terminal.shows("begun")
@@ -154,12 +154,8 @@ async def test_ctrl_c_at_a_question_and_twice_at_a_stubborn_command(command: Com
 
 async def _recorded_with(tmp_path: Path, command: str) -> Path:
     """A recording whose command ends at once where it was recorded, since `RECORDING` was set there."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RECORDING", "1")
-    try:
-        return await record(tmp_path / "waiting.jsonl", [call("bash", command=command), "Done."])
-    finally:
-        patch.undo()
+    turns: Script = [call("bash", command=command), "Done."]
+    return await record(tmp_path / "waiting.jsonl", turns, environment={"RECORDING": "1"})
 
 
 @pytest.mark.slow

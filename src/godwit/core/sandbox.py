@@ -43,14 +43,15 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """How commands are confined.
 
     `backend`: `auto` takes the strongest that works here; one that is named must work, or the session does not start.
-    `network`: whether commands may reach one. `unix_sockets`: whether they may use unix sockets without one, some of which are
-    others' and lead out, so that `network_off` cannot be promised. Paths are absolute or begin with `~`. `writable`: folders beside the workspace
-    and its temporary folder that may be written. `readable`: paths that may be read although they are hidden by default.
-    `hidden`: paths that cannot be read, beside those hidden by default (`HIDDEN`). Where one path lies within another, the
-    inner one counts. `environment`: names of our variables that are passed on, `*` at the end allowed; None is the built-in
-    list (`ENVIRONMENT`); what looks like a credential is passed on only by its full name. `memory_bytes` (of address space),
-    `cpu_s` (of processor time): limits of each process; `file_bytes`: of each file that is written; `processes`: of the
-    command. `require`: promises that must hold here, or the session does not start. ConfigurationError.
+    `network`: whether commands may reach one. `unix_sockets`: whether they may use unix sockets without one; some are
+    others' and lead out, so `network_off` cannot be promised then. Paths are absolute or begin with `~`. `writable`:
+    folders beside the workspace and its temporary folder that may be written. `readable`: paths that may be read
+    although they are hidden by default. `hidden`: paths that cannot be read, beside those hidden by default (`HIDDEN`).
+    Where one path lies within another, the inner one counts; what does not exist is passed over. `environment`: names of
+    our variables that are passed on, `*` at the end allowed; None is the built-in list (`ENVIRONMENT`); what looks like
+    a credential is passed on only by its full name. `memory_bytes` (of address space), `cpu_s` (of processor time):
+    limits of each process; `file_bytes`: of each file that is written; `processes`: of the command. `require`: promises
+    that must hold here, or the session does not start. ConfigurationError.
     """
 
     backend: Backend = "auto"
@@ -107,7 +108,7 @@ def sandbox_policy(table: Mapping[str, Any], where: str = "[sandbox]") -> Sandbo
         return msgspec.convert(dict(table), SandboxPolicy)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at ")
-        key = path.strip("`").removeprefix("$").lstrip(".")
+        key = path.strip("`").removeprefix("$").lstrip(".").partition("[")[0]
         raise ConfigurationError(f"{where} {key}: {problem}" if key else f"{where}: {problem}", key=key) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error.message}", **error.details) from None

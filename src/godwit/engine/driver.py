@@ -17,6 +17,7 @@ from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, Labels, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
+from ..core.sandbox import SandboxPolicy
 from ..core.state import State
 from .budget import Budgets, Guards
 from .cancel import Cancel
@@ -58,7 +59,7 @@ class Parts:
         blobs: BlobStore,
         models: ModelRegistry,
         tools: Callable[[AgentSpec], list[Tool]],
-        workspace: Callable[[str, Mapping[str, str]], Workspace],
+        workspace: Callable[[SessionId, str, Mapping[str, str], SandboxPolicy], Workspace],
         clock: Clock,
         ids: IdSource,
         owner: str,
@@ -166,8 +167,8 @@ class Driver:
             if state.run is None or state.run.interrupt is None:
                 raise
             self.tools = []
-        if self.workspace is None and state.workspace is not None:
-            self.workspace = self.parts.workspace(state.workspace, state.environment)
+        if state.workspace is not None:
+            self.workspace = self.parts.workspace(self.session, state.workspace, state.environment, self.spec.sandbox)
         self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
         self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
         self._agent, self._policy = state.agent, None

@@ -882,7 +882,7 @@ class Session(HostCalls, HostVerification, Purse):
 
     def _folder(self) -> Workspace | None:
         if self._place is None and self.workspace is not None:
-            self._place = self._home.parts.workspace(self.workspace, self._environment)
+            self._place = self._home.parts.workspace(self.id, self.workspace, self._environment, self._spec.sandbox)
         return self._place
 
     def _wake(self) -> None:

@@ -12,6 +12,7 @@ from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
 from ..core.rules import ApprovalPolicy
+from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command
 from ..engine.hooks import Hook
@@ -29,6 +30,7 @@ class Agent:
     them, or a `VerificationPolicy`.
     `budget`: what a session may spend: a `Budget`, a table such as `{"usd": 5}`, or one of each scope in a list.
     `budget_guard`: is asked before each step, as long as the agent is given to the process that drives the session.
+    `sandbox`: how commands are confined; by default by the strongest sandbox that works here, without a network.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -47,6 +49,7 @@ class Agent:
         verification: VerificationPolicy | Sequence[VerificationCommand | str] | None = None,
         budget: Budget | Mapping[str, Any] | Sequence[Budget | Mapping[str, Any]] | None = None,
         budget_guard: BudgetGuard | None = None,
+        sandbox: SandboxPolicy | None = None,
         limits: Limits | None = None,
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
@@ -90,6 +93,7 @@ class Agent:
             permissions=_permissions(permissions),
             approvals=approvals or ApprovalPolicy(),
             budgets=budgets_of(budget, where=f"agent {name!r}: budget"),
+            sandbox=sandbox or SandboxPolicy(),
             limits=limits or Limits(),
             settings=chosen,
             metadata=dict(metadata or {}),

@@ -32,6 +32,7 @@ from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.record import RecordLimits
 from ..core.rules import Permissions
+from ..core.sandbox import SandboxPolicy
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
 from ..engine.commands import Command, CommandRegistry
@@ -48,6 +49,7 @@ from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
 from .tracing import Tracing, TracingSettings
+from .workspaces import LocalWorkspaces, database_files
 
 if TYPE_CHECKING:
     from ..tools.toolbox import Toolbox
@@ -68,7 +70,7 @@ class Runtime:
         models: ModelRegistry,
         toolbox: Toolbox,
         budget_guard: BudgetGuard | None = None,
-        workspace: Callable[[str, Mapping[str, str]], Workspace],
+        workspace: Callable[[SessionId, str, Mapping[str, str], SandboxPolicy], Workspace],
         clock: Clock,
         ids: IdSource,
         lease_ttl_s: float = LEASE_TTL_S,
@@ -118,6 +120,7 @@ class Runtime:
             guards=self.guards.of,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
+        self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -142,6 +145,7 @@ class Runtime:
         hooks: Sequence[Hook | HookSpec] = (),
         artifacts: ArtifactLimits | None = None,
         records: RecordLimits | None = None,
+        sandbox: SandboxPolicy | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -155,6 +159,7 @@ class Runtime:
         `hooks`: of every session that is driven here, beside the agents' own.
         `artifacts`: how many large outputs are kept, of what this process stores. `records`: how much of its runs a handle
         gives out.
+        `sandbox`: how commands of all sessions are confined here, in place of what their agents say.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -180,7 +185,7 @@ class Runtime:
             models=registry,
             toolbox=toolbox,
             budget_guard=budget_guard,
-            workspace=_local_workspace,
+            workspace=LocalWorkspaces(sandbox, database_files(getattr(kept, "file", None))),
             clock=clock,
             ids=ids or RandomIds(),
             lease_ttl_s=lease_ttl_s,
@@ -215,6 +220,10 @@ class Runtime:
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        if self._places is not None:
+            await self._places.close()
         await self.store.close()
 
     # --- agents ------------------------------------------------------------------------------------------------
@@ -222,7 +231,7 @@ class Runtime:
     async def create(self, agent: Agent | AgentSpec) -> AgentRef:
         """Store the agent: a new immutable version, or the newest one when nothing changed.
 
-        ToolNotFound; ConfigurationError when a pattern of its hooks cannot be used.
+        ToolNotFound; ConfigurationError when a pattern of its hooks cannot be used, or the sandbox it demands cannot be had.
         """
         spec = agent.spec if isinstance(agent, Agent) else agent
         for hook in spec.hooks:
@@ -230,7 +239,12 @@ class Runtime:
         if isinstance(agent, Agent):
             self._bring(agent)
         self.tools_of(spec)
+        await self._check_sandbox(spec)
         return await self.store.put_agent(spec)
+
+    async def _check_sandbox(self, spec: AgentSpec, folder: str | None = None) -> None:
+        if self._places is not None:
+            await self._places.check(spec.sandbox, folder)
 
     def _bring(self, agent: Agent) -> None:
         """What of an agent is Python and not in the database."""
@@ -289,21 +303,24 @@ class Runtime:
 
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
         `parent`: the session this one works for, and whose budgets for its tree count here as well.
-        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound.
+        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
+        ConfigurationError (the sandbox that the agent demands cannot be had here).
         """
-        if isinstance(agent, Agent | AgentSpec):
-            ref = await self.create(agent)
-            _, spec = await self.store.get_agent(ref.name, ref.version)
-        elif isinstance(agent, AgentRef):
-            ref, spec = await self.store.get_agent(agent.name, agent.version)
-        else:
-            ref, spec = await self.store.get_agent(agent)
         folder = None
         if workspace is not None:
             path = Path(workspace).resolve()
             if not path.is_dir():
                 raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
             folder = str(path)
+        if isinstance(agent, Agent | AgentSpec):
+            await self._check_sandbox(agent.spec if isinstance(agent, Agent) else agent, folder)
+            ref = await self.create(agent)
+            _, spec = await self.store.get_agent(ref.name, ref.version)
+        elif isinstance(agent, AgentRef):
+            ref, spec = await self.store.get_agent(agent.name, agent.version)
+        else:
+            ref, spec = await self.store.get_agent(agent)
+        await self._check_sandbox(spec, folder)
         if session is not None and not _SESSION_ID.fullmatch(session):
             raise InvalidArgument(
                 f"session id {session!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
@@ -329,7 +346,8 @@ class Runtime:
         """A handle for a stored session. An open run goes on here at once, unless a living process drives it.
 
         `agent`: brings its function tools and commands into this process. `drive=False`: only watch and control it.
-        `context`: the value for function tools of the run that goes on. SessionNotFound, ToolNotFound.
+        `context`: the value for function tools of the run that goes on. SessionNotFound, ToolNotFound, ConfigurationError
+        (the sandbox that the agent demands cannot be had here).
         """
         session_id = SessionId(session)
         row = await self.store.session(session_id)
@@ -338,6 +356,7 @@ class Runtime:
         _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
         if drive:
             self.tools_of(spec)
+            await self._check_sandbox(spec, row.workspace)
         handle = await self._handle(session_id, spec, drive, context)
         if drive:
             self.wake(session_id)
@@ -463,10 +482,13 @@ class Runtime:
     def leave(self, session: SessionId, handle: Cancel) -> None:
         self._dispatcher.leave(session, handle)
         self._forget_hooks(session)
-        if self._tracing is not None and not self._dispatcher.hosts(session):
-            leaving = asyncio.create_task(self._tracing.leave(session))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+        if self._dispatcher.hosts(session):
+            return
+        for part in (self._tracing, self._places):
+            if part is not None:
+                leaving = asyncio.create_task(part.leave(session))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head
@@ -484,9 +506,3 @@ class LateShell:
 
             self._shell = Shell()
         return self._shell.parse(command)
-
-
-def _local_workspace(root: str, environment: Mapping[str, str]) -> Workspace:
-    from ..workspaces.local import LocalWorkspace
-
-    return LocalWorkspace(root, environment=environment)

@@ -119,6 +119,11 @@ class SqliteStore:
         return f"SqliteStore({str(self._database)!r}, durability={self.durability!r})"
 
     @property
+    def file(self) -> str | None:
+        """The database's file; None for one in memory."""
+        return self._database.file
+
+    @property
     def durability(self) -> Durability:
         """What an acknowledged append survives."""
         return self._database.durability

@@ -151,7 +151,8 @@ class Confined:
         found = []
         with self._folder(place) as folder:
             for name in names:
-                with suppress(OSError):
+                with suppress(OSError, ToolFailed):
+                    self._refuse((*place.parts, name), False, name)
                     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         found.append(_info("/".join((*place.parts, name)), status))
@@ -233,7 +234,7 @@ class Confined:
                     os.close(folders.pop())
                     continue
                 last = not pending
-                if last or make:
+                if last or (make and not _exists(part, folders[-1])):
                     self._refuse((*names, part), writing, path)
                 target: str | None
                 if last:
@@ -322,6 +323,14 @@ def _link(name: str, folder: int) -> str | None:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
         raise
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _enter(name: str, folder: int, make: bool) -> int | str:

@@ -1,0 +1,77 @@
+"""LocalWorkspaces: where the sessions of a runtime get their workspaces, folders of this machine.
+
+Owns which sandbox a session gets, what of the host's is hidden from its commands, and the temporary folders, one for each
+session, which go when nobody here drives it any more. Leaves out how commands are confined. Rule: what an agent demands of
+its sandbox is checked before anything of a session is stored, and again by the process that drives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..contracts import Workspace
+from ..core.ids import SessionId
+from ..core.sandbox import SandboxPolicy
+
+if TYPE_CHECKING:
+    from ..workspaces.temporary import TemporaryFolder
+
+
+class LocalWorkspaces:
+    """Makes workspaces. `sandbox`: the policy of every session in this process, whatever its agent says; None leaves it to
+    the agent. `hidden`: paths that neither commands nor file tools may touch; a folder's name ends in `/`."""
+
+    def __init__(self, sandbox: SandboxPolicy | None = None, hidden: Sequence[str] = ()) -> None:
+        self._sandbox = sandbox
+        self._hidden = tuple(hidden)
+        self._temporary: dict[SessionId, TemporaryFolder] = {}
+
+    def __call__(self, session: SessionId, root: str, environment: Mapping[str, str], sandbox: SandboxPolicy) -> Workspace:
+        from ..workspaces.local import LocalWorkspace
+        from ..workspaces.temporary import TemporaryFolder
+
+        policy = self._sandbox or sandbox
+        if policy.require or policy.backend != "auto":
+            self._check(policy, root)
+        folder = self._temporary.get(session)
+        if folder is None:
+            folder = self._temporary[session] = TemporaryFolder()
+        return LocalWorkspace(root, environment, sandbox=policy, hidden=self._hidden, temporary=folder)
+
+    async def check(self, sandbox: SandboxPolicy, root: str | None = None) -> None:
+        """ConfigurationError when the backend it names does not work here, or a promise it requires does not hold: here at
+        all, or for commands in `root`."""
+        policy = self._sandbox or sandbox
+        if policy.require or policy.backend != "auto":
+            await asyncio.to_thread(self._check, policy, root)
+
+    def _check(self, policy: SandboxPolicy, root: str | None) -> None:
+        from ..workspaces.sandboxes.choice import choose
+        from ..workspaces.sandboxes.enclosure import enclose
+
+        enclosure = None
+        if root is not None and os.path.isdir(root):
+            # The folder for TMPDIR is not there yet; it makes no difference to what holds.
+            enclosure = enclose(os.path.realpath(root), "/tmp/godwit/session", policy, self._hidden)
+        choose(policy, enclosure)
+
+    async def leave(self, session: SessionId) -> None:
+        """Nobody here drives the session any more."""
+        folder = self._temporary.pop(session, None)
+        if folder is not None:
+            await asyncio.to_thread(folder.close)
+
+    async def close(self) -> None:
+        for session in list(self._temporary):
+            await self.leave(session)
+
+
+def database_files(file: str | None) -> tuple[str, ...]:
+    """All that belongs to a SQLite database and its store; nothing for one in memory."""
+    if file is None:
+        return ()
+    path = os.path.abspath(file)
+    return (path, *(path + suffix for suffix in ("-wal", "-shm", "-journal", ".d/")))

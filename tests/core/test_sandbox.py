@@ -1,0 +1,81 @@
+"""What a sandbox policy may say, and how a table of a configuration file becomes one."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import msgspec
+import pytest
+
+from godwit.core.errors import ConfigurationError
+from godwit.core.sandbox import ENVIRONMENT, HIDDEN, PROMISES, SandboxPolicy, sandbox_policy
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"memory_bytes": 0}, "memory_bytes=0 must be more than 0"),
+        ({"processes": -1}, "processes=-1 must be more than 0"),
+        ({"writable": ("relative",)}, "writable path 'relative' is not absolute"),
+        ({"readable": ("/a\0b",)}, "readable path '/a\\x00b' is not absolute"),
+        ({"hidden": ("./x",)}, "hidden path './x' is not absolute"),
+        ({"environment": ("A-B",)}, "environment 'A-B' is no name"),
+        ({"environment": ("",)}, "environment '' is no name"),
+        ({"environment": ("A*B",)}, "environment 'A*B' is no name"),
+        ({"require": ("safety",)}, "requires 'safety', which is no promise: take writes_confined, "),
+        ({"require": ("network_off",), "network": True}, "requires network_off and has network=True: choose one"),
+        ({"require": ("network_off",), "unix_sockets": True}, "requires network_off and has unix_sockets=True"),
+    ],
+)
+def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SandboxPolicy(**fields)
+    assert message in caught.value.message
+
+
+def test_a_table_becomes_a_policy() -> None:
+    table = tomllib.loads("""
+        backend = "bubblewrap"
+        network = true
+        writable = ["~/.cache", "/srv/out"]
+        environment = ["PATH", "LC_*"]
+        memory_bytes = 2_000_000_000
+        require = ["writes_confined", "no_survivors"]
+    """)
+    policy = sandbox_policy(table)
+    assert policy == SandboxPolicy(
+        backend="bubblewrap",
+        network=True,
+        writable=("~/.cache", "/srv/out"),
+        environment=("PATH", "LC_*"),
+        memory_bytes=2_000_000_000,
+        require=("writes_confined", "no_survivors"),
+    )
+    assert msgspec.convert(msgspec.to_builtins(policy), SandboxPolicy) == policy
+    assert sandbox_policy({}) == SandboxPolicy()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"netwrok": True}, "godwit.toml [sandbox]: unknown key 'netwrok'; known are backend, network, "),
+        ({"backend": "docker"}, "godwit.toml [sandbox] backend: Invalid enum value 'docker'"),
+        ({"network": "yes"}, "godwit.toml [sandbox] network: Expected `bool`, got `str`"),
+        ({"writable": ["a"]}, "godwit.toml [sandbox]: sandbox writable path 'a' is not absolute"),
+        ({"require": ["x"]}, "godwit.toml [sandbox] require: Invalid enum value 'x'"),
+        ({"cpu_s": 0}, "godwit.toml [sandbox]: sandbox cpu_s=0 must be more than 0"),
+    ],
+)
+def test_a_table_that_is_wrong_says_where(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        sandbox_policy(table, "godwit.toml [sandbox]")
+    assert caught.value.message.startswith(message)
+
+
+def test_the_defaults_say_what_they_mean() -> None:
+    SandboxPolicy(hidden=HIDDEN, environment=ENVIRONMENT)
+    assert len(set(HIDDEN)) == len(HIDDEN)
+    assert len(set(ENVIRONMENT)) == len(ENVIRONMENT)
+    assert SandboxPolicy().network is False
+    assert set(PROMISES) >= {"writes_confined", "secrets_hidden", "network_off", "no_survivors"}
