@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.messages import Document, Image, Text, Usage
     from .core.record import RecordLimits
-    from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .core.sandbox import SandboxPolicy
+    from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hooks import hook
