@@ -27,9 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import godwit
+from godwit.contracts import Enclosure
 from godwit.core import errors, events, hooks
 from godwit.engine.approvals import Approvals
 from godwit.engine.artifacts import Artifacts
@@ -245,7 +247,44 @@ def table_of_hooks() -> str:
     return "\n".join(lines)
 
 
+def table_of_promises() -> str:
+    from godwit.core.sandbox import PROMISES, SandboxPolicy
+    from godwit.surfaces.cli_sandbox import ASKED
+    from godwit.workspaces.sandboxes import bubblewrap, landlock
+
+    few = msgspec.structs.replace(ASKED, processes=None)
+    best = {
+        "bubblewrap": bubblewrap.left_open(ASKED, root=False, filters=True),
+        "landlock": landlock.left_open(few, landlock.TESTED_ABI),
+        "none": dict.fromkeys(PROMISES, ""),
+    }
+    lines = [f"| promise | of a command | {' | '.join(best)} |", "|---|---|---|---|---|"]
+    for promise, what in PROMISES.items():
+        kept = " | ".join("no" if promise in gaps else "yes" for gaps in best.values())
+        lines.append(f"| `{promise}` | {what} | {kept} |")
+    lines += ["", "Why not, and where less is kept:", ""]
+    for promise, why in best["landlock"].items():
+        lines.append(f"- landlock, `{promise}`: {why}.")
+    inner = Enclosure("/w", "/t", (("/", "read"), ("/w", "write"), ("/w/keys", "hidden")))
+    cases = {
+        "bubblewrap as root, with `processes`": bubblewrap.left_open(ASKED, root=True, filters=True),
+        "bubblewrap on a machine that is none of x86-64, ARM and RISC-V": bubblewrap.left_open(
+            ASKED, root=False, filters=False
+        ),
+        "bubblewrap with `unix_sockets`": bubblewrap.left_open(SandboxPolicy(unix_sockets=True), root=False, filters=True),
+        "landlock with `processes`": landlock.left_open(ASKED, landlock.TESTED_ABI),
+        "landlock before ABI 3 (Linux 6.2)": landlock.left_open(few, 2),
+        "landlock and something hidden within the workspace": landlock.left_open(few, landlock.TESTED_ABI, inner),
+    }
+    for case, gaps in cases.items():
+        for promise, why in gaps.items():
+            if promise not in best[case.split()[0]]:
+                lines.append(f"- {case}, `{promise}`: {why}.")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "promises": table_of_promises,
     "hooks": table_of_hooks,
     "events": table_of_events,
     "errors": table_of_errors,
@@ -264,7 +303,13 @@ def test_generated_tables_are_current(page: Path) -> None:
 
 
 def test_every_event_error_and_command_is_in_its_table() -> None:
-    wanted = {"events.md": "events", "errors.md": "errors", "cli.md": "commands", "commands.md": "slash"}
+    wanted = {
+        "events.md": "events",
+        "errors.md": "errors",
+        "cli.md": "commands",
+        "commands.md": "slash",
+        "sandbox.md": "promises",
+    }
     for name, table in wanted.items():
         assert f"<!-- generated: {table} -->" in (DOCS / name).read_text(), name
     assert table_of_errors().count("\n") == len(_all_errors()) + 1

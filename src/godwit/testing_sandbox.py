@@ -330,7 +330,7 @@ class SandboxConformance:
         """The workspace's `.godwit`, whose settings others read, and what belongs to a database in the workspace."""
         with self.outside() as outside:
             policy = outside.policy()
-            sandbox = self.sandbox(policy, "writes_confined", outside=outside)
+            sandbox = self.sandbox(policy, "settings_kept", outside=outside)
             own = outside.workspace / ".godwit"
             facts = {"own": str(own), "database": str(outside.database)}
             await self.attempts(outside, sandbox, policy, "kept", facts)
@@ -349,7 +349,7 @@ class SandboxConformance:
             outside.database = outside.workspace / "godwit.db"
             outside.database.write_text(_SECRET)
             policy = outside.policy()
-            sandbox = self.sandbox(policy, "writes_confined", "secrets_hidden", outside=outside)
+            sandbox = self.sandbox(policy, "settings_kept", "secrets_hidden", outside=outside)
             facts = {"own": str(outside.workspace / ".godwit"), "database": str(outside.database)}
             await self.attempts(outside, sandbox, policy, "kept", facts)
             _, said = await self.run(outside, sandbox, policy, "cat godwit.db; ln godwit.db copy; cat copy; rm -f godwit.db")

@@ -434,11 +434,12 @@ async def test_doctor_tells_names_of_keys_and_never_a_key(command: Command) -> N
     for words in (["doctor"], ["doctor", "--json"], ["-v", "doctor"]):
         ended = await command.run(*words, **env)
         assert ended.code == 0, ended.err
-        assert "secret" not in ended.out + ended.err
+        assert "-secret" not in ended.out + ended.err
         assert "ANTHROPIC_API_KEY" in ended.out
         assert "https://proxy.example:8443/v1" in ended.out
     names = [line["name"] for line in (await command.run("doctor", "--json")).lines]
     assert {"godwit", "python", "sqlite", "database", "durability", "ripgrep", "git", "bash", "sandbox"} <= set(names)
+    assert "sandbox none writes_confined" in names
     assert list(command.folder.iterdir()) == []
 
 

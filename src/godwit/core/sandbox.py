@@ -18,6 +18,7 @@ Promise = Literal[
     "writes_confined",
     "attributes_confined",
     "secrets_hidden",
+    "settings_kept",
     "network_off",
     "processes_isolated",
     "no_survivors",
@@ -28,12 +29,13 @@ PROMISES: dict[Promise, str] = {
     "folder and `writable`",
     "attributes_confined": "nor does it change modes, owners, times or extended attributes of files elsewhere",
     "secrets_hidden": "files in hidden places cannot be opened, by whatever name",
+    "settings_kept": "godwit's own files in the workspace, `.godwit` and the database, cannot be made, changed or removed",
     "network_off": "no address can be reached, the loopback's and socket files included; only its own loopback is there",
     "processes_isolated": "processes outside cannot be seen, signalled or traced",
     "no_survivors": "nothing the command started lives on when it has ended",
     "limits_enforced": "the limits that the policy sets hold",
 }
-"""Each promise, weakest backends keep the first ones, and what it says of a command."""
+"""Each promise, and what it says of a command."""
 Backend = Literal["auto", "bubblewrap", "landlock", "none"]
 
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*)?\*?")

@@ -59,6 +59,11 @@ MaxToolCalls = Annotated[
 MaxTime = Annotated[
     float | None, typer.Option("--max-time", min=0, metavar="SECONDS", help="Time it may work, waiting for you left out.")
 ]
+SandboxOption = Annotated[
+    str | None,
+    typer.Option("--sandbox", metavar="NAME", help="What confines commands: bubblewrap, landlock, none. [default: auto]"),
+]
+Network = Annotated[bool, typer.Option("--network", help="Let commands reach the network.")]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest session of this folder.")]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="Go on with this session.")]
 Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
@@ -145,6 +150,8 @@ def run(
     max_tokens: MaxTokens = None,
     max_tool_calls: MaxToolCalls = None,
     max_time: MaxTime = None,
+    sandbox: SandboxOption = None,
+    network: Network = False,
     go_on: Continue = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
     verified: Annotated[
@@ -197,6 +204,8 @@ def run(
         verified,
         checks or (),
         budget,
+        sandbox=sandbox,
+        network=network,
     )
     if new and (go_on or session is not None):
         raise CliError("--new starts over, and --continue or --session names what goes on")
@@ -226,6 +235,8 @@ def chat(
     max_tokens: MaxTokens = None,
     max_tool_calls: MaxToolCalls = None,
     max_time: MaxTime = None,
+    sandbox: SandboxOption = None,
+    network: Network = False,
     go_on: Continue = False,
     session: SessionOption = None,
     thinking: Thinking = None,
@@ -252,7 +263,10 @@ def chat(
     asks = interactive() and not yes and not as_json
     budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
     flags = AgentFlags(
-        model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name, budget=budget
+        *(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name),
+        budget=budget,
+        sandbox=sandbox,
+        network=network,
     )
     command = cli_chat.Chat(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     _end(_async(command.chat(session=session, go_on=go_on)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from ..core.agent import Limits, Permissions, ThinkingLevel
 from ..core.budget import Budget
+from ..core.sandbox import Backend, SandboxPolicy
 from ..core.verification import VerificationPolicy, commands_of
 from .cli_exit import CliError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..models.registry import Registry
 
 ASKED_BY_DEFAULT = ("bash",)
-"""Commands are not confined: a person allows each, unless `--allow bash` or `--yes` says otherwise."""
+"""A person allows each command, unless `--allow bash` or `--yes` says otherwise: a sandbox does not keep the workspace."""
 
 INSTRUCTIONS = """\
 You are a software engineer who works in a folder of the user's through tools.
@@ -58,6 +59,8 @@ class AgentFlags:
     verify: bool = False
     verify_commands: Sequence[str] = ()
     budget: Budget | None = None
+    sandbox: str | None = None
+    network: bool = False
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -70,6 +73,8 @@ class AgentFlags:
             "--max-turns": self.max_turns,
             "--verify": self.verify,
             "--verify-command": self.verify_commands,
+            "--sandbox": self.sandbox,
+            "--network": self.network,
         }
         return [flag for flag, value in given.items() if value]
 
@@ -87,9 +92,16 @@ class AgentFlags:
             permissions=Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny)),
             verification=self._verification(),
             budget=self.budget,
+            sandbox=self._sandbox(),
             limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
             thinking=thinking_level(self.thinking),
         )
+
+    def _sandbox(self) -> SandboxPolicy:
+        name = self.sandbox or "auto"
+        if name not in get_args(Backend):
+            raise CliError(f"sandbox {name!r} is none of {', '.join(get_args(Backend))}")
+        return SandboxPolicy(backend=cast("Backend", name), network=self.network)
 
     def _verification(self) -> VerificationPolicy | None:
         if not self.verify and not self.verify_commands:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..core.errors import GodwitError
+from . import cli_sandbox
 from .cli_exit import DONE, FAILED
 from .cli_place import Place
 
@@ -31,7 +32,7 @@ class Check(msgspec.Struct, frozen=True):
     ok: bool | None = None
 
 
-def checks(place: Place) -> list[Check]:
+def checks(place: Place, sandboxes: cli_sandbox.Found) -> list[Check]:
     return [
         Check("godwit", version()),
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
@@ -40,7 +41,7 @@ def checks(place: Place) -> list[Check]:
         _program("ripgrep", _ripgrep(), "searches fall back to Python, which is slower"),
         _program("git", shutil.which("git"), "only needed for working with repositories"),
         _program("bash", shutil.which("bash"), "commands run with sh"),
-        _sandbox(),
+        Check("sandbox", cli_sandbox.summary(sandboxes), sandboxes.taken != "none"),
         *_providers(),
         Check(
             "pytest", "importable" if _importable("pytest") else "not importable: godwit demo needs it (pip install pytest)"
@@ -78,12 +79,6 @@ def _program(name: str, path: str | None, without: str) -> Check:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check(name, f"{path} does not run: {error}", False)
     return Check(name, f"{(said.splitlines() or ['?'])[0].strip()} ({path})", True)
-
-
-def _sandbox() -> Check:
-    found = shutil.which("bwrap")
-    state = f"bubblewrap is installed ({found}), but not used yet" if found else "none"
-    return Check("sandbox", f"{state}: commands run as you, unconfined; confinement comes in a later version")
 
 
 def _providers() -> list[Check]:
@@ -126,10 +121,14 @@ def version() -> str:
 
 def show(place: Place, *, as_json: bool) -> int:
     """Print the checks. 1 when the database cannot be used."""
-    found = checks(place)
+    sandboxes = cli_sandbox.look()
+    found = checks(place, sandboxes)
     if as_json:
         from .cli_view import write_json
 
+        for finding in sandboxes.findings:
+            text = "holds" if finding.holds else finding.why
+            found.append(Check(f"sandbox {finding.backend} {finding.promise}", text, finding.holds))
         for check in found:
             write_json(check)
     else:
@@ -139,5 +138,6 @@ def show(place: Place, *, as_json: bool) -> int:
         for check in found:
             mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}[check.ok]
             console.print(f"{mark} {check.name:<26} {check.value}", style=style or None)
+        cli_sandbox.show(sandboxes, console)
     broken = any(check.name == "database" and check.ok is False for check in found)
     return FAILED if broken else DONE

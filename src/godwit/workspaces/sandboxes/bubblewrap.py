@@ -63,17 +63,10 @@ class Bubblewrap:
 
     def gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None = None) -> dict[Promise, str]:
         problem = self.problem()
-        return self._gaps(policy, enclosure) if problem is None else dict.fromkeys(PROMISES, problem)
+        return self._gaps(policy) if problem is None else dict.fromkeys(PROMISES, problem)
 
-    def _gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None) -> dict[Promise, str]:
-        found: dict[Promise, str] = {}
-        if policy.network or policy.unix_sockets:
-            found["network_off"] = f"the policy allows {'the network' if policy.network else 'unix sockets'}"
-        elif not self._filters():
-            found["network_off"] = "sockets that no network namespace holds in cannot be refused on this machine"
-        if policy.processes is not None and os.getuid() == 0:
-            found["limits_enforced"] = "the kernel does not count the processes of root: run as another user"
-        return found
+    def _gaps(self, policy: SandboxPolicy) -> dict[Promise, str]:
+        return left_open(policy, root=os.getuid() == 0, filters=self._filters())
 
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
@@ -110,7 +103,7 @@ class Bubblewrap:
         return Confinement(
             argv=tuple(words),
             environment={**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary},
-            promises=frozenset(PROMISES.keys() - self._gaps(policy, enclosure).keys()),
+            promises=frozenset(PROMISES.keys() - self._gaps(policy).keys()),
             setup=setup,
             keeper=True,
             leaves=False,
@@ -182,6 +175,18 @@ class Bubblewrap:
                         os.rmdir(path)
                     elif os.lstat(path).st_size == 0:
                         os.unlink(path)
+
+
+def left_open(policy: SandboxPolicy, *, root: bool, filters: bool) -> dict[Promise, str]:
+    """What bubblewrap does not keep where it works, and why. `root`: we are. `filters`: system calls can be filtered."""
+    found: dict[Promise, str] = {}
+    if policy.network or policy.unix_sockets:
+        found["network_off"] = f"the policy allows {'the network' if policy.network else 'unix sockets'}"
+    elif not filters:
+        found["network_off"] = "unix sockets, and those that no network namespace holds in, cannot be refused here"
+    if policy.processes is not None and root:
+        found["limits_enforced"] = "the kernel does not count the processes of root: run as another user"
+    return found
 
 
 class _Status:

@@ -32,6 +32,8 @@ _WRITE = _READ | _WRITE_FILE | _MAKE | _REFER | _TRUNCATE | _IOCTL_DEV
 _TCP = 0b11  # bind, connect
 _SCOPES = 0b11  # abstract sockets, signals
 _LEAST_ABI = 1
+TESTED_ABI = 7
+"""The newest that the tests were run with; what later ones rule is not used."""
 _PATH_BENEATH = 1
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
@@ -56,7 +58,7 @@ class Landlock:
             found = kernel.call(kernel.LANDLOCK_CREATE, None, 0, 1)
         except OSError:
             return 0
-        return found if self._limit is None else min(found, self._limit)
+        return min(found, TESTED_ABI if self._limit is None else self._limit)
 
     def problem(self) -> str | None:
         if sys.platform != "linux":
@@ -67,31 +69,7 @@ class Landlock:
 
     def gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None = None) -> dict[Promise, str]:
         problem = self.problem()
-        return self._gaps(policy, enclosure) if problem is None else dict.fromkeys(PROMISES, problem)
-
-    def _gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None) -> dict[Promise, str]:
-        found: dict[Promise, str] = {
-            "attributes_confined": "Landlock does not rule modes, owners and times of files",
-            "network_off": (
-                "Landlock does not rule UDP and socket files" if self.abi >= 4 else "Landlock rules TCP from ABI 4 on"
-            )
-            if not policy.network
-            else "the policy allows the network",
-            "processes_isolated": "other processes can be seen" + (", though not signalled" if self.abi >= 6 else ""),
-            "no_survivors": "a process that makes itself a session of its own is not found again",
-        }
-        if self.abi < 3:
-            found["writes_confined"] = f"files outside can be cut short: that is ruled from ABI 3 on, this is {self.abi}"
-        if policy.processes is not None:
-            found["limits_enforced"] = "the kernel counts all processes of the user, not those of the command"
-        if enclosure is not None:
-            inside = _inside_writable(enclosure)
-            if inside["read"]:
-                found["writes_confined"] = f"{inside['read'][0]} lies within a folder that may be written"
-            if inside["hidden"]:
-                found["secrets_hidden"] = f"{inside['hidden'][0]} lies within a folder that may be written"
-                found["writes_confined"] = found["secrets_hidden"]
-        return found
+        return left_open(policy, self.abi, enclosure) if problem is None else dict.fromkeys(PROMISES, problem)
 
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
@@ -116,7 +94,7 @@ class Landlock:
         return Confinement(
             argv=limited(argv, policy, sh=sh()),
             environment={**environment, "TMPDIR": enclosure.temporary},
-            promises=frozenset(PROMISES.keys() - self._gaps(policy, enclosure).keys()),
+            promises=frozenset(PROMISES.keys() - left_open(policy, self.abi, enclosure).keys()),
             setup=setup,
             leaves=False,
         )
@@ -128,6 +106,30 @@ class Landlock:
         access = {**dict(enclosure.access), "/dev": "hidden"}
         for path, what in _places("/", "read", access):
             yield path, (_WRITE if what == "write" else _READ) & known
+
+
+def left_open(policy: SandboxPolicy, abi: int, enclosure: Enclosure | None = None) -> dict[Promise, str]:
+    """What Landlock of this ABI does not keep, and why."""
+    found: dict[Promise, str] = {
+        "attributes_confined": "Landlock does not rule modes, owners and times of files",
+        "settings_kept": "they lie within the workspace, which may be written",
+        "network_off": "Landlock does not rule UDP and socket files" if abi >= 4 else "Landlock rules TCP from ABI 4 on",
+        "processes_isolated": "other processes can be seen" + (", though not signalled" if abi >= 6 else ""),
+        "no_survivors": "a process that makes itself a session of its own is not found again",
+    }
+    if policy.network:
+        found["network_off"] = "the policy allows the network"
+    if abi < 3:
+        found["writes_confined"] = "files outside can be cut short: Landlock rules that from ABI 3 on"
+    if policy.processes is not None:
+        found["limits_enforced"] = "the kernel counts all processes of the user, not those of the command"
+    if enclosure is not None:
+        writable = [path for path, what in enclosure.access if what == "write"]
+        hidden = [path for path, what in enclosure.access if what == "hidden"]
+        inside = [path for path in hidden if any(within(path, folder) for folder in writable)]
+        if inside:
+            found["secrets_hidden"] = f"{inside[0]} lies within a folder that may be written"
+    return found
 
 
 def _places(path: str, what: Access, access: Mapping[str, Access]) -> Iterator[tuple[str, Access]]:
@@ -153,18 +155,6 @@ def _places(path: str, what: Access, access: Mapping[str, Access]) -> Iterator[t
         children[child] = its if child == other else children.get(child, what)
     for child, its in children.items():
         yield from _places(child, access.get(child, its), access)
-
-
-def _inside_writable(enclosure: Enclosure) -> dict[str, list[str]]:
-    """What Landlock cannot keep, by its access: places in writable folders, those to be kept from coming into being as
-    `read`."""
-    found: dict[str, list[str]] = {"read": [], "hidden": []}
-    writable = [path for path, what in enclosure.access if what == "write"]
-    for path, what in enclosure.access:
-        if what != "write" and any(within(path, folder) for folder in writable):
-            found[what].append(path)
-    found["read"] += enclosure.kept
-    return found
 
 
 def _handled(abi: int) -> int:
