@@ -20,7 +20,7 @@ from godwit.core.transcript import problems
 from godwit.engine.session import Session
 from godwit.models.script import call, say
 
-from .conftest import MODEL, Bench, data, until_type, within
+from .conftest import MODEL, Bench, data, until, until_type, within
 from .test_control import Gate, note
 
 
@@ -187,6 +187,30 @@ async def test_an_answer_that_cannot_be_stored_fails_the_run(bench: Bench, conte
         await asyncio.wait_for(session.send("Go."), 10)
     model.plays = [plain]
     await usable(session)
+
+
+async def test_a_prompt_sent_while_hooks_see_a_broken_run_off_is_not_hurt_by_it(bench: Bench) -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def play(_: ModelRequest) -> AsyncIterator[Any]:
+        yield ModelAnswer((Text("lone \ud800 surrogate"),), "end_turn", Usage(1, 1, requests=1), MODEL)
+
+    @godwit.hook("after_run")
+    async def hold(_: godwit.HookCall) -> None:
+        entered.set()
+        await go.wait()
+
+    session = await start(bench, model := Stubborn(play), hooks=[hold], limits=godwit.Limits(max_model_retries=0))
+    with pytest.raises(RunFailed):
+        await within(session.send("Go."))
+    await within(entered.wait())
+    model.plays, before = [plain], (await session.state()).seq
+    waiting = asyncio.ensure_future(session.send("Still there?"))
+    await within(until(session, lambda e: e.type == "run.started", before))
+    for _ in range(200):  # the longer it has waited by then, the more there is to be hurt
+        await asyncio.sleep(0)
+    go.set()
+    assert (await within(waiting)).outcome == "done"
 
 
 async def test_a_delta_that_cannot_be_shown_does_not_hang(bench: Bench) -> None:

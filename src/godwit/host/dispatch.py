@@ -245,8 +245,10 @@ class EmbeddedDispatcher:
         except Exception as error:
             if not isinstance(error, GodwitError):
                 logger.exception("driving session %s failed", session)
-            hosted.failure = error
-            self._tell(session)
+            # Who has woken it since (a next prompt, once the run had ended) waits for another drive than this one.
+            if not hosted.again:
+                hosted.failure = error
+                self._tell(session)
         finally:
             hosted.task = None
             if self._hosted.get(session) is hosted and self._closing is None:
