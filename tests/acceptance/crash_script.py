@@ -25,6 +25,7 @@ from godwit.contracts import Appended, HookCall, ModelChunk, ModelRequest
 from godwit.core.events import ActionOpened, Draft, RunFinished, ToolStarted
 from godwit.core.hooks import HookMatcher, HookResult, HookSpec
 from godwit.core.ids import Seq, SessionId
+from godwit.engine.hooks import Hook
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.stores.sqlite import SqliteStore
@@ -145,10 +146,14 @@ def make_agent(point: Point, ledger: Ledger, met: asyncio.Event) -> godwit.Agent
     return godwit.Agent("crash", model=MODEL, tools=[bump, pay, peek, meet], permissions={"pay": "ask"})
 
 
-def rename(asked: HookCall) -> HookResult | None:
-    """A hook that changes one call's arguments."""
-    arguments = asked.payload["arguments"]
-    return HookResult(modified={"name": "renamed"}) if arguments["name"] == "i" else None
+def make_hook(ledger: Ledger) -> Hook:
+    """A gate before each bump, that notes whom it lets pass and changes one call's arguments."""
+
+    async def gate(asked: HookCall) -> HookResult | None:
+        ledger.note("let", call=asked.payload["call"])
+        return HookResult(modified={"name": "renamed"}) if asked.payload["arguments"]["name"] == "i" else None
+
+    return Hook(HookSpec("rename", "before_tool", HookMatcher(tool="bump")), gate)
 
 
 async def client(session: Session, ledger: Ledger, met: asyncio.Event) -> None:
@@ -183,7 +188,7 @@ async def main(database: str, where: str) -> None:
             session = await runtime.open_session(SESSION, agent=agent)
         else:
             session = await runtime.start_session(agent, session=SESSION)
-        runtime.hooks(session.id).register(HookSpec("rename", "before_tool", HookMatcher(tool="bump")), rename)
+        session.register_hook(make_hook(ledger))
         await asyncio.wait_for(client(session, ledger, met), 30)
     ledger.note("counts", **point.counts)
 

@@ -129,6 +129,10 @@ def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> int:
     for effect in after.facts("effect"):
         assert effect["name"].split(" ", 1)[1] == str(next(iter(started[effect["call"]].values()))), point
 
+    # No call began that the gate had not let pass, though it may have been asked again.
+    begun = {e.data.call for e in after.events if isinstance(e.data, ToolStarted) and e.data.name == "bump"}
+    assert begun <= {f["call"] for f in after.facts("let")}, point
+
     # What was complete at the death was never done again.
     done_calls = {e.data.call for e in at_death.events if isinstance(e.data, ToolFinished)}
     answers = sum(1 for e in at_death.events if isinstance(e.data, AgentMessage))
