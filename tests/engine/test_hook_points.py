@@ -121,6 +121,23 @@ async def test_errors_and_rate_limits_are_told(bench: Bench) -> None:
         assert tuple(c.payload) == PAYLOAD[c.point], c.point
 
 
+async def test_commands_verifications_and_direct_calls_are_told_as_the_page_promises(bench: Bench) -> None:
+    told: list[HookCall] = []
+    runtime = await bench.runtime(hooks=listen(told))
+    session = await bench.start((), work, "bash", runtime=runtime)
+    told.clear()
+    await within(session.command("/help"))
+    await within(session.verify_commands("it works", ["true"]))
+    await within(session.tool("work", {"text": "a"}))
+    call_points = ["before_tool", "after_tool"]
+    assert [c.point for c in told] == [
+        "before_command", "after_command", "before_verification", *call_points, "after_verification", *call_points
+    ]  # fmt: skip
+    for c in told:
+        assert set(c.payload) == set(PAYLOAD[c.point]), c.point
+    assert [c.payload["origin"] for c in told if c.point == "before_tool"] == ["verification", "direct"]
+
+
 async def test_hooks_are_told_of_the_sessions_labels(bench: Bench) -> None:
     told: list[HookCall] = []
     runtime = await bench.runtime(["ok"], hooks=listen(told))
