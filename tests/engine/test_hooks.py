@@ -419,7 +419,7 @@ async def test_a_background_hook_is_not_waited_for_and_its_failure_is_recorded()
 
     made.register(HookSpec("h", "after_tool", background=True), later)
     assert (await within(made.fire("after_tool", CALL | {"result": ""}))).action == "continue"
-    left = list(made._left)
+    left = list(made._left or ())
     go.set()
     await within(asyncio.wait(left))
     assert made.take_reports()[0].text == "RuntimeError: late"

@@ -20,7 +20,7 @@ import posixpath
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -61,10 +61,12 @@ CLOSING_S = 5.0
 """How long all hooks of after_session together may hold up the closing of a session."""
 TEXT_LIMIT = 16 * 1024
 """Characters of a hook's reason, note or message that are kept."""
-FAILURES_KEPT = 100
+REPORTS_KEPT = 100
+"""Reports that wait to be recorded; older ones are forgotten."""
 
 Matches = Callable[[dict[str, Any]], bool]
-_NONE: Mapping[str, HookHandler] = {}
+_NONE: Mapping[Any, Any] = {}
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -144,15 +146,16 @@ class Hooks:
         self.labels = Labels()
         self.workspace: str | None = None
         self.note: str | None = None  # of before_session, for the next prompt
-        self._reports: list[HookReported] = []
+        self._reports: tuple[HookReported, ...] = ()
         self._kit = kit
-        self._hooks: dict[str, _Registered] = {}
-        self._handlers: dict[str, HookHandler] = {}
-        self._at: dict[HookPoint, tuple[_Registered, ...]] = {}
+        # Replaced as a whole and never changed, so that a session without hooks shares these and costs little.
+        self._hooks: Mapping[str, _Registered] = _NONE
+        self._handlers: Mapping[str, HookHandler] = _NONE
+        self._at: Mapping[HookPoint, tuple[_Registered, ...]] = _NONE
         self._of_agent: tuple[HookSpec, ...] | None = None
         self._brought: Mapping[str, HookHandler] = _NONE
-        self._handlers_of_agent: dict[str, HookHandler] = {}
-        self._left: set[asyncio.Future[Any]] = set()
+        self._handlers_of_agent: Mapping[str, HookHandler] = _NONE
+        self._left: set[asyncio.Future[Any]] | None = None
 
     # --- who is there --------------------------------------------------------------------------------------------
 
@@ -170,29 +173,30 @@ class Hooks:
             _check_callable(spec.id, handler)
         made = self._made(spec, of_agent=False)
         before = self._hooks.get(spec.id)
-        self._hooks[spec.id] = made
+        self._hooks = {**self._hooks, spec.id: made}
         if handler is not None:
-            self._handlers[spec.id] = handler
+            self._handlers = {**self._handlers, spec.id: handler}
         self._sort()
         return before.spec if before is not None else None
 
     def unregister(self, id: str) -> HookSpec | None:  # noqa: A002 - the field's name
         """Call the hook of this id no more. Returns it, or None when there is none. Its handler stays."""
-        before = self._hooks.pop(id, None)
+        before = self._hooks.get(id)
         if before is None:
             return None
+        self._hooks = _without(self._hooks, id)
         self._sort()
         return before.spec
 
     def register_handler(self, id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
         """The function behind the hook of this id, in place of the one before, and of its command."""
         _check_callable(id, handler)
-        self._handlers[id] = handler
+        self._handlers = {**self._handlers, id: handler}
 
     def unregister_handler(self, id: str) -> None:  # noqa: A002 - the field's name
         """The hook of this id has no function any more. Nothing happens when it had none."""
-        self._handlers.pop(id, None)
-        self._handlers_of_agent.pop(id, None)
+        self._handlers = _without(self._handlers, id)
+        self._handlers_of_agent = _without(self._handlers_of_agent, id)
 
     @property
     def count(self) -> int:
@@ -325,7 +329,7 @@ class Hooks:
             if answer.modified is not None:
                 payload, changed = applied(point, payload, answer.modified), True
             if answer.message is not None:
-                self._reports.append(HookReported(spec.id, point, answer.message))
+                self._report(HookReported(spec.id, point, answer.message))
             result = folded(result, answer)
             if answer.action in ENDS_CHAIN:
                 break
@@ -398,20 +402,25 @@ class Hooks:
     async def _in_background(self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None) -> None:
         answer = await self._asked(spec, handler, packed, run, None)
         if answer.message is not None:
-            self._reports.append(HookReported(spec.id, spec.point, answer.message))
+            self._report(HookReported(spec.id, spec.point, answer.message))
 
     def _passed_over(self, spec: HookSpec, why: str) -> None:
         logger.warning("hook %s at %s failed in session %s: %s", spec.id, spec.point, self.session, why)
-        self._reports.append(HookReported(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
-        del self._reports[:-FAILURES_KEPT]
+        self._report(HookReported(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
+
+    def _report(self, report: HookReported) -> None:
+        self._reports = (*self._reports, report)[-REPORTS_KEPT:]
 
     def _keep(self, task: asyncio.Future[Any]) -> None:
         """Hold the task as long as it lives: it may be left to itself, and nobody complains of how it ended."""
+        if self._left is None:
+            self._left = set()
         self._left.add(task)
         task.add_done_callback(self._look_at)
 
     def _look_at(self, task: asyncio.Future[Any]) -> None:
-        self._left.discard(task)
+        if self._left is not None:
+            self._left.discard(task)
         if not task.cancelled():
             task.exception()
 
@@ -434,13 +443,12 @@ class Hooks:
 
     def take_reports(self) -> tuple[HookReported, ...]:
         """What is to be recorded of failures that were passed over, and of messages for people, since it was last taken."""
-        taken = tuple(self._reports)
-        self._reports.clear()
+        taken, self._reports = self._reports, ()
         return taken
 
     def cut_off(self) -> set[asyncio.Future[Any]]:
         """Cancel what still runs in the background or was left to itself; returns it, to be waited for."""
-        left = set(self._left)
+        left = set(self._left or ())
         for task in left:
             task.cancel()
         return left
@@ -449,6 +457,10 @@ class Hooks:
 def _check_callable(id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
     if not callable(handler):
         raise ConfigurationError(f"the handler of hook {id!r} cannot be called: {handler!r}", hook=id)
+
+
+def _without(found: Mapping[str, V], key: str) -> Mapping[str, V]:
+    return {k: v for k, v in found.items() if k != key} if key in found else found
 
 
 def _order(registered: _Registered) -> tuple[int, str]:
