@@ -29,7 +29,7 @@ from godwit.core.events import (
     UserAnswer,
     UserMessage,
 )
-from godwit.core.ids import ActionId, ManualClock
+from godwit.core.ids import ActionId, ManualClock, SessionId
 from godwit.core.messages import Text, Usage
 from godwit.engine import budget as engine_budget
 from godwit.engine.session import Session
@@ -374,9 +374,13 @@ async def test_an_answer_that_cannot_be_used_is_refused_and_the_question_stays(
     seq = (await session.state()).seq
     with pytest.raises(InvalidArgument, match=said):
         await session.approve(asked.action, arguments=wrong)
+    with pytest.raises(InvalidArgument, match=said):
+        await session.send_event(UserAnswer(asked.action, "approve", arguments=wrong))
     assert (await session.state()).seq == seq
-    # One that came in by another way counts as a denial that says why.
-    await session.send_event(UserAnswer(asked.action, "approve", arguments={"turns": -1}))
+    # One that came into the log by another way counts as a denial that says why.
+    await bench.runtimes[0].store.append(
+        SessionId(session.id), drafts(UserAnswer(asked.action, "approve", arguments={"turns": -1}))
+    )
     result = await within(session.wait(run))
     assert result.outcome == "limited"
     assert result.error is not None
@@ -426,10 +430,11 @@ async def test_what_was_set_while_it_asked_counts_for_the_next_run(bench: Bench)
 # --- after a crash --------------------------------------------------------------------------------------------------
 
 
-async def left_off(bench: Bench, *events: Any, budget: Any) -> Session:
+async def left_off(bench: Bench, *events: Any, budget: Any, parent: str | None = None) -> Session:
     """A session whose driver died after it had written these events, opened again by a new process."""
     runtime = await bench.runtime(turns(1))
-    session = await bench.start(turns(1), look, budget=budget, runtime=runtime)
+    agent = godwit.Agent("tester", model=MODEL, tools=[look], budget=budget)
+    session = await runtime.start_session(agent, parent=parent)
     await session.close()
     handle = await runtime.open_session(session.id, drive=False)
     run = await handle.prompt("go")
@@ -442,7 +447,7 @@ async def left_off(bench: Bench, *events: Any, budget: Any) -> Session:
     await runtime.store.release(lease)
     await bench.close()
     again = await bench.runtime(turns(1))
-    return await again.open_session(session.id, agent=godwit.Agent("tester", model=MODEL, tools=[look], budget=budget))
+    return await again.open_session(session.id, agent=agent)
 
 
 async def test_a_crash_between_meeting_a_limit_and_ending_the_run(bench: Bench) -> None:
@@ -482,6 +487,21 @@ async def test_a_crash_between_the_answer_and_the_raise(bench: Bench) -> None:
     session = await left_off(bench, question, answer, budget={"turns": 0, "on_limit": "ask"})
     assert (await within(session.wait())).outcome == "done"
     assert [c.budgets for c in await data(session, SessionConfigured)] == [(Budget(turns=3, on_limit="ask"),)]
+
+
+async def test_a_crash_between_raising_a_parents_limit_and_saying_so(bench: Bench) -> None:
+    runtime = await bench.runtime(turns(1))
+    budget = {"turns": 0, "scope": "tree", "on_limit": "ask"}
+    above = await runtime.start_session(godwit.Agent("parent", model=MODEL, budget=budget))
+    asked = {"scope": f"tree of {above.id}", "resource": "turns", "turns": 3, "limit": 0}
+    question = ActionOpened(ActionId("act_1"), "approval", None, "budget", asked)
+    raised = SessionConfigured(budgets=(Budget(turns=3, scope="tree", on_limit="ask"),), raised_by=ActionId("act_1"))
+    await runtime.store.append(SessionId(above.id), drafts(raised), key="raised:act_1")
+    answer = UserAnswer(ActionId("act_1"), "approve")
+    below = await left_off(bench, question, answer, budget=None, parent=above.id)
+    assert (await within(below.wait())).outcome == "done"
+    again = await bench.runtimes[-1].open_session(above.id, drive=False)
+    assert [c.budgets for c in await data(again, SessionConfigured)] == [raised.budgets]
 
 
 async def test_a_restart_keeps_the_question_and_the_spending(bench: Bench) -> None:
@@ -606,7 +626,9 @@ async def test_a_registry_that_knows_no_prices(bench: Bench) -> None:
 
 async def test_a_guard_that_denies_stops_before_the_model(bench: Bench) -> None:
     guard = Guard(DENY)
-    session = await bench.start(["x"], budget_guard=guard)
+    runtime = await bench.runtime(["x"])
+    agent = godwit.Agent("guarded", model=MODEL, budget_guard=guard)
+    session = await runtime.start_session(agent, labels=godwit.Labels(tenant="acme"))
     result = await session.send("go")
     assert result.outcome == "limited"
     assert result.error is not None
@@ -619,7 +641,7 @@ async def test_a_guard_that_denies_stops_before_the_model(bench: Bench) -> None:
     assert not session.is_closed
     check = guard.checks[0]
     assert (check.session, check.run, check.tool, check.spent.turns) == (session.id, result.run, None, 0)
-    assert check.estimated_tokens >= 0
+    assert (check.labels.tenant, check.estimated_tokens) == ("acme", 0)
 
 
 async def test_a_guard_may_be_set_and_taken_back(bench: Bench) -> None:

@@ -13,10 +13,11 @@ from typing import Final
 import msgspec
 
 from .budget import Spent
-from .events import AgentMessage, EventData, RunClaimed, ToolStarted, UsageRecorded, from_outside
+from .events import OUTSIDE_TYPES, AgentMessage, EventData, RunClaimed, ToolStarted, UsageRecorded, from_outside
 from .messages import Usage
 
 NANO: Final = 1_000_000_000
+_OUTSIDE: Final = frozenset(OUTSIDE_TYPES)
 _LARGEST: Final = 1 << 40
 """More tokens than any step can have; what claims more is cut to it."""
 
@@ -45,6 +46,7 @@ def metered(meter: Meter, before: str, after: str, data: EventData, at_ms: int) 
     died and the claim of the next does not count, nor does anything an outsider appends meanwhile.
     """
     tokens, nano_usd, turns, tool_calls = meter.tokens, meter.nano_usd, meter.turns, meter.tool_calls
+    time_ms, since_ms = meter.time_ms, meter.since_ms
     kind = type(data)
     if kind is AgentMessage:
         assert isinstance(data, AgentMessage)
@@ -58,10 +60,11 @@ def metered(meter: Meter, before: str, after: str, data: EventData, at_ms: int) 
         tool_calls += 1
     elif before != "running" and after != "running":
         return meter
-    time_ms, since_ms = meter.time_ms, meter.since_ms
+    elif after == "running" and since_ms is not None and at_ms <= since_ms and kind is not RunClaimed:
+        return meter  # most events share a moment with the one before
     if kind is RunClaimed:
         since_ms = at_ms
-    elif before == "running" and since_ms is not None and not from_outside(data):
+    elif before == "running" and since_ms is not None and (kind not in _OUTSIDE or not from_outside(data)):
         time_ms += max(0, at_ms - since_ms)
         since_ms = max(at_ms, since_ms) if after == "running" else None
     return Meter(tokens, nano_usd, turns, tool_calls, time_ms, since_ms)

@@ -19,6 +19,7 @@ answers nonsense denies, and never holds up an interrupt; where nothing is limit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import math
@@ -258,11 +259,11 @@ class Budgets:
         """The sessions this one works for, nearest first; those that were deleted are left out by the store."""
         if self._above is None:
             line: list[SessionId] = []
-            if self._state().parent is not None:
-                above = (await self._parts.store.session(self._session)).parent
-                while above is not None and above not in line:
-                    line.append(above)
+            above = self._session if self._state().parent is not None else None
+            with contextlib.suppress(SessionNotFound):  # one of them is deleted in this very moment
+                while above is not None:
                     above = (await self._parts.store.session(above)).parent
+                    line += [above] if above is not None else []
             self._above = tuple(line)
         return self._above
 

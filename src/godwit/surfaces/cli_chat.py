@@ -119,7 +119,8 @@ class Chat(Run):
 
     async def _parked(self) -> None:
         for action in await self._session.approvals.pending():
-            if isinstance(self.answerer, Everything) and action.kind == "approval":
+            everything = isinstance(self.answerer, Everything)
+            if everything and await self.answerer.answer(action, self._session.workspace) is not None:
                 await self._session.send_event(UserAnswer(action.id, "approve", sender=YES))
             elif self._asks:
                 hidden = show(self.view, asked(action.name, action.arguments, self._session.workspace))
