@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
     from .core.budget import Budget, BudgetDecision, Price, Spent
+    from .core.checkpoint import CheckpointPolicy
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hooks import hook
+    from .engine.rewind import RewindPreview, RewindResult
     from .engine.runs import RunResult
     from .engine.session import Session
     from .host.agents import Agent
@@ -46,6 +48,7 @@ _HOMES = {
     "BudgetCheck": "contracts",
     "BudgetDecision": "core.budget",
     "BudgetGuard": "contracts",
+    "CheckpointPolicy": "core.checkpoint",
     "Command": "engine.commands",
     "CommandContext": "engine.builtin_commands",
     "CommandOutput": "engine.commands",
@@ -67,6 +70,8 @@ _HOMES = {
     "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
+    "RewindPreview": "engine.rewind",
+    "RewindResult": "engine.rewind",
     "RunFailed": "core.errors",
     "RunResult": "engine.runs",
     "Runtime": "host.runtime",
@@ -96,6 +101,7 @@ __all__ = [
     "BudgetCheck",
     "BudgetDecision",
     "BudgetGuard",
+    "CheckpointPolicy",
     "Command",
     "CommandContext",
     "CommandOutput",
@@ -117,6 +123,8 @@ __all__ = [
     "RecordLimits",
     "RecordedModel",
     "Recorder",
+    "RewindPreview",
+    "RewindResult",
     "RunFailed",
     "RunResult",
     "Runtime",

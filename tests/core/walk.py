@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from godwit.core.agent import AgentRef, Permissions
 from godwit.core.budget import Budget
-from godwit.core.checkpoint import CheckpointRef
+from godwit.core.checkpoint import CheckpointRef, LeftAlone
 from godwit.core.errors import Conflict, Fault, NotFound
 from godwit.core.events import (
     EVENT_TYPES,
@@ -130,7 +130,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionPaused("why")
     yield SessionResumed()
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
-    yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"))
+    yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"), 1)
     yield SessionArchived()
     yield UserMessage(InputId(f"i{n}"), (Text("go"),), "prompt")
     yield UserMessage(InputId(f"i{n}"), (Text("no, so"),), "steer", "skip")
@@ -200,6 +200,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield WorkspaceCheckpointed(CheckpointRef("tree:1"), "before", turn.index if turn else None)
     yield WorkspaceCheckpointed(None, "after", error="disk full")
     yield WorkspaceRestored(CheckpointRef("tree:1"))
+    yield WorkspaceRestored(CheckpointRef("tree:1"), None, (LeftAlone("a", "it was changed meanwhile"),), "gone")
     yield VerificationReported(VerificationReport("it works", (Check("tests", status="passed"),), source="run"))
     yield VerificationReported(VerificationReport("from elsewhere"))
     yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
@@ -226,6 +227,7 @@ _WEIGHTS: dict[type, int] = {
     UserMessage: 3,
     SessionResumed: 20,
     SessionRewound: 6,
+    WorkspaceRestored: 3,
     RunRetrying: 6,
 }
 

@@ -56,13 +56,15 @@ class CheckpointPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 class FileChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one path differs between two states. `type`: it became another kind of thing, a folder for a file say.
 
-    `binary`: it has no text diff. `kept` False: its content is not kept on one of the sides, so it cannot be put back.
+    `ignored`: .gitignore leaves it out, or it is a cache by its name. `binary`: it has no text diff. `kept` False: its
+    content is not kept on one of the sides, so it cannot be put back.
     `conflict`: a person changed it since the agent did, so putting it back would lose their work.
     """
 
     path: str
     change: Literal["added", "modified", "deleted", "mode", "type"]
     folder: bool = False
+    ignored: bool = False
     binary: bool = False
     kept: bool = True
     added_lines: int = 0

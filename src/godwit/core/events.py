@@ -17,7 +17,7 @@ import msgspec
 
 from .agent import AgentRef, SteerMode, ThinkingLevel
 from .budget import Budget
-from .checkpoint import CheckpointRef
+from .checkpoint import CheckpointRef, LeftAlone
 from .errors import ConfigurationError, Fault
 from .hooks import HookPoint
 from .ids import ActionId, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId
@@ -164,14 +164,16 @@ class SessionResumed(Data, frozen=True, tag="session.resumed"):
 class SessionRewound(Data, frozen=True, tag="session.rewound"):
     """The transcript's head goes back to where it stood at `to`, a seq between turns. The log stays.
 
-    A `to` that was still to come changes nothing. `files`: the folder becomes what it was at that checkpoint, but for the
-    paths in `keep`; until `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were.
+    A `to` that was still to come changes nothing. `files`: the folder becomes what this checkpoint says; until
+    `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were. `keep`: paths that a
+    person had changed meanwhile and that stay so. `redoes`: the rewind that this one takes back.
     """
 
     to: Seq
     files: CheckpointRef | None = None
     keep: tuple[str, ...] = ()
     undo: CheckpointRef | None = None
+    redoes: Seq | None = None
 
 
 class SessionArchived(Data, frozen=True, tag="session.archived"):
@@ -385,9 +387,10 @@ class HookReported(Data, frozen=True, tag="hook.reported"):
 
 
 class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
-    """The files are kept as they are now: before or after the calls of `turn`, or because someone asked.
+    """The files are kept as they are now: before or after calls of `turn` that may change some, or because someone asked.
 
-    Without a `ref` they could not be kept, and `error` says why.
+    A turn whose calls wait for a person in between has several pairs. Without a `ref` the files could not be kept, and
+    `error` says why.
     """
 
     ref: CheckpointRef | None
@@ -397,10 +400,14 @@ class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
 
 
 class WorkspaceRestored(Data, frozen=True, tag="workspace.restored"):
-    """The files are what they were at `ref`, but for those that were to be kept; `result` is what they are now."""
+    """The files are what `ref` says, but for those in `left`, which somebody changed meanwhile or which could not be put
+    back; `result` is what they are now. `error`: why they are not, as a whole.
+    """
 
     ref: CheckpointRef
     result: CheckpointRef | None = None
+    left: tuple[LeftAlone, ...] = ()
+    error: str | None = None
 
 
 class VerificationReported(Data, frozen=True, tag="verification.reported"):

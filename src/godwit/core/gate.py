@@ -123,6 +123,7 @@ class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
     interrupted: bool = False
     queue: tuple[QueuedInput, ...] = ()
     actions: tuple[OpenAction, ...] = ()
+    restoring: bool = False
 
     @property
     def status(self) -> Status:
@@ -139,6 +140,8 @@ class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
         """True when a driver would find something to do."""
         if self.archived:
             return False
+        if self.restoring:
+            return True
         if self.paused and not self.interrupted:
             return False
         return self.phase in ("queued", "running", "retrying")
@@ -216,10 +219,12 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise SessionBusy("a rewind needs a session without an open run", run=gate.run)
             if data.to < 1:
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to)
-            return gate
+            _need_files(gate, "rewound")
+            return replace(gate, restoring=data.files is not None)
         case SessionArchived():
             if gate.phase != "none":
                 raise SessionBusy("an open run must end before the session can be archived", run=gate.run)
+            _need_files(gate, "archived")
             return replace(gate, archived=True)
         case RunStarted():
             if gate.phase != "none":
@@ -230,6 +235,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
         case RunClaimed():
             if gate.paused and not gate.interrupted:
                 raise SessionPausedError()
+            _need_files(gate, "worked on")
             _same_run(gate, data.run)
             phase = _move(gate, data)
             attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
@@ -263,6 +269,11 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             return replace(gate, actions=tuple(a for a in gate.actions if a.id != data.action))
         case SessionCreated():
             return replace(gate, created=True)
+        case ToolStarted() if data.origin != "model":
+            _need_files(gate, "worked on")
+            return gate
+        case WorkspaceRestored():
+            return replace(gate, restoring=False)
         case (
             SessionConfigured()
             | TurnStarted()
@@ -278,7 +289,6 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | HookBlocked()
             | HookReported()
             | WorkspaceCheckpointed()
-            | WorkspaceRestored()
             | VerificationReported()
             | CommandExecuted()
             | Unknown()
@@ -317,6 +327,13 @@ def _move(gate: Gate, data: EventData) -> Phase:
 def _same_run(gate: Gate, run: RunId) -> None:
     if gate.run != run:
         raise IllegalEvent(f"run {run!r} is not the open run", run=run, open=gate.run)
+
+
+def _need_files(gate: Gate, what: str) -> None:
+    if gate.restoring:
+        raise SessionBusy(
+            f"the session's files are being put back: it can be {what} when they are; opening it goes on with that"
+        )
 
 
 def need_phase(gate: Gate, data: EventData, phase: Phase) -> None:

@@ -106,7 +106,11 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The open turn. `asked` is the id of the answer awaited; `message_seq` where it stands once it came."""
+    """The open turn. `asked` is the id of the answer awaited; `message_seq` where it stands once it came.
+
+    `files`: the moment at which they were last kept, None before its first call that may change some; `failed` when they
+    could not be kept before it.
+    """
 
     index: int
     asked: MessageId | None = None
@@ -114,6 +118,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     message_seq: Seq | None = None
     calls: tuple[Call, ...] = ()
     stop: str | None = None
+    files: Literal["before", "after", "failed"] | None = None
 
     @property
     def unfinished(self) -> tuple[Call, ...]:
@@ -140,11 +145,10 @@ class OwnCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Restoring(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Files that are to become what they were at `files`, but for `keep`: a rewind was stored and is not yet done."""
+    """Files that were as `undo` says and are to become what `files` says: a rewind was stored and is not yet done."""
 
     seq: Seq
     files: CheckpointRef
-    keep: tuple[str, ...] = ()
     undo: CheckpointRef | None = None
 
 
@@ -487,13 +491,20 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case SessionRewound():
             if data.files is None:
                 return state
-            return replace(state, restoring=Restoring(event.seq, data.files, data.keep, data.undo))
+            return replace(state, restoring=Restoring(event.seq, data.files, data.undo))
         case WorkspaceRestored():
             return replace(state, restoring=None)
         case HookBlocked():
             if run is None or data.point != "before_finish":
                 return state
             return replace(state, run=replace(run, held=run.held + 1))
+        case WorkspaceCheckpointed():
+            if turn is None or data.turn != turn.index or data.when == "manual":
+                return state
+            files: Literal["before", "after", "failed"] = data.when
+            if data.when == "before" and data.ref is None:
+                files = "failed"
+            return replace(state, turn=replace(turn, files=files))
         case VerificationReported():
             if run is None or data.report.source != "run":
                 return state
@@ -507,7 +518,6 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionArchived()
             | ArtifactStored()
             | HookReported()
-            | WorkspaceCheckpointed()
             | CommandExecuted()
             | Unknown()
         ):

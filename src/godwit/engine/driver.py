@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..contracts import BlobStore, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
+from ..contracts import BlobStore, Checkpoints, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
 from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, Labels, UserInterrupt
@@ -67,6 +67,7 @@ class Parts:
         grace_s: float = GRACE_S,
         hooks: Callable[[SessionId], Hooks] = Hooks,
         hook_handlers: Callable[[AgentSpec], Mapping[str, HookHandler]] = lambda _: {},
+        checkpoints: Checkpoints | None = None,
         find_tool: Callable[[str], Tool | None] = lambda _: None,
         guards: Guards = lambda *_: (),
         shell: ShellParser | None = None,
@@ -84,6 +85,7 @@ class Parts:
         self.grace_s = grace_s
         self.hooks = hooks
         self.hook_handlers = hook_handlers
+        self.checkpoints = checkpoints
         self.find_tool = find_tool
         self.guards = guards
         self.shell = shell
@@ -160,6 +162,8 @@ class Driver:
         if self._agent == state.agent:
             return
         _, self.spec = await self.parts.store.get_agent(state.agent.name, state.agent.version)
+        if state.restoring is not None and state.run is None:
+            return  # putting files back needs no tools and no sandbox: any process can do it
         try:
             self.tools = self.parts.tools(self.spec)
         except ToolNotFound:

@@ -31,6 +31,7 @@ from ..core.state import Run, State
 from ..core.verification import VerificationPolicy
 from .approvals import expired_actions, policy_answer
 from .budget import QUESTION, exhausted, new
+from .checkpoints import after_changes, files_changed, finish_restoring, retain
 from .context import models_of
 from .direct import close_lost_calls
 from .driver import Driver
@@ -113,6 +114,11 @@ class Verify:
 class End:
     outcome: RunOutcome
     error: Fault | None = None
+
+
+@dataclass(frozen=True)
+class KeepFiles:
+    """Before a turn is left whose calls may have changed files: keep these as they are now."""
 
 
 Decision = (
@@ -269,7 +275,9 @@ async def _advance(driver: Driver) -> bool:
     if cut_off and run is not None and run.interrupt is None:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
         await log.commit(UserInterrupt(run.id, reason="the session's cancel token was cancelled"))
-    decision = _decide(driver)
+    decision: Decision | KeepFiles = _decide(driver)
+    if isinstance(decision, Park | Yield | CloseTurn | End) and files_changed(log.state, driver.spec):
+        decision = KeepFiles()
     try:
         match decision:
             case Rest():
@@ -321,6 +329,8 @@ async def _advance(driver: Driver) -> bool:
                 await log.commit()
             case Verify():
                 await verify_run(driver)
+            case KeepFiles():
+                await after_changes(driver)
             case CloseTurn():
                 turn = log.state.turn
                 assert turn is not None
@@ -334,10 +344,12 @@ async def _advance(driver: Driver) -> bool:
                     return False
                 if passed is not None and _decide(driver) == decision:
                     await _end(driver, "done", None, log.seq)
+                    await retain(driver)
                     return False
             case End(outcome, error):
                 # The drive ends with its run: the next one gets a token and a context of its own.
                 await _end(driver, outcome, error, seen)
+                await retain(driver)
                 return False
             case _:
                 assert_never(decision)
@@ -402,8 +414,11 @@ def _run(driver: Driver) -> RunId:
 
 
 async def _arrive(driver: Driver) -> None:
-    """Begin a drive: mark the session as opened, and take over a run whose driver died."""
+    """Begin a drive: finish a rewind that was broken off, mark the session as opened, take over a run whose driver died."""
     log, state = driver.log, driver.state
+    if state.restoring is not None:
+        await finish_restoring(driver)
+        state = driver.state
     if state.own_calls:
         await close_lost_calls(driver.parts.store, driver.session, state, driver.clock, driver.parts.owner)
         await log.sync()

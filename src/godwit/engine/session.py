@@ -57,6 +57,7 @@ from .log import load_state, load_transcript, record_reports
 from .purse import Guarded, Purse
 from .queue import Queue
 from .receiver import EventReceiver, watch
+from .rewind import HostRewinds, Rewinds
 from .runs import ActiveTool, RunHandle, RunResult, Runs, RunSnapshot
 from .trace import TraceEvent, read_trace
 from .typed_commands import TypedCommands
@@ -111,8 +112,8 @@ class Home(Protocol):
         """Return when no drive of this session is under way here; with `force`, take the session over first."""
         ...
 
-    async def end_interrupted(self, session: SessionId) -> None:
-        """Bring an interrupted run that nobody drives to its end."""
+    async def do_once(self, session: SessionId) -> None:
+        """Do what is due in a session that nobody drives: end an interrupted run, put files back."""
         ...
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
@@ -167,7 +168,7 @@ class CommandSender:
         await self._session.send_event(command, key=key)
 
 
-class Session(HostCalls, HostVerification, Purse):
+class Session(HostCalls, HostVerification, HostRewinds, Purse):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     def __init__(self, home: Home, session: SessionId, state: State, spec: AgentSpec, *, drives: bool = True) -> None:
@@ -258,6 +259,16 @@ class Session(HostCalls, HostVerification, Purse):
             self._token,
             context=lambda sender: home.command_context(self, commands, sender),
             check_model=home.check_model if self._drives else lambda _: None,
+        )
+
+    @cached_property
+    def _rewinds(self) -> Rewinds:  # type: ignore[override]  # made when first used
+        return Rewinds(
+            self._home.parts,
+            self.id,
+            spec=lambda: self._spec,
+            workspace=self.workspace,
+            finish=self._finish_restoring,
         )
 
     def __repr__(self) -> str:
@@ -503,7 +514,7 @@ class Session(HostCalls, HostVerification, Purse):
         while not ended.done():
             row = await self._store.session(self.id)
             if row.owner is None and row.run == run:
-                await self._home.end_interrupted(self.id)
+                await self._home.do_once(self.id)
             await asyncio.wait([ended], timeout=OWNER_LOOK_S)
 
     async def cancel(self) -> bool:
@@ -884,6 +895,16 @@ class Session(HostCalls, HostVerification, Purse):
         if self._place is None and self.workspace is not None:
             self._place = self._home.parts.workspace(self.id, self.workspace, self._environment, self._spec.sandbox)
         return self._place
+
+    async def _finish_restoring(self) -> None:
+        if not self._drives:
+            await self._home.do_once(self.id)
+            return
+        self._wake()
+        await self._home.settle(self.id)
+        failure = self._home.failure(self.id)
+        if failure is not None:
+            raise failure
 
     def _wake(self) -> None:
         if self._drives:

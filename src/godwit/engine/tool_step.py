@@ -87,11 +87,12 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
     """Settle what needs no effect, open what needs a person, and begin what may run now."""
     log, limits = driver.log, driver.spec.limits
     busy = {r.ready.call.id for r in running.values()}
+    unkept: str | None = None
     if not _stops(driver) and not _skips(driver):
         waiting = [c for c in _unfinished(driver) if c.id not in busy]
         await reviewer.look_at(waiting)
         if any(isinstance(r, Ready) and not r.tool.traits.read_only for r in map(reviewer.known, waiting)):
-            await before_changes(driver)
+            unkept = await before_changes(driver)
     stop, skip = _stops(driver), _skips(driver)
     ahead = [r.ready for r in running.values()]
     begin: list[tuple[Ready, str]] = []
@@ -106,6 +107,8 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
         if stop or review is None:
             continue
         match review:
+            case Ready() if unkept is not None and not review.tool.traits.read_only:
+                log.stage(*review.events, *_closing(driver, call, Refused("error", unkept)))
             case Ready():
                 if not any(review.clashes(o) for o in ahead) and len(running) + len(begin) < limits.max_parallel_tools:
                     key = call.key or f"{driver.session}/{call.id}"

@@ -8,6 +8,7 @@ from typing import Any
 from ..contracts import BudgetGuard, HookHandler, Tool
 from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
 from ..core.budget import Budget, budgets_of
+from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
@@ -31,6 +32,7 @@ class Agent:
     `budget`: what a session may spend: a `Budget`, a table such as `{"usd": 5}`, or one of each scope in a list.
     `budget_guard`: is asked before each step, as long as the agent is given to the process that drives the session.
     `sandbox`: how commands are confined; by default by the strongest sandbox that works here, without a network.
+    `checkpoints`: whether the workspace's files are kept before each turn that may change them, and which.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -53,6 +55,7 @@ class Agent:
         limits: Limits | None = None,
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
+        checkpoints: CheckpointPolicy | bool = True,
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
         hooks: Sequence[Hook | HookSpec] = (),
@@ -99,6 +102,7 @@ class Agent:
             metadata=dict(metadata or {}),
             verification=_verification(verification),
             hooks=tuple(h.spec if isinstance(h, Hook) else h for h in hooks),
+            checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
         )
 
     @property

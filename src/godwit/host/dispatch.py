@@ -177,8 +177,8 @@ class EmbeddedDispatcher:
         while (task := hosted.task) is not None:
             await asyncio.wait([task])
 
-    async def end_interrupted(self, session: SessionId) -> None:
-        """Bring an interrupted run that nobody drives to its end, without driving the session from then on."""
+    async def do_once(self, session: SessionId) -> None:
+        """End an interrupted run that nobody drives, put files back, without driving the session from then on."""
         if session in self._hosted:
             self.wake(session)
             return

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from ..contracts import (
     BudgetGuard,
+    Checkpoints,
     HookHandler,
     Model,
     ModelRegistry,
@@ -81,6 +82,7 @@ class Runtime:
         hooks: Sequence[Hook | HookSpec] = (),
         artifacts: ArtifactLimits | None = None,
         records: RecordLimits | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.store = store
         self.records = records or RecordLimits()
@@ -114,6 +116,7 @@ class Runtime:
             grace_s=grace_s,
             hooks=self.hooks,
             hook_handlers=self._handlers_of,
+            checkpoints=checkpoints,
             find_tool=self.find_tool,
             shell=LateShell(),
             rules=self._rules,
@@ -146,6 +149,7 @@ class Runtime:
         artifacts: ArtifactLimits | None = None,
         records: RecordLimits | None = None,
         sandbox: SandboxPolicy | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -155,6 +159,8 @@ class Runtime:
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
         `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
         the session's folder; `()` for nowhere.
+        `checkpoints`: where the workspaces' files are kept, by default in the folder `<path>.files`, and in a temporary one
+        where the store has no file.
         `tracing`: emit OpenTelemetry spans and metrics of what this process drives.
         `hooks`: of every session that is driven here, beside the agents' own.
         `artifacts`: how many large outputs are kept, of what this process stores. `records`: how much of its runs a handle
@@ -196,6 +202,7 @@ class Runtime:
             hooks=hooks,
             artifacts=artifacts,
             records=records,
+            checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
         )
 
     async def __aenter__(self) -> Runtime:
@@ -224,6 +231,8 @@ class Runtime:
             await asyncio.wait(self._leaving)
         if self._places is not None:
             await self._places.close()
+        if self.parts.checkpoints is not None:
+            await self.parts.checkpoints.close()
         await self.store.close()
 
     # --- agents ------------------------------------------------------------------------------------------------
@@ -411,6 +420,8 @@ class Runtime:
         """Archive it, then remove its log and all that only it used. SessionOwned while another process drives it."""
         if (await self.status(session)) != "archived":
             await self.archive(session)
+        if self.parts.checkpoints is not None:
+            await self.parts.checkpoints.release(SessionId(session))
         await self.store.delete(SessionId(session))
 
     async def get_artifact(self, ref: str) -> bytes:
@@ -475,8 +486,8 @@ class Runtime:
             if hooks is not None:
                 hooks.cut_off()
 
-    async def end_interrupted(self, session: SessionId) -> None:
-        await self._dispatcher.end_interrupted(session)
+    async def do_once(self, session: SessionId) -> None:
+        await self._dispatcher.do_once(session)
         self._forget_hooks(session)
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
@@ -492,6 +503,15 @@ class Runtime:
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head
+
+
+def _file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:
+    from ..workspaces.checkpoints import FileCheckpoints
+
+    file: str | None = getattr(store, "file", None)
+    if file is None:
+        return FileCheckpoints(None, durability="memory", clock=clock)
+    return FileCheckpoints(f"{file}.files", own=[file], durability=durability, clock=clock)
 
 
 class LateShell:

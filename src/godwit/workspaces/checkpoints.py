@@ -27,7 +27,7 @@ from . import difftext
 from .contents import Contents, Durability, Reading, Seen
 from .listing import Difference, Entry, change_of, differences, merge, text
 from .restore import Restore
-from .scan import Scan, Stopped
+from .scan import MAX_RULES, Rules, Scan, Stopped
 
 T = TypeVar("T")
 
@@ -157,7 +157,8 @@ class FileCheckpoints:
         if before == after:
             return []
         with self._reading() as reading:
-            return [change_of(d) for d in differences(reading.load, _state(before), _state(after))]
+            rules = _IgnoredBy(reading, (_state(before), _state(after)))
+            return [rules.mark(change_of(d)) for d in differences(reading.load, _state(before), _state(after))]
 
     def _diff(self, before: CheckpointRef, after: CheckpointRef, paths: Collection[str] | None, limit: int) -> FileDiff:
         if before == after:
@@ -166,10 +167,11 @@ class FileCheckpoints:
         parts: list[str] = []
         length, cut = 0, False
         with self._reading() as reading:
+            rules = _IgnoredBy(reading, (_state(before), _state(after)))
             for difference in differences(reading.load, _state(before), _state(after)):
                 if paths is not None and difference.path not in paths:
                     continue
-                change = change_of(difference)
+                change = rules.mark(change_of(difference))
                 if not change.folder or change.change == "type":
                     change, shown = _shown(reading, difference, change)
                     if length + len(shown) > limit:
@@ -260,6 +262,48 @@ class FileCheckpoints:
     def _need(self, _: CheckpointRef) -> None:
         if not self._anything():
             raise CheckpointNotFound("no checkpoint is kept here")
+
+
+class _IgnoredBy:
+    """Which paths the ignore files of a state leave out; those of either of two states."""
+
+    def __init__(self, reading: Reading, states: tuple[bytes, bytes]) -> None:
+        self._reading = reading
+        self._states = states
+        self._known: dict[tuple[bytes, str], tuple[bytes | None, Rules]] = {}
+
+    def mark(self, change: FileChange) -> FileChange:
+        if any(self._ignored(state, change.path, change.folder) for state in self._states):
+            return msgspec.structs.replace(change, ignored=True)
+        return change
+
+    def _ignored(self, state: bytes, path: str, folder: bool) -> bool:
+        parts = path.split("/")
+        for number in range(1, len(parts) + 1):
+            inner = "/".join(parts[:number])
+            rules = self._in(state, "/".join(parts[: number - 1]))[1]
+            if rules.ignore(inner, folder or number < len(parts)):
+                return True
+        return False
+
+    def _in(self, state: bytes, path: str) -> tuple[bytes | None, Rules]:
+        """The listing of a folder in the state, if it is there, and the rules in force in it."""
+        found = self._known.get((state, path))
+        if found is not None:
+            return found
+        hash_: bytes | None = state
+        rules = Rules()
+        if path:
+            above, _, name = path.rpartition("/")
+            hash_, rules = self._in(state, above)
+            entries = [] if hash_ is None else self._reading.load(hash_)
+            hash_ = next((e.hash for e in entries if text(e.name) == name and e.kind == "d"), None)
+        if hash_ is not None:
+            for entry in self._reading.load(hash_):
+                if entry.name == b".gitignore" and entry.kind == "f" and entry.size <= MAX_RULES:
+                    rules = rules.within(path, self._reading.whole(entry.hash))
+        found = self._known[state, path] = hash_, rules
+        return found
 
 
 def _ref(state: bytes) -> CheckpointRef:

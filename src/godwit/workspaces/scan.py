@@ -38,7 +38,8 @@ BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".d", ".files")
 
 _MAX_DEPTH = 200
 """Folders deeper than this are omitted: each level holds a descriptor open."""
-_MAX_RULES = 1 << 20
+MAX_RULES = 1 << 20
+"""Bytes of an ignore file that are read."""
 _ATTEMPTS = 3
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -91,10 +92,18 @@ class Stopped(Exception):
     """The scan was told to end."""
 
 
-class _Rules(NamedTuple):
+CACHES = Ignores(b"__pycache__/\n*.pyc\nnode_modules/\n.venv/\n.mypy_cache/\n.pytest_cache/\n.ruff_cache/\n.tox/\n.cache/\n")
+"""What counts as ignored where no ignore file says otherwise."""
+
+
+class Rules(NamedTuple):
     """The ignore rules in force in a folder: of the ignore files from the root down to it, by the folder they stand in."""
 
-    files: tuple[tuple[str, Ignores], ...]
+    files: tuple[tuple[str, Ignores], ...] = (("", CACHES),)
+
+    def within(self, folder: str, content: bytes) -> Rules:
+        """Those in force in `folder`, whose own ignore file has this content."""
+        return Rules((*self.files, (folder, _parsed(content))))
 
     def ignore(self, path: str, is_folder: bool) -> bool:
         for folder, ignores in reversed(self.files):
@@ -155,7 +164,7 @@ class Scan:
         try:
             folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                return self._folder(folder, "", _Rules(()) if self._policy.ignored != "always" else None, 0)
+                return self._folder(folder, "", Rules() if self._policy.ignored != "always" else None, 0)
             finally:
                 os.close(folder)
         except OSError as error:
@@ -164,7 +173,7 @@ class Scan:
 
     # --- folders ----------------------------------------------------------------------------------------------------
 
-    def _folder(self, folder: int, path: str, rules: _Rules | None, depth: int) -> bytes:
+    def _folder(self, folder: int, path: str, rules: Rules | None, depth: int) -> bytes:
         if self._stopped():
             raise Stopped
         key = os.fsencode(path)
@@ -238,7 +247,7 @@ class Scan:
         return hash_
 
     def _subfolder(
-        self, folder: int, name: str, path: str, status: os.stat_result, rules: _Rules | None, depth: int
+        self, folder: int, name: str, path: str, status: os.stat_result, rules: Rules | None, depth: int
     ) -> Row | None:
         mode = status.st_mode
         inner = rules
@@ -444,7 +453,7 @@ def _beside(name: str, databases: set[str]) -> bool:
     return any(name.endswith(end) and name[: -len(end)] in databases for end in BESIDE_DATABASE)
 
 
-def _with_rules_of(folder: int, path: str, rules: _Rules) -> _Rules:
+def _with_rules_of(folder: int, path: str, rules: Rules) -> Rules:
     try:
         file = os.open(".gitignore", _FILE, dir_fd=folder)
     except OSError:
@@ -453,7 +462,7 @@ def _with_rules_of(folder: int, path: str, rules: _Rules) -> _Rules:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return rules
         with contextlib.suppress(OSError):
-            return _Rules((*rules.files, (path, _parsed(_read(file, _MAX_RULES)))))
+            return rules.within(path, _read(file, MAX_RULES))
         return rules
     finally:
         os.close(file)

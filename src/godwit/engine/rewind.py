@@ -1,0 +1,491 @@
+"""Going back: the conversation to an earlier place, the files with it, and forward again.
+
+Owns what is put back and what is not: of the log's checkpoints this module reads which paths the agent's turns have changed
+since then and which somebody else has, and plans from that. Leaves out the putting back itself, which a driver does when the
+rewind is in the log (`checkpoints.finish_restoring`), here or wherever the session is opened next. Rules:
+
+* Nothing is changed before the plan is stored, and that is refused when the log has moved on since it was made.
+* Only what the agent changed is undone. What somebody else changed as well is a conflict, and refused unless they say so;
+  where it is an ignored file, theirs stays without asking.
+* What is replaced has been kept: the state before is named in the log (`undo`), and `redo` brings it back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from ..contracts import Checkpoints, EventStore
+from ..core.agent import AgentSpec
+from ..core.checkpoint import Checkpoint, CheckpointRef, FileChange, FileDiff, LeftAlone, shown_path
+from ..core.errors import (
+    CheckpointFailed,
+    CheckpointNotFound,
+    Conflict,
+    HeadMoved,
+    InvalidArgument,
+    RewindConflict,
+    SessionBusy,
+)
+from ..core.events import InputDelivered, SessionRewound, UserMessage, WorkspaceCheckpointed, WorkspaceRestored
+from ..core.ids import Seq, SessionId
+from ..core.messages import User, text_of
+from .driver import Parts
+from .log import append_outside, load_transcript
+
+OnConflict = Literal["refuse", "keep", "overwrite"]
+
+ATTEMPTS = 5
+"""How often a plan is made again because the log moved on meanwhile."""
+SHOWN = 1000
+"""Paths that an event or an error names."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A place to go back to: before this message of a user. `seq`: for `rewind`."""
+
+    seq: Seq
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class RewindPreview:
+    """What `rewind(seq, files=True)` would do to the files now. `diff`: as a unified diff, which ends early when `cut`.
+
+    `conflicts`: paths among them that somebody else has changed as well. `left`: what would stay as it is although the agent
+    changed it, and why. `text`: the message that would be taken back, if one is.
+    """
+
+    to: Seq
+    changes: tuple[FileChange, ...] = ()
+    diff: str = ""
+    cut: bool = False
+    conflicts: tuple[str, ...] = ()
+    left: tuple[LeftAlone, ...] = ()
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class RewindResult:
+    """What a rewind did. `seq`: its event. `changes`: of files; `left`: paths that stayed as they were, and why.
+
+    `error`: why the files could not be put back at all. `text`: the message that was taken back, to be said in another way.
+    """
+
+    to: Seq
+    seq: Seq
+    changes: tuple[FileChange, ...] = ()
+    left: tuple[LeftAlone, ...] = ()
+    error: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A time in which only the agent worked, or a rewind: the files before and after it. None: they were not kept."""
+
+    before: CheckpointRef | None
+    after: CheckpointRef | None
+
+
+@dataclass
+class _Plan:
+    """`base`: the files now. `mine`: what the agent changed since and what putting back would touch; `clashes`: which of
+    these somebody else has changed as well; `quiet`: of them the ignored ones, which stay theirs."""
+
+    base: CheckpointRef
+    target: CheckpointRef
+    mine: frozenset[str] = frozenset()
+    clashes: frozenset[str] = frozenset()
+    quiet: frozenset[str] = frozenset()
+    left: list[LeftAlone] = field(default_factory=list)
+
+
+class HostRewinds(ABC):
+    """The part of a session's handle that goes back, and forth again."""
+
+    _rewinds: Rewinds
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raise SessionClosed when the handle is."""
+
+    async def rewind(self, seq: Seq, *, files: bool = False, on_conflict: OnConflict = "refuse") -> RewindResult:
+        """Go back to where the conversation stood at `seq`, with `files` also to what the workspace was then.
+
+        Of the files only what the agent has changed since is put back. Where somebody else has changed the same since then,
+        `refuse` raises RewindConflict and does nothing, `keep` leaves theirs, `overwrite` puts it back all the same; ignored
+        files that both changed stay theirs, but with `overwrite`. The log stays, the files as they were are kept, and `redo`
+        takes it back. Returns when the files are back; broken off, it is finished by whoever opens the session next.
+
+        SessionBusy while a run is open; InvalidArgument for a seq within a turn; CheckpointNotFound when the files of then
+        are not kept; CheckpointFailed when the disk is at fault: the rewind is then stored, and goes on when it is not.
+        """
+        self._check_open()
+        return await self._rewinds.rewind(seq, files=files, on_conflict=on_conflict)
+
+    async def preview_rewind(self, seq: Seq) -> RewindPreview:
+        """What `rewind(seq, files=True, on_conflict="overwrite")` would do to the files; does nothing. Errors as there."""
+        self._check_open()
+        return await self._rewinds.preview(seq)
+
+    async def redo(self, *, on_conflict: OnConflict = "refuse") -> RewindResult:
+        """Take the last rewind back that is not taken back yet, with the files if it had put some back; itself a rewind.
+
+        Conflict when there is none, or the session has gone on since. Other errors as for `rewind`.
+        """
+        self._check_open()
+        return await self._rewinds.redo(on_conflict)
+
+    async def preview_redo(self) -> RewindPreview:
+        """What `redo(on_conflict="overwrite")` would do to the files; does nothing. Errors as there."""
+        self._check_open()
+        return await self._rewinds.preview_redo()
+
+    async def turnings(self) -> list[Turning]:
+        """The messages of users that the conversation holds, oldest first, each with the seq to rewind to before it."""
+        return await self._rewinds.turnings()
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints of files that the log names, oldest first; `kept` tells which are still there."""
+        return await self._rewinds.all()
+
+    async def checkpoint(self) -> Checkpoint:
+        """Keep the files as they are now, to go back to or compare with. CheckpointFailed."""
+        self._check_open()
+        return await self._rewinds.take()
+
+    async def diff(
+        self, start: Seq | str | None = None, end: Seq | str | None = None, *, paths: Sequence[str] | None = None
+    ) -> FileDiff:
+        """What changed in the files between two moments: each a seq, a checkpoint's ref, or None; without a `start` since
+        the session's first checkpoint, without an `end` until now. CheckpointNotFound, CheckpointFailed."""
+        return await self._rewinds.diff(start, end, paths)
+
+
+class Rewinds:
+    """Going back and forth in one session."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        session: SessionId,
+        *,
+        spec: Callable[[], AgentSpec],
+        workspace: str | None,
+        finish: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._parts = parts
+        self._session = session
+        self._spec = spec
+        self._workspace = workspace
+        self._finish = finish
+
+    @property
+    def _store(self) -> EventStore:
+        return self._parts.store
+
+    async def rewind(self, to: Seq, *, files: bool, on_conflict: OnConflict, redoes: Seq | None = None) -> RewindResult:
+        """See `HostRewinds.rewind`."""
+        if on_conflict not in ("refuse", "keep", "overwrite"):
+            raise InvalidArgument(f"on_conflict={on_conflict!r} is none of refuse, keep, overwrite", on_conflict=on_conflict)
+        for _ in range(ATTEMPTS):
+            head = await self._check(to)
+            text = await self._taken_back(to)
+            event = SessionRewound(to, redoes=redoes)
+            changes: list[FileChange] = []
+            left: list[LeftAlone] = []
+            if files:
+                try:
+                    event, changes, left = await self._with_files(to, on_conflict, redoes)
+                except RewindConflict:
+                    # What another rewind or a run is changing this moment is no conflict.
+                    if (await self._store.session(self._session)).head == head:
+                        raise
+                    continue
+            try:
+                appended = await append_outside(self._store, self._session, [event], self._parts.clock, expect=head)
+            except HeadMoved:
+                continue
+            error = None
+            if event.files is not None:
+                restored = await self._restored(appended.last)
+                left, error = [*left, *restored.left], restored.error
+            return RewindResult(to, appended.last, tuple(changes), tuple(left), error, text)
+        raise HeadMoved("the session went on each time while the rewind was being prepared: try again")
+
+    async def preview(self, to: Seq) -> RewindPreview:
+        """See `HostRewinds.preview_rewind`."""
+        await self._check(to)
+        text = await self._taken_back(to)
+        plan = await self._plan(to)
+        if plan is None:
+            return RewindPreview(to, text=text)
+        checkpoints = self._checkpoints()
+        merged, left = await checkpoints.merge(self._session, plan.base, plan.target, plan.mine - plan.quiet)
+        diff = await checkpoints.diff(plan.base, merged)
+        conflicts = plan.clashes - plan.quiet
+        marked = tuple(_with_conflict(c, conflicts) for c in diff.changes)
+        return RewindPreview(
+            to,
+            marked,
+            diff.text,
+            diff.cut,
+            tuple(sorted(shown_path(p) for p in conflicts)),
+            (*_shown(left), *_theirs(plan.quiet)),
+            text,
+        )
+
+    async def redo(self, on_conflict: OnConflict) -> RewindResult:
+        """See `HostRewinds.redo`."""
+        seq, files = await self._last()
+        return await self.rewind(seq - 1, files=files, on_conflict=on_conflict, redoes=seq)
+
+    async def preview_redo(self) -> RewindPreview:
+        """See `HostRewinds.preview_redo`."""
+        seq, files = await self._last()
+        return await self.preview(seq - 1) if files else RewindPreview(seq - 1)
+
+    async def _last(self) -> tuple[Seq, bool]:
+        """The last rewind that is not taken back, and whether it had put files back."""
+        back: list[tuple[Seq, SessionRewound]] = []
+        for event in await self._store.read(self._session, types=("session.rewound", "run.started")):
+            match event.data:
+                case SessionRewound(redoes=None) as rewound:
+                    back.append((event.seq, rewound))
+                case SessionRewound() as redone:
+                    while back and back[-1][0] >= (redone.redoes or 0):
+                        back.pop()
+                case _:
+                    back.clear()
+        if not back:
+            raise Conflict("there is no rewind to take back: none was made, or the session has gone on since")
+        seq, last = back[-1]
+        return seq, last.files is not None
+
+    async def all(self) -> list[Checkpoint]:
+        """See `HostRewinds.checkpoints`."""
+        kept = {k.ref for k in await self._checkpoints().kept(self._session)}
+        found = []
+        for event in await self._store.read(self._session, types=("workspace.checkpointed",)):
+            data = event.data
+            if isinstance(data, WorkspaceCheckpointed):
+                found.append(
+                    Checkpoint(event.seq, event.at_ms, data.when, data.ref, data.turn, data.ref in kept, data.error)
+                )
+        return found
+
+    async def take(self) -> Checkpoint:
+        """See `HostRewinds.checkpoint`."""
+        ref = await self._now()
+        now_ms = self._parts.clock.now_ms()
+        event = WorkspaceCheckpointed(ref)
+        appended = await append_outside(self._store, self._session, [event], self._parts.clock)
+        return Checkpoint(appended.last, now_ms, "manual", ref)
+
+    async def diff(self, start: Seq | str | None, end: Seq | str | None, paths: Sequence[str] | None) -> FileDiff:
+        """See `HostRewinds.diff`."""
+        if start is None:
+            first = await self._store.read(self._session, types=("workspace.checkpointed",), limit=1)
+            if not first:
+                return FileDiff((), "")
+            start = first[0].seq - 1
+        before, after = await self._at(start), await self._at(end)
+        return await self._checkpoints().diff(before, after, paths=None if paths is None else frozenset(paths))
+
+    async def turnings(self) -> list[Turning]:
+        """See `HostRewinds.turnings`."""
+        transcript = await load_transcript(self._store, self._session)
+        delivered = {e.seq: e.at_ms for e in await self._store.read(self._session, types=("input.delivered",))}
+        return [
+            Turning(entry.seq - 1, text_of(entry.message.content), delivered[entry.seq])
+            for entry in transcript.entries
+            if isinstance(entry.message, User) and entry.seq in delivered
+        ]
+
+    # --- planning ---------------------------------------------------------------------------------------------------
+
+    async def _check(self, to: Seq) -> Seq:
+        """The head. Raises SessionBusy while a run is open, InvalidArgument when nothing can be gone back to at `to`.
+
+        A rewind that was broken off is finished first.
+        """
+        files = ("session.rewound", "workspace.restored")
+        for event in await self._store.read(self._session, types=files, newest_first=True, limit=1):
+            if isinstance(event.data, SessionRewound) and event.data.files is not None:
+                await self._restored(event.seq)
+        row = await self._store.session(self._session)
+        if row.run is not None:
+            raise SessionBusy("a rewind needs a session without an open run: interrupt it first", run=row.run)
+        if not 1 <= to <= row.head:
+            raise InvalidArgument(f"there is no event {to} to go back to: the session has 1 to {row.head}", to=to)
+        turns = ("turn.started", "turn.finished")
+        last = await self._store.read(self._session, to_seq=to, types=turns, newest_first=True, limit=1)
+        if last and last[0].type == "turn.started":
+            ended = await self._store.read(self._session, to, types=("turn.finished",), limit=1)
+            nearest = [last[0].seq - 1, *(e.seq for e in ended)]
+            raise InvalidArgument(
+                f"event {to} lies within a turn, of which nothing can be left out: go to {' or '.join(map(str, nearest))}",
+                to=to,
+                nearest=nearest,
+            )
+        return row.head
+
+    async def _taken_back(self, to: Seq) -> str | None:
+        """What the first message said that the conversation would lose."""
+        delivered = await self._store.read(self._session, to, types=("input.delivered",), limit=1)
+        if not delivered or not isinstance(delivered[0].data, InputDelivered):
+            return None
+        given = delivered[0].data
+        if given.content is not None:
+            return text_of(given.content)
+        for event in await self._store.read(
+            self._session, to_seq=delivered[0].seq, types=("user.message",), newest_first=True
+        ):
+            if isinstance(event.data, UserMessage) and event.data.id == given.id:
+                return text_of(event.data.content)
+        return None
+
+    async def _with_files(
+        self, to: Seq, on_conflict: OnConflict, redoes: Seq | None
+    ) -> tuple[SessionRewound, list[FileChange], list[LeftAlone]]:
+        plan = await self._plan(to)
+        if plan is None:
+            return SessionRewound(to, redoes=redoes), [], []
+        loud = plan.clashes - plan.quiet
+        if loud and on_conflict == "refuse":
+            names = sorted(shown_path(p) for p in loud)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise RewindConflict(
+                f"{', '.join(names[:3])}{more} would be put back, but somebody has changed that since the agent did: keep"
+                " theirs (on_conflict='keep') or put it back all the same ('overwrite'; redo brings it back)",
+                paths=names[:SHOWN],
+            )
+        stays = plan.clashes if on_conflict == "keep" else plan.quiet if on_conflict == "refuse" else frozenset()
+        checkpoints = self._checkpoints()
+        merged, left = await checkpoints.merge(self._session, plan.base, plan.target, plan.mine - stays)
+        noted = [*_shown(left), *_theirs(stays)]
+        if merged == plan.base:
+            return SessionRewound(to, redoes=redoes), [], noted
+        keep = tuple(sorted(shown_path(p) for p in stays))[:SHOWN]
+        changes = await checkpoints.changes(plan.base, merged)
+        return SessionRewound(to, merged, keep, plan.base, redoes), changes, noted
+
+    async def _plan(self, to: Seq) -> _Plan | None:
+        """What going back to `to` means for the files; None when nothing has changed them since."""
+        intervals = await self._intervals(to)
+        if not intervals:
+            return None
+        checkpoints = self._checkpoints()
+        target = intervals[0].before
+        if target is None:
+            raise CheckpointNotFound(
+                f"the files were not kept before what came after event {to}, so they cannot be put back to it: see"
+                " session.checkpoints() for why, and go back without files, or to a later place",
+                to=to,
+            )
+        kept = {k.ref for k in await checkpoints.kept(self._session)}
+        if target not in kept:
+            raise CheckpointNotFound(
+                f"the files as they were at event {to} are not kept any more: the agent's checkpoint policy has let go of"
+                " them. Go back without files, or to a later place",
+                to=to,
+            )
+        plan = _Plan(await self._now(), target)
+        # The agent's work and others' take turns. Where a state in between is not known, what happened around it may be
+        # either's.
+        edges = [ref for one in intervals for ref in (one.before, one.after)]
+        agent: set[str] = set()
+        others: set[str] = set()
+        known, whose = target, list[set[str]]()
+        for number, ref in enumerate((*edges[1:], plan.base)):
+            whose.append(others if number % 2 else agent)
+            if ref is None or not (ref in kept or ref == plan.base):
+                continue
+            changed = {c.path for c in await checkpoints.changes(known, ref)}
+            for paths in whose:
+                paths |= changed
+            known = ref
+            whose.clear()
+        wanted = {c.path: c for c in await checkpoints.changes(plan.base, target)}
+        plan.mine = frozenset(agent & wanted.keys())
+        plan.clashes = plan.mine & others
+        plan.quiet = frozenset(p for p in plan.clashes if wanted[p].ignored)
+        return plan
+
+    async def _intervals(self, to: Seq) -> list[_Interval]:
+        """The times after `to` in which the agent, or a rewind, changed files: these before and after it, oldest first."""
+        found: list[_Interval] = []
+        opened: WorkspaceCheckpointed | None = None
+        types = ("workspace.checkpointed", "session.rewound")
+        for event in await self._store.read(self._session, to, types=types):
+            match event.data:
+                case WorkspaceCheckpointed(when="before") as before:
+                    if opened is not None:
+                        found.append(_Interval(opened.ref, None))
+                    opened = before
+                case WorkspaceCheckpointed(when="after") as after:
+                    found.append(_Interval(opened.ref if opened is not None else None, after.ref))
+                    opened = None
+                case SessionRewound(files=files, undo=undo) if files is not None:
+                    found.append(_Interval(undo, files))
+                case WorkspaceCheckpointed(ref=ref) if opened is None and ref is not None:
+                    found.append(_Interval(ref, ref))
+                case _:
+                    pass
+        if opened is not None:
+            found.append(_Interval(opened.ref, None))
+        return found
+
+    async def _at(self, when: Seq | str | None) -> CheckpointRef:
+        """The files at a seq, of a checkpoint by its ref, or now."""
+        if isinstance(when, str):
+            return CheckpointRef(when)
+        if when is not None:
+            for interval in await self._intervals(when):
+                if interval.before is not None:
+                    return interval.before
+        return await self._now()
+
+    # --- doing ------------------------------------------------------------------------------------------------------
+
+    async def _now(self) -> CheckpointRef:
+        checkpoints = self._checkpoints()
+        assert self._workspace is not None
+        return await checkpoints.take(self._session, self._workspace, self._spec().checkpoints)
+
+    def _checkpoints(self) -> Checkpoints:
+        if self._workspace is None:
+            raise CheckpointFailed("this session has no workspace whose files could be kept")
+        if self._parts.checkpoints is None:
+            raise CheckpointFailed("this host keeps no checkpoints of files")
+        return self._parts.checkpoints
+
+    async def _restored(self, rewound: Seq) -> WorkspaceRestored:
+        """Have the files put back, and wait for it."""
+        await self._finish()
+        while True:
+            done = await self._store.read(self._session, rewound, types=("workspace.restored",), limit=1)
+            if done:
+                assert isinstance(done[0].data, WorkspaceRestored)
+                return done[0].data
+            await self._store.wait(self._session, (await self._store.session(self._session)).head, 1.0)
+            await self._finish()
+
+
+def _with_conflict(change: FileChange, conflicts: frozenset[str]) -> FileChange:
+    return msgspec.structs.replace(change, conflict=True) if change.path in conflicts else change
+
+
+def _shown(left: Sequence[LeftAlone]) -> list[LeftAlone]:
+    return [LeftAlone(shown_path(one.path), one.reason) for one in left]
+
+
+def _theirs(paths: frozenset[str]) -> list[LeftAlone]:
+    return [LeftAlone(shown_path(p), "somebody has changed it since the agent did") for p in sorted(paths)]
