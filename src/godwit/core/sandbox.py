@@ -146,7 +146,7 @@ HIDDEN: tuple[str, ...] = (
     "/etc/NetworkManager/system-connections", "/var/spool/cron", "/var/lib/docker", "/var/lib/containerd",
     "/var/lib/kubelet", "/var/lib/sss", "/var/backups",
     # what others keep for the moment, and the sockets of services
-    "/tmp", "/var/tmp", "/run", "/dev/shm",
+    "/tmp", "/var/tmp", "/run", "/dev/shm", "/mnt/c/Users",
 )  # fmt: skip
 """Hidden by default, where they exist; beside them the homes of other users and the keys of the ssh server."""
 

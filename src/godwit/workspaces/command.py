@@ -153,10 +153,11 @@ class _Run:
             await asyncio.wait({exited, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 await self._drain()
-                if not self._confinement.leaves and not keeper:
+                code = process.reap()
+                # The end of a keeper is the end of all, but for a moment when it was killed itself.
+                if not self._confinement.leaves and (not keeper or code < 0):
                     await kill(leader, exited)
                 over = True
-                code = process.reap()
                 begun = self._confinement.begun
                 if code == 1 and begun is not None and not begun():
                     raise NotBegun((self._held or b"").decode(errors="replace").strip())
@@ -264,20 +265,22 @@ async def _pause(seconds: float, exited: asyncio.Future[Any]) -> None:
 
 
 def _signal(leader: int, number: signal.Signals, *, spare_leader: bool = False) -> None:
-    """To the command's process group and, where they are found without waiting, to the others of its session and to what
-    they started."""
+    """To the command's process group and, where they are found without waiting, to the others of its session.
+
+    `spare_leader`: it only keeps the command; what descends from it is asked instead, in whatever session that is.
+    """
     if not spare_leader:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, number)
     if sys.platform == "linux":
-        for member in _members_linux(leader):
+        for member in _descendants(leader) if spare_leader else _members_linux(leader):
             with suppress(ProcessLookupError, PermissionError):
-                if member != leader if spare_leader else os.getpgid(member) != leader:
+                if spare_leader or os.getpgid(member) != leader:
                     os.kill(member, number)
 
 
 async def _members(leader: int) -> list[int]:
-    """The living processes of the session that the command's shell leads and, on Linux, all that descend from it."""
+    """The living processes of the session that the command's shell leads."""
     if sys.platform == "linux":
         return _members_linux(leader)
     listing = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,stat=", stdout=subprocess.PIPE)
@@ -287,31 +290,31 @@ async def _members(leader: int) -> list[int]:
 
 
 def _members_linux(leader: int) -> list[int]:
-    parents: dict[int, int] = {}
-    members = set()
-    living = set()
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if _session(pid) == leader and _state(pid)[:1] not in ([], [b"Z"], [b"X"])]
+
+
+def _descendants(leader: int) -> list[int]:
+    """What the process has started, and what that has, without itself."""
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        pid = int(name)
-        parents[pid] = int(parent)
-        if state not in (b"Z", b"X"):  # dead, and waiting for a parent that may never look
-            living.add(pid)
-        if int(session) == leader:
-            members.add(pid)
+        if name.isdigit() and len(state := _state(int(name))) > 1:
+            children.setdefault(int(state[1]), []).append(int(name))
     found = []
-    for pid in living:
-        above, steps = pid, 0
-        while above not in members and above in parents and steps < len(parents):
-            above, steps = parents[above], steps + 1
-        if above in members:
-            found.append(pid)
-    return sorted(found)
+    waiting = children.get(leader, [])
+    while waiting:
+        found += waiting
+        waiting = [child for pid in waiting for child in children.get(pid, [])]
+    return found
+
+
+def _state(pid: int) -> list[bytes]:
+    """Its state (Z and X: dead, and waiting for a parent that may never look), its parent and more; nothing when gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _session(pid: int) -> int | None:

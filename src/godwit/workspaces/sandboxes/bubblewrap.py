@@ -1,17 +1,17 @@
 """Bubblewrap: a view of the file system, processes and network of the command's own, made by the program `bwrap`.
 
-Owns the argument list that says what an enclosure says. Rules: the system is mounted
-read-only and whole, then what may be written or read again and what is hidden, outer places before inner ones. No
-`--new-session`: the command is in a session without a terminal as it is, and must be found by it from outside, to be asked
-to end. A folder between a writable one and a hidden one is mounted on itself, so that it cannot be renamed to let the hidden
-one go under another name. `/proc` is read-only: to root, also one without rights, the settings of the kernel are files.
+Owns the argument list that says what an enclosure says. Rules: bwrap itself is not confined, so nothing that a command
+could have written may reach it, as a variable, a program or a link on the way to where something is mounted. The system is
+mounted read-only and whole, then what may be written or read again and what is hidden, outer places before inner ones. A
+folder between a writable one and a hidden one is mounted on itself, so that it cannot be renamed to let the hidden one go
+under another name. `/proc` is read-only: to root, also one without rights, the settings of the kernel are files. No
+`--new-session`: the command is in a session without a terminal as it is, and must be found by it from outside.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
 import threading
@@ -22,9 +22,10 @@ from functools import cached_property
 
 from ...contracts import Access, Confinement, Enclosure
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
-from .enclosure import access_of, parts
+from .enclosure import access_of, parts, within
 from .limits import limited
-from .probe import Probe, run, sh
+from .probe import Probe, run
+from .programs import find
 
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
 _TEMPORARY = ("/tmp", "/var/tmp")
@@ -47,7 +48,7 @@ class Bubblewrap:
 
     @cached_property
     def program(self) -> str | None:
-        return self._named or shutil.which("bwrap")
+        return self._named or find("bwrap")
 
     @cached_property
     def version(self) -> tuple[int, ...]:
@@ -73,15 +74,13 @@ class Bubblewrap:
     ) -> Confinement:
         assert self.program is not None
         access = dict(enclosure.access)
-        own_tmp = [path for path in _TEMPORARY if access.get(path) == "hidden"]
+        own_tmp = [path for path in _TEMPORARY if access.get(path) == "hidden" and not _lies_in(path, enclosure)]
         kept = [path for path in enclosure.kept if not os.path.lexists(path)]
-        words = [self.program, *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL"]
+        words = [*_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL"]
         if self.version >= (0, 8):
             words.append("--disable-userns")
         if not policy.network:
             words.append("--unshare-net")
-        status = _Status()
-        words += ["--json-status-fd", str(status.writer)]
         words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
         for path in own_tmp:
             words += ["--bind", enclosure.temporary, path]
@@ -89,7 +88,13 @@ class Bubblewrap:
         for path in kept:
             place = path.rstrip("/")
             words += ["--tmpfs", place, "--remount-ro", place] if path.endswith("/") else ["--ro-bind", "/dev/null", place]
-        words += ["--chdir", enclosure.root, "--", *limited(argv, policy, sh=sh(), keep=True)]
+        words += ["--chdir", enclosure.root]
+        variables = {**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary}
+        inner, variables = limited(argv, variables, policy, keep=True)
+        for name, value in variables.items():
+            words += ["--setenv", name, value]
+        status, options = _Status(), _Options(words)
+        described = ("--json-status-fd", str(status.writer), "--args", str(options.descriptor))
         filters = self._filters()
 
         def setup() -> None:
@@ -100,15 +105,19 @@ class Bubblewrap:
                 kernel.no_new_privileges()
                 kernel.filter_sockets(network=policy.network, unix=policy.unix_sockets)
 
+        def done() -> None:
+            options.close()
+            self._let_go(enclosure.root)
+
         return Confinement(
-            argv=tuple(words),
-            environment={**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary},
+            argv=(self.program, *described, "--", *inner),
+            environment={},
             promises=frozenset(PROMISES.keys() - self._gaps(policy).keys()),
             setup=setup,
             keeper=True,
             leaves=False,
-            done=lambda: self._let_go(enclosure.root),
-            descriptors=(status.writer,),
+            done=done,
+            descriptors=(status.writer, options.descriptor),
             begun=status.begun,
             complaint=b"bwrap: ",
         )
@@ -139,7 +148,8 @@ class Bubblewrap:
                 yield from ("--ro-bind", path, path)
             elif os.path.isdir(path):
                 yield from ("--tmpfs", path)
-                masks.append(path)
+                if path not in _TEMPORARY:
+                    masks.append(path)
             else:
                 yield from ("--ro-bind", "/dev/null", path)
         if places.get("/run") == "hidden":
@@ -187,6 +197,36 @@ def left_open(policy: SandboxPolicy, *, root: bool, filters: bool) -> dict[Promi
     if policy.processes is not None and root:
         found["limits_enforced"] = "the kernel does not count the processes of root: run as another user"
     return found
+
+
+def _lies_in(folder: str, enclosure: Enclosure) -> bool:
+    """Whether something that is mounted lies in the folder, so that it cannot be the command's own from one command to the
+    next: what lies on the way there could be made a link, which bwrap would follow while it still sees everything."""
+    places = (path for path, what in enclosure.access if what != "hidden" and path != enclosure.temporary)
+    return any(path != folder and within(path, folder) for path in places)
+
+
+class _Options:
+    """A file without a name that holds options: arguments of a process can be read by everybody, and variables in the
+    environment would be bwrap's own as well, which is not confined."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.descriptor = os.memfd_create("godwit")
+        try:
+            left = memoryview(b"".join(os.fsencode(word) + b"\0" for word in words))
+            while left:
+                left = left[os.write(self.descriptor, left) :]
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    __del__ = close
 
 
 class _Status:

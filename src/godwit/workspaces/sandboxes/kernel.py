@@ -103,7 +103,7 @@ _MACHINES = {
 }
 _IO_URING_SETUP = 425
 _X32 = 0x40000000
-_UNIX = 1
+_UNIX, _VSOCK = 1, 40
 _HELD_IN = (2, 10, 16)  # inet, inet6, netlink: the families that a network namespace holds in
 _DATAGRAM = 2
 _ENOSYS, _EAFNOSUPPORT = 38, 97
@@ -127,8 +127,8 @@ def has_filter() -> bool:
 
 
 def filter_sockets(*, network: bool, unix: bool) -> None:
-    """Refuse io_uring, whose calls no filter sees, and the kernel's keyrings; and without network all sockets but those a
-    network namespace holds in. `unix`: unix sockets are let be.
+    """Refuse io_uring, whose calls no filter sees, the kernel's keyrings and vsock; and without network all sockets but
+    those a network namespace holds in. `unix`: unix sockets are let be.
 
     What is refused are unix sockets that can be connected to a file of somebody else's (a pair that is connected stays), and
     the likes of vsock, which reaches the host of a virtual machine. Call `no_new_privileges` first.
@@ -167,7 +167,10 @@ def _block(machine: _Machine, network: bool, unix: bool) -> list[_Instruction4]:
     if not unix:  # one of a pair of datagram sockets can be pointed at an address all the same
         pair = [(_LOAD, 0, 0, _SECOND_AT), (_AND, 0, 0, 0xF), (_EQUAL, 0, 1, _DATAGRAM), _refuse(_EAFNOSUPPORT)]
         block += [(_EQUAL, 0, len(pair) + 1, machine.socketpair), *pair, (_RETURN, 0, 0, _ALLOW)]
-    if not network:
+    if network:
+        inner = [(_LOAD, 0, 0, _FIRST_AT), (_EQUAL, 0, 1, _VSOCK), _refuse(_EAFNOSUPPORT)]
+        block += [(_EQUAL, 0, len(inner), machine.socket), *inner]
+    else:
         allowed = (*_HELD_IN, *((_UNIX,) if unix else ()))
         families = [(_EQUAL, len(allowed) - at, 0, family) for at, family in enumerate(allowed)]
         inner = [(_LOAD, 0, 0, _FIRST_AT), *families, _refuse(_EAFNOSUPPORT)]

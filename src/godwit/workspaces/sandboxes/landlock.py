@@ -12,15 +12,15 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from ...contracts import Access, Confinement, Enclosure
 from ...core.errors import ToolFailed
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
-from .enclosure import within
+from .enclosure import parts, within
 from .limits import limited
-from .probe import Probe, sh
+from .probe import Probe
 
 # Rights on files, by the ABI that brought them.
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -91,9 +91,10 @@ class Landlock:
             finally:
                 os.close(ruleset)
 
+        inner, variables = limited(argv, {**environment, "TMPDIR": enclosure.temporary}, policy)
         return Confinement(
-            argv=limited(argv, policy, sh=sh()),
-            environment={**environment, "TMPDIR": enclosure.temporary},
+            argv=inner,
+            environment=variables,
             promises=frozenset(PROMISES.keys() - left_open(policy, self.abi, enclosure).keys()),
             setup=setup,
             leaves=False,
@@ -104,7 +105,7 @@ class Landlock:
         for device in _DEVICES:
             yield device, (_READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) & known
         access = {**dict(enclosure.access), "/dev": "hidden"}
-        for path, what in _places("/", "read", access):
+        for path, what in _places("/", "read", access, _around(access)):
             yield path, (_WRITE if what == "write" else _READ) & known
 
 
@@ -132,29 +133,42 @@ def left_open(policy: SandboxPolicy, abi: int, enclosure: Enclosure | None = Non
     return found
 
 
-def _places(path: str, what: Access, access: Mapping[str, Access]) -> Iterator[tuple[str, Access]]:
-    """The fewest paths that grant what may be read and written from `path` down, and nothing that is hidden."""
-    below = [(other, its) for other, its in access.items() if other != path and within(other, path)]
-    if what != "hidden" and not any(its == "hidden" for _, its in below):
-        yield path, what
-        yield from ((other, its) for other, its in below if its == "write" and what != "write")
+def _places(path: str, what: Access, access: Mapping[str, Access], around: Container[str]) -> Iterator[tuple[str, Access]]:
+    """The fewest paths that grant what may be read and written from `path` down, and nothing that is hidden. `around`: the
+    folders that some place of `access` lies in."""
+    if path not in around:
+        if what != "hidden":
+            yield path, what
         return
+    below = [(other, its) for other, its in access.items() if other != path and within(other, path)]
     if what == "write":  # see the rule at the top
         yield path, what
         return
+    if what == "read" and not any(its == "hidden" for _, its in below):
+        yield path, what
+        yield from ((other, its) for other, its in below if its == "write")
+        return
     children: dict[str, Access] = {}
-    if what != "hidden":
+    if what == "read":
         try:
             with os.scandir(path) as entries:
                 # A link is no place: what it leads to has its own.
                 children = {entry.path: what for entry in entries if not entry.is_symlink()}
         except OSError:
             pass
-    for other, its in below:
-        child = os.path.join(path, os.path.relpath(other, path).split("/", 1)[0])
-        children[child] = its if child == other else children.get(child, what)
+    for other, _ in below:
+        children.setdefault(os.path.join(path, parts(os.path.relpath(other, path))[0]), what)
     for child, its in children.items():
-        yield from _places(child, access.get(child, its), access)
+        yield from _places(child, access.get(child, its), access, around)
+
+
+def _around(access: Mapping[str, Access]) -> frozenset[str]:
+    found = set()
+    for path in access:
+        while path != "/":
+            path = os.path.dirname(path)
+            found.add(path)
+    return frozenset(found)
 
 
 def _handled(abi: int) -> int:

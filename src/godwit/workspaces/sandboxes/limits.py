@@ -8,9 +8,10 @@ the command's output but that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...core.sandbox import SandboxPolicy
+from .programs import find, sh
 
 REFUSED = 125
 """Exit code when a limit could not be set."""
@@ -40,8 +41,11 @@ exit $code
 """
 
 
-def limited(argv: Sequence[str], policy: SandboxPolicy, *, sh: str, keep: bool = False) -> tuple[str, ...]:
-    """`argv` under the policy's limits. `keep`: as the first command of a process namespace of its own."""
+def limited(
+    argv: Sequence[str], environment: Mapping[str, str], policy: SandboxPolicy, *, keep: bool = False
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """`argv` under the policy's limits, and the environment to start it with. `keep`: as the first command of a process
+    namespace of its own."""
     script = [_LIMIT]
     if policy.memory_bytes is not None:
         script.append(f"limit -v {-(-policy.memory_bytes // 1024)}\n")
@@ -52,7 +56,12 @@ def limited(argv: Sequence[str], policy: SandboxPolicy, *, sh: str, keep: bool =
     if policy.processes is not None:
         script.append(_PROCESSES.format(n=policy.processes + (_KEEPERS if keep else 0)))
     script.append(_KEEP if keep else 'exec "$@"\n')
-    return (sh, "-c", "".join(script), "sh", *argv)
+    # What the loader goes by may lead to libraries that a command has written: the shell that sets the limits is spared.
+    loader = [f"{name}={value}" for name, value in environment.items() if name.startswith("LD_")]
+    if loader:
+        argv = (find("env") or "/usr/bin/env", *loader, *argv)
+    rest = {name: value for name, value in environment.items() if not name.startswith("LD_")}
+    return (sh(), "-c", "".join(script), "sh", *argv), rest
 
 
 _KEEPERS = 2

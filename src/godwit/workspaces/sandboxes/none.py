@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from ...contracts import Confinement, Enclosure
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
 from .limits import limited
-from .probe import sh
 
 logger = logging.getLogger("godwit")
 
@@ -40,4 +39,4 @@ class Unconfined:
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
     ) -> Confinement:
-        return Confinement(limited(argv, policy, sh=sh()), {**environment, "TMPDIR": enclosure.temporary})
+        return Confinement(*limited(argv, {**environment, "TMPDIR": enclosure.temporary}, policy))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
-from functools import cache
 
 import msgspec
 
@@ -15,15 +13,10 @@ from ...contracts import Access, Enclosure, Sandbox
 from ...core.errors import GodwitError
 from ...core.sandbox import SandboxPolicy
 from ..started import Started
+from .programs import sh
 
 _PATIENCE_S = 10.0
 _TRIES = 5
-
-
-@cache
-def sh() -> str:
-    """The `sh` that stands before commands, by its full path."""
-    return shutil.which("sh") or "/bin/sh"
 
 
 class Probe:
