@@ -60,14 +60,9 @@ def _refusal(policy: SandboxPolicy, missing: tuple[Sandbox, str, str], known: tu
     return text + ". `godwit doctor` shows what holds here"
 
 
-def unconfined(sandbox: Sandbox) -> bool:
-    return isinstance(sandbox, Unconfined)
-
-
 def warn_unconfined(sandbox: Sandbox, policy: SandboxPolicy) -> None:
     """Say loudly, once, that commands are not confined."""
     if isinstance(sandbox, Unconfined):
-        if policy.backend == "none":
-            sandbox.warn("the policy says so (backend none)")
-        else:
-            sandbox.warn("; ".join(f"{one.name}: {one.problem()}" for one in backends() if one is not sandbox))
+        problems = [problem for one in backends() if (problem := one.problem()) is not None]
+        by_choice = policy.backend == "none" or not problems
+        sandbox.warn("the policy says so (backend none)" if by_choice else "; ".join(problems))
