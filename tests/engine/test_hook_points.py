@@ -10,7 +10,7 @@ import pytest
 
 import godwit
 from godwit.contracts import HookCall
-from godwit.core.errors import ConfigurationError, InvalidArgument, RateLimited, RunFailed
+from godwit.core.errors import BlockedByHook, ConfigurationError, InvalidArgument, RateLimited, RunFailed
 from godwit.core.events import (
     ActionClosed,
     ActionOpened,
@@ -83,7 +83,8 @@ async def test_every_point_of_a_run_is_told_in_order_with_what_the_page_promises
         await session.approve(pending.id)
     assert (await within(session.wait(run))).text == "done"
     await session.close()
-    tool = ["before_tool", "before_approval", "after_approval", "after_tool"]
+    kept = ["before_checkpoint", "after_checkpoint"]
+    tool = ["before_tool", "before_approval", "after_approval", *kept, "after_tool", *kept]
     turn = ["before_turn", "before_model", "after_model"]
     assert [c.point for c in told] == [
         "before_session", "before_run", "before_prompt", "after_prompt",
@@ -136,6 +137,41 @@ async def test_commands_verifications_and_direct_calls_are_told_as_the_page_prom
     for c in told:
         assert set(c.payload) == set(PAYLOAD[c.point]), c.point
     assert [c.payload["origin"] for c in told if c.point == "before_tool"] == ["verification", "direct"]
+
+
+async def test_checkpoints_and_what_is_put_back_are_told(bench: Bench) -> None:
+    (bench.workspace / "a.txt").write_text("one")
+    told: list[HookCall] = []
+    points: list[HookPoint] = ["before_checkpoint", "after_checkpoint", "before_restore", "after_restore"]
+    runtime = await bench.runtime([call("write", file_path="a.txt", content="two"), "done"], hooks=listen(told, *points))
+    session = await bench.start((), "files", runtime=runtime)
+    await within(session.send("go"))
+    (turning,) = await session.turnings()
+    await within(session.rewind(turning.seq, files=True))
+    await within(session.checkpoint())
+    assert (bench.workspace / "a.txt").read_text() == "one"
+    kept: list[HookPoint] = ["before_checkpoint", "after_checkpoint"]
+    assert [c.point for c in told] == [*kept, *kept, "before_restore", "after_restore", *kept]
+    for c in told:
+        assert set(c.payload) == set(PAYLOAD[c.point]), c.point
+    assert [c.payload["when"] for c in told if c.point == "after_checkpoint"] == ["before", "after", "manual"]
+    assert next(c for c in told if c.point == "before_restore").payload["paths"] == ["a.txt"]
+
+
+async def test_a_hook_may_keep_files_from_being_put_back(bench: Bench) -> None:
+    (bench.workspace / "a.txt").write_text("one")
+    hooks = [answer("before_restore", HookResult("block", reason="not these"), HookResult("skip"))]
+    script: Script = [call("write", file_path="a.txt", content="two"), "done"]
+    session = await bench.start(script, "files", hooks=hooks)
+    await within(session.send("go"))
+    (turning,) = await session.turnings()
+    before = len(await session.history())
+    with pytest.raises(BlockedByHook, match="not these"):
+        await within(session.rewind(turning.seq, files=True))
+    assert len(await session.history()) == before, "nothing was done"
+    assert [(b.hook, b.point) for b in await data(session, HookBlocked)] == [("h", "before_restore")]
+    await within(session.rewind(turning.seq, files=True))
+    assert (await session.history(), (bench.workspace / "a.txt").read_text()) == ((), "two")
 
 
 async def test_hooks_are_told_of_the_sessions_labels(bench: Bench) -> None:

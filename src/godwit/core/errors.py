@@ -28,6 +28,7 @@
         x StaleEpoch                 stale_epoch             the writer lost its lease
         x HeadMoved                  head_moved              the log grew since the writer looked
         x RewindConflict             rewind_conflict         a person changed what a rewind would put back
+        x BlockedByHook              hook_blocked
         x KeyReused                  key_reused              one idempotency key, two different inputs
         x BudgetExhausted            budget_exhausted        it cannot be paid for
       x StoreError                   store
@@ -246,6 +247,12 @@ class RewindConflict(Conflict):
     """Files that the rewind would put back were changed by a person meanwhile; `paths` names them."""
 
     code = "rewind_conflict"
+
+
+class BlockedByHook(Conflict):
+    """A hook does not let this happen; `hook` and `point` say which and where."""
+
+    code = "hook_blocked"
 
 
 class KeyReused(Conflict):

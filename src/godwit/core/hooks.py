@@ -43,7 +43,7 @@ GATING: frozenset[HookPoint] = frozenset(
 """Points at which a hook that fails, hangs or answers nonsense blocks; elsewhere its failure is recorded and passed over."""
 
 SKIPPABLE: frozenset[HookPoint] = frozenset(
-    ("before_prompt", "before_tool", "before_checkpoint", "before_restore", "before_verification", "before_command")
+    ("before_prompt", "before_tool", "before_restore", "before_verification", "before_command")
 )
 """Points whose step may be left out by `skip`."""
 
@@ -81,8 +81,8 @@ PAYLOAD: dict[HookPoint, tuple[str, ...]] = {
     "after_finish": ("outcome", "error", "usage", "turns", "tool_calls", "text"),
     "before_checkpoint": ("when", "turn"),
     "after_checkpoint": ("when", "turn", "ref", "error"),
-    "before_restore": ("ref", "keep"),
-    "after_restore": ("ref", "keep", "result"),
+    "before_restore": ("ref", "paths"),
+    "after_restore": ("ref", "result", "left", "error"),
     "before_verification": ("subject", "source", "commands"),
     "after_verification": ("subject", "source", "status", "checks", "seq"),
     "before_command": ("name", "arguments", "sender"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Literal
 
 from ..contracts import Checkpoints
 from ..core.agent import AgentSpec
@@ -19,6 +20,8 @@ from ..core.state import State
 from .driver import Driver
 
 logger = logging.getLogger("godwit")
+
+When = Literal["before", "after"]
 
 AFTER_S = 10.0
 """How long a run that was interrupted waits for the files to be kept as its last turn has left them."""
@@ -38,10 +41,13 @@ async def before_changes(driver: Driver) -> str | None:
         return None
     if turn.files == "failed" and policy.on_failure == "warn":
         return None
+    await _announced(driver, "before", turn.index)
+    if driver.token.cancelled:
+        return None
     ref, error = await _taken(driver, checkpoints)
     if ref is None and error is None:
         return None  # cut off
-    driver.log.stage(WorkspaceCheckpointed(ref, "before", turn.index, error))
+    await _told(driver, WorkspaceCheckpointed(ref, "before", turn.index, error))
     if error is None or policy.on_failure == "warn":
         return None
     return (
@@ -69,9 +75,22 @@ async def after_changes(driver: Driver) -> None:
         return
     # Results are not held back by what may take long.
     await driver.log.commit()
+    await _announced(driver, "after", turn.index)
     ref, error = await _taken(driver, checkpoints, interrupted=driver.token.cancelled)
     if ref is not None or error is not None:
-        driver.log.stage(WorkspaceCheckpointed(ref, "after", turn.index, error))
+        await _told(driver, WorkspaceCheckpointed(ref, "after", turn.index, error))
+
+
+async def _announced(driver: Driver, when: When, turn: int) -> None:
+    """Let hooks know that files are about to be kept; they decide nothing."""
+    await driver.ask_hooks("before_checkpoint", lambda: {"when": when, "turn": turn})
+
+
+async def _told(driver: Driver, done: WorkspaceCheckpointed) -> None:
+    """Stage the event, and let hooks know."""
+    driver.log.stage(done)
+    payload = {"when": done.when, "turn": done.turn, "ref": done.ref, "error": done.error}
+    await driver.ask_hooks("after_checkpoint", lambda: payload)
 
 
 async def finish_restoring(driver: Driver) -> None:
@@ -102,6 +121,8 @@ async def finish_restoring(driver: Driver) -> None:
             logger.warning("session %s: the files were put back, but not kept: %s", driver.session, failed.message)
     shown = tuple(LeftAlone(shown_path(one.path), one.reason) for one in left[:SHOWN_LEFT])
     await driver.log.commit(WorkspaceRestored(restoring.files, result, shown, error))
+    told = {"ref": restoring.files, "result": result, "left": [one.path for one in shown], "error": error}
+    await driver.ask_hooks("after_restore", lambda: told)
     if driver.state.run is not None:
         await driver.load_agent()
 

@@ -23,6 +23,7 @@ from ..contracts import Checkpoints, EventStore
 from ..core.agent import AgentSpec
 from ..core.checkpoint import Checkpoint, CheckpointRef, FileChange, FileDiff, LeftAlone, shown_path
 from ..core.errors import (
+    BlockedByHook,
     CheckpointFailed,
     CheckpointNotFound,
     Conflict,
@@ -31,10 +32,11 @@ from ..core.errors import (
     RewindConflict,
     SessionBusy,
 )
-from ..core.events import InputDelivered, SessionRewound, UserMessage, WorkspaceCheckpointed, WorkspaceRestored
+from ..core.events import HookBlocked, InputDelivered, SessionRewound, UserMessage, WorkspaceCheckpointed, WorkspaceRestored
 from ..core.ids import Seq, SessionId
 from ..core.messages import User, text_of
 from .driver import Parts
+from .hooks import Hooks
 from .log import append_outside, load_transcript
 
 OnConflict = Literal["refuse", "keep", "overwrite"]
@@ -124,8 +126,9 @@ class HostRewinds(ABC):
         files that both changed stay theirs, but with `overwrite`. The log stays, the files as they were are kept, and `redo`
         takes it back. Returns when the files are back; broken off, it is finished by whoever opens the session next.
 
-        SessionBusy while a run is open; InvalidArgument for a seq within a turn; CheckpointNotFound when the files of then
-        are not kept; CheckpointFailed when the disk is at fault: the rewind is then stored, and goes on when it is not.
+        A hook of before_restore may leave the files as they are, or raise BlockedByHook. SessionBusy while a run is
+        open; InvalidArgument for a seq within a turn; CheckpointNotFound when the files of then are not kept;
+        CheckpointFailed when the disk is at fault: the rewind is then stored, and goes on when it is not.
         """
         self._check_open()
         return await self._rewinds.rewind(seq, files=files, on_conflict=on_conflict)
@@ -180,12 +183,14 @@ class Rewinds:
         spec: Callable[[], AgentSpec],
         workspace: str | None,
         finish: Callable[[], Awaitable[None]],
+        hooks: Hooks,
     ) -> None:
         self._parts = parts
         self._session = session
         self._spec = spec
         self._workspace = workspace
         self._finish = finish
+        self._hooks = hooks
 
     @property
     def _store(self) -> EventStore:
@@ -209,6 +214,8 @@ class Rewinds:
                     if (await self._store.session(self._session)).head == head:
                         raise
                     continue
+            if event.files is not None and not await self._let(event.files, changes):
+                event, changes, left = SessionRewound(to, redoes=redoes), [], []
             try:
                 appended = await append_outside(self._store, self._session, [event], self._parts.clock, expect=head)
             except HeadMoved:
@@ -219,6 +226,20 @@ class Rewinds:
                 left, error = [*left, *restored.left], restored.error
             return RewindResult(to, appended.last, tuple(changes), tuple(left), error, text)
         raise HeadMoved("the session went on each time while the rewind was being prepared: try again")
+
+    async def _let(self, target: CheckpointRef, changes: Sequence[FileChange]) -> bool:
+        """Whether hooks let the files be put back; False leaves them as they are. BlockedByHook, and nothing was done."""
+        hooks, point = self._hooks, "before_restore"
+        if not hooks.wants("before_restore"):
+            return True
+        payload = {"ref": target, "paths": [shown_path(change.path) for change in changes[:SHOWN]]}
+        asked = await hooks.fire("before_restore", payload)
+        if asked.action == "block":
+            hook, reason = asked.hook or "hook", asked.reason or "Blocked"
+            blocked = HookBlocked(hook, "before_restore", reason, failed=asked.failed)
+            await append_outside(self._store, self._session, [blocked], self._parts.clock)
+            raise BlockedByHook(f"hook {hook!r} does not let the files be put back: {reason}", hook=hook, point=point)
+        return asked.action != "skip"
 
     async def preview(self, to: Seq) -> RewindPreview:
         """See `HostRewinds.preview_rewind`."""
@@ -283,10 +304,15 @@ class Rewinds:
 
     async def take(self) -> Checkpoint:
         """See `HostRewinds.checkpoint`."""
+        told = {"when": "manual", "turn": None}
+        if self._hooks.wants("before_checkpoint"):
+            await self._hooks.fire("before_checkpoint", told)
         ref = await self._now()
         now_ms = self._parts.clock.now_ms()
         event = WorkspaceCheckpointed(ref)
         appended = await append_outside(self._store, self._session, [event], self._parts.clock)
+        if self._hooks.wants("after_checkpoint"):
+            await self._hooks.fire("after_checkpoint", {**told, "ref": ref, "error": None})
         return Checkpoint(appended.last, now_ms, "manual", ref)
 
     async def diff(self, start: Seq | str | None, end: Seq | str | None, paths: Sequence[str] | None) -> FileDiff:

@@ -269,6 +269,7 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
             spec=lambda: self._spec,
             workspace=self.workspace,
             finish=self._finish_restoring,
+            hooks=self._hooks,
         )
 
     def __repr__(self) -> str:
