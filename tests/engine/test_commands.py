@@ -828,3 +828,59 @@ async def test_artifacts_are_listed_and_pinned(bench: Bench) -> None:
     assert await said(session, f"/artifacts unpin {ref}") == f"Not pinned any more: {ref}"
     assert (await within(session.send("/artifacts pin nothing"))).outcome == "failed"
     assert "needs something" in await said(session, "/artifacts pin")
+
+
+async def test_clear_begins_the_transcript_anew_and_keeps_the_log(bench: Bench) -> None:
+    """Seed 001: "/clear" with 10 messages tells the 10."""
+    session = await bench.start([f"answer {n}" for n in range(6)])
+    assert await said(session, "/clear") == "Cleared 0 messages."
+    for number in range(5):
+        await within(session.send(f"Message {number}."))
+    before = len(await session.events())
+    assert "Cleared 10 messages." in await said(session, "/clear")
+    assert await session.history() == ()
+    assert len(await session.events()) > before
+    assert "The last rewind is taken back." in await said(session, "/redo")
+    assert len(await session.history()) == 10
+    again = await within(session.send("/redo"))
+    assert again.outcome == "failed"
+
+
+async def test_rewind_diff_and_checkpoints_go_back_with_the_files(bench: Bench) -> None:
+    turns: Script = [
+        call("write", file_path="a.txt", content="one\n"), "written",
+        call("write", file_path="a.txt", content="two\n"), "changed",
+    ]  # fmt: skip
+    session = await bench.start(turns, "files")
+    await within(session.send("Write it."))
+    await within(session.send("Change it."))
+    places = (await said(session, "/rewind")).splitlines()
+    assert places[0] == "Places to go back to: 2"
+    assert places[2].endswith("before: Change it.")
+    seq = places[2].split()[0]
+    assert "+two" in await said(session, f"/diff {seq}")
+    assert "+two" in await said(session, "/diff last")
+    assert (await said(session, "/checkpoints")).startswith("Checkpoints of files: ")
+    for wrong in (
+        "/rewind soon",
+        "/rewind 1 all",
+        f"/rewind {seq} files maybe",
+        "/diff 1 2 3",
+        "/redo maybe",
+        "/rewind 99999",
+    ):
+        assert (await within(session.send(wrong))).outcome == "failed", wrong
+    went = await said(session, f"/rewind {seq} files")
+    assert went.splitlines()[0] == f"Went back to event {seq}."
+    assert "modified: a.txt" in went
+    assert "Taken back: Change it." in went
+    assert (bench.workspace / "a.txt").read_text() == "one\n"
+    assert len(await session.history()) == 4
+    assert "modified: a.txt" in await said(session, "/redo")
+    assert (bench.workspace / "a.txt").read_text() == "two\n"
+    (bench.workspace / "a.txt").write_text("mine\n")
+    refused = await within(session.send("/rewind last files"))
+    assert refused.outcome == "failed"
+    assert "a.txt" in refused.text
+    await said(session, "/rewind last files keep")
+    assert (bench.workspace / "a.txt").read_text() == "mine\n"

@@ -20,10 +20,11 @@ import msgspec
 
 from ..core.agent import ThinkingLevel
 from ..core.budget import RESOURCES, Budget, Scope
+from ..core.checkpoint import FileChange, shown_path
 from ..core.errors import ActionNotFound, InputNotFound, InvalidArgument, ToolNotFound
 from ..core.events import Labels, Remember, UserAnswer
 from ..core.gate import Status
-from ..core.ids import RunId, SessionId
+from ..core.ids import RunId, Seq, SessionId
 from ..core.messages import Assistant, Message, Text, ToolResult, Usage, User, text_of
 from ..core.rules import Subject, SubjectKind
 from ..core.state import State
@@ -31,6 +32,7 @@ from ..core.verification import WORKSPACE, VerificationPolicy
 from .approvals import PendingAction
 from .commands import Command, CommandOutput, CommandRegistry
 from .permissions import Policy
+from .rewind import OnConflict, RewindResult
 from .session import Session
 
 Answer = CommandOutput | str | Awaitable[CommandOutput] | Awaitable[str]
@@ -38,6 +40,8 @@ MCP_PREFIX = "mcp__"
 _FILE_TOOLS = ("read", "write", "edit", "patch", "ls", "glob", "grep")
 _SUBJECTS: dict[str, SubjectKind] = {"bash": "command", "web_fetch": "url", **dict.fromkeys(_FILE_TOOLS, "path")}
 """What the text of a call of a built-in tool is."""
+FIRST: Seq = 1
+"""Where every log begins: nothing has been said there."""
 SHOWN = 10
 """Entries that a list shows of its end unless told."""
 
@@ -330,6 +334,92 @@ async def _verify(arguments: str, context: CommandContext) -> CommandOutput:
     return CommandOutput("\n".join(lines), state_changed=True)
 
 
+# --- going back -----------------------------------------------------------------------------------------------------
+
+
+async def _clear(context: CommandContext) -> CommandOutput:
+    count = await context.history_len()
+    if not count:
+        return CommandOutput("Cleared 0 messages.")
+    await context.session.rewind(FIRST)
+    return CommandOutput(
+        f"Cleared {_counted(count, 'message')}. The log stays, and /redo brings them back.", state_changed=True
+    )
+
+
+async def _rewind(arguments: str, context: CommandContext) -> CommandOutput:
+    session = context.session
+    if not arguments:
+        places = await session.turnings()
+        lines = [f"Places to go back to: {len(places)}"]
+        lines += [f"  {place.seq}  before: {_line(place.text)}" for place in places]
+        return CommandOutput("\n".join([*lines, "/rewind SEQ goes there, /rewind SEQ files puts the files back as well."]))
+    where, *words = arguments.split()
+    files = words[:1] == ["files"]
+    if words and not files:
+        raise InvalidArgument(f"{_line(words[0])!r} is nothing it does: type /rewind SEQ, or /rewind SEQ files")
+    result = await session.rewind(await _place(where, context), files=files, on_conflict=_on_conflict(words[1:]))
+    return CommandOutput(_went(f"Went back to event {result.to}.", result), state_changed=True)
+
+
+async def _redo(arguments: str, context: CommandContext) -> CommandOutput:
+    result = await context.session.redo(on_conflict=_on_conflict(arguments.split()))
+    return CommandOutput(_went("The last rewind is taken back.", result), state_changed=True)
+
+
+async def _diff(arguments: str, context: CommandContext) -> str:
+    words = arguments.split()
+    if len(words) > 2:
+        raise InvalidArgument(f"{_line(arguments)!r} is too much: type /diff, /diff FROM or /diff FROM TO")
+    found = await context.session.diff(*[await _place(word, context) for word in words])
+    if not found.changes:
+        return "No file has changed."
+    lines = [_change(change) for change in found.changes] if found.cut else []
+    return "\n".join([found.text.rstrip("\n"), *lines])
+
+
+async def _checkpoints(context: CommandContext) -> str:
+    kept = await context.session.checkpoints()
+    lines = [f"Checkpoints of files: {len(kept)}"]
+    for one in kept:
+        when = one.when if one.turn is None else f"{one.when} turn {one.turn}"
+        what = f"not kept: {_line(one.error or '')}" if one.ref is None else one.ref[:17]
+        lines.append(f"  {one.seq}  {when}  {what}{'' if one.kept or one.ref is None else '  let go of'}")
+    return "\n".join(lines)
+
+
+async def _place(word: str, context: CommandContext) -> Seq:
+    """The seq that a word names: a number, or `last` for the place before the last message."""
+    if word == "last":
+        places = await context.session.turnings()
+        if not places:
+            raise InvalidArgument("there is no message to go back behind")
+        return places[-1].seq
+    if not (word.isascii() and word.isdigit()):
+        raise InvalidArgument(f"{_line(word)!r} is no place: type the number of an event, or last")
+    return int(word[:18])
+
+
+def _on_conflict(words: Sequence[str]) -> OnConflict:
+    given = " ".join(words) or "refuse"
+    found = next((known for known in get_args(OnConflict) if known == given), None)
+    if found is None:
+        raise InvalidArgument(f"{_line(given)!r} is neither keep nor overwrite, which say what becomes of others' changes")
+    chosen: OnConflict = found
+    return chosen
+
+
+def _went(said: str, result: RewindResult) -> str:
+    lines = [said, *(_change(change) for change in result.changes)]
+    lines += [f"  left as it is: {shown_path(one.path)} ({one.reason})" for one in result.left]
+    lines += [f"The files are not back: {result.error}"] if result.error else []
+    return "\n".join([*lines, *([f"Taken back: {result.text}"] if result.text else [])])
+
+
+def _change(change: FileChange) -> str:
+    return f"  {change.change}: {shown_path(change.path)}"
+
+
 # --- the open run ---------------------------------------------------------------------------------------------------
 
 
@@ -490,6 +580,17 @@ def builtin_commands() -> tuple[Command, ...]:
                 _command("permissions", "List the rules for what may run, or try them.", _permissions, "[check TOOL TEXT]"),
                 _command("hooks", "List the hooks that are registered in this process.", _alone(_hooks)),
                 _command("verify", "Run the project's checks, or one of them.", _verify, "[CHECK]", safe=False),
+                _command("clear", "Begin the transcript anew; the log stays.", _alone(_clear), safe=False),
+                _command(
+                    "rewind",
+                    "List the places to go back to, or go there, with the files if you say so.",
+                    _rewind,
+                    "[SEQ|last [files [keep|overwrite]]]",
+                    safe=False,
+                ),
+                _command("redo", "Take the last rewind back.", _redo, "[keep|overwrite]", safe=False),
+                _command("diff", "Show what changed in the files, by default in the whole session.", _diff, "[SEQ [SEQ]]"),
+                _command("checkpoints", "List the states of the files that are kept.", _alone(_checkpoints)),
                 _command("steer", "Put a message into the open run at its next step.", _steer, "TEXT"),
                 _command("follow-up", "Queue a message for when the run would end.", _follow_up, "TEXT"),
                 _command("queue", "List what waits to be delivered, or take a message back.", _queue, "[withdraw ID]"),
