@@ -389,9 +389,18 @@ async def test_commands_come_from_the_runtime_the_agent_and_the_session(bench: B
     assert await said(await again.open_session(session.id, agent=made), "/who") == "the agent"
 
 
-def test_two_commands_of_one_name_in_an_agent_are_refused() -> None:
+async def test_commands_and_folders_that_cannot_be_are_refused_where_they_are_given() -> None:
+    wrong: Any = [lambda: "pong"]
     with pytest.raises(ConfigurationError, match="two commands"):
         godwit.Agent("x", model=MODEL, commands=[PING, PING])
+    with pytest.raises(ConfigurationError, match="not function"):
+        godwit.Agent("x", model=MODEL, commands=wrong)
+    with pytest.raises(ConfigurationError, match="two commands"):
+        await godwit.Runtime.open(":memory:", commands=[PING, PING])
+    with pytest.raises(ConfigurationError, match="put it into a list"):
+        await godwit.Runtime.open(":memory:", command_folders="commands")
+    with pytest.raises(ConfigurationError, match="needs a path"):
+        await godwit.Runtime.open(":memory:", command_folders=[""])
 
 
 async def test_a_command_sees_where_its_session_stands(bench: Bench) -> None:

@@ -121,6 +121,18 @@ class Command:
             raise ConfigurationError(f"command {self.name!r}: {self.execute!r} cannot be called", name=self.name)
 
 
+def checked_commands(commands: Iterable[Command], whose: str) -> tuple[Command, ...]:
+    """These as a tuple. ConfigurationError when one is no command, or two have one name."""
+    given = tuple(commands)
+    for command in given:
+        if not isinstance(command, Command):
+            raise ConfigurationError(f"{whose}: a command is a Command, not {type(command).__name__}")
+    names = [command.name for command in given]
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{whose}: two commands of one name: {', '.join(names)}", commands=names)
+    return given
+
+
 @dataclass(frozen=True)
 class CommandProblem:
     """What is wrong with a command file. `line` counts from 1. `fatal`: there is no such command because of it."""

@@ -15,7 +15,7 @@ from ..core.ids import AgentName
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
-from ..engine.commands import Command
+from ..engine.commands import Command, checked_commands
 from ..engine.hooks import Hook
 from .guards import checked
 
@@ -73,10 +73,7 @@ class Agent:
                 self.functions.append(made)
                 names.append(made.definition.name)
         self.budget_guard = checked(budget_guard)
-        self.commands = tuple(commands)
-        given = [c.name for c in self.commands]
-        if len(set(given)) != len(given):
-            raise ConfigurationError(f"agent {name!r} has two commands of one name: {given}", commands=given)
+        self.commands = checked_commands(commands, f"agent {name!r}")
         self.hook_handlers: dict[str, HookHandler] = {h.spec.id: h.handler for h in hooks if isinstance(h, Hook)}
         for hook in hooks:
             if not isinstance(hook, Hook | HookSpec):

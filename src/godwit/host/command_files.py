@@ -201,6 +201,16 @@ class CommandFiles:
         return f"{self.folder}/{relative}" if relative else self.folder
 
 
+def checked_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """These as a tuple. ConfigurationError when they are not several, or one has no name."""
+    if isinstance(folders, str | os.PathLike):
+        raise ConfigurationError(f"command_folders={os.fspath(folders)!r} is one folder: put it into a list")
+    given = tuple(os.fspath(folder) for folder in folders)
+    if any(not folder.strip() for folder in given):
+        raise ConfigurationError(f"command_folders={given!r}: a folder needs a path")
+    return given
+
+
 def registry_of(
     workspace: str | None,
     commands: Iterable[Command] = (),

@@ -36,7 +36,7 @@ from ..core.rules import Permissions
 from ..core.sandbox import SandboxPolicy
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
-from ..engine.commands import Command, CommandRegistry
+from ..engine.commands import Command, CommandRegistry, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
@@ -45,7 +45,7 @@ from ..engine.permissions import Layer, Policy
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
-from .command_files import FOLDERS, registry_of
+from .command_files import FOLDERS, checked_folders, registry_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -99,8 +99,8 @@ class Runtime:
             HOOK_KIT.matcher(hook if isinstance(hook, HookSpec) else hook.spec)
         self._hook_handlers: dict[str, dict[str, HookHandler]] = {}
         self.guards = BudgetGuards(budget_guard)
-        self._commands = tuple(commands)
-        self._command_folders = tuple(command_folders)
+        self._commands = checked_commands(commands, "Runtime")
+        self._command_folders = checked_folders(command_folders)
         self._agent_commands: dict[str, tuple[Command, ...]] = {}
         self._grace_s = grace_s
         self.parts = Parts(
@@ -172,6 +172,8 @@ class Runtime:
         from ..stores.sqlite import SqliteStore
         from ..tools.toolbox import default_toolbox
 
+        # Before there is a store to be closed.
+        commands, command_folders = checked_commands(commands, "Runtime"), checked_folders(command_folders)
         clock = clock or SystemClock()
         kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         registry: ModelRegistry
