@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from godwit.contracts import Sandbox
+from godwit.core.errors import ToolFailed
 from godwit.core.sandbox import SandboxPolicy
 from godwit.workspaces.local import LocalWorkspace
 from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
-from godwit.workspaces.sandboxes.landlock import Landlock
+from godwit.workspaces.sandboxes.landlock import Landlock, kernel_abi
 from godwit.workspaces.temporary import TemporaryFolder
 
 
@@ -155,6 +157,32 @@ async def test_killing_all_it_can_leaves_nothing(outside: Path, sandbox: Sandbox
     workspace = LocalWorkspace(outside, sandbox=SandboxPolicy(), backend=sandbox)
     await run(workspace, f"setsid bash -c 'exec -a {mark} sleep 300' & sleep 0.1; kill -9 0")
     assert alive(mark) == []
+    await workspace.close()
+
+
+async def test_abstract_sockets_are_closed_with_a_network_too(outside: Path, sandbox: Sandbox) -> None:
+    """An X server listens on one, and whoever reaches it types in all its windows."""
+    if kernel_abi() < 6:
+        pytest.skip("this kernel cannot close them")
+    name = f"godwit-{os.urandom(6).hex()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0" + name)
+        server.listen()
+        workspace = LocalWorkspace(outside, sandbox=SandboxPolicy(network=True), backend=sandbox)
+        make = "import socket; s = socket.socket(socket.AF_UNIX); t = socket.socket(socket.AF_UNIX); "
+        theirs = f"{make}s.connect(chr(0) + '{name}'); print('reached')"
+        said = await run(workspace, f'{sys.executable} -c "{theirs}" 2>&1')
+        assert "reached" not in said
+        assert "PermissionError" in said
+        own = f"{make}t.bind(chr(0) + '{name}-own'); t.listen(); s.connect(chr(0) + '{name}-own'); print('reached')"
+        assert await run(workspace, f'{sys.executable} -c "{own}"') == "reached\n"
+        await workspace.close()
+
+
+async def test_a_workspace_that_is_everything_is_refused(sandbox: Sandbox) -> None:
+    workspace = LocalWorkspace("/", sandbox=SandboxPolicy(), backend=sandbox)
+    with pytest.raises(ToolFailed, match="the whole file system"):
+        await workspace.execute("true", output=lambda _: None)
     await workspace.close()
 
 

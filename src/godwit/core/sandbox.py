@@ -121,6 +121,7 @@ HIDDEN: tuple[str, ...] = (
     "~/.ssh", "~/.gnupg", "~/.netrc", "~/.git-credentials", "~/.config/git/credentials", "~/.config/gh", "~/.config/hub",
     "~/.config/glab-cli", "~/.aws", "~/.azure", "~/.oci", "~/.config/gcloud", "~/.config/doctl", "~/.config/hcloud",
     "~/.config/rclone", "~/.config/openstack", "~/.boto", "~/.s3cfg", "~/.fly", "~/.kube", "~/.minikube", "~/.docker",
+    "~/.colima", "~/.lima", "~/.orbstack", "~/.rd",
     "~/.config/containers/auth.json", "~/.vault-token", "~/.terraformrc", "~/.terraform.d", "~/.npmrc", "~/.yarnrc.yml",
     "~/.pypirc", "~/.config/pypoetry/auth.toml", "~/.gem/credentials", "~/.cargo/credentials",
     "~/.cargo/credentials.toml", "~/.m2/settings.xml", "~/.m2/settings-security.xml", "~/.gradle/gradle.properties",
@@ -144,7 +145,7 @@ HIDDEN: tuple[str, ...] = (
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssl/private",
     "/etc/krb5.keytab", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/wpa_supplicant",
     "/etc/NetworkManager/system-connections", "/var/spool/cron", "/var/lib/docker", "/var/lib/containerd",
-    "/var/lib/kubelet", "/var/lib/sss", "/var/backups",
+    "/var/lib/kubelet", "/var/lib/lxd", "/var/lib/incus", "/var/snap/lxd", "/var/lib/sss", "/var/backups",
     # what others keep for the moment, and the sockets of services
     "/tmp", "/var/tmp", "/run", "/dev/shm", "/mnt/c/Users",
 )  # fmt: skip

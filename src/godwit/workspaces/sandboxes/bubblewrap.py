@@ -23,6 +23,7 @@ from functools import cached_property
 from ...contracts import Access, Confinement, Enclosure
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
 from .enclosure import access_of, parts, within
+from .landlock import scope
 from .limits import limited
 from .probe import Probe, run
 from .programs import find
@@ -103,6 +104,8 @@ class Bubblewrap:
                 from . import kernel
 
                 kernel.no_new_privileges()
+                if policy.network:  # abstract sockets are the network's, such as those of X servers
+                    scope()
                 kernel.filter_sockets(network=policy.network, unix=policy.unix_sockets)
 
         def done() -> None:

@@ -31,8 +31,10 @@ def enclose(root: str, temporary: str, policy: SandboxPolicy, hidden: Sequence[s
     """The enclosure of commands in `root`, a real path. `hidden`: paths of the host that no command may touch, such as its
     database; those that do not exist are kept from being made where commands could (a folder's name ends in `/`).
 
-    ToolFailed: the workspace's own folder is a link, which nothing can protect.
+    ToolFailed: the workspace's own folder is a link, which nothing can protect, or the workspace is everything.
     """
+    if root == "/":
+        raise ToolFailed("the workspace is the whole file system, which leaves nothing to confine commands to")
     access: dict[str, Access] = {"/": "read"}
     kept: list[str] = []
     for wish, what in _wishes(policy):

@@ -13,7 +13,7 @@ import stat
 import struct
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 from ...contracts import Access, Confinement, Enclosure
 from ...core.errors import ToolFailed
@@ -50,15 +50,7 @@ class Landlock:
     @cached_property
     def abi(self) -> int:
         """The version of Landlock in use; 0 when there is none."""
-        if sys.platform != "linux":
-            return 0
-        from . import kernel
-
-        try:
-            found = kernel.call(kernel.LANDLOCK_CREATE, None, 0, 1)
-        except OSError:
-            return 0
-        return min(found, TESTED_ABI if self._limit is None else self._limit)
+        return min(kernel_abi(), TESTED_ABI if self._limit is None else self._limit)
 
     def problem(self) -> str | None:
         if sys.platform != "linux":
@@ -107,6 +99,33 @@ class Landlock:
         access = {**dict(enclosure.access), "/dev": "hidden"}
         for path, what in _places("/", "read", access, _around(access)):
             yield path, (_WRITE if what == "write" else _READ) & known
+
+
+@cache
+def kernel_abi() -> int:
+    """The version of Landlock that this kernel has; 0 when there is none."""
+    if sys.platform != "linux":
+        return 0
+    from . import kernel
+
+    try:
+        return kernel.call(kernel.LANDLOCK_CREATE, None, 0, 1)
+    except OSError:
+        return 0
+
+
+def scope() -> None:
+    """Close abstract sockets and processes outside to the calling thread and what it starts, where the kernel can. It may
+    mount all the same, which it could not once it is under rules for files. Call `no_new_privileges` first."""
+    from . import kernel
+
+    if kernel_abi() >= 6:
+        attributes = struct.pack("=3Q", 0, 0, _SCOPES)
+        ruleset = kernel.call(kernel.LANDLOCK_CREATE, attributes, len(attributes), 0)
+        try:
+            kernel.call(kernel.LANDLOCK_RESTRICT, ruleset, 0)
+        finally:
+            os.close(ruleset)
 
 
 def left_open(policy: SandboxPolicy, abi: int, enclosure: Enclosure | None = None) -> dict[Promise, str]:
