@@ -38,8 +38,8 @@ class Bash(TypedTool[BashArguments]):
     description = (
         "Run a shell command in the workspace folder. Each call starts a new shell; nothing is kept but files. There is no "
         "input. Returns stdout and stderr together, and the exit code when it is not 0. Commands may be confined: only the "
-        "workspace and $TMPDIR can be written then, and there is no network. A program started in the background, its output "
-        "redirected as in `server > server.log 2>&1 &`, may end with the call: use it in the same one."
+        "workspace and $TMPDIR can be written then, and there is no network. A program started in the background, its "
+        "output redirected as in `server > server.log 2>&1 &`, may end with the call: use it in the same one."
     )
     traits = ToolTraits(exclusive=True)
     arguments = BashArguments
