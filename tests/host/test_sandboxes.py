@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import godwit
 from godwit import SandboxPolicy
 from godwit.core.errors import ConfigurationError
-from godwit.core.events import ToolFinished
+from godwit.core.events import ActionOpened, EventData, RunFinished, ToolFinished
 from godwit.core.ids import AgentName
 from godwit.core.messages import text_of
 from godwit.core.sandbox import Promise
@@ -50,6 +51,13 @@ def agent(sandbox: SandboxPolicy | None = None) -> godwit.Agent:
 
 async def results(session: godwit.Session) -> list[str]:
     return [text_of(e.data.content) for e in await session.events() if isinstance(e.data, ToolFinished)]
+
+
+async def until(session: godwit.Session, kind: type[EventData]) -> None:
+    async with asyncio.timeout(30):
+        async for event in session.follow(0):
+            if isinstance(event.data, kind):
+                return
 
 
 def needs(*promises: Promise) -> None:
@@ -112,6 +120,27 @@ async def test_another_machine_refuses_as_well(runtimes: Runtimes, tmp_path: Pat
     with pytest.raises(ConfigurationError, match="must keep no_survivors"):
         await weaker.open_session(session.id)
     assert (await weaker.open_session(session.id, drive=False)).id == session.id
+
+
+async def test_a_run_can_be_ended_where_its_sandbox_cannot_be_had(runtimes: Runtimes, tmp_path: Path) -> None:
+    needs("no_survivors")
+    runtime = await runtimes.runtime([call("bash", command="true"), "Done."])
+    asking = godwit.Agent(
+        "tester",
+        model=MODEL,
+        tools=["bash"],
+        permissions={"bash": "ask"},
+        sandbox=SandboxPolicy(require=("no_survivors",)),
+    )
+    session = await runtime.start_session(asking, workspace=tmp_path)
+    await session.prompt("Go.")
+    await until(session, ActionOpened)
+    await runtime.close()
+    weaker = await runtimes.runtime([], sandbox=SandboxPolicy(backend="none", require=("no_survivors",)))
+    handle = await weaker.open_session(session.id, drive=False)
+    await handle.interrupt()
+    await until(handle, RunFinished)
+    assert (await handle.status()) == "idle"
 
 
 @pytest.mark.parametrize("path", [".godwit/godwit.db", "godwit.db"])

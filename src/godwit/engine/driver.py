@@ -13,7 +13,7 @@ from typing import Any
 
 from ..contracts import BlobStore, Checkpoints, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
 from ..core.agent import AgentSpec, Limits, Permissions
-from ..core.errors import SessionOwned, StaleEpoch, StoreError, ToolNotFound
+from ..core.errors import ConfigurationError, SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, Labels, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
@@ -172,7 +172,13 @@ class Driver:
                 raise
             self.tools = []
         if state.workspace is not None:
-            self.workspace = self.parts.workspace(self.session, state.workspace, state.environment, self.spec.sandbox)
+            try:
+                self.workspace = self.parts.workspace(self.session, state.workspace, state.environment, self.spec.sandbox)
+            except ConfigurationError:
+                # Nor does it need the sandbox that the agent demands, or the folder.
+                if state.run is None or state.run.interrupt is None:
+                    raise
+                self.workspace = None
         self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
         self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
         self._agent, self._policy = state.agent, None
