@@ -148,7 +148,10 @@ async def test_the_database_in_the_workspace_is_out_of_reach(runtimes: Runtimes,
     needs("writes_confined", "secrets_hidden")
     (tmp_path / ".godwit").mkdir()
     script: Script = [
-        call("bash", command=f"cat {path} | head -c 15; rm -f {path}; echo x > {path}-journal; cat {path}.d/*; ls -A"),
+        call(
+            "bash",
+            command=f"cat {path} | head -c 15; rm -f {path}; echo x > {path}-journal; cat {path}.d/*; ls {path}.files",
+        ),
         call("read", file_path=path),
         call("write", file_path=f"{path}-journal", content="x"),
         call("write", file_path=".godwit/config.toml", content="x"),
@@ -159,6 +162,8 @@ async def test_the_database_in_the_workspace_is_out_of_reach(runtimes: Runtimes,
     assert (await session.send("Go.")).text == "Done."
     said = await results(session)
     assert "SQLite" not in said[0]
+    assert os.listdir(f"{tmp_path}/{path}.files"), "the kept files are there, and not for commands"
+    assert not set(os.listdir(f"{tmp_path}/{path}.files")) & set(said[0].split())
     assert all("it is hidden" in one or "belongs to godwit" in one or "a database of godwit" in one for one in said[1:])
     assert not (tmp_path / f"{path}-journal").exists()
     assert not (tmp_path / ".godwit" / "config.toml").exists()

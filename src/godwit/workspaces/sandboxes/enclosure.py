@@ -22,7 +22,7 @@ from ...core.sandbox import HIDDEN, SandboxPolicy
 
 OWN = ".godwit"
 """The folder of a workspace that belongs to godwit: settings and, by default, the database."""
-_DATABASES = ("*.db", "*.db-*", "*.db.d")
+_DATABASES = ("*.db", "*.db-*", "*.db.d", "*.db.files")
 _HOMES = ("/home", "/root", "/Users")
 _SHARED_HOMES = ("/home/linuxbrew",)
 
