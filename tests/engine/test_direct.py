@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 import godwit
-from godwit.contracts import HookCall
+from godwit.contracts import Appended, HookCall
 from godwit.core.errors import SessionArchived, SessionClosed, ToolFailed
-from godwit.core.events import HookBlocked, RunFinished, ToolFinished, ToolStarted
+from godwit.core.events import Draft, HookBlocked, RunFinished, ToolFinished, ToolStarted
 from godwit.core.hooks import HookResult, HookSpec
+from godwit.core.ids import SessionId
 from godwit.engine.direct import close_lost_calls
 from godwit.engine.log import append_outside
 from godwit.models.script import call
+from godwit.stores.sqlite import SqliteStore
 
 from .conftest import Bench, data, types, until_type, within
 
@@ -128,6 +132,35 @@ async def test_closing_the_handle_ends_the_call_and_records_it(bench: Bench) -> 
     again = await bench.runtimes[0].open_session(session.id)
     assert [d.status for d in await data(again, ToolFinished)] == ["error"]
     assert (await again.state()).own_calls == ()
+
+
+class SlowAnswer(SqliteStore):
+    """The real store; that a start is stored is told only when the test says so."""
+
+    async def append(self, session: SessionId, events: Sequence[Draft], **options: Any) -> Appended:
+        appended = await super().append(session, events, **options)
+        if any(e.type == "tool.started" for e in events):
+            self.stored.set()
+            await self.free.wait()
+        return appended
+
+    stored: asyncio.Event
+    free: asyncio.Event
+
+
+async def test_a_caller_that_is_cancelled_while_the_start_is_stored_leaves_no_open_call(bench: Bench) -> None:
+    store = SlowAnswer.open(bench.path)
+    store.stored, store.free = asyncio.Event(), asyncio.Event()
+    session = await bench.start([], "bash", runtime=await bench.runtime([], store=store))
+    calling = asyncio.ensure_future(session.tool("bash", {"command": "sleep 60"}))
+    await within(store.stored.wait())
+    calling.cancel()
+    await asyncio.sleep(0)
+    store.free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await within(calling)
+    assert (await session.events())[-1].type == "tool.finished"
+    assert (await session.state()).own_calls == ()
 
 
 async def test_cancelling_the_caller_ends_the_call_and_records_it(bench: Bench) -> None:

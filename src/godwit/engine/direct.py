@@ -274,7 +274,6 @@ class DirectCalls:
         if token.cancelled:
             return _not_run(call, name, "skipped", "[interrupted]")
         started = ToolStarted(call, name, arguments, f"{self._session}/{call}", origin=origin, owner=self._parts.owner)
-        await self._append(run, *(e for e in recorded if from_outside(e)), started, epoch=self._epoch())
 
         async def refresh() -> None:
             latest[0] = await load_state(self._store, self._session)
@@ -289,8 +288,14 @@ class DirectCalls:
             retries=self._retries(),
             recorded=refresh,
         )
-        work = self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides)
-        effect = asyncio.ensure_future(work)
+
+        async def work() -> ToolCallResult:
+            await self._append(run, *(e for e in recorded if from_outside(e)), started, epoch=self._epoch())
+            return await self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides)
+
+        # The start as well: a caller who is cancelled while it is being stored must not leave a call that never ends.
+        effect = asyncio.ensure_future(work())
+        effect.add_done_callback(look_at)
         try:
             return await asyncio.shield(effect)
         except asyncio.CancelledError:

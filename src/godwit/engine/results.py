@@ -129,7 +129,7 @@ def said(error: BaseException) -> str:
     return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
 
 
-def look_at(task: asyncio.Task[ToolOutput]) -> None:
+def look_at(task: asyncio.Task[Any]) -> None:
     """Take note of how a call that was left to itself ended, so that nobody complains of it."""
     if not task.cancelled():
         task.exception()
