@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import commands, processes, scenarios
+from . import checkpoints, commands, processes, scenarios
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -32,6 +32,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "followers": scenarios.followers,
     "long-run": scenarios.long_run,
     "commands": commands.commands,
+    "checkpoints": checkpoints.checkpoints,
     "writes": processes.writes,
     "kill": processes.kill,
     "memory": processes.memory,

@@ -40,6 +40,7 @@ class Sizes:
     long_steps: int = 200
     idle: tuple[int, ...] = (1000,)
     imports: int = 7
+    files: int = 20_000
 
 
 FULL = Sizes()
@@ -56,6 +57,7 @@ QUICK = Sizes(
     long_steps=40,
     idle=(100,),
     imports=2,
+    files=4_000,
 )
 TINY = Sizes(
     repeats=1,
@@ -71,6 +73,7 @@ TINY = Sizes(
     long_steps=10,
     idle=(2,),
     imports=1,
+    files=200,
 )
 
 

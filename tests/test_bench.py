@@ -13,7 +13,7 @@ import pytest
 
 import godwit
 
-SCENARIOS = ("answer", "history", "followers", "commands", "kill", "memory")
+SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "kill", "memory")
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

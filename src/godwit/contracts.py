@@ -584,8 +584,11 @@ class Checkpoints(Protocol):
         """The states held for the session, the one seen last first."""
         ...
 
-    async def retain(self, session: SessionId, policy: CheckpointPolicy, *, pinned: Collection[CheckpointRef] = ()) -> int:
-        """Let go of the session's states beyond what the policy keeps, but for these; returns the bytes that were freed."""
+    async def retain(
+        self, session: SessionId, policy: CheckpointPolicy, *, named: Collection[CheckpointRef] | None = None
+    ) -> int:
+        """Let go of the session's states beyond what the policy keeps, and of those that are not among `named`, unless that
+        is None; returns the bytes that were freed."""
         ...
 
     async def release(self, session: SessionId) -> int:

@@ -1343,10 +1343,10 @@ class CheckpointsConformance:
                 (root / "a.txt").write_text(f"{number} " * 100)
                 refs.append(await checkpoints.take(S, str(root), CheckpointPolicy()))
             assert await checkpoints.retain(S, CheckpointPolicy()) == 0
-            assert await checkpoints.retain(S, CheckpointPolicy(keep_count=2), pinned=[refs[0]]) > 0
-            assert [k.ref for k in await checkpoints.kept(S)] == [refs[4], refs[3], refs[0]]
-            await refused(CheckpointNotFound, checkpoints.changes(refs[1], refs[4]))
-            assert len(await checkpoints.changes(refs[0], refs[4])) == 1
+            assert await checkpoints.retain(S, CheckpointPolicy(keep_count=3), named=[*refs[:2], *refs[3:]]) > 0
+            assert [k.ref for k in await checkpoints.kept(S)] == [refs[4], refs[3], refs[1]]
+            await refused(CheckpointNotFound, checkpoints.changes(refs[2], refs[4]))
+            assert len(await checkpoints.changes(refs[1], refs[4])) == 1
             await checkpoints.retain(S, CheckpointPolicy(keep_bytes=1))
             assert [k.ref for k in await checkpoints.kept(S)] == [refs[4]]
 

@@ -263,6 +263,50 @@ def test_ignore_rules_that_change_are_followed(kept: Kept) -> None:
     assert kept.take(policy) == first
 
 
+def test_no_ignore_file_holds_a_checkpoint_up(kept: Kept) -> None:
+    """Written by whoever made the repository, it must not take more than its time, whatever stands in it."""
+    (kept.root / ("a" * 250)).mkdir()
+    deep = kept.root.joinpath(*["a"] * 60)
+    deep.mkdir(parents=True)
+    (kept.root / ".gitignore").write_text(
+        "*a" * 60 + "*b/\n" + "**/a/" * 30 + "b/\n" + "[" * 5000 + "\n" + "*[!a]?" * 40 + "/\n"
+    )
+    begun = time.monotonic()
+    kept.take()
+    assert time.monotonic() - begun < 10
+    # A rule that is none leaves the others as they are.
+    (kept.root / ".gitignore").write_text("**/" * 9 + "x\nout-*-of-*.d/\n")
+    for name in ("out-1-of-2.d", "out-of.d"):
+        (kept.root / name).mkdir()
+    policy = CheckpointPolicy(ignored="never")
+    first = kept.take(policy)
+    (kept.root / "out-1-of-2.d" / "x").write_text("x")
+    (kept.root / "out-of.d" / "x").write_text("x")
+    assert kept.paths(first, kept.take(policy)) == ["out-of.d/x"]
+
+
+def test_too_much_is_refused_before_it_is_kept(kept: Kept) -> None:
+    (kept.root / "d").mkdir()
+    for number in range(20):
+        (kept.root / "d" / f"{number}").write_bytes(os.urandom(100_000))
+    with pytest.raises(CheckpointFailed, match="more than 1000000 bytes"):
+        kept.take(CheckpointPolicy(max_bytes=1_000_000))
+    with pytest.raises(CheckpointFailed, match="more than 10 files"):
+        kept.take(CheckpointPolicy(max_files=10))
+    with kept.checkpoints._contents().reading() as reading:
+        assert reading._db.execute("SELECT count(*) FROM objects").fetchone() == (0,)
+    assert os.path.getsize(kept.checkpoints._contents()._file) < 500_000
+    # What was within the limits and has outgrown them is let go of again.
+    policy = CheckpointPolicy(max_bytes=20_000_000)
+    kept.take(policy)
+    for number in range(20, 40):
+        (kept.root / "d" / f"{number}").write_bytes(os.urandom(1_000_000))
+    with pytest.raises(CheckpointFailed):
+        kept.take(policy)
+    kept.checkpoints._contents().close()
+    assert os.path.getsize(kept.checkpoints._contents()._file) < 6_000_000
+
+
 def test_names_of_every_kind(kept: Kept) -> None:
     first = kept.take()
     names = [

@@ -15,7 +15,7 @@ from ..contracts import Checkpoints
 from ..core.agent import AgentSpec
 from ..core.checkpoint import CheckpointRef, LeftAlone, shown_path
 from ..core.errors import CheckpointFailed, CheckpointNotFound, GodwitError, StoreCorrupt, StoreError
-from ..core.events import WorkspaceCheckpointed, WorkspaceRestored
+from ..core.events import SessionRewound, WorkspaceCheckpointed, WorkspaceRestored
 from ..core.state import State
 from .driver import Driver
 
@@ -111,7 +111,8 @@ async def finish_restoring(driver: Driver) -> None:
     error: str | None = None
     result: CheckpointRef | None = None
     try:
-        left = await checkpoints.restore(root, restoring.undo or restoring.files, restoring.files)
+        base = restoring.undo or await checkpoints.take(driver.session, root, driver.spec.checkpoints)
+        left = await checkpoints.restore(root, base, restoring.files)
     except (CheckpointNotFound, StoreCorrupt) as failed:
         error = failed.message
     if error is None:
@@ -133,9 +134,26 @@ async def retain(driver: Driver) -> None:
     if checkpoints is None or (policy.keep_count is None and policy.keep_age_s is None and policy.keep_bytes is None):
         return
     try:
-        await checkpoints.retain(driver.session, policy)
+        await checkpoints.retain(driver.session, policy, named=await _named(driver))
     except GodwitError as failed:
         logger.warning("session %s: old checkpoints were not let go of: %s", driver.session, failed.message)
+
+
+async def _named(driver: Driver) -> set[CheckpointRef]:
+    """The states the log speaks of; others were only looked at."""
+    types = ("workspace.checkpointed", "workspace.restored", "session.rewound")
+    found: set[CheckpointRef | None] = set()
+    for event in await driver.parts.store.read(driver.session, types=types):
+        match event.data:
+            case WorkspaceCheckpointed(ref=ref):
+                found.add(ref)
+            case WorkspaceRestored(ref=ref, result=result):
+                found |= {ref, result}
+            case SessionRewound(files=files, undo=undo):
+                found |= {files, undo}
+            case _:
+                pass
+    return {ref for ref in found if ref is not None}
 
 
 def _checkpoints(driver: Driver) -> Checkpoints | None:

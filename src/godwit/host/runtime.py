@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from ..contracts import (
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
+from ..core.errors import ConfigurationError, InvalidArgument, StoreError, ToolNotFound
 from ..core.events import Labels, SessionArchived, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
@@ -423,7 +424,9 @@ class Runtime:
         if (await self.status(session)) != "archived":
             await self.archive(session)
         if self.parts.checkpoints is not None:
-            await self.parts.checkpoints.release(SessionId(session))
+            # Kept files that are damaged must not keep a session from being deleted.
+            with contextlib.suppress(StoreError):
+                await self.parts.checkpoints.release(SessionId(session))
         await self.store.delete(SessionId(session))
 
     async def get_artifact(self, ref: str) -> bytes:

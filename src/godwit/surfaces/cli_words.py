@@ -272,7 +272,8 @@ def event_text(event: Event) -> str:
             where = f"{data.when} turn {data.turn}" if data.turn is not None else data.when
             return f"{where}: {data.ref[:17] if data.ref else one_line(data.error or 'not kept')}"
         case WorkspaceRestored():
-            return data.ref[:17]
+            stays = f", {counted_as(len(data.left), 'path')} left as found" if data.left else ""
+            return f"{data.ref[:17]}{stays}" if data.error is None else f"not possible: {one_line(data.error)}"
         case VerificationReported():
             return verified_text(data.report)
         case CommandExecuted():

@@ -104,9 +104,11 @@ class FileCheckpoints:
         """See `Checkpoints.kept`."""
         return await _threaded(lambda: self._kept(session))
 
-    async def retain(self, session: SessionId, policy: CheckpointPolicy, *, pinned: Collection[CheckpointRef] = ()) -> int:
+    async def retain(
+        self, session: SessionId, policy: CheckpointPolicy, *, named: Collection[CheckpointRef] | None = None
+    ) -> int:
         """See `Checkpoints.retain`."""
-        return await _threaded(lambda: self._retain(session, policy, frozenset(pinned)))
+        return await _threaded(lambda: self._retain(session, policy, None if named is None else frozenset(named)))
 
     async def release(self, session: SessionId) -> int:
         """See `Checkpoints.release`."""
@@ -142,15 +144,23 @@ class FileCheckpoints:
             [policy.ignored, policy.max_file_bytes, policy.max_ignored_files, policy.max_ignored_bytes]
         )
         key = os.fsencode(real) + b"\0" + looked
-        with contents.storing() as storing:
-            before, rows = storing.folders(key)
-            scan = Scan(real, policy, storing, dict(rows), own=(*self._own, contents.folder), stopped=stopped)
-            try:
+        own = (*self._own, contents.folder)
+        try:
+            with contents.storing() as storing:
+                before, rows = storing.folders(key)
+                if before is None:
+                    # Before gigabytes are read and kept: is it a folder to be kept at all?
+                    Scan(real, policy, _Nowhere(), {}, own=own, stopped=stopped, measure=True).run()
+                scan = Scan(real, policy, storing, dict(rows), own=own, stopped=stopped)
                 state = scan.run()
-            except Stopped:
-                raise CheckpointFailed("taking a checkpoint was broken off") from None
-            seen = Seen(key, before, scan.folders, scan.gone)
-            storing.hold(session, state, self._clock.now_ms(), seen=seen)
+                seen = Seen(key, before, scan.folders, scan.gone)
+                storing.hold(session, state, self._clock.now_ms(), seen=seen)
+        except Stopped:
+            raise CheckpointFailed("taking a checkpoint was broken off") from None
+        except CheckpointFailed:
+            if storing.wrote:
+                contents.sweep()  # what was kept of it is of no use
+            raise
         return _ref(state)
 
     def _changes(self, before: CheckpointRef, after: CheckpointRef) -> list[FileChange]:
@@ -215,31 +225,27 @@ class FileCheckpoints:
         with self._reading() as reading:
             return [KeptCheckpoint(_ref(one.hash), one.taken_ms) for one in reading.held(session)]
 
-    def _retain(self, session: SessionId, policy: CheckpointPolicy, pinned: frozenset[CheckpointRef]) -> int:
-        if policy.keep_count is None and policy.keep_age_s is None and policy.keep_bytes is None:
-            return 0
+    def _retain(self, session: SessionId, policy: CheckpointPolicy, named: frozenset[CheckpointRef] | None) -> int:
         if not self._anything():
             return 0
         with self._contents().storing() as storing:
-            held = storing.held(session)
             late = self._clock.now_ms() - (policy.keep_age_s or 0) * 1000
-            gone = [
-                one.hash
-                for number, one in enumerate(held)
-                if (policy.keep_count is not None and number >= policy.keep_count)
-                or (policy.keep_age_s is not None and one.taken_ms < late)
-            ]
+            gone: list[bytes] = []
+            left: list[bytes] = []
+            for one in storing.held(session):
+                old = policy.keep_age_s is not None and one.taken_ms < late
+                many = policy.keep_count is not None and len(left) >= policy.keep_count
+                unknown = named is not None and _ref(one.hash) not in named
+                (gone if old or many or unknown else left).append(one.hash)
             if policy.keep_bytes is not None:
-                left = [one.hash for one in held if one.hash not in gone]
                 total = 0
-                for hash_, size in zip(left, storing.sizes(left), strict=True):
+                for number, (hash_, size) in enumerate(zip(left, storing.sizes(left), strict=True)):
                     total += size
-                    if total > policy.keep_bytes and hash_ != left[0]:
+                    if total > policy.keep_bytes and number:
                         gone.append(hash_)
-            gone = [hash_ for hash_ in gone if _ref(hash_) not in pinned]
             if not gone or not storing.let_go(session, gone):
                 return 0
-        return self._swept()
+        return self._contents().sweep()
 
     def _release(self, session: SessionId) -> int:
         if not self._anything():
@@ -247,9 +253,6 @@ class FileCheckpoints:
         with self._contents().storing() as storing:
             if not storing.let_go(session):
                 return 0
-        return self._swept()
-
-    def _swept(self) -> int:
         return self._contents().sweep()
 
     @contextlib.contextmanager
@@ -262,6 +265,14 @@ class FileCheckpoints:
     def _need(self, _: CheckpointRef) -> None:
         if not self._anything():
             raise CheckpointNotFound("no checkpoint is kept here")
+
+
+class _Nowhere:
+    """A shelf that keeps nothing."""
+
+    def put_piece(self, hash_: bytes, content: bytes) -> None: ...
+    def put_pieces(self, hash_: bytes, hashes: bytes) -> None: ...
+    def put_listing(self, hash_: bytes, packed: bytes) -> None: ...
 
 
 class _IgnoredBy:

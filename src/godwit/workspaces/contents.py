@@ -168,22 +168,23 @@ class Contents:
             return 0
 
     def _sweep(self, db: sqlite3.Connection) -> int:
+        # Nobody stores meanwhile, so what is looked at here does not change before it is acted on.
+        held = {row[0] for row in db.execute("SELECT DISTINCT hash FROM holds")}
+        needed = Reading(self, db).needed(held)
+        gone, freed = [], 0
+        for hash_, length in db.execute("SELECT hash, length(data) FROM objects"):
+            if hash_ not in needed:
+                gone.append((hash_,))
+                freed += length
         with self.transaction(db):
-            reading = Reading(self, db)
-            held = {row[0] for row in db.execute("SELECT DISTINCT hash FROM holds")}
             for root, hash_ in db.execute("SELECT root, hash FROM roots").fetchall():
                 if hash_ not in held:
                     db.execute("DELETE FROM folders WHERE root = ?", (root,))
                     db.execute("DELETE FROM roots WHERE root = ?", (root,))
-            needed = reading.needed(held)
-            gone, freed = [], 0
-            for hash_, length in db.execute("SELECT hash, length(data) FROM objects"):
-                if hash_ not in needed:
-                    gone.append((hash_,))
-                    freed += length
             db.executemany("DELETE FROM objects WHERE hash = ?", gone)
         if gone:
-            db.execute("PRAGMA incremental_vacuum").fetchall()
+            # As a script, since `execute` takes one step of it only and gives back one page.
+            db.executescript("PRAGMA incremental_vacuum;")
         return freed
 
     # --- connections ------------------------------------------------------------------------------------------------
@@ -423,6 +424,8 @@ class Storing(Reading):
         super().__init__(contents, db)
         self._waiting: dict[bytes, tuple[bytes, int, int, int, bytes]] = {}
         self._bytes = 0
+        self.wrote = False
+        """Something was stored that no state holds yet."""
 
     def has(self, hash_: bytes) -> bool:
         if hash_ in self._waiting:
@@ -458,6 +461,7 @@ class Storing(Reading):
             # Nothing holds these yet: a crash leaves them to the next sweep. The state's commit makes them durable, too.
             with self._light(), self._contents.transaction(self._db):
                 self._insert()
+            self.wrote = True
 
     def hold(
         self,

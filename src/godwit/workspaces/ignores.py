@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from .globs import bracket
 
+_MAX_DEEP = 3
+"""Of `**` in one rule: the time grows with the depth of the path to that power. Rules of more are none."""
+
 
 class Rule(NamedTuple):
     """`text`: the rule as written, without `!`. `anchored`: it names a path, not a name in any folder."""
@@ -56,7 +59,7 @@ def _rule(line: str) -> Rule | None:
     body = text.rstrip("/") if folders_only else text
     anchored = "/" in body
     body = body.removeprefix("/")
-    if not body:
+    if not body or body.count("**") > _MAX_DEEP:
         return None
     try:
         regex = re.compile(("" if anchored else "(?:.*/)?") + _translated(body) + r"\Z", re.DOTALL)
@@ -66,10 +69,13 @@ def _rule(line: str) -> Rule | None:
 
 
 def _translated(body: str) -> str:
+    """As a regular expression that takes time linear in the path for each part of the pattern: whoever writes an ignore file
+    must not be able to hold up who reads it. What stands between two stars of one name matches where it first can, and is
+    not tried again elsewhere; that loses nothing, since a later place would only leave less for the rest.
+    """
     out: list[str] = []
     at = 0
     while at < len(body):
-        char = body[at]
         start = at == 0 or body[at - 1] == "/"
         if start and body.startswith("**/", at):
             out.append("(?:.*/)?")
@@ -77,19 +83,29 @@ def _translated(body: str) -> str:
         elif start and body[at:] == "**":
             out.append(".+")
             at += 2
-        elif char == "*":
-            out.append("[^/]*")
-            at += 1
-        elif char == "?":
-            out.append("[^/]")
-            at += 1
-        elif char == "[" and (found := bracket(body, at)) is not None:
-            out.append(found[0])
-            at = found[1]
-        elif char == "\\" and at + 1 < len(body):
-            out.append(re.escape(body[at + 1]))
-            at += 2
+        elif body[at] == "*":
+            while at < len(body) and body[at] == "*":
+                at += 1
+            fixed: list[str] = []
+            while at < len(body) and body[at] not in "*/":
+                piece, at = _fixed(body, at)
+                fixed.append(piece)
+            chunk = "".join(fixed)
+            another = at < len(body) and body[at] == "*"
+            out.append(f"(?>[^/]*?{chunk})" if another else f"[^/]*{chunk}")
         else:
-            out.append(re.escape(char))
-            at += 1
+            piece, at = _fixed(body, at)
+            out.append(piece)
     return "".join(out)
+
+
+def _fixed(body: str, at: int) -> tuple[str, int]:
+    """What matches one character, and where the pattern goes on."""
+    char = body[at]
+    if char == "?":
+        return "[^/]", at + 1
+    if char == "[" and (found := bracket(body, at)) is not None:
+        return found
+    if char == "\\" and at + 1 < len(body):
+        return re.escape(body[at + 1]), at + 2
+    return re.escape(char), at + 1

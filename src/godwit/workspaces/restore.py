@@ -217,30 +217,12 @@ class Restore:
                         os.unlink(temporary, dir_fd=folder)
                 return
             os.rename(temporary, aside, src_dir_fd=folder, dst_dir_fd=folder)
-            ours = os.stat(aside, dir_fd=folder, follow_symlinks=False).st_ino
-            if not exchange(folder, aside, name):
-                # This system cannot: the last look is as late as may be.
-                if not _equal(_now(folder, name), now):
-                    os.unlink(aside, dir_fd=folder)
-                    raise _Left(_CHANGED)
-                os.rename(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
-                return
             try:
-                if not _equal(_now(folder, aside), now):
-                    raise _Left(_CHANGED)
-            except _Left:
-                # Somebody was quicker, and gets it back; unless they have saved again meanwhile, over ours.
-                exchange(folder, aside, name)
-                status = _status(folder, aside)
-                if status is not None and status.st_ino != ours:
-                    exchange(folder, aside, name)
-                raise
+                _change_places(folder, aside, name, now)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(aside, dir_fd=folder)
 
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
         self._writing(path, put)
 
     def _unlink(self, path: str, folder: int, name: str, before: Entry) -> None:
@@ -261,7 +243,7 @@ class Restore:
         """Clear up what a process that died in the middle of this path has left."""
         path, before, after = difference
         aside = _aside(path)
-        with contextlib.suppress(FileNotFoundError):
+        if _status(folder, _temporary(path)) is not None:
             os.unlink(_temporary(path), dir_fd=folder)
         if _status(folder, aside) is None:
             return
@@ -374,6 +356,31 @@ class Restore:
         if len(chain) > len(parts) and [name for name, _ in chain[1 : len(parts) + 1]] == parts:
             while len(chain) > len(parts):
                 os.close(chain.pop()[1])
+
+
+def _change_places(folder: int, aside: str, name: str, now: Entry) -> None:
+    """Put what stands under `aside` where `now` is; what was there stands under `aside` then. _Left if not `now`."""
+    ours = os.stat(aside, dir_fd=folder, follow_symlinks=False).st_ino
+    try:
+        exchanged = exchange(folder, aside, name)
+    except FileNotFoundError:
+        raise _Left(_CHANGED) from None
+    if not exchanged:
+        # This system cannot: the last look is as late as may be.
+        if not _equal(_now(folder, name), now):
+            raise _Left(_CHANGED)
+        os.rename(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    try:
+        if not _equal(_now(folder, aside), now):
+            raise _Left(_CHANGED)
+    except _Left:
+        # Somebody was quicker, and gets it back; unless they have saved again meanwhile, over ours.
+        exchange(folder, aside, name)
+        status = _status(folder, aside)
+        if status is not None and status.st_ino != ours:
+            exchange(folder, aside, name)
+        raise
 
 
 def _temporary(path: str) -> str:

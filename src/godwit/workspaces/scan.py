@@ -41,6 +41,8 @@ _MAX_DEPTH = 200
 MAX_RULES = 1 << 20
 """Bytes of an ignore file that are read."""
 _ATTEMPTS = 3
+_COUNTED = 1000
+"""Names of a folder after which it is looked whether there are too many."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SQLITE = b"SQLite format 3\0"
@@ -121,7 +123,8 @@ def _parsed(content: bytes) -> Ignores:
 class Scan:
     """One reading of the folder `root`, a real path. `seen`: what is remembered of it, by the paths of its folders, packed.
 
-    `own`: real paths of databases; they and what lies beside them are passed over. `stopped` is asked often.
+    `own`: real paths of databases; they and what lies beside them are passed over. `stopped` is asked often. `measure`: no
+    content is read, which only tells whether the folder is within what the policy allows.
     """
 
     def __init__(
@@ -133,12 +136,14 @@ class Scan:
         *,
         own: tuple[str, ...] = (),
         stopped: Callable[[], bool] = lambda: False,
+        measure: bool = False,
     ) -> None:
         self._root = root
         self._policy = policy
         self._shelf = shelf
         self._seen = seen
         self._stopped = stopped
+        self._measure = measure
         self._own = frozenset(
             os.path.relpath(path, root) + end
             for path in own
@@ -181,8 +186,13 @@ class Scan:
         packed = self._seen.get(key)
         known = _decoder.decode(packed) if packed is not None else None
         before = {text(row.name): row for row in known.rows} if known is not None else {}
+        found: list[os.DirEntry[str]] = []
         with os.scandir(folder) as entries:
-            found = list(entries)
+            for entry in entries:
+                found.append(entry)
+                if len(found) % _COUNTED == 0:
+                    self._count(_COUNTED)
+        self._count(len(found) % _COUNTED)
         names = {entry.name for entry in found}
         if rules is not None:
             rules = _with_rules_of(folder, path, rules) if ".gitignore" in names else rules
@@ -212,7 +222,7 @@ class Scan:
                 and row.mode == mode
                 and row.settled
             ):
-                self._bytes += row.size
+                self._count(0, row.size)
                 if not (never and rules is not None and rules.ignore(join(path, name), False)):
                     rows.append(row)
                 continue
@@ -237,7 +247,6 @@ class Scan:
                 rows.append(row)
                 old = before.get(name)
                 changed = changed or old is None or old.hash != row.hash or old.mode != row.mode or old.kind != row.kind
-        self._count(len(found))
         if known is not None and not changed and len(rows) == len(before):
             return known.hash
         rows.sort(key=_row_key)
@@ -306,8 +315,9 @@ class Scan:
         except PermissionError:
             return False
 
-    def _count(self, entries: int) -> None:
+    def _count(self, entries: int, size: int = 0) -> None:
         self._files += entries
+        self._bytes += size
         if self._files > self._policy.max_files:
             raise CheckpointFailed(
                 f"{self._root} holds more than {self._policy.max_files} files, which no checkpoint is taken of: work in a"
@@ -355,6 +365,10 @@ class Scan:
     def _file(self, folder: int, name: str, status: os.stat_result, old: Row | None, held: bool) -> Row | None:
         if status.st_size > self._policy.max_file_bytes:
             return _noted(name, status)
+        # Before it is read: what is too much must not be kept first.
+        self._count(0, status.st_size)
+        if self._measure:
+            return _noted(name, status)
         for _ in range(_ATTEMPTS):
             if self._stopped():
                 raise Stopped
@@ -377,7 +391,6 @@ class Scan:
             hash_, size = read
             if size > self._policy.max_file_bytes:
                 return _noted(name, after)
-            self._bytes += size
             if _same(status, after) and size == after.st_size:
                 return _row(name, "f", after, begun, hash_=hash_)
             status = after
