@@ -16,8 +16,17 @@ MODEL = '"anthropic:claude-sonnet-4-5"'
 
 def example(root: Path) -> str:
     blocks: list[str] = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
-    [code] = blocks
-    return code
+    return blocks[0]
+
+
+def test_the_agent_for_a_real_folder_can_be_made(root: Path) -> None:
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    scope: dict[str, Any] = {"godwit": godwit}
+    exec(compile(blocks[1], "README.md", "exec"), scope)
+    spec = scope["agent"].spec
+    assert spec.permissions.deny
+    assert spec.budgets
+    assert spec.verification is not None
 
 
 async def test_the_example_runs(
