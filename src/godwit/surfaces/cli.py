@@ -462,6 +462,52 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
 
 
 @app.command()
+def permissions(
+    context: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="check|list|allow|ask|deny|remove", help="Explain a verdict, or work on saved rules.")
+    ],
+    text: Annotated[str | None, typer.Argument(metavar="[COMMAND|RULE]", help="What to judge, or the rule.")] = None,
+    tool: Annotated[str | None, typer.Option("--tool", metavar="NAME", help="check: of this tool. [default: bash]")] = None,
+    arguments: Annotated[str | None, typer.Option("--args", metavar="JSON", help="check: the call's arguments.")] = None,
+    session: SessionOption = None,
+    ask: Ask = None,
+    deny: Deny = None,
+    allow: Allow = None,
+    workspace: Folder = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Explain what the rules say of a call, part by part; list, save and remove rules of a folder.
+
+    check ends with 0 for allow, 1 for deny, 3 for ask, and runs nothing.
+
+    \b
+    Examples:
+      godwit permissions check "git log && rm -rf build" --allow "bash(git log:*)"
+      godwit permissions check --tool write --args '{"file_path": "docs/a.md", "content": ""}'
+      godwit permissions check "git push" --session last
+      godwit permissions deny "bash(git push:*)"
+      godwit permissions list
+    """
+    from . import cli_permissions
+    from .cli_agent import AgentFlags
+
+    flags = AgentFlags(ask=ask or (), deny=deny or (), allow=allow or ())
+    work = cli_permissions.permissions(
+        context.obj,
+        what,
+        text,
+        flags,
+        workspace,
+        tool=tool,
+        arguments=arguments,
+        session=session,
+        as_json=as_json,
+    )
+    _end(_async(work))
+
+
+@app.command()
 def hooks(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="list|test", help="Show them, or which of them are called.")] = "list",

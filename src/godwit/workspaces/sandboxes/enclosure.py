@@ -13,6 +13,7 @@ import fnmatch
 import glob
 import os
 import pwd
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -73,7 +74,7 @@ def _wishes(policy: SandboxPolicy) -> Iterator[tuple[str, Access]]:
     home = os.path.realpath(os.path.expanduser("~"))
     groups: list[tuple[Sequence[str], Access]] = [
         (_HOMES, "hidden"),
-        (("~", _home(), *_SHARED_HOMES), "read"),
+        (("~", _home(), *_SHARED_HOMES, *_programs()), "read"),
         (HIDDEN, "hidden"),
         (glob.glob("/etc/ssh/ssh_host_*_key"), "hidden"),
         (policy.readable, "read"),
@@ -83,6 +84,16 @@ def _wishes(policy: SandboxPolicy) -> Iterator[tuple[str, Access]]:
     for paths, what in groups:
         for path in paths:
             yield (home + path[1:] if path == "~" or path.startswith("~/") else os.path.expanduser(path)), what
+
+
+def _programs() -> Iterator[str]:
+    """Where programs on the PATH lie, and our own Python: they may lie in a place that is hidden, such as /tmp."""
+    yield from (sys.prefix, sys.base_prefix)
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if os.path.isabs(folder) and parts(folder):
+            # A virtual environment is more than its programs.
+            above = os.path.dirname(folder.rstrip("/"))
+            yield above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else folder
 
 
 class Guard:

@@ -1,0 +1,205 @@
+"""`godwit permissions`: what the rules say of a call, part by part, and the rules that were saved for a folder.
+
+`check` changes nothing and runs nothing. Its exit code is the verdict: 0 allow, 1 deny, 3 ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import InvalidToolArguments, ToolNotFound
+from ..core.rules import Permissions, Verdict
+from .cli_agent import AgentFlags
+from .cli_control import json_object
+from .cli_exit import DONE, FAILED, LIMITED, NOT_FOUND, CliError
+from .cli_place import Place, find
+from .cli_view import write_json
+from .cli_words import visible
+
+if TYPE_CHECKING:
+    from ..contracts import SavedRule, Tool
+    from ..engine.permissions import Judgement, Layer, Policy
+
+CODES: dict[Verdict, int] = {"allow": DONE, "deny": FAILED, "ask": LIMITED}
+WHAT = ("check", "list", "allow", "ask", "deny", "remove")
+
+
+async def permissions(
+    place: Place,
+    what: str,
+    text: str | None,
+    flags: AgentFlags,
+    workspace: Path,
+    *,
+    tool: str | None,
+    arguments: str | None,
+    session: str | None,
+    as_json: bool,
+) -> int:
+    """Do what was asked for; see `WHAT`."""
+    if what not in WHAT:
+        raise CliError(f"godwit permissions {what!r}: it is one of {', '.join(WHAT)}")
+    folder = str(workspace.resolve())
+    if what == "check":
+        return await _check(place, text, flags, folder, tool, arguments, session, as_json=as_json)
+    if what == "list":
+        return await _list(place, folder, as_json=as_json)
+    if text is None:
+        raise CliError(
+            f"which rule? godwit permissions {what} RULE", hint="such as 'bash(git status:*)' or 'write(docs/**)'"
+        )
+    if what == "remove":
+        return await _remove(place, text, folder, as_json=as_json)
+    verdict: Verdict = "allow" if what == "allow" else "ask" if what == "ask" else "deny"
+    async with place.open(make=True) as runtime:
+        await runtime.store.save_rule(verdict, text, workspace=folder)
+    if as_json:
+        write_json({"rule": text, "verdict": verdict, "workspace": folder})
+    else:
+        print(f"{verdict} {visible(text)}: saved for {folder}")
+    return DONE
+
+
+async def _check(
+    place: Place,
+    text: str | None,
+    flags: AgentFlags,
+    folder: str,
+    tool: str | None,
+    arguments: str | None,
+    session: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    from ..tools.toolbox import default_toolbox
+
+    name = tool or "bash"
+    if arguments is not None:
+        given = json_object(arguments)
+        if text is not None:
+            raise CliError("--args and a text are given; one of them says what the call is")
+    elif text is not None:
+        given = {_MAIN.get(name, "command"): text}
+    else:
+        raise CliError("which call? give the command, or --tool NAME --args JSON")
+    layers, folder = await _layers(place, flags, folder, session)
+    try:
+        found = next(t for t in default_toolbox().select([name]) if t.definition.name == name)
+    except (ToolNotFound, StopIteration):
+        raise CliError(f"there is no tool named {name!r}", code="tool_not_found", exit_code=NOT_FOUND) from None
+    if arguments is not None:
+        try:
+            found.validate(given)
+        except InvalidToolArguments as error:
+            raise CliError(error.message) from None
+    else:
+        # What else the tool needs says nothing about where it would work.
+        given = {**dict.fromkeys(found.definition.parameters.get("required", ()), ""), **given}
+    policy = _policy(layers)
+    judged = policy.judge(found, given, folder)
+    return _tell(judged, policy, found, given, folder, as_json=as_json)
+
+
+_MAIN = {
+    "bash": "command",
+    "read": "file_path",
+    "write": "file_path",
+    "edit": "file_path",
+    "patch": "file_path",
+    "ls": "path",
+    "glob": "pattern",
+    "grep": "pattern",
+    "web_fetch": "url",
+}
+"""The argument that a bare text stands for."""
+
+
+async def _layers(place: Place, flags: AgentFlags, folder: str, session: str | None) -> tuple[list[Layer], str]:
+    """The rules that would hold, and the folder: those of a session, or of a new one as the flags describe it."""
+    from ..engine.permissions import Layer
+
+    if session is not None:
+        async with place.open() as runtime:
+            row = await find(runtime, session)
+            _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
+            state = await (await runtime.open_session(row.id, drive=False)).state()
+            layers = [Layer("agent", spec.permissions), *_saved(await runtime.store.rules(workspace=row.workspace))]
+            own = [Layer("session", state.permissions)] if state.permissions is not None else []
+            return [*layers, *own], row.workspace or folder
+    agent = flags.agent("none:none").spec.permissions
+    saved: list[SavedRule] = []
+    if place.database.exists():
+        async with place.open_store() as store:
+            saved = await store.rules(workspace=folder)
+    return [Layer("agent", agent), *_saved(saved)], folder
+
+
+def _saved(rules: Sequence[SavedRule]) -> list[Layer]:
+    from ..engine.permissions import Layer
+
+    kept = {v: tuple(r.rule for r in rules if r.verdict == v) for v in ("allow", "ask", "deny")}
+    return [Layer("saved", Permissions(kept["allow"], kept["ask"], kept["deny"]))] if rules else []
+
+
+def _policy(layers: Sequence[Layer]) -> Policy:
+    from ..engine.permissions import Policy
+    from ..workspaces.shell import Shell
+
+    return Policy(layers, shell=Shell())
+
+
+def _tell(judged: Judgement, policy: Policy, tool: Tool, arguments: dict[str, Any], folder: str, *, as_json: bool) -> int:
+    offered = policy.suggest(tool, arguments, folder)
+    if as_json:
+        parts = [
+            {"text": p.text, "verdict": p.verdict, "reason": p.reason, "rule": p.rule, "layer": p.layer}
+            for p in judged.parts
+        ]
+        facts = {"verdict": judged.verdict, "reason": judged.reason, "rule": judged.rule, "layer": judged.layer}
+        write_json({**facts, "parts": parts, "offered": list(offered)})
+        return CODES[judged.verdict]
+    print(f"{judged.verdict}: {visible(judged.reason)}{_from(judged.rule, judged.layer)}")
+    for part in judged.parts if len(judged.parts) > 1 else ():
+        print(f"  {part.verdict:<5} {visible(part.text)}")
+        print(f"        {visible(part.reason)}{_from(part.rule, part.layer)}")
+    for rule in offered:
+        print(f"  a rule that would allow it: {visible(rule)}")
+    return CODES[judged.verdict]
+
+
+def _from(rule: str | None, layer: str | None) -> str:
+    return f" ({layer})" if rule is not None and layer is not None else ""
+
+
+async def _list(place: Place, folder: str, *, as_json: bool) -> int:
+    saved: list[SavedRule] = []
+    if place.database.exists():
+        async with place.open_store() as store:
+            saved = await store.rules(workspace=folder)
+    for one in saved:
+        if as_json:
+            write_json({"rule": one.rule, "verdict": one.verdict, "saved_ms": one.saved_ms, "workspace": folder})
+        else:
+            print(f"{one.verdict:<5} {visible(one.rule)}")
+    if not saved and not as_json:
+        print(f"no rule is saved for {folder}")
+    return DONE
+
+
+async def _remove(place: Place, rule: str, folder: str, *, as_json: bool) -> int:
+    async with place.open() as runtime:
+        removed = await runtime.store.delete_rule(rule, workspace=folder)
+    if not removed:
+        raise CliError(
+            f"no rule {rule!r} is saved for {folder}",
+            hint=f"{place.command('permissions', 'list')} lists them",
+            code="not_found",
+            exit_code=NOT_FOUND,
+        )
+    if as_json:
+        write_json({"rule": rule, "removed": True, "workspace": folder})
+    else:
+        print(f"{visible(rule)}: removed")
+    return DONE
