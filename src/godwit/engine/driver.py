@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..contracts import BlobStore, Checkpoints, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
 from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import ConfigurationError, SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta, Labels, UserInterrupt
+from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.sandbox import SandboxPolicy
@@ -23,7 +23,7 @@ from .budget import Budgets, Guards
 from .cancel import Cancel
 from .hooks import Hooks
 from .log import Log
-from .permissions import Judgement, Layer, Policy
+from .permissions import Judgement, Policy, Standing, policy_of, saved_permissions
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -39,14 +39,6 @@ def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
     if state.run is None or limits.max_duration_s is None:
         return None
     return max(0.0, limits.max_duration_s - (clock.now_ms() - state.run.started_ms) / 1000)
-
-
-Rules = Callable[[str | None, Labels], Awaitable[Sequence[Layer]]]
-"""The permission rules that hold in a folder for sessions of these labels, beside the agent's and the session's."""
-
-
-async def no_rules(*_: object) -> Sequence[Layer]:
-    return ()
 
 
 class Parts:
@@ -71,7 +63,7 @@ class Parts:
         find_tool: Callable[[str], Tool | None] = lambda _: None,
         guards: Guards = lambda *_: (),
         shell: ShellParser | None = None,
-        rules: Rules = no_rules,
+        standing: Callable[[str | None], Standing] = lambda _: Standing(),
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -89,7 +81,7 @@ class Parts:
         self.find_tool = find_tool
         self.guards = guards
         self.shell = shell
-        self.rules = rules
+        self.standing = standing
 
 
 class Driver:
@@ -116,7 +108,8 @@ class Driver:
         self._background: list[asyncio.Task[None]] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._agent: Any = None
-        self._layers: Sequence[Layer] = ()
+        self._standing = Standing()
+        self._saved = Permissions()
         self._policy: Policy | None = None
         self._policy_of: Permissions | None = None
 
@@ -225,21 +218,21 @@ class Driver:
 
     @property
     def policy(self) -> Policy:
-        """The rules of all layers: the agent's, the host's, saved ones, the session's own."""
+        """The rules of all layers: the agent's, the host's configuration, saved ones, the session's own."""
         own = self.state.permissions
         if self._policy is None or self._policy_of != own:
-            layers = [Layer("agent", self.spec.permissions), *self._layers]
-            if own is not None:
-                layers.append(Layer("session", own))
-            self._policy, self._policy_of = Policy(layers, shell=self.parts.shell), own
+            made = policy_of(self.spec.permissions, self._standing, self._saved, own, shell=self.parts.shell)
+            self._policy, self._policy_of = made, own
         return self._policy
 
     async def load_rules(self) -> None:
         """Read the rules that do not stand in this session's log, which others may have changed."""
         state = self.state
-        layers = await self.parts.rules(state.workspace, state.labels)
-        if layers != self._layers:
-            self._layers, self._policy = layers, None
+        standing = self.parts.standing(state.workspace)
+        saved = await self.parts.store.rules(workspace=state.workspace, tenant=state.labels.tenant)
+        permissions = saved_permissions(saved)
+        if (standing, permissions) != (self._standing, self._saved):
+            self._standing, self._saved, self._policy = standing, permissions, None
 
     def judge(self, tool: Tool, arguments: dict[str, Any]) -> Judgement:
         """What the rules say of this call."""

@@ -14,11 +14,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..contracts import HasSubject, ShellCommand, ShellParser, ShellPart, Tool
+from ..contracts import HasSubject, SavedRule, ShellCommand, ShellParser, ShellPart, Tool
 from ..core.errors import ConfigurationError, GodwitError
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
 from .offers import offered
@@ -41,16 +41,37 @@ class PartJudgement(msgspec.Struct, frozen=True):
     rule: str | None = None
     layer: str | None = None
     neutral: bool = False
+    doubted: bool = False
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """The verdict on a call. `rule` and its `layer`: what decided it, if a rule did. `parts`: of a shell command."""
+    """The verdict on a call. `rule` and its `layer`: what decided it, if a rule did. `parts`: of a shell command. `doubted`:
+    it is asked because a rule that denies may be about it, so only a person may let it run, and nothing in their stead.
+    """
 
     verdict: Verdict
     reason: str
     rule: str | None = None
     layer: str | None = None
     parts: tuple[PartJudgement, ...] = ()
+    doubted: bool = False
+
+    @property
+    def told(self) -> str:
+        """The reason for people and models; empty where a rule just asks before every call."""
+        if self.verdict == "ask" and self.reason.endswith(_USUAL):
+            return ""
+        if self.verdict != "deny" or self.reason.endswith("is not permitted"):
+            return f"{self.reason[:1].upper()}{self.reason[1:]}."
+        return f"This call is not permitted: {self.reason}."
+
+
+class Standing(NamedTuple):
+    """Rules that hold for all sessions of a folder, and what holds where no rule matches if that is stricter than what the
+    agent says."""
+
+    layers: tuple[Layer, ...] = ()
+    default: Verdict | None = None
 
 
 class Policy:
@@ -179,10 +200,8 @@ class Policy:
             if case.named_by(placed.rule):
                 return _because("deny", placed, f"{placed.rule.text!r} denies it")
         said = self._unmatched(rules, (case,))
-        if said.verdict == "allow":
-            for placed in rules.deny:
-                if case.maybe(placed.rule):
-                    return _because("ask", placed, f"{placed.rule.text!r} denies some of what it may reach")
+        if doubt := next((placed for placed in rules.deny if case.maybe(placed.rule)), None):
+            return _doubted(said, doubt, f"{doubt.rule.text!r} denies some of what it may reach")
         return said
 
     # --- shell commands -------------------------------------------------------------------------------------------------
@@ -194,15 +213,16 @@ class Policy:
         if not doubtful and not self._files.deny and plain.verdict != "ask" and (all_allowed or not rules.allow):
             return plain  # whatever the command is
         whole = Case("command", (text.strip(),), (text, text.strip()))
-        for placed in rules.deny:
-            if whole.named_by(placed.rule):
-                return _because("deny", placed, f"{placed.rule.text!r} denies it")
         command = self._parsed(text)
         said = self._parts(rules, command, root)
         parts = tuple(one.judged for one in said)
         for part in parts:
             if part.verdict == "deny" and part.rule is not None:
                 return Judgement("deny", f"{part.text!r}: {part.reason}", part.rule, part.layer, parts)
+        for placed in rules.deny:
+            if whole.named_by(placed.rule):
+                reason = f"{placed.rule.text!r} denies it as a whole"
+                return msgspec.structs.replace(_because("deny", placed, reason), parts=parts)
         for placed in rules.allow:
             if not open_ended(placed.rule) and whole.allowed(placed.rule):
                 reason = f"{placed.rule.text!r} allows just this command"
@@ -212,10 +232,14 @@ class Policy:
         needed = [part for part in parts if not part.neutral]
         if denied := next((part for part in needed if part.verdict == "deny"), None):
             return Judgement("deny", f"{denied.text!r}: {denied.reason}", parts=parts)
+        doubted = any(part.doubted for part in parts)
         if command.problem is not None:
-            return Judgement("ask", f"it is not understood for sure: {command.problem}", parts=parts)
-        if asked := next((part for part in needed if part.verdict == "ask"), None):
-            return Judgement("ask", f"{asked.text!r}: {asked.reason}", asked.rule, asked.layer, parts)
+            doubted = doubted or bool(rules.deny)
+            return Judgement("ask", f"it is not understood for sure: {command.problem}", parts=parts, doubted=doubted)
+        asked = sorted((part for part in needed if part.verdict == "ask"), key=lambda part: part.reason.endswith(_USUAL))
+        if asked:
+            why = f"{asked[0].text!r}: {asked[0].reason}"
+            return Judgement("ask", why, asked[0].rule, asked[0].layer, parts, doubted)
         allowed = [one.judged for one in said if one.allowed]
         if not allowed:
             return msgspec.structs.replace(self._unmatched(rules, (whole,)), parts=parts)
@@ -238,7 +262,8 @@ class Policy:
             return (), []
         said = self._parts(self._about(name), command, root)
         needing = [p for p, one in zip(command.parts, said, strict=True) if not one.judged.neutral and not one.allowed]
-        return command.parts, needing
+        # A command of which no part needs a rule is asked as a whole.
+        return command.parts, needing or [part for part in command.parts if part.words and not part.depth]
 
     def _part(self, rules: _Rules, part: ShellPart, place: Place, moves: bool) -> _Said:
         """What is said of one part. `moves`: all it does is to change to a folder of the workspace."""
@@ -246,7 +271,8 @@ class Policy:
         shown = part.text or " ".join(f"> {name or '...'}" for name in part.writes) or "(redirection)"
 
         def say(said: Judgement, *, neutral: bool = False, allowed: bool = False) -> _Said:
-            return _Said(PartJudgement(shown, said.verdict, said.reason, said.rule, said.layer, neutral), allowed)
+            part = PartJudgement(shown, said.verdict, said.reason, said.rule, said.layer, neutral, said.doubted)
+            return _Said(part, allowed)
 
         for placed in rules.deny:
             if case.named_by(placed.rule):
@@ -254,11 +280,11 @@ class Policy:
         if closed := self._closed(part, place):
             return say(closed)
         said = self._unmatched(rules, (case,))
-        if said.verdict == "allow":
-            for placed in rules.deny:
-                if case.maybe(placed.rule):
-                    why = part.caution or "not all of it is known"
-                    return say(_because("ask", placed, f"{placed.rule.text!r} may deny it: {why}"))
+        if doubt := next((placed for placed in rules.deny if case.maybe(placed.rule)), None):
+            why = part.caution or "not all of it is known"
+            said = _doubted(said, doubt, f"{doubt.rule.text!r} may deny it: {why}")
+            if said.verdict == "ask":
+                return say(said)
         rule = None if said.rule is None else parse(said.rule)
         astray = place.astray(part)
         if said.verdict == "allow" and rule is not None:
@@ -287,6 +313,28 @@ class Policy:
         return None
 
 
+def saved_permissions(saved: Iterable[SavedRule]) -> Permissions:
+    """Saved rules as permissions."""
+    kept = list(saved)
+    allow, ask, deny = (tuple(one.rule for one in kept if one.verdict == verdict) for verdict in ("allow", "ask", "deny"))
+    return Permissions(allow, ask, deny)
+
+
+def policy_of(
+    agent: Permissions,
+    standing: Standing = Standing(),  # noqa: B008 - immutable
+    saved: Permissions | None = None,
+    session: Permissions | None = None,
+    *,
+    shell: ShellParser | None = None,
+) -> Policy:
+    """The policy of one session: its agent's rules, those of its folder, saved answers, and its own."""
+    layers = [Layer("agent", agent), *standing.layers, Layer("saved", saved or Permissions())]
+    layers.append(Layer("session", session or Permissions()))
+    default = agent.default if standing.default is None else max(agent.default, standing.default, key=_STRICTNESS.index)
+    return Policy(layers, shell=shell, default=default)
+
+
 def subject_of(tool: Tool, arguments: dict[str, Any]) -> Subject:
     """What the patterns of rules are matched against for this call. Raises what the tool raises."""
     if isinstance(tool, HasSubject):
@@ -296,6 +344,7 @@ def subject_of(tool: Tool, arguments: dict[str, Any]) -> Subject:
 
 # --- the inside ---------------------------------------------------------------------------------------------------------
 
+_STRICTNESS: tuple[Verdict, ...] = ("allow", "ask", "deny")
 _FILES = "\0files"
 _WRITERS = ("write", "edit", "patch")
 _READERS = ("read",)
@@ -345,9 +394,19 @@ def _nearly(rules: _Rules, case: Case, part: ShellPart) -> str | None:
     return f"{near.rule.text!r} does not allow it: where a rule allows, a '*' within a word ends with the word"
 
 
+_USUAL = ("asks before it", "and the default is to ask")
+
+
+def _doubted(said: Judgement, placed: _Placed, reason: str) -> Judgement:
+    """The same, when a rule that denies may be about it: what would run is asked, and only a person may answer."""
+    if said.verdict == "deny":
+        return said
+    return msgspec.structs.replace(_because("ask", placed, reason), doubted=True)
+
+
 def _inapplicable(error: Exception) -> Judgement:
     said = error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
-    return Judgement("ask", f"the rules cannot be applied to this call: {said}")
+    return Judgement("ask", f"the rules cannot be applied to this call: {said}", doubted=True)
 
 
 def _because(verdict: Verdict, placed: _Placed, reason: str) -> Judgement:

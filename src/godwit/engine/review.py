@@ -181,9 +181,10 @@ class Reviewer:
             await driver.load_rules()
             judgement = driver.judge(tool, arguments)
         if judgement.verdict == "deny":
-            return _forbidden(judgement)
+            return Refused("denied", judgement.told)
         policy = driver.state.approvals or driver.spec.approvals
-        asks = judgement.verdict == "ask" and hooked.action != "allow" and lane_of(tool) not in policy.auto
+        spared = hooked.action == "allow" or lane_of(tool) in policy.auto
+        asks = judgement.verdict == "ask" and (judgement.doubted or not spared)
         if hooked.action == "escalate":
             asks = True
         if asks:
@@ -197,11 +198,11 @@ class Reviewer:
             refused = self._refused_by_hook(call, asked, "before_approval")
             if refused is not None:
                 return refused
-            asks = asked.action != "allow"
+            asks = judgement.doubted or asked.action != "allow"
         if asks or tool.traits.external:
             if asks and driver.state.run is not None and driver.state.run.unattended:
                 nobody = "This call needs an approval, and nobody can be asked in this run."
-                return Refused("denied", f"{nobody} ({judgement.reason})")
+                return Refused("denied", f"{nobody} {judgement.told}".rstrip())
             return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)
         return await self._paid(self._ready(call, tool, arguments, False, changed_by, _notes(hooked)), ahead)
 
@@ -242,7 +243,7 @@ class Reviewer:
                 return Refused("denied", "A hook wanted to change the arguments that a person had edited.")
         judgement = self.driver.judge(tool, arguments)
         if judgement.verdict == "deny":
-            return _forbidden(judgement)
+            return Refused("denied", judgement.told)
         if tool.traits.external:
             # Approved; now its result has to come from outside.
             opened_for = ActionOpened(ActionId(self.driver.ids.new("act")), "external", call.id, call.name, arguments)
@@ -299,9 +300,7 @@ class Reviewer:
         action = ActionId(driver.ids.new("act"))
         if not asks:
             return Asks(ActionOpened(action, "external", call.id, call.name, arguments))
-        # Why a tool is asked about needs no words; why a command is may not be seen at once.
-        why = judgement.reason if judgement.parts else None
-        message = hooked.reason if hooked.action == "escalate" else why
+        message = hooked.reason if hooked.action == "escalate" else judgement.told or None
         expires_ms = None if policy.timeout_s is None else driver.clock.now_ms() + round(policy.timeout_s * 1000)
         rules = () if hooked.action == "escalate" else driver.suggest(tool, arguments)
         opened = ActionOpened(
@@ -365,10 +364,6 @@ def checked(tool: Tool, arguments: dict[str, Any]) -> Refused | None:
     except Exception as error:
         return Refused("error", f"The tool cannot check its arguments: {said(error)}")
     return None
-
-
-def _forbidden(judgement: Judgement) -> Refused:
-    return Refused("denied", f"A permission rule forbids this: {judgement.reason}.")
 
 
 def _notes(hooked: HookResult) -> tuple[str, ...]:

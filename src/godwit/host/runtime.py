@@ -33,7 +33,6 @@ from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
 from ..core.record import RecordLimits
-from ..core.rules import Permissions
 from ..core.sandbox import SandboxPolicy
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import Cancel
@@ -42,11 +41,12 @@ from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
 from ..engine.log import append_outside, create_log, load_state, record_reports
-from ..engine.permissions import Layer, Policy
+from ..engine.permissions import policy_of, saved_permissions
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders, registry_of
+from .config import Configs, standing_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -83,6 +83,7 @@ class Runtime:
         hooks: Sequence[Hook | HookSpec] = (),
         artifacts: ArtifactLimits | None = None,
         records: RecordLimits | None = None,
+        config: Configs = None,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self.store = store
@@ -120,7 +121,7 @@ class Runtime:
             checkpoints=checkpoints,
             find_tool=self.find_tool,
             shell=LateShell(),
-            rules=self._rules,
+            standing=standing_of(config),
             guards=self.guards.of,
         )
         self._dispatcher = EmbeddedDispatcher(self.parts)
@@ -149,6 +150,7 @@ class Runtime:
         hooks: Sequence[Hook | HookSpec] = (),
         artifacts: ArtifactLimits | None = None,
         records: RecordLimits | None = None,
+        config: Configs = None,
         sandbox: SandboxPolicy | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Runtime:
@@ -167,6 +169,8 @@ class Runtime:
         `artifacts`: how many large outputs are kept, of what this process stores. `records`: how much of its runs a handle
         gives out.
         `sandbox`: how commands of all sessions are confined here, in place of what their agents say.
+        `config`: what holds beside the agents' own rules, for all folders or, as a function, for each. No file is read by
+        itself: `config=godwit.host.config.load` reads the person's and the folder's.
         Raises StoreError's leaves.
         """
         from ..models.registry import Registry
@@ -205,6 +209,7 @@ class Runtime:
             hooks=hooks,
             artifacts=artifacts,
             records=records,
+            config=config,
             checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
         )
 
@@ -281,14 +286,6 @@ class Runtime:
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
 
-    async def _rules(self, workspace: str | None, labels: Labels) -> tuple[Layer, ...]:
-        """The permission rules beside the agent's and the session's: those that answers have left behind."""
-        saved = await self.store.rules(workspace=workspace, tenant=labels.tenant)
-        if not saved:
-            return ()
-        allow, deny = (tuple(r.rule for r in saved if r.verdict == v) for v in ("allow", "deny"))
-        return (Layer("saved", Permissions(allow=allow, deny=deny, ask=tuple(r.rule for r in saved if r.verdict == "ask"))),)
-
     def find_tool(self, name: str) -> Tool | None:
         """A tool of the runtime's own by its name, whichever agents may use it."""
         try:
@@ -338,6 +335,7 @@ class Runtime:
                 f"session id {session!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
                 session=session,
             )
+        self.parts.standing(folder)  # a wrong file is told before anything is stored
         session_id = SessionId(session or self.ids.new("ses"))
         above, root = (None, None) if parent is None else (SessionId(parent), await self._root(SessionId(parent)))
         created = SessionCreated(
@@ -451,10 +449,10 @@ class Runtime:
 
     async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
         state = await load_state(self.store, session.id)
-        layers = [Layer("agent", session.config.spec.permissions), *await self._rules(session.workspace, session.labels)]
-        if state.permissions is not None:
-            layers.append(Layer("session", state.permissions))
-        return CommandContext(session, commands, state, Policy(layers, shell=self.parts.shell), sender)
+        saved = saved_permissions(await self.store.rules(workspace=session.workspace, tenant=session.labels.tenant))
+        agent, standing = session.config.spec.permissions, self.parts.standing(session.workspace)
+        policy = policy_of(agent, standing, saved, state.permissions, shell=self.parts.shell)
+        return CommandContext(session, commands, state, policy, sender)
 
     def drives(self, session: SessionId) -> bool:
         return self._dispatcher.drives(session)
