@@ -68,3 +68,24 @@ async def test_what_is_no_word_for_it_says_so(command: Command) -> None:
     assert (await command.run("permissions", "explain", "x")).code == 2
     assert (await command.run("permissions", "check")).code == 2
     assert (await command.run("permissions", "allow")).code == 2
+
+
+async def test_files_of_a_person_and_of_a_folder_hold(command: Command, tmp_path: Path) -> None:
+    own = tmp_path / "config.toml"
+    own.write_text('[permissions]\nallow = ["bash(seq:*)"]\n')
+    folder = command.folder / ".godwit"
+    folder.mkdir()
+    (folder / "config.toml").write_text('[permissions]\nallow = ["bash"]\ndeny = ["bash(touch:*)"]\n')
+    env = {"GODWIT_CONFIG": str(own)}
+    listed = await command.run("permissions", "list", **env)
+    assert "deny  project bash(touch:*)" in listed.out
+    assert "allow config  bash(seq:*)" in listed.out
+    assert "config.toml:2: allow 'bash' is not used" in listed.out
+    assert (await command.run("permissions", "check", "seq 3", **env)).code == 0
+    assert (await command.run("permissions", "check", "touch x", **env)).code == 1
+    recording = await record(tmp_path / "r.jsonl", [call("bash", command="seq 2"), "Done."])
+    ran = await command.run("run", "Go.", "--replay", str(recording), **env)
+    assert (ran.code, "is not used" in ran.out + ran.err) == (0, True), ran.err
+    own.write_text('[permissions]\nallow = ["bash("]\n')
+    wrong = await command.run("permissions", "check", "seq 3", **env)
+    assert (wrong.code, "config.toml:2: " in wrong.err) == (2, True), wrong.err

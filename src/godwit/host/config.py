@@ -81,6 +81,11 @@ class Config(msgspec.Struct, frozen=True):
         return own if self.trusted else stricter(own, user)
 
     @property
+    def hooks(self) -> tuple[HookSpec, ...]:
+        """The person's, then the folder's; one of the same id takes the place of the one before."""
+        return tuple({spec.id: spec for spec in (*self.user_hooks, *self.project_hooks)}.values())
+
+    @property
     def standing(self) -> Standing:
         """Its rules, as the engine takes them: the person's as `config`, the folder's as `project`."""
         sections = (("config", self.user_permissions), ("project", self.project_permissions))
@@ -89,6 +94,13 @@ class Config(msgspec.Struct, frozen=True):
 
 Configs = Config | Callable[[str | None], Config] | None
 """One for all, or what gives that of a folder; None for none."""
+
+
+def hooks_of(config: Configs, workspace: str | None) -> tuple[HookSpec, ...]:
+    """What hooks are called in a folder. What gives the configuration may raise ConfigurationError."""
+    if config is None:
+        return ()
+    return (config if isinstance(config, Config) else config(workspace)).hooks
 
 
 def standing_of(config: Configs) -> Callable[[str | None], Standing]:

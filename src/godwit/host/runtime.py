@@ -46,7 +46,7 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders, registry_of
-from .config import Configs, standing_of
+from .config import Configs, hooks_of, standing_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -124,6 +124,7 @@ class Runtime:
             standing=standing_of(config),
             guards=self.guards.of,
         )
+        self._config = config
         self._dispatcher = EmbeddedDispatcher(self.parts)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
@@ -381,6 +382,8 @@ class Runtime:
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
             self.guards.opened(session, spec.name)
+            for spec_of_file in hooks_of(self._config, state.workspace):
+                self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
             self._dispatcher.open(session, handle.session_cancel_token, context)
             if self._tracing is not None:

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InvalidToolArguments, ToolNotFound
-from ..core.rules import Permissions, Verdict
+from ..core.rules import Verdict
 from .cli_agent import AgentFlags
 from .cli_control import json_object
 from .cli_exit import DONE, FAILED, LIMITED, NOT_FOUND, CliError
@@ -19,8 +18,8 @@ from .cli_view import write_json
 from .cli_words import visible
 
 if TYPE_CHECKING:
-    from ..contracts import SavedRule, Tool
-    from ..engine.permissions import Judgement, Layer, Policy
+    from ..contracts import Tool
+    from ..engine.permissions import Judgement, Policy
 
 CODES: dict[Verdict, int] = {"allow": DONE, "deny": FAILED, "ask": LIMITED}
 WHAT = ("check", "list", "allow", "ask", "deny", "remove")
@@ -84,7 +83,7 @@ async def _check(
         given = {_MAIN.get(name, "command"): text}
     else:
         raise CliError("which call? give the command, or --tool NAME --args JSON")
-    layers, folder = await _layers(place, flags, folder, session)
+    policy, folder = await _policy(place, flags, folder, session)
     try:
         found = next(t for t in default_toolbox().select([name]) if t.definition.name == name)
     except (ToolNotFound, StopIteration):
@@ -97,7 +96,6 @@ async def _check(
     else:
         # What else the tool needs says nothing about where it would work.
         given = {**dict.fromkeys(found.definition.parameters.get("required", ()), ""), **given}
-    policy = _policy(layers)
     judged = policy.judge(found, given, folder)
     return _tell(judged, policy, found, given, folder, as_json=as_json)
 
@@ -116,38 +114,25 @@ _MAIN = {
 """The argument that a bare text stands for."""
 
 
-async def _layers(place: Place, flags: AgentFlags, folder: str, session: str | None) -> tuple[list[Layer], str]:
+async def _policy(place: Place, flags: AgentFlags, folder: str, session: str | None) -> tuple[Policy, str]:
     """The rules that would hold, and the folder: those of a session, or of a new one as the flags describe it."""
-    from ..engine.permissions import Layer
+    from ..engine.permissions import policy_of, saved_permissions
+    from ..host.config import load
+    from ..workspaces.shell import Shell
 
     if session is not None:
         async with place.open() as runtime:
             row = await find(runtime, session)
             _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
             state = await (await runtime.open_session(row.id, drive=False)).state()
-            layers = [Layer("agent", spec.permissions), *_saved(await runtime.store.rules(workspace=row.workspace))]
-            own = [Layer("session", state.permissions)] if state.permissions is not None else []
-            return [*layers, *own], row.workspace or folder
-    agent = flags.agent("none:none").spec.permissions
-    saved: list[SavedRule] = []
-    if place.database.exists():
-        async with place.open_store() as store:
-            saved = await store.rules(workspace=folder)
-    return [Layer("agent", agent), *_saved(saved)], folder
-
-
-def _saved(rules: Sequence[SavedRule]) -> list[Layer]:
-    from ..engine.permissions import Layer
-
-    kept = {v: tuple(r.rule for r in rules if r.verdict == v) for v in ("allow", "ask", "deny")}
-    return [Layer("saved", Permissions(kept["allow"], kept["ask"], kept["deny"]))] if rules else []
-
-
-def _policy(layers: Sequence[Layer]) -> Policy:
-    from ..engine.permissions import Policy
-    from ..workspaces.shell import Shell
-
-    return Policy(layers, shell=Shell())
+            saved = await runtime.store.rules(workspace=row.workspace, tenant=row.labels.tenant)
+            agent, own, folder = spec.permissions, state.permissions, row.workspace or folder
+    else:
+        agent, own, saved = flags.agent("none:none").spec.permissions, None, []
+        if place.database.exists():
+            async with place.open_store() as store:
+                saved = await store.rules(workspace=folder)
+    return policy_of(agent, load(folder).standing, saved_permissions(saved), own, shell=Shell()), folder
 
 
 def _tell(judged: Judgement, policy: Policy, tool: Tool, arguments: dict[str, Any], folder: str, *, as_json: bool) -> int:
@@ -174,17 +159,30 @@ def _from(rule: str | None, layer: str | None) -> str:
 
 
 async def _list(place: Place, folder: str, *, as_json: bool) -> int:
-    saved: list[SavedRule] = []
+    """The rules of files, of an answer for good, or saved here; not those of agents and sessions."""
+    from ..host.config import load
+
+    config, saved = load(folder), []
     if place.database.exists():
         async with place.open_store() as store:
             saved = await store.rules(workspace=folder)
-    for one in saved:
+    found = [
+        (layer.name, verdict, rule)
+        for layer in config.standing.layers
+        for verdict in ("deny", "allow", "ask")
+        for rule in getattr(layer.permissions, verdict)
+    ]
+    found += [("saved", one.verdict, one.rule) for one in saved]
+    for layer, verdict, rule in found:
         if as_json:
-            write_json({"rule": one.rule, "verdict": one.verdict, "saved_ms": one.saved_ms, "workspace": folder})
+            write_json({"rule": rule, "verdict": verdict, "layer": layer, "workspace": folder})
         else:
-            print(f"{one.verdict:<5} {visible(one.rule)}")
-    if not saved and not as_json:
-        print(f"no rule is saved for {folder}")
+            print(f"{verdict:<5} {layer:<7} {visible(rule)}")
+    if not as_json:
+        for notice in config.notices:
+            print(f"note: {notice}")
+        if not found:
+            print(f"no rule is saved for {folder}")
     return DONE
 
 

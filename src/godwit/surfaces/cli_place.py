@@ -67,6 +67,7 @@ class Place:
     @asynccontextmanager
     async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
         """A runtime on the database. Without `make` a missing one is an error."""
+        from ..host.config import load as load_config
         from ..host.hook_settings import read_hooks
         from ..host.runtime import Runtime
 
@@ -82,7 +83,9 @@ class Place:
             self.make_folder()
         providers = tracing_providers()
         try:
-            runtime = await Runtime.open(self.database, models=models, tracing=bool(providers), hooks=hooks)
+            runtime = await Runtime.open(
+                self.database, models=models, tracing=bool(providers), hooks=hooks, config=load_config
+            )
             try:
                 yield runtime
             finally:

@@ -158,6 +158,8 @@ class Run:
 
     async def start(self, runtime: Runtime) -> Session:
         """A new session as the flags describe it."""
+        from ..host.config import load as load_config
+
         folder = self.workspace or Path(".")
         if not folder.is_dir():
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
@@ -165,6 +167,8 @@ class Run:
         agent = self.flags.agent(self.models.choose(self.flags.model))
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
+        for notice in load_config(handle.workspace).notices:
+            self.view.say(str(notice), "yellow")
         return handle
 
     async def reopen(self, runtime: Runtime, row: SessionRow) -> Session:
