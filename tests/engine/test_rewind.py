@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import resource
 import shutil
 from pathlib import Path
@@ -31,7 +32,7 @@ from godwit.core.events import (
     WorkspaceRestored,
 )
 from godwit.core.ids import CallId
-from godwit.core.messages import ToolResult
+from godwit.core.messages import ToolResult, User, text_of
 from godwit.engine.log import append_outside
 from godwit.engine.session import Session
 from godwit.models.script import call
@@ -291,6 +292,77 @@ async def test_what_both_changed_is_a_conflict(bench: Bench, folder: Path, when:
     assert tree(folder) == before
     with pytest.raises(InvalidArgument, match="none of refuse"):
         await session.rewind(turning.seq, files=True, on_conflict="nonsense")  # type: ignore[arg-type]
+
+
+async def test_work_that_was_undone_already_is_no_ones_conflict(bench: Bench, folder: Path) -> None:
+    script = [sh("echo 1 > a.txt"), "Done.", sh("echo 2 > b.txt"), "Done."]
+    session = await started(bench, *script)
+    await session.send("One.")
+    first = (await session.turnings())[0].seq
+    await session.rewind(first, files=True)
+    (folder / "a.txt").write_text("a person's, afterwards\n")
+    # The agent's change of a.txt is not there any more, so going back once more has nothing to do with it.
+    preview = await session.preview_rewind(first)
+    assert (preview.changes, preview.conflicts) == ((), ())
+    # Forth again it is in the way, though.
+    with pytest.raises(RewindConflict, match=r"a\.txt"):
+        await session.redo()
+    await session.redo(on_conflict="keep")
+    assert (folder / "a.txt").read_text() == "a person's, afterwards\n"
+
+
+async def test_what_a_person_changed_before_the_agent_did_is_no_conflict(bench: Bench, folder: Path) -> None:
+    session = await started(bench, sh("echo 1 >> b.txt"), "Done.", sh("echo 2 >> a.txt"), "Done.")
+    await session.send("One.")
+    (folder / "a.txt").write_text("a person's\n")
+    await session.send("Two.")
+    second = (await session.turnings())[1].seq
+    await session.rewind(second, files=True)
+    assert (folder / "a.txt").read_text() == "a person's\n"
+    await session.redo()
+    assert (folder / "a.txt").read_text() == "a person's\n2\n"
+    await session.rewind(second, files=True)
+    await session.redo()
+    assert (folder / "a.txt").read_text() == "a person's\n2\n"
+
+
+async def test_from_one_branch_to_another(bench: Bench, folder: Path) -> None:
+    """What was left behind by a rewind can be gone to by its seq, with the files as they were there."""
+
+    def answer(request: Any) -> Any:
+        said = [e.message for e in request.entries]
+        if isinstance(said[-1], ToolResult):
+            return "Done."
+        word = text_of(said[-1].content)
+        return sh(f"echo {word} >> a.txt; echo {word} > {word}.txt")
+
+    session = await started(bench, *[answer] * 9)
+    await session.send("base")
+    fork = (await session.state()).seq
+    await session.send("left")
+    left_end = (await session.state()).seq
+    await session.rewind(fork, files=True)
+    await session.send("right")
+    await session.send("further")
+    right_end = (await session.state()).seq
+    right = tree(folder)
+    (folder / "theirs.txt").write_text("a person's\n")
+    await session.rewind(left_end, files=True)
+    assert {p: e[2].decode() for p, e in tree(folder).items()} == {
+        "a.txt": "one\nbase\nleft\n",
+        "base.txt": "base\n",
+        "left.txt": "left\n",
+        "keep.txt": "kept\n",
+        "theirs.txt": "a person's\n",
+    }
+    assert [text_of(m.content) for m in await session.history() if isinstance(m, User)] == ["base", "left"]
+    await session.rewind(right_end, files=True)
+    assert tree(folder) == {**right, "theirs.txt": tree(folder)["theirs.txt"]}
+    await session.redo()
+    assert (folder / "left.txt").exists()
+    await session.rewind(fork, files=True)
+    assert set(tree(folder)) == {"a.txt", "base.txt", "keep.txt", "theirs.txt"}
+    assert (folder / "a.txt").read_text() == "one\nbase\n"
 
 
 async def test_a_person_who_had_put_it_back_already_is_no_conflict(bench: Bench, folder: Path) -> None:
@@ -630,3 +702,66 @@ async def test_calls_of_the_host_are_a_persons_work(bench: Bench, folder: Path) 
     await session.rewind((await session.turnings())[0].seq, files=True)
     assert {p: e[2] for p, e in tree(folder).items()} == {"a.txt": b"by the host\n", "keep.txt": b"kept\n"}
     assert isinstance((await data(session, ToolFinished))[-1].call, CallId.__supertype__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 40))])
+async def test_any_place_can_be_gone_to_from_any_other(bench: Bench, folder: Path, seed: int) -> None:
+    """Random turns, rewinds with and without files, and redos: the files are always those of the place gone to, and what a
+    person did beside is always there."""
+    chance = random.Random(seed)
+
+    def answer(request: Any) -> Any:
+        if isinstance(request.entries[-1].message, ToolResult):
+            return "Done."
+        name = chance.choice(["a.txt", "b.txt", "d/c.txt", "d/e/f.txt"])
+        return sh(
+            chance.choice(
+                [
+                    f"mkdir -p $(dirname {name}) && echo {chance.random()} >> {name}",
+                    f"rm -rf {chance.choice(['d', name])}",
+                    f"[ ! -f {name} ] || chmod {chance.choice(['755', '600'])} {name}",
+                    "rm -rf d; echo no folder > d",
+                ]
+            )
+        )
+
+    session = await started(bench, *[answer] * 40)
+    places: dict[int, dict[str, Any]] = {}
+    theirs = 0
+
+    def files() -> dict[str, Any]:
+        return {path: entry for path, entry in tree(folder).items() if not path.startswith("theirs")}
+
+    async def note() -> None:
+        places[(await session.state()).seq] = files()
+
+    undone = 0
+    for _ in range(14):
+        match chance.choice(["turn", "turn", "back", "back", "redo", "talk", "person"]):
+            case "turn":
+                await session.send("Go on.")
+                await note()
+                undone = 0
+            case "person":
+                theirs += 1
+                (folder / f"theirs-{theirs}").write_text(str(theirs))
+            case "back" if places:
+                to = chance.choice(list(places))
+                result = await session.rewind(to, files=True)
+                assert result.left == ()
+                assert files() == places[to], f"seed {seed}: not what it was at {to}"
+                await note()
+                undone += 1
+            case "talk" if places:  # the conversation alone: the files stay, and this place has them
+                before = files()
+                await session.rewind(chance.choice(list(places)))
+                assert files() == before
+                await note()
+                undone += 1
+            case "redo" if undone:
+                await session.redo()
+                await note()
+                undone -= 1
+            case _:
+                pass
+    assert sorted(p.name for p in folder.glob("theirs*")) == sorted(f"theirs-{n + 1}" for n in range(theirs))

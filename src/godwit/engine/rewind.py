@@ -89,11 +89,69 @@ class RewindResult:
 
 
 @dataclass(frozen=True)
-class _Interval:
-    """A time in which only the agent worked, or a rewind: the files before and after it. None: they were not kept."""
+class _Stretch:
+    """A time in which only the agent worked, with the files before and after it; None where they were not kept.
 
+    `back`: a rewind instead, which undid what had been done since some earlier place: `before` are the files as they were
+    there, `after` those it left. What differs between the two is others' work.
+    """
+
+    seq: Seq
     before: CheckpointRef | None
     after: CheckpointRef | None
+    back: bool = False
+
+
+Way = tuple[_Stretch, ...]
+
+
+class _Work:
+    """Who changed the files when, as the log tells it: the way to where they are now, and to where they were at any seq.
+
+    A rewind that put files back goes on from the way to the place it went to: what was undone is not on it any more.
+    """
+
+    def __init__(self) -> None:
+        self._ways: list[tuple[Seq, Way]] = [(0, ())]
+        self._seen: list[tuple[Seq, CheckpointRef | None]] = []
+        self._open: _Stretch | None = None
+
+    def at(self, seq: Seq | None = None) -> Way:
+        """The way to the files at `seq`, or now."""
+        return next(way for known, way in reversed(self._ways) if seq is None or known <= seq)
+
+    def seen_after(self, seq: Seq) -> CheckpointRef | None:
+        """The files at `seq`: as they were seen next, before anything else changed them. None when they were not kept."""
+        return next((ref for known, ref in self._seen if known > seq), None)
+
+    def add(self, seq: Seq, data: WorkspaceCheckpointed | SessionRewound) -> None:
+        way = self.at()
+        match data:
+            case WorkspaceCheckpointed(when="before"):
+                self._open = _Stretch(seq, data.ref, None)
+                self._ways.append((seq, (*way, self._open)))
+                self._seen.append((seq, data.ref))
+            case WorkspaceCheckpointed(when="after"):
+                if self._open is not None and way and way[-1] is self._open:
+                    done = _Stretch(self._open.seq, self._open.before, data.ref)
+                    self._ways.append((seq, (*way[:-1], done)))
+                self._open = None
+            case WorkspaceCheckpointed():
+                if self._open is None and data.ref is not None:
+                    self._seen.append((seq, data.ref))
+            case SessionRewound() if data.files is not None:
+                before = self.seen_after(data.to)
+                self._seen.append((seq, data.undo))
+                self._ways.append((seq, (*self.at(data.to), _Stretch(seq, before, data.files, back=True))))
+                self._open = None
+            case SessionRewound():
+                pass
+
+
+def _edges(way: Way, agent: set[str], others: set[str]) -> list[tuple[CheckpointRef | None, set[str]]]:
+    """The states along a way, each with the paths of those whose work led to it."""
+    edges = [((one.before, others), (one.after, others if one.back else agent)) for one in way]
+    return [edge for pair in edges for edge in pair]
 
 
 @dataclass
@@ -405,38 +463,45 @@ class Rewinds:
 
     async def _plan(self, to: Seq) -> _Plan | None:
         """What going back to `to` means for the files; None when nothing has changed them since."""
-        intervals = await self._intervals(to)
-        if not intervals:
+        work = await self._work()
+        now, then = work.at(), work.at(to)
+        shared = 0
+        while shared < min(len(now), len(then)) and now[shared].seq == then[shared].seq:
+            shared += 1
+        since, instead = now[shared:], [one for one in then[shared:] if not one.back]
+        if not since and not instead:
             return None
         checkpoints = self._checkpoints()
-        target = intervals[0].before
-        if target is None:
+        kept = {k.ref for k in await checkpoints.kept(self._session)}
+        target = work.seen_after(to)
+        if target is None or any(one.before is None or one.after is None for one in instead):
             raise CheckpointNotFound(
-                f"the files were not kept before what came after event {to}, so they cannot be put back to it: see"
-                " session.checkpoints() for why, and go back without files, or to a later place",
+                f"the files were not kept around event {to}, so they cannot be put back to it: see session.checkpoints() for"
+                " why, and go back without files, or to another place",
                 to=to,
             )
-        kept = {k.ref for k in await checkpoints.kept(self._session)}
-        if target not in kept:
+        if target not in kept or any(not {one.before, one.after} <= kept for one in instead):
             raise CheckpointNotFound(
                 f"the files as they were at event {to} are not kept any more: the agent's checkpoint policy has let go of"
                 " them. Go back without files, or to a later place",
                 to=to,
             )
         plan = _Plan(await self._now(), target)
-        # The agent's work and others' take turns. Where a state in between is not known, what happened around it may be
-        # either's.
-        edges = [ref for one in intervals for ref in (one.before, one.after)]
-        agent: set[str] = set()
-        others: set[str] = set()
-        known, whose = target, list[set[str]]()
-        for number, ref in enumerate((*edges[1:], plan.base)):
-            whose.append(others if number % 2 else agent)
-            if ref is None or not (ref in kept or ref == plan.base):
+        agent, others = set[str](), set[str]()
+        for one in instead:
+            agent |= await self._between(one.before, one.after)
+        # From where the ways part up to now: the agent's work and others' take turns. Where a state in between is not known,
+        # what happened around it may be either's.
+        known: CheckpointRef | None = None
+        whose: list[set[str]] = []
+        for ref, owner in [*_edges(since, agent, others), (plan.base, others)]:
+            whose.append(owner)
+            if ref is None or (ref not in kept and ref != plan.base):
                 continue
-            changed = {c.path for c in await checkpoints.changes(known, ref)}
-            for paths in whose:
-                paths |= changed
+            if known is not None:
+                changed = await self._between(known, ref)
+                for paths in whose:
+                    paths |= changed
             known = ref
             whose.clear()
         wanted = {c.path: c for c in await checkpoints.changes(plan.base, target)}
@@ -445,39 +510,28 @@ class Rewinds:
         plan.quiet = frozenset(p for p in plan.clashes if wanted[p].ignored)
         return plan
 
-    async def _intervals(self, to: Seq) -> list[_Interval]:
-        """The times after `to` in which the agent, or a rewind, changed files: these before and after it, oldest first."""
-        found: list[_Interval] = []
-        opened: WorkspaceCheckpointed | None = None
+    async def _between(self, before: CheckpointRef | None, after: CheckpointRef | None) -> set[str]:
+        assert before is not None
+        assert after is not None
+        return {change.path for change in await self._checkpoints().changes(before, after)}
+
+    async def _work(self) -> _Work:
+        work = _Work()
         types = ("workspace.checkpointed", "session.rewound")
-        for event in await self._store.read(self._session, to, types=types):
+        for event in await self._store.read(self._session, types=types):
             match event.data:
-                case WorkspaceCheckpointed(when="before") as before:
-                    if opened is not None:
-                        found.append(_Interval(opened.ref, None))
-                    opened = before
-                case WorkspaceCheckpointed(when="after") as after:
-                    found.append(_Interval(opened.ref if opened is not None else None, after.ref))
-                    opened = None
-                case SessionRewound(files=files, undo=undo) if files is not None:
-                    found.append(_Interval(undo, files))
-                case WorkspaceCheckpointed(ref=ref) if opened is None and ref is not None:
-                    found.append(_Interval(ref, ref))
+                case WorkspaceCheckpointed() | SessionRewound() as data:
+                    work.add(event.seq, data)
                 case _:
                     pass
-        if opened is not None:
-            found.append(_Interval(opened.ref, None))
-        return found
+        return work
 
     async def _at(self, when: Seq | str | None) -> CheckpointRef:
         """The files at a seq, of a checkpoint by its ref, or now."""
         if isinstance(when, str):
             return CheckpointRef(when)
-        if when is not None:
-            for interval in await self._intervals(when):
-                if interval.before is not None:
-                    return interval.before
-        return await self._now()
+        seen = None if when is None else (await self._work()).seen_after(when)
+        return seen or await self._now()
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
