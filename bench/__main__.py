@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, commands, processes, scenarios
+from . import checkpoints, commands, permissions, processes, scenarios
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -33,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "long-run": scenarios.long_run,
     "commands": commands.commands,
     "checkpoints": checkpoints.checkpoints,
+    "permissions": permissions.permissions,
     "writes": processes.writes,
     "kill": processes.kill,
     "memory": processes.memory,
