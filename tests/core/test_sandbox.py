@@ -9,7 +9,15 @@ import msgspec
 import pytest
 
 from godwit.core.errors import ConfigurationError
-from godwit.core.sandbox import ENVIRONMENT, HIDDEN, PROMISES, SandboxPolicy, sandbox_policy
+from godwit.core.sandbox import (
+    ENVIRONMENT,
+    HIDDEN,
+    PROMISES,
+    SandboxPolicy,
+    only_stricter,
+    sandbox_policy,
+    tightened,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,34 @@ def test_a_table_that_is_wrong_says_where(table: dict[str, Any], message: str) -
     with pytest.raises(ConfigurationError) as caught:
         sandbox_policy(table, "godwit.toml [sandbox]")
     assert caught.value.message.startswith(message)
+
+
+def test_a_folder_can_only_make_it_stricter() -> None:
+    given = SandboxPolicy(
+        backend="none",
+        network=True,
+        writable=("/",),
+        environment=("*",),
+        hidden=("~/x",),
+        cpu_s=5,
+        require=("no_survivors",),
+    )
+    stricter, left_out = only_stricter(given)
+    assert stricter == SandboxPolicy(hidden=("~/x",), cpu_s=5, require=("no_survivors",))
+    assert left_out == ("backend", "network", "writable", "environment")
+    assert only_stricter(SandboxPolicy()) == (SandboxPolicy(), ())
+    base = SandboxPolicy(network=True, writable=("/out",), hidden=("~/y", "~/x"), cpu_s=3, memory_bytes=9)
+    assert tightened(base, stricter) == SandboxPolicy(
+        network=True,
+        writable=("/out",),
+        hidden=("~/y", "~/x"),
+        cpu_s=3,
+        memory_bytes=9,
+        require=("no_survivors",),
+    )
+    assert tightened(base, SandboxPolicy()) == base
+    with pytest.raises(ConfigurationError, match="choose one"):
+        tightened(base, SandboxPolicy(require=("network_off",)))
 
 
 def test_the_defaults_say_what_they_mean() -> None:

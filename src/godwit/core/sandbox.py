@@ -116,6 +116,37 @@ def sandbox_policy(table: Mapping[str, Any], where: str = "[sandbox]") -> Sandbo
         raise ConfigurationError(f"{where}: {error.message}", **error.details) from None
 
 
+_LIMITS = ("memory_bytes", "processes", "file_bytes", "cpu_s")
+_STRICTER = ("hidden", *_LIMITS, "require")
+
+
+def only_stricter(given: SandboxPolicy) -> tuple[SandboxPolicy, tuple[str, ...]]:
+    """What of a policy can only confine more, and the fields that were left out because they may confine less.
+
+    For settings of a folder that an agent can write in.
+    """
+    default = SandboxPolicy()
+    left_out = tuple(
+        name
+        for name in SandboxPolicy.__struct_fields__
+        if name not in _STRICTER and getattr(given, name) != getattr(default, name)
+    )
+    return SandboxPolicy(**{name: getattr(given, name) for name in _STRICTER}), left_out
+
+
+def tightened(base: SandboxPolicy, more: SandboxPolicy) -> SandboxPolicy:
+    """The base with what `more` hides, limits and requires on top; the lower limit counts. ConfigurationError when that
+    contradicts itself."""
+    changed: dict[str, Any] = {
+        "hidden": tuple(dict.fromkeys((*base.hidden, *more.hidden))),
+        "require": tuple(dict.fromkeys((*base.require, *more.require))),
+    }
+    for name in _LIMITS:
+        limits = [limit for one in (base, more) if (limit := getattr(one, name)) is not None]
+        changed[name] = min(limits, default=None)
+    return SandboxPolicy(**{name: changed.get(name, getattr(base, name)) for name in SandboxPolicy.__struct_fields__})
+
+
 HIDDEN: tuple[str, ...] = (
     # keys and tokens
     "~/.ssh", "~/.gnupg", "~/.netrc", "~/.git-credentials", "~/.config/git/credentials", "~/.config/gh", "~/.config/hub",
