@@ -155,6 +155,18 @@ class TestEnclosure:
         assert access_of(str(tmp_path / "temporary" / "of another"), access) == "hidden"
         assert not any("missing" in path for path in access)
 
+    def test_links_lead_to_what_is_hidden_and_broken_ones_to_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = tmp_path / "home"
+        (home / "elsewhere").mkdir(parents=True)
+        (home / ".ssh").symlink_to("elsewhere")
+        (home / ".aws").symlink_to("nowhere")
+        monkeypatch.setenv("HOME", str(home))
+        access = dict(self.access(tmp_path, SandboxPolicy()).access)
+        assert access[str(home / "elsewhere")] == "hidden"
+        assert not any(path.endswith(("nowhere", ".aws", ".ssh")) for path in access)
+
     def test_what_belongs_to_godwit(self, tmp_path: Path) -> None:
         root = tmp_path / "root"
         database = (f"{root}/godwit.db", f"{root}/godwit.db-journal", f"{root}/godwit.db.d/")

@@ -40,7 +40,7 @@ def enclose(root: str, temporary: str, policy: SandboxPolicy, hidden: Sequence[s
     kept: list[str] = []
     for wish, what in _wishes(policy):
         # Most of what is hidden by default is not there: looking first saves some milliseconds.
-        if os.path.lexists(wish) and (what != "hidden" or _could_be_read(wish)):
+        if os.path.exists(wish) and (what != "hidden" or _could_be_read(wish)):
             access[os.path.realpath(wish)] = what
     # Those of other sessions lie beside it.
     access[os.path.dirname(temporary)] = "hidden"
@@ -160,4 +160,4 @@ def _could_be_read(path: str) -> bool:
     try:
         return os.stat(path).st_uid == os.geteuid() or os.access(path, os.R_OK)
     except OSError:
-        return os.path.islink(path)
+        return False
