@@ -479,12 +479,13 @@ class Enclosure(msgspec.Struct, frozen=True):
 class Confinement(msgspec.Struct, frozen=True):
     """How one command is started so that it is confined: `argv`, in the enclosure's root, with this environment alone.
 
-    `promises`: what holds for it. `setup` is called in a thread of its own that then starts the process and waits for its
-    end: what it does to the thread (credentials, filters), the process inherits. `done`: called there at the end, even when
-    it could not be started. `descriptors` stay open in the process. `leaves`: processes that the command leaves behind may
-    live on. `keeper`: the process started is not the command but keeps it: it passes no signal on, and its end is the end of
-    all. `begun`, of a keeper: asked after its end whether the command was begun at all; if it was not, what was printed is
-    the keeper's, begins with `complaint` and says why.
+    `promises`: what holds for it. `setup` is called in a thread of its own that then starts the process and waits for
+    its end: what it does to the thread (credentials, filters), the process inherits. `done`: called there at the end,
+    even when it could not be started, and once nothing is left that a keeper kept. `descriptors` stay open in the
+    process. `leaves`: processes that the command leaves behind may live on. `keeper`: the process started is not the
+    command but keeps it: it passes no signal on, and its end is the end of all. `begun`, of a keeper: asked after its
+    end whether the command was begun at all; if it was not, what was printed is the keeper's, begins with `complaint`
+    and says why.
     """
 
     argv: tuple[str, ...]

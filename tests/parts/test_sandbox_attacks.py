@@ -127,7 +127,7 @@ def test_folders_in_folders_without_end_are_removed() -> None:
     folder = TemporaryFolder()
     path = folder.path()
     subprocess.run(
-        [sys.executable, "-c", "import os\nfor _ in range(3000): os.mkdir('a'); os.chdir('a')\nos.chmod('.', 0)"],
+        [sys.executable, "-c", "import os\nfor _ in range(1100): os.mkdir('a'); os.chdir('a')\nos.chmod('.', 0)"],
         cwd=path,
         check=True,
     )
@@ -157,6 +157,18 @@ async def test_killing_all_it_can_leaves_nothing(outside: Path, sandbox: Sandbox
     workspace = LocalWorkspace(outside, sandbox=SandboxPolicy(), backend=sandbox)
     await run(workspace, f"setsid bash -c 'exec -a {mark} sleep 300' & sleep 0.1; kill -9 0")
     assert alive(mark) == []
+    await workspace.close()
+
+
+async def test_what_is_dying_makes_no_own_folder(outside: Path, sandbox: Sandbox) -> None:
+    """When a command has ended, what kept `.godwit` from being made is taken away: what it left must be dead by then."""
+    if "settings_kept" in sandbox.gaps(SandboxPolicy()):
+        pytest.skip(f"{sandbox.name} does not promise it")
+    workspace = LocalWorkspace(outside, sandbox=SandboxPolicy(), backend=sandbox)
+    maker = "(trap '' HUP TERM; while :; do mkdir .godwit/evil || mkdir .godwit; done) >/dev/null 2>&1 &"
+    for _ in range(4):
+        await run(workspace, " ".join([maker] * 4))
+        assert os.listdir(outside) == []
     await workspace.close()
 
 

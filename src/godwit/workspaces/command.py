@@ -15,7 +15,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any
 
 from ..contracts import CancelToken, Confinement, Execution
 from ..core.errors import GodwitError, ToolFailed
+from .processes import descendants, members, members_now
 from .started import Started
 from .watchdog import WATCHDOG
 
@@ -113,11 +113,12 @@ class _Run:
         try:
             os.set_blocking(reader, False)
             try:
-                process = self._start(writer, exited)
+                starting, process = self._start(writer, exited)
             finally:
                 os.close(writer)
             loop.add_reader(reader, self._read, reader)
             try:
+                await self._started(starting, process)
                 return await self._attend(process, exited, timeout_s)
             finally:
                 loop.remove_reader(reader)
@@ -126,26 +127,38 @@ class _Run:
             if self._failure is not None:
                 raise self._failure
 
-    def _start(self, writer: int, exited: asyncio.Future[Any]) -> Started:
+    def _start(self, writer: int, exited: asyncio.Future[Any]) -> tuple[asyncio.Future[Any], Started]:
         loop = asyncio.get_running_loop()
+        starting: asyncio.Future[Any] = loop.create_future()
 
-        def tell() -> None:
-            if not exited.done():
-                exited.set_result(None)
+        def tell(future: asyncio.Future[Any]) -> None:
+            if not future.done():
+                future.set_result(None)
 
-        def ended() -> None:
-            with suppress(RuntimeError):  # the loop is gone
-                loop.call_soon_threadsafe(tell)
+        def told(future: asyncio.Future[Any]) -> Callable[[], None]:
+            def call() -> None:
+                with suppress(RuntimeError):  # the loop is gone
+                    loop.call_soon_threadsafe(tell, future)
 
+            return call
+
+        made = Started(self._confinement, folder=self._folder, output=writer, ready=told(starting), ended=told(exited))
+        return starting, made
+
+    async def _started(self, starting: asyncio.Future[Any], process: Started) -> None:
         try:
-            return Started(self._confinement, folder=self._folder, output=writer, ended=ended)
+            await starting
+            process.check()
+        except asyncio.CancelledError:  # the event loop is closing
+            process.abandon()
+            raise
         except GodwitError:
             raise
         except OSError as error:
             raise ToolFailed(f"the command could not be started: {(error.strerror or str(error)).lower()}") from error
 
     async def _attend(self, process: Started, exited: asyncio.Future[Any], timeout_s: float | None) -> Execution:
-        leader, keeper = process.pid, self._confinement.keeper
+        leader = process.pid
         WATCHDOG.add(leader)
         stopped: asyncio.Future[Any] = asyncio.ensure_future(self.stop.wait())
         over = False
@@ -154,8 +167,7 @@ class _Run:
             if exited.done():
                 await self._drain()
                 code = process.reap()
-                # The end of a keeper is the end of all, but for a moment when it was killed itself.
-                if not self._confinement.leaves and (not keeper or code < 0):
+                if not self._confinement.leaves and not self._confinement.keeper:
                     await kill(leader, exited)
                 over = True
                 begun = self._confinement.begun
@@ -187,7 +199,7 @@ class _Run:
             _signal(leader, signal.SIGTERM, spare_leader=keeper)
             _signal(leader, signal.SIGCONT, spare_leader=keeper)  # a stopped process gets SIGTERM only when it goes on
             deadline = loop.time() + self._grace_s
-            while (exited.done() is False or await _members(leader)) and not self.now.is_set():
+            while (exited.done() is False or await members(leader)) and not self.now.is_set():
                 left = deadline - loop.time()
                 if left <= 0:
                     break
@@ -245,11 +257,11 @@ async def kill(leader: int, exited: asyncio.Future[Any]) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _KILL_S
     while True:  # again and again: a member may fork while the others are being killed
-        members = await _members(leader)
-        if not members and exited.done():
+        left = await members(leader)
+        if not left and exited.done():
             return
         _signal(leader, signal.SIGKILL)
-        for member in members:
+        for member in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(member, signal.SIGKILL)
         if loop.time() > deadline:
@@ -273,52 +285,7 @@ def _signal(leader: int, number: signal.Signals, *, spare_leader: bool = False) 
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, number)
     if sys.platform == "linux":
-        for member in _descendants(leader) if spare_leader else _members_linux(leader):
+        for member in descendants(leader) if spare_leader else members_now(leader):
             with suppress(ProcessLookupError, PermissionError):
                 if spare_leader or os.getpgid(member) != leader:
                     os.kill(member, number)
-
-
-async def _members(leader: int) -> list[int]:
-    """The living processes of the session that the command's shell leads."""
-    if sys.platform == "linux":
-        return _members_linux(leader)
-    listing = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,stat=", stdout=subprocess.PIPE)
-    text, _ = await listing.communicate()
-    rows = [line.split() for line in text.decode(errors="replace").splitlines()]
-    return [int(row[0]) for row in rows if len(row) > 1 and "Z" not in row[1] and _session(int(row[0])) == leader]
-
-
-def _members_linux(leader: int) -> list[int]:
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return [pid for pid in pids if _session(pid) == leader and _state(pid)[:1] not in ([], [b"Z"], [b"X"])]
-
-
-def _descendants(leader: int) -> list[int]:
-    """What the process has started, and what that has, without itself."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and len(state := _state(int(name))) > 1:
-            children.setdefault(int(state[1]), []).append(int(name))
-    found = []
-    waiting = children.get(leader, [])
-    while waiting:
-        found += waiting
-        waiting = [child for pid in waiting for child in children.get(pid, [])]
-    return found
-
-
-def _state(pid: int) -> list[bytes]:
-    """Its state (Z and X: dead, and waiting for a parent that may never look), its parent and more; nothing when gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return None

@@ -3,42 +3,64 @@
 What a thread does to itself (rights, filters, Landlock) its children inherit, and the rest of this program does not. So
 there is no code of ours between fork and exec, which in a program with threads may hang, and no helper program to start
 first, which costs 10 ms. The thread lives as long as the process, since Linux kills a `bwrap --die-with-parent` when the
-thread that started it ends. Rules: the process is only waited for by `Started`; until `reap` it stays there as a zombie
-where the system can do that, so that its pid means nobody else.
+thread that started it ends. Taking it on may take its time, where a network drive hangs, so nobody has to wait for that but
+the thread. Rules: the process is only waited for by `Started`; until `reap` it stays there as a zombie where the system can
+do that, so that its pid means nobody else.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from ..contracts import Confinement
+from .processes import members_now
+
+_DYING_S = 5.0
 
 
 class Started:
-    """The running process, whose confinement is over with it. Raises OSError, and whatever the confinement's `setup` does.
+    """The process, whose confinement is over with it.
 
-    `output`: the descriptor that stdout and stderr go to. `ended`: called in another thread once it has ended.
+    `output`: the descriptor that stdout and stderr go to, which the caller may close at once. `ready`: called in another
+    thread once it runs or could not be started; without it the constructor waits for that. Then `check` says which, and with
+    it anything else may be asked. `ended`: called in another thread once it has ended.
     """
 
     def __init__(
-        self, confinement: Confinement, *, folder: str, output: int, ended: Callable[[], None] | None = None
+        self,
+        confinement: Confinement,
+        *,
+        folder: str,
+        output: int,
+        ready: Callable[[], None] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self._confinement = confinement
         self._folder = folder
-        self._output = output
+        self._output = os.dup(output)
+        self._tell = ready
         self._ended = ended
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: BaseException | None = None
         self._ready = threading.Event()
         self._over = threading.Event()
+        self._abandoned = False
         self._reaping = threading.Lock()
         # A daemon: when the interpreter ends, the watchdog and the kernel see to the process.
         threading.Thread(target=self._work, name="godwit command", daemon=True).start()
-        self._ready.wait()
+        if ready is None:
+            self._ready.wait()
+            self.check()
+
+    def check(self) -> None:
+        """Raises what starting it raised: OSError, and whatever the confinement's `setup` does."""
         if self._failure is not None:
             raise self._failure
 
@@ -57,12 +79,13 @@ class Started:
         with self._reaping:
             return self._process.wait()
 
-    def kill(self) -> None:
-        assert self._process is not None
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, 9)
-        self._over.wait()
-        self.reap()
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it is killed as soon as it is there."""
+        self._abandoned = True
+        process = self._process
+        if process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _work(self) -> None:
         try:
@@ -71,9 +94,12 @@ class Started:
             if self._confinement.done is not None:
                 self._confinement.done()
             self._over.set()
-            if self._failure is None and self._ended is not None:
+            if self._failure is not None:
+                self._is_ready()
+            elif self._abandoned:
+                self.reap()
+            elif self._ended is not None:
                 self._ended()
-            self._ready.set()
 
     def _run(self) -> None:
         try:
@@ -92,9 +118,26 @@ class Started:
         except BaseException as error:
             self._failure = error
             return
-        self._ready.set()
+        finally:
+            os.close(self._output)
+        self._is_ready()
+        if self._abandoned:
+            self.abandon()
         if hasattr(os, "waitid"):
             with suppress(ChildProcessError):  # a program that ignores SIGCHLD has no zombies
                 os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         else:
             self.reap()
+        if self._confinement.keeper:
+            self._wait_for_the_kept()
+
+    def _wait_for_the_kept(self) -> None:
+        """What a keeper kept is dying when it has ended, and has not died yet."""
+        end = time.monotonic() + _DYING_S
+        while sys.platform == "linux" and members_now(self.pid) and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def _is_ready(self) -> None:
+        self._ready.set()
+        if self._tell is not None:
+            self._tell()

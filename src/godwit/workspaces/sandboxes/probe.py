@@ -81,7 +81,7 @@ class Probe:
         finally:
             os.close(reader)
         if code is None:
-            started.kill()
+            started.abandon()
             return f"{name} does not work here: `true` did not end within {_PATIENCE_S:.0f} s", False
         begun = confinement.begun is None or confinement.begun()
         if code != 0 or not os.path.exists(os.path.join(enclosure.root, "inside")):
