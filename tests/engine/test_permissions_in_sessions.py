@@ -66,7 +66,7 @@ async def test_a_person_is_told_why_when_it_is_not_plain(bench: Bench) -> None:
     session = await bench.start([call("bash", command="GIT_PAGER=x git log"), "done"], "bash", permissions=rules)
     await session.prompt("go")
     asked = await opened(session)
-    assert (asked.message, asked.rules) == (None, ())
+    assert (asked.message, asked.rules) == ("'GIT_PAGER=x git log': it sets GIT_PAGER, which may change what runs.", ())
     await session.deny(asked.action)
     await within(session.wait())
     session = await bench.start([call("bash", command="git -c a.b=c log"), "done"], "bash", permissions=rules)

@@ -40,7 +40,15 @@ _KEYS = re.compile(r"_API_KEY$|_BASE_URL$|^GODWIT_")
 def environment(**more: str) -> dict[str, str]:
     """Ours without keys and settings, and with this source tree."""
     kept = {name: value for name, value in os.environ.items() if not _KEYS.search(name)}
-    return {**kept, "PYTHONPATH": SOURCE, "PYTHONUNBUFFERED": "1", "TERM": "xterm", "COLUMNS": "200", **more}
+    return {
+        **kept,
+        "PYTHONPATH": SOURCE,
+        "PYTHONUNBUFFERED": "1",
+        "TERM": "xterm",
+        "COLUMNS": "200",
+        "GODWIT_CONFIG": "",
+        **more,
+    }
 
 
 @dataclass(frozen=True)

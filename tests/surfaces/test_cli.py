@@ -21,7 +21,7 @@ from godwit.engine.session import Session
 from godwit.models.script import call, say
 from godwit.stores.sqlite import SqliteStore
 from godwit.surfaces.cli import app, main
-from godwit.surfaces.cli_agent import AgentFlags
+from godwit.surfaces.cli_agent import ASKED_BY_DEFAULT, AgentFlags
 from tests.loopback import Loopback, Reply
 from tests.surfaces.terminal import MODEL, Command, environment, finish, record
 
@@ -480,8 +480,10 @@ def test_flags_make_the_agent(tmp_path: Path) -> None:
     )
     spec = flags.agent(MODEL).spec
     assert (spec.instructions, spec.tools, spec.limits.max_turns) == ("Be brief.", ("files",), 3)
-    assert (spec.permissions.ask, spec.permissions.deny, spec.permissions.allow) == (("write",), ("edit",), ("bash",))
-    assert AgentFlags().agent(MODEL).spec.permissions.ask == ("bash",)
+    assert (spec.permissions.deny, spec.permissions.allow) == (("edit",), ("bash",))
+    assert {"write", "write(**/.git/**)"} <= set(spec.permissions.ask)
+    assert "bash" not in spec.permissions.ask
+    assert AgentFlags().agent(MODEL).spec.permissions.ask == ASKED_BY_DEFAULT
 
 
 async def test_a_named_database_needs_its_folder(command: Command, tmp_path: Path) -> None:

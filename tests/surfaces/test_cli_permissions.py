@@ -89,3 +89,24 @@ async def test_files_of_a_person_and_of_a_folder_hold(command: Command, tmp_path
     own.write_text('[permissions]\nallow = ["bash("]\n')
     wrong = await command.run("permissions", "check", "seq 3", **env)
     assert (wrong.code, "config.toml:2: " in wrong.err) == (2, True), wrong.err
+
+
+async def test_a_stored_agent_can_be_asked_about(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "r.jsonl", ["Done."])
+    assert (await command.run("run", "Go.", "--replay", str(recording), "--deny", "bash(ls:*)")).code == 0
+    assert (await command.run("permissions", "check", "ls", "--agent", "coder")).code == 1
+    assert (await command.run("permissions", "check", "ls", "--agent", "nobody")).code == 5
+
+
+async def test_a_rule_of_an_unknown_tool_is_doubted(command: Command) -> None:
+    wrong = await command.run("permissions", "deny", "bsah(rm:*)")
+    assert (wrong.code, "did you mean 'bash'?" in wrong.err) == (0, True)
+    for rule in ("bash(rm:*)", "mcp__x", "*"):
+        assert (await command.run("permissions", "deny", rule)).err == ""
+
+
+async def test_where_commands_are_looked_for_is_asked(command: Command) -> None:
+    asked = (".git/hooks/pre-commit", "sub/.git/config", ".godwit/config.toml")
+    for path, code in (("src/a", 0), (".gitignore", 0), *((path, 3) for path in asked)):
+        assert (await command.run("permissions", "check", path, "--tool", "write")).code == code, path
+    assert (await command.run("permissions", "check", ".git/config", "--tool", "write", "--allow", "write")).code == 0

@@ -385,6 +385,9 @@ def _nearly(rules: _Rules, case: Case, part: ShellPart) -> str | None:
     """Why a rule that one would expect to allow the part does not."""
     if part.caution is not None:
         return part.caution
+    name, sets, _ = part.words[0].partition("=") if part.words else ("", "", "")
+    if sets and name.isidentifier():
+        return f"it sets {name}, which may change what runs"
     near = next((placed for placed in rules.allow if case.named_by(placed.rule)), None)
     if near is None:
         return None

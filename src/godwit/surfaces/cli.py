@@ -40,11 +40,9 @@ Tools = Annotated[str | None, typer.Option("--tools", metavar="NAMES", help="Too
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
 ]
-Ask = Annotated[
-    list[str] | None, typer.Option("--ask", metavar="TOOL", help="Ask before this tool runs; bash is asked anyway.")
-]
-Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="TOOL", help="Never run this tool.")]
-Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="TOOL", help="Run this tool without asking.")]
+Ask = Annotated[list[str] | None, typer.Option("--ask", metavar="RULE", help="Ask before this runs; bash is asked anyway.")]
+Deny = Annotated[list[str] | None, typer.Option("--deny", metavar="RULE", help="Never run this: `TOOL` or `TOOL(PATTERN)`.")]
+Allow = Annotated[list[str] | None, typer.Option("--allow", metavar="RULE", help="Run this without asking.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve everything that is asked.")]
 MaxTurns = Annotated[int | None, typer.Option("--max-turns", min=1, metavar="N", help="End each run after N turns.")]
 MaxUsd = Annotated[
@@ -470,7 +468,8 @@ def permissions(
     text: Annotated[str | None, typer.Argument(metavar="[COMMAND|RULE]", help="What to judge, or the rule.")] = None,
     tool: Annotated[str | None, typer.Option("--tool", metavar="NAME", help="check: of this tool. [default: bash]")] = None,
     arguments: Annotated[str | None, typer.Option("--args", metavar="JSON", help="check: the call's arguments.")] = None,
-    session: SessionOption = None,
+    session: Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="check: in this session.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="check: for this stored agent.")] = None,
     ask: Ask = None,
     deny: Deny = None,
     allow: Allow = None,
@@ -502,6 +501,7 @@ def permissions(
         tool=tool,
         arguments=arguments,
         session=session,
+        agent=agent,
         as_json=as_json,
     )
     _end(_async(work))

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from ..host.agents import Agent
     from ..models.registry import Registry
 
-ASKED_BY_DEFAULT = ("bash",)
-"""A person allows each command, unless `--allow bash` or `--yes` says otherwise: a sandbox does not keep the workspace."""
+ASKED_BY_DEFAULT = (
+    "bash",
+    *(f"{tool}(**/{folder}/**)" for tool in ("write", "edit", "patch") for folder in (".git", ".godwit")),
+)
+"""A person allows each command, unless `--allow bash` or `--yes` says otherwise: a sandbox does not keep the workspace. And
+each change where git and godwit look for commands: what is written there is run by the next command that was allowed."""
 
 INSTRUCTIONS = """\
 You are a software engineer who works in a folder of the user's through tools.

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InvalidToolArguments, ToolNotFound
-from ..core.rules import Verdict
+from ..core.rules import Verdict, covers, parse
 from .cli_agent import AgentFlags
 from .cli_control import json_object
 from .cli_exit import DONE, FAILED, LIMITED, NOT_FOUND, CliError
@@ -35,6 +37,7 @@ async def permissions(
     tool: str | None,
     arguments: str | None,
     session: str | None,
+    agent: str | None,
     as_json: bool,
 ) -> int:
     """Do what was asked for; see `WHAT`."""
@@ -42,7 +45,8 @@ async def permissions(
         raise CliError(f"godwit permissions {what!r}: it is one of {', '.join(WHAT)}")
     folder = str(workspace.resolve())
     if what == "check":
-        return await _check(place, text, flags, folder, tool, arguments, session, as_json=as_json)
+        rules = await _policy(place, flags, folder, session, agent)
+        return _check(text, rules, tool, arguments, as_json=as_json)
     if what == "list":
         return await _list(place, folder, as_json=as_json)
     if text is None:
@@ -51,6 +55,7 @@ async def permissions(
         )
     if what == "remove":
         return await _remove(place, text, folder, as_json=as_json)
+    _doubt(text)
     verdict: Verdict = "allow" if what == "allow" else "ask" if what == "ask" else "deny"
     async with place.open(make=True) as runtime:
         await runtime.store.save_rule(verdict, text, workspace=folder)
@@ -61,17 +66,7 @@ async def permissions(
     return DONE
 
 
-async def _check(
-    place: Place,
-    text: str | None,
-    flags: AgentFlags,
-    folder: str,
-    tool: str | None,
-    arguments: str | None,
-    session: str | None,
-    *,
-    as_json: bool,
-) -> int:
+def _check(text: str | None, rules: tuple[Policy, str], tool: str | None, arguments: str | None, *, as_json: bool) -> int:
     from ..tools.toolbox import default_toolbox
 
     name = tool or "bash"
@@ -83,7 +78,7 @@ async def _check(
         given = {_MAIN.get(name, "command"): text}
     else:
         raise CliError("which call? give the command, or --tool NAME --args JSON")
-    policy, folder = await _policy(place, flags, folder, session)
+    policy, folder = rules
     try:
         found = next(t for t in default_toolbox().select([name]) if t.definition.name == name)
     except (ToolNotFound, StopIteration):
@@ -114,8 +109,10 @@ _MAIN = {
 """The argument that a bare text stands for."""
 
 
-async def _policy(place: Place, flags: AgentFlags, folder: str, session: str | None) -> tuple[Policy, str]:
-    """The rules that would hold, and the folder: those of a session, or of a new one as the flags describe it."""
+async def _policy(
+    place: Place, flags: AgentFlags, folder: str, session: str | None, stored: str | None
+) -> tuple[Policy, str]:
+    """The rules that hold, and the folder: those of a session, or of a new one of a stored agent or of the flags'."""
     from ..engine.permissions import policy_of, saved_permissions
     from ..host.config import load
     from ..workspaces.shell import Shell
@@ -129,10 +126,25 @@ async def _policy(place: Place, flags: AgentFlags, folder: str, session: str | N
             agent, own, folder = spec.permissions, state.permissions, row.workspace or folder
     else:
         agent, own, saved = flags.agent("none:none").spec.permissions, None, []
-        if place.database.exists():
+        if stored is not None or place.database.exists():
             async with place.open_store() as store:
                 saved = await store.rules(workspace=folder)
+                if stored is not None:
+                    agent = (await store.get_agent(stored))[1].permissions
     return policy_of(agent, load(folder).standing, saved_permissions(saved), own, shell=Shell()), folder
+
+
+def _doubt(text: str) -> None:
+    """Say so when a rule is about no tool that is known here: misspelt, it would do nothing."""
+    from ..tools.toolbox import default_toolbox
+
+    toolbox, rule = default_toolbox(), parse(text)
+    known = [tool.definition.name for name in toolbox.names for tool in toolbox.select([name])]
+    if rule.tool.startswith("mcp__") or any(covers(rule, name) for name in (*known, "web_search")):
+        return
+    close = difflib.get_close_matches(rule.tool, known, n=1)
+    meant = f": did you mean {close[0]!r}?" if close else "; the rule does nothing unless an agent brings one"
+    print(f"note: there is no tool {rule.tool!r} here{meant}", file=sys.stderr)
 
 
 def _tell(judged: Judgement, policy: Policy, tool: Tool, arguments: dict[str, Any], folder: str, *, as_json: bool) -> int:

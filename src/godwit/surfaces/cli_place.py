@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..host.runtime import Runtime
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
-IGNORED = "*\n!commands/\n!commands/**\n"
-"""What of the folder is kept out of version control: all but command files."""
+IGNORED = "*\n!config.toml\n!commands/\n!commands/**\n"
+"""What of the folder is kept out of version control: all but its configuration and command files."""
 NEWEST = "last"
 """What may be typed for the id of the newest session."""
 
