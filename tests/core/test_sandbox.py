@@ -14,6 +14,7 @@ from godwit.core.sandbox import (
     HIDDEN,
     PROMISES,
     SandboxPolicy,
+    combined,
     only_stricter,
     sandbox_policy,
     tightened,
@@ -107,6 +108,25 @@ def test_a_folder_can_only_make_it_stricter() -> None:
     assert tightened(base, SandboxPolicy()) == base
     with pytest.raises(ConfigurationError, match="choose one"):
         tightened(base, SandboxPolicy(require=("network_off",)))
+
+
+def test_a_person_adds_to_an_agents_own() -> None:
+    own = SandboxPolicy(writable=("/out",), hidden=("~/x",), cpu_s=9, environment=("PATH",))
+    standing = SandboxPolicy(network=True, writable=("~/.cache",), backend="landlock", cpu_s=5, environment=("*",))
+    assert combined(own, standing) == SandboxPolicy(
+        backend="landlock",
+        network=True,
+        writable=("/out", "~/.cache"),
+        hidden=("~/x",),
+        cpu_s=5,
+        environment=("PATH",),
+    )
+    closed = SandboxPolicy(backend="bubblewrap", require=("network_off",))
+    assert combined(closed, standing).network is False
+    assert combined(closed, standing).backend == "bubblewrap"
+    assert combined(own, SandboxPolicy()) == own
+    with pytest.raises(ConfigurationError, match="choose one"):
+        combined(SandboxPolicy(network=True), SandboxPolicy(require=("network_off",)))
 
 
 def test_the_defaults_say_what_they_mean() -> None:

@@ -16,6 +16,7 @@ from godwit.core.events import ActionOpened, EventData, RunFinished, ToolFinishe
 from godwit.core.ids import AgentName
 from godwit.core.messages import text_of
 from godwit.core.sandbox import Promise
+from godwit.host.config import Config, load
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.workspaces.sandboxes.choice import backends
@@ -85,6 +86,38 @@ async def test_an_agent_says_how_its_commands_are_confined(runtimes: Runtimes, t
         assert (outside / "made").exists() is made
         assert (said.strip() == "secret") is seen, said
         (outside / "made").unlink(missing_ok=True)
+
+
+async def test_configuration_files_add_to_it(tmp_path: Path) -> None:
+    needs("writes_confined")
+    folder, outside, person = tmp_path / "work", tmp_path / "outside", tmp_path / "config.toml"
+    (folder / ".godwit").mkdir(parents=True)
+    outside.mkdir()
+    person.write_text(f'[sandbox]\nwritable = ["{outside}"]\nmemory_bytes = 1_000_000_000\n')
+    theirs = folder / ".godwit" / "config.toml"
+    theirs.write_text('[sandbox]\nnetwork = true\nwritable = ["/"]\nbackend = "none"\ncpu_s = 77\n')
+
+    def read(workspace: str | None) -> Config:
+        return load(workspace, environment={"GODWIT_CONFIG": str(person)})
+
+    found = read(str(folder))
+    assert found.sandbox == SandboxPolicy(writable=(str(outside),), memory_bytes=1_000_000_000, cpu_s=77)
+    assert [(n.line, n.text.partition(" is not used")[0]) for n in found.notices] == [
+        (4, "backend"),
+        (2, "network"),
+        (3, "writable"),
+    ]
+    script: Script = [call("bash", command=f"echo x > {outside}/made; ulimit -v; ulimit -t"), "Done."]
+    model = ScriptedModel(script, MODEL)
+    async with await Runtime.open(":memory:", models={MODEL: model}, config=read) as runtime:
+        session = await runtime.start_session(agent(), workspace=folder)
+        await session.send("Go.")
+        assert (await results(session))[0].split() == ["976563", "77"]
+    assert (outside / "made").exists()
+    theirs.write_text('[sandbox]\ncpu_s = "five"\n')
+    async with await Runtime.open(":memory:", models={MODEL: model}, config=read) as runtime:
+        with pytest.raises(ConfigurationError, match=r"config.toml:2: \[sandbox\] cpu_s: expected"):
+            await runtime.start_session(agent(), workspace=folder)
 
 
 async def test_a_runtime_may_say_it_for_all(runtimes: Runtimes, tmp_path: Path) -> None:

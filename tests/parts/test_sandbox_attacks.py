@@ -215,6 +215,27 @@ def alive(mark: str) -> list[str]:
     return [row[1] for row in rows if len(row) > 1 and row[1].startswith(mark) and "Z" not in row[0]]
 
 
+def test_the_dead_are_buried_where_we_are_the_first_process(outside: Path) -> None:
+    """In a container without an init, what loses its parent is left to us."""
+    if (problem := Bubblewrap().problem()) is not None:
+        pytest.skip(problem)
+    program = (
+        "import asyncio, ctypes, os, sys\n"
+        "from godwit.core.sandbox import SandboxPolicy\n"
+        "from godwit.workspaces.local import LocalWorkspace\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER\n"
+        "workspace = LocalWorkspace(sys.argv[1], sandbox=SandboxPolicy(backend='bubblewrap'))\n"
+        "async def main():\n"
+        "    for _ in range(3): await workspace.execute('sleep 300 & setsid sleep 300 & true', output=print)\n"
+        "    await workspace.close()\n"
+        "asyncio.run(main())\n"
+        "from godwit.workspaces.watchdog import WATCHDOG; WATCHDOG.close()\n"
+        "with open(f'/proc/self/task/{os.getpid()}/children') as file: print(file.read().split())\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program, outside], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n"
+
+
 def test_nothing_lives_on_when_the_host_is_killed(outside: Path) -> None:
     if (problem := Bubblewrap().problem()) is not None:
         pytest.skip(problem)

@@ -147,6 +147,22 @@ def tightened(base: SandboxPolicy, more: SandboxPolicy) -> SandboxPolicy:
     return SandboxPolicy(**{name: changed.get(name, getattr(base, name)) for name in SandboxPolicy.__struct_fields__})
 
 
+def combined(own: SandboxPolicy, standing: SandboxPolicy) -> SandboxPolicy:
+    """An agent's own policy with a person's standing one: what is opened by either is open, what is hidden, limited and
+    required by either is. Of a backend and a list of variables the agent's counts, where it names one; a network that the
+    agent has closed by requiring `network_off` stays closed. ConfigurationError when they contradict each other."""
+    closed = "network_off" in own.require
+    opened = {
+        "backend": standing.backend if own.backend == "auto" else own.backend,
+        "network": own.network or (standing.network and not closed),
+        "unix_sockets": own.unix_sockets or (standing.unix_sockets and not closed),
+        "writable": tuple(dict.fromkeys((*own.writable, *standing.writable))),
+        "readable": tuple(dict.fromkeys((*own.readable, *standing.readable))),
+        "environment": standing.environment if own.environment is None else own.environment,
+    }
+    return tightened(msgspec.structs.replace(own, **opened), standing)
+
+
 HIDDEN: tuple[str, ...] = (
     # keys and tokens
     "~/.ssh", "~/.gnupg", "~/.netrc", "~/.git-credentials", "~/.config/git/credentials", "~/.config/gh", "~/.config/hub",

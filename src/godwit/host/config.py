@@ -27,6 +27,7 @@ import msgspec
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.rules import Permissions, Verdict
+from ..core.sandbox import SandboxPolicy, combined, only_stricter
 from ..engine.permissions import Layer, Standing
 
 USER_FILE = os.path.join("godwit", "config.toml")
@@ -71,6 +72,13 @@ class Config(msgspec.Struct, frozen=True):
     project_permissions: PermissionSection = PermissionSection()
     user_hooks: tuple[HookSpec, ...] = ()
     project_hooks: tuple[HookSpec, ...] = ()
+    user_sandbox: SandboxPolicy = SandboxPolicy()
+    project_sandbox: SandboxPolicy = SandboxPolicy()
+
+    @property
+    def sandbox(self) -> SandboxPolicy:
+        """What is added to the sandbox of each agent; of a folder that is not trusted only what confines more."""
+        return combined(self.project_sandbox, self.user_sandbox)
 
     @property
     def default(self) -> Verdict | None:
@@ -111,6 +119,16 @@ def standing_of(config: Configs) -> Callable[[str | None], Standing]:
         one = config.standing
         return lambda _: one
     return lambda workspace: config(workspace).standing
+
+
+def sandbox_of(config: Configs) -> Callable[[str | None], SandboxPolicy]:
+    """What is added to the sandboxes of sessions in a folder. What it gives may raise ConfigurationError."""
+    if config is None:
+        return lambda _: SandboxPolicy()
+    if isinstance(config, Config):
+        one = config.sandbox
+        return lambda _: one
+    return lambda workspace: config(workspace).sandbox
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:
@@ -168,9 +186,20 @@ def _no_hooks(given: tuple[HookSpec, ...]) -> tuple[tuple[HookSpec, ...], Left]:
     return (), [("", None, f"its {len(given)} hook(s) are not called: they run commands, and this folder is not trusted")]
 
 
+def _sandbox(file: File, given: Any) -> SandboxPolicy:
+    return file.table("sandbox", given, SandboxPolicy)
+
+
+def _only_confining(given: SandboxPolicy) -> tuple[SandboxPolicy, Left]:
+    kept, left_out = only_stricter(given)
+    why = "is not used: this folder may only confine more, unless your own file lists it under trusted"
+    return kept, [(name, None, f"{name} {why}") for name in left_out]
+
+
 SECTIONS: dict[str, Section] = {
     "permissions": Section(_permissions, _only_stricter),
     "hooks": Section(_hooks, _no_hooks),
+    "sandbox": Section(_sandbox, _only_confining),
 }
 
 

@@ -46,7 +46,7 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders, registry_of
-from .config import Configs, hooks_of, standing_of
+from .config import Configs, hooks_of, sandbox_of, standing_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -199,7 +199,7 @@ class Runtime:
             models=registry,
             toolbox=toolbox,
             budget_guard=budget_guard,
-            workspace=LocalWorkspaces(sandbox, database_files(getattr(kept, "file", None))),
+            workspace=LocalWorkspaces(sandbox, database_files(getattr(kept, "file", None)), sandbox_of(config)),
             clock=clock,
             ids=ids or RandomIds(),
             lease_ttl_s=lease_ttl_s,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..contracts import Workspace
 from ..core.ids import SessionId
-from ..core.sandbox import SandboxPolicy
+from ..core.sandbox import SandboxPolicy, combined
 
 if TYPE_CHECKING:
     from ..workspaces.temporary import TemporaryFolder
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 
 class LocalWorkspaces:
     """Makes workspaces. `sandbox`: the policy of every session in this process, whatever its agent says; None leaves it to
-    the agent. `hidden`: paths that neither commands nor file tools may touch; a folder's name ends in `/`."""
+    the agent, with what `standing` adds in a folder. `hidden`: paths that neither commands nor file tools may touch; a
+    folder's name ends in `/`."""
 
-    def __init__(self, sandbox: SandboxPolicy | None = None, hidden: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        sandbox: SandboxPolicy | None = None,
+        hidden: Sequence[str] = (),
+        standing: Callable[[str | None], SandboxPolicy] = lambda _: SandboxPolicy(),
+    ) -> None:
         self._sandbox = sandbox
+        self._standing = standing
         self._hidden = tuple(hidden)
         self._temporary: dict[SessionId, TemporaryFolder] = {}
 
@@ -33,7 +40,7 @@ class LocalWorkspaces:
         from ..workspaces.local import LocalWorkspace
         from ..workspaces.temporary import TemporaryFolder
 
-        policy = self._sandbox or sandbox
+        policy = self._policy(sandbox, root)
         if policy.require or policy.backend != "auto":
             self._check(policy, root)
         folder = self._temporary.get(session)
@@ -44,9 +51,12 @@ class LocalWorkspaces:
     async def check(self, sandbox: SandboxPolicy, root: str | None = None) -> None:
         """ConfigurationError when the backend it names does not work here, or a promise it requires does not hold: here at
         all, or for commands in `root`."""
-        policy = self._sandbox or sandbox
+        policy = await asyncio.to_thread(self._policy, sandbox, root)
         if policy.require or policy.backend != "auto":
             await asyncio.to_thread(self._check, policy, root)
+
+    def _policy(self, own: SandboxPolicy, root: str | None) -> SandboxPolicy:
+        return self._sandbox or combined(own, self._standing(root))
 
     def _check(self, policy: SandboxPolicy, root: str | None) -> None:
         from ..workspaces.sandboxes.choice import choose

@@ -9,6 +9,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 
 async def members(leader: int) -> list[int]:
@@ -25,6 +26,16 @@ def members_now(leader: int) -> list[int]:
     """The same, found without waiting; on Linux only."""
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
     return [pid for pid in pids if _session(pid) == leader and _state(pid)[:1] not in ([], [b"Z"], [b"X"])]
+
+
+def bury(leader: int) -> None:
+    """Take notice of the dead of that session whose parents have gone and who were left to us, as a container's first
+    process is: nobody else would, and they would be listed for ever. On Linux only."""
+    for name in os.listdir("/proc"):
+        pid = int(name) if name.isdigit() else leader
+        if pid != leader and _session(pid) == leader and _state(pid)[:2] == [b"Z", str(os.getpid()).encode()]:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def descendants(leader: int) -> list[int]:

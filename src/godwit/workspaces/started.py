@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..contracts import Confinement
-from .processes import members_now
+from .processes import bury, members_now
 
 _DYING_S = 5.0
 
@@ -136,6 +136,8 @@ class Started:
         end = time.monotonic() + _DYING_S
         while sys.platform == "linux" and members_now(self.pid) and time.monotonic() < end:
             time.sleep(0.001)
+        if sys.platform == "linux":
+            bury(self.pid)
 
     def _is_ready(self) -> None:
         self._ready.set()
