@@ -15,6 +15,7 @@ import pytest
 
 import godwit
 from godwit.contracts import Execution, FileInfo, Model, StoredArtifact, Workspace
+from godwit.core.artifact import ArtifactLimits
 from godwit.core.errors import (
     ActionNotFound,
     AgentNotFound,
@@ -831,12 +832,17 @@ class Shelf:
         return Execution(0)
 
 
+NO_LIMITS = ArtifactLimits()
+
+
 class BoxStore(SqliteStore):
     """A store that keeps artifacts in a place of its own."""
 
     box: dict[str, tuple[StoredArtifact, bytes]]
 
-    async def put_artifact(self, session: SessionId, content: bytes, media_type: str) -> StoredArtifact:
+    async def put_artifact(
+        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = NO_LIMITS
+    ) -> StoredArtifact:
         stored = StoredArtifact(ArtifactRef(f"box:{len(self.box)}"), len(content), media_type)
         self.box[stored.ref] = (stored, content)
         return stored

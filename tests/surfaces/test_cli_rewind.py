@@ -8,7 +8,7 @@ import pytest
 
 from godwit.core.events import SessionRewound, WorkspaceRestored
 from godwit.host.runtime import Runtime
-from godwit.models.script import ScriptedModel, call
+from godwit.models.script import Script, ScriptedModel, call
 from godwit.surfaces.cli_agent import AgentFlags
 from tests.surfaces.terminal import MODEL, Command, Terminal
 
@@ -20,7 +20,7 @@ async def command(tmp_path: Path) -> Command:
     (folder / ".godwit").mkdir(parents=True)
     (folder / "a.txt").write_text("one\n")
     made = Command(folder)
-    script = [
+    script: Script = [
         call("bash", command="echo two >> a.txt; echo x > b.txt"),
         "First.",
         call("bash", command="echo three >> a.txt; mkdir -p d/e; echo y > d/e/f"),
