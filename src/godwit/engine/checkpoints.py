@@ -124,8 +124,6 @@ async def finish_restoring(driver: Driver) -> None:
     await driver.log.commit(WorkspaceRestored(restoring.files, result, shown, error))
     told = {"ref": restoring.files, "result": result, "left": [one.path for one in shown], "error": error}
     await driver.ask_hooks("after_restore", lambda: told)
-    if driver.state.run is not None:
-        await driver.load_agent()
 
 
 async def retain(driver: Driver) -> None:

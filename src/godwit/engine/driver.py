@@ -155,7 +155,7 @@ class Driver:
         if self._agent == state.agent:
             return
         _, self.spec = await self.parts.store.get_agent(state.agent.name, state.agent.version)
-        if state.restoring is not None and state.run is None:
+        if state.restoring is not None:
             return  # putting files back needs no tools and no sandbox: any process can do it
         try:
             self.tools = self.parts.tools(self.spec)

@@ -246,11 +246,16 @@ def _skips(state: State) -> bool:
 
 
 async def drive(driver: Driver) -> None:
-    """Take the session as far as it goes now: until it rests, parks, yields, or its run ends and nothing follows.
+    """Take the session as far as it goes now: until it rests, parks, yields, or its run ends and nothing follows. Files that
+    a rewind has named are put back first, and by themselves.
 
     What nobody foresaw ends the run as failed, so that the session stays usable, and is raised again. A lost lease or a
     store that fails is raised as it is: the log says where to go on.
     """
+    if driver.state.restoring is not None:
+        # A drive of its own: it was begun without tools. What has arrived meanwhile is the next one's.
+        await finish_restoring(driver)
+        return
     try:
         await _arrive(driver)
         while await _advance(driver):
@@ -414,11 +419,8 @@ def _run(driver: Driver) -> RunId:
 
 
 async def _arrive(driver: Driver) -> None:
-    """Begin a drive: finish a rewind that was broken off, mark the session as opened, take over a run whose driver died."""
+    """Begin a drive: mark the session as opened, and take over a run whose driver died."""
     log, state = driver.log, driver.state
-    if state.restoring is not None:
-        await finish_restoring(driver)
-        state = driver.state
     if state.own_calls:
         await close_lost_calls(driver.parts.store, driver.session, state, driver.clock, driver.parts.owner)
         await log.sync()
