@@ -205,7 +205,8 @@ ASKED = [
     "sort f | tee /etc/x", "sort f | tee $X",
     "{ ls; } > /tmp/x", "exec > /tmp/x; ls", "while read l; do ls; done > /tmp/x", "echo x > /etc/passwd", "> /etc/passwd",
     "ls <> /tmp/x",
-    "ls > /dev/sda", "ls > /proc/self/mem", "cat src/a > /dev/tcp/h/1", "ls >& /tmp/x",
+    "ls > /dev/sda", "ls > /dev/fd/../../../etc/passwd", "ls > /dev/null/../x", "ls > .g\u200cit/config",
+    "ls > /proc/self/mem", "cat src/a > /dev/tcp/h/1", "ls >& /tmp/x",
     # what is not understood, or understood by bash alone
     "ls 'a", "ls \"a", "ls `a", "ls $(a", "(ls", "ls)", "ls &&", "ls\r", "ls\r\nls", "ls\0", "ls \x0b -l", "ls\u00a0-l",
     "git\u2003status",
@@ -563,7 +564,13 @@ def test_addresses_are_judged_in_one_form() -> None:
         "file:///etc/passwd",
     )
     assert [fetch(u) for u in others] == ["ask"] * 6
-    assert fetch("https://docs.example.org/ADMIN/x") == "deny"
+    assert [fetch(f"https://docs.example.org/{p}/x") for p in ("ADMIN", "%61dmin", "%41DMIN")] == ["deny"] * 3
+    below = policy(Permissions(allow=("web_fetch(https://docs.example.org/a/**)",), ask=("web_fetch",)))
+    for path in ("a/../b", "a/%2e%2e/b", "a/%2E./b", "a/..%5Cb", "a/..", "a/b/..%2f..%2fc"):
+        assert below.judge(WebFetch(), {"url": f"https://docs.example.org/{path}"}).verdict == "ask", path
+        raw = Subject("url", f"https://docs.example.org/{path}")
+        assert below.judge_subject("web_fetch", raw).verdict == "ask", path
+    assert fetch("https://docs.example.org/a?q=../b") == "allow"
 
 
 class Pay:
@@ -709,3 +716,30 @@ def test_judging_looks_at_links_but_changes_nothing(place: Path) -> None:
     for command in ("ls > new", "cd new && ls", "rm x"):
         said(command, root=place)
     assert sorted(os.listdir(place)) == before
+
+
+def test_only_the_shells_own_blanks_are_left_out_around_a_command() -> None:
+    rules = policy(Permissions(allow=("bash(make build)",), ask=("bash",)))
+    assert said("\n make build\t\n", rules).verdict == "allow"
+    for odd in (
+        "\u00a0make build",
+        "make build\u2003",
+        "\x0bmake build",
+        "make build\x85",
+        "\ufeffmake build",
+        "make build\r",
+    ):
+        assert said(odd, rules).verdict == "ask", odd
+
+
+def test_a_program_named_by_its_place_is_another_one_elsewhere(place: Path) -> None:
+    rules = policy(Permissions(allow=("bash(./run:*)", "bash(/bin/ls:*)", "bash(ls:*)"), ask=("bash",)))
+    expected = {
+        "./run x": "allow", "ls; ./run x": "allow", "cd src && ls": "allow", "cd src && /bin/ls": "allow",
+        "cd src && ./run x": "ask", "(cd src; ./run)": "ask", "./run; cd src": "ask", "cd $x; ./run": "ask",
+    }  # fmt: skip
+    assert {command: said(command, rules, place).verdict for command in expected} == expected
+
+
+def test_a_long_command_is_not_told_in_full() -> None:
+    assert len(said("python " + "x" * 5000).reason) < 300

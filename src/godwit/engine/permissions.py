@@ -22,7 +22,7 @@ from ..contracts import HasSubject, SavedRule, ShellCommand, ShellParser, ShellP
 from ..core.errors import ConfigurationError, GodwitError
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
 from .offers import offered
-from .subjects import Case, Place, part_case, path_case
+from .subjects import Case, Place, part_case, path_case, url_case
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -110,8 +110,10 @@ class Policy:
                     return self._command(rules, subject.text, workspace_root)
                 case "path":
                     return self._single(rules, path_case(subject, workspace_root))
-                case "url" | "text":
-                    return self._single(rules, Case(subject.kind, (subject.text,), (subject.text,)))
+                case "url":
+                    return self._single(rules, url_case(subject.text))
+                case "text":
+                    return self._single(rules, Case("text", (subject.text,), (subject.text,)))
         except Exception as error:
             return _inapplicable(error)
 
@@ -212,13 +214,14 @@ class Policy:
         doubtful = not _only_total(rules.deny) or not (all_allowed or _only_total(rules.ask))
         if not doubtful and not self._files.deny and plain.verdict != "ask" and (all_allowed or not rules.allow):
             return plain  # whatever the command is
-        whole = Case("command", (text.strip(),), (text, text.strip()))
+        # Only what the shell takes for blanks is left out: with other invisible characters it is another command.
+        whole = Case("command", (text.strip(" \t\n"),), (text, text.strip()))
         command = self._parsed(text)
         said = self._parts(rules, command, root)
         parts = tuple(one.judged for one in said)
         for part in parts:
             if part.verdict == "deny" and part.rule is not None:
-                return Judgement("deny", f"{part.text!r}: {part.reason}", part.rule, part.layer, parts)
+                return Judgement("deny", f"{_short(part.text)}: {part.reason}", part.rule, part.layer, parts)
         for placed in rules.deny:
             if whole.named_by(placed.rule):
                 reason = f"{placed.rule.text!r} denies it as a whole"
@@ -231,14 +234,14 @@ class Policy:
             return msgspec.structs.replace(plain, parts=parts)
         needed = [part for part in parts if not part.neutral]
         if denied := next((part for part in needed if part.verdict == "deny"), None):
-            return Judgement("deny", f"{denied.text!r}: {denied.reason}", parts=parts)
+            return Judgement("deny", f"{_short(denied.text)}: {denied.reason}", parts=parts)
         doubted = any(part.doubted for part in parts)
         if command.problem is not None:
             doubted = doubted or bool(rules.deny)
             return Judgement("ask", f"it is not understood for sure: {command.problem}", parts=parts, doubted=doubted)
         asked = sorted((part for part in needed if part.verdict == "ask"), key=lambda part: part.reason.endswith(_USUAL))
         if asked:
-            why = f"{asked[0].text!r}: {asked[0].reason}"
+            why = f"{_short(asked[0].text)}: {asked[0].reason}"
             return Judgement("ask", why, asked[0].rule, asked[0].layer, parts, doubted)
         allowed = [one.judged for one in said if one.allowed]
         if not allowed:
@@ -290,6 +293,8 @@ class Policy:
         if said.verdict == "allow" and rule is not None:
             if astray is not None and not total(rule):
                 return say(Judgement("ask", astray))
+            if place.strays(part) and not total(rule):
+                return say(Judgement("ask", f"which {_short(part.words[0])} it is depends on the folder it is run in"))
             return say(said, allowed=True)
         if rule is not None and not total(rule):
             return say(said)  # a rule that asks, of this very part
@@ -377,6 +382,10 @@ class _Said:
     allowed: bool
 
 
+def _short(text: str) -> str:
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+
 def _only_total(rules: tuple[_Placed, ...]) -> bool:
     return not rules or total(rules[-1].rule)
 
@@ -397,6 +406,7 @@ def _nearly(rules: _Rules, case: Case, part: ShellPart) -> str | None:
     return f"{near.rule.text!r} does not allow it: where a rule allows, a '*' within a word ends with the word"
 
 
+MAX_SHOWN = 120
 _USUAL = ("asks before it", "and the default is to ask")
 
 

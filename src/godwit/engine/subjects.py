@@ -10,9 +10,11 @@ that denies or asks may match any name; what is not known counts against a rule 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from ..contracts import ShellCommand, ShellPart
 from ..core.rules import Rule, Subject, SubjectKind, matcher, open_ended, total
@@ -130,6 +132,22 @@ def _names(path: str, roots: Iterable[str]) -> list[str]:
     return found
 
 
+def _folded(name: str) -> str:
+    """As a file system may take it that makes no difference between cases, ways to write an accent, and characters that
+    cannot be seen."""
+    if name.isascii():
+        return name.lower()
+    return "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf").casefold()
+
+
+def url_case(text: str) -> Case:
+    """An address, for rules that deny or ask also with what is written in percent signs. A server may take `..` for the
+    folder above, so no pattern allows an address with it."""
+    path = unquote(text.partition("?")[0].partition("#")[0])
+    upwards = any(part in (".", "..") for part in path.replace("\\", "/").split("/"))
+    return Case("url", () if upwards else (text,), tuple(dict.fromkeys((text, unquote(text)))))
+
+
 def path_case(subject: Subject, root: str | None) -> Case:
     """A path by all its names: a rule that allows has to match where it really leads; for one that denies or asks the way
     it was written counts as well."""
@@ -139,7 +157,7 @@ def path_case(subject: Subject, root: str | None) -> Case:
     real = os.path.realpath(os.path.join(base, subject.text))
     sure = _names(real, (real_base,))
     named = [*sure, *_names(written, (base, real_base)), subject.text]
-    named += [unicodedata.normalize("NFC", name) for name in named]
+    named += [_folded(name) for name in named]
     if not subject.tree:
         return Case("path", tuple(sure), tuple(dict.fromkeys(named)))
     below = tuple("" if name == "." else name if name.endswith("/") else f"{name}/" for name in dict.fromkeys(named))
@@ -147,7 +165,7 @@ def path_case(subject: Subject, root: str | None) -> Case:
     return Case("path", tuple(sure), tuple(dict.fromkeys(named)), below, reach if not os.path.isfile(real) else ())
 
 
-_HARMLESS_FILES = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"))
+_HARMLESS_FILES = re.compile(r"/dev/(?:null|stdout|stderr|stdin|tty|fd/[0-9]+)")
 _GUARDED_FOLDERS = frozenset((".git", ".godwit"))
 """Folders in which git and godwit look for commands."""
 MAX_PLACES = 16
@@ -186,6 +204,12 @@ class Place:
             known = known and len(folders) <= MAX_PLACES
         return cls(base, tuple(folders) if known else (), frozenset(moves))
 
+    def strays(self, part: ShellPart) -> bool:
+        """Whether its program is named by its place in a folder, and which folder that is is not known: `./x` after a
+        `cd` is another one."""
+        program = part.words[0] if part.words else ""
+        return "/" in program and not program.startswith(("/", "~")) and self.root is not None and len(self.folders) != 1
+
     def paths(self, name: str | None) -> list[str] | None:
         """Where a redirection to `name` may lead, as real paths; None when that is not known."""
         if name is None or name.startswith("~") or "\0" in name:
@@ -199,7 +223,7 @@ class Place:
     def astray(self, part: ShellPart) -> str | None:
         """Why one of its redirections writes where a rule about its words does not reach."""
         for name in part.writes:
-            if name in _HARMLESS_FILES or (name is not None and name.startswith("/dev/fd/")):
+            if name is not None and _HARMLESS_FILES.fullmatch(name):
                 continue
             paths = self.paths(name)
             if paths is None:
@@ -208,7 +232,7 @@ class Place:
                 relative = None if self.root is None else _inside(path, self.root)
                 if relative is None:
                     return f"it writes to {name}, outside the workspace"
-                if _GUARDED_FOLDERS & set(relative.casefold().split("/")):
+                if _GUARDED_FOLDERS & set(_folded(relative).split("/")):
                     return f"it writes to {name}, where commands are looked for"
         return None
 

@@ -167,23 +167,37 @@ _RISKY: dict[str, _Risk] = {
     "batcat": _Risk(long=("pager", "config-file")),
     "curl": _Risk(short="K", long=("config", "engine")),
     "ctags": _Risk(long=("options", "options-maybe")),
+    "cargo": _Risk(short="Z", long=("config",), where=r"^\+", alone=True),
+    "cpio": _Risk(short="F", long=("rsh-command", "file")),
     "date": _Risk(short="s", long=("set",)),
+    "dc": _Risk(where="!", short="f", long=("file",)),
     "dpkg": _Risk(long=("pre-invoke", "post-invoke", "admindir", "root", "instdir")),
     "ed": _Risk(always="it runs commands of its own"),
     "emacs": _Risk(always="it runs commands of its own"),
     "ex": _Risk(always="it runs commands of its own"),
+    "ftp": _Risk(always="it runs commands of its own"),
+    "fzf": _Risk(long=("preview", "bind", "execute", "become", "listen", "with-shell")),
     "gdb": _Risk(always="it runs commands of its own"),
     "go": _Risk(where=r"^--?(toolexec|exec|vettool|overlay|modfile)\b"),
+    "gnuplot": _Risk(always="it runs commands of its own"),
+    "gpg": _Risk(long=("exec-path", "photo-viewer", "agent-program", "dirmngr-program", "options", "homedir")),
+    "groff": _Risk(short="UV"),
+    "hg": _Risk(long=("config", "debugger", "config-file", "rsh", "ssh")),
     "info": _Risk(long=("restore", "output"), short="o"),
+    "install": _Risk(long=("strip-program",)),
     "ip": _Risk(short="b", where=r"^(-b|-batch|netns|exec)$"),
     "jj": _Risk(long=("config", "config-toml", "config-file")),
     "journalctl": _Risk(where=r"^--(pager)"),
     "ld": _Risk(always="it may load code"),
     "less": _Risk(short="koOP", long=("lesskey-file", "lesskey-src", "lesskey-content", "log-file"), where=r"^\+|^--LOG"),
+    "lftp": _Risk(always="it runs commands of its own"),
     "lldb": _Risk(always="it runs commands of its own"),
     "logrotate": _Risk(always="it runs commands of its own"),
     "m4": _Risk(where=r"syscmd|esyscmd"),
     "mail": _Risk(always="it runs commands of its own"),
+    "make": _Risk(
+        short="fICE", long=("eval", "file", "makefile", "include-dir", "directory"), where=r"^[A-Za-z_][\w.]*[:+?!]*="
+    ),
     "man": _Risk(short="PHC", long=("pager", "html", "config-file", "prompt", "preprocessor")),
     "more": _Risk(where=r"^\+"),
     "mutt": _Risk(always="it runs commands of its own"),
@@ -195,17 +209,24 @@ _RISKY: dict[str, _Risk] = {
     "nmap": _Risk(long=("script", "script-args", "interactive")),
     "nvim": _Risk(always="it runs commands of its own"),
     "openssl": _Risk(where=r"^-?-(engine|provider|provider-path)$|^engine$"),
+    "pandoc": _Risk(short="FL", long=("filter", "lua-filter", "pdf-engine", "defaults", "data-dir")),
+    "pdflatex": _Risk(where="shell-escape|write18"),
+    "pip": _Risk(long=("python",)),
+    "pip3": _Risk(long=("python",)),
     "psql": _Risk(where=r"\\!|\\copy|\\o|(?i:program)"),
     "rg": _Risk(long=("pre", "pre-glob", "hostname-bin", "search-zip"), short="z"),
     "rsync": _Risk(short="eM", long=("rsh", "rsync-path", "remote-option", "early-input")),
     "rview": _Risk(always="it runs commands of its own"),
-    "scp": _Risk(short="oSFJ"),
+    "scp": _Risk(short="oSFJD"),
     "sftp": _Risk(short="oSFJbD"),
     "shuf": _Risk(short="o", long=("output",)),
     "socat": _Risk(always="it runs commands of its own"),
     "sort": _Risk(short="oT", long=("compress-program", "output", "temporary-directory")),
     "split": _Risk(long=("filter",)),
     "sqlite3": _Risk(short="c", where=r"\.(?:sh|system|load|import|once|output|o|excel|read|cd|open|save|backup|clone)"),
+    "ssh-add": _Risk(short="s"),
+    "ssh-keygen": _Risk(short="DO"),
+    "svn": _Risk(long=("editor-cmd", "diff-cmd", "diff3-cmd", "config-option", "config-dir")),
     "systemctl": _Risk(where=r"^--(host|machine|root)|^-[HM]|^(edit|link|set-environment|import-environment)$"),
     "sysctl": _Risk(short="w", long=("write", "load", "system"), where="="),
     "tcpdump": _Risk(short="zw"),
@@ -265,8 +286,8 @@ def _shell(name: str, words: list[Word], redirects: list[Redirect]) -> Meaning:
         reads |= text[0] == "-" and "s" in letters
         if set(letters) - set("abcefhiklmnoprsuvxBCDEHPTO"):
             made.careful(f"its option {text[:40]!r} is not known here")
-        if "a" in letters or "k" in letters:
-            made.careful(f"its option {text[:40]!r} changes what variables do")
+        if set(letters) & set("aki"):
+            made.careful(f"its option {text[:40]!r} changes what words mean")
         for _ in range(sum(letter in "oO" for letter in letters)):
             if at < len(words) and not words[at].exact:
                 return made.careful("its options are not known")
@@ -689,26 +710,32 @@ def _fd(words: list[Word]) -> Meaning:
 def _tar(words: list[Word]) -> Meaning:
     made = Meaning()
     risk = _Risk(
-        short="IF",
+        short="IFT",
         long=(
-            "checkpoint-action", "to-command", "use-compress-program", "rsh-command", "info-script", "new-volume-script",
+            "files-from", "checkpoint-action", "to-command", "use-compress-program", "rsh-command", "info-script",
+            "new-volume-script",
             "rmt-command",
         ),
     )  # fmt: skip
     for at, word in enumerate(words[1:], 1):
         why = risk.why(word)
-        if why is None and at == 1 and not word.text.startswith("-") and set(word.text) & set("IF"):
+        if why is None and at == 1 and not word.text.startswith("-") and set(word.text) & set("IFT"):
             why = f"its option {word.text[:40]!r} may run a command"
         if why:
             return made.careful(why)
     return made
 
 
+# Within brackets sed does not look for the end of a pattern, so what stands in them must not be able to hold one.
 _SED_SAFE = re.compile(
     r"""(?xs)
-    (?: \s* (?: (?:[0-9]+|\$|/(?:[^/\\\n]|\\.)*/) (?:,(?:[0-9]+|\$|/(?:[^/\\\n]|\\.)*/))? \s* !? \s* )?
+    (?: \s*
+        (?: (?:[0-9]+|\$|/(?:[^/\\\n\[]|\\[^\n]|\[\^?\]?(?:[^\]/\\\n\[]|\[:[a-z]+:\])*\])*/)
+            (?:,(?:[0-9]+|\$|/(?:[^/\\\n\[]|\\[^\n]|\[\^?\]?(?:[^\]/\\\n\[]|\[:[a-z]+:\])*\])*/))? \s* !? \s* )?
         (?: [pdqDPNnhHgGx=]
-          | s (?P<end>[/|,\#:@!]) (?:(?!(?P=end))[^\\\n]|\\[^\n])* (?P=end) (?:(?!(?P=end))[^\\\n]|\\.)* (?P=end) [gpiI0-9]*
+          | s (?P<end>[/|,\#:@!])
+              (?:(?!(?P=end))[^\\\n\[]|\\[^\n]|\[\^?\]?(?:(?!(?P=end))[^\]\\\n\[]|\[:[a-z]+:\])*\])* (?P=end)
+              (?:(?!(?P=end))[^\\\n]|\\.)* (?P=end) [gpiI0-9]*
         ) \s* (?:;|\n|\Z)
     )* \s* \Z"""
 )
@@ -937,7 +964,8 @@ _PROGRAMS: dict[str, Callable[[list[Word]], Meaning]] = {
     "toybox": _busybox,
     **dict.fromkeys(
         (
-            "apptainer", "bunx", "bwrap", "caffeinate", "catchsegv", "chpst", "chroot", "chrt", "cpulimit", "daemonize",
+            "apptainer", "bunx", "bwrap", "caffeinate", "capsh", "catchsegv", "chpst", "chroot", "chrt", "cpulimit",
+            "daemonize",
             "dbus-run-session", "dumb-init", "entr", "envdir", "fakeroot", "faketime", "firejail", "gdbserver", "gosu",
             "hyperfine", "ltrace", "nix-shell", "npx", "nsenter", "numactl", "perf", "pipx", "pkexec", "prlimit", "proot",
             "proxychains", "rlwrap", "run0", "runuser", "screen", "script", "setarch", "setpriv", "softlimit", "ssh-agent",
