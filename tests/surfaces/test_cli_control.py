@@ -310,7 +310,7 @@ async def test_an_answer_from_elsewhere_is_remembered(command: Command, tmp_path
                 await session.approve((await session.approvals.pending())[0].id, remember="session")
                 return
 
-    turns: Script = [call("bash", command="seq 1"), call("bash", command="seq 2"), "Both done."]
+    turns: Script = [call("bash", command="ls"), call("bash", command="ls -a"), "Both done."]
     recording = await record(tmp_path / "twice.jsonl", turns, flags=AgentFlags(), meanwhile=allow)
     parked = await command.run("run", "Go.", "--replay", str(recording))
     assert parked.code == 4

@@ -221,7 +221,7 @@ async def test_a_yes_may_be_remembered_for_the_session(command: Command, tmp_pat
                 await session.approve((await session.approvals.pending())[0].id, remember="session")
                 return
 
-    turns: Script = [call("bash", command="seq 1"), call("bash", command="seq 2"), "Both done."]
+    turns: Script = [call("bash", command="ls"), call("bash", command="ls -a"), "Both done."]
     recording = await record(tmp_path / "twice.jsonl", turns, flags=AgentFlags(), meanwhile=allow)
     async with Terminal(command, "run", "Go.", "--replay", str(recording)) as terminal:
         await terminal.shows("[r]emember")
