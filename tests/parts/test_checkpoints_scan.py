@@ -307,6 +307,15 @@ def test_too_much_is_refused_before_it_is_kept(kept: Kept) -> None:
     assert os.path.getsize(kept.checkpoints._contents()._file) < 6_000_000
 
 
+def test_what_is_only_noted_does_not_count(kept: Kept) -> None:
+    policy = CheckpointPolicy(max_file_bytes=1000, max_bytes=10_000)
+    (kept.root / "large").write_bytes(b"x" * 50_000)
+    (kept.root / "small").write_bytes(b"x" * 500)
+    settle(kept.root)
+    first = kept.take(policy)
+    assert kept.take(policy) == kept.take(policy) == first
+
+
 def test_names_of_every_kind(kept: Kept) -> None:
     first = kept.take()
     names = [

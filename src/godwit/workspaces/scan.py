@@ -222,7 +222,8 @@ class Scan:
                 and row.mode == mode
                 and row.settled
             ):
-                self._count(0, row.size)
+                if row.kind == "f":
+                    self._count(0, row.size)
                 if not (never and rules is not None and rules.ignore(join(path, name), False)):
                     rows.append(row)
                 continue
