@@ -187,7 +187,9 @@ class Budgets:
             usage = msgspec.structs.replace(usage, input_tokens=asked(), output_tokens=said)
         if usage.cost_usd is not None or not usage.total_tokens:
             return usage
-        return msgspec.structs.replace(usage, cost_usd=self._cost(model, usage))
+        cost_usd = self._cost(model, usage)
+        # Nothing is no price: what a recording answers keeps the cost it was recorded with, also when nobody knew it.
+        return msgspec.structs.replace(usage, cost_usd=cost_usd) if cost_usd else usage
 
     # --- limits ------------------------------------------------------------------------------------------------------
 
