@@ -178,7 +178,7 @@ async def test_a_run_can_be_ended_where_its_sandbox_cannot_be_had(runtimes: Runt
 
 @pytest.mark.parametrize("path", [".godwit/godwit.db", "godwit.db"])
 async def test_the_database_in_the_workspace_is_out_of_reach(runtimes: Runtimes, tmp_path: Path, path: str) -> None:
-    needs("writes_confined", "secrets_hidden")
+    needs("settings_kept", "secrets_hidden")
     (tmp_path / ".godwit").mkdir()
     script: Script = [
         call(

@@ -17,6 +17,7 @@ from godwit.core.errors import ConfigurationError, ToolFailed
 from godwit.core.sandbox import PROMISES, Promise, SandboxPolicy
 from godwit.workspaces import temporary as temporary_folders
 from godwit.workspaces.local import LocalWorkspace
+from godwit.workspaces.sandboxes import choice
 from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
 from godwit.workspaces.sandboxes.choice import backends, choose
 from godwit.workspaces.sandboxes.enclosure import access_of, enclose
@@ -211,6 +212,7 @@ class TestChoice:
         assert caught.value.details == {"promise": "no_survivors", "backend": "none"}
 
     async def test_running_unconfined_is_said_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        choice._say.cache_clear()
         workspace = LocalWorkspace(tmp_path, sandbox=UNCONFINED, backend=Unconfined())
         with caplog.at_level(logging.WARNING, logger="godwit"):
             await run(workspace, "true")
@@ -218,6 +220,21 @@ class TestChoice:
         await workspace.close()
         assert [r.getMessage() for r in caplog.records] == [
             "commands run WITHOUT A SANDBOX, as you and with all you can reach: the policy says so (backend none)"
+        ]
+
+    async def test_what_cannot_be_hidden_is_said(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        landlock = Landlock()
+        if (problem := landlock.problem()) is not None:
+            pytest.skip(problem)
+        (tmp_path / ".godwit").mkdir()
+        (tmp_path / ".godwit" / "godwit.db").touch()
+        workspace = LocalWorkspace(tmp_path, sandbox=SandboxPolicy(), backend=landlock)
+        with caplog.at_level(logging.WARNING, logger="godwit"):
+            await run(workspace, "true")
+        await workspace.close()
+        assert [r.getMessage() for r in caplog.records] == [
+            f"landlock cannot hide all it should from commands: {tmp_path}/.godwit/godwit.db lies within a folder that may "
+            "be written. Keep it elsewhere, or install bubblewrap"
         ]
 
     async def test_what_breaks_later_is_no_way_around(self, tmp_path: Path) -> None:

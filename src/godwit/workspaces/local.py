@@ -145,7 +145,7 @@ class LocalWorkspace:
         environment = variables(self._policy, given, self._root)
         if self._policy is None:
             return Confinement(argv, environment)
-        from .sandboxes.choice import choose, warn_unconfined
+        from .sandboxes.choice import choose, warn
 
         try:
             enclosure = enclose(self._root, self._temporary.path(), self._policy, self._hidden)
@@ -155,7 +155,7 @@ class LocalWorkspace:
             backend = self._backend or choose(self._policy, enclosure)
         except ConfigurationError as error:
             raise ToolFailed(error.message, **error.details) from error
-        warn_unconfined(backend, self._policy)
+        warn(backend, self._policy, enclosure)
         return backend.confine(argv, enclosure=enclosure, environment=environment, policy=self._policy)
 
 

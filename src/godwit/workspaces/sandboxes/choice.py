@@ -6,6 +6,7 @@ hold. What was found out about a backend is kept for the life of the process.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 
 from ...contracts import Enclosure, Sandbox
@@ -14,6 +15,8 @@ from ...core.sandbox import SandboxPolicy
 from .bubblewrap import Bubblewrap
 from .landlock import Landlock
 from .none import Unconfined
+
+logger = logging.getLogger("godwit")
 
 
 @cache
@@ -60,9 +63,19 @@ def _refusal(policy: SandboxPolicy, missing: tuple[Sandbox, str, str], known: tu
     return text + ". `godwit doctor` shows what holds here"
 
 
-def warn_unconfined(sandbox: Sandbox, policy: SandboxPolicy) -> None:
-    """Say loudly, once, that commands are not confined."""
+def warn(sandbox: Sandbox, policy: SandboxPolicy, enclosure: Enclosure) -> None:
+    """Say loudly, once, that commands are not confined, or that something of the host's is in their reach."""
     if isinstance(sandbox, Unconfined):
         problems = [problem for one in backends() if (problem := one.problem()) is not None]
         by_choice = policy.backend == "none" or not problems
-        sandbox.warn("the policy says so (backend none)" if by_choice else "; ".join(problems))
+        why = "the policy says so (backend none)" if by_choice else "; ".join(problems)
+        _say(f"commands run WITHOUT A SANDBOX, as you and with all you can reach: {why}")
+        return
+    gap = sandbox.gaps(policy, enclosure).get("secrets_hidden")
+    if gap is not None and "secrets_hidden" not in sandbox.gaps(policy):
+        _say(f"{sandbox.name} cannot hide all it should from commands: {gap}. Keep it elsewhere, or install bubblewrap")
+
+
+@cache
+def _say(text: str) -> None:
+    logger.warning("%s", text)

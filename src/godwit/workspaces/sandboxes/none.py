@@ -1,16 +1,15 @@
-"""No sandbox: commands are ordinary processes of this user and can do what the user can. It promises nothing and says so."""
+"""No sandbox: commands are ordinary processes of this user and can do what the user can.
+
+It promises nothing, and `choice` says so loudly.
+"""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping, Sequence
 
 from ...contracts import Confinement, Enclosure
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
 from .limits import limited
-
-logger = logging.getLogger("godwit")
 
 
 class Unconfined:
@@ -18,23 +17,11 @@ class Unconfined:
 
     name = "none"
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._said: set[str] = set()
-
     def problem(self) -> str | None:
         return None
 
     def gaps(self, policy: SandboxPolicy, enclosure: Enclosure | None = None) -> dict[Promise, str]:
         return dict.fromkeys(PROMISES, "nothing confines commands")
-
-    def warn(self, why: str) -> None:
-        """Say once per reason that commands run without a sandbox."""
-        with self._lock:
-            if why in self._said:
-                return
-            self._said.add(why)
-        logger.warning("commands run WITHOUT A SANDBOX, as you and with all you can reach: %s", why)
 
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
