@@ -46,7 +46,7 @@ def test_processes_of_an_ordinary_user_are_limited() -> None:
     folder = Path(tempfile.mkdtemp(prefix="godwit-nobody-"))
     program = (
         "import asyncio\n"
-        "from godwit.testing_sandbox import SandboxConformance\n"
+        "from godwit.testing.sandbox import SandboxConformance\n"
         "from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap\n"
         "class Suite(SandboxConformance):\n"
         "    def make_sandbox(self): return Bubblewrap()\n"
@@ -61,7 +61,7 @@ def test_processes_of_an_ordinary_user_are_limited() -> None:
     try:
         os.chown(folder, _NOBODY, _NOBODY)
         for python in (sys.executable, shutil.which(version, path=os.defpath) or ""):
-            words = [python, "-c", "import godwit.testing_sandbox"]
+            words = [python, "-c", "import godwit.testing.sandbox"]
             with contextlib.suppress(OSError):
                 probe = subprocess.run(
                     words, env=env, user=_NOBODY, group=_NOBODY, cwd="/", capture_output=True, check=False

@@ -6,9 +6,9 @@
         def make_sandbox(self) -> MySandbox:
             return MySandbox()
 
-The attempts stand in `testing_escapes.py`; here is the outside they try to reach: files, secrets, servers and processes,
-made anew for each test. What a backend does not promise under the policy at hand is skipped, and one that does not work here
-skips all. Rules: a test looks at what became of the outside as well as at what the attempts say of themselves.
+The attempts stand in `escapes.py`, and what they try to reach in `outside.py`. What a backend does not promise under the
+policy at hand is skipped, and one that does not work here skips all. Rules: a test looks at what became of the outside as
+well as at what the attempts say of themselves.
 """
 
 from __future__ import annotations
@@ -18,143 +18,25 @@ import ctypes
 import json
 import os
 import re
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import unittest
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .contracts import Execution, Sandbox
-from .core.sandbox import Promise, SandboxPolicy
-from .engine.cancel import Cancel
-from .workspaces.local import LocalWorkspace
-from .workspaces.sandboxes.enclosure import enclose
+from ..contracts import Execution, Sandbox
+from ..core.sandbox import Promise, SandboxPolicy
+from ..engine.cancel import Cancel
+from ..workspaces.local import LocalWorkspace
+from ..workspaces.sandboxes.enclosure import enclose
+from .outside import SECRET, Outside
 
 _PATIENCE_S = 60.0
-_SECRET = "the secret"
-_ESCAPES = Path(__file__).with_name("testing_escapes.py")
-
-
-class Outside:
-    """What lies around a workspace: a folder of files, secrets, and things that listen."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.mark = f"godwit-{uuid.uuid4().hex[:12]}"
-        self.workspace = folder / "workspace"
-        self.outside = folder / "outside"
-        self.secrets = folder / "hidden"
-        self.database = self.workspace / ".godwit" / "godwit.db"
-        for one in (self.workspace, self.outside, self.secrets, self.outside / "empty"):
-            one.mkdir()
-        self.file = self.outside / "file"
-        self.file.write_text("untouched\n")
-        self.key = self.secrets / "key"
-        self.key.write_text(_SECRET)
-        self.program = self.secrets / "program"
-        self.program.write_text(f"#!/bin/sh\necho {_SECRET}\n")
-        self.program.chmod(0o700)
-        self.single = self.outside / "token"
-        self.single.write_text(_SECRET)
-        (folder / "way-to-hidden").symlink_to(self.secrets)
-        self.received = 0
-        self._open: list[Any] = []
-        self._stop = threading.Event()
-
-    def policy(self, **options: Any) -> SandboxPolicy:
-        hidden = (str(self.folder / "way-to-hidden"), str(self.single), *options.pop("hidden", ()))
-        return SandboxPolicy(hidden=hidden, **options)
-
-    def state(self) -> dict[str, tuple[Any, ...]]:
-        """Everything about the files outside, but for when they were last read."""
-        found = {}
-        for folder, names, files in os.walk(self.outside):
-            for name in (*names, *files, "."):
-                path = os.path.join(folder, name)
-                seen = os.lstat(path)
-                content = Path(path).read_bytes() if os.path.isfile(path) and not os.path.islink(path) else b""
-                attributes = os.listxattr(path, follow_symlinks=False) if hasattr(os, "listxattr") else []
-                found[path] = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_mtime_ns, seen.st_size, content, attributes)
-        return found
-
-    @contextlib.contextmanager
-    def another_process(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A process of ours beside the command. It is known by its arguments and by a variable."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)", f"other-{self.mark}"],
-            env={**os.environ, f"SECRET_{self.mark.replace('-', '_')}": _SECRET},
-            cwd=self.folder,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    @contextlib.contextmanager
-    def servers(self) -> Iterator[dict[str, Any]]:
-        """Things that listen: TCP, UDP, socket files, an abstract socket. Whoever reaches one is counted."""
-        facts: dict[str, Any] = {}
-        inet = socket.create_server(("0.0.0.0", 0))
-        facts["tcp"] = inet.getsockname()[1]
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(("0.0.0.0", 0))
-        facts["udp"] = datagrams.getsockname()[1]
-        listening = [inet, datagrams]
-        # A socket's path may have about 100 bytes, and this folder's may be longer.
-        with _working_in(self.outside):
-            for name, kind in (("socket", socket.SOCK_STREAM), ("datagrams", socket.SOCK_DGRAM)):
-                one = socket.socket(socket.AF_UNIX, kind)
-                one.bind(_short(self.outside / name))
-                listening.append(one)
-                facts[name] = str(self.outside / name)
-        if sys.platform == "linux":
-            abstract = socket.socket(socket.AF_UNIX)
-            abstract.bind("\0" + self.mark)
-            listening.append(abstract)
-        for one in listening:
-            if one.type == socket.SOCK_STREAM:
-                one.listen()
-        facts["hosts"] = ["127.0.0.1", "localhost", *_own_addresses()]
-        thread = threading.Thread(target=self._serve, args=(listening,), daemon=True)
-        thread.start()
-        try:
-            yield facts
-        finally:
-            self._stop.set()
-            thread.join()
-            for one in listening:
-                one.close()
-
-    def _serve(self, listening: Sequence[socket.socket]) -> None:
-        while not self._stop.is_set():
-            ready, _, _ = select.select(listening, [], [], 0.02)
-            for one in ready:
-                if one.type == socket.SOCK_STREAM:
-                    connection, _ = one.accept()
-                    with connection:
-                        self.received += 1
-                        with contextlib.suppress(OSError):
-                            connection.sendall(b"reached")
-                else:
-                    one.recv(1000)
-                    self.received += 1
-
-    def drained(self) -> int:
-        """How many reached a server, when all that is under way has come."""
-        time.sleep(0.1)
-        return self.received
+_ESCAPES = Path(__file__).with_name("escapes.py")
 
 
 class SandboxConformance:
@@ -347,14 +229,14 @@ class SandboxConformance:
     async def test_12_a_database_in_the_workspace_itself(self) -> None:
         with self.outside() as outside:
             outside.database = outside.workspace / "godwit.db"
-            outside.database.write_text(_SECRET)
+            outside.database.write_text(SECRET)
             policy = outside.policy()
             sandbox = self.sandbox(policy, "settings_kept", "secrets_hidden", outside=outside)
             facts = {"own": str(outside.workspace / ".godwit"), "database": str(outside.database)}
             await self.attempts(outside, sandbox, policy, "kept", facts)
             _, said = await self.run(outside, sandbox, policy, "cat godwit.db; ln godwit.db copy; cat copy; rm -f godwit.db")
-            assert _SECRET not in said
-            assert outside.database.read_text() == _SECRET
+            assert SECRET not in said
+            assert outside.database.read_text() == SECRET
             left = {name for name in os.listdir(outside.workspace) if name.startswith("godwit.db")}
             assert left == {"godwit.db"}
 
@@ -379,13 +261,13 @@ class SandboxConformance:
                 "variable": f"SECRET_{outside.mark.replace('-', '_')}",
             }
             await self.attempts(outside, sandbox, policy, "secrets_hidden", facts)
-            assert outside.key.read_text() == _SECRET
+            assert outside.key.read_text() == SECRET
 
     async def test_15_secrets_within_the_workspace_are_hidden(self) -> None:
         with self.outside() as outside, outside.another_process() as other, outside.key.open() as held:
             inner = outside.workspace / "deep" / "deeper" / "hidden"
             inner.mkdir(parents=True)
-            (inner / "key").write_text(_SECRET)
+            (inner / "key").write_text(SECRET)
             policy = outside.policy(hidden=(str(inner),))
             sandbox = self.sandbox(policy, "secrets_hidden", outside=outside)
             facts = {
@@ -399,8 +281,8 @@ class SandboxConformance:
             for _ in range(2):  # what the first command renamed, the second one might see
                 await self.attempts(outside, sandbox, policy, "secrets_hidden", facts)
             _, said = await self.run(outside, sandbox, policy, "mv deep elsewhere; grep -r secret --include=key . ")
-            assert _SECRET not in said
-            assert (inner / "key").read_text() == _SECRET
+            assert SECRET not in said
+            assert (inner / "key").read_text() == SECRET
 
     async def test_16_the_network_is_off(self) -> None:
         with self.outside() as outside, outside.another_process() as other, outside.servers() as facts:
@@ -522,30 +404,6 @@ def _quoted(path: str) -> str:
     return "'" + path.replace("'", "'\\''") + "'"
 
 
-def _short(path: Path) -> str:
-    return path.name
-
-
-@contextlib.contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-def _own_addresses() -> list[str]:
-    """An address of this machine beside loopback, if it has one. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        try:
-            one.connect(("192.0.2.1", 9))
-        except OSError:
-            return []
-        return [one.getsockname()[0]]
-
-
 def _daemons(mark: str) -> str:
     """Starts processes in every way that is known to outlive a command, all of them called by the mark."""
     sleeper = f"exec -a {mark} sleep 300"
@@ -578,6 +436,3 @@ def _segment() -> Iterator[int]:
     finally:
         if made >= 0:
             libc.shmctl(made, 0, None)
-
-
-__all__ = ["Outside", "SandboxConformance"]
