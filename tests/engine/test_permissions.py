@@ -14,7 +14,7 @@ from godwit.contracts import ToolTraits
 from godwit.core.agent import ToolDefinition
 from godwit.core.errors import ToolFailed
 from godwit.core.rules import Permissions, Subject
-from godwit.engine.permissions import Judgement, Layer, Policy, hidden, verdict
+from godwit.engine.permissions import Judgement, Layer, Policy
 from godwit.tools.bash import Bash
 from godwit.tools.files import Edit, Glob, Grep, Ls, Read, Write
 from godwit.tools.web import WebFetch
@@ -640,11 +640,19 @@ def test_tools_that_are_never_allowed_are_hidden() -> None:
     assert [n for n in names if policy(Permissions(deny=("mcp__*", "edit(x)"))).hidden(n)] == ["mcp__x__y", "mcp__y__z"]
 
 
-def test_by_name_alone_a_pattern_asks() -> None:
-    permissions = Permissions(allow=("read", "bash(ls:*)"), ask=("write",), deny=("pay", "edit(x)"), default="allow")
-    found = [verdict(permissions, t) for t in ("read", "bash", "write", "pay", "edit", "other")]
-    assert found == ["allow", "allow", "ask", "deny", "ask", "allow"]
-    assert [hidden(permissions, t) for t in ("read", "pay", "edit")] == [False, True, False]
+def test_a_tool_is_judged_by_its_name_where_no_pattern_is_about_it() -> None:
+    rules = policy(Permissions(("read", "bash(ls:*)"), ("write",), ("pay", "edit(x)"), default="allow"))
+    subjects = {
+        "read": Subject("path", "a"),
+        "write": Subject("path", "a"),
+        "pay": Subject("text", "{}"),
+        "edit": Subject("path", "a"),
+        "other": Subject("text", "{}"),
+    }
+    found = {name: rules.judge_subject(name, subject).verdict for name, subject in subjects.items()}
+    assert found == {"read": "allow", "write": "ask", "pay": "deny", "edit": "allow", "other": "allow"}
+    assert rules.judge_subject("edit", Subject("path", "x")).verdict == "deny"
+    assert [rules.hidden(name) for name in ("read", "pay", "edit")] == [False, True, False]
 
 
 # --- offers ----------------------------------------------------------------------------------------------------------------

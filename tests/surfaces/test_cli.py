@@ -29,13 +29,6 @@ COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
-@pytest.fixture
 async def greeting(tmp_path: Path) -> Path:
     return await record(tmp_path / "greeting.jsonl", [call("ls") + say("Looking."), "Hello there."])
 

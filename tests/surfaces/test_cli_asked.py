@@ -16,13 +16,6 @@ from tests.surfaces.terminal import Command, Terminal, record
 LONG = "\n".join([*(f"echo line {n}" for n in range(60)), "true rm -rf / # the end"])
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
 def texts(name: str, arguments: dict[str, Any], folder: Path | None = None) -> list[str]:
     return [line.text for line in asked(name, arguments, None if folder is None else str(folder))]
 

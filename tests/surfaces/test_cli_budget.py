@@ -17,13 +17,6 @@ from tests.surfaces.terminal import Command, Terminal, record
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
-@pytest.fixture
 async def twice(tmp_path: Path) -> str:
     """A run that calls bash twice and then answers."""
     counted = end(usage=Usage(5000, 100, requests=1))

@@ -20,13 +20,6 @@ WAIT = "while [ ! -e go ]; do sleep 0.02; done; echo went"
 """A command that lasts until the file `go` is there."""
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
 async def waiting_run(
     tmp_path: Path, *rest: str | Reply, meanwhile: Callable[[Session], Awaitable[None]] | None = None
 ) -> Path:

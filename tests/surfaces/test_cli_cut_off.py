@@ -17,13 +17,6 @@ WAIT = "echo began >> effects; while [ ! -e go ]; do sleep 0.02; done"
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
-@pytest.fixture
 async def recording(tmp_path: Path) -> Path:
     """A run whose command lasts until `go` is there, as it was where this was recorded."""
     folder = tmp_path / "recorded"

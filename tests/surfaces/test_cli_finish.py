@@ -27,11 +27,10 @@ LOOKUP = godwit.ToolDefinition("lookup", "Look a customer up.", NUMBER)
 Run = Callable[..., Ended]
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    (folder / ".godwit").mkdir(parents=True)
-    return Command(folder)
+@pytest.fixture(autouse=True)
+def place(command: Command) -> None:
+    """The folder of the database."""
+    command.database.parent.mkdir()
 
 
 @pytest.fixture

@@ -22,13 +22,11 @@ command = "touch asked; echo never >&2; exit 2"
 CLAUDE = {"hooks": {"PostToolUse": [{"matcher": "Write|Edit", "hooks": [{"type": "command", "command": "true"}]}]}}
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "hooks.toml").write_text(GUARD)
-    (folder / "settings.json").write_text(json.dumps(CLAUDE))
-    return Command(folder)
+@pytest.fixture(autouse=True)
+def files(command: Command) -> None:
+    """Hooks of both kinds."""
+    (command.folder / "hooks.toml").write_text(GUARD)
+    (command.folder / "settings.json").write_text(json.dumps(CLAUDE))
 
 
 Said = Callable[..., tuple[int, str, str]]

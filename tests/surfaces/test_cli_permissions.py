@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from godwit.models.script import call
 from tests.surfaces.terminal import Command, record
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
 
 
 async def test_a_verdict_is_explained_part_by_part_and_is_the_exit_code(command: Command) -> None:

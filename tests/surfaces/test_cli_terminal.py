@@ -18,13 +18,6 @@ CTRL_C = "\x03"
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
-@pytest.fixture
 async def asking(tmp_path: Path) -> Path:
     """A run that calls bash once."""
     turns: Script = [think("Hm. ") + say("I look.") + call("bash", command="echo one && echo two"), "That was it."]

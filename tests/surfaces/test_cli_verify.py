@@ -20,13 +20,6 @@ MAKEFILE = "test:\n\t@test -e made && echo it passes\nlint:\n\t@false\n"
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Command(folder)
-
-
-@pytest.fixture
 async def hello(tmp_path: Path) -> Path:
     return await record(tmp_path / "hello.jsonl", ["Hello there."])
 
