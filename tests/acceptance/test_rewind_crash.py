@@ -142,7 +142,7 @@ async def test_dying_again_and_again_in_the_middle_of_a_rewind(tmp_path: Path) -
     initial, _ = await points(tmp_path)
     database = tmp_path / "again.db"
     deaths = 0
-    while run(database, f"change:{3 + deaths % 4}")[0] != 0:
+    while run(database, f"change:{8 + deaths % 12}")[0] != 0:
         deaths += 1
         assert deaths < 80
     print(f"{deaths} deaths on the way")

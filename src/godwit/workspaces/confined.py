@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from ..contracts import FileInfo
 from ..core.errors import PathEscape, ToolFailed
+from . import drafts
 
 T = TypeVar("T")
 
@@ -373,8 +373,7 @@ def _contents(file: int) -> bytes:
 def _replace(place: Place, content: bytes, mode: int | None, create_only: bool) -> None:
     """Write beside the file, then rename over it: whoever reads sees the old content or the new."""
     folder = place.folder
-    temporary = f".godwit-{secrets.token_hex(8)}.tmp"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    draft, file = drafts.create(folder)
     try:
         try:
             left = memoryview(content)
@@ -382,24 +381,24 @@ def _replace(place: Place, content: bytes, mode: int | None, create_only: bool) 
                 left = left[os.write(file, left) :]
             if mode is not None:
                 os.fchmod(file, mode)
-        finally:
-            os.close(file)
-        if create_only:  # a rename would replace what somebody else made meanwhile; a link is refused then
-            try:
-                os.link(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise
-                # A file system without hard links: take the name first, which makes the rename ours.
-                os.close(os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
-            else:
-                os.unlink(temporary, dir_fd=folder)
-                return
-        os.rename(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+            if create_only:  # a rename would replace what somebody else made meanwhile; a link is refused then
+                try:
+                    os.link(draft, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                        raise
+                    # A file system without hard links: take the name first, which makes the rename ours.
+                    os.close(os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
+                else:
+                    os.unlink(draft, dir_fd=folder)
+                    return
+            os.rename(draft, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(draft, dir_fd=folder)
+            raise
+    finally:
+        os.close(file)
 
 
 def _info(path: str, status: os.stat_result) -> FileInfo:

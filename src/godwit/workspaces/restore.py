@@ -24,9 +24,10 @@ from hashlib import blake2b
 
 from ..core.checkpoint import LeftAlone
 from ..core.errors import CheckpointFailed, CheckpointNotFound, StoreCorrupt
+from . import drafts
 from .exchange import exchange
 from .listing import MODE_BITS, Difference, Entry, above, stored, text
-from .scan import TEMPORARY, file_hash
+from .scan import file_hash
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -146,7 +147,7 @@ class Restore:
             if inner is None:
                 raise
             names = os.listdir(inner)
-            if not all(TEMPORARY.fullmatch(n) for n in names):
+            if not all(drafts.NAME.fullmatch(n) for n in names):
                 shown = ", ".join(sorted(names)[:3])
                 raise _Left(
                     f"the folder stays, for there is something in it that is not kept or was changed: {shown}"

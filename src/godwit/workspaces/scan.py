@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -26,14 +25,13 @@ import msgspec
 
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import CheckpointFailed
+from . import drafts
 from .contents import APPLICATION_ID, CHUNK, piece_hash, pieces_hash
 from .ignores import Ignores
 from .listing import MODE_BITS, Entry, Kind, join, pack, stored, text
 
 VERSION_CONTROL = frozenset((".git", ".hg", ".svn", ".jj", ".sl", ".bzr", "_darcs", ".pijul"))
 OWN_FOLDER = ".godwit"
-TEMPORARY = re.compile(r"\.godwit-[0-9a-f]{16}\.tmp")
-"""Names of files that are being written, see `confined` and `restore`."""
 BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".d", ".files")
 
 _MAX_DEPTH = 200
@@ -203,6 +201,7 @@ class Scan:
         for entry in found:
             name = entry.name
             if name[0] in "._" and _not_ours(name):
+                drafts.clear(folder, name)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -460,7 +459,7 @@ def _read(file: int, limit: int) -> bytes:
 
 def _not_ours(name: str) -> bool:
     low = name.lower()  # some file systems do not tell .GIT from .git
-    return low in VERSION_CONTROL or low == OWN_FOLDER or TEMPORARY.fullmatch(name) is not None
+    return low in VERSION_CONTROL or low == OWN_FOLDER or drafts.NAME.fullmatch(name) is not None
 
 
 def _beside(name: str, databases: set[str]) -> bool:
