@@ -2,8 +2,8 @@
 
     python -m tests.acceptance.crash_script DATABASE POINT
 
-POINT is `none`, or a place and its number from 1: `before:7` and `after:7` an append, `effect:3` between a tool's effect
-and its record, `chunk:12` while the model streams. SIGKILL, no cleaning up. The same command again goes on from the log.
+Points (`deaths.py`) are `before` and `after` an append, `effect` between a tool's effect and its record, `chunk` while the
+model streams. The same command again goes on from the log.
 
 The client's part is written as a client must write it: each input has an idempotency key and is sent again after a crash,
 and what was acknowledged is noted in a file that outlives the process, as is each effect and each question to the model.
@@ -14,21 +14,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import godwit
-from godwit.contracts import Appended, HookCall, ModelChunk, ModelRequest
-from godwit.core.events import ActionOpened, Draft, RunFinished, ToolStarted
+from godwit.contracts import HookCall, ModelChunk, ModelRequest
+from godwit.core.events import ActionOpened, RunFinished, ToolStarted
 from godwit.core.hooks import HookMatcher, HookResult, HookSpec
-from godwit.core.ids import Seq, SessionId
 from godwit.engine.hooks import Hook
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
-from godwit.stores.sqlite import SqliteStore
+
+from .deaths import DyingStore, Point
 
 SESSION = "ses_crash"
 MODEL = "scripted:test"
@@ -48,21 +47,6 @@ SCRIPT: Script = [
 ]
 
 
-class Point:
-    """Where this process dies."""
-
-    def __init__(self, text: str) -> None:
-        place, _, number = text.partition(":")
-        self.place = place
-        self.number = int(number or 0)
-        self.counts: dict[str, int] = {}
-
-    def here(self, place: str) -> None:
-        self.counts[place] = self.counts.get(place, 0) + 1
-        if place == self.place and self.counts[place] == self.number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 class Ledger:
     """What outlives the process: one JSON line per fact, on disk before the next thing happens."""
 
@@ -71,32 +55,6 @@ class Ledger:
 
     def note(self, kind: str, **facts: Any) -> None:
         os.write(self._file, json.dumps({"kind": kind, "pid": os.getpid(), **facts}).encode() + b"\n")
-
-
-class DyingStore(SqliteStore):
-    """The real store, around whose appends the process may die."""
-
-    point: Point
-
-    async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
-        self.point.here("before")
-        appended = await super().create(session, events, key=key)
-        self.point.here("after")
-        return appended
-
-    async def append(
-        self,
-        session: SessionId,
-        events: Sequence[Draft],
-        *,
-        epoch: int | None = None,
-        expect: Seq | None = None,
-        key: str | None = None,
-    ) -> Appended:
-        self.point.here("before")
-        appended = await super().append(session, events, epoch=epoch, expect=expect, key=key)
-        self.point.here("after")
-        return appended
 
 
 class DyingModel(ScriptedModel):
@@ -190,7 +148,7 @@ async def main(database: str, where: str) -> None:
             session = await runtime.start_session(agent, session=SESSION)
         session.register_hook(make_hook(ledger))
         await asyncio.wait_for(client(session, ledger, met), 30)
-    ledger.note("counts", **point.counts)
+    point.survived()
 
 
 if __name__ == "__main__":

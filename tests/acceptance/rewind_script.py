@@ -3,9 +3,8 @@
     python -m tests.acceptance.rewind_script DATABASE POINT
 
 Two prompts change files with the file tools and the shell; then the session goes back before the second, forth again, and
-back before the first, with the files. POINT is `none`, or a place and its number from 1: `before:7` and `after:7` an append,
-`take:3` a checkpoint, `change:12` one of the calls with which files are changed. SIGKILL, no cleaning up. The same command
-again goes on from the log.
+back before the first, with the files. Points (`deaths.py`) are `before` and `after` an append, `take` around a checkpoint,
+`change` before one of the calls with which files are changed. The same command again goes on from the log.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.workspaces.checkpoints import FileCheckpoints
 
-from .crash_script import DyingStore, Point
+from .deaths import DyingStore, Point
 
 SESSION = "ses_rewind"
 MODEL = "scripted:test"
@@ -109,8 +108,7 @@ async def main(database: str, where: str) -> None:
         await asyncio.wait_for(client(session), 60)
         # A rewind that was stored by a process that died is finished by opening the session.
         await runtime.settle(session.id)
-    for place, count in point.counts.items():
-        print(f"{place}={count}")
+    point.survived()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,12 @@
 """SIGKILL at every point of the log, and what must hold after a new process has finished the run.
 
-`scripts/prove` tries every point; `scripts/test` a seeded sample. Nothing here is simulated: the process that dies is real,
-so is the file, and the next process is a new one.
+`scripts/prove` tries every point; `scripts/test` a seeded sample.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +14,11 @@ from typing import Any
 import pytest
 
 from godwit.core.events import AgentMessage, InputDelivered, RunClaimed, RunFinished, ToolFinished, ToolStarted, UserMessage
-from godwit.core.ids import SessionId
 from godwit.core.messages import Assistant, Message, ToolResult
 from godwit.core.transcript import problems, transcript_of
-from godwit.stores.sqlite import SqliteStore
 
 from .crash_script import SCRIPT, SESSION
+from .deaths import Mortal, assert_continued, log_of
 
 REPEATABLE = ("peek", "meet")
 SAMPLE = 14
@@ -44,31 +37,14 @@ class Log:
         return [f for f in self.ledger if f["kind"] == kind]
 
 
-async def read(database: Path) -> Log:
+async def look(database: Path) -> Log:
     path = database.with_suffix(".ledger")
     lines = path.read_text().splitlines() if path.exists() else []
-    store = SqliteStore.open(database)
-    try:
-        rows = await store.sessions(prefix=SESSION)
-        events = await store.read(SessionId(SESSION)) if rows else []
-    finally:
-        await store.close()
+    events = await log_of(database, SESSION)
     return Log(events, [json.loads(line) for line in lines], transcript_of(events).messages)
 
 
-def run(database: Path, point: str) -> int:
-    """The script's exit code; negative is the signal that ended it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.acceptance.crash_script", str(database), point],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"{point}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.returncode
+MORTAL = Mortal("crash_script", look)
 
 
 def told(messages: tuple[Message, ...]) -> list[tuple[Any, ...]]:
@@ -86,9 +62,7 @@ def told(messages: tuple[Message, ...]) -> list[tuple[Any, ...]]:
 
 def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> int:
     """Every promise; returns how many calls were reported as of unknown outcome."""
-    seqs = [e.seq for e in after.events]
-    assert seqs == list(range(1, len(seqs) + 1)), f"{point}: a gap"
-    assert after.events[: len(at_death.events)] == at_death.events, f"{point}: the past changed"
+    assert_continued(point, at_death.events, after.events)
     assert {f["outcome"] for f in after.facts("finished")} == {"done"}, point
     assert not list(problems(after.messages)), point
 
@@ -148,37 +122,14 @@ def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> int:
 
 async def points(tmp_path: Path) -> tuple[Log, list[str]]:
     """The undisturbed run, and every point at which a process of this session can die."""
-    database = tmp_path / "undisturbed.db"
-    assert run(database, "none") == 0
-    log = await read(database)
-    counts = log.facts("counts")[0]
-    places = [
-        f"{place}:{number}"
-        for place in ("before", "after", "effect", "chunk")
-        for number in range(1, int(counts[place]) + 1)
-    ]
-    return log, places
+    ended, log = await MORTAL.undisturbed(tmp_path)
+    return log, ended.points("before", "after", "effect", "chunk")
 
 
 async def try_points(tmp_path: Path, undisturbed: Log, chosen: list[str]) -> int:
     """Die at each point and go on; returns the number of unknown calls in all."""
-
-    def kill(point: str) -> Path:
-        database = tmp_path / f"{point.replace(':', '-')}.db"
-        assert run(database, point) == -signal.SIGKILL, f"{point} was never reached"
-        return database
-
-    def finish(database: Path) -> None:
-        assert run(database, "none") == 0
-
-    unknown = 0
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        databases = list(pool.map(kill, chosen))
-        deaths = [await read(d) for d in databases]
-        list(pool.map(finish, databases))
-    for point, database, death in zip(chosen, databases, deaths, strict=True):
-        unknown += check(point, undisturbed, death, await read(database))
-    return unknown
+    deaths = await MORTAL.deaths(tmp_path, chosen)
+    return sum(check(death.point, undisturbed, death.found, death.after) for death in deaths)
 
 
 async def test_a_seeded_sample_of_kill_points(tmp_path: Path) -> None:
@@ -202,12 +153,9 @@ async def test_every_kill_point(tmp_path: Path) -> None:
 async def test_a_session_that_kills_its_drivers_is_given_up(tmp_path: Path) -> None:
     """A run whose every driver dies before it finishes a step must not take the host down for ever."""
     database = tmp_path / "poison.db"
-    deaths = 0
-    while run(database, "chunk:1") != 0:
-        deaths += 1
-        assert deaths < 10
+    deaths = MORTAL.again_and_again(database, lambda _: "chunk:1", fewer_than=10)
     assert deaths == 6, "the first driver and five takeovers"
-    log = await read(database)
+    log = await look(database)
     finished = next(e.data for e in log.events if isinstance(e.data, RunFinished))
     assert finished.outcome == "failed"
     assert finished.error is not None
@@ -219,11 +167,8 @@ async def test_dying_again_and_again(tmp_path: Path) -> None:
     """Each process dies after its first few appends, until one gets through."""
     undisturbed, _ = await points(tmp_path)
     database = tmp_path / "again.db"
-    deaths = 0
-    while run(database, f"after:{7 + deaths % 5}") != 0:
-        deaths += 1
-        assert deaths < 60
-    after = await read(database)
+    deaths = MORTAL.again_and_again(database, lambda before: f"after:{7 + before % 5}", fewer_than=60)
+    after = await look(database)
     print(f"{deaths} deaths on the way")
     assert deaths > 3
     check("again and again", undisturbed, Log([], []), after)

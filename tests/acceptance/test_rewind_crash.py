@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +11,9 @@ from typing import Any
 import pytest
 
 from godwit.core.events import RunFinished, SessionRewound, ToolFinished, WorkspaceCheckpointed, WorkspaceRestored
-from godwit.core.ids import SessionId
-from godwit.stores.sqlite import SqliteStore
 from godwit.testing import tree
 
+from .deaths import Mortal, assert_continued, log_of
 from .rewind_script import SESSION, fill
 
 SAMPLE = 5
@@ -35,37 +29,18 @@ class After:
     ledger: Counter[str]
 
 
-async def read(database: Path) -> After:
+async def look(database: Path) -> After:
     folder = database.with_suffix("")
-    store = SqliteStore.open(database)
-    try:
-        rows = await store.sessions(prefix=SESSION)
-        events = await store.read(SessionId(SESSION)) if rows else []
-    finally:
-        await store.close()
+    events = await log_of(database, SESSION)
     ledger = folder / "ledger"
     return After(events, tree(folder / "workspace"), Counter(ledger.read_text().split()) if ledger.exists() else Counter())
 
 
-def run(database: Path, point: str) -> tuple[int, str]:
-    """The script's exit code, negative for the signal that ended it, and what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.acceptance.rewind_script", str(database), point],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"{point}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.returncode, done.stdout
+MORTAL = Mortal("rewind_script", look, timeout_s=90)
 
 
 def check(point: str, initial: dict[str, Any], at_death: After, after: After) -> None:
-    seqs = [e.seq for e in after.events]
-    assert seqs == list(range(1, len(seqs) + 1)), f"{point}: a gap"
-    assert after.events[: len(at_death.events)] == at_death.events, f"{point}: the past changed"
+    assert_continued(point, at_death.events, after.events)
     assert [e.data.outcome for e in after.events if isinstance(e.data, RunFinished)] == ["done", "done"], point
     # No effect twice; one that is recorded happened.
     assert all(count == 1 for count in after.ledger.values()), f"{point}: {after.ledger}"
@@ -94,31 +69,15 @@ async def points(tmp_path: Path) -> tuple[dict[str, Any], list[str]]:
     """The files of the beginning, and every point at which a process of this session can die."""
     fill(tmp_path / "initial")
     initial = tree(tmp_path / "initial")
-    database = tmp_path / "undisturbed.db"
-    code, out = run(database, "none")
-    assert code == 0
-    after = await read(database)
+    ended, after = await MORTAL.undisturbed(tmp_path)
     check("undisturbed", initial, After([], {}, Counter()), after)
     assert after.ledger == Counter(one=1, two=1)
-    counts = dict(line.split("=") for line in out.splitlines())
-    return initial, [f"{p}:{n}" for p in ("before", "after", "take", "change") for n in range(1, int(counts[p]) + 1)]
+    return initial, ended.points("before", "after", "take", "change")
 
 
 async def try_points(tmp_path: Path, initial: dict[str, Any], chosen: list[str]) -> None:
-    def kill(point: str) -> Path:
-        database = tmp_path / f"{point.replace(':', '-')}.db"
-        assert run(database, point)[0] == -signal.SIGKILL, f"{point} was never reached"
-        return database
-
-    def finish(database: Path) -> None:
-        assert run(database, "none")[0] == 0
-
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        databases = list(pool.map(kill, chosen))
-        deaths = [await read(d) for d in databases]
-        list(pool.map(finish, databases))
-    for point, database, death in zip(chosen, databases, deaths, strict=True):
-        check(point, initial, death, await read(database))
+    for death in await MORTAL.deaths(tmp_path, chosen):
+        check(death.point, initial, death.found, death.after)
 
 
 async def test_a_sample_of_deaths_between_files_and_log(tmp_path: Path) -> None:
@@ -141,10 +100,7 @@ async def test_dying_again_and_again_in_the_middle_of_a_rewind(tmp_path: Path) -
     """Each process dies after a few changes of files, until one gets through."""
     initial, _ = await points(tmp_path)
     database = tmp_path / "again.db"
-    deaths = 0
-    while run(database, f"change:{8 + deaths % 12}")[0] != 0:
-        deaths += 1
-        assert deaths < 80
+    deaths = MORTAL.again_and_again(database, lambda before: f"change:{8 + before % 12}", fewer_than=80)
     print(f"{deaths} deaths on the way")
     assert deaths > 3
-    check("again and again", initial, After([], {}, Counter()), await read(database))
+    check("again and again", initial, After([], {}, Counter()), await look(database))

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +11,10 @@ from typing import Any
 import pytest
 
 from godwit.core.events import RunFinished, ToolFinished, UserMessage, VerificationReported
-from godwit.core.ids import SessionId
 from godwit.core.messages import text_of
 from godwit.core.transcript import transcript_of
-from godwit.stores.sqlite import SqliteStore
 
+from .deaths import Mortal, assert_continued, log_of
 from .test_crash import told
 from .verification_script import SESSION
 
@@ -44,36 +38,17 @@ class Log:
         return [e.data.report for e in self.events if isinstance(e.data, VerificationReported)]
 
 
-async def read(database: Path) -> Log:
+async def look(database: Path) -> Log:
     ran = database.with_suffix("") / "ran"
-    store = SqliteStore.open(database)
-    try:
-        rows = await store.sessions(prefix=SESSION)
-        events = await store.read(SessionId(SESSION)) if rows else []
-    finally:
-        await store.close()
+    events = await log_of(database, SESSION)
     return Log(events, Counter(ran.read_text().split()) if ran.exists() else Counter())
 
 
-def run(database: Path, point: str) -> tuple[int, str]:
-    """The script's exit code, negative for the signal that ended it, and what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.acceptance.verification_script", str(database), point],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"{point}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.returncode, done.stdout
+MORTAL = Mortal("verification_script", look)
 
 
 def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> None:
-    seqs = [e.seq for e in after.events]
-    assert seqs == list(range(1, len(seqs) + 1)), f"{point}: a gap"
-    assert after.events[: len(at_death.events)] == at_death.events, f"{point}: the past changed"
+    assert_continued(point, at_death.events, after.events)
     finished = [e.data for e in after.events if isinstance(e.data, RunFinished)]
     assert [f.outcome for f in finished] == ["done"], point
     # Each verification is reported once, with the same statuses, and the model is told once what failed.
@@ -91,33 +66,16 @@ def check(point: str, undisturbed: Log, at_death: Log, after: Log) -> None:
 
 
 async def points(tmp_path: Path) -> tuple[Log, list[str]]:
-    database = tmp_path / "undisturbed.db"
-    code, out = run(database, "none")
-    assert code == 0
-    result, *counts = out.splitlines()
-    assert result == "done|True|Now it is."
-    log = await read(database)
+    ended, log = await MORTAL.undisturbed(tmp_path)
+    assert ended.lines[0] == "done|True|Now it is."
     assert log.ran == log.completed() == Counter(one=2, two=2, three=2)
     assert [r.status for r in log.reports()] == ["failed", "passed"]
-    numbers = dict(line.split("=") for line in counts)
-    return log, [f"{p}:{n}" for p in ("before", "after", "output") for n in range(1, int(numbers[p]) + 1)]
+    return log, ended.points("before", "after", "output")
 
 
 async def try_points(tmp_path: Path, undisturbed: Log, chosen: list[str]) -> None:
-    def kill(point: str) -> Path:
-        database = tmp_path / f"{point.replace(':', '-')}.db"
-        assert run(database, point)[0] == -signal.SIGKILL, f"{point} was never reached"
-        return database
-
-    def finish(database: Path) -> None:
-        assert run(database, "none")[0] == 0
-
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        databases = list(pool.map(kill, chosen))
-        deaths = [await read(d) for d in databases]
-        list(pool.map(finish, databases))
-    for point, database, death in zip(chosen, databases, deaths, strict=True):
-        check(point, undisturbed, death, await read(database))
+    for death in await MORTAL.deaths(tmp_path, chosen):
+        check(death.point, undisturbed, death.found, death.after)
 
 
 async def test_a_process_killed_in_the_middle_of_a_check(tmp_path: Path) -> None:

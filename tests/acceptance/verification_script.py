@@ -2,8 +2,8 @@
 
     python -m tests.acceptance.verification_script DATABASE POINT
 
-Points are those of `crash_script`: `before:7` and `after:7` an append; and `output:2`, in the middle of a check, when it
-prints. The same command again goes on from the log. Each check that begins notes that in `ran`, in the session's folder.
+Points (`deaths.py`) are `before` and `after` an append, and `output`, in the middle of a check, when it prints. The same
+command again goes on from the log. Each check that begins notes that in `ran`, in the session's folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from godwit.core.events import Delta
 from godwit.core.verification import VerificationCommand, VerificationPolicy
 from godwit.models.script import Script, ScriptedModel, call
 
-from .crash_script import DyingStore, Point
+from .deaths import DyingStore, Point
 
 SESSION = "ses_checked"
 MODEL = "scripted:test"
@@ -59,8 +59,7 @@ async def main(database: Path, point: Point) -> None:
             session = await runtime.start_session(agent, workspace=folder, session=SESSION)
         result = await session.send("Make it fine.", key="prompt")
         print(result.outcome, result.verified, result.text, sep="|")
-    for place, count in point.counts.items():
-        print(f"{place}={count}")
+    point.survived()
 
 
 if __name__ == "__main__":
