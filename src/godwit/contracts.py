@@ -15,10 +15,11 @@ from .core.agent import AgentRef, AgentSpec, ModelSettings, ToolDefinition
 from .core.artifact import ArtifactLimits, HeldArtifact
 from .core.budget import BudgetDecision, Spent
 from .core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange, FileDiff, KeptCheckpoint, LeftAlone
+from .core.document import Document
 from .core.events import Delta, Draft, Event, Labels
 from .core.gate import Status
 from .core.hooks import HookPoint, HookResult, HookSpec
-from .core.ids import ActionId, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
+from .core.ids import ActionId, AgentName, ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
 from .core.messages import AgentBlock, ResultBlock, StopReason, Usage
 from .core.rules import Subject, Verdict
 from .core.sandbox import Promise, SandboxPolicy
@@ -164,6 +165,26 @@ class EventStore(Protocol):
         """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
         ...
 
+    async def session_page(
+        self,
+        *,
+        tenant: str | None,
+        limit: int = 50,
+        after: tuple[int, SessionId] | None = None,
+        ascending: bool = False,
+        statuses: Sequence[Status] | None = None,
+        agent: AgentName | None = None,
+        agent_version: int | None = None,
+        created_from_ms: int | None = None,
+        created_to_ms: int | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """Sessions of just this tenant (None: of none) in the order they were made, the newest first unless `ascending`.
+
+        `after`: (created_ms, id) of the last row of the page before. The times are inclusive. InvalidArgument.
+        """
+        ...
+
     async def spent(self, session: SessionId) -> Spent:
         """What the session and all its descendants have used up, counted as `core.meter` does in the transaction of each
         append; descendants that were deleted still count. SessionNotFound."""
@@ -277,8 +298,65 @@ class BlobStore(Protocol):
         ...
 
 
-class Store(EventStore, BlobStore, Protocol):
-    """Both in one, as a runtime takes it."""
+class DocumentStore(Protocol):
+    """What a host keeps beside its sessions, see `core.document`.
+
+    A tenant sees only its own; None sees those of no tenant. What has expired is not seen. Times are by the store's clock.
+    Proven by `godwit.testing.StoreConformance`.
+    """
+
+    async def put_documents(
+        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None
+    ) -> list[Document]:
+        """Store all of them or none; returns them as stored. `contents`: bytes to keep beside a document, by its id.
+
+        DocumentExists when a new one's id, or a unique key, is taken; DocumentNotFound and RevisionConflict when a known one
+        is gone, or has another revision than the given one.
+        """
+        ...
+
+    async def get_document(self, kind: str, id: str, *, tenant: str | None) -> Document:  # noqa: A002 - the field's name
+        """DocumentNotFound."""
+        ...
+
+    async def document_content(self, kind: str, id: str, *, tenant: str | None) -> bytes:  # noqa: A002 - as above
+        """The bytes kept beside it; none when there are none. DocumentNotFound."""
+        ...
+
+    async def find_document(self, kind: str, key: str, value: str) -> Document | None:
+        """The first with this key, of whatever tenant: for what tells who is asking."""
+        ...
+
+    async def documents(
+        self,
+        kind: str,
+        *,
+        tenant: str | None,
+        keys: Mapping[str, str] | None = None,
+        limit: int = 50,
+        after: tuple[int, str] | None = None,
+        ascending: bool = False,
+        archived: bool | None = None,
+        created_from_ms: int | None = None,
+        created_to_ms: int | None = None,
+    ) -> list[Document]:
+        """Those with all of these keys, the newest first unless `ascending`; `after`: (created_ms, id) of the last one seen.
+
+        `archived`: only those that are, or are not. The times are inclusive. InvalidArgument.
+        """
+        ...
+
+    async def delete_document(self, kind: str, id: str, *, tenant: str | None) -> bool:  # noqa: A002 - as above
+        """Remove it and what is kept beside it; False when there is none."""
+        ...
+
+    async def purge_documents(self) -> int:
+        """Remove what has expired; returns how many there were."""
+        ...
+
+
+class Store(EventStore, BlobStore, DocumentStore, Protocol):
+    """All in one, as a runtime takes it."""
 
 
 # --- model ----------------------------------------------------------------------------------------------------------

@@ -165,6 +165,12 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class DocumentNotFound(NotFound):
+    """There is no document of this kind and id."""
+
+    code = "document_not_found"
+
+
 class Conflict(GodwitError):
     """The session's state does not allow this now."""
 
@@ -205,6 +211,18 @@ class SessionOwned(Conflict):
     """Another live process drives this session."""
 
     code = "session_owned"
+
+
+class DocumentExists(Conflict):
+    """There is one of this kind with this id or name already."""
+
+    code = "document_exists"
+
+
+class RevisionConflict(Conflict):
+    """It was changed by somebody else meanwhile: read it again."""
+
+    code = "revision_conflict"
 
 
 class NoOpenRun(Conflict):

@@ -1,4 +1,5 @@
-"""The default store: one SQLite file, or `:memory:`. Implements `EventStore` and `BlobStore`.
+"""The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore` and
+`DocumentStore`.
 
 This module reads, and puts the pieces together: `database` opens the file, `writer` commits, `hub` wakes waiters in this
 process, `bus` those in others, `owners` tells who is alive. Several processes may use one file at the same time.
@@ -44,6 +45,7 @@ from ..core.meter import Meter
 from ..core.rules import Permissions, Verdict
 from .bus import Bus, socket_folder
 from .database import Database, Durability
+from .documents import SqliteDocuments
 from .hub import Hub, Show, Topic, Underway
 from .owners import Owners
 from .sql import query
@@ -57,7 +59,7 @@ _labels_decoder = msgspec.json.Decoder(Labels)
 _spec_decoder = msgspec.json.Decoder(AgentSpec)
 
 
-class SqliteStore:
+class SqliteStore(SqliteDocuments):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 
     It may be used from any number of event loops and threads; each gets its own waiters.
@@ -265,6 +267,41 @@ class SqliteStore:
                 "archived": include_archived,
             },
         )
+        return await self._rows(found)
+
+    async def session_page(
+        self,
+        *,
+        tenant: str | None,
+        limit: int = 50,
+        after: tuple[int, SessionId] | None = None,
+        ascending: bool = False,
+        statuses: Sequence[Status] | None = None,
+        agent: AgentName | None = None,
+        agent_version: int | None = None,
+        created_from_ms: int | None = None,
+        created_to_ms: int | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """See `EventStore.session_page`."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        at_ms, at_id = after or ((-1, SessionId("")) if ascending else (_END, SessionId("")))
+        parameters = {
+            "tenant": tenant,
+            "limit": limit,
+            "at_ms": at_ms,
+            "at_id": at_id,
+            "statuses": None if statuses is None else _json(statuses),
+            "agent": agent,
+            "agent_version": agent_version,
+            "from_ms": created_from_ms,
+            "to_ms": created_to_ms,
+            "archived": include_archived,
+        }
+        return await self._rows(self._select("page_sessions" if ascending else "page_sessions_newest_first", parameters))
+
+    async def _rows(self, found: list[Any]) -> list[SessionRow]:
         rows: list[SessionRow] = []
         dead: dict[str, bool] = {}
         for start in range(0, len(found), _PORTION):

@@ -220,3 +220,130 @@ SELECT verdict, rule, saved_ms FROM saved_rules WHERE tenant = ? AND workspace =
 
 -- name: delete_rule
 DELETE FROM saved_rules WHERE tenant = ? AND workspace = ? AND rule = ?;
+
+-- name: page_sessions
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+FROM sessions
+WHERE tenant IS :tenant
+  AND (created_ms > :at_ms OR (created_ms = :at_ms AND id > :at_id))
+  AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND (:archived OR status <> 'archived')
+ORDER BY created_ms, id
+LIMIT :limit;
+
+-- name: page_sessions_newest_first
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+FROM sessions
+WHERE tenant IS :tenant
+  AND (created_ms < :at_ms OR (created_ms = :at_ms AND id < :at_id))
+  AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND (:archived OR status <> 'archived')
+ORDER BY created_ms DESC, id DESC
+LIMIT :limit;
+
+-- name: document_revision
+SELECT key, revision, created_ms, expires_ms FROM documents WHERE tenant = :tenant AND kind = :kind AND id = :id;
+
+-- name: insert_document
+INSERT INTO documents (tenant, kind, id, revision, created_ms, updated_ms, archived_ms, expires_ms, body)
+VALUES (:tenant, :kind, :id, :revision, :created_ms, :updated_ms, :archived_ms, :expires_ms, :body);
+
+-- name: update_document
+UPDATE documents
+SET revision = :revision, updated_ms = :updated_ms, archived_ms = :archived_ms, expires_ms = :expires_ms, body = :body
+WHERE tenant = :tenant AND kind = :kind AND id = :id;
+
+-- name: insert_document_key
+INSERT INTO document_keys (kind, name, value, tenant, document, only)
+VALUES (:kind, :name, :value, :tenant, :document, :only);
+
+-- name: unique_holder
+SELECT d.id FROM document_keys k JOIN documents d ON d.key = k.document
+WHERE k.tenant = :tenant AND k.kind = :kind AND k.name = :name AND k.value = :value AND k.only = 1;
+
+-- name: put_document_content
+INSERT INTO document_contents (document, content)
+VALUES ((SELECT key FROM documents WHERE tenant = :tenant AND kind = :kind AND id = :id), :content)
+ON CONFLICT (document) DO UPDATE SET content = excluded.content;
+
+-- name: get_document
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = documents.key)
+FROM documents
+WHERE tenant = :tenant AND kind = :kind AND id = :id AND (expires_ms IS NULL OR expires_ms > :now);
+
+-- name: get_document_content
+SELECT (SELECT content FROM document_contents WHERE document = documents.key) FROM documents
+WHERE tenant = :tenant AND kind = :kind AND id = :id AND (expires_ms IS NULL OR expires_ms > :now);
+
+-- name: find_document
+SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = d.key)
+FROM document_keys k JOIN documents d ON d.key = k.document
+WHERE k.kind = :kind AND k.name = :key AND k.value = :value AND (d.expires_ms IS NULL OR d.expires_ms > :now)
+ORDER BY d.key LIMIT 1;
+
+-- name: list_documents
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = documents.key)
+FROM documents
+WHERE tenant = :tenant AND kind = :kind
+  AND (created_ms > :at_ms OR (created_ms = :at_ms AND id > :at_id))
+  AND (expires_ms IS NULL OR expires_ms > :now)
+  AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
+  AND (:archived IS NULL OR (archived_ms IS NOT NULL) = :archived)
+  AND (:keys IS NULL OR key IN (
+    SELECT k.document FROM json_each(:keys) w
+    JOIN document_keys k ON k.kind = :kind AND k.tenant = :tenant
+      AND k.name = json_extract(w.value, '$[0]') AND k.value = json_extract(w.value, '$[1]')
+    GROUP BY k.document HAVING count(*) = :count))
+ORDER BY created_ms, id
+LIMIT :limit;
+
+-- name: list_documents_newest_first
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = documents.key)
+FROM documents
+WHERE tenant = :tenant AND kind = :kind
+  AND (created_ms < :at_ms OR (created_ms = :at_ms AND id < :at_id))
+  AND (expires_ms IS NULL OR expires_ms > :now)
+  AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
+  AND (:archived IS NULL OR (archived_ms IS NOT NULL) = :archived)
+  AND (:keys IS NULL OR key IN (
+    SELECT k.document FROM json_each(:keys) w
+    JOIN document_keys k ON k.kind = :kind AND k.tenant = :tenant
+      AND k.name = json_extract(w.value, '$[0]') AND k.value = json_extract(w.value, '$[1]')
+    GROUP BY k.document HAVING count(*) = :count))
+ORDER BY created_ms DESC, id DESC
+LIMIT :limit;
+
+-- name: expired_documents
+SELECT tenant, kind, id FROM documents WHERE expires_ms IS NOT NULL AND expires_ms <= ?;
+
+-- name: delete_document_keys
+DELETE FROM document_keys WHERE document = ?;
+
+-- name: delete_document_content
+DELETE FROM document_contents WHERE document = ?;
+
+-- name: delete_document
+DELETE FROM documents WHERE key = ?;
+
+-- name: begin_part
+SAVEPOINT part;
+
+-- name: undo_part
+ROLLBACK TO part;
+
+-- name: end_part
+RELEASE part;

@@ -1,8 +1,9 @@
-"""The conformance suite of stores: the promises of `EventStore` and `BlobStore`, a module for each idea."""
+"""The conformance suite of stores: the promises of `EventStore`, `BlobStore` and `DocumentStore`, a module for each idea."""
 
 from __future__ import annotations
 
 from .artifacts import Artifacts
+from .documents import Documents
 from .followers import Followers
 from .index import Index
 from .kept import Kept
@@ -12,8 +13,8 @@ from .spending import Spending
 from .suite import Store
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending):
-    """The promises of `EventStore` and `BlobStore`. Subclass it, and give `make_store`."""
+class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents):
+    """The promises of `EventStore`, `BlobStore` and `DocumentStore`. Subclass it, and give `make_store`."""
 
 
 __all__ = ["Store", "StoreConformance"]

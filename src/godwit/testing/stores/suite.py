@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ...contracts import BlobStore, EventStore
+from ...contracts import BlobStore, DocumentStore, EventStore
 
 
-class Store(EventStore, BlobStore, Protocol):
-    """What the suite tests: both contracts in one object."""
+class Store(EventStore, BlobStore, DocumentStore, Protocol):
+    """What the suite tests: the contracts in one object."""
 
 
 class StoreSuite:

@@ -1,0 +1,200 @@
+"""Documents in SQLite: implements `DocumentStore`, as a part of `SqliteStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..core.document import Document
+from ..core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
+from ..core.ids import Clock
+from .writer import Call, Transaction, Writer
+
+_END = (1 << 62) - 1
+_keys_decoder = msgspec.json.Decoder(list[tuple[str, str, bool]])
+
+
+class SqliteDocuments:
+    """What `SqliteStore` does with documents."""
+
+    _writer: Writer
+    _clock: Clock
+    _select: Callable[..., list[Any]]
+
+    async def put_documents(
+        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None
+    ) -> list[Document]:
+        """See `DocumentStore.put_documents`."""
+
+        def put(transaction: Transaction) -> list[Document]:
+            now = self._clock.now_ms()
+            stored = [_put(transaction, document, now) for document in documents]
+            for document in documents:
+                if contents is not None and document.id in contents:
+                    parameters = {**_name(document.kind, document.id, document.tenant), "content": contents[document.id]}
+                    transaction.execute("put_document_content", parameters)
+            return stored
+
+        def apply(transaction: Transaction) -> list[Document]:
+            # Others commit in the same transaction, so what is refused takes back only its own.
+            transaction.execute("begin_part")
+            try:
+                return put(transaction)
+            except BaseException:
+                transaction.execute("undo_part")
+                raise
+            finally:
+                transaction.execute("end_part")
+
+        return await self._writer.do(Call(apply))
+
+    async def get_document(self, kind: str, id: str, *, tenant: str | None) -> Document:  # noqa: A002 - the field's name
+        """See `DocumentStore.get_document`."""
+        found = self._select("get_document", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
+        if not found:
+            raise _no_document(kind, id)
+        return _document(found[0])
+
+    async def document_content(self, kind: str, id: str, *, tenant: str | None) -> bytes:  # noqa: A002 - as above
+        """See `DocumentStore.document_content`."""
+        found = self._select("get_document_content", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
+        if not found:
+            raise _no_document(kind, id)
+        return bytes(found[0][0] or b"")
+
+    async def find_document(self, kind: str, key: str, value: str) -> Document | None:
+        """See `DocumentStore.find_document`."""
+        found = self._select("find_document", {"kind": kind, "key": key, "value": value, "now": self._clock.now_ms()})
+        return _document(found[0]) if found else None
+
+    async def documents(
+        self,
+        kind: str,
+        *,
+        tenant: str | None,
+        keys: Mapping[str, str] | None = None,
+        limit: int = 50,
+        after: tuple[int, str] | None = None,
+        ascending: bool = False,
+        archived: bool | None = None,
+        created_from_ms: int | None = None,
+        created_to_ms: int | None = None,
+    ) -> list[Document]:
+        """See `DocumentStore.documents`."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        at_ms, at_id = after or ((-1, "") if ascending else (_END, ""))
+        parameters = {
+            "kind": kind,
+            "tenant": tenant or "",
+            "keys": None if not keys else msgspec.json.encode(list(keys.items())).decode(),
+            "count": len(keys or ()),
+            "limit": limit,
+            "at_ms": at_ms,
+            "at_id": at_id,
+            "archived": archived,
+            "from_ms": created_from_ms,
+            "to_ms": created_to_ms,
+            "now": self._clock.now_ms(),
+        }
+        found = self._select("list_documents" if ascending else "list_documents_newest_first", parameters)
+        return [_document(one) for one in found]
+
+    async def delete_document(self, kind: str, id: str, *, tenant: str | None) -> bool:  # noqa: A002 - as above
+        """See `DocumentStore.delete_document`."""
+
+        def apply(transaction: Transaction) -> bool:
+            return _delete(transaction, kind, id, tenant)
+
+        return await self._writer.do(Call(apply))
+
+    async def purge_documents(self) -> int:
+        """See `DocumentStore.purge_documents`."""
+
+        def apply(transaction: Transaction) -> int:
+            expired = transaction.execute("expired_documents", (self._clock.now_ms(),)).fetchall()
+            return sum(_delete(transaction, kind, id_, tenant or None) for tenant, kind, id_ in expired)
+
+        return await self._writer.do(Call(apply))
+
+
+def _put(transaction: Transaction, document: Document, now: int) -> Document:
+    name = _name(document.kind, document.id, document.tenant)
+    found = transaction.execute("document_revision", name).fetchone()
+    if found is not None and found[3] is not None and found[3] <= now:
+        _delete(transaction, document.kind, document.id, document.tenant)
+        found = None
+    if document.revision == 0 and found is not None:
+        raise DocumentExists(f"there is a {document.kind} {document.id!r} already", kind=document.kind, id=document.id)
+    if document.revision > 0 and found is None:
+        raise _no_document(document.kind, document.id)
+    if found is not None and found[1] != document.revision:
+        text = f"{document.kind} {document.id!r} was changed meanwhile: it has revision {found[1]}, not {document.revision}"
+        raise RevisionConflict(text, kind=document.kind, id=document.id, revision=found[1])
+    created = now if found is None else found[2]
+    stored = msgspec.structs.replace(document, revision=document.revision + 1, created_ms=created, updated_ms=now)
+    parameters = {
+        **name,
+        "revision": stored.revision,
+        "created_ms": stored.created_ms,
+        "updated_ms": stored.updated_ms,
+        "archived_ms": stored.archived_ms,
+        "expires_ms": stored.expires_ms,
+        "body": stored.body,
+    }
+    if found is None:
+        key = transaction.execute("insert_document", parameters).lastrowid
+    else:
+        key = found[0]
+        transaction.execute("update_document", parameters)
+        transaction.execute("delete_document_keys", (key,))
+    for values, unique in ((stored.keys, 0), (stored.unique, 1)):
+        for one, value in values.items():
+            row = {"tenant": name["tenant"], "kind": name["kind"], "name": one, "value": value}
+            if unique:
+                holder = transaction.execute("unique_holder", {**row, "now": now}).fetchone()
+                if holder is not None:
+                    text = f"there is a {document.kind} with {one} {value!r} already: {holder[0]}"
+                    raise DocumentExists(text, kind=document.kind, id=holder[0], key=one, value=value)
+            transaction.execute("insert_document_key", {**row, "document": key, "only": unique})
+    return stored
+
+
+def _delete(transaction: Transaction, kind: str, id_: str, tenant: str | None) -> bool:
+    found = transaction.execute("document_revision", _name(kind, id_, tenant)).fetchone()
+    if found is None:
+        return False
+    for query in ("delete_document_keys", "delete_document_content", "delete_document"):
+        transaction.execute(query, (found[0],))
+    return True
+
+
+def _name(kind: str, id_: str, tenant: str | None) -> dict[str, Any]:
+    return {"kind": kind, "id": id_, "tenant": tenant or ""}
+
+
+def _document(row: Sequence[Any]) -> Document:
+    kind, id_, body, tenant, revision, created, updated, archived, expires, packed = row
+    keys = _keys_decoder.decode(packed) if packed else []
+    return Document(
+        kind,
+        id_,
+        bytes(body),
+        tenant or None,
+        revision,
+        created,
+        updated,
+        archived,
+        expires,
+        {name: value for name, value, only in keys if not only},
+        {name: value for name, value, only in keys if only},
+    )
+
+
+def _no_document(kind: str, id_: str) -> DocumentNotFound:
+    return DocumentNotFound(f"there is no {kind} {id_!r}", kind=kind, id=id_)
+
+
+__all__ = ["SqliteDocuments"]

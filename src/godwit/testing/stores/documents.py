@@ -1,0 +1,181 @@
+"""Promises about documents, and about pages of sessions in the order they were made."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ...core.agent import AgentRef
+from ...core.document import Document, encode_body
+from ...core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
+from ...core.events import Labels, SessionArchived, SessionCreated
+from ...core.ids import AgentName, SessionId
+from ..words import T0, drafts, refused
+from .suite import StoreSuite
+
+
+def nest(name: str, tenant: str | None = None, **keys: str) -> Document:
+    return Document("nest", name, encode_body({"name": name}), tenant, keys=keys)
+
+
+class Documents(StoreSuite):
+    """Documents of a tenant, with revisions, keys and an end."""
+
+    async def test_60_a_document_is_kept_with_revisions(self) -> None:
+        async with self.opened() as store:
+            (first,) = await store.put_documents([nest("a", colour="red")])
+            assert (first.revision, first.created_ms, first.keys) == (1, first.updated_ms, {"colour": "red"})
+            assert await store.get_document("nest", "a", tenant=None) == first
+            (second,) = await store.put_documents([first.changed({"name": "b"}, keys={"colour": "blue"}, archived_ms=7)])
+            assert (second.revision, second.created_ms, second.archived_ms) == (2, first.created_ms, 7)
+            assert (await store.get_document("nest", "a", tenant=None)).data() == {"name": "b"}
+            assert await store.documents("nest", tenant=None, keys={"colour": "red"}) == []
+            await refused(RevisionConflict, store.put_documents([first.changed({"name": "late"})]))
+            await refused(DocumentExists, store.put_documents([nest("a")]))
+            await refused(DocumentNotFound, store.put_documents([msgspec.structs.replace(nest("x"), revision=1)]))
+            assert await store.get_document("nest", "a", tenant=None) == second
+
+    async def test_61_a_tenant_has_documents_of_its_own(self) -> None:
+        async with self.opened() as store:
+            await store.put_documents([nest("a"), nest("a", "one"), nest("a", "two"), nest("b", "two")])
+            assert [d.id for d in await store.documents("nest", tenant="two", ascending=True)] == ["a", "b"]
+            assert [d.tenant for d in await store.documents("nest", tenant="one")] == ["one"]
+            assert [d.tenant for d in await store.documents("nest", tenant=None)] == [None]
+            assert await store.delete_document("nest", "a", tenant="one")
+            assert not await store.delete_document("nest", "a", tenant="one")
+            await refused(DocumentNotFound, store.get_document("nest", "a", tenant="one"))
+            await refused(DocumentNotFound, store.get_document("nest", "b", tenant=None))
+            await refused(DocumentNotFound, store.get_document("tree", "b", tenant="two"))
+            assert (await store.get_document("nest", "a", tenant="two")).tenant == "two"
+
+    async def test_62_all_are_stored_or_none(self) -> None:
+        async with self.opened() as store:
+            await store.put_documents([nest("taken")])
+            await refused(DocumentExists, store.put_documents([nest("new"), nest("taken")]))
+            await refused(DocumentNotFound, store.get_document("nest", "new", tenant=None))
+
+    async def test_63_a_unique_key_is_had_once_within_kind_and_tenant(self) -> None:
+        def named(name: str, value: str, tenant: str | None = None, kind: str = "nest") -> Document:
+            return Document(kind, name, b"{}", tenant, unique={"name": value})
+
+        async with self.opened() as store:
+            (first,) = await store.put_documents([named("a", "oak")])
+            error = await refused(DocumentExists, store.put_documents([named("b", "oak")]))
+            assert error.details["id"] == "a"
+            await store.put_documents([named("c", "oak", "one"), named("d", "oak", kind="tree"), named("e", "elm")])
+            (moved,) = await store.put_documents([msgspec.structs.replace(first, unique={"name": "ash"})])
+            assert moved.unique == {"name": "ash"}
+            await store.put_documents([named("b", "oak")])
+            await refused(DocumentExists, store.put_documents([msgspec.structs.replace(moved, unique={"name": "oak"})]))
+            await store.delete_document("nest", "b", tenant=None)
+            await store.put_documents([msgspec.structs.replace(moved, unique={"name": "oak"})])
+
+    async def test_64_keys_find_and_list(self) -> None:
+        async with self.opened() as store:
+            await store.put_documents(
+                [nest("a", colour="red", size="s"), nest("b", colour="red"), nest("c", "one", mark="x")]
+            )
+            found = await store.documents("nest", tenant=None, keys={"colour": "red"}, ascending=True)
+            assert [d.id for d in found] == ["a", "b"]
+            assert [d.id for d in await store.documents("nest", tenant=None, keys={"colour": "red", "size": "s"})] == ["a"]
+            one = await store.find_document("nest", "mark", "x")
+            assert one is not None
+            assert (one.id, one.tenant) == ("c", "one")
+            assert await store.find_document("nest", "mark", "y") is None
+            assert await store.find_document("tree", "mark", "x") is None
+
+    async def test_65_pages_follow_each_other(self) -> None:
+        async with self.opened() as store:
+            for start in range(0, 10, 2):
+                await store.put_documents([nest(f"n{start}"), nest(f"n{start + 1}")])
+            stored = {d.id: d for d in await store.documents("nest", tenant=None, limit=100)}
+            for ascending in (True, False):
+                seen: list[str] = []
+                after = None
+                while page := await store.documents("nest", tenant=None, limit=3, after=after, ascending=ascending):
+                    seen += [d.id for d in page]
+                    after = (page[-1].created_ms, page[-1].id)
+                assert seen == sorted(stored, key=lambda n: (stored[n].created_ms, n), reverse=not ascending)
+            await refused(InvalidArgument, store.documents("nest", tenant=None, limit=-1))
+            middle = stored["n4"].created_ms
+            listed = await store.documents("nest", tenant=None, limit=100, created_from_ms=middle, created_to_ms=middle)
+            assert {d.id for d in listed} == {n for n, d in stored.items() if d.created_ms == middle}
+
+    async def test_66_the_archived_are_told_apart(self) -> None:
+        async with self.opened() as store:
+            await store.put_documents([nest("a"), msgspec.structs.replace(nest("b"), archived_ms=1)])
+            for archived, ids in ((None, {"a", "b"}), (True, {"b"}), (False, {"a"})):
+                assert {d.id for d in await store.documents("nest", tenant=None, archived=archived)} == ids
+
+    async def test_67_what_has_expired_is_not_there(self) -> None:
+        async with self.opened() as store:
+            gone = msgspec.structs.replace(nest("a", mark="x"), expires_ms=1, unique={"name": "oak"})
+            await store.put_documents([gone, msgspec.structs.replace(nest("b"), expires_ms=1 << 60)])
+            await refused(DocumentNotFound, store.get_document("nest", "a", tenant=None))
+            await refused(DocumentNotFound, store.document_content("nest", "a", tenant=None))
+            assert await store.find_document("nest", "mark", "x") is None
+            assert [d.id for d in await store.documents("nest", tenant=None)] == ["b"]
+            (again,) = await store.put_documents([nest("a")])
+            assert again.revision == 1
+            await store.put_documents([msgspec.structs.replace(nest("c"), expires_ms=1)])
+            assert await store.purge_documents() == 1
+            assert await store.purge_documents() == 0
+
+    async def test_68_bytes_are_kept_beside(self) -> None:
+        async with self.opened() as store:
+            (stored,) = await store.put_documents([nest("a")], contents={"a": b"\0egg"})
+            await store.put_documents([nest("b")])
+            assert await store.document_content("nest", "a", tenant=None) == b"\0egg"
+            assert await store.document_content("nest", "b", tenant=None) == b""
+            await store.put_documents([stored], contents={"a": b"bird"})
+            assert await store.document_content("nest", "a", tenant=None) == b"bird"
+            await refused(DocumentNotFound, store.document_content("nest", "a", tenant="one"))
+            await store.delete_document("nest", "a", tenant=None)
+            await store.put_documents([nest("a")])
+            assert await store.document_content("nest", "a", tenant=None) == b""
+
+    async def test_69_of_many_who_change_one_revision_one_wins(self) -> None:
+        async with self.opened() as store:
+            (stored,) = await store.put_documents([nest("a")])
+            second = await self.make_second(store)
+            stores = [store, second or store]
+            changes = [stores[n % 2].put_documents([stored.changed({"by": n})]) for n in range(8)]
+            results = await asyncio.gather(*changes, return_exceptions=True)
+            assert sorted(type(r).__name__ for r in results) == ["RevisionConflict"] * 7 + ["list"]
+            if second is not None:
+                await second.close()
+
+    async def test_70_sessions_are_paged_as_they_were_made(self) -> None:
+        def made(
+            name: str, at_ms: int, tenant: str | None, agent: str = "bird", version: int = 1
+        ) -> tuple[str, list[object]]:
+            data = SessionCreated(AgentRef(AgentName(agent), version), labels=Labels(tenant=tenant))
+            return name, list(drafts(data, at_ms=at_ms))
+
+        async with self.opened() as store:
+            for name, events in (
+                made("a", T0, "one"),
+                made("b", T0 + 1, "one", "ant", 2),
+                made("c", T0 + 1, "one"),
+                made("d", T0 + 2, "two"),
+                made("e", T0 + 3, None),
+                made("f", T0 + 4, "one"),
+            ):
+                await store.create(SessionId(name), events)  # type: ignore[arg-type]
+            await store.append(SessionId("a"), drafts(SessionArchived(), at_ms=T0 + 9))
+
+            async def ids(tenant: str | None = "one", **options: object) -> list[str]:
+                return [row.id for row in await store.session_page(tenant=tenant, **options)]  # type: ignore[arg-type]
+
+            assert await ids() == ["f", "c", "b", "a"]
+            assert await ids(ascending=True) == ["a", "b", "c", "f"]
+            assert await ids(None) == ["e"]
+            assert await ids(limit=2, after=(T0 + 1, "c")) == ["b", "a"]
+            assert await ids(limit=2, after=(T0 + 1, "b"), ascending=True) == ["c", "f"]
+            assert await ids(agent="ant") == ["b"]
+            assert await ids(agent="ant", agent_version=1) == []
+            assert await ids(created_from_ms=T0 + 1, created_to_ms=T0 + 1) == ["c", "b"]
+            assert await ids(include_archived=False) == ["f", "c", "b"]
+            assert await ids(statuses=["archived"]) == ["a"]
+            await refused(InvalidArgument, store.session_page(tenant=None, limit=-1))
