@@ -16,9 +16,10 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ..contracts import ShellCommand, ShellPart
-from .shell_grammar import Reader, Simple, Word, literal_word
-from .shell_programs import harmless, meaning
+from ...contracts import ShellCommand, ShellPart
+from .commands import Simple, Word, literal_word
+from .grammar import Reader
+from .programs import harmless, meaning
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
