@@ -172,6 +172,22 @@ SLEEPERS = {
 }
 
 
+KILLS = """
+import asyncio, os, sys
+from godwit.contracts import Confinement
+from godwit.workspaces.command import execute, shell
+said = []
+def hear(event, arguments):
+    if event == "os.killpg":
+        said.append("there" if os.path.exists(f"/proc/{arguments[0]}") else "gone")
+sys.addaudithook(hear)
+confinement = Confinement((shell(), "-c", "sleep 60 & echo $!"), dict(os.environ), leaves=False)
+show = lambda chunk: print(chunk.decode(), end="")
+asyncio.run(execute(confinement, folder=sys.argv[1], output=show, timeout_s=30, grace_s=0, cancel=None))
+print(*said, sep="\\n")
+"""
+
+
 class TestEnding:
     @pytest.mark.parametrize("name", SLEEPERS)
     async def test_cancel_ends_every_process(self, name: str, workspace: LocalWorkspace) -> None:
@@ -289,6 +305,21 @@ class TestEnding:
         assert await workspace.execute("(while :; do echo x; done) & echo pid $!", output=output) == Execution(0)
         assert time.monotonic() - started < 3
         left.append(int(output.all.partition(b"pid ")[2].split()[0]))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+    def test_what_must_not_be_left_is_killed_while_the_pid_is_still_the_commands(self, tmp_path: Path) -> None:
+        """Once its first process has been reaped its pid may be anybody's, and so may be what is killed by it."""
+        ran = subprocess.run(
+            [sys.executable, "-c", KILLS, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(SRC)},
+            check=True,
+        )
+        printed, *kills = ran.stdout.splitlines()
+        assert not alive(int(printed))
+        assert kills
+        assert set(kills) == {"there"}
 
     async def test_late_output_of_a_pipeline_is_kept(self, workspace: LocalWorkspace) -> None:
         output = Output()

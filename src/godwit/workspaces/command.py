@@ -166,9 +166,9 @@ class _Run:
             await asyncio.wait({exited, stopped}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 await self._drain()
-                code = process.reap()
                 if not self._confinement.leaves and not self._confinement.keeper:
-                    await kill(leader, exited)
+                    await kill(leader, exited)  # before it is reaped: from then on its pid may be anybody's
+                code = process.reap()
                 over = True
                 begun = self._confinement.begun
                 if code == 1 and begun is not None and not begun():
