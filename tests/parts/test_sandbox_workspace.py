@@ -273,6 +273,29 @@ def sandbox() -> Sandbox:
     return found
 
 
+KEEPERS = {
+    # Each prints its temporary folder, and then stands still while it has it.
+    "commands": """
+import sys
+from godwit.workspaces.temporary import TemporaryFolder
+print(TemporaryFolder().path(), flush=True)
+sys.stdin.read()
+""",
+    "the look whether a sandbox works": """
+import os, sys
+from godwit.core.errors import ToolFailed
+from godwit.workspaces.sandboxes.probe import Probe
+class Slow:
+    name = "slow"
+    def confine(self, argv, *, enclosure, environment, policy):
+        print(os.path.dirname(enclosure.root), flush=True)
+        sys.stdin.read()
+        raise ToolFailed("there is nothing to confine with")
+Probe(Slow()).problem()
+""",
+}
+
+
 class TestTemporaryFolder:
     def test_is_ours_alone_and_goes(self) -> None:
         folder = TemporaryFolder()
@@ -288,11 +311,8 @@ class TestTemporaryFolder:
         assert not path.exists()
         assert Path("/etc").exists()
 
-    def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
-        program = (
-            "import os, sys; from godwit.workspaces.temporary import TemporaryFolder\n"
-            "print(TemporaryFolder().path(), flush=True); sys.stdin.read()"
-        )
+    @pytest.mark.parametrize("program", KEEPERS.values(), ids=KEEPERS)
+    def test_what_a_killed_process_left_is_removed(self, program: str, tmp_path: Path) -> None:
         env = {**os.environ, "PYTHONPATH": str(SRC), "TMPDIR": str(tmp_path)}
 
         def start() -> subprocess.Popen[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import threading
 
 import msgspec
@@ -13,6 +12,7 @@ from ...contracts import Access, Enclosure, Sandbox
 from ...core.errors import GodwitError
 from ...core.sandbox import SandboxPolicy
 from ..started import Started
+from ..temporary import TemporaryFolder
 from .programs import sh
 
 _PATIENCE_S = 10.0
@@ -34,8 +34,9 @@ class Probe:
             return self._said[0]
 
     def _look(self) -> str | None:
-        with tempfile.TemporaryDirectory(prefix="godwit-probe-") as folder:
-            base = os.path.realpath(folder)
+        folder = TemporaryFolder()  # it is swept should this process be killed meanwhile
+        try:
+            base = folder.path()
             root, temporary, outside = (os.path.join(base, part) for part in ("root", "temporary", "outside"))
             for path in (root, temporary, outside):
                 os.mkdir(path)
@@ -53,6 +54,8 @@ class Probe:
                 if not again:
                     break
             return said
+        finally:
+            folder.close()
 
     def _try(self, enclosure: Enclosure, outside: str) -> tuple[str | None, bool]:
         """What is wrong, and whether it may be right at the next try."""
