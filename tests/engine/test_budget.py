@@ -7,14 +7,15 @@ import math
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 import godwit
-from godwit.contracts import BudgetCheck
+from godwit.contracts import BudgetCheck, ModelChunk, ModelRequest
 from godwit.core.budget import Budget, BudgetDecision, Price, Spent
-from godwit.core.errors import ConfigurationError, InvalidArgument, RateLimited, SessionClosed
+from godwit.core.errors import ConfigurationError, InvalidArgument, RateLimited, SessionClosed, ToolFailed
 from godwit.core.events import (
     ActionClosed,
     ActionOpened,
@@ -926,6 +927,57 @@ async def test_what_a_tool_asks_a_model_is_counted(bench: Bench) -> None:
     assert [m.message.content for m in asked.entries] == [(Text("Sum up."),)]
     assert (asked.tools, asked.instructions) == ((), "")
     assert "Sum up." not in str(await session.history())
+
+
+async def test_a_function_in_a_thread_asks_a_model_by_the_loop_of_the_session(bench: Bench) -> None:
+    """It may wait in a loop of its own; what it asks for is asked and stored in the session's."""
+    threads: list[int] = []
+    streamed: list[int] = []
+
+    class Watched(ScriptedModel):
+        async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+            streamed.append(threading.get_ident())
+            async for chunk in super().stream(request):
+                yield chunk
+
+    @godwit.tool
+    def sum_up(context: godwit.ToolContext) -> str:
+        """Sum up."""
+        threads.append(threading.get_ident())
+        with pytest.raises(InvalidArgument):
+            asyncio.run(context.ask_model(" "))
+        return asyncio.run(context.ask_model("Sum up.", model="small:one", purpose="summary"))
+
+    aside = Watched(["All is well.", "never"], "small:one")
+    session = await with_aside(bench, aside, sum_up, budget={"tokens": 10_000})
+    assert (await within(session.send("go"))).outcome == "done"
+    assert [f.content for f in await data(session, ToolFinished)] == [(Text("All is well."),)]
+    assert [u.purpose for u in await data(session, UsageRecorded)] == ["summary"]
+    assert threads != streamed
+    assert streamed == [threading.get_ident()]
+
+
+async def test_an_aside_of_a_function_in_a_thread_is_cut_off_with_its_call(bench: Bench) -> None:
+    failures: list[str] = []
+
+    @godwit.tool
+    def sum_up(context: godwit.ToolContext) -> str:
+        """Sum up."""
+        try:
+            return asyncio.run(context.ask_model("Sum up.", model="small:one"))
+        except ToolFailed as error:
+            failures.append(error.message)
+            raise
+
+    reached = asyncio.Event()
+    aside = ScriptedModel([say("a b c ") + hold(asyncio.Event(), reached=reached)], "small:one")
+    session = await with_aside(bench, aside, sum_up)
+    run = await session.prompt("go")
+    await within(reached.wait())
+    await within(session.interrupt())
+    assert (await session.wait(run)).outcome == "interrupted"
+    assert failures == ["[interrupted]"]
+    assert aside.cut
 
 
 async def test_an_aside_that_cannot_be_paid_for_is_an_error_of_its_call(bench: Bench) -> None:
