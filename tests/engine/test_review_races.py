@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -259,6 +259,45 @@ async def test_a_takeover_by_force_that_found_nothing_is_forgotten(bench: Bench)
     await within(runtime.settle(session.id, force=True))  # as interrupt(force=True) does when the run has just ended
     # Else the next look takes the session from whoever drives it then.
     assert not runtime._dispatcher._hosted[session.id].force
+
+
+class SlowClaim(SqliteStore):
+    """The real store; a claim is made when the test says."""
+
+    held = False
+    reached = asyncio.Event()
+    go_on = asyncio.Event()
+    forced: ClassVar[list[bool]] = []
+
+    async def claim(self, session: SessionId, owner: str, ttl_s: float, *, force: bool = False) -> Lease | None:
+        SlowClaim.forced.append(force)
+        if SlowClaim.held:
+            SlowClaim.held = False
+            SlowClaim.reached.set()
+            await SlowClaim.go_on.wait()
+        return await super().claim(session, owner, ttl_s, force=force)
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["another has it", "nobody has it"])
+async def test_a_takeover_by_force_in_the_middle_of_a_claim_is_heeded(bench: Bench, owned: bool) -> None:
+    """A claim without force under way fails; the next one is made with it. One that succeeds is enough."""
+    SlowClaim.held, SlowClaim.reached, SlowClaim.go_on = False, asyncio.Event(), asyncio.Event()
+    runtime = await bench.runtime(store=SlowClaim.open(bench.path))
+    session = await bench.start(["hello", "again"], runtime=runtime)
+    await within(runtime.settle(session.id))
+    if owned:
+        assert await runtime.store.claim(session.id, "hung", 60.0) is not None
+    SlowClaim.held, SlowClaim.forced = True, []
+    run = await session.prompt("Hi.")
+    await within(SlowClaim.reached.wait())
+    taking = asyncio.create_task(runtime.settle(session.id, force=True))  # as interrupt(force=True) does
+    await asyncio.sleep(0)
+    SlowClaim.go_on.set()
+    await within(taking)
+    assert (await within(session.wait(run))).text == "hello"
+    assert SlowClaim.forced == ([False, True] if owned else [False])
+    assert (await within(session.send("Still there?"))).text == "again"
+    assert SlowClaim.forced[-1] is False, "what was asked for once is over"
 
 
 async def test_a_second_handle_does_not_take_the_context_of_the_first(bench: Bench) -> None:

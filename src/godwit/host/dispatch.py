@@ -171,8 +171,8 @@ class EmbeddedDispatcher:
         hosted = self._hosted.get(session)
         if hosted is None:
             return
-        if force and hosted.driver is None:
-            hosted.force = True
+        if force and not self.drives(session):
+            hosted.force = True  # also while a driver is claiming it: without force, that may be in vain
             self.wake(session)
         while (task := hosted.task) is not None:
             await asyncio.wait([task])
@@ -280,6 +280,7 @@ class EmbeddedDispatcher:
             driver.token.cancel()
         try:
             async with driver:
+                hosted.force = False  # asked for while this was claiming: it has it now
                 await drive(driver)
         except SessionOwned:
             self._keep(session, log)
