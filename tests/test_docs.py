@@ -33,12 +33,16 @@ import pytest
 import godwit
 from godwit.contracts import Enclosure
 from godwit.core import errors, events, hooks
+from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.approvals import Approvals
 from godwit.engine.artifacts import Artifacts
 from godwit.engine.queue import Queue
 from godwit.engine.receiver import EventReceiver
 from godwit.engine.runs import RunHandle
 from godwit.engine.session import Home
+from godwit.host.config_sections import SECTIONS, PermissionSection
+from godwit.host.search import SearchSettings
+from godwit.host.terms import BudgetTerms, CheckpointTerms
 from tests.test_seeds import problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +119,23 @@ def test_limits_are_told_with_their_defaults() -> None:
     shown = dict(re.findall(r"^\| `(\w+)` \| (\S+) \| .+ \|$", (DOCS / "sessions.md").read_text(), re.MULTILINE))
     limits = godwit.Limits()
     assert shown == {n: "none" if getattr(limits, n) is None else str(getattr(limits, n)) for n in limits.__struct_fields__}
+
+
+def test_every_key_of_configuration_files_is_told() -> None:
+    page = (DOCS / "configuration.md").read_text()
+    known: dict[str, type[msgspec.Struct]] = {
+        "permissions": PermissionSection,
+        "sandbox": SandboxPolicy,
+        "budget": BudgetTerms,
+        "checkpoints": CheckpointTerms,
+        "web_search": SearchSettings,
+    }
+    assert {*known, "hooks"} == set(SECTIONS)
+    for name, kind in known.items():
+        table = re.search(rf"^\| `\[{name}\]`.*\n\|---.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+        assert table, name
+        shown = [key for row in table[1].splitlines() for key in re.findall(r"`(\w+)`", row.split("|")[1])]
+        assert sorted(shown) == sorted(kind.__struct_fields__), name
 
 
 def test_names_on_the_pages_exist() -> None:

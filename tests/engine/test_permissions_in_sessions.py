@@ -11,7 +11,8 @@ from godwit.core.events import ActionOpened, Labels, RunFinished, ToolFinished
 from godwit.core.messages import Text
 from godwit.core.rules import ApprovalPolicy
 from godwit.engine.session import Session
-from godwit.host.config import Config, PermissionSection
+from godwit.host.config import Config
+from godwit.host.config_sections import PermissionSection
 from godwit.models.script import Script, call
 from tests.engine.conftest import Bench, within
 

@@ -11,7 +11,8 @@ from godwit.core.errors import ConfigurationError
 from godwit.core.events import ActionOpened, ToolFinished
 from godwit.core.messages import Text
 from godwit.engine.permissions import Layer
-from godwit.host.config import MAX_FILE, Config, load, user_file
+from godwit.host.config import Config, load, user_file
+from godwit.host.config_file import MAX_FILE
 from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel, call
 

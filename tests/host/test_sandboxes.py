@@ -103,9 +103,9 @@ async def test_configuration_files_add_to_it(tmp_path: Path) -> None:
     found = read(str(folder))
     assert found.sandbox == SandboxPolicy(writable=(str(outside),), memory_bytes=1_000_000_000, cpu_s=77)
     assert [(n.line, n.text.partition(" is not used")[0]) for n in found.notices] == [
-        (4, "backend"),
         (2, "network"),
         (3, "writable"),
+        (4, "backend"),
     ]
     script: Script = [call("bash", command=f"echo x > {outside}/made; ulimit -v; ulimit -t"), "Done."]
     model = ScriptedModel(script, MODEL)

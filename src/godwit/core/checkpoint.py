@@ -49,7 +49,7 @@ class CheckpointPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         for name in self.__struct_fields__:
             if name.startswith(("max_", "keep_")):
                 value = getattr(self, name)
-                if value is not None and value <= 0:
+                if value is not None and not value > 0:  # nor NaN
                     raise ConfigurationError(f"checkpoint {name}={value!r} must be more than 0", limit=name, value=value)
 
 

@@ -79,6 +79,9 @@ _REASON_LIMIT = 1000
 Guards = Callable[[SessionId, RunId | None, AgentSpec, Sequence[SessionId]], Sequence[BudgetGuard]]
 """Who guards a run of a session in this process; the last ones are the sessions it works for, nearest first."""
 
+Held = Callable[[AgentSpec, str | None], AgentSpec]
+"""An agent as it is held, in a folder, to what the host's configuration says."""
+
 
 class Means(Protocol):
     """Of the host's parts, what budgets need."""
@@ -88,6 +91,7 @@ class Means(Protocol):
     clock: Clock
     ids: IdSource
     guards: Guards
+    held: Held
 
 
 class Budgets:
@@ -251,7 +255,7 @@ class Budgets:
                 spent = await self._parts.store.spent(self._session) + under_way
             found.append((None, budget, spent))
         for session in await self._ancestors():
-            above = await tree_budget(self._parts.store, session)
+            above = await tree_budget(self._parts.store, session, self._parts.held)
             if above is not None:
                 limit, self._originals[session] = above
                 found.append((session, limit, await self._parts.store.spent(session)))
@@ -433,7 +437,7 @@ class Budgets:
         while True:
             try:
                 head = (await store.session(session)).head
-                found = await tree_budget(store, session)
+                found = await tree_budget(store, session, self._parts.held)
                 if found is None:
                     return
                 given, _ = await configured_budgets(store, session)
@@ -461,14 +465,15 @@ async def configured_budgets(store: EventStore, session: SessionId) -> tuple[tup
     return now or (), ()
 
 
-async def tree_budget(store: EventStore, session: SessionId) -> tuple[Budget, Budget | None] | None:
+async def tree_budget(store: EventStore, session: SessionId, held: Held) -> tuple[Budget, Budget | None] | None:
     """What a session and all that work for it may spend, now and originally; None without a limit."""
     try:
         row = await store.session(session)
         given, original = await configured_budgets(store, session)
     except SessionNotFound:
         return None
-    _, spec = await store.get_agent(row.agent.name, row.agent.version)
+    _, stored = await store.get_agent(row.agent.name, row.agent.version)
+    spec = held(stored, row.workspace)
     now, before = (
         next((b for b in in_force(spec.budgets, layer) if b.scope == "tree"), None) for layer in (given, original)
     )

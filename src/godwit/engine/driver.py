@@ -42,7 +42,11 @@ def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
 
 
 class Parts:
-    """The parts a host was built of, as the engine uses them."""
+    """The parts a host was built of, as the engine uses them.
+
+    What depends on a folder is asked with it: `tools` of an agent, `standing` rules, and `held`, the agent as it is held to
+    what the host's configuration says of its budgets and checkpoints.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,7 @@ class Parts:
         store: EventStore,
         blobs: BlobStore,
         models: ModelRegistry,
-        tools: Callable[[AgentSpec], list[Tool]],
+        tools: Callable[[AgentSpec, str | None], list[Tool]],
         workspace: Callable[[SessionId, str, Mapping[str, str], SandboxPolicy], Workspace],
         clock: Clock,
         ids: IdSource,
@@ -64,6 +68,7 @@ class Parts:
         guards: Guards = lambda *_: (),
         shell: ShellParser | None = None,
         standing: Callable[[str | None], Standing] = lambda _: Standing(),
+        held: Callable[[AgentSpec, str | None], AgentSpec] = lambda spec, _: spec,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -82,6 +87,7 @@ class Parts:
         self.guards = guards
         self.shell = shell
         self.standing = standing
+        self.held = held
 
 
 class Driver:
@@ -154,11 +160,12 @@ class Driver:
         assert state.agent is not None
         if self._agent == state.agent:
             return
-        _, self.spec = await self.parts.store.get_agent(state.agent.name, state.agent.version)
+        _, stored = await self.parts.store.get_agent(state.agent.name, state.agent.version)
+        self.spec = self.parts.held(stored, state.workspace)
         if state.restoring is not None:
             return  # putting files back needs no tools and no sandbox: any process can do it
         try:
-            self.tools = self.parts.tools(self.spec)
+            self.tools = self.parts.tools(self.spec, state.workspace)
         except ToolNotFound:
             # A run that only has to be ended needs no tools, so any process can end it.
             if state.run is None or state.run.interrupt is None:

@@ -31,7 +31,6 @@ class Purse(ABC):
     id: SessionId
     _store: EventStore
     _clock: Clock
-    _spec: AgentSpec
     _inbox: Inbox
     _guards: Guarded
     _drives: bool
@@ -41,6 +40,10 @@ class Purse(ABC):
         """Raise SessionClosed when the handle is."""
 
     @abstractmethod
+    def _held(self) -> AgentSpec:
+        """The agent as it is held to the host's configuration. ConfigurationError when that is wrong."""
+
+    @abstractmethod
     async def state(self) -> State:
         """The fold of the log as it stands."""
 
@@ -48,7 +51,7 @@ class Purse(ABC):
         """From the next prompt on this is what may be spent: a budget, a table such as `{"usd": 5}`, or one of each scope.
 
         A scope that is not named keeps its budget, and one without limits (`Budget()`) limits nothing. None: the agent's own
-        again. What was spent stays spent. ConfigurationError.
+        again, and what configuration files say. What was spent stays spent. ConfigurationError.
         """
         self._check_open()
         given = budgets_of(budget)
@@ -58,7 +61,7 @@ class Purse(ABC):
 
     async def budget(self, scope: Scope = "session") -> Budget | None:
         """What may be spent, of this session or of all that work for it, as it counts from the next prompt on."""
-        in_all = in_force(self._spec.budgets, (await self.state()).budgets or ())
+        in_all = in_force(self._held().budgets, (await self.state()).budgets or ())
         return next((b for b in in_all if b.scope == scope), None)
 
     async def spent(self, *, tree: bool = False) -> Spent:

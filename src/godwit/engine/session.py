@@ -124,7 +124,7 @@ class Home(Protocol):
         """Raise what asking this model would raise at once: ModelNotFound, AuthenticationFailed."""
         ...
 
-    def tools_of(self, spec: AgentSpec) -> list[Tool]: ...
+    def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]: ...
     def find_tool(self, name: str) -> Tool | None:
         """A tool that this process knows by name, whoever may use it."""
         ...
@@ -225,7 +225,7 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
             any_tool=home.find_tool,
             workspace=self._folder,
             hooks=self._hooks,
-            budget=lambda state: Budgets(home.parts, self.id, self._token, state=state, spec=lambda: self._spec),
+            budget=self._budgets,
             model=lambda: self.model,
             retries=lambda: self._spec.limits.max_model_retries,
             labels=self.labels,
@@ -266,7 +266,7 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
         return Rewinds(
             self._home.parts,
             self.id,
-            spec=lambda: self._spec,
+            spec=self._held,
             workspace=self.workspace,
             finish=self._finish_restoring,
             hooks=self._hooks,
@@ -817,7 +817,7 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
 
     def tool_definitions(self) -> list[ToolDefinition]:
         """What the model is told of the session's tools."""
-        return [t.definition for t in self._home.tools_of(self._spec)]
+        return [t.definition for t in self._home.tools_of(self._spec, self.workspace)]
 
     def tool_names(self) -> list[str]:
         return [d.name for d in self.tool_definitions()]
@@ -888,9 +888,16 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
     def _tools_here(self) -> list[Tool]:
         """The agent's tools; none when this process does not have all of them."""
         try:
-            return self._home.tools_of(self._spec)
+            return self._home.tools_of(self._spec, self.workspace)
         except ToolNotFound:
             return []
+
+    def _held(self) -> AgentSpec:
+        return self._home.parts.held(self._spec, self.workspace)
+
+    def _budgets(self, state: Callable[[], State]) -> Budgets:
+        spec = self._held()
+        return Budgets(self._home.parts, self.id, self._token, state=state, spec=lambda: spec)
 
     def _folder(self) -> Workspace | None:
         if self._place is None and self.workspace is not None:

@@ -3,9 +3,9 @@
     ~/.config/godwit/config.toml       the person's own (XDG_CONFIG_HOME is heeded; GODWIT_CONFIG names another)
     <workspace>/.godwit/config.toml    the folder's
 
-Owns where the files are, how they are read, and what a folder's file may do. Leaves out what a section means. To add one:
-an entry in `SECTIONS`, which says how it is read and what is left of it in a folder that is not trusted, and a field for
-each file's in `Config`, `user_<section>` and `project_<section>`.
+Owns where the files are, whom a folder's file is trusted by, and what both say together. Leaves out what a section means
+and what a folder's may do. To add one: an entry in `SECTIONS` (`config_sections`), and a field for each file's in `Config`,
+`user_<section>` and `project_<section>`.
 
 Rules a change must keep: an agent can write in its folder, so the folder's file may only make things stricter unless the
 person's own file trusts the folder; what it may not do is told, not done and not hidden; an error names file and line, and
@@ -14,39 +14,26 @@ nothing of a wrong file is used. The library reads no file by itself; the comman
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from ..core.errors import ConfigurationError
+from ..core.agent import AgentSpec
 from ..core.hooks import HookSpec
-from ..core.rules import Permissions, Verdict
-from ..core.sandbox import SandboxPolicy, combined, only_stricter
+from ..core.rules import Verdict
+from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
+from .config_file import File, read
+from .config_sections import SECTIONS, PermissionSection
+from .search import SearchSettings
+from .terms import BudgetSection, CheckpointTerms, Terms, over
 
 USER_FILE = os.path.join("godwit", "config.toml")
 PROJECT_FILE = os.path.join(".godwit", "config.toml")
-MAX_FILE = 1024 * 1024
+_KEYS = (*SECTIONS, "trusted")
 _STRICTNESS: tuple[Verdict, ...] = ("allow", "ask", "deny")
-
-
-class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[permissions]`: rules, and the verdict where none matches; None leaves that to the agent."""
-
-    allow: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    default: Verdict | None = None
-
-    @property
-    def rules(self) -> Permissions:
-        return Permissions(self.allow, self.ask, self.deny)
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -74,11 +61,29 @@ class Config(msgspec.Struct, frozen=True):
     project_hooks: tuple[HookSpec, ...] = ()
     user_sandbox: SandboxPolicy = SandboxPolicy()
     project_sandbox: SandboxPolicy = SandboxPolicy()
+    user_budget: BudgetSection = BudgetSection()
+    project_budget: BudgetSection = BudgetSection()
+    user_checkpoints: CheckpointTerms = CheckpointTerms()
+    project_checkpoints: CheckpointTerms = CheckpointTerms()
+    user_web_search: SearchSettings | None = None
+    project_web_search: SearchSettings | None = None
 
     @property
     def sandbox(self) -> SandboxPolicy:
         """What is added to the sandbox of each agent; of a folder that is not trusted only what confines more."""
         return combined(self.project_sandbox, self.user_sandbox)
+
+    @property
+    def terms(self) -> Terms:
+        """What each agent is held to; the folder's in place of the person's, where it may say anything."""
+        user, project = self.user_budget, self.project_budget
+        budget = BudgetSection(over(project.session, user.session), over(project.tree, user.tree))
+        return Terms(budget, over(self.project_checkpoints, self.user_checkpoints))
+
+    @property
+    def web_search(self) -> SearchSettings | None:
+        """The service that is chosen for web_search."""
+        return self.project_web_search or self.user_web_search
 
     @property
     def default(self) -> Verdict | None:
@@ -131,76 +136,28 @@ def sandbox_of(config: Configs) -> Callable[[str | None], SandboxPolicy]:
     return lambda workspace: config(workspace).sandbox
 
 
+def held_of(config: Configs) -> Callable[[AgentSpec, str | None], AgentSpec]:
+    """An agent as it is held to what the files of a folder say. What it gives may raise ConfigurationError."""
+    if config is None:
+        return lambda spec, _: spec
+    if isinstance(config, Config):
+        one = config.terms
+        return lambda spec, _: one.held(spec)
+    return lambda spec, workspace: config(workspace).terms.held(spec)
+
+
+def search_of(config: Configs) -> Callable[[str | None], SearchSettings | None]:
+    """Which service is chosen in a folder. What it gives may raise ConfigurationError."""
+    if config is None:
+        return lambda _: None
+    if isinstance(config, Config):
+        one = config.web_search
+        return lambda _: one
+    return lambda workspace: config(workspace).web_search
+
+
 def stricter(one: Verdict, other: Verdict) -> Verdict:
     return max(one, other, key=_STRICTNESS.index)
-
-
-# --- sections -----------------------------------------------------------------------------------------------------------
-
-
-Left = list[tuple[str, Any, str]]
-"""What is not used: its key, its value, and what is said of it."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the files. `read`: the file's, from what TOML made of it; its errors name file and line. `untrusted`:
-    what is left of a folder's that is not trusted, with what is not used."""
-
-    read: Callable[[File, Any], Any]
-    untrusted: Callable[[Any], tuple[Any, Left]]
-
-
-_NOT_TRUSTED = "is not used: this folder may only deny and ask, unless your own file lists it under trusted"
-
-
-def _permissions(file: File, given: Any) -> PermissionSection:
-    found = file.table("permissions", given, PermissionSection)
-    for key in ("allow", "ask", "deny"):
-        for rule in getattr(found, key):
-            try:
-                Permissions(deny=(rule,))
-            except ConfigurationError as error:
-                raise file.error("permissions", key, error.message, rule) from None
-    return found
-
-
-def _only_stricter(given: PermissionSection) -> tuple[PermissionSection, Left]:
-    left: Left = [("allow", rule, f"allow {rule!r} {_NOT_TRUSTED}") for rule in given.allow]
-    default = given.default
-    if default == "allow":
-        left.append(("default", default, f"default 'allow' {_NOT_TRUSTED}"))
-        default = None
-    return PermissionSection((), given.ask, given.deny, default), left
-
-
-def _hooks(file: File, given: Any) -> tuple[HookSpec, ...]:
-    if not isinstance(given, list):
-        raise file.error("", "hooks", "hooks are written as [[hooks]] tables")
-    from .hook_settings import hooks_from_toml
-
-    return tuple(hooks_from_toml(file.text, file.path, source="config"))
-
-
-def _no_hooks(given: tuple[HookSpec, ...]) -> tuple[tuple[HookSpec, ...], Left]:
-    return (), [("", None, f"its {len(given)} hook(s) are not called: they run commands, and this folder is not trusted")]
-
-
-def _sandbox(file: File, given: Any) -> SandboxPolicy:
-    return file.table("sandbox", given, SandboxPolicy)
-
-
-def _only_confining(given: SandboxPolicy) -> tuple[SandboxPolicy, Left]:
-    kept, left_out = only_stricter(given)
-    why = "is not used: this folder may only confine more, unless your own file lists it under trusted"
-    return kept, [(name, None, f"{name} {why}") for name in left_out]
-
-
-SECTIONS: dict[str, Section] = {
-    "permissions": Section(_permissions, _only_stricter),
-    "hooks": Section(_hooks, _no_hooks),
-    "sandbox": Section(_sandbox, _only_confining),
-}
 
 
 # --- files --------------------------------------------------------------------------------------------------------------
@@ -222,9 +179,9 @@ def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mappin
     """What holds for sessions in this folder. ConfigurationError, beginning with file and line."""
     known = os.environ if environment is None else environment
     path = user_file(known)
-    user = None if path is None else _read(path, required="GODWIT_CONFIG" in known)
+    user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
     root = None if workspace is None else os.path.realpath(workspace)
-    project = None if root is None else _read(os.path.join(root, PROJECT_FILE), required=False)
+    project = None if root is None else read(os.path.join(root, PROJECT_FILE), _KEYS, required=False)
     if project is not None and user is not None and os.path.samefile(project.path, user.path):
         project = None
     within = user is not None and root is not None and _lies_in(os.path.realpath(user.path), root)
@@ -234,16 +191,19 @@ def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mappin
     for source, prefix, free in ((user, "user", not within), (project, "project", trusted)):
         if source is None:
             continue
+        unused: list[Notice] = []
         for name, section in SECTIONS.items():
             if name not in source.content:
                 continue
             found = section.read(source, source.content[name])
             if not free:
-                found, left = section.untrusted(found)
+                found, left = section.untrusted(found, kept.get(f"user_{name}"))
                 for key, value, text in left:
-                    line = source.line(name if key else "", key or name, value)
-                    notices.append(Notice(source.path, line, text))
+                    table, _, last = f"{name}.{key}".rpartition(".") if key else ("", "", name)
+                    line = source.line(table, last, value)
+                    unused.append(Notice(source.path, line, text))
             kept[f"{prefix}_{name}"] = found
+        notices += sorted(unused, key=lambda notice: notice.line)
     if within and user is not None and notices:
         notices.insert(
             0, Notice(user.path, 1, "this file lies in the workspace, where an agent can write: it is not trusted")
@@ -270,111 +230,3 @@ def _trusted_folders(user: File) -> list[str]:
             raise user.error("", "trusted", f"trusted folder {folder!r} is not absolute", folder)
         found.append(os.path.realpath(full))
     return found
-
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-@dataclass(frozen=True)
-class File:
-    """A file that was read: where it is, its text, and what TOML made of it."""
-
-    path: str
-    text: str
-    content: dict[str, Any]
-
-    def table(self, name: str, given: Any, kind: type[T]) -> T:
-        """The table `[name]` as this struct. ConfigurationError, telling file and line; also for a key it does not have and
-        for a value that the struct refuses."""
-        if not isinstance(given, dict):
-            raise self.error("", name, f"[{name}] has to be a table")
-        known = [field.encode_name for field in msgspec.structs.fields(kind)]
-        for key in given:
-            if key not in known:
-                raise self.error(name, key, f"there is no setting {key!r} in [{name}]{_meant(key, known)}")
-        try:
-            return msgspec.convert(given, kind)
-        except msgspec.ValidationError as error:
-            key = next((key for key in known if f"$.{key}" in str(error)), "")
-            raise self.error(name, key, f"[{name}] {_said(error, key)}") from None
-        except ConfigurationError as error:
-            raise self.error(name, "", f"[{name}] {error.message}") from None
-
-    def line(self, table: str, key: str, value: Any = None) -> int:
-        """The line, from 1, of this value of the key, or else of the key, or of its table."""
-        return _line(self.text, table, key, value)
-
-    def error(self, table: str, key: str, what: str, value: Any = None) -> ConfigurationError:
-        line = self.line(table, key, value)
-        return ConfigurationError(f"{self.path}:{line}: {what}", path=self.path, line=line, problem=what)
-
-
-def _read(path: str, *, required: bool) -> File | None:
-    """The file, or None when there is none and none is required."""
-
-    def wrong(what: str, line: int = 1) -> ConfigurationError:
-        return ConfigurationError(f"{path}:{line}: {what}", path=path, line=line, problem=what)
-
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_FILE + 1)
-    except FileNotFoundError:
-        if required:
-            raise wrong("there is no such file, though GODWIT_CONFIG names it") from None
-        return None
-    except NotADirectoryError:
-        return None
-    except OSError as error:
-        raise wrong(f"it cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_FILE:
-        raise wrong(f"it has more than {MAX_FILE} bytes")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise wrong("it is not UTF-8", raw[: error.start].count(b"\n") + 1) from None
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        at = int(found[1]) if found else text.count("\n") + 1
-        said = re.sub(r" \(at (?:line \d+, column \d+|end of document)\)", "", str(error))
-        raise wrong(f"this is no TOML: {said[:1].lower()}{said[1:]}", at) from None
-    except RecursionError:
-        raise wrong("it is nested too deep") from None
-    made = File(path, text, content)
-    known = [*SECTIONS, "trusted"]
-    for key in content:
-        if key not in known:
-            raise made.error("", key, f"there is no setting or section {key!r}{_meant(key, known)}")
-    return made
-
-
-def _meant(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(repr, known))}"
-
-
-def _said(error: msgspec.ValidationError, key: str) -> str:
-    problem = str(error).partition(" - at `")[0].replace("`", "")
-    return f"{key}: {problem[:1].lower()}{problem[1:]}" if key else problem
-
-
-def _line(text: str, table: str, key: str, value: Any = None) -> int:
-    """tomllib tells no lines, so they are looked for: the table's header, the key below it, the value from there on."""
-    lines = text.split("\n")
-    start, header = 0, 0
-    if table:
-        pattern = re.compile(rf"\s*\[\[?\s*[\"']?{re.escape(table)}[\"']?\s*\]\]?\s*(#.*)?$")
-        dotted = re.compile(rf"\s*[\"']?{re.escape(table)}[\"']?\s*[.=]")
-        header = next((at for at, line in enumerate(lines) if pattern.match(line)), -1)
-        if header < 0:
-            header = next((at for at, line in enumerate(lines) if dotted.match(line)), 0)
-        start = header
-    name = rf"[\"']?{re.escape(key)}[\"']?\s*(=|\.|$|\])" if key else r"$^"
-    within = rf"(?:[\"']?{re.escape(table)}[\"']?\s*[.=]\s*\{{?\s*)?" if table else ""
-    begins = re.compile(rf"\s*(?:\[+\s*)?{within}{name}")
-    at = next((i for i, line in enumerate(lines[start:], start) if begins.match(line)), header)
-    if isinstance(value, str):
-        quoted = {value, value.replace("\\", "\\\\").replace('"', '\\"')}
-        return next((i for i, line in enumerate(lines[at:], at) if any(q and q in line for q in quoted)), at) + 1
-    return at + 1

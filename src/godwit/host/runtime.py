@@ -46,10 +46,11 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders, registry_of
-from .config import Configs, hooks_of, sandbox_of, standing_of
+from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
+from .search import Searching
 from .tracing import Tracing, TracingSettings
 from .workspaces import LocalWorkspaces, database_files
 
@@ -92,6 +93,7 @@ class Runtime:
         self.ids = ids
         self.models = models
         self._toolbox = toolbox
+        self._searching = Searching(toolbox, search_of(config))
         self._functions: dict[str, list[Tool]] = {}
         # An idle session costs nothing for them, unless something was registered on it.
         self._hooks: WeakValueDictionary[SessionId, Hooks] = WeakValueDictionary()
@@ -122,6 +124,7 @@ class Runtime:
             find_tool=self.find_tool,
             shell=LateShell(),
             standing=standing_of(config),
+            held=held_of(config),
             guards=self.guards.of,
         )
         self._config = config
@@ -251,12 +254,15 @@ class Runtime:
 
         ToolNotFound; ConfigurationError when a pattern of its hooks cannot be used, or the sandbox it demands cannot be had.
         """
+        return await self._create(agent, None)
+
+    async def _create(self, agent: Agent | AgentSpec, folder: str | None) -> AgentRef:
         spec = agent.spec if isinstance(agent, Agent) else agent
         for hook in spec.hooks:
             HOOK_KIT.matcher(hook)
         if isinstance(agent, Agent):
             self._bring(agent)
-        self.tools_of(spec)
+        self.tools_of(spec, folder)
         await self._check_sandbox(spec)
         return await self.store.put_agent(spec)
 
@@ -271,14 +277,16 @@ class Runtime:
         self._hook_handlers[agent.name] = dict(agent.hook_handlers)
         self.guards.bring(agent.name, agent.budget_guard)
 
-    def tools_of(self, spec: AgentSpec) -> list[Tool]:
-        """The agent's tools in their fixed order. ToolNotFound, ConfigurationError when a name is there twice."""
+    def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]:
+        """The agent's tools for a session in this folder, in fixed order. ToolNotFound, ConfigurationError when a name is
+        there twice."""
         from ..tools.function import external_tool
 
         own = {t.definition.name: t for t in self._functions.get(spec.name, ())}
         found: list[Tool] = []
+        toolbox = self._searching.toolbox(spec.tools, folder)
         for name in spec.tools:
-            found += [own[name]] if name in own else self._toolbox.select([name])
+            found += [own[name]] if name in own else toolbox.select([name])
         found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
         unique: dict[str, Tool] = {}
         for tool in found:
@@ -324,7 +332,7 @@ class Runtime:
             folder = str(path)
         if isinstance(agent, Agent | AgentSpec):
             await self._check_sandbox(agent.spec if isinstance(agent, Agent) else agent, folder)
-            ref = await self.create(agent)
+            ref = await self._create(agent, folder)
             _, spec = await self.store.get_agent(ref.name, ref.version)
         elif isinstance(agent, AgentRef):
             ref, spec = await self.store.get_agent(agent.name, agent.version)
@@ -366,7 +374,7 @@ class Runtime:
             self._bring(agent)
         _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
         if drive:
-            self.tools_of(spec)
+            self.tools_of(spec, row.workspace)
             await self._check_sandbox(spec, row.workspace)
         handle = await self._handle(session_id, spec, drive, context)
         if drive:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..core.budget import RESOURCES, Budget, Resource, Spent, amount, budget_from_table
 from ..engine.budget import QUESTION, raise_of
 from .cli_exit import DONE, CliError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..core.budget import Scope
     from ..engine.approvals import PendingAction
     from ..engine.session import Session
+    from ..host.terms import BudgetTerms
 
 NAMES: dict[Resource, str] = {
     "tokens": "tokens",
@@ -36,6 +39,13 @@ def from_flags(
     if usd is None and tokens is None and tool_calls is None and time_s is None:
         return None
     return Budget(tokens, usd, None, tool_calls, time_s, on_limit="ask" if asks else "stop")
+
+
+def over_files(given: Budget, terms: BudgetTerms) -> Budget:
+    """What flags and configuration files say together: of what both limit, the flags count, as a person has just typed
+    them."""
+    held = terms.held(given, given.scope)
+    return given if held is None else msgspec.structs.replace(held, **given.limits)
 
 
 async def show(place: Place, typed: str, changes: Sequence[str], *, tree: bool, as_json: bool) -> int:
@@ -123,4 +133,4 @@ def is_question(action: PendingAction) -> bool:
     return action.call is None and action.name == QUESTION
 
 
-__all__ = ["changed", "from_flags", "is_question", "raises", "show"]
+__all__ = ["changed", "from_flags", "is_question", "over_files", "raises", "show"]

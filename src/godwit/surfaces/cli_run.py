@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
 from ..engine.commands import Typed, as_prompt, parse
+from ..host.config import load as load_config
 from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
+from .cli_budget import over_files
 from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
@@ -158,8 +160,6 @@ class Run:
 
     async def start(self, runtime: Runtime) -> Session:
         """A new session as the flags describe it."""
-        from ..host.config import load as load_config
-
         folder = self.workspace or Path(".")
         if not folder.is_dir():
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
@@ -167,8 +167,13 @@ class Run:
         agent = self.flags.agent(self.models.choose(self.flags.model))
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
-        for notice in load_config(handle.workspace).notices:
+        config = load_config(handle.workspace)
+        for notice in config.notices:
             self.view.say(str(notice), "yellow")
+        if self.flags.budget is not None:
+            wanted = over_files(self.flags.budget, config.terms.budget.session)
+            if wanted != await handle.budget():
+                await handle.set_budget(wanted)
         return handle
 
     async def reopen(self, runtime: Runtime, row: SessionRow) -> Session:
@@ -188,7 +193,8 @@ class Run:
         if changed is not None or level is not None or self.flags.name is not None:
             await watched.configure(model=changed, thinking=level, name=self.flags.name)
         if self.flags.budget is not None:
-            await watched.set_budget(self.flags.budget)
+            terms = load_config(watched.workspace).terms.budget.session
+            await watched.set_budget(over_files(self.flags.budget, terms))
         handle = await runtime.open_session(row.id)
         self.view.say(f"session {handle.id} goes on, {model}")
         return handle

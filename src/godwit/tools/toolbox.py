@@ -49,6 +49,24 @@ class Toolbox:
         """Say what is missing for a tool that could be here, in the error for those who name it."""
         self._absent[name] = why
 
+    def extended(self, name: str, tool: Tool) -> Toolbox:
+        """Another toolbox: this one, and the tool, which is also in the toolset `name`. ConfigurationError when there is one
+        of its name."""
+        made = self._copy()
+        made._sets[name] = (*made._sets.get(name, ()), _name(made.register(tool)))
+        return made
+
+    def without(self, name: str, why: str) -> Toolbox:
+        """Another toolbox: this one, whose error for those who name the tool says what is missing for it."""
+        made = self._copy()
+        made.explain_absence(name, why)
+        return made
+
+    def _copy(self) -> Toolbox:
+        made = Toolbox()
+        made._tools, made._sets, made._absent = dict(self._tools), dict(self._sets), dict(self._absent)
+        return made
+
     def register_set(self, name: str, tools: Iterable[Tool | Callable[..., Any] | str]) -> None:
         """Add a toolset: tools, which are registered with it, or names of registered ones. ToolNotFound,
         ConfigurationError."""

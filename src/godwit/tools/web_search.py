@@ -11,7 +11,7 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -203,12 +203,30 @@ def backend_of(environment: Mapping[str, str]) -> SearchBackend | str:
         return "no search service is chosen: set GODWIT_SEARCH to brave, tavily or searxng"
     if chosen not in _CHOICES:
         return f"GODWIT_SEARCH is {chosen[:40]!r}: it can be brave, tavily or searxng"
-    variable, make = _CHOICES[chosen]
+    return _made(chosen, environment, _CHOICES[chosen][0], f"GODWIT_SEARCH is {chosen}")
+
+
+def named_backend(
+    name: Literal["searxng", "brave", "tavily"],
+    environment: Mapping[str, str],
+    *,
+    variable: str | None = None,
+    address: str | None = None,
+) -> SearchBackend | str:
+    """The service of this name, or why it cannot be asked. `variable`: the name of the one in `environment` that holds its
+    key, by default the usual one of the service; `address`: of a SearXNG."""
+    usual, make = _CHOICES[name]
+    if address is not None:
+        return make(address)
+    return _made(name, environment, variable or usual, f"the search service is {name}")
+
+
+def _made(name: str, environment: Mapping[str, str], variable: str, why: str) -> SearchBackend | str:
     given = environment.get(variable, "").strip()
     if not given:
-        return f"GODWIT_SEARCH is {chosen}: set {variable} as well"
+        return f"{why}: set {variable} as well"
     try:
-        return make(given)
+        return _CHOICES[name][1](given)
     except ConfigurationError as error:
         return f"{variable}: {error.message}"
 

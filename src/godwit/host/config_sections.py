@@ -1,0 +1,185 @@
+"""The sections of configuration files: how each is read, and what is left of it in a folder that is not trusted.
+
+Leaves out what a section does once it is read: that is the business of what its struct belongs to. Rules a change must
+keep: an error names the line of the key it is about; a folder that is not trusted may deny, ask, confine, limit and keep
+more, and nothing else; what of its file is not used is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..core.budget import budget_from_table
+from ..core.errors import ConfigurationError
+from ..core.hooks import HookSpec
+from ..core.rules import Permissions, Verdict
+from ..core.sandbox import SandboxPolicy, only_stricter
+from .config_file import File
+from .search import SearchSettings
+from .terms import BudgetSection, BudgetTerms, CheckpointTerms, given as set_in
+
+
+class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[permissions]`: rules, and the verdict where none matches; None leaves that to the agent."""
+
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    default: Verdict | None = None
+
+    @property
+    def rules(self) -> Permissions:
+        return Permissions(self.allow, self.ask, self.deny)
+
+
+Left = list[tuple[str, Any, str]]
+"""What is not used: its key (of a table within, with the name of it and a dot), its value, and what is said of it."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the files. `read`: the file's, from what TOML made of it; its errors name file and line. `untrusted`:
+    what is left of a folder's that is not trusted, beside what the person's own file says in this section, if anything; with
+    what is not used."""
+
+    read: Callable[[File, Any], Any]
+    untrusted: Callable[[Any, Any], tuple[Any, Left]]
+
+
+def _unless_trusted(may: str) -> str:
+    return f"is not used: this folder may {may}, unless your own file lists it under trusted"
+
+
+_NOT_TRUSTED = _unless_trusted("only deny and ask")
+
+
+def _permissions(file: File, given: Any) -> PermissionSection:
+    found = file.table("permissions", given, PermissionSection)
+    for key in ("allow", "ask", "deny"):
+        for rule in getattr(found, key):
+            try:
+                Permissions(deny=(rule,))
+            except ConfigurationError as error:
+                raise file.error("permissions", key, error.message, rule) from None
+    return found
+
+
+def _only_stricter(given: PermissionSection, _: object) -> tuple[PermissionSection, Left]:
+    left: Left = [("allow", rule, f"allow {rule!r} {_NOT_TRUSTED}") for rule in given.allow]
+    default = given.default
+    if default == "allow":
+        left.append(("default", default, f"default 'allow' {_NOT_TRUSTED}"))
+        default = None
+    return PermissionSection((), given.ask, given.deny, default), left
+
+
+def _hooks(file: File, given: Any) -> tuple[HookSpec, ...]:
+    if not isinstance(given, list):
+        raise file.error("", "hooks", "hooks are written as [[hooks]] tables")
+    from .hook_settings import hooks_from_toml
+
+    return tuple(hooks_from_toml(file.text, file.path, source="config"))
+
+
+def _no_hooks(given: tuple[HookSpec, ...], _: object) -> tuple[tuple[HookSpec, ...], Left]:
+    return (), [("", None, f"its {len(given)} hook(s) are not called: they run commands, and this folder is not trusted")]
+
+
+def _sandbox(file: File, given: Any) -> SandboxPolicy:
+    return file.table("sandbox", given, SandboxPolicy)
+
+
+def _only_confining(given: SandboxPolicy, _: object) -> tuple[SandboxPolicy, Left]:
+    kept, left_out = only_stricter(given)
+    return kept, [(name, None, f"{name} {_unless_trusted('only confine more')}") for name in left_out]
+
+
+def _budget(file: File, given: Any) -> BudgetSection:
+    if not isinstance(given, dict):
+        raise file.error("", "budget", "[budget] has to be a table")
+    own = {key: value for key, value in given.items() if key != "tree"}
+    return BudgetSection(_limits(file, "budget", own, "tree"), _limits(file, "budget.tree", given.get("tree", {})))
+
+
+def _limits(file: File, name: str, given: Any, *beside: str) -> BudgetTerms:
+    """One table of limits. `beside`: tables that it may hold as well."""
+    if not isinstance(given, dict):
+        raise file.error("budget", "tree", "[budget.tree] has to be a table")
+    file.check_keys(name, given, [*BudgetTerms.__struct_fields__, *beside])
+    for key, value in given.items():
+        try:
+            budget_from_table({key: value}, where=f"[{name}]")
+        except ConfigurationError as error:
+            raise file.error(name, key, error.message) from None
+    made = budget_from_table(given)
+    return BudgetTerms(**{key: getattr(made, key) for key in given})
+
+
+def _only_lower(given: BudgetSection, own: BudgetSection | None) -> tuple[BudgetSection, Left]:
+    left: Left = []
+    kept = [
+        _lower(getattr(given, scope), getattr(own or BudgetSection(), scope), prefix, left)
+        for scope, prefix in (("session", ""), ("tree", "tree."))
+    ]
+    return BudgetSection(*kept), left
+
+
+def _lower(given: BudgetTerms, own: BudgetTerms, prefix: str, left: Left) -> BudgetTerms:
+    kept: dict[str, Any] = {}
+    for key, value in set_in(given).items():
+        if key in given.limits:
+            most = own.limits.get(key)
+            if most is None or value <= most:
+                kept[key] = value
+            else:
+                left.append((prefix + key, None, f"{key} {value:g} {_unless_trusted(f'spend {most:g} at most')}"))
+        elif (key, value) == ("unpriced", "deny"):
+            kept[key] = value
+        else:
+            left.append((prefix + key, None, f"{key} {_unless_trusted('only lower limits')}"))
+    return BudgetTerms(**kept)
+
+
+def _checkpoints(file: File, given: Any) -> CheckpointTerms:
+    return file.table("checkpoints", given, CheckpointTerms)
+
+
+def _only_keeping(given: CheckpointTerms, _: object) -> tuple[CheckpointTerms, Left]:
+    kept = {key: value for key, value in set_in(given).items() if (key, value) in _KEEPING}
+    why = _unless_trusted("only turn checkpoints on, and block where they fail")
+    return CheckpointTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
+
+
+# What else can be set keeps less of the files, or takes more of the disk.
+_KEEPING: tuple[tuple[str, Any], ...] = (("enabled", True), ("on_failure", "block"))
+
+
+def _web_search(file: File, given: Any) -> SearchSettings:
+    if isinstance(given, dict):
+        for key in ("key", "api_key", "token"):
+            if key in given:
+                raise file.error(
+                    "web_search", key, f"[web_search] {key}: a key is never in a file: name its variable with key_env"
+                )
+        if "backend" not in given:
+            raise file.error("", "web_search", "[web_search] chooses no backend: searxng, brave or tavily")
+    return file.table("web_search", given, SearchSettings)
+
+
+def _no_search(given: SearchSettings, _: object) -> tuple[None, Left]:
+    why = _unless_trusted("not choose who is told what is searched for")
+    return None, [("backend", None, f"backend {given.backend!r} {why}")]
+
+
+SECTIONS: dict[str, Section] = {
+    "permissions": Section(_permissions, _only_stricter),
+    "hooks": Section(_hooks, _no_hooks),
+    "sandbox": Section(_sandbox, _only_confining),
+    "budget": Section(_budget, _only_lower),
+    "checkpoints": Section(_checkpoints, _only_keeping),
+    "web_search": Section(_web_search, _no_search),
+}

@@ -1,0 +1,103 @@
+"""Terms: what configuration files say of what an agent may spend and of how its files are kept.
+
+Owns how they meet: two files, a file and an agent. Leaves out how files are read and which of their keys count, and what is
+set on a single session, which counts in place of all this. Rule: of a limit the lower one counts, whoever sets it, so an
+agent cannot give itself more than the person's file does; of everything else what a file says counts, where it says it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from ..core.agent import AgentSpec
+from ..core.budget import Budget, Resource, Scope
+from ..core.checkpoint import CheckpointPolicy
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def given(terms: msgspec.Struct) -> dict[str, Any]:
+    """What is set."""
+    return {name: value for name in terms.__struct_fields__ if (value := getattr(terms, name)) is not None}
+
+
+def over(terms: S, others: S) -> S:
+    """Both, what these set in place of the others'."""
+    return msgspec.structs.replace(others, **given(terms))
+
+
+class BudgetTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is set of a budget, in the units of `Budget`; None is not set."""
+
+    tokens: int | None = None
+    usd: float | None = None
+    turns: int | None = None
+    tool_calls: int | None = None
+    time_s: float | None = None
+    soft: float | None = None
+    on_limit: Literal["stop", "ask"] | None = None
+    unpriced: Literal["deny", "allow"] | None = None
+
+    @property
+    def limits(self) -> dict[Resource, float]:
+        return Budget(self.tokens, self.usd, self.turns, self.tool_calls, self.time_s).limits
+
+    def held(self, own: Budget | None, scope: Scope) -> Budget | None:
+        """An agent's own budget of this scope under these terms; None where neither limits anything."""
+        if own is None and not self.limits:
+            return None
+        base = own or Budget(scope=scope)
+        kept: dict[str, Any] = {
+            name: min(limit, base.limits.get(name, limit)) if name in self.limits else limit
+            for name, limit in given(self).items()
+        }
+        return msgspec.structs.replace(base, **kept)
+
+
+class BudgetSection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[budget]`, of each session, and `[budget.tree]`, of a session with all that work for it."""
+
+    session: BudgetTerms = BudgetTerms()
+    tree: BudgetTerms = BudgetTerms()
+
+
+class CheckpointTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[checkpoints]`: what is set of `CheckpointPolicy`, in its units; None is not set. ConfigurationError for a limit of 0
+    or less."""
+
+    enabled: bool | None = None
+    ignored: Literal["never", "small", "always"] | None = None
+    on_failure: Literal["block", "warn"] | None = None
+    max_file_bytes: int | None = None
+    max_files: int | None = None
+    max_bytes: int | None = None
+    max_ignored_files: int | None = None
+    max_ignored_bytes: int | None = None
+    keep_count: int | None = None
+    keep_age_s: float | None = None
+    keep_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        CheckpointPolicy(**given(self))
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for the agents of a folder."""
+
+    budget: BudgetSection = BudgetSection()
+    checkpoints: CheckpointTerms = CheckpointTerms()
+
+    def held(self, spec: AgentSpec) -> AgentSpec:
+        """The agent as it is held to these terms."""
+        if self == Terms():
+            return spec
+        scopes: tuple[tuple[Scope, BudgetTerms], ...] = (("session", self.budget.session), ("tree", self.budget.tree))
+        own: dict[str, Budget] = {budget.scope: budget for budget in spec.budgets}
+        budgets = [budget for scope, terms in scopes if (budget := terms.held(own.get(scope), scope)) is not None]
+        checkpoints = msgspec.structs.replace(spec.checkpoints, **given(self.checkpoints))
+        return msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints)
+
+
+__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "Terms", "given", "over"]
