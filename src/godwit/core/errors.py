@@ -14,6 +14,7 @@
         x CheckpointNotFound         checkpoint_not_found
         x ToolNotFound               tool_not_found
         x ModelNotFound              model_not_found
+        x DocumentNotFound           document_not_found
       x Conflict                     conflict                legal in itself, but not now
         x SessionBusy                session_busy
         x SessionClosed              session_closed
@@ -31,6 +32,14 @@
         x BlockedByHook              hook_blocked
         x KeyReused                  key_reused              one idempotency key, two different inputs
         x BudgetExhausted            budget_exhausted        it cannot be paid for
+        x DocumentExists             document_exists
+        x RevisionConflict           revision_conflict       somebody else changed it meanwhile
+      x Refused                      refused                 not from this caller, or not now
+        x Unauthenticated            unauthenticated         no valid key
+        x PermissionDenied           permission_denied       the key may not do this
+        x TooMany                    too_many                a rate or a quota; `retry_after_s`
+        x TooLarge                   too_large
+        x NotSupported               not_supported           part of a protocol that godwit does not have
       x StoreError                   store
         x StoreFull                  store_full
         x StoreReadOnly              store_read_only
@@ -283,6 +292,46 @@ class BudgetExhausted(Conflict):
     """A limit of the session's budget was met: raise it, or end the work here."""
 
     code = "budget_exhausted"
+
+
+class Refused(GodwitError):
+    """A surface does not let this caller do this now."""
+
+    code = "refused"
+
+
+class Unauthenticated(Refused):
+    """There was no valid key."""
+
+    code = "unauthenticated"
+
+
+class PermissionDenied(Refused):
+    """The key may not do this."""
+
+    code = "permission_denied"
+
+
+class TooMany(Refused):
+    """Too much was asked for in too short a time, or is there already. `retry_after_s`: when to try again, if ever."""
+
+    code = "too_many"
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after_s = retry_after_s
+
+
+class TooLarge(Refused):
+    """What was sent is larger than what is taken."""
+
+    code = "too_large"
+
+
+class NotSupported(Refused):
+    """This part of the protocol is not there."""
+
+    code = "not_supported"
 
 
 class StoreError(GodwitError):

@@ -721,6 +721,16 @@ class Session(HostCalls, HostVerification, HostRewinds, Purse):
             self._home.leave(self.id, self._token)
         self._token.cancel()
 
+    async def detach(self) -> None:
+        """Let go of the session without ending anything: this handle refuses further calls, an open run goes on where a
+        driving handle is left, and otherwise where the session is opened next. Safe to repeat."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._drives:
+            await record_reports(self._store, self.id, self._hooks, self._home.clock)
+            self._home.leave(self.id, self._token)
+
     # --- reading -----------------------------------------------------------------------------------------------
 
     @property

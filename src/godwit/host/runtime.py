@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
@@ -27,8 +27,8 @@ from ..contracts import (
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, StoreError, ToolNotFound
-from ..core.events import Labels, SessionArchived, SessionCreated
+from ..core.errors import ConfigurationError, InvalidArgument, SessionNotFound, StoreError, ToolNotFound
+from ..core.events import Delta, Event, Labels, SessionArchived, SessionCreated, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
@@ -42,11 +42,13 @@ from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
 from ..engine.log import append_outside, create_log, load_state, record_reports
 from ..engine.permissions import policy_of, saved_permissions
+from ..engine.receiver import EventReceiver, watch
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders, registry_of
 from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
+from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -132,6 +134,7 @@ class Runtime:
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
         self._leaving: set[asyncio.Task[None]] = set()
+        self.desk = Desk(self)
 
     @classmethod
     async def open(
@@ -418,6 +421,49 @@ class Runtime:
             include_archived=include_archived,
         )
 
+    # --- sessions by their ids (seed 003) --------------------------------------------------------------------------
+
+    async def send_event(
+        self, session: str, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None
+    ) -> None:
+        """Send an input to a session that this process drives from now on, see `Session.send_event`."""
+        await (await self.desk.session(session)).send_event(event, key=key)
+
+    async def stream_events(
+        self, session: str, from_seq: Seq | None = None, *, deltas: bool = False
+    ) -> AsyncIterator[Event | Delta]:
+        """The stored events with a greater seq, then each new one, once each; from now on without `from_seq`, and from the
+        first with 0. `deltas`: with what is on its way between them. Ends with the session: archived, or deleted.
+        SessionNotFound, also when it has gone since this was called."""
+        row = await self.store.session(SessionId(session))
+        start = row.head if from_seq is None else from_seq
+        if row.status == "archived" and start >= row.head:
+            return
+        source: AsyncIterator[Event | Delta]
+        if deltas:
+            source = watch(self.store, row.id, start, labels=row.labels)
+        else:
+            source = EventReceiver(self.store, row.id, start, labels=row.labels)
+        with contextlib.suppress(SessionNotFound):
+            async for item in source:
+                yield item
+                if isinstance(item, Event) and item.type == "session.archived":
+                    return
+
+    async def interrupt(
+        self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
+    ) -> bool:
+        """See `Session.interrupt`."""
+        return await (await self.desk.session(session)).interrupt(run=run, force=force, reason=reason)
+
+    async def pause(self, session: str, reason: str | None = None) -> bool:
+        """See `Session.pause`."""
+        return await (await self.desk.session(session)).pause(reason)
+
+    async def resume(self, session: str) -> bool:
+        """See `Session.resume`."""
+        return await (await self.desk.session(session)).resume()
+
     async def status(self, session: str) -> Status:
         return (await self.store.session(SessionId(session))).status
 
@@ -436,6 +482,7 @@ class Runtime:
             # Kept files that are damaged must not keep a session from being deleted.
             with contextlib.suppress(StoreError):
                 await self.parts.checkpoints.release(SessionId(session))
+        await self.desk.drop(session)
         await self.store.delete(SessionId(session))
 
     async def get_artifact(self, ref: str) -> bytes:
