@@ -204,10 +204,25 @@ def test_the_core_does_nothing_but_think() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+WEB = {"server", "managed_agents", "openai_agents", "api"}
+"""Packages of `surfaces` that are themselves loaded on first use, so that they may load web libraries."""
+
+
+def test_web_packages_are_loaded_on_first_use() -> None:
+    names = {f"godwit.surfaces.{name}" for name in WEB}
+    wrong = []
+    for module in MODULES:
+        if not any(module == name or module.startswith(f"{name}.") for name in names):
+            wrong += [place(module, f) for f in imports(module) if f.top and ".".join(f.target.split(".")[:3]) in names]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_heavy_libraries_are_loaded_on_first_use() -> None:
     wrong = []
     for module in MODULES:
         allowed = {"rich", "typer"} if area(module) == "surfaces" and word(module) == "cli" else set()
+        if area(module) == "surfaces" and module.split(".")[2:3] and module.split(".")[2] in WEB:
+            allowed = {"starlette", "fastapi", "pydantic", "uvicorn"}
         wrong += [place(module, f) for f in imports(module) if f.top and f.target.split(".")[0] in HEAVY - allowed]
     assert not wrong, "\n".join(wrong)
 

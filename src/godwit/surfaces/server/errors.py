@@ -1,0 +1,28 @@
+"""The HTTP status of each error. A dialect chooses its own words, and its own status where its protocol has another."""
+
+from __future__ import annotations
+
+from ...core import errors as e
+
+STATUS: dict[type[e.GodwitError], int] = {
+    e.InvalidArgument: 400,
+    e.NotFound: 404,
+    e.Conflict: 409,
+    e.Unauthenticated: 401,
+    e.PermissionDenied: 403,
+    e.TooMany: 429,
+    e.TooLarge: 413,
+    e.NotSupported: 501,
+    e.Refused: 403,
+    e.StoreFull: 507,
+    e.StoreLocked: 503,
+    e.StoreClosed: 503,
+    e.RateLimited: 429,
+    e.ModelError: 502,
+    e.ToolFailed: 400,
+}
+
+
+def status_of(error: e.GodwitError) -> int:
+    """The status of the nearest class of the error's that has one; 500 for what is our own fault."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)

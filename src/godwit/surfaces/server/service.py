@@ -1,0 +1,61 @@
+"""Service: what every dialect is given. Whatever a dialect does for a caller goes through here, so that no tenant meets
+another's sessions or documents: a thing of somebody else's is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+
+from ...contracts import SessionRow, Store
+from ...core.errors import SessionNotFound
+from ...core.ids import SessionId
+from ...core.principal import Principal
+from .settings import ServerSettings
+
+if TYPE_CHECKING:
+    from ...engine.session import Session
+    from ...host.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Service:
+    """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant."""
+
+    runtime: Runtime
+    settings: ServerSettings
+
+    @property
+    def store(self) -> Store:
+        return self.runtime.store
+
+    def now_ms(self) -> int:
+        return self.runtime.clock.now_ms()
+
+    def new_id(self, kind: str) -> str:
+        return self.runtime.ids.new(kind)
+
+    async def row(self, principal: Principal, session: str) -> SessionRow:
+        """The session as it is listed. SessionNotFound, also for one of another tenant."""
+        row = await self.store.session(SessionId(session))
+        if row.labels.tenant != principal.tenant:
+            raise SessionNotFound(f"there is no session {session!r}", session=session)
+        return row
+
+    async def session(self, principal: Principal, session: str) -> Session:
+        """A handle that drives it here; do not close it. Errors as for `row` and `Runtime.open_session`."""
+        await self.row(principal, session)
+        return await self.runtime.desk.session(session)
+
+
+def principal_of(request: HTTPConnection) -> Principal:
+    """Who asks; the front has found it out before a dialect is called."""
+    principal: Principal = request.scope["godwit.principal"]
+    return principal
+
+
+def request_id_of(request: HTTPConnection) -> str:
+    """The id of this request, also sent as the header `request-id`."""
+    request_id: str = request.scope["godwit.request_id"]
+    return request_id

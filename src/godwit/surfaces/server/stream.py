@@ -1,0 +1,83 @@
+"""Server-sent events: frames as bytes, and a response that sends them for as long as the client stays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+HEARTBEAT = b": still here\n\n"
+
+
+def frame(data: bytes, *, event: str | None = None, id: str | None = None) -> bytes:  # noqa: A002 - the field's name
+    """One frame. `data` holds no line break."""
+    head = b""
+    if id is not None:
+        head += b"id: " + id.encode() + b"\n"
+    if event is not None:
+        head += b"event: " + event.encode() + b"\n"
+    return head + b"data: " + data + b"\n\n"
+
+
+class EventStream(Response):
+    """Sends what `frames` yields, and `HEARTBEAT` whenever nothing came for `heartbeat_s`.
+
+    It asks for the next frame when the last one was taken by the client, so a slow one costs a place in the log and nothing
+    else. It ends with the frames, or when the client has gone; the frames' generator is closed then.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncIterator[bytes], *, heartbeat_s: float, status_code: int = 200) -> None:
+        super().__init__(status_code=status_code, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._frames = frames
+        self._heartbeat_s = heartbeat_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.ensure_future(self._send(send))
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+            close = getattr(self._frames, "aclose", None)
+            if close is not None:
+                with contextlib.suppress(RuntimeError):
+                    await close()
+
+    async def _send(self, send: Send) -> None:
+        source = aiter(self._frames)
+        coming = asyncio.ensure_future(_next(source))
+        try:
+            while True:
+                done, _ = await asyncio.wait([coming], timeout=self._heartbeat_s)
+                if not done:
+                    await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+                    continue
+                data = coming.result()
+                if data is None:
+                    return
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                coming = asyncio.ensure_future(_next(source))
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+
+async def _next(source: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(source, None)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
