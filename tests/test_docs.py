@@ -24,6 +24,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from godwit.engine.artifacts import Artifacts
 from godwit.engine.queue import Queue
 from godwit.engine.receiver import EventReceiver
 from godwit.engine.runs import RunHandle
-from godwit.engine.session import Home
+from godwit.engine.session import Home, SessionHome
 from godwit.host.config_sections import SECTIONS, PermissionSection
 from godwit.host.search import SearchSettings
 from godwit.host.terms import BudgetTerms, CheckpointTerms
@@ -89,9 +90,12 @@ def test_every_public_name_is_told() -> None:
 def test_every_public_method_is_told(cls: type, as_written: str) -> None:
     text = told()
     # What handles ask of the runtime is no business of its users.
-    inside = {*vars(Home), "next_stored"}
+    inside = {*vars(Home), *vars(SessionHome), "next_stored"}
+    own = [vars(base).items() for base in cls.__mro__ if base.__module__.startswith("godwit.")]
     names = [
-        n for n, v in vars(cls).items() if not n.startswith("_") and (callable(v) or isinstance(v, property | classmethod))
+        n
+        for n, v in chain.from_iterable(own)
+        if not n.startswith("_") and (callable(v) or isinstance(v, property | classmethod))
     ]
     missing = [n for n in names if n not in inside and not re.search(rf"\b{as_written}\.{n}\b", text)]
     assert missing == []

@@ -491,7 +491,7 @@ class Runtime:
 
         return (await self.store.get_artifact(ArtifactRef(ref)))[1]
 
-    # --- what handles ask (engine.session.Home) ------------------------------------------------------------------
+    # --- what handles ask (engine.session.SessionHome) -----------------------------------------------------------
 
     def wake(self, session: SessionId) -> None:
         self._dispatcher.wake(session)

@@ -1,0 +1,71 @@
+"""Answers: the part of a session's handle that answers what the session waits for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from ..core.errors import ActionNotFound
+from ..core.events import Remember
+from .approvals import Approvals, PendingAction
+from .handle import Handle
+
+
+class Answers(Handle):
+    """Approvals, questions, and results from outside. An answer wakes the session here."""
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What the session waits for, and the answers."""
+        return Approvals(self._store, self.id, self._inbox, self._home.clock)
+
+    async def pending_confirmations(self) -> list[PendingAction]:
+        """Approvals that wait for an answer, oldest first (seed 001)."""
+        return [p for p in await self.approvals.pending() if p.kind == "approval"]
+
+    async def cancel_confirmations(self) -> int:
+        """Deny every pending approval with the reason "cancelled"; returns how many there were (seed 001)."""
+        return sum([await self.deny(p.id, "cancelled") for p in await self.pending_confirmations()])
+
+    async def confirm_tool_use(self, tool_id: str, approved: bool, reason: str | None = None) -> bool:
+        """Approve or deny the pending call of this id (seed 001). False when it is not pending."""
+        try:
+            if approved:
+                return await self._answered(self.approvals.approve(tool_id))
+            return await self._answered(self.approvals.deny(tool_id, reason))
+        except ActionNotFound:
+            return False
+
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """See `Approvals.approve`; wakes the session here."""
+        given = self.approvals.approve(action, arguments=arguments, remember=remember, rule=rule, sender=sender)
+        return await self._answered(given)
+
+    async def deny(
+        self,
+        action: str,
+        reason: str | None = None,
+        *,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """See `Approvals.deny`; wakes the session here."""
+        return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender))
+
+    async def answer(self, action: str, result: str, *, is_error: bool = False) -> bool:
+        """See `Approvals.answer`; wakes the session here."""
+        return await self._answered(self.approvals.answer(action, result, is_error=is_error))
+
+    async def _answered(self, answer: Any) -> bool:
+        answered: bool = await answer
+        self._wake()
+        return answered

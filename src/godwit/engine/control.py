@@ -1,0 +1,134 @@
+"""Control: the part of a session's handle that stops its runs, lets them go on, and changes its settings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import get_args
+
+from ..core.agent import SteerMode, ThinkingLevel
+from ..core.errors import InvalidArgument, NoOpenRun
+from ..core.events import Event
+from ..core.ids import RunId
+from ..core.rules import ApprovalPolicy, Permissions
+from .handle import Handle
+
+OWNER_LOOK_S = 1.0
+"""How often a handle that waits for another process looks whether that one is alive."""
+FORCE_AFTER_S = 2.0
+"""How long a forced interrupt waits for a driver to answer before the session is taken from it."""
+
+
+class Control(Handle):
+    """What becomes of the open run, and what holds for the next."""
+
+    async def interrupt(self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None) -> bool:
+        """End the open run at once, keeping what was streamed; returns when it has ended, and the session is usable.
+
+        Running tools get a grace to end by themselves; `force` gives none, and takes the session from a driver that
+        does not answer. `run`: only if that one is open. False when there was nothing to end. A tool that interrupts its
+        own session does not wait for the end.
+        """
+        row = await self._store.session(self.id)
+        if row.run is None or (run is not None and row.run != run):
+            return False
+        target, head = row.run, row.head
+        try:
+            await self._inbox.interrupt(target, force=force, reason=reason)
+        except NoOpenRun:
+            return False
+        self._wake()
+        if self._within():
+            return True
+        ended = asyncio.ensure_future(self._finished(target, head))
+        try:
+            if not self._drives:
+                await self._until_ended(ended, target)
+            elif force:
+                await asyncio.wait([ended], timeout=FORCE_AFTER_S)
+                if not ended.done() and self._drives:
+                    await self._home.settle(self.id, force=True)
+            await ended
+        finally:
+            ended.cancel()
+        if self._drives:
+            await self._home.settle(self.id)
+        return True
+
+    async def _until_ended(self, ended: asyncio.Future[Event], run: RunId) -> None:
+        """Wait for the driver to end the run; without a living one, end it here, although this handle does not drive."""
+        while not ended.done():
+            row = await self._store.session(self.id)
+            if row.owner is None and row.run == run:
+                await self._home.do_once(self.id)
+            await asyncio.wait([ended], timeout=OWNER_LOOK_S)
+
+    async def cancel(self) -> bool:
+        """`interrupt` under the name of seeds 001 and 002."""
+        return await self.interrupt()
+
+    async def abort(self) -> bool:
+        """`interrupt(force=True)` under the name of seed 002."""
+        return await self.interrupt(force=True)
+
+    async def cancel_run(self, run: RunId | str) -> bool:
+        """Interrupt that run only while it is the open one: an old id changes nothing (seed 001)."""
+        return await self.interrupt(run=run)
+
+    async def pause(self, reason: str | None = None) -> bool:
+        """Stop at the next checkpoint: the step in hand ends, then nothing more is taken, by any process.
+
+        Inputs are accepted and wait. False when it was paused already. Returns when it has come to rest here.
+        """
+        self._check_open()
+        paused = await self._inbox.pause(reason)
+        if self._drives and not self._within():
+            await self._home.settle(self.id)
+        return paused
+
+    async def resume(self) -> bool:
+        """Go on from the checkpoint, in this process. False when it was not paused."""
+        self._check_open()
+        resumed = await self._inbox.resume()
+        self._wake()
+        return resumed
+
+    async def set_model(self, model: str) -> None:
+        """Use this model from the next prompt on; an open run keeps its own. ModelNotFound, AuthenticationFailed."""
+        if self._drives:
+            self._home.check_model(model)
+        await self.configure(model=model)
+
+    async def set_thinking(self, level: ThinkingLevel) -> None:
+        """Use this thinking level from the next prompt on."""
+        await self.configure(thinking=level)
+
+    async def configure(
+        self,
+        *,
+        model: str | None = None,
+        thinking: ThinkingLevel | None = None,
+        steer_mode: SteerMode | None = None,
+        name: str | None = None,
+        permissions: Permissions | None = None,
+        approvals: ApprovalPolicy | None = None,
+    ) -> None:
+        """Change settings for the runs that start from now on; None leaves one as it is.
+
+        `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
+        """
+        self._check_open()
+        if thinking is not None and thinking not in get_args(ThinkingLevel):
+            known = ", ".join(get_args(ThinkingLevel))
+            raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
+        if steer_mode is not None and steer_mode not in get_args(SteerMode):
+            raise InvalidArgument(f"steer mode {steer_mode!r} is neither skip nor batch", steer_mode=steer_mode)
+        await self._inbox.configure(
+            model=model,
+            thinking=thinking,
+            steer_mode=steer_mode,
+            name=name,
+            permissions=permissions,
+            approvals=approvals,
+        )
+        before = self._settings
+        self._settings = (model or before[0], thinking or before[1], steer_mode or before[2])

@@ -1,0 +1,232 @@
+"""Sending: the part of a session's handle that gives it work, by prompts, slash commands and messages, and waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ..core.agent import SteerMode
+from ..core.errors import Fault, KeyReused, NoOpenRun, RunFailed
+from ..core.events import Delta, Event, RunFinished, RunOutcome
+from ..core.ids import InputId, RunId, Seq
+from ..core.messages import Message, Usage, UserBlock, user_content
+from .commands import Command, CommandRegistry, CommandResult, as_prompt
+from .log import load_state
+from .reading import Reading
+from .runs import RunResult
+from .typed_commands import TypedCommands
+
+OWN_RUNS = 16
+"""Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
+Prompt = str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]
+
+
+class Sending(Reading):
+    """Inputs of one session, and the runs they start."""
+
+    _typed: TypedCommands
+
+    async def send(
+        self,
+        prompt: Prompt,
+        *,
+        history: list[Message] | tuple[Message, ...] | None = None,
+        context: Any = None,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+        commands: bool = True,
+    ) -> RunResult:
+        """Send a prompt and wait for the run to end.
+
+        `history`: run on these messages instead of the session's own, which stay as they are. `context`: a value for
+        function tools. `key`: an idempotency key; sending again under it joins the run it started. `unattended`: nobody can
+        be asked meanwhile, so calls that need an approval are denied.
+        A plain text without `history` that begins with a slash and a name is a command, see `command`: no model is asked,
+        and the result's `text` is what it answered, `run` its id. `commands=False` sends every text as it is.
+        Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
+        result) when the run fails. Interrupted and limited runs are results, not errors; so is a command that failed.
+        """
+        if commands and isinstance(prompt, str) and history is None:
+            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            if executed is not None:
+                return _command_result(executed) if executed.run is None else await self.wait(executed.run)
+            prompt = as_prompt(prompt)
+        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+        return await self.wait(run)
+
+    async def prompt(
+        self,
+        prompt: Prompt,
+        *,
+        history: list[Message] | tuple[Message, ...] | None = None,
+        context: Any = None,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+    ) -> RunId:
+        """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`.
+
+        What begins with a slash is a prompt here like any other.
+        """
+        self._check_open()
+        given = None if history is None else tuple(history)
+        run, appended = await self._inbox.prompt(
+            user_content(prompt), history=given, key=key, sender=sender, unattended=unattended
+        )
+        self._started(run, appended.first - 1, context)
+        return run
+
+    def _started(self, run: RunId, after: Seq, context: Any) -> None:
+        """A run was started here, by events behind `after`."""
+        self._own_runs[run] = after
+        while len(self._own_runs) > OWN_RUNS:
+            del self._own_runs[next(iter(self._own_runs))]
+        self._home.guards.begin(self.id, run)
+        if context is not None:
+            self._home.give_context(self.id, run, context)
+        self._wake()
+
+    async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult:
+        """`send` without slash commands, under the name of seed 002. Events stay readable, however many and whether or not
+        anyone reads."""
+        return await self.send(prompt, context=context, commands=False)
+
+    async def command(
+        self,
+        text: str,
+        *,
+        context: Any = None,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+    ) -> CommandResult | None:
+        """Run the slash command that this text is; None when it is a prompt, and then nothing was done.
+
+        The model is never asked, also not for an unknown name, which is answered with help. A command that turns into a
+        prompt (one from a Markdown file, say) has started a run when this returns. What it answered is recorded as
+        `command.executed` and stays out of the transcript. `key`: under a key that was used, the first answer comes again.
+        SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived.
+        """
+        self._check_open()
+        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended)
+        if done is not None and done.run is not None:
+            self._started(done.run, done.seq - 1, context)
+        return done
+
+    def command_registry(self) -> CommandRegistry:
+        """The session's slash commands, as a copy: changing it changes nothing here (seed 001). Its `refresh` reads command
+        files again."""
+        return self._typed.registry.copy()
+
+    def register_command(self, command: Command) -> None:
+        """Add a slash command to this handle; one of the same name is replaced. SessionClosed."""
+        self._check_open()
+        self._typed.registry.register(command)
+
+    def unregister_command(self, name: str) -> Command | None:
+        """Take a registered command out and return it, None when there is none. SessionClosed."""
+        self._check_open()
+        return self._typed.registry.unregister(name)
+
+    async def stream(
+        self,
+        prompt: Prompt,
+        *,
+        history: list[Message] | tuple[Message, ...] | None = None,
+        context: Any = None,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+        commands: bool = True,
+    ) -> AsyncIterator[Event | Delta]:
+        """Send a prompt and yield the run's events, with deltas between them, until it ends.
+
+        Leaving the loop does not stop the run. A failed run ends with its `run.finished`; nothing is raised for it.
+        A slash command, see `send`, yields one delta with the whole of its text and then its event.
+        """
+        run: RunId | None = None
+        if commands and isinstance(prompt, str) and history is None:
+            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            if executed is not None and executed.run is None:
+                yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
+                for event in self._labelled(await self._store.read(self.id, executed.seq - 1, to_seq=executed.seq)):
+                    yield event
+                return
+            run = None if executed is None else executed.run
+            prompt = as_prompt(prompt)
+        if run is None:
+            run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+        async for item in self.watch(self._own_runs.pop(run)):
+            yield item
+            if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
+                return
+
+    async def wait(self, run: RunId | str | None = None) -> RunResult:
+        """Wait until that run, or the open one, has ended; at once when it has. NoOpenRun when there never was any,
+        RunNotFound for an id the session does not know.
+
+        Raises RunFailed for a failed run, and whatever stopped this process from driving it (a full disk, say); waiting
+        again tries again.
+        """
+        if self._drives and self._home.failure(self.id) is not None:
+            self._wake()
+        if run is None:
+            run = (await self._store.session(self.id)).run or (await load_state(self._store, self.id)).last_run
+        if run is None:
+            raise NoOpenRun("this session has not run yet")
+        start = self._own_runs.pop(RunId(run), None)
+        if start is None:
+            start = await self._runs.start_of(RunId(run))
+        result = await self._runs.result(await self._finished(RunId(run), start), start)
+        if result.outcome == "failed":
+            fault = result.error
+            raise RunFailed(fault.message if fault else None, result=result, reason=fault.code if fault else "unknown")
+        return result
+
+    async def steer(
+        self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
+    ) -> InputId:
+        """Put a message into the open run at its next boundary. NoOpenRun when none is open.
+
+        `mode`: `skip` skips the turn's calls that have not started, `batch` lets them all run first; by default as
+        configured (`skip` unless changed).
+        """
+        self._check_open()
+        content = user_content(message)
+        chosen = mode or (await load_state(self._store, self.id)).steer_mode
+        try:
+            input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender)
+        except KeyReused:
+            if mode is not None:
+                raise
+            # The same call under the same key stays the same, also when the default has changed in between.
+            other: SteerMode = "batch" if chosen == "skip" else "skip"
+            input_id, _ = await self._inbox.steer(content, other, key=key, sender=sender)
+        self._wake()
+        return input_id
+
+    async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId:
+        """Queue a message for when nothing else is left to do. On an idle session that is now."""
+        self._check_open()
+        input_id, _ = await self._inbox.follow_up(user_content(message), key=key, sender=sender)
+        self._wake()
+        return input_id
+
+    async def resume_run(self, run: RunId | str) -> RunResult:
+        """Continue a run that was interrupted, failed or met a limit, from its last checkpoint, as a new run; wait for it.
+
+        Usage, turns and tool calls so far are carried over. The session is rewound to the checkpoint when it has moved
+        on since. CheckpointNotFound when there is no such run, or it is done; SessionBusy while a run is open.
+        """
+        self._check_open()
+        new = await self._runs.resume(RunId(run), self._inbox, self._home.ids)
+        self._wake()
+        return await self.wait(new)
+
+
+def _command_result(executed: CommandResult) -> RunResult:
+    """A command's answer in the shape of a run's."""
+    fault = None if executed.error is None else Fault(executed.error, executed.text)
+    outcome: RunOutcome = "done" if fault is None else "failed"
+    return RunResult(RunId(executed.id), outcome, executed.text, None, Usage(), 0, 0, fault, executed.seq)
