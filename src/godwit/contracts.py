@@ -181,7 +181,8 @@ class EventStore(Protocol):
     ) -> list[SessionRow]:
         """Sessions of just this tenant (None: of none) in the order they were made, the newest first unless `ascending`.
 
-        `after`: (created_ms, id) of the last row of the page before. The times are inclusive. InvalidArgument.
+        `after`: (created_ms, id) of the last row of the page before. The times are inclusive. `agent`: with those of its
+        variants (`core.agent.variant_name`). InvalidArgument.
         """
         ...
 
@@ -219,8 +220,11 @@ class EventStore(Protocol):
     async def put_snapshot(self, session: SessionId, snapshot: Snapshot) -> None: ...
     async def get_snapshot(self, session: SessionId) -> Snapshot | None: ...
 
-    async def put_agent(self, spec: AgentSpec) -> AgentRef:
-        """A new immutable version, or the newest one when it equals `spec`."""
+    async def put_agent(self, spec: AgentSpec, *, expect: int | None = None) -> AgentRef:
+        """A new immutable version, or the newest one when it equals `spec`.
+
+        `expect`: RevisionConflict unless that is the newest version now; 0 for none at all.
+        """
         ...
 
     async def get_agent(self, name: str, version: int | None = None) -> tuple[AgentRef, AgentSpec]:

@@ -69,7 +69,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
-    `budgets`: at most one per scope. `verification`: a run is done only once it passes.
+    `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
+    `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
     """
 
     name: AgentName
@@ -88,6 +89,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     sandbox: SandboxPolicy = SandboxPolicy()
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     verification: VerificationPolicy | None = None
+    title: str = ""
+    extensions: dict[str, dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
@@ -109,6 +112,26 @@ class AgentRef(msgspec.Struct, frozen=True):
     version: int
 
 
+def variant_name(of: AgentRef, digest: str) -> AgentName:
+    """The name of an agent that is this version with something changed for some sessions; its sessions are listed as
+    those of that version (`EventStore.session_page`). `digest`: tells it from the version's other variants."""
+    return AgentName(f"{variant_prefix(of.name, of.version)}{digest}")
+
+
+def variant_prefix(name: AgentName, version: int | None) -> str:
+    """How the names of all variants begin, of that version or of any."""
+    return f"{name}@" if version is None else f"{name}@{version}~"
+
+
+def base_of(ref: AgentRef) -> AgentRef:
+    """The version that a variant varies; any other agent itself."""
+    name, at, rest = ref.name.rpartition("@")
+    version, is_variant, _ = rest.partition("~")
+    if at and is_variant and version.isdecimal():
+        return AgentRef(AgentName(name), int(version))
+    return ref
+
+
 __all__ = [
     "AgentRef",
     "AgentSpec",
@@ -119,4 +142,7 @@ __all__ = [
     "ThinkingLevel",
     "ToolDefinition",
     "Verdict",
+    "base_of",
+    "variant_name",
+    "variant_prefix",
 ]

@@ -26,13 +26,14 @@ from typing import Any, Self
 import msgspec
 
 from ..contracts import UNLIMITED, Appended, Lease, SavedRule, SessionRow, Snapshot, StoredArtifact
-from ..core.agent import AgentRef, AgentSpec
+from ..core.agent import AgentRef, AgentSpec, variant_prefix
 from ..core.artifact import ArtifactLimits, HeldArtifact
 from ..core.budget import Spent
 from ..core.errors import (
     AgentNotFound,
     ArtifactNotFound,
     InvalidArgument,
+    RevisionConflict,
     SessionNotFound,
     SessionOwned,
     StoreClosed,
@@ -295,6 +296,7 @@ class SqliteStore(SqliteDocuments):
             "statuses": None if statuses is None else _json(statuses),
             "agent": agent,
             "agent_version": agent_version,
+            "variants": None if agent is None else variant_prefix(agent, agent_version),
             "from_ms": created_from_ms,
             "to_ms": created_to_ms,
             "archived": include_archived,
@@ -408,11 +410,14 @@ class SqliteStore(SqliteDocuments):
         seq, version, state = found[0]
         return None if seq is None else Snapshot(seq, version, state)
 
-    async def put_agent(self, spec: AgentSpec) -> AgentRef:
-        """A new immutable version, or the newest one when it equals `spec`."""
+    async def put_agent(self, spec: AgentSpec, *, expect: int | None = None) -> AgentRef:
+        """See `EventStore.put_agent`."""
 
         def apply(transaction: Transaction) -> AgentRef:
             newest = transaction.execute("newest_agent", (spec.name,)).fetchone()
+            if expect is not None and expect != (found := 0 if newest is None else newest[0]):
+                text = f"agent {spec.name!r} was changed meanwhile: its newest version is {found}, not {expect}"
+                raise RevisionConflict(text, agent=spec.name, version=found)
             if newest is not None and _spec_decoder.decode(newest[1]) == spec:
                 return AgentRef(spec.name, newest[0])
             version = 1 if newest is None else newest[0] + 1

@@ -229,7 +229,8 @@ WHERE tenant IS :tenant
   AND (created_ms > :at_ms OR (created_ms = :at_ms AND id > :at_id))
   AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-  AND (:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND ((:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+       OR substr(agent, 1, length(:variants)) = :variants)
   AND (:archived OR status <> 'archived')
 ORDER BY created_ms, id
 LIMIT :limit;
@@ -242,7 +243,8 @@ WHERE tenant IS :tenant
   AND (created_ms < :at_ms OR (created_ms = :at_ms AND id < :at_id))
   AND (:from_ms IS NULL OR created_ms >= :from_ms) AND (:to_ms IS NULL OR created_ms <= :to_ms)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-  AND (:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND ((:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
+       OR substr(agent, 1, length(:variants)) = :variants)
   AND (:archived OR status <> 'archived')
 ORDER BY created_ms DESC, id DESC
 LIMIT :limit;

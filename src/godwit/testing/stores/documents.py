@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from ...core.agent import AgentRef
+from ...core.agent import AgentRef, base_of, variant_name
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ...core.events import Labels, SessionArchived, SessionCreated
@@ -175,7 +175,24 @@ class Documents(StoreSuite):
             assert await ids(limit=2, after=(T0 + 1, "b"), ascending=True) == ["c", "f"]
             assert await ids(agent="ant") == ["b"]
             assert await ids(agent="ant", agent_version=1) == []
+            assert await ids(agent_version=2) == ["b"]
             assert await ids(created_from_ms=T0 + 1, created_to_ms=T0 + 1) == ["c", "b"]
             assert await ids(include_archived=False) == ["f", "c", "b"]
             assert await ids(statuses=["archived"]) == ["a"]
             await refused(InvalidArgument, store.session_page(tenant=None, limit=-1))
+
+    async def test_72_sessions_of_an_agent_are_found_with_those_of_its_variants(self) -> None:
+        bird = AgentRef(AgentName("bird"), 2)
+        varied = AgentRef(variant_name(bird, "wet"), 1)
+        assert (base_of(varied), base_of(bird)) == (bird, bird)
+        agents = [bird, varied, AgentRef(AgentName("bird"), 21), AgentRef(AgentName("birdie"), 2)]
+        async with self.opened() as store:
+            for number, agent in enumerate(agents):
+                await store.create(SessionId(str(number)), drafts(SessionCreated(agent), at_ms=T0 + number))
+
+            async def ids(**options: object) -> list[str]:
+                return [row.id for row in await store.session_page(tenant=None, **options)]  # type: ignore[arg-type]
+
+            for ascending in (False, True):
+                assert sorted(await ids(agent="bird", ascending=ascending)) == ["0", "1", "2"]
+                assert sorted(await ids(agent="bird", agent_version=2, ascending=ascending)) == ["0", "1"]

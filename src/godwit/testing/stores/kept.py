@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ...contracts import Snapshot
 from ...core.agent import AgentRef, AgentSpec
-from ...core.errors import AgentNotFound, ConfigurationError
+from ...core.errors import AgentNotFound, ConfigurationError, RevisionConflict
 from ...core.ids import AgentName
 from ..words import S, new_session, refused
 from .suite import StoreSuite
@@ -43,6 +45,20 @@ class Kept(StoreSuite):
             await refused(AgentNotFound, store.get_agent("bird", 4))
             await refused(AgentNotFound, store.get_agent("cat"))
             await refused(AgentNotFound, store.agent_versions("cat"))
+
+    async def test_71_of_many_who_make_the_next_version_one_wins(self) -> None:
+        def spec(text: str) -> AgentSpec:
+            return AgentSpec(AgentName("bird"), ("test:model",), text)
+
+        async with self.opened() as store:
+            await refused(RevisionConflict, store.put_agent(spec("Fly."), expect=1))
+            assert (await store.put_agent(spec("Fly."), expect=0)).version == 1
+            assert (await store.put_agent(spec("Fly."), expect=1)).version == 1
+            await refused(RevisionConflict, store.put_agent(spec("Fly."), expect=0))
+            made = [store.put_agent(spec(str(n)), expect=1) for n in range(8)]
+            results = await asyncio.gather(*made, return_exceptions=True)
+            assert sorted(type(r).__name__ for r in results) == ["AgentRef", *["RevisionConflict"] * 7]
+            assert [r.version for r in await store.agent_versions("bird")] == [1, 2]
 
     async def test_38_rules_are_saved_for_a_folder_and_a_tenant(self) -> None:
         async with self.opened() as store:
