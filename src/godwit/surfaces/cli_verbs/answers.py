@@ -1,0 +1,139 @@
+"""The verbs that answer what a session waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Json, Replay, SessionArgument, Yes
+from .work import ends
+
+if TYPE_CHECKING:
+    from ...engine.session import Session
+
+RememberOption = Annotated[
+    str | None,
+    typer.Option("--remember", metavar="session|always", help="The same for every call that the rule matches."),
+]
+RuleOption = Annotated[
+    str | None, typer.Option("--rule", metavar="RULE", help="What to remember. [default: the narrowest rule offered]")
+]
+
+
+def approve(
+    context: typer.Context,
+    session: SessionArgument,
+    action: Annotated[
+        str | None, typer.Argument(help="Id of the action or its call; not needed when only one waits.")
+    ] = None,
+    arguments: Annotated[
+        str | None, typer.Option("--args", metavar="JSON", help="Run the call with these arguments instead.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    remember: RememberOption = None,
+    rule: RuleOption = None,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Show what waits, whole, and change nothing.")] = False,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Allow a call that waits for approval.
+
+    \b
+    Examples:
+      godwit approve last --list                   see first what would be allowed
+      godwit approve last
+      godwit approve last act_01k9 --args '{"command": "pytest -q"}'
+      godwit approve last --remember session       and all calls like it from now on
+      godwit approve last --all --drive
+      godwit approve last --args '{"usd": 5}'      a budget asks: allow so much more
+    """
+    from .. import cli_budget, cli_control
+
+    if listed:
+        return ends(cli_control.waiting(context.obj, session, action, as_json=as_json))
+    changed = cli_control.json_object(arguments) if arguments is not None else None
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, everything=everything)
+        kept = cli_control.remembered(remember)
+        more = await cli_budget.raises(handle, chosen, changed)
+        fresh = [
+            await handle.approvals.approve(one, arguments=changed, remember=kept, rule=rule, sender="cli") for one in chosen
+        ]
+        return {"actions": chosen, "answered": fresh, **({"allowed": more} if more else {})}
+
+    return ends(
+        cli_control.control(context.obj, session, work, "approved", drive=drive, yes=yes, replay=replay, as_json=as_json)
+    )
+
+
+def deny(
+    context: typer.Context,
+    session: SessionArgument,
+    action: Annotated[
+        str | None, typer.Argument(help="Id of the action or its call; not needed when only one waits.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Why; the model is told.")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Everything that waits.")] = False,
+    remember: RememberOption = None,
+    rule: RuleOption = None,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Refuse a call that waits for approval.
+
+    \b
+    Examples:
+      godwit deny last --reason "Use the staging host."
+      godwit deny last act_01k9 --drive
+    """
+    from .. import cli_control
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, everything=everything)
+        kept = cli_control.remembered(remember)
+        fresh = [await handle.approvals.deny(one, reason, remember=kept, rule=rule, sender="cli") for one in chosen]
+        return {"actions": chosen, "answered": fresh}
+
+    ends(cli_control.control(context.obj, session, work, "denied", drive=drive, yes=yes, replay=replay, as_json=as_json))
+
+
+def answer(
+    context: typer.Context,
+    session: SessionArgument,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ACTION] TEXT",
+            help="Id of the action or its call, not needed when only one waits; and the text, `-` reads standard input.",
+        ),
+    ],
+    error: Annotated[bool, typer.Option("--error", help="The text says what went wrong.")] = False,
+    drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
+    yes: Yes = False,
+    replay: Replay = None,
+    as_json: Json = False,
+) -> None:
+    """Give the result of a call made outside, or answer a question.
+
+    \b
+    Examples:
+      godwit answer last "Ada"
+      godwit answer last act_01k9 "no such customer" --error
+      psql -c "select 1" | godwit answer last - --drive
+    """
+    from .. import cli_control
+
+    action, text = cli_control.action_and_text(words)
+
+    async def work(handle: Session) -> dict[str, Any]:
+        chosen = await cli_control.chosen(handle, action, kinds=cli_control.RESULTS)
+        fresh = [await handle.approvals.answer(one, text, is_error=error, sender="cli") for one in chosen]
+        return {"actions": chosen, "answered": fresh}
+
+    ends(cli_control.control(context.obj, session, work, "answered", drive=drive, yes=yes, replay=replay, as_json=as_json))

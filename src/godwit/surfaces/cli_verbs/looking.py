@@ -1,0 +1,166 @@
+"""The verbs that look: at sessions, their logs, queues and artifacts, and at this installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..cli_place import Place, find
+from .options import Json, SessionArgument
+from .work import done, ends
+
+if TYPE_CHECKING:
+    from ...contracts import SessionRow
+    from ...engine.session import Session
+
+RefArgument = Annotated[str, typer.Argument(metavar="REF", help="The artifact, or the beginning of its ref.")]
+
+
+def ls(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="All of them, archived ones too, not only the newest 20.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List sessions, the newest first.
+
+    \b
+    Examples:
+      godwit ls
+      godwit ls --all --json
+    """
+    from .. import cli_list
+
+    ends(cli_list.sessions(context.obj, everything=everything, as_json=as_json))
+
+
+def log(
+    context: typer.Context,
+    session: SessionArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show what comes, until Ctrl-C.")] = False,
+    from_seq: Annotated[int, typer.Option("--from", min=0, metavar="SEQ", help="Only events after this one.")] = 0,
+    deltas: Annotated[bool, typer.Option("--deltas", help="With --follow: also the fragments shown live.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a session's log.
+
+    \b
+    Examples:
+      godwit log last
+      godwit log last --follow                     while it runs in another terminal
+      godwit log ses_01k9 --from 120 --json
+    """
+    from .. import cli_list
+
+    ends(cli_list.log(context.obj, session, follow=follow, from_seq=from_seq, deltas=deltas, as_json=as_json))
+
+
+def queue(
+    context: typer.Context,
+    session: SessionArgument,
+    withdraw: Annotated[str | None, typer.Option("--withdraw", metavar="INPUT", help="Take this input back.")] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="A,B,C", help="Put the follow-ups into this order.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Delivered and withdrawn ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show or change a session's queue.
+
+    \b
+    Examples:
+      godwit queue last
+      godwit queue last --withdraw in_01k9zq
+      godwit queue last --order in_b,in_a
+    """
+    from .. import cli_list
+
+    async def work(handle: Session, row: SessionRow) -> int:
+        if withdraw is not None:
+            await handle.queue.withdraw(await cli_list.input_of(handle, withdraw))
+        if order is not None:
+            await handle.queue.reorder([await cli_list.input_of(handle, word.strip()) for word in order.split(",")])
+        code = await cli_list.queue(handle, everything=everything, as_json=as_json)
+        if not as_json:
+            cli_list.say_cut_off(context.obj, row)
+        return code
+
+    ends(_watched(context.obj, session, work))
+
+
+def artifacts(
+    context: typer.Context,
+    session: SessionArgument,
+    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Show this one; its beginning is enough.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the large outputs a session keeps, or show one.
+
+    \b
+    Examples:
+      godwit artifacts last
+      godwit artifacts last 9f86d08 > output.txt
+    """
+    from .. import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        if ref is not None:
+            return await cli_artifacts.content(handle, ref)
+        return await cli_artifacts.listed(handle, as_json=as_json)
+
+    ends(_watched(context.obj, session, work))
+
+
+def pin(context: typer.Context, session: SessionArgument, ref: RefArgument, as_json: Json = False) -> None:
+    """Keep an artifact whatever the limits are.
+
+    \b
+    Examples:
+      godwit pin last 9f86d08
+    """
+    from .. import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        return await cli_artifacts.pinned(handle, ref, "pin", as_json=as_json)
+
+    ends(_watched(context.obj, session, work))
+
+
+def unpin(context: typer.Context, session: SessionArgument, ref: RefArgument, as_json: Json = False) -> None:
+    """Let an artifact go when its time comes.
+
+    \b
+    Examples:
+      godwit unpin last 9f86d08
+    """
+    from .. import cli_artifacts
+
+    async def work(handle: Session, _: SessionRow) -> int:
+        return await cli_artifacts.pinned(handle, ref, "unpin", as_json=as_json)
+
+    ends(_watched(context.obj, session, work))
+
+
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Show what this installation finds.
+
+    Versions, the database, programs, providers with a key (never a key itself).
+
+    \b
+    Examples:
+      godwit doctor
+      godwit doctor --json
+    """
+    from ..cli_doctor import show
+
+    done(show(context.obj, as_json=as_json))
+
+
+async def _watched(place: Place, typed: str, work: Any) -> int:
+    """Do `work` on a handle that only watches and controls."""
+    async with place.open() as runtime:
+        row = await find(runtime, typed)
+        code: int = await work(await runtime.open_session(row.id, drive=False), row)
+        return code
