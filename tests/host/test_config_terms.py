@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, strategies as st
 from tests.host.test_config import Files
 from tests.parts.web_site import page, site
 
@@ -19,9 +21,10 @@ from godwit.core.events import ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
 from godwit.host.config import Config, load
+from godwit.host.config_sections import SECTIONS
 from godwit.host.runtime import Runtime
 from godwit.host.search import SearchSettings
-from godwit.host.terms import BudgetSection, BudgetTerms, CheckpointTerms, Terms
+from godwit.host.terms import BudgetSection, BudgetTerms, CheckpointTerms, Terms, given as set_in
 from godwit.models.script import Reply, ScriptedModel, call
 
 MODEL = "scripted:test"
@@ -179,6 +182,56 @@ def test_a_persons_file_within_the_workspace_is_not_trusted(tmp_path: Path) -> N
     found = load(tmp_path, environment={"HOME": str(tmp_path)})
     assert (found.terms, found.web_search) == (Terms(BudgetSection(BudgetTerms(usd=5))), None)
     assert len(found.notices) == 4
+
+
+AMOUNTS = st.none() | st.integers(0, 20)
+BUDGETS = st.builds(
+    BudgetTerms,
+    tokens=AMOUNTS,
+    usd=AMOUNTS,
+    turns=AMOUNTS,
+    soft=st.sampled_from([None, 0.5, 1]),
+    on_limit=st.sampled_from([None, "stop", "ask"]),
+    unpriced=st.sampled_from([None, "deny", "allow"]),
+)
+CHECKPOINTS = st.builds(
+    CheckpointTerms,
+    enabled=st.sampled_from([None, True, False]),
+    ignored=st.sampled_from([None, "never", "small", "always"]),
+    on_failure=st.sampled_from([None, "block", "warn"]),
+    keep_count=st.none() | st.integers(1, 9),
+    max_bytes=st.none() | st.integers(1, 9),
+)
+
+
+@given(BUDGETS, BUDGETS, st.none() | st.integers(0, 20))
+def test_whatever_a_folder_says_of_a_budget_nothing_is_loosened(
+    user: BudgetTerms, theirs: BudgetTerms, own: int | None
+) -> None:
+    agent = spec(budget=None if own is None else Budget(turns=own))
+    kept, left = SECTIONS["budget"].untrusted(BudgetSection(theirs), BudgetSection(user))
+    alone = Terms(BudgetSection(user)).held(agent).budgets
+    both = Config(user_budget=BudgetSection(user), project_budget=kept).terms.held(agent).budgets
+    before, after = (budgets[0] if budgets else Budget() for budgets in (alone, both))
+    for name, limit in before.limits.items():
+        assert after.limits[name] <= limit
+    if both:
+        assert after.on_limit == (before.on_limit if alone else user.on_limit or "stop")
+        assert after.unpriced in ("deny", before.unpriced if alone else user.unpriced or "deny")
+    told = {key for key, _, _ in left}
+    assert told | set_in(kept.session).keys() == set_in(theirs).keys(), "what is not used is told"
+
+
+@given(CHECKPOINTS, CHECKPOINTS)
+def test_whatever_a_folder_says_of_checkpoints_no_less_is_kept(user: CheckpointTerms, theirs: CheckpointTerms) -> None:
+    kept, left = SECTIONS["checkpoints"].untrusted(theirs, user)
+    before = Terms(checkpoints=user).held(spec()).checkpoints
+    after = Config(user_checkpoints=user, project_checkpoints=kept).terms.held(spec()).checkpoints
+    assert after.enabled >= before.enabled
+    assert after.on_failure in ("block", before.on_failure)
+    same = msgspec.structs.replace(after, enabled=before.enabled, on_failure=before.on_failure)
+    assert same == before
+    assert {key for key, _, _ in left} | set_in(kept).keys() == set_in(theirs).keys(), "what is not used is told"
 
 
 # --- what it comes to -------------------------------------------------------------------------------------------------
