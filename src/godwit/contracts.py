@@ -843,7 +843,9 @@ class ToolContext(Protocol):
 
     async def verify(self) -> Verified:
         """Run the session's checks: those of the agent's verification policy, else the required ones that fit the
-        workspace's files. The call's cancel ends them. ToolFailed when it did, or where checks cannot be run."""
+        workspace's files. The call's cancel ends them. ToolFailed when it did, or where checks cannot be run;
+        BudgetExhausted, and nothing is reported, when a model's call cannot have one of them paid for. Under a budget that
+        asks, the run asks for more once the call has ended."""
         ...
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:

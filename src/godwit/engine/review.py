@@ -30,7 +30,9 @@ EXCLUSIVE = "*"
 
 @dataclass
 class Ready:
-    """It may run: its tool, its final arguments, what it must not overlap with, and what to tell the model beside."""
+    """It may run: its tool, its final arguments, what it must not overlap with, and what to tell the model beside.
+
+    `asks`: what its effect has the run ask once it has ended."""
 
     call: Call
     tool: Tool
@@ -40,6 +42,7 @@ class Ready:
     changed_by: str | None = None
     notes: tuple[str, ...] = ()
     events: tuple[EventData, ...] = ()
+    asks: list[EventData] = field(default_factory=list)
 
     def clashes(self, other: Ready) -> bool:
         return EXCLUSIVE in self.locks or EXCLUSIVE in other.locks or bool(self.locks & other.locks)

@@ -184,7 +184,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         context=driver.context,
         grace_s=driver.grace_s,
         after=driver.log.seq,
-        verify=lambda: verify_for_model(driver, token),
+        verify=lambda: verify_for_model(driver, token, ready.asks.extend),
         asides=asides,
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
     )
@@ -258,6 +258,8 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
         metadata = {**metadata, "artifact": artifact.ref}
     events.append(ToolFinished(call.id, call.name, status, content, as_json(metadata), took))
     driver.log.stage(*events)
+    if not _stops(driver):
+        driver.log.stage(*new(driver.state, ready.asks))
     turn = driver.state.turn
     if not last or turn is None or turn.unfinished:
         await driver.log.commit()

@@ -16,8 +16,17 @@ from typing import Any, Literal
 import msgspec
 
 from ..contracts import EventStore, Verified, Workspace
-from ..core.errors import GodwitError, InvalidArgument, SessionClosed, ToolFailed
-from ..core.events import EventData, HookBlocked, SessionRewound, ToolFinished, UserMessage, VerificationReported
+from ..core.budget import BudgetDecision
+from ..core.errors import BudgetExhausted, GodwitError, InvalidArgument, SessionClosed, ToolFailed
+from ..core.events import (
+    EventData,
+    HookBlocked,
+    SessionRewound,
+    ToolFinished,
+    UserMessage,
+    VerificationReported,
+    from_outside,
+)
 from ..core.gate import INBOX_LIMIT
 from ..core.hooks import INTERRUPTED, HookResult
 from ..core.ids import CallId, Clock, InputId, RunId, Seq, SessionId, derived_id
@@ -39,7 +48,7 @@ from ..core.verification import (
     summarize,
     summary_text,
 )
-from .budget import new
+from .budget import new, refusal
 from .cancel import Cancel
 from .direct import DirectCalls
 from .driver import Driver
@@ -50,6 +59,7 @@ TOOL = "bash"
 """What runs the commands."""
 SENDER = "verification"
 """Who sends the model what did not pass."""
+_CUT_OFF = "[interrupted]"
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class Verifier:
         record: Callable[[Sequence[EventData]], Awaitable[object]],
         ids: Callable[[VerificationCommand], CallId] | None = None,
         done: Mapping[CallId, Ran] | None = None,
-        may: Callable[[], Awaitable[bool]] | None = None,
+        may: Callable[[VerificationCommand], Awaitable[bool]] | None = None,
     ) -> Verified | None:
         """Run them one after the other and return the report, not stored yet, and their outputs. None when it was cut off,
         or `may` says no before one of them; it has asked the budget then.
@@ -118,7 +128,7 @@ class Verifier:
             call = ids(command) if ids is not None else None
             ran = (done or {}).get(call) if call is not None else None
             if ran is None:
-                if may is not None and not await may():
+                if may is not None and not await may(command):
                     return None
                 ran = await self._ran(command, call, paid=may is not None)
                 if self._cancel.cancelled and ran.cut:
@@ -244,7 +254,7 @@ async def verify_run(driver: Driver) -> None:
         # The same after a crash; another one once the run has gone on, or has been reported on.
         return CallId(derived_id("call", run.id, str(run.checkpoint), str(run.reports), command.id, command.command))
 
-    async def may() -> bool:
+    async def may(_: VerificationCommand) -> bool:
         """Whether the next command may begin: nothing else is due, and it can be paid for."""
         await log.sync()
         gate = driver.state.gate
@@ -279,26 +289,65 @@ async def verify_run(driver: Driver) -> None:
     await verifier.told(made.report, reported)
 
 
-async def verify_for_model(driver: Driver, token: Cancel) -> Verified:
-    """The same checks because a tool of the open run asks for them; their report decides nothing."""
+async def verify_for_model(driver: Driver, token: Cancel, ask: Callable[[Sequence[EventData]], None]) -> Verified:
+    """The same checks because a tool of the open run asks for them; their report decides nothing.
+
+    BudgetExhausted, and no report, when one of them cannot be paid for. `ask` is given the question for more, if there is
+    one: a run is parked only when no call is under way, so it is for when this one has ended.
+    """
     parts, run = driver.parts, driver.state.run
     run_id = run.id if run is not None else None
+    unpaid: list[BudgetExhausted] = []
 
     async def record(events: Sequence[EventData]) -> Seq:
         epoch = _epoch_of(driver)
         return (await append_outside(parts.store, driver.session, events, parts.clock, run=run_id, epoch=epoch)).last
 
+    async def may(command: VerificationCommand) -> bool:
+        await driver.log.sync()
+        decision = await driver.budget.before_tool(TOOL)
+        if token.cancelled:
+            return False
+        events = new(driver.state, driver.budget.recorded(decision))
+        told = [e for e in events if from_outside(e)]
+        if told:
+            await record(told)
+        if decision.verdict in ("allow", "warn"):
+            return True
+        # A yes to a guard lets the run's next step pass, and this command is none: who asks for it again is asked again.
+        asks = decision.verdict == "ask" and decision.scope != "guard"
+        if asks:
+            ask(events)
+        unpaid.append(_unpaid(command, decision, asks=asks))
+        return False
+
     commands = await commands_for(driver.spec.verification, driver.workspace)
-    return await _asked_for(_verifier_of(driver, token), commands, record)
+    made = await _asked_for(_verifier_of(driver, token), commands, record, may)
+    if made is None:
+        raise unpaid[0] if unpaid else ToolFailed(_CUT_OFF)
+    return made
+
+
+def _unpaid(command: VerificationCommand, decision: BudgetDecision, *, asks: bool) -> BudgetExhausted:
+    """What a tool is told whose checks end before this command."""
+    then = "A person is asked for more: when you go on, it was given, so call verify again. " if asks else ""
+    return BudgetExhausted(
+        f"{refusal(decision)}. The verification ended before {command.id}, without a report. {then}".rstrip(),
+        resource=decision.resource,
+        consumed=decision.consumed,
+        limit=decision.limit,
+    )
 
 
 async def _asked_for(
-    verifier: Verifier, commands: Sequence[VerificationCommand], record: Callable[[Sequence[EventData]], Awaitable[Seq]]
-) -> Verified:
-    made = await verifier.report(WORKSPACE, commands, source="tool", record=record)
-    if made is None:
-        raise ToolFailed("[interrupted]")
-    await verifier.told(made.report, await record([VerificationReported(made.report)]))
+    verifier: Verifier,
+    commands: Sequence[VerificationCommand],
+    record: Callable[[Sequence[EventData]], Awaitable[Seq]],
+    may: Callable[[VerificationCommand], Awaitable[bool]] | None = None,
+) -> Verified | None:
+    made = await verifier.report(WORKSPACE, commands, source="tool", record=record, may=may)
+    if made is not None:
+        await verifier.told(made.report, await record([VerificationReported(made.report)]))
     return made
 
 
@@ -441,7 +490,11 @@ class Verifications:
 
     async def for_tool(self, token: Cancel) -> Verified:
         """The session's checks, because a tool that the host called asks for them."""
-        return await _asked_for(self._verifier(token), await commands_for(self._policy, self._workspace()), self._append)
+        commands = await commands_for(self._policy, self._workspace())
+        made = await _asked_for(self._verifier(token), commands, self._append)
+        if made is None:
+            raise ToolFailed(_CUT_OFF)
+        return made
 
     async def presets(self) -> list[VerificationPreset]:
         workspace = self._workspace()
