@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import godwit
 from godwit.core.agent import Permissions
 from godwit.core.events import ToolFinished
 from godwit.core.messages import text_of
@@ -46,6 +47,26 @@ async def test_where_it_is_allowed_redirects_are_followed(bench: Bench) -> None:
         assert "there" in text_of(found.content)
         # The host's own call is trusted likewise.
         assert (await session.tool("web_fetch", {"url": one.url("/")})).ok
+
+
+async def test_hooks_are_asked_about_the_address_of_the_call_and_rules_about_each(bench: Bench) -> None:
+    async with site() as one:
+        one.answers["/"] = redirect("/next")
+        one.answers["/next"] = redirect("/last")
+        asked: list[str] = []
+
+        @godwit.hook("before_tool", tool="web_fetch")
+        async def look(given: godwit.HookCall) -> None:
+            asked.append(given.payload["arguments"]["url"])
+
+        rules = Permissions(deny=("web_fetch(**/last)",))
+        script: Script = [call("web_fetch", url=one.url("/")), "done"]
+        session = await bench.start(script, WebFetch(allow_private=[one.here]), hooks=[look], permissions=rules)
+        await session.send("Look it up.")
+        assert asked == [one.url("/")]
+        [found] = await data(session, ToolFinished)
+        assert "which the permissions deny" in text_of(found.content)
+        assert [r.target for r in one.requests] == ["/", "/next"]
 
 
 async def test_a_rule_for_a_host_is_for_that_host(bench: Bench) -> None:
