@@ -280,9 +280,16 @@ class BlobStore(Protocol):
     """
 
     async def put_artifact(
-        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED
+        self,
+        session: SessionId,
+        content: bytes,
+        media_type: str,
+        *,
+        limits: ArtifactLimits = UNLIMITED,
+        pinned: bool = False,
     ) -> StoredArtifact:
-        """Keep it for the session, then let go of what is beyond `limits`: of this one as well, when it is too large.
+        """Keep it for the session, then let go of what is beyond `limits`: of this one as well, when it is too large and not
+        `pinned` with it. One that was pinned before stays so.
 
         Put again, it is as young as a new one and keeps its first media type. SessionNotFound.
         """

@@ -841,7 +841,13 @@ class BoxStore(SqliteStore):
     box: dict[str, tuple[StoredArtifact, bytes]]
 
     async def put_artifact(
-        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = NO_LIMITS
+        self,
+        session: SessionId,
+        content: bytes,
+        media_type: str,
+        *,
+        limits: ArtifactLimits = NO_LIMITS,
+        pinned: bool = False,
     ) -> StoredArtifact:
         stored = StoredArtifact(ArtifactRef(f"box:{len(self.box)}"), len(content), media_type)
         self.box[stored.ref] = (stored, content)

@@ -106,6 +106,20 @@ async def test_a_long_output_is_kept_whole_as_evidence(bench: Bench) -> None:
     assert "\n40000\n" in kept
 
 
+async def test_evidence_stays_whatever_the_limits_for_artifacts_are(bench: Bench) -> None:
+    runtime = await bench.runtime(artifacts=godwit.ArtifactLimits(max_artifacts=1, max_bytes=1000))
+    session = await bench.start([], "bash", runtime=runtime)
+    report = await session.verify_commands("it works", ["seq 1 40000; exit 1", "seq 2 40000"])
+    refs = [check.evidence[1] for check in report.checks]
+    other = (await session.tool("bash", {"command": "seq 3 40000"})).artifact
+    assert other not in refs
+    assert [(a.ref, a.pinned) for a in await session.artifacts.list()] == [(ref, True) for ref in refs]
+    assert (await session.artifacts.get(refs[0])).startswith(b"1\n2\n")
+    assert await session.artifacts.unpin(refs[0])
+    await session.tool("bash", {"command": "seq 3 40000"})
+    assert [a.ref for a in await session.artifacts.list()] == refs[1:], "until somebody lets go of it"
+
+
 @pytest.mark.parametrize(
     ("command", "risk"),
     [

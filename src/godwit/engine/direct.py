@@ -372,7 +372,9 @@ class DirectCalls:
             result = await self._hooks.fire("after_tool", payload, run=run)
             content = modified(content, payload, result.modified)
             notes += [result.note] if result.note else []
-        artifact, content = await shorten(self._parts.blobs, self._session, call, content)
+        # What a report names as its evidence is there as long as the report.
+        pinned = origin == "verification"
+        artifact, content = await shorten(self._parts.blobs, self._session, call, content, pinned=pinned)
         if artifact is not None:
             metadata = {**metadata, "artifact": artifact.ref}
         if notes:

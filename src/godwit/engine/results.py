@@ -61,15 +61,15 @@ def cut_off(task: asyncio.Task[ToolOutput]) -> tuple[ResultBlock, ...]:
 
 
 async def shorten(
-    blobs: BlobStore, session: SessionId, call: CallId, content: tuple[ResultBlock, ...]
+    blobs: BlobStore, session: SessionId, call: CallId, content: tuple[ResultBlock, ...], *, pinned: bool = False
 ) -> tuple[ArtifactStored | None, tuple[ResultBlock, ...]]:
-    """Keep a large text as an artifact and show its head and tail."""
+    """Keep a large text as an artifact, whatever the limits are when it is `pinned`, and show its head and tail."""
     texts = [b for b in content if isinstance(b, Text)]
     size = sum(len(b.text.encode()) for b in texts)
     if size <= OUTPUT_LIMIT:
         return None, content
     whole = "".join(b.text for b in texts).encode()
-    stored = await blobs.put_artifact(session, whole, "text/plain; charset=utf-8")
+    stored = await blobs.put_artifact(session, whole, "text/plain; charset=utf-8", pinned=pinned)
     head = whole[:SHOWN_HEAD].decode(errors="ignore")
     tail = whole[-SHOWN_TAIL:].decode(errors="ignore")
     left_out = len(whole) - len(head.encode()) - len(tail.encode())

@@ -15,10 +15,16 @@ class LimitedBlobs:
         self._limits = limits
 
     async def put_artifact(
-        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED
+        self,
+        session: SessionId,
+        content: bytes,
+        media_type: str,
+        *,
+        limits: ArtifactLimits = UNLIMITED,
+        pinned: bool = False,
     ) -> StoredArtifact:
         chosen = self._limits if limits == UNLIMITED else limits
-        return await self._blobs.put_artifact(session, content, media_type, limits=chosen)
+        return await self._blobs.put_artifact(session, content, media_type, limits=chosen, pinned=pinned)
 
     async def get_artifact(self, ref: ArtifactRef) -> tuple[StoredArtifact, bytes]:
         return await self._blobs.get_artifact(ref)

@@ -470,7 +470,13 @@ class SqliteStore(SqliteDocuments):
         return await self._writer.do(Call(apply))
 
     async def put_artifact(
-        self, session: SessionId, content: bytes, media_type: str, *, limits: ArtifactLimits = UNLIMITED
+        self,
+        session: SessionId,
+        content: bytes,
+        media_type: str,
+        *,
+        limits: ArtifactLimits = UNLIMITED,
+        pinned: bool = False,
     ) -> StoredArtifact:
         """Keep `content` for the session, then let go of what is beyond `limits`. SessionNotFound."""
         ref = ArtifactRef(f"sha256:{hashlib.sha256(content).hexdigest()}")
@@ -482,6 +488,8 @@ class SqliteStore(SqliteDocuments):
                 transaction.execute("insert_artifact", (ref, len(content), media_type, content))
             now = self._clock.now_ms()
             transaction.execute("use_artifact", {"session": key, "ref": ref, "now": now})
+            if pinned:
+                transaction.execute("pin_artifact", {"session": key, "ref": ref, "pinned": True})
             _trim(transaction, session, key, limits, now)
             return StoredArtifact(ref, len(content), media_type if known is None else known[2])
 

@@ -90,6 +90,11 @@ class Artifacts(StoreSuite):
             assert not await store.pin_artifact(S, refs[0], pinned=False)
             await store.put_artifact(S, b"more", "text/plain", limits=ArtifactLimits(max_artifacts=2))
             assert (await store.artifacts(S))[0].ref == refs[2]
+            # Pinned as it is put: nothing lets go of it in between, however small the limits are.
+            kept = await store.put_artifact(S, b"kept", "text/plain", limits=ArtifactLimits(max_artifacts=0), pinned=True)
+            assert [(a.ref, a.pinned) for a in await store.artifacts(S)] == [(refs[2], True), (kept.ref, True)]
+            await store.put_artifact(S, b"kept", "text/plain", limits=ArtifactLimits(max_artifacts=0))
+            assert (await store.artifacts(S))[1].pinned, "putting it again takes no pin out"
             await refused(ArtifactNotFound, store.pin_artifact(S, ArtifactRef("sha256:00")))
             await refused(SessionNotFound, store.pin_artifact(SessionId("none"), refs[2]))
 
