@@ -379,6 +379,15 @@ async def test_the_service_of_the_files_is_asked(hosted: Hosted, files: Files) -
             assert "https://whales.example/" in text_of(said.content)
 
 
+async def test_the_host_can_ask_it_for_an_agent_without_the_tool(hosted: Hosted, files: Files) -> None:
+    async with site() as here:
+        here.answers["/search"] = page('{"results": []}', "application/json")
+        files.load(f"[web_search]\nbackend = 'searxng'\nurl = 'http://{here.here}'\n")
+        async with await hosted.open() as runtime:
+            session = await hosted.start(runtime)
+            assert (await session.tool("web_search", {"query": "whales"})).output == "No results for 'whales'."
+
+
 async def test_a_folders_service_is_asked_only_where_the_folder_is_trusted(hosted: Hosted, files: Files) -> None:
     project = "[web_search]\nbackend = 'searxng'\nurl = 'http://127.0.0.1:9'\n"
     async with await hosted.open() as runtime:

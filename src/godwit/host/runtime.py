@@ -298,10 +298,12 @@ class Runtime:
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
 
-    def find_tool(self, name: str) -> Tool | None:
-        """A tool of the runtime's own by its name, whichever agents may use it."""
+    def find_tool(self, name: str, folder: str | None = None) -> Tool | None:
+        """A tool of the runtime's own by its name, whichever agents may use it, as a session in this folder has it."""
         try:
-            return next((t for t in self._toolbox.select([name]) if t.definition.name == name), None)
+            return next(
+                (t for t in self._searching.toolbox([name], folder).select([name]) if t.definition.name == name), None
+            )
         except ToolNotFound:
             return None
 
