@@ -19,19 +19,17 @@ if TYPE_CHECKING:
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
     from .core.budget import Budget, BudgetDecision, Price, Spent
-    from .core.checkpoint import CheckpointPolicy
+    from .core.checkpoint import CheckpointPolicy, RewindPreview, RewindResult
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.messages import Document, Image, Text, Usage
-    from .core.record import RecordLimits
+    from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hooks import hook
-    from .engine.rewind import RewindPreview, RewindResult
-    from .engine.runs import RunResult
     from .engine.session import Session
     from .host.agents import Agent
     from .host.runtime import Runtime
@@ -70,10 +68,10 @@ _HOMES = {
     "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
-    "RewindPreview": "engine.rewind",
-    "RewindResult": "engine.rewind",
+    "RewindPreview": "core.checkpoint",
+    "RewindResult": "core.checkpoint",
     "RunFailed": "core.errors",
-    "RunResult": "engine.runs",
+    "RunResult": "core.record",
     "Runtime": "host.runtime",
     "SandboxPolicy": "core.sandbox",
     "ScriptedModel": "models.script",

@@ -21,9 +21,9 @@ from godwit.core.errors import RunFailed
 from godwit.core.events import AgentMessage, Event, RunRetrying, ToolFinished, ToolStarted
 from godwit.core.ids import ManualClock, SeededIds
 from godwit.core.messages import Assistant, Thinking
+from godwit.core.record import RunResult
 from godwit.core.transcript import problems, transcript_of
 from godwit.engine import model_step
-from godwit.engine.runs import RunResult
 from godwit.engine.session import Session
 from godwit.models.registry import Registry
 from godwit.models.replay import RecordedModel, Recorder

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 import godwit
-from godwit.engine.trace import TraceEvent
+from godwit.core.facts import TraceEvent
 from godwit.host.runtime import Runtime
 from godwit.host.tracing import TracingSettings
 from godwit.models.script import Script, ScriptedModel, call

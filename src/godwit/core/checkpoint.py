@@ -6,6 +6,7 @@ it, so texts for people and for JSON are made with `shown_path`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NewType
 
 import msgspec
@@ -118,3 +119,47 @@ def shown_path(path: str) -> str:
         return path
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+
+
+OnConflict = Literal["refuse", "keep", "overwrite"]
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A place to go back to: before this message of a user. `seq`: for `rewind`."""
+
+    seq: Seq
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class RewindPreview:
+    """What `rewind(seq, files=True)` would do to the files now. `diff`: as a unified diff, which ends early when `cut`.
+
+    `conflicts`: paths among them that somebody else has changed as well. `left`: what would stay as it is although the agent
+    changed it, and why. `text`: the message that would be taken back, if one is.
+    """
+
+    to: Seq
+    changes: tuple[FileChange, ...] = ()
+    diff: str = ""
+    cut: bool = False
+    conflicts: tuple[str, ...] = ()
+    left: tuple[LeftAlone, ...] = ()
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class RewindResult:
+    """What a rewind did. `seq`: its event. `changes`: of files; `left`: paths that stayed as they were, and why.
+
+    `error`: why the files could not be put back at all. `text`: the message that was taken back, to be said in another way.
+    """
+
+    to: Seq
+    seq: Seq
+    changes: tuple[FileChange, ...] = ()
+    left: tuple[LeftAlone, ...] = ()
+    error: str | None = None
+    text: str | None = None

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..core.errors import ActionNotFound
 from ..core.events import Remember
-from .approvals import Approvals, PendingAction
+from ..core.facts import PendingAction
+from .approvals import Approvals
 from .handle import Handle
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ..contracts import EventStore
 from ..core.errors import ActionNotFound, InvalidArgument
-from ..core.events import ActionKind, ActionOpened, Decision, Remember, UserAnswer
+from ..core.events import ActionOpened, Decision, Remember, UserAnswer
+from ..core.facts import PendingAction
 from ..core.gate import OpenAction
-from ..core.ids import ActionId, CallId, Clock, SessionId
+from ..core.ids import Clock, SessionId
 from ..core.messages import ResultBlock, Text
 from ..core.state import State
 from .budget import QUESTION, check_answer
@@ -37,26 +37,6 @@ def policy_answer(action: OpenAction) -> UserAnswer:
     if action.kind == "approval":
         return UserAnswer(action.id, action.on_timeout, why, sender=POLICY)
     return UserAnswer(action.id, "result", content=(Text(f"[{why}]"),), is_error=True, sender=POLICY)
-
-
-@dataclass(frozen=True)
-class PendingAction:
-    """`kind`: approval (may this call run?), question, or external (what is this call's result?). `age_s` in seconds.
-
-    An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
-    remembered with the answer. `remaining_s`: until the policy answers; None when it never does.
-    """
-
-    id: ActionId
-    kind: ActionKind
-    call: CallId | None
-    name: str
-    arguments: dict[str, Any]
-    message: str | None
-    opened_ms: int
-    age_s: float
-    rules: tuple[str, ...] = ()
-    remaining_s: float | None = None
 
 
 def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAction:

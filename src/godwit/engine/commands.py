@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..core.errors import ConfigurationError, GodwitError
-from ..core.ids import RunId, Seq
 
 NAME_LIMIT = 64
 """Characters of a command's name."""
@@ -153,20 +152,6 @@ class CommandInfo(NamedTuple):
     name: str
     description: str
     usage: str | None
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """A command that was run. `run`: the run its prompt started, if it gave one. `seq`: the event that records it."""
-
-    id: str
-    name: str
-    arguments: str
-    text: str
-    state_changed: bool
-    error: str | None
-    run: RunId | None
-    seq: Seq
 
 
 class CommandSource(Protocol):

@@ -15,16 +15,16 @@ import contextvars
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..contracts import EventStore, Tool, ToolOutput, Verified, Workspace
 from ..core.budget import ALLOWED
 from ..core.errors import SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
+from ..core.facts import ToolCallResult
 from ..core.hooks import INTERRUPTED
 from ..core.ids import CallId, Clock, RunId, Seq, SessionId
-from ..core.messages import ResultBlock, Text, ToolStatus, text_of
+from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import State
 from .aside import Asides
 from .budget import Budgets, refusal
@@ -38,40 +38,6 @@ from .tool_context import Context
 
 ABANDON_S = 1.0
 """How long a call that was cut off may ignore it before it is left to itself."""
-
-
-@dataclass(frozen=True)
-class ToolCallResult:
-    """What a direct call came to. `seq`: its `tool.finished`, 0 when it never started. `duration_ms` of the effect."""
-
-    call: CallId
-    name: str
-    status: ToolStatus
-    content: tuple[ResultBlock, ...]
-    metadata: dict[str, Any] = field(default_factory=dict)
-    duration_ms: int = 0
-    seq: Seq = 0
-
-    @property
-    def output(self) -> str:
-        """The text of the result."""
-        return text_of(self.content)
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
-
-    @property
-    def exit_code(self) -> int:
-        """The command's, where there is one; else 0 or 1 (seed 001)."""
-        code = self.metadata.get("exit_code")
-        return code if isinstance(code, int) else int(not self.ok)
-
-    @property
-    def artifact(self) -> str | None:
-        """Where the whole output is kept, when only part of it is shown."""
-        ref = self.metadata.get("artifact")
-        return ref if isinstance(ref, str) else None
 
 
 class HostCalls(ABC):

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from ..contracts import EventStore
-from ..core.events import Delivery, InputDelivered, InputWithdrawn, UserMessage
+from ..core.events import InputDelivered, InputWithdrawn, UserMessage
+from ..core.facts import InputEntry, InputStatus
 from ..core.ids import InputId, SessionId
-from ..core.messages import UserBlock, text_of
 from .inbox import Inbox
 from .log import load_state
-
-InputStatus = Literal["accepted", "delivered", "withdrawn"]
-
-
-@dataclass(frozen=True)
-class InputEntry:
-    """An input and where it stands. `seq`: the event that accepted it."""
-
-    id: InputId
-    delivery: Delivery
-    status: InputStatus
-    content: tuple[UserBlock, ...]
-    seq: int
-    at_ms: int
-
-    @property
-    def text(self) -> str:
-        return text_of(self.content)
 
 
 class Queue:

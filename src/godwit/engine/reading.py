@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
-from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
+from ..core.agent import AgentRef, ThinkingLevel, ToolDefinition
 from ..core.events import Delta, Event
+from ..core.facts import SessionConfig, TraceEvent
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
 from ..core.messages import Message
-from ..core.record import RunPage
+from ..core.record import ActiveTool, RunPage, RunSnapshot
 from ..core.state import State
 from .cancel import Cancel
 from .handle import Handle
 from .log import load_state, load_transcript
 from .receiver import EventReceiver, watch
-from .runs import ActiveTool, RunSnapshot
-from .trace import TraceEvent, read_trace
-
-
-@dataclass
-class SessionConfig:
-    """The settings in force for the next run."""
-
-    agent: AgentRef
-    spec: AgentSpec
-    model: str
-    thinking: ThinkingLevel | None
-    steer_mode: SteerMode
-    workspace: str | None
-    environment: dict[str, str] = field(default_factory=dict)
+from .trace import read_trace
 
 
 class Reading(Handle):

@@ -15,13 +15,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
 from ..contracts import Checkpoints, EventStore
 from ..core.agent import AgentSpec
-from ..core.checkpoint import Checkpoint, CheckpointRef, FileChange, FileDiff, LeftAlone, shown_path
+from ..core.checkpoint import (
+    Checkpoint,
+    CheckpointRef,
+    FileChange,
+    FileDiff,
+    LeftAlone,
+    OnConflict,
+    RewindPreview,
+    RewindResult,
+    Turning,
+    shown_path,
+)
 from ..core.errors import (
     BlockedByHook,
     CheckpointFailed,
@@ -39,53 +49,10 @@ from .driver import Parts
 from .hooks import Hooks
 from .log import append_outside, load_transcript
 
-OnConflict = Literal["refuse", "keep", "overwrite"]
-
 ATTEMPTS = 5
 """How often a plan is made again because the log moved on meanwhile."""
 SHOWN = 1000
 """Paths that an event or an error names."""
-
-
-@dataclass(frozen=True)
-class Turning:
-    """A place to go back to: before this message of a user. `seq`: for `rewind`."""
-
-    seq: Seq
-    text: str
-    at_ms: int
-
-
-@dataclass(frozen=True)
-class RewindPreview:
-    """What `rewind(seq, files=True)` would do to the files now. `diff`: as a unified diff, which ends early when `cut`.
-
-    `conflicts`: paths among them that somebody else has changed as well. `left`: what would stay as it is although the agent
-    changed it, and why. `text`: the message that would be taken back, if one is.
-    """
-
-    to: Seq
-    changes: tuple[FileChange, ...] = ()
-    diff: str = ""
-    cut: bool = False
-    conflicts: tuple[str, ...] = ()
-    left: tuple[LeftAlone, ...] = ()
-    text: str | None = None
-
-
-@dataclass(frozen=True)
-class RewindResult:
-    """What a rewind did. `seq`: its event. `changes`: of files; `left`: paths that stayed as they were, and why.
-
-    `error`: why the files could not be put back at all. `text`: the message that was taken back, to be said in another way.
-    """
-
-    to: Seq
-    seq: Seq
-    changes: tuple[FileChange, ...] = ()
-    left: tuple[LeftAlone, ...] = ()
-    error: str | None = None
-    text: str | None = None
 
 
 @dataclass(frozen=True)

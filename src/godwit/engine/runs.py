@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ..contracts import EventStore
-from ..core.errors import CheckpointNotFound, Fault, InvalidArgument, RunNotFound
+from ..core.errors import CheckpointNotFound, InvalidArgument, RunNotFound
 from ..core.events import (
     AgentMessage,
     Event,
     InputDelivered,
     RunClaimed,
     RunFinished,
-    RunOutcome,
     RunStarted,
     ToolFinished,
     ToolStarted,
@@ -29,80 +28,14 @@ from ..core.events import (
     VerificationReported,
 )
 from ..core.ids import CallId, IdSource, InputId, RunId, Seq, SessionId
-from ..core.messages import Assistant, Usage, text_of, user_content
-from ..core.record import RecordLimits, RunPage
-from ..core.verification import VerificationReport, VerificationSummary, summarize
+from ..core.messages import Assistant, text_of, user_content
+from ..core.record import ActiveTool, RecordLimits, RunPage, RunResult, RunSnapshot, RunStatus
 from .inbox import Inbox
 from .log import load_state, load_transcript
 
 PORTION = 512
 """Events read at a time."""
 MAX_PAGE = 1000
-
-RunStatus = RunOutcome | Literal["queued", "running", "waiting", "retrying"]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended. `text`: the last answer's text. `seq`: the event that ended it. `verification`: the last report on
-    the run, when its agent is held to checks and they were run."""
-
-    run: RunId
-    outcome: RunOutcome
-    text: str
-    message: Assistant | None
-    usage: Usage
-    turns: int
-    tool_calls: int
-    error: Fault | None
-    seq: Seq
-    verification: VerificationReport | None = None
-
-    @property
-    def verified(self) -> bool | None:
-        """Whether the checks passed; None when none were run."""
-        report = self.verification
-        return None if report is None or not report.checks else report.status == "passed"
-
-    def has_pending_verification(self) -> bool:
-        """True when somebody has to look at the report."""
-        return self.verification is not None and not self.verification.is_complete
-
-    def verification_summary(self) -> VerificationSummary:
-        """What the report on this run comes to."""
-        return summarize([] if self.verification is None else [self.verification])
-
-
-@dataclass(frozen=True)
-class RunSnapshot:
-    """A run as its events tell it. `event_count` counts all its events, whatever limits there are for reading them."""
-
-    id: RunId
-    session: SessionId
-    status: RunStatus
-    prompt: str
-    text: str
-    error: Fault | None
-    usage: Usage
-    turns: int
-    tool_calls: int
-    attempt: int
-    resumes: RunId | None
-    created_ms: int
-    updated_ms: int
-    first_seq: Seq
-    last_seq: Seq
-    event_count: int
-
-
-@dataclass(frozen=True)
-class ActiveTool:
-    """A call of the open run whose effect has begun and whose result is not there yet."""
-
-    call: CallId
-    name: str
-    arguments: dict[str, Any]
-    started_ms: int
 
 
 class RunHandle:

@@ -8,17 +8,17 @@ from typing import Any
 from ..core.agent import SteerMode
 from ..core.errors import Fault, KeyReused, NoOpenRun, RunFailed
 from ..core.events import Delta, Event, RunFinished, RunOutcome
+from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq
-from ..core.messages import Message, Usage, UserBlock, user_content
-from .commands import Command, CommandRegistry, CommandResult, as_prompt
+from ..core.messages import Message, Usage, user_content
+from ..core.record import RunResult
+from .commands import Command, CommandRegistry, as_prompt
 from .log import load_state
 from .reading import Reading
-from .runs import RunResult
 from .typed_commands import TypedCommands
 
 OWN_RUNS = 16
 """Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
-Prompt = str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]
 
 
 class Sending(Reading):
@@ -118,6 +118,11 @@ class Sending(Reading):
         """The session's slash commands, as a copy: changing it changes nothing here (seed 001). Its `refresh` reads command
         files again."""
         return self._typed.registry.copy()
+
+    async def slash_commands(self) -> list[SlashCommand]:
+        """The session's slash commands by name, those of files as they are now."""
+        registry = await self._typed.registry.copy().refreshed()
+        return [SlashCommand(c.name, c.description, c.usage, c.safe, c.source) for c in registry.commands()]
 
     def register_command(self, command: Command) -> None:
         """Add a slash command to this handle; one of the same name is replaced. SessionClosed."""

@@ -16,7 +16,9 @@ from ..contracts import Tool, Workspace
 from ..core.agent import AgentSpec
 from ..core.errors import NoOpenRun, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
+from ..core.facts import Prompt, SessionConfig
 from ..core.ids import SessionId
+from ..core.record import RunResult
 from ..core.state import State
 from .answers import Answers
 from .artifacts import Artifacts
@@ -29,10 +31,9 @@ from .live_hooks import LiveHooks
 from .log import record_reports
 from .purse import Purse
 from .queue import Queue
-from .reading import SessionConfig
 from .rewind import HostRewinds, Rewinds
-from .runs import RunHandle, RunResult
-from .sending import Prompt, Sending
+from .runs import RunHandle
+from .sending import Sending
 from .typed_commands import TypedCommands
 from .verification import HostVerification, Verifications
 

@@ -7,44 +7,16 @@ nothing a model, a tool or a person has said stands in it, only names of tools, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from ..contracts import EventStore
 from ..core.errors import InvalidArgument
-from ..core.events import AgentMessage, Event, ModelStarted, Origin, ToolFinished, ToolStarted, VerificationReported
-from ..core.ids import ArtifactRef, CallId, MessageId, RunId, Seq, SessionId
+from ..core.events import AgentMessage, Event, ModelStarted, ToolFinished, ToolStarted, VerificationReported
+from ..core.facts import TraceEvent
+from ..core.ids import ArtifactRef, CallId, MessageId, SessionId
 from ..core.messages import Text
 
-SCHEMA = "godwit.trace/1"
 TYPES = ("model.started", "agent.message", "tool.started", "tool.finished", "verification.reported")
-
-TraceKind = Literal["model_step", "tool_execution", "verification"]
-
-
-class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step that has ended (seed 001).
-
-    `name`: of the tool, the model or the subject verified. `argument_keys`: the names of the arguments, sorted.
-    `output_bytes`: of the text the model was given, or has given. `artifacts`: refs named by the result, each once.
-    `at_ms`: wall time of the end; `seq`: of the event that says so.
-    """
-
-    kind: TraceKind
-    name: str
-    success: bool
-    at_ms: int
-    seq: Seq
-    run: RunId | None = None
-    exit_code: int | None = None
-    duration_ms: int | None = None
-    output_bytes: int = 0
-    argument_keys: tuple[str, ...] = ()
-    artifacts: tuple[ArtifactRef, ...] = ()
-    status: str = ""
-    origin: Origin = "model"
-    schema: str = SCHEMA
 
 
 def trace_of(events: Iterable[Event]) -> Iterator[TraceEvent]:

@@ -13,11 +13,12 @@ from typing import Any
 from ..contracts import EventStore
 from ..core.errors import GodwitError, KeyReused, SessionArchived, SessionBusy
 from ..core.events import CommandExecuted, EventData, HookBlocked
+from ..core.facts import CommandResult
 from ..core.hooks import INTERRUPTED
 from ..core.ids import RunId, SessionId
 from ..core.messages import user_content
 from .cancel import Cancel
-from .commands import NAME_LIMIT, CommandOutput, CommandRegistry, CommandResult, Typed, parse
+from .commands import NAME_LIMIT, CommandOutput, CommandRegistry, Typed, parse
 from .hooks import Hooks
 from .inbox import Inbox
 

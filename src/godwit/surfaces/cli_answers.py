@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.events import Decision, Remember
-from ..engine.approvals import PendingAction
+from ..core.facts import PendingAction
 from .cli_asked import Line, asked, shortened
 from .cli_budget import is_question
 from .cli_keyboard import Keyboard

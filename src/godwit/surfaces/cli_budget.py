@@ -19,7 +19,7 @@ from .cli_view import write_json
 
 if TYPE_CHECKING:
     from ..core.budget import Scope
-    from ..engine.approvals import PendingAction
+    from ..core.facts import PendingAction
     from ..engine.session import Session
     from ..host.terms import BudgetTerms
 

@@ -16,7 +16,8 @@ from .cli_view import write_json
 from .cli_words import clean
 
 if TYPE_CHECKING:
-    from ..engine.commands import CommandRegistry, CommandResult
+    from ..core.facts import CommandResult
+    from ..engine.commands import CommandRegistry
     from ..engine.session import Session
 
 

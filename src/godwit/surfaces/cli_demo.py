@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.events import ActionOpened, RunFinished, UserAnswer
+from ..core.facts import PendingAction
 from ..core.ids import ActionId
-from ..engine.approvals import PendingAction
 from ..engine.session import Session
 from .cli_agent import AgentFlags
 from .cli_answers import Answer, Answerer, Everything

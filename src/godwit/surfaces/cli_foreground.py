@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 
 from ..core.errors import AlreadyAnswered, GodwitError, InvalidArgument, RunFailed
 from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
+from ..core.facts import PendingAction
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
-from ..engine.approvals import PendingAction, pending_action
+from ..engine.approvals import pending_action
 from ..engine.session import Session
 from .cli_answers import Answerer
 from .cli_exit import INTERRUPTED, OUTCOMES, PARKED

@@ -21,7 +21,7 @@ from .cli_view import write_json
 from .cli_words import age, clean, counted_as, one_line
 
 if TYPE_CHECKING:
-    from ..engine.rewind import OnConflict, RewindPreview, RewindResult, Turning
+    from ..core.checkpoint import OnConflict, RewindPreview, RewindResult, Turning
     from ..engine.session import Session
 
 SHOWN_LINES = 200

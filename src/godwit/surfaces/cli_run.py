@@ -32,8 +32,9 @@ from .cli_words import counted_as, owner_text
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, SessionRow
+    from ..core.facts import CommandResult
     from ..core.ids import RunId, Seq
-    from ..engine.commands import CommandRegistry, CommandResult
+    from ..engine.commands import CommandRegistry
     from ..engine.session import Session
     from ..host.runtime import Runtime
 

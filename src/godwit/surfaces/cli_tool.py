@@ -18,7 +18,7 @@ from .cli_view import write_json
 from .cli_words import clean, one_line, seconds
 
 if TYPE_CHECKING:
-    from ..engine.direct import ToolCallResult
+    from ..core.facts import ToolCallResult
     from ..engine.session import Session
 
 

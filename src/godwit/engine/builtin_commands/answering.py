@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from ...core.errors import ActionNotFound, InvalidArgument
 from ...core.events import Remember, UserAnswer
+from ...core.facts import PendingAction
 from ...core.messages import Text
-from ..approvals import PendingAction
 from ..commands import Command, CommandOutput
 from .context import CommandContext
 from .typed import alone, builtin, line, needed

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from ...core.checkpoint import FileChange, shown_path
+from ...core.checkpoint import FileChange, OnConflict, RewindResult, shown_path
 from ...core.errors import InvalidArgument
 from ...core.ids import Seq
 from ..commands import Command, CommandOutput
-from ..rewind import OnConflict, RewindResult
 from .context import CommandContext
 from .typed import alone, builtin, counted, line
 
