@@ -17,6 +17,7 @@ from godwit.core.events import AgentMessage, ModelStarted, RunClaimed, RunFinish
 from godwit.core.ids import CallId
 from godwit.core.messages import Text, ToolCall, ToolResult, Usage, text_of
 from godwit.core.transcript import problems
+from godwit.engine.model_step import CLOSING_S
 from godwit.engine.session import Session
 from godwit.models.script import call, say
 
@@ -107,10 +108,11 @@ async def test_a_model_that_raises_oddly_fails_the_run(bench: Bench, error: Base
 
 
 async def test_a_model_that_ignores_its_cancellation_does_not_hold_the_interrupt(bench: Bench) -> None:
-    end = asyncio.Event()
+    end, reached = asyncio.Event(), asyncio.Event()
 
     async def play(_: ModelRequest) -> AsyncIterator[Any]:
         yield TextDelta(0, "half")
+        reached.set()
         while not end.is_set():
             try:
                 await end.wait()
@@ -120,8 +122,7 @@ async def test_a_model_that_ignores_its_cancellation_does_not_hold_the_interrupt
     model = Stubborn(play, plain)
     session = await start(bench, model)
     run = await session.prompt("Go.")
-    await until_type(session, "model.started")
-    await asyncio.sleep(0.05)
+    await within(reached.wait())
     try:
         assert await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.interrupt(force=True))), 6)
         assert (await within(session.wait(run))).outcome == "interrupted"
@@ -149,20 +150,20 @@ async def test_a_model_that_goes_on_after_its_answer_is_closed(bench: Bench) -> 
 
 @pytest.mark.slow
 async def test_a_model_whose_closing_hangs_does_not_hold_the_answer(bench: Bench) -> None:
-    end = asyncio.Event()
+    end, closing = asyncio.Event(), asyncio.Event()
 
     async def play(_: ModelRequest) -> AsyncIterator[Any]:
         try:
             yield answer("fine")
         finally:
+            closing.set()
             await end.wait()
 
     session = await start(bench, Stubborn(play, plain))
     run = await session.prompt("Go.")
     try:
-        await until_type(session, "model.started")
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(session.interrupt(), 5)
+        await within(closing.wait())
+        await asyncio.wait_for(session.interrupt(), CLOSING_S + 5)
         assert (await within(session.wait(run))).outcome in ("done", "interrupted")
         await usable(session)
     finally:
@@ -214,14 +215,18 @@ async def test_a_prompt_sent_while_hooks_see_a_broken_run_off_is_not_hurt_by_it(
 
 
 async def test_a_delta_that_cannot_be_shown_does_not_hang(bench: Bench) -> None:
+    reached = asyncio.Event()
+
     async def play(_: ModelRequest) -> AsyncIterator[Any]:
-        yield TextDelta(0, "lone \ud800 surrogate")
+        try:
+            yield TextDelta(0, "lone \ud800 surrogate")
+        finally:
+            reached.set()  # it was taken, whatever came of it
         await asyncio.Event().wait()
 
     session = await start(bench, model := Stubborn(play, plain))
     run = await session.prompt("Go.")
-    await until_type(session, "model.started")
-    await asyncio.sleep(0.05)
+    await within(reached.wait())
     await asyncio.wait_for(session.interrupt(), 5)
     with pytest.raises(RunFailed) if (await session.state()).last_outcome == "failed" else _nothing():
         await within(session.wait(run))
