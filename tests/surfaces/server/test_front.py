@@ -30,3 +30,17 @@ def test_a_server_that_others_can_reach_needs_keys() -> None:
 def test_a_model_is_found_by_its_longest_name() -> None:
     settings = ServerSettings(models={"claude-*": "a:b", "claude-sonnet*": "c:d", "x": "e:f"})
     assert [settings.model(n) for n in ("claude-opus", "claude-sonnet-5", "x", "y:z")] == ["a:b", "c:d", "e:f", "y:z"]
+
+
+def test_a_model_whose_name_tells_its_provider_needs_no_setting() -> None:
+    settings = ServerSettings(models={"gpt-5": "azure:five"})
+    names = ("claude-opus-5", "gpt-5", "gpt-6-mini", "o4-mini", "gemini-3", "ollama:gpt-oss", "local")
+    assert [settings.model(n) for n in names] == [
+        "anthropic:claude-opus-5",
+        "azure:five",
+        "openai:gpt-6-mini",
+        "openai:o4-mini",
+        "google:gemini-3",
+        "ollama:gpt-oss",
+        "local",
+    ]

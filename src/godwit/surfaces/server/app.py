@@ -40,7 +40,9 @@ def create_app(
 
 
 def _dialects() -> Sequence[MakeDialect]:
-    return ()
+    from ..managed_agents import ManagedAgents
+
+    return (ManagedAgents,)
 
 
 async def _healthy(_: Request) -> Response:

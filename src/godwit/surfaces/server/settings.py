@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import msgspec
 
 from ...core.errors import ConfigurationError
+
+_PROVIDERS = ((r"claude", "anthropic"), (r"gpt|chatgpt|o\d", "openai"), (r"gemini", "google"))
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -45,9 +48,13 @@ class ServerSettings(msgspec.Struct, frozen=True):
         return not self.loopback if self.keys is None else self.keys
 
     def model(self, name: str) -> str:
-        """The `provider:model` behind the name a client used; the name itself when none was given for it."""
+        """The `provider:model` behind the name a client used. Without one in `models`, a name that tells its provider
+        (`claude-...`, `gpt-...`, `o3`, `gemini-...`) gets that one, and any other is taken as it is."""
         found = self.models.get(name)
         if found is not None:
             return found
         starts = [k for k in self.models if k.endswith("*") and name.startswith(k[:-1])]
-        return self.models[max(starts, key=len)] if starts else name
+        if starts:
+            return self.models[max(starts, key=len)]
+        provider = next((p for pattern, p in _PROVIDERS if re.match(pattern, name)), None)
+        return name if ":" in name or provider is None else f"{provider}:{name}"

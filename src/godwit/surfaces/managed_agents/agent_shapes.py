@@ -1,0 +1,227 @@
+"""Agents on the wire: bodies, and what an agent or a session's snapshot of one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pydantic
+
+from ...core.agent import AgentSpec
+from ...core.errors import NotSupported
+from ...host.agent_registry import StoredAgent
+from .query import moment, moment_or_none
+from .shapes import Shape, metadata_of, patched
+from .tool_shapes import BUILT_IN, TOOLSET, McpServer, Servers, Tools, shown_servers, shown_tools
+
+SURFACE = "managed_agents"
+"""Of the extension in an agent's spec."""
+NAME, SYSTEM, DESCRIPTION, SKILLS = 256, 100_000, 2048, 20
+
+Name = Annotated[str, pydantic.Field(min_length=1, max_length=NAME)]
+System = Annotated[str, pydantic.Field(max_length=SYSTEM)]
+Description = Annotated[str, pydantic.Field(max_length=DESCRIPTION)]
+Level = Literal["low", "medium", "high", "xhigh", "max"]
+
+
+class Effort(Shape):
+    type: Level
+
+
+class ModelConfig(Shape):
+    id: Annotated[str, pydantic.Field(min_length=1, max_length=256)]
+    effort: Level | Effort | None = None
+    inference_geo: str | None = None
+    speed: Literal["fast", "standard"] | None = None
+
+
+Model = Annotated[str, pydantic.Field(min_length=1, max_length=256)] | ModelConfig
+
+
+class Skill(Shape):
+    type: Literal["anthropic", "custom"]
+    skill_id: str
+    version: str | None = None
+
+
+Skills = Annotated[list[Skill], pydantic.Field(max_length=SKILLS)]
+
+
+class Identity(Shape):
+    type: Literal["service_account", "aws_role"]
+    role_arn: str | None = None
+
+
+class AgentCreate(Shape):
+    name: Name
+    model: Model
+    description: Description | None = None
+    system: System | None = None
+    tools: Tools = pydantic.Field(default_factory=list)
+    mcp_servers: Servers = pydantic.Field(default_factory=list)
+    skills: Skills = pydantic.Field(default_factory=list)
+    metadata: dict[str, str] = pydantic.Field(default_factory=dict)
+    multiagent: dict[str, Any] | None = None
+    execution_identity: Identity | None = None
+
+
+class AgentUpdate(Shape):
+    """What is left out stays; lists are replaced whole, null clears what can be cleared."""
+
+    name: Name = ""
+    model: Model = ""
+    description: Description | None = None
+    system: System | None = None
+    tools: Tools | None = None
+    mcp_servers: Servers | None = None
+    skills: Skills | None = None
+    metadata: dict[str, str | None] | None = None
+    multiagent: dict[str, Any] | None = None
+    execution_identity: Identity | None = None
+    version: int | None = None
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """What an agent or a session's snapshot says of itself, as it is shown: defaults are written out."""
+
+    name: str
+    model: dict[str, Any]
+    description: str | None = None
+    system: str | None = None
+    tools: list[dict[str, Any]] = []
+    mcp_servers: list[dict[str, Any]] = []
+    metadata: dict[str, str] = {}
+
+    def shown(self) -> dict[str, Any]:
+        """The fields that an agent and a session's snapshot share."""
+        return {
+            "name": self.name,
+            "model": self.model,
+            "description": self.description,
+            "system": self.system,
+            "tools": self.tools,
+            "mcp_servers": self.mcp_servers,
+            "skills": [],
+            "multiagent": None,
+            "execution_identity": {"type": "service_account"},
+        }
+
+
+def created(given: AgentCreate) -> Definition:
+    """The definition of a new agent. InvalidArgument, NotSupported."""
+    check_absent(given.skills, given.multiagent, given.execution_identity)
+    tools = shown_tools(given.tools)
+    return Definition(
+        given.name,
+        shown_model(given.model),
+        given.description or None,
+        given.system or None,
+        tools,
+        shown_servers(given.mcp_servers, tools),
+        metadata_of(given.metadata),
+    )
+
+
+def updated(old: Definition, given: AgentUpdate) -> Definition:
+    """The definition with what was given changed. InvalidArgument, NotSupported."""
+    check_absent(given.skills, given.multiagent, given.execution_identity)
+    changes: dict[str, Any] = {}
+    if given.has("name"):
+        changes["name"] = given.name
+    if given.has("model"):
+        changes["model"] = shown_model(given.model)
+    for name in ("description", "system"):
+        if given.has(name):
+            changes[name] = getattr(given, name) or None
+    if given.has("metadata"):
+        changes["metadata"] = patched(old.metadata, given.metadata) if given.metadata is not None else {}
+    return with_tools(msgspec.structs.replace(old, **changes), given)
+
+
+def with_tools(old: Definition, given: Any) -> Definition:
+    """The definition with the `tools` and `mcp_servers` that a body gave."""
+    if not given.has("tools") and not given.has("mcp_servers"):
+        return old
+    tools = shown_tools(given.tools or []) if given.has("tools") else old.tools
+    servers: Any = given.mcp_servers or []
+    if not given.has("mcp_servers"):
+        servers = [McpServer(**one) for one in old.mcp_servers]
+    return msgspec.structs.replace(old, tools=tools, mcp_servers=shown_servers(servers, tools))
+
+
+def check_absent(skills: Sequence[Skill] | None, multiagent: object, identity: Identity | None) -> None:
+    """NotSupported for what of an agent godwit does not have."""
+    if skills:
+        raise NotSupported("skills: godwit has no skills on this protocol; leave them out")
+    if multiagent is not None:
+        raise NotSupported("multiagent: godwit runs no threads of other agents on this protocol; leave it out")
+    if identity is not None and identity.type != "service_account":
+        raise NotSupported(f"execution_identity: godwit has no {identity.type}; leave it out")
+
+
+def shown_model(given: str | ModelConfig) -> dict[str, Any]:
+    """A model as an agent shows it. NotSupported for a place that it would have to run in."""
+    if isinstance(given, str):
+        return {"id": given, "speed": "standard", "effort": None}
+    if given.inference_geo is not None:
+        raise NotSupported("model.inference_geo: godwit does not choose where a provider runs a model; leave it out")
+    effort = given.effort.type if isinstance(given.effort, Effort) else given.effort
+    return {
+        "id": given.id,
+        "speed": given.speed or "standard",
+        "effort": None if effort is None else {"type": effort},
+    }
+
+
+def definition_of(agent: StoredAgent) -> Definition:
+    """What an agent shows, also one that was made elsewhere."""
+    spec, kept = agent.spec, agent.extension(SURFACE)
+    common = (agent.title, spec.description or None, spec.instructions or None, dict(spec.metadata))
+    if kept is not None:
+        return Definition(common[0], kept["model"], common[1], common[2], kept["tools"], kept["mcp_servers"], common[3])
+    tools: list[dict[str, Any]] = []
+    named = _named_tools(spec)
+    if named:
+        tools.append(
+            {
+                "type": TOOLSET,
+                "default_config": {"enabled": False, "permission_policy": {"type": "always_allow"}},
+                "configs": [
+                    {"name": name, "type": name, "enabled": True, "permission_policy": {"type": "always_allow"}}
+                    for name in named
+                ],
+            }
+        )
+    for tool in spec.external_tools:
+        schema = {**tool.parameters, "type": "object"}
+        tools.append({"type": "custom", "name": tool.name, "description": tool.description, "input_schema": schema})
+    return Definition(common[0], shown_model(spec.models[0]), common[1], common[2], tools, [], common[3])
+
+
+_SETS = {"files": ("read", "write", "edit", "glob", "grep"), "web": ("web_fetch", "web_search")}
+
+
+def _named_tools(spec: AgentSpec) -> list[str]:
+    every = [one for name in spec.tools for one in _SETS.get(name, (name,))]
+    return [name for name in BUILT_IN if name in every]
+
+
+def shown_agent(agent: StoredAgent) -> dict[str, Any]:
+    """An agent as it is answered."""
+    definition = definition_of(agent)
+    return {
+        "type": "agent",
+        "id": agent.id,
+        "version": agent.version,
+        **definition.shown(),
+        "metadata": definition.metadata,
+        "created_at": moment(agent.created_ms),
+        "updated_at": moment(agent.updated_ms),
+        "archived_at": moment_or_none(agent.archived_ms),
+    }
+
+
+def snapshot_of(agent: str, version: int, definition: Definition) -> dict[str, Any]:
+    """An agent as a session shows it, resolved."""
+    return {"type": "agent", "id": agent, "version": version, **definition.shown()}

@@ -1,0 +1,57 @@
+"""ManagedAgents: the dialect as the front of the server sees it, and the app that its routes make."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from ...core.errors import GodwitError
+from ..server.service import Service, request_id_of
+from .absent import absent_routes
+from .agents import agent_routes
+from .environments import environment_routes
+from .errors import envelope, render
+
+
+class ManagedAgents:
+    """Implements `surfaces.server.dialect.Dialect`. It takes what lies below `/v1/` and is not OpenAI's."""
+
+    name = "managed_agents"
+
+    def __init__(self, service: Service) -> None:
+        app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
+        app.include_router(agent_routes(service))
+        app.include_router(environment_routes(service))
+        app.router.routes.extend(absent_routes())
+        self._app = app
+
+    @property
+    def app(self) -> ASGIApp:
+        return self._app
+
+    def claims(self, request: HTTPConnection) -> bool:
+        return request.url.path.startswith("/v1/") and "openai-beta" not in request.headers
+
+    def error(self, error: GodwitError, request_id: str) -> Response:
+        return render(error, request_id)
+
+
+class _App(FastAPI):
+    """Without the layer that answers what nobody expected in plain text: the front logs that, and says it as we do."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        assert isinstance(stack, ServerErrorMiddleware)
+        return stack.app
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """A path or a method that is not there."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    message = f"{what}: there is no such method here" if error.status_code == 405 else f"{what}: there is nothing here"
+    return envelope(error.status_code, message, request_id_of(request))

@@ -1,0 +1,209 @@
+"""Environments: where sessions run. A document each; a session keeps the configuration it began with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from ...core.document import Document, encode_body
+from ...core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidArgument, NotFound, NotSupported
+from ...core.principal import Principal
+from ..server.service import Service
+from .body import body
+from .caller import Operator, Reader
+from .paging import paged
+from .query import Query, moment, moment_or_none
+from .shapes import Shape, metadata_of, patched
+
+KIND = "managed_agents.environment"
+MANAGERS = ("apt", "cargo", "gem", "go", "npm", "pip")
+
+Name = Annotated[str, pydantic.Field(min_length=1, max_length=256)]
+Description = Annotated[str, pydantic.Field(max_length=2048)]
+Visible = Literal["organization", "account"]
+
+
+class Networking(Shape):
+    type: Literal["unrestricted", "limited"]
+    allow_mcp_servers: bool | None = None
+    allow_package_managers: bool | None = None
+    allowed_hosts: list[str] | None = None
+
+
+class Packages(Shape):
+    type: Literal["packages"] | None = None
+    apt: list[str] | None = None
+    cargo: list[str] | None = None
+    gem: list[str] | None = None
+    go: list[str] | None = None
+    npm: list[str] | None = None
+    pip: list[str] | None = None
+
+
+class Cloud(Shape):
+    type: Literal["cloud"]
+    networking: Networking | None = None
+    packages: Packages | None = None
+
+
+class SelfHosted(Shape):
+    type: Literal["self_hosted"]
+
+
+Config = Annotated[Cloud | SelfHosted, pydantic.Field(discriminator="type")]
+
+
+class EnvironmentCreate(Shape):
+    name: Name
+    config: Config | None = None
+    description: Description | None = None
+    metadata: dict[str, str] = pydantic.Field(default_factory=dict)
+    scope: Visible | None = None
+
+
+class EnvironmentUpdate(Shape):
+    """What is left out stays as it is."""
+
+    name: Name | None = None
+    config: Config | None = None
+    description: Description | None = None
+    metadata: dict[str, str | None] | None = None
+    scope: Visible | None = None
+
+
+async def environment_of(service: Service, principal: Principal, environment: str) -> Document:
+    """NotFound, also for one of another tenant."""
+    try:
+        return await service.store.get_document(KIND, environment, tenant=principal.tenant)
+    except DocumentNotFound:
+        raise NotFound(f"there is no environment {environment!r}", error_code="environment_not_found") from None
+
+
+def environment_routes(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/v1/environments")
+    store = service.store
+
+    async def put(document: Document, name: str) -> Document:
+        try:
+            return (await store.put_documents([document]))[0]
+        except DocumentExists:
+            raise Conflict(f"name: there is an environment named {name!r} already", name=name) from None
+
+    @routes.post("")
+    async def create(
+        principal: Operator, given: Annotated[EnvironmentCreate, Depends(body(EnvironmentCreate))]
+    ) -> dict[str, Any]:
+        data = {
+            "name": given.name,
+            "description": given.description or "",
+            "config": _shown_config(given.config or Cloud(type="cloud"), None),
+            "metadata": metadata_of(given.metadata, code="invalid_metadata"),
+            "scope": given.scope or "organization",
+        }
+        new = Document(KIND, service.new_id("env"), encode_body(data), principal.tenant, unique={"name": given.name})
+        return _shown(await put(new, given.name))
+
+    @routes.get("")
+    async def listed(principal: Reader, request: Request) -> dict[str, Any]:
+        query = Query(request)
+        archived = None if query.flag("include_archived") else False
+
+        async def fetch(limit: int, after: tuple[int, str] | None, ascending: bool) -> list[Document]:
+            return await store.documents(
+                KIND, tenant=principal.tenant, limit=limit, after=after, ascending=ascending, archived=archived
+            )
+
+        page = await paged(query, "environments", fetch, lambda one: (one.created_ms, one.id))
+        return page.body([_shown(one) for one in page.rows])
+
+    @routes.get("/{environment}")
+    async def get(principal: Reader, environment: str) -> dict[str, Any]:
+        return _shown(await environment_of(service, principal, environment))
+
+    @routes.post("/{environment}")
+    async def update(
+        principal: Operator, environment: str, given: Annotated[EnvironmentUpdate, Depends(body(EnvironmentUpdate))]
+    ) -> dict[str, Any]:
+        old = await environment_of(service, principal, environment)
+        if old.archived_ms is not None:
+            raise InvalidArgument(f"environment {environment!r} is archived", error_code="environment_archived")
+        data = old.data()
+        if given.name is not None:
+            data["name"] = given.name
+        if given.has("description"):
+            data["description"] = given.description or ""
+        if given.config is not None:
+            if given.config.type != data["config"]["type"]:
+                raise InvalidArgument(
+                    f"config.type: it is {data['config']['type']} and stays so: make another environment",
+                    error_code="invalid_config_type_change",
+                )
+            data["config"] = _shown_config(given.config, data["config"])
+        data["metadata"] = patched(data["metadata"], given.metadata, code="invalid_metadata")
+        data["scope"] = given.scope or data["scope"]
+        if data == old.data():
+            return _shown(old)
+        return _shown(await put(old.changed(data, unique={"name": data["name"]}), data["name"]))
+
+    @routes.delete("/{environment}")
+    async def delete(principal: Operator, environment: str) -> dict[str, Any]:
+        await environment_of(service, principal, environment)
+        await store.delete_document(KIND, environment, tenant=principal.tenant)
+        return {"id": environment, "type": "environment_deleted"}
+
+    @routes.post("/{environment}/archive")
+    async def archive(principal: Operator, environment: str) -> dict[str, Any]:
+        old = await environment_of(service, principal, environment)
+        if old.archived_ms is not None:
+            return _shown(old)
+        return _shown((await store.put_documents([old.changed(old.data(), archived_ms=service.now_ms())]))[0])
+
+    return routes
+
+
+def _shown(document: Document) -> dict[str, Any]:
+    return {
+        "type": "environment",
+        "id": document.id,
+        **document.data(),
+        "created_at": moment(document.created_ms),
+        "updated_at": moment(document.updated_ms),
+        "archived_at": moment_or_none(document.archived_ms),
+    }
+
+
+def _shown_config(given: Cloud | SelfHosted, old: dict[str, Any] | None) -> dict[str, Any]:
+    """The configuration with its defaults written out; a part that was left out of an update stays."""
+    if isinstance(given, SelfHosted):
+        return {"type": "self_hosted"}
+    networking: dict[str, Any] = {"type": "unrestricted"} if old is None else old["networking"]
+    if given.networking is not None:
+        networking = _shown_networking(given.networking)
+    for manager in MANAGERS if given.packages is not None else ():
+        if getattr(given.packages, manager):
+            raise NotSupported(f"config.packages.{manager}: godwit installs no packages; leave it out")
+    packages: dict[str, Any] = {"type": "packages"}
+    packages.update((manager, []) for manager in MANAGERS)
+    return {"type": "cloud", "networking": networking, "packages": packages}
+
+
+def _shown_networking(given: Networking) -> dict[str, Any]:
+    if given.type == "unrestricted":
+        if given.allowed_hosts or given.allow_package_managers or given.allow_mcp_servers:
+            raise InvalidArgument("config.networking: what is unrestricted has no exceptions; take the type limited")
+        return {"type": "unrestricted"}
+    for name in ("allowed_hosts", "allow_package_managers"):
+        if getattr(given, name):
+            raise NotSupported(
+                f"config.networking.{name}: godwit keeps commands from the network or lets them all through; "
+                "leave it out, or take the type unrestricted"
+            )
+    return {
+        "type": "limited",
+        "allowed_hosts": [],
+        "allow_mcp_servers": bool(given.allow_mcp_servers),
+        "allow_package_managers": False,
+    }

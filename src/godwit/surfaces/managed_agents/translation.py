@@ -1,0 +1,131 @@
+"""From what an agent says on the wire to the spec that the engine runs, and to what a session's environment makes of it.
+
+An agent is stored as it would run in a plain place; a session whose environment, overrides or updates ask for something else
+works for a variant of that version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ...core.agent import AgentSpec, ModelSettings, ThinkingLevel, ToolDefinition
+from ...core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound, NotSupported, ToolNotFound
+from ...core.ids import AgentName
+from ...core.rules import Permissions
+from ...core.sandbox import SandboxPolicy
+from ..server.service import Service
+from .agent_shapes import SURFACE, Definition
+from .tool_shapes import asked_for, built_in
+
+THINKING: Mapping[str, ThinkingLevel] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+"""By a model's effort."""
+SERVERS_OWN = ("web_fetch", "web_search")
+"""Built-in tools that no worker of a self-hosted environment answers."""
+
+
+def _schema(required: tuple[str, ...], **properties: str) -> dict[str, Any]:
+    kinds: dict[str, Any] = {"range": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}}
+    named = {name: kinds.get(kind, {"type": kind}) for name, kind in properties.items()}
+    return {"type": "object", "properties": named, "required": list(required)}
+
+
+WORKERS_TOOLS: tuple[ToolDefinition, ...] = (
+    ToolDefinition(
+        "bash",
+        "Run a command in a shell that keeps its state between calls. restart begins a new shell.",
+        _schema((), command="string", restart="boolean", timeout_ms="integer"),
+    ),
+    ToolDefinition(
+        "read",
+        "Read a text file. view_range: the first and the last line, from 1; -1 is the end.",
+        _schema(("file_path",), file_path="string", view_range="range"),
+    ),
+    ToolDefinition(
+        "write",
+        "Write a file, in place of what is there.",
+        _schema(("file_path", "content"), file_path="string", content="string"),
+    ),
+    ToolDefinition(
+        "edit",
+        "Replace a text in a file. It must be there exactly once, unless replace_all is true.",
+        _schema(
+            ("file_path", "old_string", "new_string"),
+            file_path="string",
+            old_string="string",
+            new_string="string",
+            replace_all="boolean",
+        ),
+    ),
+    ToolDefinition(
+        "glob", "Find files by a pattern such as **/*.py.", _schema(("pattern",), pattern="string", path="string")
+    ),
+    ToolDefinition(
+        "grep",
+        "Find lines that match a regular expression in the files below a path.",
+        _schema(("pattern",), pattern="string", path="string"),
+    ),
+)
+"""What official workers of self-hosted environments can execute, as they read its input."""
+
+
+def spec_of(service: Service, definition: Definition) -> AgentSpec:
+    """The spec of an agent on its own. InvalidArgument when no model answers to its name, or a tool cannot be used."""
+    tools = built_in(definition.tools)
+    effort = (definition.model["effort"] or {}).get("type")
+    spec = AgentSpec(
+        AgentName("agent"),
+        (_model(service, definition.model["id"]),),
+        definition.system or "",
+        definition.description or "",
+        tools=tuple(name for name in tools if name != "web_search" or _has(service, name)),
+        external_tools=tuple(
+            ToolDefinition(tool["name"], tool["description"], tool["input_schema"])
+            for tool in definition.tools
+            if tool["type"] == "custom"
+        ),
+        permissions=Permissions(ask=tuple(name for name, policy in tools.items() if policy == "always_ask")),
+        settings=ModelSettings(thinking=None if effort is None else THINKING[effort]),
+        metadata=dict(definition.metadata),
+        title=definition.name,
+        extensions={SURFACE: {"model": definition.model, "tools": definition.tools, "mcp_servers": definition.mcp_servers}},
+    )
+    service.runtime.tools_of(spec)
+    return spec
+
+
+def placed(service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any]) -> AgentSpec:
+    """The spec as it runs in an environment of this configuration. NotSupported for what cannot be had in one."""
+    if definition.mcp_servers:
+        names = ", ".join(server["name"] for server in definition.mcp_servers)
+        raise NotSupported(f"agent.mcp_servers: godwit does not connect to MCP servers yet, and the agent names {names}")
+    missing = [name for name in asked_for(definition.tools) if not _has(service, name)]
+    if missing:
+        raise NotSupported(f"agent.tools: {missing[0]} is not set up on this server: choose a search service, or disable it")
+    if environment["type"] == "self_hosted":
+        workers = tuple(one for one in WORKERS_TOOLS if one.name in spec.tools)
+        own = tuple(name for name in spec.tools if name in SERVERS_OWN)
+        return msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
+    network = environment["networking"]["type"] == "unrestricted"
+    return msgspec.structs.replace(spec, sandbox=SandboxPolicy(network=network))
+
+
+def _model(service: Service, name: str) -> str:
+    found = service.settings.model(name)
+    try:
+        service.runtime.models.resolve(found)
+    except AuthenticationFailed:
+        pass  # its key may be there by the time it is asked
+    except (ModelNotFound, InvalidArgument) as error:
+        raise InvalidArgument(f"model: {error.message}", model=name) from None
+    return found
+
+
+def _has(service: Service, tool: str) -> bool:
+    try:
+        service.runtime.tools_of(AgentSpec(AgentName("agent"), ("any",), tools=(tool,)))
+    except ToolNotFound:
+        return False
+    return True

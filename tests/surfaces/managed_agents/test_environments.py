@@ -1,0 +1,101 @@
+"""Environments, as the official client makes, changes and lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import pytest
+
+
+async def test_an_environment_shows_all_its_defaults(async_client: anthropic.AsyncAnthropic) -> None:
+    made = await async_client.beta.environments.create(name="field")
+    shown: Any = made.to_dict(mode="json")
+    assert shown | {"id": "", "created_at": "", "updated_at": ""} == {
+        "id": "",
+        "type": "environment",
+        "name": "field",
+        "description": "",
+        "config": {
+            "type": "cloud",
+            "networking": {"type": "unrestricted"},
+            "packages": {"type": "packages", "apt": [], "cargo": [], "gem": [], "go": [], "npm": [], "pip": []},
+        },
+        "metadata": {},
+        "scope": "organization",
+        "created_at": "",
+        "updated_at": "",
+        "archived_at": None,
+    }
+    assert await async_client.beta.environments.retrieve(made.id) == made
+
+
+def test_an_environment_changes_all_but_its_kind(client: anthropic.Anthropic) -> None:
+    environments = client.beta.environments
+    made = environments.create(name="field", config={"type": "cloud", "networking": {"type": "limited"}})
+    changed = environments.update(made.id, name="wood", metadata={"a": "1"}, description="d")
+    assert (changed.name, changed.metadata, changed.description, changed.config) == ("wood", {"a": "1"}, "d", made.config)
+    assert environments.update(made.id, metadata={"a": None}, description=None).description == ""
+    opened: Any = environments.update(made.id, config={"type": "cloud", "networking": {"type": "unrestricted"}})
+    assert opened.config.networking.type == "unrestricted"
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        environments.update(made.id, config={"type": "self_hosted"})
+    assert code(refused.value) == "invalid_config_type_change"
+    assert environments.create(name="field").name == "field"
+
+
+def test_a_name_is_there_once(client: anthropic.Anthropic) -> None:
+    environments = client.beta.environments
+    environments.create(name="field")
+    other = environments.create(name="wood")
+    asks: list[Callable[[], object]] = [
+        lambda: environments.create(name="field"),
+        lambda: environments.update(other.id, name="field"),
+    ]
+    for ask in asks:
+        with pytest.raises(anthropic.ConflictError, match="field") as refused:
+            ask()
+        assert refused.value.response.headers["x-should-retry"] == "false"
+
+
+def test_archived_and_deleted(client: anthropic.Anthropic) -> None:
+    environments = client.beta.environments
+    one, two = environments.create(name="one"), environments.create(name="two", config={"type": "self_hosted"})
+    assert environments.archive(one.id).archived_at is not None
+    assert [e.id for e in environments.list()] == [two.id]
+    assert len(list(environments.list(include_archived=True, limit=1))) == 2
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        environments.update(one.id, name="three")
+    assert code(refused.value) == "environment_archived"
+    assert environments.delete(two.id).type == "environment_deleted"
+    for ask in (environments.retrieve, environments.delete, environments.archive):
+        with pytest.raises(anthropic.NotFoundError) as gone:
+            ask(two.id)
+        assert code(gone.value) == "environment_not_found"
+    assert environments.create(name="two").name == "two"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"name": ""}, 400),
+        ({"metadata": {str(n): "" for n in range(17)}}, 400),
+        ({"config": {"type": "moon"}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "unrestricted", "allowed_hosts": ["a"]}}}, 400),
+        ({"config": {"type": "self_hosted", "networking": {}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["a"]}}}, 501),
+        ({"config": {"type": "cloud", "packages": {"pip": ["x"]}}}, 501),
+    ],
+)
+def test_what_does_not_fit_is_refused(client: anthropic.Anthropic, options: dict[str, Any], status: int) -> None:
+    given: dict[str, Any] = {"name": "field", **options}
+    with pytest.raises(anthropic.APIStatusError) as refused:
+        client.beta.environments.create(**given)
+    assert refused.value.status_code == status
+    assert list(client.beta.environments.list()) == []
+
+
+def code(error: anthropic.APIStatusError) -> str:
+    body: Any = error.body
+    return str(body["error"]["details"]["error_code"])

@@ -1,0 +1,115 @@
+"""What holds for every route: who is asked, errors, bodies, addresses, pages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import anthropic
+import httpx2
+import pytest
+
+from godwit.surfaces.server import ServerSettings
+
+from .conftest import Start, client_of
+
+
+def test_both_ways_to_say_who_asks(start: Start) -> None:
+    server = start()
+    for headers in ({"x-api-key": "any"}, {"authorization": "Bearer any"}, {}):
+        answer = httpx2.get(f"{server.url}/v1/agents?beta=true", headers=headers)
+        assert (answer.status_code, answer.json()) == (200, {"data": [], "next_page": None})
+
+
+def test_without_a_key_where_one_is_needed(start: Start) -> None:
+    with client_of(start(settings=ServerSettings(port=0, keys=True))) as client:
+        with pytest.raises(anthropic.AuthenticationError) as refused:
+            client.beta.agents.list()
+    assert refused.value.type == "authentication_error"
+
+
+def test_requests_of_the_other_protocol_are_left_alone(start: Start) -> None:
+    answer = httpx2.get(f"{start().url}/v1/agents", headers={"openai-beta": "agents=v1"})
+    assert "request_id" not in answer.text
+
+
+def test_an_error_names_its_request(client: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        client.beta.agents.retrieve("agent_none")
+    body: Any = refused.value.body
+    assert body["type"] == "error"
+    assert body["request_id"] == refused.value.request_id == refused.value.response.headers["request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/v1/nothing", 404, "not_found_error"),
+        ("GET", "/v1/agents/", 404, "not_found_error"),
+        ("PUT", "/v1/agents", 405, "invalid_request_error"),
+        ("GET", "/v1/skills", 501, "api_error"),
+        ("POST", "/v1/memory_stores/x/memories", 501, "api_error"),
+        ("GET", "/v1/deployments/x", 501, "api_error"),
+        ("GET", "/v1/agents?limit=0", 400, "invalid_request_error"),
+        ("GET", "/v1/agents?limit=ten", 400, "invalid_request_error"),
+        ("GET", "/v1/agents?include_archived=perhaps", 400, "invalid_request_error"),
+        ("GET", "/v1/agents?created_at[gte]=yesterday", 400, "invalid_request_error"),
+        ("GET", "/v1/agents?page=nonsense", 400, "invalid_request_error"),
+    ],
+)
+def test_every_answer_has_the_protocols_shape(start: Start, method: str, path: str, status: int, kind: str) -> None:
+    answer = httpx2.request(method, f"{start().url}{path}")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"name": NaN}',
+        b'{"name": "\\ud800", "model": "m"}',
+        b'{"name": "x", "model": "m", "tools": ' + b"[" * 100_000,
+        b'{"name": "x", "model": "m", "tools": [{"type": "custom", "name": "t", "description": "", '
+        b'"input_schema": {"type": "object", "properties": {"a": ' + b"9" * 400 + b"}}}]}",
+    ],
+)
+def test_bodies_that_are_none(start: Start, raw: bytes) -> None:
+    answer = httpx2.post(f"{start().url}/v1/agents", content=raw, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_a_body_that_is_too_large(start: Start) -> None:
+    server = start(settings=ServerSettings(port=0, max_body=1000))
+    answer = httpx2.post(f"{server.url}/v1/agents", content=b" " * 1001)
+    assert (answer.status_code, answer.json()["type"]) == (413, "error")
+
+
+def test_pages_show_everything_once(client: anthropic.Anthropic) -> None:
+    made = [client.beta.agents.create(name=str(n), model="m").id for n in range(5)]
+    first = client.beta.agents.list(limit=2)
+    assert first.next_page is not None
+    client.beta.agents.create(name="new", model="m")
+    client.beta.agents.archive(first.data[0].id)
+    rest = [a.id for page in first.iter_pages() for a in page.data]
+    assert sorted(rest) == sorted(made)
+
+
+def test_a_cursor_is_good_for_its_list_alone(client: anthropic.Anthropic) -> None:
+    for number in range(2):
+        client.beta.agents.create(name=str(number), model="m")
+    cursor = client.beta.agents.list(limit=1).next_page
+    assert cursor is not None
+    with pytest.raises(anthropic.BadRequestError, match="invalid page cursor"):
+        client.beta.environments.list(page=cursor)
+    read = base64.urlsafe_b64decode(cursor.removeprefix("page_") + "==")
+    others: Any = ([], {}, [*json.loads(read), 1], ["agents", "desc", [-1, "x"]], ["agents", "asc", [1, "x"]])
+    for changed in others:
+        forged = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip("=")
+        with pytest.raises(anthropic.BadRequestError, match="invalid page cursor"):
+            client.beta.agents.list(page=forged)
