@@ -124,7 +124,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield CREATED
     yield SessionOpened("host")
     yield SessionConfigured(model="p:m", thinking="high", steer_mode="batch")
-    yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2))
+    yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2), metadata={"k": "w"})
     yield SessionConfigured(permissions=Permissions(allow=("bash",)), approvals=ApprovalPolicy(60), budgets=(Budget(usd=1),))
     yield SessionConfigured(budgets=(Budget(usd=2),), raised_by=ActionId("a-none"))
     yield SessionPaused("why")

@@ -137,7 +137,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
 
     `permissions`: the session's own rules, beside the agent's, in force at once; `approvals` likewise. `budgets` take the
     place of the agent's for the scopes they name; `raised_by`: they are those before, raised by this answer, and in force
-    at once.
+    at once. `metadata`: all of it, in place of what there was.
     """
 
     model: str | None = None
@@ -149,6 +149,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     approvals: ApprovalPolicy | None = None
     budgets: tuple[Budget, ...] | None = None
     raised_by: ActionId | None = None
+    metadata: dict[str, str] | None = None
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):

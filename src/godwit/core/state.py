@@ -286,6 +286,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 steer_mode=state.steer_mode if data.steer_mode is None else data.steer_mode,
                 name=state.name if data.name is None else data.name,
                 agent=state.agent if data.agent is None else data.agent,
+                metadata=state.metadata if data.metadata is None else data.metadata,
                 permissions=state.permissions if data.permissions is None else data.permissions,
                 approvals=state.approvals if data.approvals is None else data.approvals,
                 budgets=budgets,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import get_args
 
-from ..core.agent import SteerMode, ThinkingLevel
+from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel
 from ..core.errors import InvalidArgument, NoOpenRun
 from ..core.events import Event
 from ..core.ids import RunId
@@ -111,12 +112,20 @@ class Control(Handle):
         name: str | None = None,
         permissions: Permissions | None = None,
         approvals: ApprovalPolicy | None = None,
+        metadata: Mapping[str, str] | None = None,
+        agent: AgentRef | None = None,
     ) -> None:
         """Change settings for the runs that start from now on; None leaves one as it is.
 
         `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
+        `metadata`: all of it, in place of what there was. `agent`: who works from now on. AgentNotFound, ToolNotFound.
         """
         self._check_open()
+        spec: AgentSpec | None = None
+        if agent is not None:
+            _, spec = await self._store.get_agent(agent.name, agent.version)
+            if self._drives:
+                self._home.tools_of(spec, self.workspace)
         if thinking is not None and thinking not in get_args(ThinkingLevel):
             known = ", ".join(get_args(ThinkingLevel))
             raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
@@ -129,6 +138,10 @@ class Control(Handle):
             name=name,
             permissions=permissions,
             approvals=approvals,
+            metadata=None if metadata is None else dict(metadata),
+            agent=agent,
         )
+        if agent is not None and spec is not None:
+            self._agent, self._spec = agent, spec
         before = self._settings
         self._settings = (model or before[0], thinking or before[1], steer_mode or before[2])

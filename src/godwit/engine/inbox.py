@@ -134,6 +134,26 @@ class Inbox:
             raise
         return True
 
+    async def accept(
+        self, inputs: Sequence[UserMessage | UserInterrupt | UserAnswer], *, key: str | None = None
+    ) -> tuple[list[RunId], Appended]:
+        """Several inputs, all of them or none; the runs that prompts among them start. Each message gets its own id here,
+        and one that follows from its place for the same key. The gate's errors, AlreadyAnswered among them.
+        """
+        data: list[EventData] = []
+        runs: list[RunId] = []
+        for place, given in enumerate(inputs):
+            if not isinstance(given, UserMessage):
+                data.append(given)
+                continue
+            own = None if key is None else f"{key}\0{place}"
+            message = msgspec.structs.replace(given, id=InputId(self._id("in", own)))
+            data.append(message)
+            if message.delivery == "prompt":
+                runs.append(RunId(self._id("run", own)))
+                data.append(RunStarted(runs[-1], message.id))
+        return runs, await self._append(*data, run=runs[0] if runs else None, key=key)
+
     async def withdraw(self, input_id: InputId) -> None:
         """Take a queued input back. InputNotFound when it was delivered or withdrawn already."""
         await self._append(InputWithdrawn(input_id))
@@ -169,9 +189,13 @@ class Inbox:
         permissions: Permissions | None = None,
         approvals: ApprovalPolicy | None = None,
         budgets: tuple[Budget, ...] | None = None,
+        metadata: dict[str, str] | None = None,
     ) -> None:
         """Settings for the runs that start from now on; rules and the approval policy hold at once."""
-        await self._append(SessionConfigured(model, thinking, steer_mode, name, agent, permissions, approvals, budgets))
+        configured = SessionConfigured(
+            model, thinking, steer_mode, name, agent, permissions, approvals, budgets, metadata=metadata
+        )
+        await self._append(configured)
 
     async def _was_opened(self, action: ActionId) -> bool:
         events = await self._store.read(self._session, types=("action.opened",), newest_first=True)

@@ -8,7 +8,7 @@ own; here they are put together, and made when they are used.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from ..core.errors import NoOpenRun, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
 from ..core.ids import SessionId
+from ..core.messages import user_content
 from ..core.record import RunResult
 from ..core.state import State
 from .answers import Answers
@@ -168,6 +169,23 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
                     remember=event.remember,
                     rule=event.rule,
                 )
+        self._wake()
+
+    async def send_events(
+        self, events: Sequence[UserMessage | UserInterrupt | UserAnswer], *, key: str | None = None
+    ) -> None:
+        """Send several inputs at once, all of them or none, in one append. Ids of messages are replaced; the errors are
+        those of the method for each, and of an answer that was given before AlreadyAnswered.
+        """
+        self._check_open()
+        for event in events:
+            if isinstance(event, UserMessage):
+                user_content(event.content)
+            elif isinstance(event, UserAnswer) and event.decision == "approve" and event.arguments is not None:
+                await self.approvals.check_arguments(event.action, event.arguments)
+        runs, appended = await self._inbox.accept(events, key=key)
+        for run in runs:
+            self._started(run, appended.first - 1, None)
         self._wake()
 
     def command_tx(self) -> CommandSender:
