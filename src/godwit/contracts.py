@@ -278,6 +278,18 @@ class EventStore(Protocol):
         """Forget the rule; False when there is none."""
         ...
 
+    async def session_counts(self) -> dict[Status, int]:
+        """How many sessions there are by their status, of all tenants; those of a status that none has are left out."""
+        ...
+
+    async def working_sessions(self, tenant: str | None) -> int:
+        """How many sessions of just this tenant work or wait for a driver; parked and paused ones do not."""
+        ...
+
+    def has_ended(self, owner: str) -> bool:
+        """True when `owner` was a process with this store (its own `owner`) and has surely ended."""
+        ...
+
     async def flush(self) -> None:
         """Return when everything appended before is as durable as the store's level promises."""
         ...
@@ -387,6 +399,10 @@ class DocumentStore(Protocol):
 
     async def purge_documents(self) -> int:
         """Remove what has expired; returns how many there were."""
+        ...
+
+    async def document_bytes(self, tenant: str | None) -> int:
+        """Bytes of all that is kept for just this tenant: bodies and what is kept beside them."""
         ...
 
 

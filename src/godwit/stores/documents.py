@@ -119,6 +119,10 @@ class SqliteDocuments:
 
         return await self._writer.do(Call(apply))
 
+    async def document_bytes(self, tenant: str | None) -> int:
+        """See `DocumentStore.document_bytes`."""
+        return int(self._select("document_bytes", (tenant or "",))[0][0])
+
 
 def _put(transaction: Transaction, document: Document, now: int) -> Document:
     name = _name(document.kind, document.id, document.tenant)

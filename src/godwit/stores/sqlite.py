@@ -312,6 +312,18 @@ class SqliteStore(SqliteDocuments):
             rows += [self._row(one, dead) for one in found[start : start + _PORTION]]
         return rows
 
+    async def session_counts(self) -> dict[Status, int]:
+        """See `EventStore.session_counts`."""
+        return dict(self._select("count_sessions", ()))
+
+    async def working_sessions(self, tenant: str | None) -> int:
+        """See `EventStore.working_sessions`."""
+        return int(self._select("count_working", (tenant,))[0][0])
+
+    def has_ended(self, owner: str) -> bool:
+        """See `EventStore.has_ended`."""
+        return self._owners.dead(owner)
+
     async def spent(self, session: SessionId) -> Spent:
         """What the session and all that worked for it have used up, deleted ones included. SessionNotFound."""
         found = self._select("spent", (session,))

@@ -265,6 +265,11 @@ WHERE tenant = :tenant AND kind = :kind AND id = :id;
 INSERT INTO document_keys (kind, name, value, tenant, document, only)
 VALUES (:kind, :name, :value, :tenant, :document, :only);
 
+-- name: document_bytes
+SELECT coalesce(sum(length(d.body) + coalesce(length(c.content), 0)), 0)
+FROM documents d LEFT JOIN document_contents c ON c.document = d.key
+WHERE d.tenant = ?;
+
 -- name: unique_holder
 SELECT d.id FROM document_keys k JOIN documents d ON d.key = k.document
 WHERE k.tenant = :tenant AND k.kind = :kind AND k.name = :name AND k.value = :value AND k.only = 1;
@@ -349,3 +354,11 @@ ROLLBACK TO part;
 
 -- name: end_part
 RELEASE part;
+
+-- name: count_sessions
+SELECT status, count(*) FROM sessions GROUP BY status;
+
+-- name: count_working
+-- A session that was made and not used is queued as well.
+SELECT count(*) FROM sessions
+WHERE tenant IS ? AND (status IN ('running', 'retrying') OR (status = 'queued' AND (queued > 0 OR first_prompt <> '')));

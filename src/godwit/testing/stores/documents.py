@@ -10,8 +10,8 @@ from ...core.agent import AgentRef, base_of, variant_name
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ...core.events import Labels, SessionArchived, SessionCreated
-from ...core.ids import AgentName, SessionId
-from ..words import T0, drafts, refused
+from ...core.ids import AgentName, RunId, SessionId
+from ..words import T0, drafts, drive, new_session, prompt, refused
 from .suite import StoreSuite
 
 
@@ -196,3 +196,29 @@ class Documents(StoreSuite):
             for ascending in (False, True):
                 assert sorted(await ids(agent="bird", ascending=ascending)) == ["0", "1", "2"]
                 assert sorted(await ids(agent="bird", agent_version=2, ascending=ascending)) == ["0", "1"]
+
+    async def test_73_what_a_tenant_uses_is_counted(self) -> None:
+        async with self.opened() as store:
+            assert (await store.session_counts(), await store.working_sessions("one")) == ({}, 0)
+            for name, tenant in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "one")):
+                await new_session(store, SessionId(name), labels=Labels(tenant=tenant))
+            await prompt(store, SessionId("a"))
+            await prompt(store, SessionId("b"), RunId("run-b"))
+            await drive(store, SessionId("b"), RunId("run-b"))
+            await store.append(SessionId("d"), drafts(SessionArchived()))
+            assert await store.session_counts() == {"queued": 2, "running": 1, "archived": 1}
+            assert [await store.working_sessions(tenant) for tenant in ("one", "two", None)] == [2, 0, 0]
+            await store.put_documents([nest("x", "one"), nest("y", "two")], contents={"x": b"12345"})
+            assert await store.document_bytes("one") == len(nest("x").body) + 5
+            assert await store.document_bytes(None) == 0
+
+    async def test_74_who_has_ended_is_known(self) -> None:
+        async with self.opened() as store:
+            second = await self.make_second(store)
+            assert not store.has_ended(store.owner)
+            assert not store.has_ended("somebody")
+            if second is not None:
+                owner = second.owner
+                assert not store.has_ended(owner)
+                await second.close()
+                assert store.has_ended(owner)
