@@ -43,6 +43,7 @@ from godwit.engine.runs import RunHandle
 from godwit.engine.session import Home, SessionHome
 from godwit.host.config_sections import SECTIONS, PermissionSection
 from godwit.host.search import SearchSettings
+from godwit.host.server_settings import ServerSettings
 from godwit.host.terms import BudgetTerms, CheckpointTerms
 from tests.test_seeds import problem
 
@@ -133,6 +134,7 @@ def test_every_key_of_configuration_files_is_told() -> None:
         "budget": BudgetTerms,
         "checkpoints": CheckpointTerms,
         "web_search": SearchSettings,
+        "server": ServerSettings,
     }
     assert {*known, "hooks"} == set(SECTIONS)
     for name, kind in known.items():

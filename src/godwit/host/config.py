@@ -28,6 +28,7 @@ from ..engine.permissions import Layer, Standing
 from .config_file import File, read
 from .config_sections import SECTIONS, PermissionSection
 from .search import SearchSettings
+from .server_settings import ServerSettings
 from .terms import BudgetSection, CheckpointTerms, Terms, over
 
 USER_FILE = os.path.join("godwit", "config.toml")
@@ -67,6 +68,8 @@ class Config(msgspec.Struct, frozen=True):
     project_checkpoints: CheckpointTerms = CheckpointTerms()
     user_web_search: SearchSettings | None = None
     project_web_search: SearchSettings | None = None
+    user_server: ServerSettings | None = None
+    project_server: ServerSettings | None = None
 
     @property
     def sandbox(self) -> SandboxPolicy:
@@ -84,6 +87,11 @@ class Config(msgspec.Struct, frozen=True):
     def web_search(self) -> SearchSettings | None:
         """The service that is chosen for web_search."""
         return self.project_web_search or self.user_web_search
+
+    @property
+    def server(self) -> ServerSettings | None:
+        """How `godwit serve` runs here."""
+        return self.project_server or self.user_server
 
     @property
     def default(self) -> Verdict | None:

@@ -20,6 +20,7 @@ from ..core.rules import Permissions, Verdict
 from ..core.sandbox import SandboxPolicy, only_stricter
 from .config_file import File
 from .search import SearchSettings
+from .server_settings import ServerSettings
 from .terms import BudgetSection, BudgetTerms, CheckpointTerms, given as set_in
 
 
@@ -175,6 +176,14 @@ def _no_search(given: SearchSettings, _: object) -> tuple[None, Left]:
     return None, [("backend", None, f"backend {given.backend!r} {why}")]
 
 
+def _server(file: File, given: Any) -> ServerSettings:
+    return file.table("server", given, ServerSettings)
+
+
+def _no_server(_: ServerSettings, __: object) -> tuple[None, Left]:
+    return None, [("", None, _unless_trusted("not say how a server is run"))]
+
+
 SECTIONS: dict[str, Section] = {
     "permissions": Section(_permissions, _only_stricter),
     "hooks": Section(_hooks, _no_hooks),
@@ -182,4 +191,5 @@ SECTIONS: dict[str, Section] = {
     "budget": Section(_budget, _only_lower),
     "checkpoints": Section(_checkpoints, _only_keeping),
     "web_search": Section(_web_search, _no_search),
+    "server": Section(_server, _no_server),
 }

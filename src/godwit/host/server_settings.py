@@ -19,8 +19,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 class TenantLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each tenant may use; None for as much as it likes. Who needs no key has no limits.
 
-    `requests_per_s`: requests, in the long run; `burst`: how many of them at once. `runs`: open runs at once. `streams`: open
-    streams at once. `documents`: bytes of what it keeps beside sessions, uploaded files among it.
+    `requests_per_s`: requests, in the long run; `burst`: how many of them at once. `runs`: runs that work at once.
+    `streams`: open streams at once. `documents`: bytes of what it keeps beside sessions, uploaded files among it.
     """
 
     requests_per_s: float | None = 100.0
@@ -37,9 +37,9 @@ class TenantLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JwtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose tokens are taken for a key. `jwks_url`: where the issuer's public keys are. `issuer`, `audience`: what a token has
-    to say. `tenant_claim`, `scopes_claim`, `principal_claim`: where it says who asks and for whom; scopes are a list, or one
-    text with spaces. `algorithms`: of `ALGORITHMS`. `leeway_s`: by how much clocks may differ.
+    """Whose tokens are taken for a key. `jwks_url`: where the issuer's public keys are. `issuer`, `audience`: what a token
+    has to say. `tenant_claim`, `scopes_claim`, `principal_claim`: where it says who asks and for whom; scopes are a list, or
+    one text with spaces. `algorithms`: of `ALGORITHMS`. `leeway_s`: by how much clocks may differ.
     """
 
     jwks_url: str

@@ -9,26 +9,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import uvicorn
+import msgspec
 
 import godwit
 from godwit.contracts import Model
-from godwit.surfaces.server import ServerSettings, create_app
+from godwit.surfaces.server import ServerSettings, serving
+from godwit.surfaces.server.app import App
+from godwit.surfaces.server.keys import ApiKeys
 
 T = TypeVar("T")
 
 
 class RunningServer:
-    """`url`: its base address. `runtime`: use it only inside `call`, since it lives on the server's loop."""
+    """`url`: its base address. `key`: the operator's, where one is asked for. `runtime` and `app`: use them only inside
+    `call`, since they live on the server's loop."""
 
-    def __init__(self, url: str, runtime: godwit.Runtime, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, url: str, key: str | None, runtime: godwit.Runtime, app: App, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.url = url
+        self.key = key
         self.runtime = runtime
+        self.app = app
         self._loop = loop
 
     def call(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run it on the server's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(make(), self._loop).result(60)
+
+
+async def _some_key(runtime: godwit.Runtime) -> str:
+    keys = ApiKeys(runtime.store, runtime.clock, runtime.ids)
+    return (await keys.create("operator", tenant=None, scopes=["admin"]))[0]
 
 
 @contextmanager
@@ -38,26 +50,26 @@ def running(
     models: Mapping[str, Model],
     settings: ServerSettings | None = None,
     dialects: Sequence[Any] | None = None,
+    prepare: Callable[[godwit.Runtime], Coroutine[Any, Any, Any]] | None = None,
     **options: Any,
 ) -> Iterator[RunningServer]:
-    """`settings.port` is replaced by a free one. `options` go to `Runtime.open`."""
+    """`settings.port` is replaced by a free one. `prepare`: is awaited before the server listens, to make keys for instance.
+    `options` go to `Runtime.open`."""
     started = threading.Event()
     out: dict[str, Any] = {}
+    chosen = msgspec.structs.replace(settings or ServerSettings(), port=0)
 
     async def main() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
         async with await godwit.Runtime.open(database, models=models, **options) as runtime:
-            app = create_app(runtime, settings or ServerSettings(port=0), dialects)
-            server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_config=None, lifespan="off"))
-            await runtime.desk.recover()
-            serving = asyncio.ensure_future(server.serve())
-            while not server.started:
-                if serving.done():
-                    serving.result()
-                await asyncio.sleep(0.005)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            out.update(server=server, running=RunningServer(f"http://127.0.0.1:{port}", runtime, asyncio.get_running_loop()))
-            started.set()
-            await serving
+            if prepare is not None:
+                await prepare(runtime)
+            key = await _some_key(runtime) if chosen.asks_for_keys and chosen.jwt is None else None
+            async with serving(runtime, chosen, dialects) as server:
+                out.update(end=lambda: loop.call_soon_threadsafe(ended.set))
+                out.update(running=RunningServer(server.url, key, runtime, server.app, loop))
+                started.set()
+                await ended.wait()
 
     def run() -> None:
         try:
@@ -76,8 +88,7 @@ def running(
     try:
         yield out["running"]
     finally:
-        out["server"].should_exit = True
-        out["server"].force_exit = True
+        out["end"]()
         thread.join(30)
         assert not thread.is_alive(), "the server did not end"
         if "error" in out:

@@ -8,15 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .app import create_app, serve
+    from .app import create_app
+    from .listening import serve, serving
     from .settings import ServerSettings
 
-__all__ = ["ServerSettings", "create_app", "serve"]
+__all__ = ["ServerSettings", "create_app", "serve", "serving"]
+
+_MODULES = {"ServerSettings": ".settings", "create_app": ".app", "serve": ".listening", "serving": ".listening"}
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(name)
-    return getattr(import_module(".settings" if name == "ServerSettings" else ".app", __name__), name)
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -1,21 +1,17 @@
-"""The app of a server, and the process that runs it."""
+"""The app of a server: the dialects behind one front."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
-from ...core.errors import Unauthenticated
-from ...core.principal import LOCAL, Principal
+from .callers import Callers
 from .dialect import Dialect
 from .front import Front
+from .operations import operations
 from .service import Service
 from .settings import ServerSettings
+from .upkeep import Upkeep
 
 if TYPE_CHECKING:
     from ...host.runtime import Runtime
@@ -23,38 +19,23 @@ if TYPE_CHECKING:
 MakeDialect = Callable[[Service], Dialect]
 
 
+class App(Front):
+    """An ASGI app. `upkeep.start()` before the first request and `upkeep.stop()` after the last one, as `serve` does."""
+
+    def __init__(self, service: Service, dialects: Sequence[Dialect]) -> None:
+        super().__init__(service, dialects, Callers(service), lambda front: operations(front, lambda: self.upkeep.ready))
+        self.upkeep = Upkeep(self)
+
+
 def create_app(
     runtime: Runtime, settings: ServerSettings | None = None, dialects: Sequence[MakeDialect] | None = None
-) -> Front:
-    """An ASGI app over this runtime, which stays the caller's to close."""
-    settings = settings or ServerSettings()
-    service = Service(runtime, settings)
-
-    async def authenticate(_: HTTPConnection) -> Principal:
-        if settings.asks_for_keys:
-            raise Unauthenticated("no key was given")
-        return LOCAL
-
-    made = [make(service) for make in (_dialects() if dialects is None else dialects)]
-    return Front(service, made, authenticate, Starlette(routes=[Route("/healthz", _healthy)]))
+) -> App:
+    """An ASGI app over this runtime, which stays the caller's to close. `dialects`: by default all there are."""
+    service = Service(runtime, settings or ServerSettings())
+    return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 
 
 def _dialects() -> Sequence[MakeDialect]:
     from ..managed_agents import ManagedAgents
 
     return (ManagedAgents,)
-
-
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
-async def serve(runtime: Runtime, settings: ServerSettings | None = None) -> None:
-    """Serve until the task is cancelled or the process is told to end; open runs then yield at a checkpoint."""
-    import uvicorn
-
-    settings = settings or ServerSettings()
-    app = create_app(runtime, settings)
-    server = uvicorn.Server(uvicorn.Config(app, settings.host, settings.port, log_config=None, access_log=False))
-    await runtime.desk.recover()
-    await server.serve()

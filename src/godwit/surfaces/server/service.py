@@ -4,6 +4,7 @@ another's sessions or documents: a thing of somebody else's is not there."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
@@ -12,7 +13,9 @@ from ...contracts import SessionRow, Store
 from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
+from .exchange import exchange_of
 from .settings import ServerSettings
+from .tenants import Tenants
 
 if TYPE_CHECKING:
     from ...engine.session import Session
@@ -25,6 +28,11 @@ class Service:
 
     runtime: Runtime
     settings: ServerSettings
+
+    @cached_property
+    def tenants(self) -> Tenants:
+        """What each tenant uses. Ask `room` before a run begins and before something large is kept."""
+        return Tenants(self.settings.tenant, self.store, self.runtime.clock)
 
     @property
     def store(self) -> Store:
@@ -59,3 +67,10 @@ def request_id_of(request: HTTPConnection) -> str:
     """The id of this request, also sent as the header `request-id`."""
     request_id: str = request.scope["godwit.request_id"]
     return request_id
+
+
+def key_of(request: HTTPConnection) -> str | None:
+    """An idempotency key for what this request does, the same when its client sends it again; pass it to whatever takes a
+    key, with a number behind it when the request does several things. None when nobody may ask again."""
+    exchange = exchange_of(request.scope)
+    return None if exchange is None else exchange.key

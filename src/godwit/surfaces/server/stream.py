@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-HEARTBEAT = b": still here\n\n"
+from .exchange import exchange_of
+
+HEARTBEAT = b": still here\n"
+"""A comment without the blank line that would end an event: some clients take an empty event for one."""
+GOODBYE = b": the server ends; connect again, the log is kept\n"
+RETRY_MS = 1000
+"""When a client that connects again by itself does so."""
 
 
 def frame(data: bytes, *, event: str | None = None, id: str | None = None) -> bytes:  # noqa: A002 - the field's name
@@ -26,7 +32,8 @@ class EventStream(Response):
     """Sends what `frames` yields, and `HEARTBEAT` whenever nothing came for `heartbeat_s`.
 
     It asks for the next frame when the last one was taken by the client, so a slow one costs a place in the log and nothing
-    else. It ends with the frames, or when the client has gone; the frames' generator is closed then.
+    else. It ends with the frames, when the client has gone, or when the server ends; the frames' generator is closed then.
+    TooMany when the tenant has as many streams as it may.
     """
 
     media_type = "text/event-stream"
@@ -38,26 +45,48 @@ class EventStream(Response):
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end() -> None:
+            if not ending.done():
+                ending.set_result(None)
+
+        try:
+            leave = exchange.streams(end) if exchange is not None and exchange.streams is not None else None
+        except BaseException:
+            await self._close()
+            raise
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_gone(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sending, leaving, ending], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif ending.done() and not leaving.done():
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+                await send({"type": "http.response.body", "body": GOODBYE, "more_body": False})
         finally:
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
-            close = getattr(self._frames, "aclose", None)
-            if close is not None:
-                with contextlib.suppress(RuntimeError):
-                    await close()
+            await self._close()
+            if leave is not None:
+                leave()
+
+    async def _close(self) -> None:
+        close = getattr(self._frames, "aclose", None)
+        if close is not None:
+            with contextlib.suppress(RuntimeError):
+                await close()
 
     async def _send(self, send: Send) -> None:
         source = aiter(self._frames)
         coming = asyncio.ensure_future(_next(source))
+        hint = b"retry: %d\n" % RETRY_MS
         try:
             while True:
                 done, _ = await asyncio.wait([coming], timeout=self._heartbeat_s)
@@ -67,6 +96,8 @@ class EventStream(Response):
                 data = coming.result()
                 if data is None:
                     return
+                if hint and not data.startswith(b":"):  # with a comment alone it would be an event without data
+                    data, hint = hint + data, b""
                 await send({"type": "http.response.body", "body": data, "more_body": True})
                 coming = asyncio.ensure_future(_next(source))
         finally:

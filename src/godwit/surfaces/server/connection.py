@@ -1,0 +1,124 @@
+"""Connection: uvicorn's HTTP/1.1 protocol, with a time limit for headers, and with what is known of each connection for the
+requests that come over it.
+
+What is added stands in `scope["state"][STATE]`. It uses h11, the parser in Python: another one counts requests and bodies as
+well, but h11 is strict and is there anyway.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import sys
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+STATE = "godwit.connection"
+_TIOCOUTQ = 0x5411
+"""Linux `SIOCOUTQ`, tcp(7): bytes in the send queue that the other side has not acknowledged."""
+
+
+class Wire:
+    """One connection from a client. `requests`: how many came over it. `closed_s`: when it ended, by the loop's clock; None
+    while it is open. `closed_here`: it was at rest, and this side ended it. `undelivered`: it ended while bytes that were
+    written had not reached the other side."""
+
+    __slots__ = ("_loop", "_transport", "closed_here", "closed_s", "requests", "undelivered")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.requests = 0
+        self.closed_s: float | None = None
+        self.closed_here = False
+        self.undelivered = False
+        self._transport = transport
+        self._loop = loop
+
+    @property
+    def unacknowledged(self) -> bool:
+        """Whether something was written that the other side's kernel has not acknowledged, as far as this system tells."""
+        if self.closed_s is not None:
+            return self.undelivered
+        return self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
+
+    def ended(self) -> None:
+        self.undelivered = self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
+        self.closed_s = self._loop.time()
+
+    def abort(self) -> None:
+        """End it now; what was not taken is thrown away."""
+        self._transport.abort()
+
+
+def _send_queue(transport: asyncio.Transport) -> int:
+    if sys.platform != "linux":
+        return 0
+    found = transport.get_extra_info("socket")
+    if found is None:
+        return 0
+    size = array.array("i", [0])
+    try:
+        fcntl.ioctl(found.fileno(), _TIOCOUTQ, size)
+    except (OSError, ValueError):
+        return 0
+    return size[0]
+
+
+class Connection(H11Protocol):
+    """`header_s`: seconds until the headers of a request are there; set it on a subclass."""
+
+    header_s = 15.0
+
+    _wire: Wire | None = None
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wire = Wire(transport, self.loop)
+        self.app_state = {**self.app_state, STATE: self._wire}
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: Any = self.cycle  # None before the first request, though not by its type
+        if cycle is not None and not cycle.response_complete:
+            self._stop_waiting()
+        else:
+            self._await_headers()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._closing_here()
+        super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        self._closing_here()
+        super().shutdown()
+
+    def _closing_here(self) -> None:
+        if self._wire is not None:
+            self._wire.closed_here = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        if self._wire is not None:
+            self._wire.ended()
+        super().connection_lost(exc)
+
+    def _await_headers(self) -> None:
+        if self._waiting is None and not self.transport.is_closing():
+            self._waiting = self.loop.call_later(self.header_s, self._too_late)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _too_late(self) -> None:
+        self._waiting = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def connection_class(header_s: float) -> type[Any]:
+    return type("Connection", (Connection,), {"header_s": header_s})

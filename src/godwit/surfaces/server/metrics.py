@@ -1,0 +1,72 @@
+"""Metrics: what a server counts, as Prometheus reads it. Labels are templates of routes and never ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from .exchange import Exchange
+
+if TYPE_CHECKING:
+    from .service import Service
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+STATUSES = ("queued", "idle", "running", "waiting", "retrying", "paused", "archived")
+
+
+class Metrics:
+    """One server's. Its registry is its own: two servers in a process do not add up."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "godwit_http_requests",
+            "Requests answered.",
+            ["dialect", "method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "godwit_http_request_seconds",
+            "Seconds until a request was answered; streams are left out.",
+            ["dialect", "route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._replayed = Counter(
+            "godwit_http_replayed", "Requests answered from a kept answer.", ["dialect"], registry=self.registry
+        )
+        self._refused = Counter(
+            "godwit_http_refused", "Requests refused before a dialect saw them.", ["code"], registry=self.registry
+        )
+        self._streams = Gauge("godwit_http_streams", "Streams that are open.", registry=self.registry)
+        self._sessions = Gauge("godwit_sessions", "Sessions in the store.", ["status"], registry=self.registry)
+        self._handles = Gauge("godwit_sessions_open", "Sessions this process holds open.", registry=self.registry)
+        self._recovered = Counter(
+            "godwit_runs_recovered", "Runs of others that this process went on with.", registry=self.registry
+        )
+
+    def request(self, exchange: Exchange, seconds: float) -> None:
+        self._requests.labels(exchange.dialect, exchange.method, exchange.route, str(exchange.status)).inc()
+        if not exchange.streamed:
+            self._seconds.labels(exchange.dialect, exchange.route).observe(seconds)
+        if exchange.replayed:
+            self._replayed.labels(exchange.dialect).inc()
+
+    def refused(self, code: str) -> None:
+        self._refused.labels(code).inc()
+
+    def recovered(self, runs: int) -> None:
+        self._recovered.inc(runs)
+
+    async def text(self, service: Service) -> bytes:
+        """All of them now."""
+        self._streams.set(service.tenants.open_streams)
+        self._handles.set(len(service.runtime.desk))
+        counts = {str(status): count for status, count in (await service.store.session_counts()).items()}
+        for status in STATUSES:
+            self._sessions.labels(status).set(counts.get(status, 0))
+        found: bytes = generate_latest(self.registry)
+        return found

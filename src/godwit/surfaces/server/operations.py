@@ -1,0 +1,169 @@
+"""Operations: the routes that no dialect has: health, metrics, and what an administrator of a tenant asks for.
+
+    GET    /healthz              it answers; no key
+    GET    /readyz               the store can be reached, runs of dead processes were gone on with; no key
+    GET    /metrics              Prometheus; admin
+    GET    /admin/audit          the audit log of the tenant; admin
+    GET    /admin/keys           its keys, without the keys; admin
+    POST   /admin/keys           a new key, shown this once; admin
+    DELETE /admin/keys/{id}      take a key back; admin
+
+A key without a tenant is the operator's: it makes keys for every tenant, and lists those of one with `?tenant=`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ...core.errors import DocumentNotFound, GodwitError, InvalidArgument, NotFound, PermissionDenied
+from ...core.principal import Principal, Scope
+from .body import bounded
+from .exchange import exchange_of
+from .metrics import CONTENT_TYPE
+from .rule import ADMIN, Rule
+from .service import principal_of
+
+if TYPE_CHECKING:
+    from .front import Front
+    from .keys import ApiKey
+
+MAX_PAGE = 1000
+_ADMIN_READ = Rule("admin", False)
+_encoder = msgspec.json.Encoder()
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`tenant`: only from the operator. `expires_in_s`: seconds; None for never."""
+
+    name: str
+    scopes: tuple[Scope, ...] = ("operate",)
+    tenant: str | None = None
+    expires_in_s: float | None = None
+
+
+def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
+    """The app; `ready`: whether the server has come up."""
+
+    def admin(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def admitted(request: Request) -> Response:
+            exchange = exchange_of(request.scope)
+            assert exchange is not None
+            exchange.rule = _ADMIN_READ if request.method in ("GET", "HEAD") else ADMIN
+            await front.admit(request, exchange)
+            return await answer(request)
+
+        return admitted
+
+    async def healthy(_: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def is_ready(_: Request) -> Response:
+        if front.service.tenants.ending or not ready():
+            return _json({"status": "not ready", "why": "it ends" if front.service.tenants.ending else "it starts"}, 503)
+        try:
+            await front.service.store.documents("ready", tenant=None, limit=1)
+        except GodwitError as error:
+            return _json({"status": "not ready", "why": error.code}, 503)
+        return _json({"status": "ok"})
+
+    async def metrics(_: Request) -> Response:
+        return Response(await front.metrics.text(front.service), media_type=CONTENT_TYPE)
+
+    async def audit(request: Request) -> Response:
+        principal = principal_of(request)
+        limit = _number(request, "limit", 100, MAX_PAGE)
+        after = _page(request.query_params.get("page"))
+        entries, following = await front.audit.entries(
+            _tenant(principal, request.query_params.get("tenant")),
+            principal=request.query_params.get("principal"),
+            limit=limit or 100,
+            after=after,
+            from_ms=_number(request, "from_ms", None, 1 << 53),
+            to_ms=_number(request, "to_ms", None, 1 << 53),
+        )
+        return _json({"data": entries, "next_page": None if following is None else f"{following[0]}.{following[1]}"})
+
+    async def list_keys(request: Request) -> Response:
+        tenant = _tenant(principal_of(request), request.query_params.get("tenant"))
+        return _json(
+            {"data": [_shown(key, front.service.now_ms()) for key in await front.callers.keys.list(tenants=[tenant])]}
+        )
+
+    async def create_key(request: Request) -> Response:
+        principal = principal_of(request)
+        receive = bounded(request, request.receive, ADMIN, front.service.settings)
+        try:
+            wanted = msgspec.json.decode(await Request(request.scope, receive).body(), type=NewKey)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"the body says no new key: {error}") from None
+        now = front.service.now_ms()
+        expires = None if wanted.expires_in_s is None else now + int(wanted.expires_in_s * 1000)
+        key, made = await front.callers.keys.create(
+            wanted.name, tenant=_tenant(principal, wanted.tenant), scopes=wanted.scopes, expires_ms=expires
+        )
+        return _json({**_shown(made, now), "key": key}, 201)
+
+    async def revoke_key(request: Request) -> Response:
+        principal, key_id = principal_of(request), request.path_params["id"]
+        found = await front.callers.keys.get(key_id)
+        if principal.tenant is not None and found.tenant != principal.tenant:
+            raise DocumentNotFound(f"there is no api_key {key_id!r}", kind="api_key", id=key_id)
+        return _json(_shown(await front.callers.keys.revoke(key_id), front.service.now_ms()))
+
+    async def nothing(request: Request) -> Response:
+        raise NotFound(f"there is nothing at {request.url.path}")
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthy),
+            Route("/readyz", is_ready),
+            Route("/metrics", admin(metrics)),
+            Route("/admin/audit", admin(audit)),
+            Route("/admin/keys", admin(list_keys)),
+            Route("/admin/keys", admin(create_key), methods=["POST"]),
+            Route("/admin/keys/{id}", admin(revoke_key), methods=["DELETE"]),
+            Route("/{path:path}", nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+        ]
+    )
+
+
+def _tenant(principal: Principal, wanted: str | None) -> str | None:
+    if wanted is None or wanted == principal.tenant:
+        return principal.tenant
+    if principal.tenant is not None:
+        raise PermissionDenied("this is another tenant's")
+    return wanted
+
+
+def _number(request: Request, name: str, default: int | None, most: int) -> int | None:
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if not given.isascii() or not given.isdigit() or not 0 < int(given[:17]) <= most:
+        raise InvalidArgument(f"{name} {given[:40]!r} is no number from 1 to {most}")
+    return int(given)
+
+
+def _page(given: str | None) -> tuple[int, str] | None:
+    if given is None:
+        return None
+    at, _, document = given.partition(".")
+    if not at.isascii() or not at.isdigit() or len(at) > 16 or not document:
+        raise InvalidArgument("this page was not given by this route")
+    return int(at), document
+
+
+def _shown(key: ApiKey, now_ms: int) -> dict[str, Any]:
+    return {**msgspec.to_builtins(key), "state": key.state(now_ms)}
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(_encoder.encode(content), status, media_type="application/json")

@@ -1,0 +1,111 @@
+"""Tenants: what each of them uses right now, against what it may. In memory, for this process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+from ...contracts import Store
+from ...core.errors import TooMany
+from ...core.ids import Clock
+from ...core.principal import LOCAL, Principal
+from .settings import TenantLimits
+
+KNOWN = 4096
+"""Tenants whose rates are remembered; one that is forgotten may begin with a full burst."""
+DOCUMENTS_S = 10.0
+"""For how long a count of bytes is used."""
+
+
+class _Bucket:
+    __slots__ = ("at_s", "tokens")
+
+    def __init__(self, tokens: float, at_s: float) -> None:
+        self.tokens = tokens
+        self.at_s = at_s
+
+
+class Tenants:
+    """Who asks for no key (`LOCAL`) is never limited."""
+
+    def __init__(self, limits: TenantLimits, store: Store, clock: Clock) -> None:
+        self._limits = limits
+        self._store = store
+        self._clock = clock
+        self._buckets: OrderedDict[str | None, _Bucket] = OrderedDict()
+        self._streams: dict[str | None, int] = {}
+        self._ends: set[Callable[[], None]] = set()
+        self._documents: dict[str | None, tuple[float, int]] = {}
+        self.ending = False
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._ends)
+
+    def take(self, principal: Principal) -> None:
+        """One request. TooMany, with when the next one may come."""
+        rate = self._limits.requests_per_s
+        if rate is None or principal is LOCAL:
+            return
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(principal.tenant)
+        if bucket is None:
+            bucket = self._buckets[principal.tenant] = _Bucket(self._limits.burst, now)
+            if len(self._buckets) > KNOWN:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(principal.tenant)
+        bucket.tokens = min(float(self._limits.burst), bucket.tokens + (now - bucket.at_s) * rate)
+        bucket.at_s = now
+        if bucket.tokens < 1:
+            text = f"more than {rate:g} requests in a second: send fewer"
+            raise TooMany(text, retry_after_s=(1 - bucket.tokens) / rate, limit="requests_per_s")
+        bucket.tokens -= 1
+
+    def stream(self, principal: Principal, end: Callable[[], None]) -> Callable[[], None]:
+        """One more stream is open, which `end` ends; returns what to call when it has ended. TooMany."""
+        limit = None if principal is LOCAL else self._limits.streams
+        open_now = self._streams.get(principal.tenant, 0)
+        if limit is not None and open_now >= limit:
+            raise TooMany(f"{open_now} streams are open, and that is the limit: close some", limit="streams")
+        self._streams[principal.tenant] = open_now + 1
+        self._ends.add(end)
+        if self.ending:
+            end()
+
+        def ended() -> None:
+            if end not in self._ends:
+                return
+            self._ends.discard(end)
+            left = self._streams.get(principal.tenant, 1) - 1
+            if left > 0:
+                self._streams[principal.tenant] = left
+            else:
+                self._streams.pop(principal.tenant, None)
+
+        return ended
+
+    def end_streams(self) -> None:
+        """End all of them, and from now on each one at once."""
+        self.ending = True
+        for end in list(self._ends):
+            end()
+
+    async def room(self, principal: Principal, what: Literal["runs", "documents"]) -> None:
+        """Whether one more run may begin, or something more may be kept. TooMany."""
+        limit = None if principal is LOCAL else getattr(self._limits, what)
+        if limit is None:
+            return
+        if what == "runs":
+            used = await self._store.working_sessions(principal.tenant)
+            if used >= limit:
+                text = f"{used} runs are open, and that is the limit: wait for one to end"
+                raise TooMany(text, retry_after_s=5.0, limit="runs")
+            return
+        now = self._clock.monotonic()
+        at_s, size = self._documents.get(principal.tenant, (now - DOCUMENTS_S, 0))
+        if now - at_s >= DOCUMENTS_S:
+            size = await self._store.document_bytes(principal.tenant)
+            self._documents[principal.tenant] = (now, size)
+        if size >= limit:
+            raise TooMany(f"{size} bytes are kept, and {limit} is the limit: delete something", limit="documents")
