@@ -43,7 +43,7 @@ class Control(Handle):
         ended = asyncio.ensure_future(self._finished(target, head))
         try:
             if not self._drives:
-                await self._until_ended(ended, target)
+                await self._until_ended(ended, target, force)
             elif force:
                 await asyncio.wait([ended], timeout=FORCE_AFTER_S)
                 if not ended.done() and self._drives:
@@ -52,15 +52,19 @@ class Control(Handle):
         finally:
             ended.cancel()
         if self._drives:
-            await self._home.settle(self.id)
+            await self._home.settle(self.id, run=target)
         return True
 
-    async def _until_ended(self, ended: asyncio.Future[Event], run: RunId) -> None:
-        """Wait for the driver to end the run; without a living one, end it here, although this handle does not drive."""
+    async def _until_ended(self, ended: asyncio.Future[Event], run: RunId, force: bool) -> None:
+        """Wait for the driver to end the run; without a living one, end it here, although this handle does not drive. So
+        with `force` when the driver does not answer."""
+        loop = asyncio.get_running_loop()
+        force_at_s = loop.time() + FORCE_AFTER_S
         while not ended.done():
             row = await self._store.session(self.id)
-            if row.owner is None and row.run == run:
-                await self._home.do_once(self.id)
+            late = force and loop.time() >= force_at_s
+            if row.run == run and (row.owner is None or late):
+                await self._home.do_once(self.id, force=late)
             await asyncio.wait([ended], timeout=OWNER_LOOK_S)
 
     async def cancel(self) -> bool:
@@ -82,7 +86,7 @@ class Control(Handle):
         """
         self._check_open()
         paused = await self._inbox.pause(reason)
-        if self._drives and not self._within():
+        if not self._within():
             await self._home.settle(self.id)
         return paused
 

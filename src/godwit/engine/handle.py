@@ -62,12 +62,14 @@ class Home(Protocol):
         ...
 
     def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]: ...
-    async def settle(self, session: SessionId, *, force: bool = False) -> None:
-        """Return when no drive of this session is under way here; with `force`, take the session over first."""
+    async def settle(self, session: SessionId, *, force: bool = False, run: RunId | None = None) -> None:
+        """Return when no drive of this session is under way here; with `force`, take the session over first. `run`: when
+        none of that run is, since others may begin the next one at once, again and again."""
         ...
 
-    async def do_once(self, session: SessionId) -> None:
-        """Do what is due in a session that nobody drives: end an interrupted run, put files back."""
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None:
+        """Do what is due in a session that nobody drives: end an interrupted run, put files back. With `force`, also take
+        it from a driver that does not answer."""
         ...
 
     def leave(self, session: SessionId, handle: Cancel) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 
 from ..contracts import EventStore
+from ..core.errors import SessionNotFound
 from ..core.events import Delta, Event, Labels
 from ..core.ids import Seq, SessionId
 
@@ -75,9 +77,23 @@ class EventReceiver:
             await self.wait()
 
 
+async def until_final(source: AsyncIterator[Event | Delta], *, over: bool = False) -> AsyncGenerator[Event | Delta, None]:
+    """What comes from a reader of one log until its session is archived or deleted; nothing when that is `over`. Closes the
+    reader when it is closed."""
+    try:
+        with contextlib.suppress(SessionNotFound):
+            while not over:
+                item = await anext(source)
+                yield item
+                over = isinstance(item, Event) and item.type == "session.archived"
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
 async def watch(
     store: EventStore, session: SessionId, from_seq: Seq, *, labels: Labels | None = None
-) -> AsyncIterator[Event | Delta]:
+) -> AsyncGenerator[Event | Delta, None]:
     """The events and, between them, the deltas as they are shown. Never ends by itself."""
     receiver = EventReceiver(store, session, from_seq, labels=labels)
     live: list[Delta] = []

@@ -53,6 +53,7 @@ class _Hosted:
         "failure",
         "force",
         "handles",
+        "over",
         "task",
         "woken",
     )
@@ -64,6 +65,7 @@ class _Hosted:
         self.task: asyncio.Task[None] | None = None
         self.ear: asyncio.Task[None] | None = None
         self.driver: Driver | None = None
+        self.over: asyncio.Future[None] | None = None  # made by who waits for the end of what `driver` does
         self.failure: BaseException | None = None
         self.again = False
         self.force = False
@@ -166,10 +168,16 @@ class EmbeddedDispatcher:
 
         return take_back
 
-    async def settle(self, session: SessionId, *, force: bool = False) -> None:
-        """Return when no drive of this session is under way here; with `force`, take the session over first."""
+    async def settle(self, session: SessionId, *, force: bool = False, run: RunId | None = None) -> None:
+        """Return when no drive of this session is under way here; with `force`, take the session over first. `run`: when
+        none of that run is, whatever has begun since."""
         hosted = self._hosted.get(session)
         if hosted is None:
+            return
+        if run is not None:
+            while (driver := hosted.driver) is not None and (driver.state.run is None or driver.state.run.id == run):
+                hosted.over = hosted.over or asyncio.get_running_loop().create_future()
+                await asyncio.shield(hosted.over)
             return
         if force and not self.drives(session):
             hosted.force = True  # also while a driver is claiming it: without force, that may be in vain
@@ -177,13 +185,18 @@ class EmbeddedDispatcher:
         while (task := hosted.task) is not None:
             await asyncio.wait([task])
 
-    async def do_once(self, session: SessionId) -> None:
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None:
         """End an interrupted run that nobody drives, put files back, without driving the session from then on."""
         if session in self._hosted:
-            self.wake(session)
+            if force:
+                await self.settle(session, force=True)
+            else:
+                self.wake(session)
             return
+        once = _Hosted()
+        once.force = force
         with contextlib.suppress(SessionOwned, StaleEpoch):
-            await self._drive_once(session, _Hosted())
+            await self._drive_once(session, once)
 
     async def close(self, grace_s: float) -> None:
         """Let every drive yield at its next checkpoint, then cut off what has not. Safe to repeat."""
@@ -264,7 +277,7 @@ class EmbeddedDispatcher:
         due, hosted.due = hosted.due, False
         cut, hosted.cut = hosted.cut, None
         is_cut = run is not None and cut in (run.id, ANY_RUN)
-        if not gate.drivable and gate.opened and not due and not is_cut:
+        if gate.archived or (not gate.drivable and gate.opened and not due and not is_cut):
             hosted.force = False
             self._keep(session, log)
             if gate.phase == "waiting":
@@ -289,6 +302,9 @@ class EmbeddedDispatcher:
             return True, False
         finally:
             hosted.driver = None
+            if hosted.over is not None:
+                hosted.over.set_result(None)
+                hosted.over = None
             if run is not None and log.state.run is not None and log.state.run.id == run.id and context is not None:
                 hosted.contexts[run.id] = context  # parked, paused or broken off: the same run goes on with it
         self._keep(session, log)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
@@ -27,8 +26,8 @@ from ..contracts import (
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, SessionNotFound, StoreError, ToolNotFound
-from ..core.events import Delta, Event, Labels, SessionArchived, SessionCreated, UserAnswer, UserInterrupt, UserMessage
+from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
+from ..core.events import Delta, Event, Labels, SessionCreated, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
@@ -40,9 +39,9 @@ from ..engine.commands import Command, CommandRegistry, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
-from ..engine.log import append_outside, create_log, load_state, record_reports
+from ..engine.log import create_log, load_state, record_reports
 from ..engine.permissions import policy_of, saved_permissions
-from ..engine.receiver import EventReceiver, watch
+from ..engine.receiver import EventReceiver, until_final, watch
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
@@ -228,6 +227,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
+        await self.desk.close(self._grace_s)
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
         if self._tracing is not None:
@@ -428,64 +428,59 @@ class Runtime:
     async def send_event(
         self, session: str, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None
     ) -> None:
-        """Send an input to a session that this process drives from now on, see `Session.send_event`."""
-        await (await self.desk.session(session)).send_event(event, key=key)
+        """Send an input to a session, see `Session.send_event`. A message or an answer makes this process drive it, and
+        raises what `open_session` does before anything is stored; an interrupt begins nothing."""
+        await self.desk.send_event(session, event, key=key)
 
     async def stream_events(
         self, session: str, from_seq: Seq | None = None, *, deltas: bool = False
-    ) -> AsyncIterator[Event | Delta]:
-        """The stored events with a greater seq, then each new one, once each; from now on without `from_seq`, and from the
-        first with 0. `deltas`: with what is on its way between them. Ends with the session: archived, or deleted.
-        SessionNotFound, also when it has gone since this was called."""
+    ) -> AsyncGenerator[Event | Delta, None]:
+        """The stored events with a greater seq than `from_seq`, then each new one, once each; from the first with 0, and
+        without it those that are stored from this call on. `deltas`: with what is on its way between them.
+
+        It reads on for as long as the session lasts: it ends behind `session.archived`, or when the session is deleted.
+        However slow it is read, nobody waits for it and no event is left out. Leaving it stops nothing; come back with the
+        last seq that was seen. SessionNotFound now; while it is read StoreClosed, when the runtime is closed.
+        """
         row = await self.store.session(SessionId(session))
         start = row.head if from_seq is None else from_seq
-        if row.status == "archived" and start >= row.head:
-            return
-        source: AsyncIterator[Event | Delta]
+        over = row.status == "archived" and start >= row.head
         if deltas:
-            source = watch(self.store, row.id, start, labels=row.labels)
-        else:
-            source = EventReceiver(self.store, row.id, start, labels=row.labels)
-        with contextlib.suppress(SessionNotFound):
-            async for item in source:
-                yield item
-                if isinstance(item, Event) and item.type == "session.archived":
-                    return
+            return until_final(watch(self.store, row.id, start, labels=row.labels), over=over)
+        return until_final(EventReceiver(self.store, row.id, start, labels=row.labels), over=over)
 
     async def interrupt(
         self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
     ) -> bool:
-        """See `Session.interrupt`."""
-        return await (await self.desk.session(session)).interrupt(run=run, force=force, reason=reason)
+        """End the open run, wherever it is driven, see `Session.interrupt`. Its tools need not be here."""
+        return await self.desk.interrupt(session, run=run, force=force, reason=reason)
 
     async def pause(self, session: str, reason: str | None = None) -> bool:
-        """See `Session.pause`."""
-        return await (await self.desk.session(session)).pause(reason)
+        """Stop at the next checkpoint, wherever the session is driven, see `Session.pause`."""
+        return await self.desk.pause(session, reason)
 
     async def resume(self, session: str) -> bool:
-        """See `Session.resume`."""
-        return await (await self.desk.session(session)).resume()
+        """Go on from the checkpoint in this process, see `Session.resume`. What `open_session` raises."""
+        return await self.desk.resume(session)
 
     async def status(self, session: str) -> Status:
         return (await self.store.session(SessionId(session))).status
 
     async def archive(self, session: str) -> None:
-        """End the open run and make the session final. Its log stays readable."""
-        session_id = SessionId(session)
-        handle = await self.open_session(session, drive=False)
-        await handle.interrupt(reason="the session is archived")
-        await append_outside(self.store, session_id, [SessionArchived()], self.clock)
+        """End the open run and make the session final. Its log stays readable.
+
+        SessionArchived when it is; SessionBusy when a tool of the session itself asks for it, or when a rewind's files
+        cannot be put back.
+        """
+        await self.desk.archive(session)
 
     async def delete_session(self, session: str) -> None:
-        """Archive it, then remove its log and all that only it used. SessionOwned while another process drives it."""
-        if (await self.status(session)) != "archived":
-            await self.archive(session)
-        if self.parts.checkpoints is not None:
-            # Kept files that are damaged must not keep a session from being deleted.
-            with contextlib.suppress(StoreError):
-                await self.parts.checkpoints.release(SessionId(session))
-        await self.desk.drop(session)
-        await self.store.delete(SessionId(session))
+        """Archive it unless it is, then remove its log and all that only it used.
+
+        SessionOwned when another process that drove it does not let go of it within the time of its lease.
+        """
+        await self.desk.delete(session)
+        self._left(SessionId(session))
 
     async def get_artifact(self, ref: str) -> bytes:
         """The content of an artifact, by the reference a result names. ArtifactNotFound."""
@@ -514,6 +509,9 @@ class Runtime:
         policy = policy_of(agent, standing, saved, state.permissions, shell=self.parts.shell)
         return CommandContext(session, commands, state, policy, sender)
 
+    def hosts(self, session: SessionId) -> bool:
+        return self._dispatcher.hosts(session)
+
     def drives(self, session: SessionId) -> bool:
         return self._dispatcher.drives(session)
 
@@ -523,8 +521,8 @@ class Runtime:
     def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]:
         return self._dispatcher.on_failure(session, call)
 
-    async def settle(self, session: SessionId, *, force: bool = False) -> None:
-        await self._dispatcher.settle(session, force=force)
+    async def settle(self, session: SessionId, *, force: bool = False, run: RunId | None = None) -> None:
+        await self._dispatcher.settle(session, force=force, run=run)
 
     def _handlers_of(self, spec: AgentSpec) -> Mapping[str, HookHandler]:
         return self._hook_handlers.get(spec.name, {})
@@ -549,12 +547,15 @@ class Runtime:
             if hooks is not None:
                 hooks.cut_off()
 
-    async def do_once(self, session: SessionId) -> None:
-        await self._dispatcher.do_once(session)
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None:
+        await self._dispatcher.do_once(session, force=force)
         self._forget_hooks(session)
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
         self._dispatcher.leave(session, handle)
+        self._left(session)
+
+    def _left(self, session: SessionId) -> None:
         self._forget_hooks(session)
         if self._dispatcher.hosts(session):
             return

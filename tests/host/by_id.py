@@ -1,0 +1,77 @@
+"""The words tests of the runtime's methods by id are written in: nothing here holds a handle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from tests.engine.conftest import MODEL, WAIT_S, Bench
+
+import godwit
+from godwit.core.events import Delivery, Event, UserMessage
+from godwit.core.ids import InputId, SessionId
+from godwit.core.messages import Text
+from godwit.host.runtime import Runtime
+from godwit.models.script import Script
+
+
+class Held:
+    """A tool that waits until the test lets it go, or until it is told to end."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.release = asyncio.Event()
+        self.calls = 0
+
+        @godwit.tool
+        async def held(n: int = 0) -> str:
+            """Wait."""
+            self.calls += 1
+            self.entered.set()
+            await self.release.wait()
+            return f"went through {n}"
+
+        self.tool = held
+
+
+async def begin(
+    bench: Bench, script: Script, *tools: Any, runtime: Runtime | None = None, **more: Any
+) -> tuple[Runtime, str]:
+    """A runtime and the id of a session nobody has a driving handle of."""
+    runtime = runtime or await bench.runtime(script)
+    started = {name: more.pop(name) for name in ("workspace", "labels", "session", "environment") if name in more}
+    agent = await runtime.create(godwit.Agent(more.pop("name", "tester"), model=MODEL, tools=list(tools), **more))
+    return runtime, (await runtime.start_session(agent, drive=False, **started)).id
+
+
+def says(text: str, delivery: Delivery = "prompt") -> UserMessage:
+    return UserMessage(InputId(""), (Text(text),), delivery)
+
+
+async def until(runtime: Runtime, session: str, kind: str, from_seq: int = 0, times: int = 1) -> Event:
+    """The first event of that type behind `from_seq`, or the so manieth."""
+
+    async def find() -> Event:
+        left = times
+        async with contextlib.aclosing(await runtime.stream_events(session, from_seq)) as stream:
+            async for event in stream:
+                assert isinstance(event, Event)
+                left -= event.type == kind
+                if left == 0:
+                    return event
+        raise AssertionError(f"the stream ended without {kind}")
+
+    return await asyncio.wait_for(find(), WAIT_S)
+
+
+async def log(runtime: Runtime, session: str) -> list[Event]:
+    return await runtime.store.read(SessionId(session))
+
+
+async def types(runtime: Runtime, session: str) -> list[str]:
+    return [e.type for e in await log(runtime, session)]
+
+
+async def data(runtime: Runtime, session: str, kind: type[Any]) -> list[Any]:
+    return [e.data for e in await log(runtime, session) if isinstance(e.data, kind)]
