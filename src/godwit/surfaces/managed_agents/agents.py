@@ -17,7 +17,7 @@ from .body import body
 from .caller import Operator, Reader
 from .paging import paged
 from .query import Query
-from .translation import spec_of
+from .translation import respelled, spec_of
 
 
 def registry_of(service: Service) -> AgentRegistry:
@@ -68,10 +68,7 @@ def agent_routes(service: Service) -> APIRouter:
 
         def change(spec: AgentSpec) -> AgentSpec:
             newest = msgspec.structs.replace(old, spec=spec)
-            new = spec_of(service, updated(definition_of(newest), given))
-            # What this protocol has no word for stays as it was made elsewhere.
-            kept = {name: getattr(spec, name) for name in _ELSEWHERE}
-            return msgspec.structs.replace(new, name=spec.name, **kept)
+            return respelled(service, spec, updated(definition_of(newest), given))
 
         return shown_agent(await registry.update(agent, change, tenant=principal.tenant, expect=given.version))
 
@@ -91,6 +88,3 @@ def agent_routes(service: Service) -> APIRouter:
         return page.body([shown_agent(one) for one in page.rows])
 
     return routes
-
-
-_ELSEWHERE = ("limits", "approvals", "hooks", "budgets", "sandbox", "checkpoints", "verification")

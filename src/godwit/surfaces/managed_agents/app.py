@@ -15,6 +15,7 @@ from .absent import absent_routes
 from .agents import agent_routes
 from .environments import environment_routes
 from .errors import envelope, render
+from .sessions import session_routes
 
 
 class ManagedAgents:
@@ -26,6 +27,7 @@ class ManagedAgents:
         app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
         app.include_router(agent_routes(service))
         app.include_router(environment_routes(service))
+        app.include_router(session_routes(service))
         app.router.routes.extend(absent_routes())
         self._app = app
 

@@ -15,7 +15,6 @@ from ...core.agent import AgentSpec, ModelSettings, ThinkingLevel, ToolDefinitio
 from ...core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound, NotSupported, ToolNotFound
 from ...core.ids import AgentName
 from ...core.rules import Permissions
-from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
 from .agent_shapes import SURFACE, Definition
 from .tool_shapes import asked_for, built_in
@@ -96,6 +95,16 @@ def spec_of(service: Service, definition: Definition) -> AgentSpec:
     return spec
 
 
+def respelled(service: Service, spec: AgentSpec, definition: Definition) -> AgentSpec:
+    """The spec with what this protocol says of it in place of what it said; what that has no word for stays as it was made
+    elsewhere."""
+    kept = {name: getattr(spec, name) for name in _ELSEWHERE}
+    return msgspec.structs.replace(spec_of(service, definition), name=spec.name, **kept)
+
+
+_ELSEWHERE = ("limits", "approvals", "hooks", "budgets", "sandbox", "checkpoints", "verification")
+
+
 def placed(service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any]) -> AgentSpec:
     """The spec as it runs in an environment of this configuration. NotSupported for what cannot be had in one."""
     if definition.mcp_servers:
@@ -104,12 +113,18 @@ def placed(service: Service, spec: AgentSpec, definition: Definition, environmen
     missing = [name for name in asked_for(definition.tools) if not _has(service, name)]
     if missing:
         raise NotSupported(f"agent.tools: {missing[0]} is not set up on this server: choose a search service, or disable it")
+    spec = msgspec.structs.replace(spec, extensions={**spec.extensions, SURFACE: _extension(definition)})
     if environment["type"] == "self_hosted":
         workers = tuple(one for one in WORKERS_TOOLS if one.name in spec.tools)
         own = tuple(name for name in spec.tools if name in SERVERS_OWN)
         return msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
     network = environment["networking"]["type"] == "unrestricted"
-    return msgspec.structs.replace(spec, sandbox=SandboxPolicy(network=network))
+    return msgspec.structs.replace(spec, sandbox=msgspec.structs.replace(spec.sandbox, network=network))
+
+
+def _extension(definition: Definition) -> dict[str, Any]:
+    """What of a definition the spec has no word for."""
+    return {"model": definition.model, "tools": definition.tools, "mcp_servers": definition.mcp_servers}
 
 
 def _model(service: Service, name: str) -> str:

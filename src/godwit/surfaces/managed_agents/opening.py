@@ -1,0 +1,96 @@
+"""Opening: how a session is made. All that can be refused is, before anything is stored; what breaks off leaves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...core.agent import AgentRef
+from ...core.errors import InvalidArgument, NotSupported
+from ...core.events import Labels
+from ...core.principal import Principal
+from ...host.agent_registry import StoredAgent
+from ..server.service import Service
+from .agent_shapes import Definition, check_absent, definition_of, shown_model, with_tools
+from .agents import registry_of
+from .environments import environment_of
+from .session_record import Kept
+from .session_shapes import AgentReference, AgentWithOverrides, SessionCreate, budget_of
+from .shapes import metadata_of
+from .translation import placed, respelled
+from .workplaces import Workplaces
+
+
+class Opening:
+    def __init__(self, service: Service, workplaces: Workplaces) -> None:
+        self._service = service
+        self._registry = registry_of(service)
+        self._workplaces = workplaces
+
+    async def open(self, principal: Principal, given: SessionCreate) -> str:
+        """The new session's id. AgentNotFound, NotFound (the environment), InvalidArgument, NotSupported."""
+        service = self._service
+        agent = await self._agent(principal, given.agent)
+        environment = await environment_of(service, principal, given.environment_id)
+        if environment.archived_ms is not None:
+            raise InvalidArgument(
+                f"environment_id: environment {environment.id!r} is archived", error_code="environment_archived"
+            )
+        config: dict[str, Any] = environment.data()["config"]
+        definition = definition_of(agent)
+        spec = agent.spec
+        if isinstance(given.agent, AgentWithOverrides):
+            definition = _overridden(definition, given.agent)
+            spec = respelled(service, spec, definition)
+        variant = await self._registry.variant(agent, placed(service, spec, definition, config))
+        _check_absent(given)
+        metadata_of(given.metadata)
+        kept = Kept(environment.id, config)
+        labels = Labels(principal.tenant, principal.id, agent.id)
+        return await self._start(given, variant, kept, labels)
+
+    async def _start(self, given: SessionCreate, agent: AgentRef, kept: Kept, labels: Labels) -> str:
+        service, runtime = self._service, self._service.runtime
+        session = service.new_id("ses")
+        is_cloud = kept.config is not None and kept.config["type"] == "cloud"
+        try:
+            folder = await self._workplaces.make(session) if is_cloud else None
+            await service.store.put_documents([kept.document(session, labels.tenant)])
+            started = await runtime.start_session(
+                agent, workspace=folder, labels=labels, name=given.title, metadata=given.metadata, session=session
+            )
+        except BaseException:
+            await service.store.delete_document(kept.document(session, None).kind, session, tenant=labels.tenant)
+            await self._workplaces.remove(session)
+            raise
+        # The desk drives it from here on.
+        handle = await runtime.desk.session(session)
+        await started.detach()
+        if given.budget is not None:
+            await handle.set_budget(budget_of(given.budget))
+        return session
+
+    async def _agent(self, principal: Principal, given: str | AgentReference | AgentWithOverrides) -> StoredAgent:
+        name, version = (given, None) if isinstance(given, str) else (given.id, given.version)
+        agent = await self._registry.get(name, version, tenant=principal.tenant)
+        if agent.archived_ms is not None:
+            raise InvalidArgument(f"agent: agent {name!r} is archived, and no new session of it can be made")
+        return agent
+
+
+def _overridden(definition: Definition, given: AgentWithOverrides) -> Definition:
+    """The agent's definition with what was given in its place."""
+    check_absent(given.skills, None, None)
+    changes: dict[str, Any] = {}
+    if given.has("model"):
+        changes["model"] = shown_model(given.model)
+    if given.has("system"):
+        changes["system"] = given.system or None
+    return with_tools(msgspec.structs.replace(definition, **changes), given)
+
+
+def _check_absent(given: SessionCreate) -> None:
+    for name, what in (("resources", "files, repositories or memory stores"), ("vault_ids", "vaults")):
+        if getattr(given, name):
+            raise NotSupported(f"{name}: godwit mounts no {what} yet; leave it out")

@@ -1,0 +1,175 @@
+"""Routes of sessions: `/v1/sessions`, but for their events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from ...contracts import SessionRow
+from ...core.agent import AgentRef
+from ...core.errors import InvalidArgument, NotSupported
+from ...core.gate import Status as OwnStatus
+from ...core.ids import AgentName, SessionId
+from ...core.principal import Principal
+from ...engine.log import load_state
+from ..server.service import Service
+from .agent_shapes import with_tools
+from .agents import registry_of
+from .body import body
+from .caller import Operator, Reader
+from .opening import Opening
+from .paging import paged
+from .query import Query
+from .session_record import STATUSES, SessionRecord, record_of, session_of, shown, status_of
+from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
+from .shapes import patched
+from .translation import placed, respelled
+from .workplaces import Workplaces
+
+
+def session_routes(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/v1/sessions")
+    workplaces = Workplaces(service)
+    opening = Opening(service, workplaces)
+
+    @routes.post("")
+    async def create(principal: Operator, given: Annotated[SessionCreate, Depends(body(SessionCreate))]) -> dict[str, Any]:
+        session = await opening.open(principal, given)
+        return await shown(service, await session_of(service, principal, session))
+
+    @routes.get("")
+    async def listed(principal: Reader, request: Request) -> dict[str, Any]:
+        query = Query(request)
+        page = await paged(query, "sessions", _Listing(service, principal, query).fetch, _place, order=query.order("desc"))
+        return page.body([await shown(service, await record_of(service, row)) for row in page.rows], both_ways=True)
+
+    @routes.get("/{session}")
+    async def get(principal: Reader, session: str) -> dict[str, Any]:
+        return await shown(service, await session_of(service, principal, session))
+
+    @routes.post("/{session}")
+    async def update(
+        principal: Operator, session: str, given: Annotated[SessionUpdate, Depends(body(SessionUpdate))]
+    ) -> dict[str, Any]:
+        record = await session_of(service, principal, session)
+        await _update(service, record, given)
+        return await shown(service, await session_of(service, principal, session))
+
+    @routes.post("/{session}/archive")
+    async def archive(principal: Operator, session: str) -> dict[str, Any]:
+        record = await session_of(service, principal, session)
+        if record.status != "terminated":
+            _check_rests(record, "archived")
+            await service.runtime.archive(session)
+        return await shown(service, await session_of(service, principal, session))
+
+    @routes.delete("/{session}")
+    async def delete(principal: Operator, session: str) -> dict[str, Any]:
+        record = await session_of(service, principal, session)
+        _check_rests(record, "deleted")
+        await service.runtime.delete_session(session)
+        if record.document is not None:
+            await service.store.delete_document(record.document.kind, session, tenant=principal.tenant)
+            await workplaces.remove(session)
+        return {"id": session, "type": "session_deleted"}
+
+    return routes
+
+
+def _check_rests(record: SessionRecord, what: str) -> None:
+    """InvalidArgument while a run goes on; one that waits for an answer rests."""
+    if record.status in ("running", "rescheduling"):
+        raise InvalidArgument(
+            f'session {record.row.id!r} cannot be {what} while its status is "{record.status}": '
+            "send a user.interrupt event first, or wait until it is idle"
+        )
+
+
+# --- listing ----------------------------------------------------------------------------------------------------------
+
+
+def _place(row: SessionRow) -> tuple[int, str]:
+    return row.created_ms, row.id
+
+
+class _Listing:
+    """The sessions that a query asks for."""
+
+    def __init__(self, service: Service, principal: Principal, query: Query) -> None:
+        self._store = service.store
+        self._tenant = principal.tenant
+        self._statuses = query.texts("statuses", tuple(STATUSES))
+        self._archived = query.flag("include_archived") or "terminated" in (self._statuses or ())
+        self._agent = query.text("agent_id")
+        self._version = query.number("agent_version")
+        self._first, self._last = query.moments("created_at")
+        # There are none of either here, so there are no sessions of theirs.
+        self._none = query.text("deployment_id") is not None or query.text("memory_store_id") is not None
+        self._own: list[str] | None = None
+        if self._statuses is not None:
+            self._own = sorted({own for theirs, owns in STATUSES.items() if theirs in self._statuses for own in owns})
+
+    async def fetch(self, limit: int, after: tuple[int, str] | None, ascending: bool) -> Sequence[SessionRow]:
+        found: list[SessionRow] = []
+        at = None if after is None else (after[0], SessionId(after[1]))
+        while len(found) < limit and not self._none:
+            rows = await self._store.session_page(
+                tenant=self._tenant,
+                limit=limit,
+                after=at,
+                ascending=ascending,
+                statuses=cast("Sequence[OwnStatus] | None", self._own),
+                agent=None if self._agent is None else AgentName(self._agent),
+                agent_version=self._version,
+                created_from_ms=self._first,
+                created_to_ms=self._last,
+                include_archived=self._archived,
+            )
+            found += [row for row in rows if self._statuses is None or status_of(row) in self._statuses]
+            if len(rows) < limit:
+                break
+            at = (rows[-1].created_ms, rows[-1].id)
+        return found[:limit]
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+async def _update(service: Service, record: SessionRecord, given: SessionUpdate) -> None:
+    """All is checked before anything is changed."""
+    session = record.row.id
+    if record.status == "terminated":
+        raise InvalidArgument(f"session {session!r} is archived and cannot be updated")
+    if given.vault_ids is not None:
+        raise InvalidArgument("vault_ids: a session keeps the vaults it was made with")
+    metadata: dict[str, str] | None = None
+    if given.has("metadata"):
+        old = (await load_state(service.store, session)).metadata
+        metadata = {} if given.metadata is None else patched(old, given.metadata)
+    agent = await _changed_agent(service, record, given.agent)
+    handle = await service.runtime.desk.session(session)
+    if given.has("title") or metadata is not None or agent is not None:
+        await handle.configure(name=(given.title or "") if given.has("title") else None, metadata=metadata, agent=agent)
+    if given.has("budget"):
+        await handle.set_budget(budget_of(given.budget))
+
+
+async def _changed_agent(service: Service, record: SessionRecord, given: AgentPart | None) -> AgentRef | None:
+    """The variant that has these tools and servers; None when nothing of it changes."""
+    if given is None:
+        return None
+    definition = with_tools(record.definition, given)
+    if definition == record.definition:
+        return None
+    if record.row.run is not None:
+        raise InvalidArgument(
+            f"agent: the tools of session {record.row.id!r} cannot be changed now: its status is "
+            f'"{record.status}", or a call waits for an answer'
+        )
+    if record.kept.config is None:
+        raise NotSupported("agent: this session was made by another protocol; change its tools by that one")
+    spec = placed(service, respelled(service, record.agent.spec, definition), definition, record.kept.config)
+    return await registry_of(service).variant(record.agent, spec)

@@ -1,0 +1,48 @@
+"""Workplaces: the folders in which sessions of a cloud environment work, a fresh one each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from ..server.service import Service
+
+
+class Workplaces:
+    """They lie in the settings' `folder`, else beside the database, else, for one in memory, in a folder that goes with the
+    process."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    async def make(self, session: str) -> Path:
+        """An empty folder that nobody else on this machine may read."""
+
+        def make() -> Path:
+            folder = self._folder(session)
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+            return folder
+
+        return await asyncio.to_thread(make)
+
+    async def remove(self, session: str) -> None:
+        """With all that is in it; nothing happens when there is none."""
+        await asyncio.to_thread(shutil.rmtree, self._folder(session), True)
+
+    def _folder(self, session: str) -> Path:
+        return self._root() / session
+
+    def _root(self) -> Path:
+        if self._service.settings.folder is not None:
+            return Path(self._service.settings.folder).expanduser().absolute()
+        file: str | None = getattr(self._service.store, "file", None)
+        if file is not None:
+            return Path(os.path.abspath(f"{file}.workspaces"))
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="godwit-")
+        return Path(self._temporary.name)
