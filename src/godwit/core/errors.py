@@ -47,6 +47,7 @@
         x StoreCorrupt               store_corrupt
         x StoreClosed                store_closed
         x StoreTooNew                store_too_new           written by a newer godwit
+        x SecretUnreadable           secret_unreadable       its key is not here, or it was changed
       x ModelError                   model                   the provider failed; `retryable`, `retry_after_s`
         x ModelUnavailable           model_unavailable
         x RateLimited                rate_limited
@@ -374,6 +375,12 @@ class StoreTooNew(StoreError):
     """The store was written by a newer godwit: upgrade this one."""
 
     code = "store_too_new"
+
+
+class SecretUnreadable(StoreError):
+    """A secret cannot be opened: its key is not here, or it was moved or changed."""
+
+    code = "secret_unreadable"
 
 
 class ModelError(GodwitError):

@@ -52,6 +52,8 @@ from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
 from .search import Searching
+from .secret_keys import keys_for
+from .secrets import Secrets
 from .tracing import Tracing, TracingSettings
 from .workspaces import LocalWorkspaces, database_files
 
@@ -87,8 +89,10 @@ class Runtime:
         records: RecordLimits | None = None,
         config: Configs = None,
         checkpoints: Checkpoints | None = None,
+        secret_keys: Sequence[str] | None = None,
     ) -> None:
         self.store = store
+        self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
         self.records = records or RecordLimits()
         self.clock = clock
         self.ids = ids
@@ -159,6 +163,7 @@ class Runtime:
         config: Configs = None,
         sandbox: SandboxPolicy | None = None,
         checkpoints: Checkpoints | None = None,
+        secret_keys: Sequence[str] | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -177,7 +182,8 @@ class Runtime:
         `sandbox`: how commands of all sessions are confined here, in place of what their agents say.
         `config`: what holds beside the agents' own rules, for all folders or, as a function, for each. No file is read by
         itself: `config=godwit.host.config.load` reads the person's and the folder's.
-        Raises StoreError's leaves.
+        `secret_keys`: what seals the secrets in the store, the current one first; see `host.secret_keys.keys_for`.
+        Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..models.registry import Registry
         from ..stores.sqlite import SqliteStore
@@ -217,6 +223,7 @@ class Runtime:
             records=records,
             config=config,
             checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
+            secret_keys=secret_keys,
         )
 
     async def __aenter__(self) -> Runtime:

@@ -80,9 +80,9 @@ class LocalWorkspaces:
 
 
 def database_files(file: str | None) -> tuple[str, ...]:
-    """All that belongs to a SQLite database: its journals, the locks of the store, the files kept beside it; nothing for one
-    in memory."""
+    """All that belongs to a SQLite database: its journals, the locks of the store, the files kept beside it, the key of its
+    secrets; nothing for one in memory."""
     if file is None:
         return ()
     path = os.path.abspath(file)
-    return (path, *(path + suffix for suffix in ("-wal", "-shm", "-journal", ".d/", ".files/")))
+    return (path, *(path + suffix for suffix in ("-wal", "-shm", "-journal", ".d/", ".files/", ".key")))

@@ -32,7 +32,7 @@ from .listing import MODE_BITS, Entry, Kind, join, pack, stored, text
 
 VERSION_CONTROL = frozenset((".git", ".hg", ".svn", ".jj", ".sl", ".bzr", "_darcs", ".pijul"))
 OWN_FOLDER = ".godwit"
-BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".d", ".files")
+BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".d", ".files", ".key")
 
 _MAX_DEPTH = 200
 """Folders deeper than this are omitted: each level holds a descriptor open."""
