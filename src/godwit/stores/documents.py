@@ -9,6 +9,7 @@ import msgspec
 
 from ..core.document import Document
 from ..core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
+from ..core.feed import DOCUMENT, Change, encode_change
 from ..core.ids import Clock
 from .writer import Call, Transaction, Writer
 
@@ -106,6 +107,11 @@ class SqliteDocuments:
         """See `DocumentStore.delete_document`."""
 
         def apply(transaction: Transaction) -> bool:
+            found = transaction.execute("document_revision", _name(kind, id, tenant)).fetchone()
+            if found is not None and (type_ := DOCUMENT + kind) in transaction.fed:
+                keys = dict(transaction.execute("document_keys", (found[0],)))
+                body = encode_change("deleted", keys)
+                transaction.feed_document(type_, id, tenant, found[1], self._clock.now_ms(), body)
             return _delete(transaction, kind, id, tenant)
 
         return await self._writer.do(Call(apply))
@@ -163,6 +169,11 @@ def _put(transaction: Transaction, document: Document, now: int) -> Document:
                     text = f"there is a {document.kind} with {one} {value!r} already: {holder[0]}"
                     raise DocumentExists(text, kind=document.kind, id=holder[0], key=one, value=value)
             transaction.execute("insert_document_key", {**row, "document": key, "only": unique})
+    if (type_ := DOCUMENT + stored.kind) in transaction.fed:
+        archived = stored.archived_ms is not None and (found is None or found[4] is None)
+        change: Change = "created" if found is None else "archived" if archived else "changed"
+        body = encode_change(change, dict(stored.keys))
+        transaction.feed_document(type_, stored.id, stored.tenant, stored.revision, now, body)
     return stored
 
 

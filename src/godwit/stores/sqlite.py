@@ -1,5 +1,4 @@
-"""The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore` and
-`DocumentStore`.
+"""The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore`, `DocumentStore` and `Feed`.
 
 This module reads, and puts the pieces together: `database` opens the file, `writer` commits, `hub` wakes waiters in this
 process, `bus` those in others, `owners` tells who is alive. Several processes may use one file at the same time.
@@ -40,6 +39,7 @@ from ..core.errors import (
     StoreError,
 )
 from ..core.events import Delta, Draft, Event, Labels
+from ..core.feed import DELETED
 from ..core.gate import Status, decode_gate
 from ..core.ids import AgentName, ArtifactRef, Clock, Seq, SessionId, SystemClock
 from ..core.meter import Meter
@@ -47,10 +47,11 @@ from ..core.rules import Permissions, Verdict
 from .bus import Bus, socket_folder
 from .database import Database, Durability
 from .documents import SqliteDocuments
+from .feed import SqliteFeed
 from .hub import Hub, Show, Topic, Underway
 from .owners import Owners
 from .sql import query
-from .writer import ACTIVITY_BITS, SEQ_BITS, Append, Call, Request, Transaction, Writer, Written
+from .writer import ACTIVITY_BITS, FEED, SEQ_BITS, Append, Call, Request, Transaction, Writer, Written
 
 _PORTION = 512
 _NO_LABELS = Labels()
@@ -60,7 +61,7 @@ _labels_decoder = msgspec.json.Decoder(Labels)
 _spec_decoder = msgspec.json.Decoder(AgentSpec)
 
 
-class SqliteStore(SqliteDocuments):
+class SqliteStore(SqliteDocuments, SqliteFeed):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 
     It may be used from any number of event loops and threads; each gets its own waiters.
@@ -343,6 +344,9 @@ class SqliteStore(SqliteDocuments):
                 and not self._owners.dead(owner)
             ):
                 raise SessionOwned(f"session {session!r} is driven by {owner}", session=session, owner=owner)
+            row = transaction.row(session)
+            assert row is not None
+            transaction.feed_session(key, DELETED, row.head, self._clock.now_ms())
             children = [SessionId(id_) for (id_,) in transaction.execute("children", (key,))]
             transaction.execute("hand_over_children", {"key": key})
             for child in children:
@@ -556,6 +560,10 @@ class SqliteStore(SqliteDocuments):
             self._refresh(hub, session)
         return await hub.wait(session, topic, after, timeout_s)
 
+    async def wait_feed(self, after: int, timeout_s: float | None = None) -> int:
+        """Return the feed's last position as soon as it is greater than `after`, or when the time is over."""
+        return await self.wait(FEED, after + 1, timeout_s) - 1
+
     def publish(self, delta: Delta) -> None:
         """Show a delta to whoever watches the session now, in this process and others. Never blocks, may drop."""
         if self._closed:
@@ -668,8 +676,11 @@ class SqliteStore(SqliteDocuments):
                 return
             for hub in list(self._hubs.values()):
                 for session, topic in list(hub.topics.items()):
-                    found = self._look_db.execute(query("head"), (session,)).fetchone()
-                    head = 0 if found is None else found[1]
+                    if session == FEED:
+                        head = self._look_db.execute(query("feed_head")).fetchone()[0] + 1
+                    else:
+                        found = self._look_db.execute(query("head"), (session,)).fetchone()
+                        head = 0 if found is None else found[1]
                     if head != topic.head:
                         self._call(hub, hub.committed, session, head, ())
             self._look_version = version
@@ -792,6 +803,8 @@ class SqliteStore(SqliteDocuments):
             raise
 
     def _find(self, session: SessionId) -> tuple[int, Seq]:
+        if session == FEED:
+            return 0, self._select("feed_head")[0][0] + 1
         found = self._select("head", (session,))
         if not found:
             raise _no_session(session)

@@ -67,6 +67,8 @@ SEQ_BITS = 32
 """`events.position` is the session's key and, in so many bits, the seq."""
 ACTIVITY_BITS = 16
 """`sessions.activity` is `updated_ms` without its last bits."""
+FEED = SessionId("*")
+"""Stands for the feed where sessions are waited for: no session has this id. Its head is one ahead of the last position."""
 
 
 class Written(msgspec.Struct):
@@ -277,13 +279,16 @@ class Row:
 class Transaction:
     """One open transaction: rows read so far, and what is still to be written."""
 
-    def __init__(self, db: sqlite3.Connection, cache: dict[SessionId, Row]) -> None:
+    def __init__(self, db: sqlite3.Connection, cache: dict[SessionId, Row], fed: frozenset[str] = frozenset()) -> None:
         self.db = db
+        self.fed = fed
         self.rows: dict[SessionId, Row] = {}
         self.written: list[Written] = []
         self._open: dict[SessionId, Written] = {}
         self._cache = cache
         self._events: list[tuple[int, int, RunId | None, str, bytes]] = []
+        self._feed: list[dict[str, Any]] = []
+        self._fed_some = False
         self.gone: set[SessionId] = set()
 
     def execute(self, name: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -357,6 +362,9 @@ class Transaction:
         for draft in drafts:
             seq += 1
             self._events.append((log + seq, draft.at_ms, draft.run, draft.type, draft.body))
+            if draft.type in self.fed:
+                entry = {"key": row.key, "type": draft.type, "seq": seq, "at_ms": draft.at_ms, "body": draft.body}
+                self._feed.append(entry)
             data = draft.data
             match data:
                 case UserMessage() if not row.prompted:
@@ -388,11 +396,31 @@ class Transaction:
             self._open.pop(session, None)
             self.written.append(Written(session, 0, [], ("all",)))
 
+    def feed_session(self, key: int, type_: str, seq: Seq, at_ms: int) -> None:
+        """An entry about a session, if such are fed; it must still be there."""
+        if type_ in self.fed:
+            self._feed.append({"key": key, "type": type_, "seq": seq, "at_ms": at_ms, "body": b"{}"})
+            self.flush()
+
+    def feed_document(self, type_: str, id_: str, tenant: str | None, revision: int, at_ms: int, body: bytes) -> None:
+        """An entry about a document, which is fed."""
+        self.execute("feed_document", (type_, id_, tenant, revision, at_ms, body))
+        self._fed_some = True
+
+    def tell_feed(self) -> None:
+        """Before the commit: whoever waits for the feed is to be woken with it."""
+        if self._fed_some:
+            self.written.append(Written(FEED, self.execute("feed_head").fetchone()[0] + 1, [], ()))
+
     def flush(self) -> None:
         """Write what was put off until now; whoever runs statements of its own calls this first."""
         if self._events:
             self.db.executemany(query("insert_event"), self._events)
             self._events = []
+        if self._feed:
+            self.db.executemany(query("feed_event"), self._feed)
+            self._feed = []
+            self._fed_some = True
         for row in self.rows.values():
             if not row.changed:
                 continue
@@ -450,6 +478,7 @@ class Writer:
         self._db: sqlite3.Connection | None = db
         self._committed = committed
         self._cache: dict[SessionId, Row] = {}
+        self._fed: frozenset[str] | None = None
         self._version = -1
         self._queue: queue.SimpleQueue[Request[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -606,8 +635,11 @@ class Writer:
             version = db.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._cache.clear()
+                self._fed = None
                 self._version = version
-            transaction = Transaction(db, self._cache)
+            if self._fed is None:
+                self._fed = frozenset(one for (one,) in db.execute(query("feed_types")))
+            transaction = Transaction(db, self._cache, self._fed)
             for request in batch:
                 try:
                     request.result = request.apply(transaction)
@@ -617,6 +649,7 @@ class Writer:
                     # A refusal, or a bug in what the caller handed in: its own affair, checked before it wrote anything.
                     request.error = error if isinstance(error, GodwitError) else _explained(error)
             transaction.flush()
+            transaction.tell_feed()
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self._recover(db)
@@ -628,6 +661,7 @@ class Writer:
             # Values SQLite cannot take (a lone surrogate, an integer of more than 64 bits) show only when they are bound.
             self._recover(db)
             raise
+        self._fed = transaction.fed
         for session in transaction.gone:
             self._cache.pop(session, None)
         self._cache.update(transaction.rows)
@@ -646,6 +680,7 @@ class Writer:
 
     def _recover(self, db: sqlite3.Connection | None) -> None:
         self._cache.clear()
+        self._fed = None
         self._version = -1
         if db is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -675,4 +710,4 @@ def _digest(events: Sequence[Draft]) -> bytes:
     return digest.digest()
 
 
-__all__ = ["ACTIVITY_BITS", "SEQ_BITS", "Append", "Call", "Request", "Transaction", "Writer", "Written"]
+__all__ = ["ACTIVITY_BITS", "FEED", "SEQ_BITS", "Append", "Call", "Request", "Transaction", "Writer", "Written"]

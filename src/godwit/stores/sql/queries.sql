@@ -250,7 +250,7 @@ ORDER BY created_ms DESC, id DESC
 LIMIT :limit;
 
 -- name: document_revision
-SELECT key, revision, created_ms, expires_ms FROM documents WHERE tenant = :tenant AND kind = :kind AND id = :id;
+SELECT key, revision, created_ms, expires_ms, archived_ms FROM documents WHERE tenant = :tenant AND kind = :kind AND id = :id;
 
 -- name: insert_document
 INSERT INTO documents (tenant, kind, id, revision, created_ms, updated_ms, archived_ms, expires_ms, body)
@@ -337,6 +337,9 @@ LIMIT :limit;
 -- name: expired_documents
 SELECT tenant, kind, id FROM documents WHERE expires_ms IS NOT NULL AND expires_ms <= ?;
 
+-- name: document_keys
+SELECT name, value FROM document_keys WHERE document = ? AND only = 0;
+
 -- name: delete_document_keys
 DELETE FROM document_keys WHERE document = ?;
 
@@ -362,3 +365,29 @@ SELECT status, count(*) FROM sessions GROUP BY status;
 -- A session that was made and not used is queued as well.
 SELECT count(*) FROM sessions
 WHERE tenant IS ? AND (status IN ('running', 'retrying') OR (status = 'queued' AND (queued > 0 OR first_prompt <> '')));
+
+-- name: feed_types
+SELECT type FROM feed_types;
+
+-- name: delete_feed_types
+DELETE FROM feed_types;
+
+-- name: insert_feed_type
+INSERT INTO feed_types (type) VALUES (?);
+
+-- name: feed_event
+INSERT INTO feed (type, subject, tenant, seq, at_ms, body)
+SELECT :type, id, tenant, :seq, :at_ms, :body FROM sessions WHERE key = :key;
+
+-- name: feed_document
+INSERT INTO feed (type, subject, tenant, seq, at_ms, body) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: feed_head
+-- Also when all of it was trimmed.
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0);
+
+-- name: read_feed
+SELECT position, type, subject, tenant, seq, at_ms, body FROM feed WHERE position > :after ORDER BY position LIMIT :limit;
+
+-- name: trim_feed
+DELETE FROM feed WHERE position <= ?;

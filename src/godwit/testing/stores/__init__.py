@@ -1,9 +1,10 @@
-"""The conformance suite of stores: the promises of `EventStore`, `BlobStore` and `DocumentStore`, a module for each idea."""
+"""The conformance suite of stores: the promises of a store's contracts, a module for each idea."""
 
 from __future__ import annotations
 
 from .artifacts import Artifacts
 from .documents import Documents
+from .feed import Feeds
 from .followers import Followers
 from .index import Index
 from .kept import Kept
@@ -13,8 +14,8 @@ from .spending import Spending
 from .suite import Store
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents):
-    """The promises of `EventStore`, `BlobStore` and `DocumentStore`. Subclass it, and give `make_store`."""
+class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds):
+    """The promises of `EventStore`, `BlobStore`, `DocumentStore` and `Feed`. Subclass it, and give `make_store`."""
 
 
 __all__ = ["Store", "StoreConformance"]

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ...contracts import BlobStore, DocumentStore, EventStore
+from ...contracts import BlobStore, DocumentStore, EventStore, Feed
 
 
-class Store(EventStore, BlobStore, DocumentStore, Protocol):
+class Store(EventStore, BlobStore, DocumentStore, Feed, Protocol):
     """What the suite tests: the contracts in one object."""
 
 
