@@ -10,12 +10,15 @@ from typing import Any
 import anthropic
 import pytest
 
+from godwit.contracts import SessionRow
 from godwit.core.agent import AgentSpec
 from godwit.core.budget import Price
 from godwit.core.events import Labels
-from godwit.core.ids import AgentName, RunId
+from godwit.core.ids import AgentName, RunId, SessionId
 from godwit.core.messages import Usage
+from godwit.core.sandbox import SandboxPolicy
 from godwit.models.script import call, end, hold, say
+from godwit.surfaces.server import ServerSettings
 from tests.surfaces.server.running import RunningServer
 
 from .conftest import Start, client_of
@@ -62,21 +65,29 @@ class Field:
     def until(self, session: str, *statuses: str) -> None:
         async def until() -> None:
             store = self.server.runtime.store
-            while (row := await store.session(session)).status not in statuses:  # type: ignore[arg-type]
+            while (row := await store.session(SessionId(session))).status not in statuses:
                 await store.wait(row.id, row.head)
 
         self.server.call(until)
 
+    def row(self, session: str) -> SessionRow:
+        return self.server.call(lambda: self.server.runtime.store.session(SessionId(session)))
+
+    def spec(self, session: str) -> AgentSpec:
+        agent = self.row(session).agent
+        return self.server.call(lambda: self.server.runtime.store.get_agent(agent.name, agent.version))[1]
+
+    def results(self, session: str) -> str:
+        """What its tools gave back."""
+        store = self.server.runtime.store
+        events = self.server.call(lambda: store.read(SessionId(session), types=["tool.finished"]))
+        return "".join(str(event.data) for event in events)
+
     def tools(self, session: str) -> dict[str, bool]:
         """The tools that the session's model is shown, and whether a client answers them."""
 
-        async def tools() -> dict[str, bool]:
-            runtime = self.server.runtime
-            row = await runtime.store.session(session)  # type: ignore[arg-type]
-            _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
-            return {tool.definition.name: tool.traits.external for tool in runtime.tools_of(spec)}
-
-        return self.server.call(tools)
+        found = self.server.runtime.tools_of(self.spec(session))
+        return {tool.definition.name: tool.traits.external for tool in found}
 
 
 @pytest.fixture
@@ -143,7 +154,7 @@ async def test_a_new_session_shows_its_resolved_agent(async_client: anthropic.As
     assert session.id.startswith("ses_")
     again = await beta.sessions.retrieve(session.id)
     assert (again.agent, again.created_at) == (session.agent, session.created_at)
-    row = server.call(lambda: server.runtime.store.session(session.id))  # type: ignore[arg-type]
+    row = server.call(lambda: server.runtime.store.session(SessionId(session.id)))
     assert row.labels == Labels(None, "local", agent.id)
 
 
@@ -203,14 +214,41 @@ def test_each_session_works_in_a_folder_of_its_own(start: Start, tmp_path: Path)
 def test_the_environment_says_whether_commands_have_a_network(start: Start, networking: Any, network: bool) -> None:
     server = start()
     with client_of(server) as client:
-        field = Field(server, client, config={"type": "cloud", "networking": {"type": networking}})
-        session = field.session()
+        config: Any = {"type": "cloud", "networking": {"type": networking}}
+        field = Field(server, client, config=config, tools=[TOOLSET])
+        sandbox = field.spec(field.session().id).sandbox
+        assert (sandbox.network, "network_off" in sandbox.require) == (network, not network)
 
-        async def spec() -> AgentSpec:
-            row = await server.runtime.store.session(session.id)
-            return (await server.runtime.store.get_agent(row.agent.name, row.agent.version))[1]
 
-        assert server.call(spec).sandbox.network is network
+def test_a_session_whose_sandbox_cannot_keep_its_promise_is_refused(start: Start) -> None:
+    server = start(sandbox=SandboxPolicy(backend="none", require=("network_off",)))
+    with client_of(server) as client:
+        field = Field(server, client, config={"type": "cloud", "networking": {"type": "limited"}}, tools=[TOOLSET])
+        with pytest.raises(anthropic.BadRequestError, match="network_off"):
+            field.session()
+        assert list(field.sessions.list()) == []
+
+
+def test_where_people_have_keys_their_sessions_are_kept_apart(start: Start) -> None:
+    server = start(settings=ServerSettings(port=0, keys=True, models={"*": "scripted:any"}))
+    with client_of(server, api_key=server.key) as client:
+        field = Field(server, client, tools=[TOOLSET])
+        assert set(field.spec(field.session().id).sandbox.require) == {"writes_confined", "secrets_hidden"}
+
+
+def test_no_command_sees_the_folder_of_another_session(start: Start) -> None:
+    looks = "ls ..; cat ../*/nest.txt; echo egg > nest.txt"
+    server = start(call("bash", command=looks), "Looked.")
+    with client_of(server) as client:
+        field = Field(server, client, tools=[TOOLSET])
+        one, two = field.session(), field.session()
+        root = str(Path(field.row(one.id).workspace or "").parent)
+        assert field.spec(one.id).sandbox.hidden == (root,)
+        for session in (one, two):
+            field.wait(session.id, field.prompt(session.id))
+        assert two.id in field.results(two.id)
+        assert "egg" not in field.results(two.id)
+        assert one.id not in field.results(two.id)
 
 
 def test_usage_is_that_of_the_log(start: Start) -> None:

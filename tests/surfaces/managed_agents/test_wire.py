@@ -23,7 +23,7 @@ def test_both_ways_to_say_who_asks(start: Start) -> None:
 
 
 def test_without_a_key_where_one_is_needed(start: Start) -> None:
-    with client_of(start(settings=ServerSettings(port=0, keys=True))) as client:
+    with client_of(start(settings=ServerSettings(port=0, keys=True)), api_key="wrong") as client:
         with pytest.raises(anthropic.AuthenticationError) as refused:
             client.beta.agents.list()
     assert refused.value.type == "authentication_error"

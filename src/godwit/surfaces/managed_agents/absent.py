@@ -9,6 +9,12 @@ from starlette.routing import Route
 from ...core.errors import NotSupported
 
 PATHS = {
+    "/v1/vaults": "vaults",
+    "/v1/files": "files",
+    "/v1/environments/{id}/work": "work queue",
+    "/v1/sessions/{id}/events": "events",
+    "/v1/sessions/{id}/threads": "threads",
+    "/v1/sessions/{id}/resources": "resources",
     "/v1/memory_stores": "memory stores",
     "/v1/skills": "skills",
     "/v1/deployments": "deployments",

@@ -16,6 +16,7 @@ from .agents import agent_routes
 from .environments import environment_routes
 from .errors import envelope, render
 from .sessions import session_routes
+from .workplaces import Workplaces
 
 
 class ManagedAgents:
@@ -27,7 +28,7 @@ class ManagedAgents:
         app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
         app.include_router(agent_routes(service))
         app.include_router(environment_routes(service))
-        app.include_router(session_routes(service))
+        app.include_router(session_routes(service, Workplaces(service)))
         app.router.routes.extend(absent_routes())
         self._app = app
 

@@ -43,7 +43,7 @@ class Opening:
         if isinstance(given.agent, AgentWithOverrides):
             definition = _overridden(definition, given.agent)
             spec = respelled(service, spec, definition)
-        variant = await self._registry.variant(agent, placed(service, spec, definition, config))
+        variant = await self._registry.variant(agent, placed(service, spec, definition, config, self._workplaces.root))
         _check_absent(given)
         metadata_of(given.metadata)
         kept = Kept(environment.id, config)

@@ -29,10 +29,12 @@ from .shapes import patched
 from .translation import placed, respelled
 from .workplaces import Workplaces
 
+MOST = 100
+"""Sessions on a page."""
 
-def session_routes(service: Service) -> APIRouter:
+
+def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
     routes = APIRouter(prefix="/v1/sessions")
-    workplaces = Workplaces(service)
     opening = Opening(service, workplaces)
 
     @routes.post("")
@@ -43,7 +45,9 @@ def session_routes(service: Service) -> APIRouter:
     @routes.get("")
     async def listed(principal: Reader, request: Request) -> dict[str, Any]:
         query = Query(request)
-        page = await paged(query, "sessions", _Listing(service, principal, query).fetch, _place, order=query.order("desc"))
+        page = await paged(
+            query, "sessions", _Listing(service, principal, query).fetch, _place, order=query.order("desc"), most=MOST
+        )
         return page.body([await shown(service, await record_of(service, row)) for row in page.rows], both_ways=True)
 
     @routes.get("/{session}")
@@ -55,7 +59,7 @@ def session_routes(service: Service) -> APIRouter:
         principal: Operator, session: str, given: Annotated[SessionUpdate, Depends(body(SessionUpdate))]
     ) -> dict[str, Any]:
         record = await session_of(service, principal, session)
-        await _update(service, record, given)
+        await _update(service, workplaces, record, given)
         return await shown(service, await session_of(service, principal, session))
 
     @routes.post("/{session}/archive")
@@ -138,7 +142,7 @@ class _Listing:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def _update(service: Service, record: SessionRecord, given: SessionUpdate) -> None:
+async def _update(service: Service, workplaces: Workplaces, record: SessionRecord, given: SessionUpdate) -> None:
     """All is checked before anything is changed."""
     session = record.row.id
     if record.status == "terminated":
@@ -149,7 +153,7 @@ async def _update(service: Service, record: SessionRecord, given: SessionUpdate)
     if given.has("metadata"):
         old = (await load_state(service.store, session)).metadata
         metadata = {} if given.metadata is None else patched(old, given.metadata)
-    agent = await _changed_agent(service, record, given.agent)
+    agent = await _changed_agent(service, workplaces, record, given.agent)
     handle = await service.runtime.desk.session(session)
     if given.has("title") or metadata is not None or agent is not None:
         await handle.configure(name=(given.title or "") if given.has("title") else None, metadata=metadata, agent=agent)
@@ -157,7 +161,9 @@ async def _update(service: Service, record: SessionRecord, given: SessionUpdate)
         await handle.set_budget(budget_of(given.budget))
 
 
-async def _changed_agent(service: Service, record: SessionRecord, given: AgentPart | None) -> AgentRef | None:
+async def _changed_agent(
+    service: Service, workplaces: Workplaces, record: SessionRecord, given: AgentPart | None
+) -> AgentRef | None:
     """The variant that has these tools and servers; None when nothing of it changes."""
     if given is None:
         return None
@@ -171,5 +177,6 @@ async def _changed_agent(service: Service, record: SessionRecord, given: AgentPa
         )
     if record.kept.config is None:
         raise NotSupported("agent: this session was made by another protocol; change its tools by that one")
-    spec = placed(service, respelled(service, record.agent.spec, definition), definition, record.kept.config)
+    spec = respelled(service, record.agent.spec, definition)
+    spec = placed(service, spec, definition, record.kept.config, workplaces.root)
     return await registry_of(service).variant(record.agent, spec)

@@ -7,6 +7,7 @@ works for a variant of that version.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from ...core.agent import AgentSpec, ModelSettings, ThinkingLevel, ToolDefinitio
 from ...core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound, NotSupported, ToolNotFound
 from ...core.ids import AgentName
 from ...core.rules import Permissions
+from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
 from .agent_shapes import SURFACE, Definition
 from .tool_shapes import asked_for, built_in
@@ -105,8 +107,13 @@ def respelled(service: Service, spec: AgentSpec, definition: Definition) -> Agen
 _ELSEWHERE = ("limits", "approvals", "hooks", "budgets", "sandbox", "checkpoints", "verification")
 
 
-def placed(service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any]) -> AgentSpec:
-    """The spec as it runs in an environment of this configuration. NotSupported for what cannot be had in one."""
+def placed(
+    service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any], workplaces: Path
+) -> AgentSpec:
+    """The spec as it runs in an environment of this configuration. NotSupported for what cannot be had in one.
+
+    `workplaces`: where the folders of all sessions lie.
+    """
     if definition.mcp_servers:
         names = ", ".join(server["name"] for server in definition.mcp_servers)
         raise NotSupported(f"agent.mcp_servers: godwit does not connect to MCP servers yet, and the agent names {names}")
@@ -118,8 +125,26 @@ def placed(service: Service, spec: AgentSpec, definition: Definition, environmen
         workers = tuple(one for one in WORKERS_TOOLS if one.name in spec.tools)
         own = tuple(name for name in spec.tools if name in SERVERS_OWN)
         return msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
+    return msgspec.structs.replace(spec, sandbox=_confined(service, spec, environment, workplaces))
+
+
+def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any], workplaces: Path) -> SandboxPolicy:
+    """How commands are confined. What the environment promises is demanded of the sandbox, and where several people have
+    keys also that their sessions are kept apart: a session that would run without it is refused."""
+    own = spec.sandbox
     network = environment["networking"]["type"] == "unrestricted"
-    return msgspec.structs.replace(spec, sandbox=msgspec.structs.replace(spec.sandbox, network=network))
+    require = list(own.require)
+    if "bash" in spec.tools or spec.verification is not None:
+        if not network:
+            require.append("network_off")
+        if service.settings.asks_for_keys:
+            require += ["writes_confined", "secrets_hidden"]
+    return msgspec.structs.replace(
+        own,
+        network=network,
+        hidden=tuple(dict.fromkeys((*own.hidden, str(workplaces)))),
+        require=tuple(dict.fromkeys(require)),
+    )
 
 
 def _extension(definition: Definition) -> dict[str, Any]:

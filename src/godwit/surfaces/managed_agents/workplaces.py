@@ -19,6 +19,18 @@ class Workplaces:
         self._service = service
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
+    @property
+    def root(self) -> Path:
+        """Where all of them lie. Hide it from commands: what lies within it is other sessions'."""
+        if self._service.settings.folder is not None:
+            return Path(self._service.settings.folder).expanduser().absolute()
+        file: str | None = getattr(self._service.store, "file", None)
+        if file is not None:
+            return Path(os.path.abspath(f"{file}.workspaces"))
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="godwit-")
+        return Path(self._temporary.name)
+
     async def make(self, session: str) -> Path:
         """An empty folder that nobody else on this machine may read."""
 
@@ -35,14 +47,4 @@ class Workplaces:
         await asyncio.to_thread(shutil.rmtree, self._folder(session), True)
 
     def _folder(self, session: str) -> Path:
-        return self._root() / session
-
-    def _root(self) -> Path:
-        if self._service.settings.folder is not None:
-            return Path(self._service.settings.folder).expanduser().absolute()
-        file: str | None = getattr(self._service.store, "file", None)
-        if file is not None:
-            return Path(os.path.abspath(f"{file}.workspaces"))
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="godwit-")
-        return Path(self._temporary.name)
+        return self.root / session
