@@ -114,3 +114,14 @@ async def test_a_variant_is_told_by_what_it_changes() -> None:
     assert await registry.variant(agent, msgspec.structs.replace(wet, models=("test:other",))) != variant
     assert [a.id for a in await registry.list(tenant=None)] == [agent.id]
     await store.close()
+
+
+async def test_what_is_made_again_under_its_id_is_there_once() -> None:
+    store = SqliteStore.open(":memory:")
+    registry = AgentRegistry(store)
+    first = await registry.create(BIRD, tenant="t", agent="agent_1")
+    assert await registry.create(BIRD, tenant="t", agent="agent_1") == first
+    await registry.delete("agent_1", tenant="t")  # as if it had broken off before the document
+    again = await registry.create(BIRD, tenant="t", agent="agent_1")
+    assert (again.id, again.version, again.spec) == (first.id, 1, first.spec)
+    await store.close()

@@ -17,7 +17,7 @@ import msgspec
 from ..contracts import Store
 from ..core.agent import AgentRef, AgentSpec, variant_name
 from ..core.document import Document, encode_body
-from ..core.errors import AgentNotFound, Conflict, DocumentNotFound, InvalidArgument, RevisionConflict
+from ..core.errors import AgentNotFound, Conflict, DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ..core.ids import AgentName, Clock, IdSource, RandomIds, SystemClock
 
 KIND = "agent"
@@ -64,13 +64,24 @@ class AgentRegistry:
         self._ids = ids or RandomIds()
         self._clock = clock or SystemClock()
 
-    async def create(self, spec: AgentSpec, *, tenant: str | None) -> StoredAgent:
-        """A new agent, of version 1. The spec's name gives way to a new id; its `title` is what people read."""
-        agent = AgentName(self._ids.new("agent"))
-        ref = await self._store.put_agent(msgspec.structs.replace(spec, name=agent), expect=0)
+    async def create(self, spec: AgentSpec, *, tenant: str | None, agent: str | None = None) -> StoredAgent:
+        """A new agent, of version 1. The spec's name gives way to a new id; its `title` is what people read.
+
+        `agent`: an id that follows from what asks for it (`core.ids.derived_id`). When that has been done before, wholly or
+        in part, the agent of then is the answer.
+        """
+        name = AgentName(agent or self._ids.new("agent"))
+        try:
+            await self._store.put_agent(msgspec.structs.replace(spec, name=name), expect=0)
+        except RevisionConflict:
+            if agent is None:
+                raise
         body = encode_body({"made_ms": [self._clock.now_ms()]})
-        (document,) = await self._store.put_documents([Document(KIND, agent, body, tenant)])
-        return await self._stored(document, ref.version)
+        try:
+            (document,) = await self._store.put_documents([Document(KIND, name, body, tenant)])
+        except DocumentExists:
+            return await self.get(name, 1, tenant=tenant)
+        return await self._stored(document, 1)
 
     async def get(self, agent: str, version: int | None = None, *, tenant: str | None) -> StoredAgent:
         """That version, or the newest. AgentNotFound."""

@@ -113,3 +113,35 @@ def test_a_cursor_is_good_for_its_list_alone(client: anthropic.Anthropic) -> Non
         forged = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip("=")
         with pytest.raises(anthropic.BadRequestError, match="invalid page cursor"):
             client.beta.agents.list(page=forged)
+
+
+def test_what_is_asked_twice_is_made_once(start: Start) -> None:
+    server = start()
+    with client_of(server) as client:
+        beta = client.beta
+        keyed: Any = {"extra_headers": {"idempotency-key": "one"}}
+        agents = [beta.agents.create(name="Bird", model="m", **keyed) for _ in range(2)]
+        assert agents[0] == agents[1]
+        keyed = {"extra_headers": {"idempotency-key": "two"}}
+        environments = [beta.environments.create(name="field", **keyed) for _ in range(2)]
+        assert environments[0] == environments[1]
+        keyed = {"extra_headers": {"idempotency-key": "three"}}
+        sessions = [beta.sessions.create(agent=agents[0].id, environment_id=environments[0].id, **keyed) for _ in range(2)]
+        assert sessions[0].id == sessions[1].id
+        assert [len(list(page)) for page in (beta.agents.list(), beta.environments.list(), beta.sessions.list())] == [1] * 3
+
+        # As after a crash between what was done and the answer: the record of the answer has gone, what was made has not.
+        async def forget() -> None:
+            store = server.runtime.store
+            for reply in await store.documents("reply", tenant=None):
+                body = {**reply.data(), "status": None, "owner": store.owner}
+                await store.put_documents([reply.changed(body)])
+
+        server.call(forget)
+        again = beta.sessions.create(agent=agents[0].id, environment_id=environments[0].id, **keyed)
+        assert again.id == sessions[0].id
+        keyed = {"extra_headers": {"idempotency-key": "one"}}
+        assert beta.agents.create(name="Bird", model="m", **keyed) == agents[0]
+        keyed = {"extra_headers": {"idempotency-key": "two"}}
+        assert beta.environments.create(name="field", **keyed) == environments[0]
+        assert [len(list(page)) for page in (beta.agents.list(), beta.environments.list(), beta.sessions.list())] == [1] * 3

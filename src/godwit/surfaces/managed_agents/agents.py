@@ -14,7 +14,7 @@ from ...host.agent_registry import AgentRegistry, StoredAgent
 from ..server.service import Service
 from .agent_shapes import AgentCreate, AgentUpdate, created, definition_of, shown_agent, updated
 from .body import body
-from .caller import Operator, Reader
+from .caller import Operator, Reader, id_of
 from .paging import paged
 from .query import Query
 from .translation import respelled, spec_of
@@ -29,9 +29,12 @@ def agent_routes(service: Service) -> APIRouter:
     registry = registry_of(service)
 
     @routes.post("")
-    async def create(principal: Operator, given: Annotated[AgentCreate, Depends(body(AgentCreate))]) -> dict[str, Any]:
+    async def create(
+        principal: Operator, request: Request, given: Annotated[AgentCreate, Depends(body(AgentCreate))]
+    ) -> dict[str, Any]:
         spec = spec_of(service, created(given))
-        return shown_agent(await registry.create(spec, tenant=principal.tenant))
+        await service.tenants.room(principal, "documents")
+        return shown_agent(await registry.create(spec, tenant=principal.tenant, agent=id_of(request, "agent")))
 
     @routes.get("")
     async def listed(principal: Reader, request: Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who asks, as what a route depends on, and whether they may."""
+"""Who asks, as what a route depends on, whether they may, and whether they have asked before."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from ...core.ids import derived_id
 from ...core.principal import Principal, Scope
-from ..server.service import principal_of
+from ..server.service import key_of, principal_of
 
 
 def may(scope: Scope) -> Callable[[Request], Principal]:
@@ -25,3 +26,9 @@ def may(scope: Scope) -> Callable[[Request], Principal]:
 
 Reader = Annotated[Principal, Depends(may("read"))]
 Operator = Annotated[Principal, Depends(may("operate"))]
+
+
+def id_of(request: Request, kind: str) -> str | None:
+    """The id of what this request makes, the same when its client sends it again; None when it cannot be sent again."""
+    key = key_of(request)
+    return None if key is None else derived_id(kind, principal_of(request).tenant or "", key)

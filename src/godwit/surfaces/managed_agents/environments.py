@@ -13,7 +13,7 @@ from ...core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidAr
 from ...core.principal import Principal
 from ..server.service import Service
 from .body import body
-from .caller import Operator, Reader
+from .caller import Operator, Reader, id_of
 from .paging import paged
 from .query import Query, moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
@@ -89,12 +89,14 @@ def environment_routes(service: Service) -> APIRouter:
     async def put(document: Document, name: str) -> Document:
         try:
             return (await store.put_documents([document]))[0]
-        except DocumentExists:
+        except DocumentExists as error:
+            if error.details["id"] == document.id:
+                return await store.get_document(KIND, document.id, tenant=document.tenant)  # this is done again
             raise Conflict(f"name: there is an environment named {name!r} already", name=name) from None
 
     @routes.post("")
     async def create(
-        principal: Operator, given: Annotated[EnvironmentCreate, Depends(body(EnvironmentCreate))]
+        principal: Operator, request: Request, given: Annotated[EnvironmentCreate, Depends(body(EnvironmentCreate))]
     ) -> dict[str, Any]:
         data = {
             "name": given.name,
@@ -103,8 +105,11 @@ def environment_routes(service: Service) -> APIRouter:
             "metadata": metadata_of(given.metadata, code="invalid_metadata"),
             "scope": given.scope or "organization",
         }
-        new = Document(KIND, service.new_id("env"), encode_body(data), principal.tenant, unique={"name": given.name})
-        return _shown(await put(new, given.name))
+        await service.tenants.room(principal, "documents")
+        name = id_of(request, "env") or service.new_id("env")
+        return _shown(
+            await put(Document(KIND, name, encode_body(data), principal.tenant, unique={"name": given.name}), given.name)
+        )
 
     @routes.get("")
     async def listed(principal: Reader, request: Request) -> dict[str, Any]:

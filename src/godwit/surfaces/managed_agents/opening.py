@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 
-from ...core.agent import AgentRef
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import DocumentExists, InvalidArgument, NotSupported, SessionNotFound
 from ...core.events import Labels
 from ...core.principal import Principal
 from ...host.agent_registry import StoredAgent
@@ -28,8 +28,24 @@ class Opening:
         self._registry = registry_of(service)
         self._workplaces = workplaces
 
-    async def open(self, principal: Principal, given: SessionCreate) -> str:
-        """The new session's id. AgentNotFound, NotFound (the environment), InvalidArgument, NotSupported."""
+    async def open(self, principal: Principal, given: SessionCreate, *, again: str | None = None) -> str:
+        """The new session's id. `again`: the one it has when this is not asked for the first time.
+
+        AgentNotFound, NotFound (the environment), InvalidArgument, NotSupported, TooMany.
+        """
+        service = self._service
+        _check_absent(given)
+        metadata_of(given.metadata)
+        session = again or service.new_id("ses")
+        if again is None or not await self._is_there(principal, session):
+            await service.tenants.room(principal, "documents")
+            await self._make(principal, given, session)
+        handle = await service.runtime.desk.session(session)
+        if given.budget is not None:
+            await handle.set_budget(budget_of(given.budget))
+        return session
+
+    async def _make(self, principal: Principal, given: SessionCreate, session: str) -> None:
         service = self._service
         agent = await self._agent(principal, given.agent)
         environment = await environment_of(service, principal, given.environment_id)
@@ -43,33 +59,33 @@ class Opening:
         if isinstance(given.agent, AgentWithOverrides):
             definition = _overridden(definition, given.agent)
             spec = respelled(service, spec, definition)
-        variant = await self._registry.variant(agent, placed(service, spec, definition, config, self._workplaces.root))
-        _check_absent(given)
-        metadata_of(given.metadata)
-        kept = Kept(environment.id, config)
-        labels = Labels(principal.tenant, principal.id, agent.id)
-        return await self._start(given, variant, kept, labels)
-
-    async def _start(self, given: SessionCreate, agent: AgentRef, kept: Kept, labels: Labels) -> str:
-        service, runtime = self._service, self._service.runtime
-        session = service.new_id("ses")
-        is_cloud = kept.config is not None and kept.config["type"] == "cloud"
+        spec = placed(service, spec, definition, config, self._workplaces.root)
+        document = Kept(environment.id, config).document(session, principal.tenant)
         try:
-            folder = await self._workplaces.make(session) if is_cloud else None
-            await service.store.put_documents([kept.document(session, labels.tenant)])
-            started = await runtime.start_session(
-                agent, workspace=folder, labels=labels, name=given.title, metadata=given.metadata, session=session
+            folder = await self._workplaces.make(session) if config["type"] == "cloud" else None
+            with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
+                await service.store.put_documents([document])
+            started = await service.runtime.start_session(
+                await self._registry.variant(agent, spec),
+                workspace=folder,
+                labels=Labels(principal.tenant, principal.id, agent.id),
+                name=given.title,
+                metadata=given.metadata,
+                session=session,
             )
         except BaseException:
-            await service.store.delete_document(kept.document(session, None).kind, session, tenant=labels.tenant)
+            await service.store.delete_document(document.kind, session, tenant=principal.tenant)
             await self._workplaces.remove(session)
             raise
-        # The desk drives it from here on.
-        handle = await runtime.desk.session(session)
+        await service.runtime.desk.session(session)  # it drives the session from here on
         await started.detach()
-        if given.budget is not None:
-            await handle.set_budget(budget_of(given.budget))
-        return session
+
+    async def _is_there(self, principal: Principal, session: str) -> bool:
+        try:
+            await self._service.row(principal, session)
+        except SessionNotFound:
+            return False
+        return True
 
     async def _agent(self, principal: Principal, given: str | AgentReference | AgentWithOverrides) -> StoredAgent:
         name, version = (given, None) if isinstance(given, str) else (given.id, given.version)
@@ -91,6 +107,8 @@ def _overridden(definition: Definition, given: AgentWithOverrides) -> Definition
 
 
 def _check_absent(given: SessionCreate) -> None:
+    if given.initial_events:
+        raise NotSupported("initial_events: make the session without them, and send them then")
     for name, what in (("resources", "files, repositories or memory stores"), ("vault_ids", "vaults")):
         if getattr(given, name):
             raise NotSupported(f"{name}: godwit mounts no {what} yet; leave it out")

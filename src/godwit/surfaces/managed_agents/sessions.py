@@ -19,7 +19,7 @@ from ..server.service import Service
 from .agent_shapes import with_tools
 from .agents import registry_of
 from .body import body
-from .caller import Operator, Reader
+from .caller import Operator, Reader, id_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
@@ -38,8 +38,10 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
     opening = Opening(service, workplaces)
 
     @routes.post("")
-    async def create(principal: Operator, given: Annotated[SessionCreate, Depends(body(SessionCreate))]) -> dict[str, Any]:
-        session = await opening.open(principal, given)
+    async def create(
+        principal: Operator, request: Request, given: Annotated[SessionCreate, Depends(body(SessionCreate))]
+    ) -> dict[str, Any]:
+        session = await opening.open(principal, given, again=id_of(request, "ses"))
         return await shown(service, await session_of(service, principal, session))
 
     @routes.get("")

@@ -32,12 +32,12 @@ class Workplaces:
         return Path(self._temporary.name)
 
     async def make(self, session: str) -> Path:
-        """An empty folder that nobody else on this machine may read."""
+        """The session's folder, which nobody else on this machine may read; empty unless it was made before."""
 
         def make() -> Path:
             folder = self._folder(session)
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700)
+            folder.mkdir(mode=0o700, exist_ok=True)
             return folder
 
         return await asyncio.to_thread(make)
