@@ -65,20 +65,19 @@ class Opening:
             folder = await self._workplaces.make(session) if config["type"] == "cloud" else None
             with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
                 await service.store.put_documents([document])
-            started = await service.runtime.start_session(
+            await service.runtime.start_session(
                 await self._registry.variant(agent, spec),
                 workspace=folder,
                 labels=Labels(principal.tenant, principal.id, agent.id),
                 name=given.title,
                 metadata=given.metadata,
                 session=session,
+                drive=False,  # the desk does, from when it is asked for
             )
         except BaseException:
             await service.store.delete_document(document.kind, session, tenant=principal.tenant)
             await self._workplaces.remove(session)
             raise
-        await service.runtime.desk.session(session)  # it drives the session from here on
-        await started.detach()
 
     async def _is_there(self, principal: Principal, session: str) -> bool:
         try:
