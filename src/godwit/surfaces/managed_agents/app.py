@@ -13,9 +13,11 @@ from ...core.errors import GodwitError
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
 from .agents import agent_routes
+from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
 from .sessions import session_routes
+from .vaults import vault_routes
 from .workplaces import Workplaces
 
 
@@ -29,6 +31,8 @@ class ManagedAgents:
         app.include_router(agent_routes(service))
         app.include_router(environment_routes(service))
         app.include_router(session_routes(service, Workplaces(service)))
+        app.include_router(vault_routes(service))
+        app.include_router(credential_routes(service))
         app.router.routes.extend(absent_routes())
         self._app = app
 
