@@ -96,7 +96,7 @@ class Vaults:
         """NotFound, also for one of another tenant."""
         return _vault(await self._vault(vault, tenant))
 
-    async def list(
+    async def page(
         self,
         *,
         tenant: str | None,

@@ -33,6 +33,10 @@ OAUTH: Any = {
 SECRETS = ("secret-bearer-token", "secret-access-token", "secret-refresh-token", "secret-client-secret")
 
 
+def changed(auth: Any, changes: Any) -> Any:
+    return {**auth, **changes}
+
+
 @pytest.fixture
 def vault(client: anthropic.Anthropic) -> str:
     return client.beta.vaults.create(display_name="v").id
@@ -51,8 +55,8 @@ def test_a_bearer_is_kept_and_not_shown(client: anthropic.Anthropic, vault: str)
         "metadata": {"a": "1"},
     }
     assert credentials.retrieve(made.id, vault_id=vault) == made
-    changed = credentials.update(made.id, vault_id=vault, display_name="other", metadata={"a": None})
-    assert (changed.display_name, changed.metadata) == ("other", {})
+    other = credentials.update(made.id, vault_id=vault, display_name="other", metadata={"a": None})
+    assert (other.display_name, other.metadata) == ("other", {})
     assert [one.id for one in credentials.list(vault)] == [made.id]
     assert credentials.archive(made.id, vault_id=vault).archived_at is not None
     assert list(credentials.list(vault)) == []
@@ -86,10 +90,10 @@ def test_oauth_shows_how_it_is_renewed_and_not_with_what(client: anthropic.Anthr
         "expires_at": None,
         "refresh": {"scope": "", "token_endpoint_auth": {"type": "client_secret_basic", "client_secret": "other"}},
     }
-    changed: Any = credentials.update(made.id, vault_id=vault, auth=update)
+    now: Any = credentials.update(made.id, vault_id=vault, auth=update)
     # The way of sending the secret stays as it was.
-    assert changed.auth.refresh.token_endpoint_auth.type == "client_secret_post"
-    assert (changed.auth.expires_at, changed.auth.refresh.scope, changed.display_name) == (None, None, None)
+    assert now.auth.refresh.token_endpoint_auth.type == "client_secret_post"
+    assert (now.auth.expires_at, now.auth.refresh.scope, now.display_name) == (None, None, None)
 
 
 def test_nothing_secret_is_answered_logged_or_stored(
@@ -105,7 +109,7 @@ def test_nothing_secret_is_answered_logged_or_stored(
         credentials = client.beta.vaults.credentials
         vault = client.beta.vaults.create(display_name="v").id
         first = credentials.create(vault, auth=BEARER)
-        second = credentials.create(vault, auth={**OAUTH, "mcp_server_url": "https://other.example/"})
+        second = credentials.create(vault, auth=changed(OAUTH, {"mcp_server_url": "https://other.example/"}))
         update: Any = {"type": "static_bearer", "token": "secret-bearer-token"}
         credentials.update(first.id, vault_id=vault, auth=update)
         bad: list[Any] = [
@@ -131,7 +135,7 @@ def test_an_address_has_one_credential_until_it_is_archived(client: anthropic.An
     credentials = client.beta.vaults.credentials
     first = credentials.create(vault, auth=BEARER)
     with pytest.raises(anthropic.ConflictError, match="already") as refused:
-        credentials.create(vault, auth={**BEARER, "mcp_server_url": "HTTPS://MCP.example.com:443/sse"})
+        credentials.create(vault, auth=changed(BEARER, {"mcp_server_url": "HTTPS://MCP.example.com:443/sse"}))
     assert refused.value.response.headers["x-should-retry"] == "false"
     other = client.beta.vaults.create(display_name="w").id
     assert credentials.create(other, auth=BEARER).vault_id == other
@@ -142,9 +146,9 @@ def test_an_address_has_one_credential_until_it_is_archived(client: anthropic.An
 def test_a_vault_holds_twenty(client: anthropic.Anthropic, vault: str) -> None:
     credentials = client.beta.vaults.credentials
     for number in range(20):
-        credentials.create(vault, auth={**BEARER, "mcp_server_url": f"https://m{number}.example/"})
+        credentials.create(vault, auth=changed(BEARER, {"mcp_server_url": f"https://m{number}.example/"}))
     with pytest.raises(anthropic.BadRequestError, match="20 credentials"):
-        credentials.create(vault, auth={**BEARER, "mcp_server_url": "https://more.example/"})
+        credentials.create(vault, auth=changed(BEARER, {"mcp_server_url": "https://more.example/"}))
     assert len(list(credentials.list(vault, limit=7))) == 20
 
 
@@ -163,7 +167,7 @@ def test_what_godwit_cannot_use_is_not_taken(client: anthropic.Anthropic, vault:
 
 def test_what_is_wrong_is_said(client: anthropic.Anthropic, vault: str) -> None:
     credentials = client.beta.vaults.credentials
-    oauth = credentials.create(vault, auth={**OAUTH, "refresh": None})
+    oauth = credentials.create(vault, auth=changed(OAUTH, {"refresh": None}))
     other = client.beta.vaults.create(display_name="w").id
     client.beta.vaults.archive(other)
     update: Any = {"type": "mcp_oauth", "refresh": {"refresh_token": "x"}}
@@ -174,7 +178,7 @@ def test_what_is_wrong_is_said(client: anthropic.Anthropic, vault: str) -> None:
         (anthropic.NotFoundError, lambda: credentials.delete("vcrd_none", vault_id=vault)),
         (anthropic.BadRequestError, lambda: credentials.create(other, auth=BEARER)),
         (anthropic.BadRequestError, lambda: credentials.update(oauth.id, vault_id=vault, auth=update)),
-        (anthropic.BadRequestError, lambda: credentials.create(vault, auth={**BEARER, "mcp_server_url": "ftp://a/"})),
+        (anthropic.BadRequestError, lambda: credentials.create(vault, auth=changed(BEARER, {"mcp_server_url": "ftp://a/"}))),
     ]
     for kind, ask in asks:
         with pytest.raises(kind):

@@ -84,3 +84,24 @@ def test_a_vault_is_deleted_with_all_that_is_secret(server: RunningServer) -> No
         return [[one.id for one in await store.documents(kind, tenant=None)] for kind in ("secret", "credential", "vault")]
 
     assert server.call(left) == [[], [kept.id], [archived.id]]
+
+
+def test_a_session_keeps_the_vaults_it_was_made_with(client: anthropic.Anthropic) -> None:
+    beta = client.beta
+    first, second = (beta.vaults.create(display_name=name).id for name in "ab")
+    beta.vaults.archive(second)
+    agent, environment = beta.agents.create(name="a", model="claude-test").id, beta.environments.create(name="e").id
+
+    def opened(*vaults: str) -> Any:
+        return beta.sessions.create(agent=agent, environment_id=environment, vault_ids=vaults)
+
+    session = opened(first)
+    assert session.vault_ids == [first]
+    assert beta.sessions.retrieve(session.id).vault_ids == [first]
+    with pytest.raises(anthropic.BadRequestError, match="archived"):
+        opened(first, second)
+    with pytest.raises(anthropic.BadRequestError, match="twice"):
+        opened(first, first)
+    with pytest.raises(anthropic.NotFoundError):
+        opened("vlt_none")
+    assert [one.id for one in beta.sessions.list()] == [session.id]

@@ -53,7 +53,7 @@ def vault_routes(service: Service) -> APIRouter:
         archived = None if query.flag("include_archived") else False
 
         async def fetch(limit: int, after: tuple[int, str] | None, ascending: bool) -> list[Vault]:
-            return await vaults.list(
+            return await vaults.page(
                 tenant=principal.tenant, limit=limit, after=after, ascending=ascending, archived=archived
             )
 
