@@ -34,6 +34,7 @@
         x BudgetExhausted            budget_exhausted        it cannot be paid for
         x DocumentExists             document_exists
         x RevisionConflict           revision_conflict       somebody else changed it meanwhile
+        x WorkLost                   work_lost               another worker has it, or will
       x Refused                      refused                 not from this caller, or not now
         x Unauthenticated            unauthenticated         no valid key
         x PermissionDenied           permission_denied       the key may not do this
@@ -233,6 +234,12 @@ class RevisionConflict(Conflict):
     """It was changed by somebody else meanwhile: read it again."""
 
     code = "revision_conflict"
+
+
+class WorkLost(Conflict):
+    """The worker's lease is gone, and with it the work: leave it to whoever has it now, and poll for other work."""
+
+    code = "work_lost"
 
 
 class NoOpenRun(Conflict):

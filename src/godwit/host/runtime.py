@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakValueDictionary
 
 from ..contracts import (
@@ -61,6 +61,22 @@ if TYPE_CHECKING:
     from ..tools.toolbox import Toolbox
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+class Attendant(Protocol):
+    """Does something beside each session that this process drives."""
+
+    def follow(self, session: SessionId, after: Seq) -> None:
+        """It is driven here; its log up to `after` is known. Said again for each handle that drives it."""
+        ...
+
+    async def leave(self, session: SessionId) -> None:
+        """Nobody here drives it any more."""
+        ...
+
+    async def close(self) -> None:
+        """The runtime closes; its store is still open."""
+        ...
 
 
 class Runtime:
@@ -136,6 +152,7 @@ class Runtime:
         self._dispatcher = EmbeddedDispatcher(self.parts)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
+        self._attendants: list[Attendant] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self.desk = Desk(self)
 
@@ -237,8 +254,9 @@ class Runtime:
         await self.desk.close(self._grace_s)
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
-        if self._tracing is not None:
-            await self._tracing.close()
+        for part in (self._tracing, *self._attendants):
+            if part is not None:
+                await part.close()
         await asyncio.gather(*(hooks.closed("shutdown") for hooks in known))
         for hooks in known:
             await record_reports(self.store, hooks.session, hooks, self.clock)
@@ -406,8 +424,9 @@ class Runtime:
                 self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
             self._dispatcher.open(session, handle.session_cancel_token, context)
-            if self._tracing is not None:
-                self._tracing.follow(session, state.seq)
+            for part in (self._tracing, *self._attendants):
+                if part is not None:
+                    part.follow(session, state.seq)
         return handle
 
     async def sessions(
@@ -495,6 +514,10 @@ class Runtime:
 
         return (await self.store.get_artifact(ArtifactRef(ref)))[1]
 
+    def attend(self, attendant: Attendant) -> None:
+        """Tell it of every session that is driven here from now on."""
+        self._attendants.append(attendant)
+
     # --- what handles ask (engine.session.SessionHome) -----------------------------------------------------------
 
     def wake(self, session: SessionId) -> None:
@@ -566,7 +589,7 @@ class Runtime:
         self._forget_hooks(session)
         if self._dispatcher.hosts(session):
             return
-        for part in (self._tracing, self._places):
+        for part in (self._tracing, self._places, *self._attendants):
             if part is not None:
                 leaving = asyncio.create_task(part.leave(session))
                 self._leaving.add(leaving)

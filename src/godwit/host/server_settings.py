@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..core.errors import ConfigurationError
-from ..tools.address import place
 
 _PROVIDERS = ((r"claude", "anthropic"), (r"gpt|chatgpt|o\d", "openai"), (r"gemini", "google"))
 MIB = 1024 * 1024
@@ -83,10 +82,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     How long, in seconds: `heartbeat_s`, how long a stream may be silent; `header_s`, until the headers of a request are
     there; `body_s`, between two pieces of its body; `request_s`, until it is answered (of a file, `upload_s`); `send_s`,
     until a client takes what it is sent; `keep_alive_s`, until a connection at rest is closed; `shutdown_s`, until open
-    requests are cut off when it ends.
-
-    Where it goes: `reach`, which hosts and networks beside public ones, and ports beside 80 and 443, webhooks and the
-    servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `tools.address.place`.
+    requests are cut off when it ends. `worker_lease_s`: how long a worker keeps what it took after it was last heard of.
 
     Upkeep: `recover_s`, seconds between two looks for runs nobody drives. `replies_h`: how long answers are kept for
     idempotency keys. `audit_days`: how long the audit log is kept. `archived_days`: after how long archived sessions are
@@ -113,7 +109,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     send_s: float = 60.0
     keep_alive_s: float = 75.0
     shutdown_s: float = 10.0
-    reach: tuple[str, ...] = ()
+    worker_lease_s: int = 30
     recover_s: float = 30.0
     replies_h: float = 24.0
     audit_days: float = 90.0
@@ -126,8 +122,6 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if name != "port" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 raise ConfigurationError(f"{name} {value} is not greater than 0", field=name)
-        for entry in self.reach:
-            place(entry)
         for origin in self.origins:
             found = urlsplit(origin)
             if found.scheme not in ("http", "https") or not found.netloc or origin != f"{found.scheme}://{found.netloc}":

@@ -11,7 +11,6 @@ from ...core.errors import NotSupported
 PATHS = {
     "/v1/vaults": "vaults",
     "/v1/files": "files",
-    "/v1/environments/{id}/work": "work queue",
     "/v1/sessions/{id}/events": "events",
     "/v1/sessions/{id}/threads": "threads",
     "/v1/sessions/{id}/resources": "resources",

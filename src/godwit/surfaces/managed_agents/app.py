@@ -10,14 +10,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError
+from ..server.rule import Rule
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
 from .agents import agent_routes
-from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
 from .sessions import session_routes
-from .vaults import vault_routes
+from .work import work_queue, work_routes, work_rule
 from .workplaces import Workplaces
 
 
@@ -29,10 +29,9 @@ class ManagedAgents:
     def __init__(self, service: Service) -> None:
         app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
         app.include_router(agent_routes(service))
+        app.include_router(work_routes(service, work_queue(service)))
         app.include_router(environment_routes(service))
         app.include_router(session_routes(service, Workplaces(service)))
-        app.include_router(vault_routes(service))
-        app.include_router(credential_routes(service))
         app.router.routes.extend(absent_routes())
         self._app = app
 
@@ -42,6 +41,9 @@ class ManagedAgents:
 
     def claims(self, request: HTTPConnection) -> bool:
         return request.url.path.startswith("/v1/") and "openai-beta" not in request.headers
+
+    def rule(self, request: HTTPConnection) -> Rule | None:
+        return work_rule(request)
 
     def error(self, error: GodwitError, request_id: str) -> Response:
         return render(error, request_id)

@@ -25,6 +25,7 @@ def may(scope: Scope) -> Callable[[Request], Principal]:
 
 
 Reader = Annotated[Principal, Depends(may("read"))]
+Answerer = Annotated[Principal, Depends(may("answer"))]
 Operator = Annotated[Principal, Depends(may("operate"))]
 
 

@@ -7,6 +7,7 @@ Official clients send a request again after 409 and from 500 on, so what would b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -35,12 +36,20 @@ _AGAIN = (e.RevisionConflict, e.StoreError, e.TooMany, e.SessionOwned)
 """What may go well when it is tried again."""
 
 
-def envelope(status: int, message: str, request_id: str, *, code: str | None = None, type: str | None = None) -> Response:  # noqa: A002 - the field's name
-    """An error's answer. `code`: the protocol's `error.details.error_code`."""
+def envelope(
+    status: int,
+    message: str,
+    request_id: str,
+    *,
+    code: str | None = None,
+    type: str | None = None,  # noqa: A002 - the field's name
+    details: Mapping[str, Any] = MappingProxyType({}),
+) -> Response:
+    """An error's answer. `code`: the protocol's `error.details.error_code`; `details`: what else stands there."""
     kind = type or TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     error: dict[str, Any] = {"type": kind, "message": message}
     if code is not None:
-        error["details"] = {"error_code": code}
+        error["details"] = {"error_code": code, **details}
     return JSONResponse({"type": "error", "error": error, "request_id": request_id}, status)
 
 
