@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..core.errors import ConfigurationError
+from ..tools.address import place
 
 _PROVIDERS = ((r"claude", "anthropic"), (r"gpt|chatgpt|o\d", "openai"), (r"gemini", "google"))
 MIB = 1024 * 1024
@@ -84,6 +85,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until a client takes what it is sent; `keep_alive_s`, until a connection at rest is closed; `shutdown_s`, until open
     requests are cut off when it ends. `worker_lease_s`: how long a worker keeps what it took after it was last heard of.
 
+    Where it goes: `reach`, which hosts and networks beside public ones, and ports beside 80 and 443, webhooks and the
+    servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `tools.address.place`.
+
     Upkeep: `recover_s`, seconds between two looks for runs nobody drives. `replies_h`: how long answers are kept for
     idempotency keys. `audit_days`: how long the audit log is kept. `archived_days`: after how long archived sessions are
     deleted; None for never.
@@ -109,6 +113,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     send_s: float = 60.0
     keep_alive_s: float = 75.0
     shutdown_s: float = 10.0
+    reach: tuple[str, ...] = ()
     worker_lease_s: int = 30
     recover_s: float = 30.0
     replies_h: float = 24.0
@@ -122,6 +127,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if name != "port" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 raise ConfigurationError(f"{name} {value} is not greater than 0", field=name)
+        for entry in self.reach:
+            place(entry)
         for origin in self.origins:
             found = urlsplit(origin)
             if found.scheme not in ("http", "https") or not found.netloc or origin != f"{found.scheme}://{found.netloc}":

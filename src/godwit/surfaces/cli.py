@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, control, looking, rules, running, undo
+from .cli_verbs import answers, control, looking, rules, running, serving, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -58,6 +58,10 @@ VERBS = (
     undo.redo,
     undo.diff,
     undo.checkpoints,
+    serving.serve,
+    serving.keys,
+    serving.backup,
+    serving.restore,
 )
 """In the order in which the help lists them."""
 

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,10 @@ class Place:
         return f"{program()} {shlex.join([*chosen, *words])}"
 
     @asynccontextmanager
-    async def open(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Runtime]:
-        """A runtime on the database. Without `make` a missing one is an error."""
+    async def open(
+        self, *, make: bool = False, models: ModelRegistry | None = None, options: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[Runtime]:
+        """A runtime on the database. Without `make` a missing one is an error. `options`: more of `Runtime.open`."""
         from ..host.config import load as load_config
         from ..host.hook_settings import read_hooks
         from ..host.runtime import Runtime
@@ -83,9 +85,8 @@ class Place:
             self.make_folder()
         providers = tracing_providers()
         try:
-            runtime = await Runtime.open(
-                self.database, models=models, tracing=bool(providers), hooks=hooks, config=load_config
-            )
+            given: dict[str, Any] = {"models": models, "tracing": bool(providers), "config": load_config, **(options or {})}
+            runtime = await Runtime.open(self.database, **given, hooks=[*hooks, *given.pop("hooks", ())])
             try:
                 yield runtime
             finally:

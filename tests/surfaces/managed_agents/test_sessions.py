@@ -443,7 +443,7 @@ def test_what_cannot_start_leaves_nothing(field: Field, tmp_path: Path) -> None:
         ({"agent": mcp.id}, 501, "mcp_servers"),
         ({"agent": {"type": "agent_with_overrides", "id": field.agent.id, "tools": search}}, 501, "web_search"),
         ({"resources": [{"type": "file", "file_id": "file_1"}]}, 501, "resources"),
-        ({"vault_ids": ["vlt_1"]}, 501, "vault_ids"),
+        ({"vault_ids": ["vlt_1"]}, 404, "vlt_1"),
     ]
     for options, status, words in wrong:
         with pytest.raises(anthropic.APIStatusError, match=words) as refused:

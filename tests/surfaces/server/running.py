@@ -13,9 +13,9 @@ import msgspec
 
 import godwit
 from godwit.contracts import Model
+from godwit.host.api_keys import ApiKeys
 from godwit.surfaces.server import ServerSettings, serving
 from godwit.surfaces.server.app import App
-from godwit.surfaces.server.keys import ApiKeys
 
 T = TypeVar("T")
 
@@ -51,10 +51,11 @@ def running(
     settings: ServerSettings | None = None,
     dialects: Sequence[Any] | None = None,
     prepare: Callable[[godwit.Runtime], Coroutine[Any, Any, Any]] | None = None,
+    make_key: bool = True,
     **options: Any,
 ) -> Iterator[RunningServer]:
     """`settings.port` is replaced by a free one. `prepare`: is awaited before the server listens, to make keys for instance.
-    `options` go to `Runtime.open`."""
+    `make_key`: one of the operator's, where keys are asked for. `options` go to `Runtime.open`."""
     started = threading.Event()
     out: dict[str, Any] = {}
     chosen = msgspec.structs.replace(settings or ServerSettings(), port=0)
@@ -64,7 +65,7 @@ def running(
         async with await godwit.Runtime.open(database, models=models, **options) as runtime:
             if prepare is not None:
                 await prepare(runtime)
-            key = await _some_key(runtime) if chosen.asks_for_keys and chosen.jwt is None else None
+            key = await _some_key(runtime) if make_key and chosen.asks_for_keys and chosen.jwt is None else None
             async with serving(runtime, chosen, dialects) as server:
                 out.update(end=lambda: loop.call_soon_threadsafe(ended.set))
                 out.update(running=RunningServer(server.url, key, runtime, server.app, loop))

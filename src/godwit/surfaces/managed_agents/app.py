@@ -14,9 +14,11 @@ from ..server.rule import Rule
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
 from .agents import agent_routes
+from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
 from .sessions import session_routes
+from .vaults import vault_routes
 from .work import work_queue, work_routes, work_rule
 from .workplaces import Workplaces
 
@@ -32,6 +34,8 @@ class ManagedAgents:
         app.include_router(work_routes(service, work_queue(service)))
         app.include_router(environment_routes(service))
         app.include_router(session_routes(service, Workplaces(service)))
+        app.include_router(vault_routes(service))
+        app.include_router(credential_routes(service))
         app.router.routes.extend(absent_routes())
         self._app = app
 

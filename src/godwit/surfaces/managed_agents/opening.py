@@ -19,6 +19,7 @@ from .session_record import Kept
 from .session_shapes import AgentReference, AgentWithOverrides, SessionCreate, budget_of
 from .shapes import metadata_of
 from .translation import placed, respelled
+from .vaults import check_vaults
 from .workplaces import Workplaces
 
 
@@ -60,7 +61,9 @@ class Opening:
             definition = _overridden(definition, given.agent)
             spec = respelled(service, spec, definition)
         spec = placed(service, spec, definition, config, self._workplaces.root)
-        document = Kept(environment.id, config).document(session, principal.tenant)
+        vault_ids = given.vault_ids or []
+        await check_vaults(service, principal, vault_ids)
+        document = Kept(environment.id, config, vault_ids).document(session, principal.tenant)
         try:
             folder = await self._workplaces.make(session) if config["type"] == "cloud" else None
             with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
@@ -108,6 +111,5 @@ def _overridden(definition: Definition, given: AgentWithOverrides) -> Definition
 def _check_absent(given: SessionCreate) -> None:
     if given.initial_events:
         raise NotSupported("initial_events: make the session without them, and send them then")
-    for name, what in (("resources", "files, repositories or memory stores"), ("vault_ids", "vaults")):
-        if getattr(given, name):
-            raise NotSupported(f"{name}: godwit mounts no {what} yet; leave it out")
+    if given.resources:
+        raise NotSupported("resources: godwit mounts no files, repositories or memory stores yet; leave it out")

@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 
 from ...core.errors import ConfigurationError, Unauthenticated
 from ...core.principal import LOCAL, Principal
-from .keys import PREFIX, ApiKeys
+from ...host.api_keys import PREFIX, ApiKeys
 from .service import Service
 from .tokens import Tokens
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import fcntl
+import socket
+import struct
 import sys
 from typing import Any
 
@@ -48,7 +51,7 @@ class Wire:
 
     def abort(self) -> None:
         """End it now; what was not taken is thrown away."""
-        self._transport.abort()
+        _reset(self._transport)
 
 
 def _send_queue(transport: asyncio.Transport) -> int:
@@ -65,13 +68,25 @@ def _send_queue(transport: asyncio.Transport) -> int:
     return size[0]
 
 
+def _reset(transport: asyncio.Transport) -> None:
+    """Without the linger the kernel would keep what was written for as long as the client takes nothing."""
+    found = transport.get_extra_info("socket")
+    if found is not None:
+        with contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class Connection(H11Protocol):
-    """`header_s`: seconds until the headers of a request are there; set it on a subclass."""
+    """`header_s`: seconds until the headers of a request are there. `send_s`: seconds in which a client takes something of
+    an answer that was handed over whole. Set them on a subclass."""
 
     header_s = 15.0
+    send_s = 60.0
 
     _wire: Wire | None = None
     _waiting: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -87,6 +102,20 @@ class Connection(H11Protocol):
         else:
             self._await_headers()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        left = self.transport.get_write_buffer_size()
+        if left and self._taking is None:
+            self._taking = self.loop.call_later(self.send_s, self._still_taking, left)
+
+    def _still_taking(self, before: int) -> None:
+        self._taking = None
+        left = self.transport.get_write_buffer_size()
+        if left >= before:
+            _reset(self.transport)
+        elif left:
+            self._taking = self.loop.call_later(self.send_s, self._still_taking, left)
+
     def timeout_keep_alive_handler(self) -> None:
         self._closing_here()
         super().timeout_keep_alive_handler()
@@ -101,6 +130,8 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self._taking is not None:
+            self._taking.cancel()
         if self._wire is not None:
             self._wire.ended()
         super().connection_lost(exc)
@@ -120,5 +151,5 @@ class Connection(H11Protocol):
             self.transport.close()
 
 
-def connection_class(header_s: float) -> type[Any]:
-    return type("Connection", (Connection,), {"header_s": header_s})
+def connection_class(header_s: float, send_s: float) -> type[Any]:
+    return type("Connection", (Connection,), {"header_s": header_s, "send_s": send_s})

@@ -79,7 +79,7 @@ async def serving(
         app,
         settings.host,
         settings.port,
-        http=connection_class(settings.header_s),
+        http=connection_class(settings.header_s, settings.send_s),
         ws="none",
         lifespan="off",
         log_config=None,

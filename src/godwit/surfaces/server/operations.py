@@ -17,11 +17,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope as ASGIScope, Send
 
 from ...core.errors import DocumentNotFound, GodwitError, InvalidArgument, NotFound, PermissionDenied
 from ...core.principal import Principal, Scope
@@ -32,8 +31,8 @@ from .rule import ADMIN, Rule
 from .service import principal_of
 
 if TYPE_CHECKING:
+    from ...host.api_keys import ApiKey
     from .front import Front
-    from .keys import ApiKey
 
 MAX_PAGE = 1000
 _ADMIN_READ = Rule("admin", False)
@@ -118,10 +117,7 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             raise DocumentNotFound(f"there is no api_key {key_id!r}", kind="api_key", id=key_id)
         return _json(_shown(await front.callers.keys.revoke(key_id), front.service.now_ms()))
 
-    async def nothing(request: Request) -> Response:
-        raise NotFound(f"there is nothing at {request.url.path}")
-
-    return Starlette(
+    return Router(
         routes=[
             Route("/healthz", healthy),
             Route("/readyz", is_ready),
@@ -130,9 +126,14 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             Route("/admin/keys", admin(list_keys)),
             Route("/admin/keys", admin(create_key), methods=["POST"]),
             Route("/admin/keys/{id}", admin(revoke_key), methods=["DELETE"]),
-            Route("/{path:path}", nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
-        ]
+        ],
+        redirect_slashes=False,
+        default=_nothing,
     )
+
+
+async def _nothing(scope: ASGIScope, _: Receive, __: Send) -> None:
+    raise NotFound(f"there is nothing at {scope['path']}")
 
 
 def _tenant(principal: Principal, wanted: str | None) -> str | None:

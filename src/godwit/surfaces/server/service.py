@@ -13,6 +13,9 @@ from ...contracts import SessionRow, Store
 from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
+from ...host.vaults import Vaults
+from ...tools.address import AddressGuard
+from ...tools.fetch import Fetcher
 from .exchange import exchange_of
 from .settings import ServerSettings
 from .tenants import Tenants
@@ -33,6 +36,16 @@ class Service:
     def tenants(self) -> Tenants:
         """What each tenant uses. Ask `room` before a run begins and before something large is kept."""
         return Tenants(self.settings.tenant, self.store, self.runtime.clock)
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """Goes out to the servers that clients name, and to none that is not public unless `settings.reach` says so."""
+        return Fetcher(AddressGuard(self.settings.reach))
+
+    @cached_property
+    def vaults(self) -> Vaults:
+        runtime = self.runtime
+        return Vaults(runtime.store, runtime.secrets, self.fetcher, runtime.ids, runtime.clock)
 
     @property
     def store(self) -> Store:

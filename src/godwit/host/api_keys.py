@@ -19,11 +19,11 @@ from typing import get_args
 
 import msgspec
 
-from ...contracts import Store
-from ...core.document import Document
-from ...core.errors import DocumentNotFound, GodwitError, InvalidArgument, RevisionConflict, Unauthenticated
-from ...core.ids import Clock, IdSource
-from ...core.principal import Principal, Scope
+from ..contracts import Store
+from ..core.document import Document
+from ..core.errors import DocumentNotFound, GodwitError, InvalidArgument, RevisionConflict, Unauthenticated
+from ..core.ids import Clock, IdSource
+from ..core.principal import Principal, Scope
 
 KIND = "api_key"
 PREFIX = "gw_"

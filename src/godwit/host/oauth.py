@@ -1,0 +1,108 @@
+"""Renewing an access token: RFC 6749 section 6, with the resource of RFC 8707.
+
+Goes out through the fetcher that judges every address. Rule: nothing that was sent, and no token that came back, stands in
+what is told of a failure; what a server said against it is shown cut and with our own secrets taken out.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from ..core.errors import ToolFailed
+from ..tools.fetch import Answer, Fetcher
+from ..tools.url import parse
+
+Authentication = Literal["none", "client_secret_basic", "client_secret_post"]
+HIDDEN = "[hidden]"
+SHOWN_CHARACTERS = 2048
+
+
+class Client(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a token is renewed, without what is secret of it. `resource`: what the token is for (RFC 8707)."""
+
+    id: str
+    token_endpoint: str
+    authentication: Authentication = "none"
+    scope: str | None = None
+    resource: str | None = None
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """`expires_s`: from now, if it was said. `refresh_token`: only when there is a new one."""
+
+    access_token: str
+    refresh_token: str | None = None
+    expires_s: float | None = None
+
+    def __repr__(self) -> str:
+        return "Refreshed(...)"
+
+
+class ShownAnswer(msgspec.Struct, frozen=True):
+    """An answer of a server, for people: `body` cut and with our secrets taken out."""
+
+    status: int
+    content_type: str
+    body: str
+    cut: bool
+
+
+class RefreshFailed(msgspec.Struct, frozen=True):
+    """There is no new token. `answer`: what the token endpoint said against it. `reached`: it did answer."""
+
+    message: str
+    answer: ShownAnswer | None = None
+    reached: bool = True
+
+
+async def refresh(
+    fetcher: Fetcher, client: Client, refresh_token: str, client_secret: str | None
+) -> Refreshed | RefreshFailed:
+    """A new access token, or why there is none."""
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    if client.scope:
+        form["scope"] = client.scope
+    if client.resource:
+        form["resource"] = client.resource
+    if client.authentication == "client_secret_basic":
+        # RFC 6749 section 2.3.1: both are form-encoded first.
+        pair = f"{quote(client.id, safe='')}:{quote(client_secret or '', safe='')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        form["client_id"] = client.id
+        if client.authentication == "client_secret_post":
+            form["client_secret"] = client_secret or ""
+    try:
+        url = parse(client.token_endpoint)
+        answer = await fetcher.send("POST", url, headers=headers, body=urlencode(form).encode())
+    except ToolFailed as error:
+        return RefreshFailed(f"the token endpoint: {error.message}", reached=False)
+    shown = shown_answer(answer, [refresh_token, client_secret])
+    if answer.status != 200:
+        return RefreshFailed(f"the token endpoint {url.brief} answers {answer.status}", shown)
+    try:
+        found: Any = msgspec.json.decode(answer.body, type=dict[str, Any])
+        token, again, expires = found["access_token"], found.get("refresh_token"), found.get("expires_in")
+        if not isinstance(token, str) or not token or not isinstance(again, str | None):
+            raise ValueError
+        seconds = None if expires is None else float(expires)
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError):
+        # Its body may hold tokens.
+        return RefreshFailed(f"the token endpoint {url.brief} answers with no token that could be read")
+    return Refreshed(token, again or None, seconds)
+
+
+def shown_answer(answer: Answer, secrets: Iterable[str | None]) -> ShownAnswer:
+    """The answer without these secrets."""
+    text = answer.body.decode("utf-8", "replace")
+    for secret in sorted((one for one in secrets if one), key=len, reverse=True):
+        for form in {secret, quote(secret, safe="")}:
+            text = text.replace(form, HIDDEN)
+    cut = answer.cut or len(text) > SHOWN_CHARACTERS
+    return ShownAnswer(answer.status, answer.headers.get("content-type", ""), text[:SHOWN_CHARACTERS], cut)

@@ -1,0 +1,143 @@
+"""The verbs about a server: running it, its keys, and copies of what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..cli_exit import CliError
+from .options import Json
+from .work import ends
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", "-p", min=0, max=65535, help="0 takes a free one. [default: 8642]")
+    ] = None,
+    keys: Annotated[
+        bool | None, typer.Option("--keys/--no-keys", help="Ask for a key. [default: unless only this machine reaches it]")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="NAME=PROVIDER:MODEL", help="The model behind a name; `*` for all others."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where workspaces of sessions are made.")
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", metavar="MODULE:FUNCTION", help="What it returns is given to Runtime.open: tools, models."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log only what goes wrong.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve sessions to official SDKs over HTTP.
+
+    Settings stand in [server] of a configuration file, too; flags count before it. It logs JSON lines on standard error.
+    SIGTERM or Ctrl-C ends it: open runs yield at their next checkpoint and go on with the next start.
+
+    \b
+    Examples:
+      godwit serve                                 for this machine, no key
+      godwit serve -m "claude-*=anthropic:claude-sonnet-4-5" -m "*=openai:gpt-5"
+      godwit serve --setup my_tools:runtime        with tools and models of your own
+      godwit keys create --name laptop && godwit serve --host 0.0.0.0
+    """
+    from .. import cli_serve
+
+    flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, setup, quiet)
+    ends(cli_serve.serve(context.obj, flags, as_json=as_json))
+
+
+def keys(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="create|list|revoke", help="What to do.")],
+    key: Annotated[str | None, typer.Argument(metavar="[KEY_ID]", help="revoke: the id that list shows.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="create: what it is for.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="NAME", help="create: whose it is. list: only theirs.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", metavar="NAME", help="create: read, answer, operate or admin. [default: operate]"),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="create: after 12h, 90d or the like. [default: never]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make, list and take back the API keys of a server.
+
+    A key is shown once, when it is made; only its hash is kept. A running server heeds changes at once. A key without
+    --tenant works on what belongs to no tenant, as this command line does.
+
+    \b
+    Examples:
+      godwit keys create --name laptop
+      godwit keys create --name ci --tenant acme --scope operate --expires 90d
+      godwit keys list
+      godwit keys revoke key_01k9
+    """
+    from .. import cli_serve
+
+    if what == "create":
+        if key is not None:
+            raise CliError("create takes no id: name it with --name")
+        work = cli_serve.create_key(
+            context.obj, name or "", tenant=tenant, scopes=scope or ["operate"], expires=expires, as_json=as_json
+        )
+    elif what == "list":
+        work = cli_serve.list_keys(context.obj, tenant=tenant, as_json=as_json)
+    elif what == "revoke":
+        if key is None:
+            raise CliError("revoke needs the id of a key", hint="godwit keys list shows them")
+        work = cli_serve.revoke_key(context.obj, key, as_json=as_json)
+    else:
+        raise CliError(f"{what!r} is none of create, list and revoke")
+    ends(work)
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put it.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy the database and its checkpoints into one file.
+
+    Sessions may go on meanwhile. The copy is checked before it is kept. Workspaces are folders of yours and not in it.
+
+    \b
+    Examples:
+      godwit backup godwit-monday.tar
+      godwit --db /srv/godwit.db backup /backup/godwit.tar --overwrite
+    """
+    from .. import cli_serve
+
+    ends(cli_serve.back_up(context.obj, file, overwrite=overwrite, as_json=as_json))
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What backup has made.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the database that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup back.
+
+    It is checked first. Nothing may work with the database meanwhile.
+
+    \b
+    Examples:
+      godwit --db restored.db restore godwit-monday.tar
+      godwit restore godwit-monday.tar --overwrite
+    """
+    from .. import cli_serve
+
+    ends(cli_serve.put_back(context.obj, file, overwrite=overwrite, as_json=as_json))
