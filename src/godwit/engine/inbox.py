@@ -49,8 +49,10 @@ class Inbox:
         self._clock = clock
         self._ids = ids
 
-    async def _append(self, *data: EventData, run: RunId | None = None, key: str | None = None) -> Appended:
-        return await append_outside(self._store, self._session, data, self._clock, run=run, key=key)
+    async def _append(
+        self, *data: EventData, run: RunId | None = None, key: str | None = None, expect: Seq | None = None
+    ) -> Appended:
+        return await append_outside(self._store, self._session, data, self._clock, run=run, key=key, expect=expect)
 
     async def prompt(
         self,
@@ -135,10 +137,15 @@ class Inbox:
         return True
 
     async def accept(
-        self, inputs: Sequence[UserMessage | UserInterrupt | UserAnswer], *, key: str | None = None
+        self,
+        inputs: Sequence[UserMessage | UserInterrupt | UserAnswer],
+        *,
+        key: str | None = None,
+        expect: Seq | None = None,
     ) -> tuple[list[RunId], Appended]:
         """Several inputs, all of them or none; the runs that prompts among them start. Each message gets its own id here,
-        and one that follows from its place for the same key. The gate's errors, AlreadyAnswered among them.
+        and one that follows from its place for the same key. The gate's errors, AlreadyAnswered among them; HeadMoved when
+        the log does not end at `expect`.
         """
         data: list[EventData] = []
         runs: list[RunId] = []
@@ -152,7 +159,7 @@ class Inbox:
             if message.delivery == "prompt":
                 runs.append(RunId(self._id("run", own)))
                 data.append(RunStarted(runs[-1], message.id))
-        return runs, await self._append(*data, run=runs[0] if runs else None, key=key)
+        return runs, await self._append(*data, run=runs[0] if runs else None, key=key, expect=expect)
 
     async def withdraw(self, input_id: InputId) -> None:
         """Take a queued input back. InputNotFound when it was delivered or withdrawn already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 
@@ -91,34 +92,63 @@ async def until_final(source: AsyncIterator[Event | Delta], *, over: bool = Fals
             await source.aclose()
 
 
+LIVE_DELTAS = 4096
+"""How many deltas wait for one reader; a slower one misses the oldest, which their offsets tell."""
+
+
+class LiveDeltas:
+    """The deltas of one session as they are shown, until they are taken. `close` it."""
+
+    def __init__(self, store: EventStore, session: SessionId, *, limit: int = LIVE_DELTAS) -> None:
+        self._waiting: deque[Delta] = deque(maxlen=limit)
+        self._bell = asyncio.Event()
+        self.close = store.watch(session, self._show)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def _show(self, delta: Delta) -> None:
+        self._waiting.append(delta)
+        self._bell.set()
+
+    def take(self, before: Seq) -> list[Delta]:
+        """Those that were shown before this event was there; the others go on waiting."""
+        taken = [d for d in self._waiting if d.after < before]
+        if taken:
+            later = [d for d in self._waiting if d.after >= before]
+            self._waiting.clear()
+            self._waiting.extend(later)
+        return taken
+
+    def begin(self) -> None:
+        """From here on `wait` returns for what is shown anew."""
+        self._bell.clear()
+
+    async def wait(self, receiver: EventReceiver) -> None:
+        """Return when something was shown since `begin`, or there is a next event."""
+        if not self._bell.is_set():
+            await either(receiver.wait(), self._bell.wait())
+
+
 async def watch(
     store: EventStore, session: SessionId, from_seq: Seq, *, labels: Labels | None = None
 ) -> AsyncGenerator[Event | Delta, None]:
-    """The events and, between them, the deltas as they are shown. Never ends by itself."""
+    """The events and, between them, the deltas as they are shown; of those a slow reader misses the oldest. Never ends by
+    itself."""
     receiver = EventReceiver(store, session, from_seq, labels=labels)
-    live: list[Delta] = []
-    bell = asyncio.Event()
-
-    def show(delta: Delta) -> None:
-        live.append(delta)
-        bell.set()
-
-    stop = store.watch(session, show)
+    live = LiveDeltas(store, session)
     try:
         while True:
-            bell.clear()
+            live.begin()
             while (event := await receiver.next_stored()) is not None:
-                shown, live[:] = [d for d in live if d.after < event.seq], [d for d in live if d.after >= event.seq]
-                for delta in shown:
+                for delta in live.take(event.seq):
                     yield delta
                 yield event
-            shown, live[:] = [d for d in live if d.after <= receiver.seq], [d for d in live if d.after > receiver.seq]
-            for delta in shown:
+            for delta in live.take(receiver.seq + 1):
                 yield delta
-            if not bell.is_set():
-                await either(receiver.wait(), bell.wait())
+            await live.wait(receiver)
     finally:
-        stop()
+        live.close()
 
 
 async def either(first: Awaitable[Any], second: Awaitable[Any]) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from ..contracts import Tool, Workspace
+from ..contracts import Appended, Tool, Workspace
 from ..core.agent import AgentSpec
 from ..core.errors import NoOpenRun, SessionBusy, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
-from ..core.ids import SessionId
+from ..core.ids import Seq, SessionId
 from ..core.messages import user_content
 from ..core.record import RunResult
 from ..core.state import State
@@ -172,10 +172,15 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
         self._wake()
 
     async def send_events(
-        self, events: Sequence[UserMessage | UserInterrupt | UserAnswer], *, key: str | None = None
-    ) -> None:
-        """Send several inputs at once, all of them or none, in one append. Ids of messages are replaced; the errors are
-        those of the method for each, and of an answer that was given before AlreadyAnswered.
+        self,
+        events: Sequence[UserMessage | UserInterrupt | UserAnswer],
+        *,
+        key: str | None = None,
+        expect: Seq | None = None,
+    ) -> Appended:
+        """Send several inputs at once, all of them or none, in one append; returns where they stand. Ids of messages are
+        replaced; the errors are those of the method for each, and of an answer that was given before AlreadyAnswered.
+        `expect`: only if the log ends there, else HeadMoved.
         """
         self._check_open()
         for event in events:
@@ -183,10 +188,11 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
                 user_content(event.content)
             elif isinstance(event, UserAnswer) and event.decision == "approve" and event.arguments is not None:
                 await self.approvals.check_arguments(event.action, event.arguments)
-        runs, appended = await self._inbox.accept(events, key=key)
+        runs, appended = await self._inbox.accept(events, key=key, expect=expect)
         for run in runs:
             self._started(run, appended.first - 1, None)
         self._wake()
+        return appended
 
     def command_tx(self) -> CommandSender:
         """The raw way to send commands, from any task of this event loop (seed 002)."""
