@@ -11,8 +11,6 @@ from ...core.errors import NotSupported
 PATHS = {
     "/v1/vaults": "vaults",
     "/v1/files": "files",
-    "/v1/sessions/{id}/events": "events",
-    "/v1/sessions/{id}/threads": "threads",
     "/v1/sessions/{id}/resources": "resources",
     "/v1/memory_stores": "memory stores",
     "/v1/skills": "skills",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -17,10 +19,13 @@ from .agents import agent_routes
 from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
+from .event_routes import event_routes, stream_routes
 from .sessions import session_routes
 from .vaults import vault_routes
 from .work import work_queue, work_routes, work_rule
 from .workplaces import Workplaces
+
+_EVENTS = re.compile(r"/v1/sessions/[^/]+/events")
 
 
 class ManagedAgents:
@@ -36,6 +41,8 @@ class ManagedAgents:
         app.include_router(session_routes(service, Workplaces(service)))
         app.include_router(vault_routes(service))
         app.include_router(credential_routes(service))
+        app.include_router(event_routes(service))
+        app.router.routes.extend(stream_routes(service))
         app.router.routes.extend(absent_routes())
         self._app = app
 
@@ -47,6 +54,9 @@ class ManagedAgents:
         return request.url.path.startswith("/v1/") and "openai-beta" not in request.headers
 
     def rule(self, request: HTTPConnection) -> Rule | None:
+        """Who may answer may send events; what else they may send is asked when the body is read."""
+        if request.scope["method"] == "POST" and _EVENTS.fullmatch(request.url.path):
+            return Rule("answer", True)
         return work_rule(request)
 
     def error(self, error: GodwitError, request_id: str) -> Response:

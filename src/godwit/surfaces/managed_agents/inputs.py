@@ -1,0 +1,349 @@
+"""Inputs: what a client sends, checked, and as godwit's own.
+
+A request is taken whole or not at all: its shape, the calls it names and what the session can take are checked before
+anything is done, and all of it that can is stored in one append. Only what follows an interrupt waits for the run to end.
+
+A message is a follow-up: it is handled when what came before it is, and starts a run when nothing is under way. What a run
+left waiting when it was interrupted, failed or met a limit is dropped, as this protocol has it, when something new is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...core.errors import (
+    ActionNotFound,
+    AlreadyAnswered,
+    GodwitError,
+    HeadMoved,
+    InputNotFound,
+    InvalidArgument,
+    NoOpenRun,
+    NotSupported,
+    RunFailed,
+)
+from ...core.events import UserAnswer, UserInterrupt, UserMessage
+from ...core.ids import InputId, Seq, SessionId
+from ...core.messages import UserBlock, user_content
+from ...core.principal import Principal
+from ...core.state import State
+from ...engine.log import load_state
+from ...engine.session import Session
+from ..server.service import Service
+from .calls import Asked, asked_by
+from .content import a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
+from .event_ids import event_id, thread_id
+from .projection import is_budget_question
+from .query import moment
+
+MOST: Final = 1000
+_TRIES: Final = 50
+"""How often a message is tried to be put behind what the session had become when it was looked at."""
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    content: tuple[UserBlock, ...]
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    thread: str | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """`arguments` (`input` on the wire) is godwit's own: what the call is to be run with."""
+
+    tool_use: str
+    allow: bool
+    reason: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """`custom`: of one of the client's own tools, else of a built-in one that a worker has run."""
+
+    tool_use: str
+    custom: bool
+    content: tuple[UserBlock, ...]
+    is_error: bool
+
+
+Given = Message | Interrupt | Confirmation | Result
+
+
+def read_inputs(given: object, at: str = "events", *, most: int = MOST) -> list[Given]:
+    """The inputs of a request. InvalidArgument names the first thing that is wrong; NotSupported."""
+    if not isinstance(given, list) or not given:
+        raise InvalidArgument(f"{at}: a list with at least one event is needed", at=at)
+    if len(given) > most:
+        raise InvalidArgument(f"{at}: {len(given)} events are more than {most}", at=at)
+    inputs = [_read(one, f"{at}.{number}") for number, one in enumerate(given)]
+    named: set[str] = set()
+    interrupted = False
+    for number, one in enumerate(inputs):
+        interrupted = interrupted or isinstance(one, Interrupt)
+        if isinstance(one, Confirmation | Result):
+            if one.tool_use in named:
+                raise InvalidArgument(f"{at}.{number}: {one.tool_use!r} is answered twice in one request", id=one.tool_use)
+            if interrupted:
+                raise InvalidArgument(f"{at}.{number}: an interrupt before it ends what it would answer", id=one.tool_use)
+            named.add(one.tool_use)
+    return inputs
+
+
+def _read(given: object, at: str) -> Given:
+    fields = an_object(given, at)
+    match fields.get("type"):
+        case "user.message":
+            only(fields, at, "type", "content")
+            content = read_blocks(fields.get("content"), f"{at}.content")
+            try:
+                return Message(user_content(content))
+            except InvalidArgument as error:
+                raise InvalidArgument(f"{at}.content: {error.message}", at=at) from None
+        case "user.interrupt":
+            only(fields, at, "type", "session_thread_id")
+            return Interrupt(an_optional_text(fields, at, "session_thread_id"))
+        case "user.tool_confirmation":
+            return _confirmation(fields, at)
+        case "user.custom_tool_result":
+            only(fields, at, "type", "custom_tool_use_id", "content", "is_error", "session_thread_id")
+            return _result(fields, at, "custom_tool_use_id", custom=True)
+        case "user.tool_result":
+            only(fields, at, "type", "tool_use_id", "content", "is_error", "session_thread_id")
+            return _result(fields, at, "tool_use_id", custom=False)
+        case "user.define_outcome" | "system.message" as kind:
+            raise NotSupported(f"{at}.type: godwit has no {kind} events", type=kind)
+        case other:
+            raise InvalidArgument(f"{at}.type: {other!r} is none of {', '.join(KINDS)}", at=at, value=repr(other))
+
+
+KINDS: Final = (
+    "user.message",
+    "user.interrupt",
+    "user.tool_confirmation",
+    "user.custom_tool_result",
+    "user.tool_result",
+)
+
+
+def _confirmation(fields: Body, at: str) -> Confirmation:
+    only(fields, at, "type", "tool_use_id", "result", "deny_message", "input", "session_thread_id")
+    result, reason = fields.get("result"), an_optional_text(fields, at, "deny_message")
+    if result not in ("allow", "deny"):
+        raise InvalidArgument(f"{at}.result: {result!r} is neither allow nor deny", at=at, value=repr(result))
+    if reason is not None and result != "deny":
+        raise InvalidArgument(f"{at}.deny_message: it goes with deny", at=at)
+    edited = fields.get("input")
+    if edited is not None:
+        an_object(edited, f"{at}.input")
+        if result != "allow":
+            raise InvalidArgument(f"{at}.input: other arguments go with allow", at=at)
+    return Confirmation(a_text(fields, at, "tool_use_id"), result == "allow", reason, edited)
+
+
+def _result(fields: Body, at: str, name: str, *, custom: bool) -> Result:
+    given = fields.get("content")
+    content = () if given is None else read_blocks(given, f"{at}.content", results=True)
+    return Result(a_text(fields, at, name), custom, content, an_optional_flag(fields, at, "is_error"))
+
+
+class Inputs:
+    """Sends what clients say to the sessions of one server."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._store = service.store
+
+    async def send(
+        self, principal: Principal, session: str, given: Sequence[Given], *, key: str | None = None
+    ) -> list[Body]:
+        """Do all of it; returns the events as they were taken. SessionNotFound, InvalidArgument, PermissionDenied,
+        TooMany, InboxFull."""
+        row = await self._service.row(principal, session)
+        if any(isinstance(one, Message | Interrupt) for one in given):
+            principal.require("operate")
+        if row.status == "archived":
+            raise InvalidArgument(f"session {session!r} is archived: nothing can be sent to it any more", session=session)
+        for one in given:
+            if isinstance(one, Interrupt) and one.thread not in (None, thread_id(row.id)):
+                raise InvalidArgument(f"session_thread_id: session {session!r} has no thread {one.thread!r}", id=one.thread)
+        asked = await self._asked(row.id, given, key)
+        if row.run is None and any(isinstance(one, Message) for one in given):
+            await self._service.tenants.room(principal, "runs")
+        handle = await self._service.session(principal, session)
+        shown: list[Body] = []
+        group: list[tuple[Given, UserMessage | UserAnswer]] = []
+        part = 0
+        for number, one in enumerate(given):
+            if isinstance(one, Interrupt):
+                if group:
+                    shown += await self._append(handle, group, _part(key, part))
+                    group, part = [], part + 1
+                shown.append(await self._interrupt(handle, last=number == len(given) - 1))
+            else:
+                group.append((one, _own(one, asked, principal)))
+        if group:
+            shown += await self._append(handle, group, _part(key, part))
+        return shown
+
+    async def _asked(self, session: SessionId, given: Sequence[Given], key: str | None) -> dict[str, Asked]:
+        """What the answers are about. InvalidArgument when they are about nothing, or come too late.
+
+        With a key, what was answered before is left to the store, which knows whether it was by this very request.
+        """
+        named = [one for one in given if isinstance(one, Confirmation | Result)]
+        if not named:
+            return {}
+        found: dict[str, Asked] = {}
+        state = await load_state(self._store, session)
+        for one in named:
+            asked = await asked_by(self._store, session, one.tool_use)
+            _check(one, asked)
+            if key is None and not any(a.id == asked.action and not a.answered for a in state.gate.actions):
+                raise _too_late(one.tool_use)
+            found[one.tool_use] = asked
+        return found
+
+    async def _append(
+        self, handle: Session, group: Sequence[tuple[Given, UserMessage | UserAnswer]], key: str | None
+    ) -> list[Body]:
+        """Store these inputs together."""
+        says = any(isinstance(own, UserMessage) for _, own in group)
+        for tries in range(_TRIES):
+            state = await load_state(self._store, handle.id)
+            if says and not await self._may_say(handle, state):
+                continue
+            try:
+                appended = await handle.send_events(
+                    [own for _, own in group], key=key, expect=state.seq if says and tries < _TRIES - 1 else None
+                )
+                break
+            except HeadMoved:
+                continue
+            except (AlreadyAnswered, ActionNotFound) as error:
+                late = next((one for one, own in group if _is_about(own, error.details.get("action"))), None)
+                raise _too_late(late.tool_use if isinstance(late, Confirmation | Result) else "") from None
+        else:
+            raise HeadMoved(f"session {handle.id!r} changed too fast to put a message behind it: send it again", again=True)
+        events = await self._store.read(handle.id, appended.first - 1, to_seq=appended.last)
+        stored = [e for e in events if isinstance(e.data, UserMessage | UserAnswer)]
+        return [_taken(handle.id, one, e.seq, e.at_ms) for (one, _), e in zip(group, stored, strict=True)]
+
+    async def _may_say(self, handle: Session, state: State) -> bool:
+        """Whether a message can be put behind this state; False: it has been changed, look again. InvalidArgument."""
+        run = state.run
+        if run is not None and run.question is not None and is_budget_question(run.question.name, run.question.arguments):
+            raise InvalidArgument("the session's budget is used up: raise it first (budget of the session)")
+        if run is not None and run.interrupt is not None:
+            with contextlib.suppress(RunFailed):
+                await handle.wait(run.id)
+            return False
+        if run is None and state.gate.queue:
+            for waiting in state.gate.queue:
+                await self._drop(handle, waiting.id)
+            return False
+        return True
+
+    async def _drop(self, handle: Session, input_id: InputId) -> None:
+        with contextlib.suppress(InputNotFound):
+            await handle.queue.withdraw(input_id)
+
+    async def _interrupt(self, handle: Session, *, last: bool) -> Body:
+        """End the open run, if there is one; what follows in the request waits until it has ended."""
+        session, run = handle.id, (await self._store.session(handle.id)).run
+        if run is not None:
+            try:
+                appended = await handle.send_events([UserInterrupt(run)])
+            except NoOpenRun:
+                pass
+            else:
+                if not last:
+                    with contextlib.suppress(RunFailed):
+                        await handle.wait(run)
+                (stored,) = await self._store.read(session, Seq(appended.first - 1), to_seq=appended.first)
+                return _shown(event_id(session, stored.seq, 0), "user.interrupt", stored.at_ms)
+        # There was nothing to end, and nothing is recorded of it.
+        return _shown(self._service.new_id("sevt"), "user.interrupt", self._service.now_ms())
+
+
+def _part(key: str | None, part: int) -> str | None:
+    return None if key is None else f"{key}/{part}"
+
+
+def _is_about(own: UserMessage | UserAnswer, action: object) -> bool:
+    return isinstance(own, UserAnswer) and own.action == action
+
+
+def _too_late(tool_use: str) -> InvalidArgument:
+    return InvalidArgument(f"{tool_use!r} waits for no answer any more", id=tool_use)
+
+
+def _check(given: Confirmation | Result, asked: Asked) -> None:
+    """Whether it is answered in the way it is asked."""
+    id_, name = given.tool_use, asked.name
+    if isinstance(given, Confirmation):
+        if asked.kind != "approval":
+            kind = "user.custom_tool_result" if asked.custom else "user.tool_result"
+            raise InvalidArgument(f"{id_!r} is a call of {name!r} that waits for its result: send {kind}", id=id_)
+    elif asked.kind == "approval":
+        raise InvalidArgument(f"{id_!r} is a call of {name!r} that has to be confirmed first", id=id_)
+    elif given.custom != asked.custom:
+        kind = "custom tool: send user.custom_tool_result" if asked.custom else "built-in tool: send user.tool_result"
+        raise InvalidArgument(f"{id_!r} is a call of {name!r}, a {kind}", id=id_)
+
+
+def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMessage | UserAnswer:
+    """As ours; the id of a message is given to it when it is stored."""
+    match given:
+        case Message():
+            return UserMessage(InputId(""), given.content, "follow_up")
+        case Confirmation():
+            decision = "approve" if given.allow else "deny"
+            return UserAnswer(
+                asked[given.tool_use].action,
+                "approve" if decision == "approve" else "deny",
+                given.reason,
+                given.arguments,
+                sender=principal.id,
+            )
+        case Result():
+            return UserAnswer(
+                asked[given.tool_use].action,
+                "result",
+                content=given.content,
+                is_error=given.is_error,
+                sender=principal.id,
+            )
+        case Interrupt():
+            raise GodwitError("an interrupt is not stored with others")
+
+
+def _taken(session: SessionId, given: Given, seq: Seq, at_ms: int) -> Body:
+    """An input as it is answered: a message is not processed yet, all else is."""
+    id_ = event_id(session, seq, 0)
+    match given:
+        case Message():
+            return {**_shown(id_, "user.message", None), "content": written(given.content)}
+        case Confirmation():
+            shown = _shown(id_, "user.tool_confirmation", at_ms)
+            told = {} if given.allow else {"deny_message": given.reason}
+            return {**shown, "tool_use_id": given.tool_use, "result": "allow" if given.allow else "deny", **told}
+        case Result():
+            kind, name = ("custom_tool_result", "custom_tool_use_id") if given.custom else ("tool_result", "tool_use_id")
+            shown = _shown(id_, f"user.{kind}", at_ms)
+            return {**shown, name: given.tool_use, "content": written(given.content), "is_error": given.is_error}
+        case Interrupt():
+            return _shown(id_, "user.interrupt", at_ms)
+
+
+def _shown(id: str, type: str, at_ms: int | None) -> Body:  # noqa: A002 - the fields' names
+    return {"id": id, "type": type, "processed_at": None if at_ms is None else moment(at_ms)}
