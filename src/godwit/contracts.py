@@ -345,6 +345,11 @@ class BlobStore(Protocol):
         ArtifactNotFound."""
         ...
 
+    async def release_artifact(self, session: SessionId, ref: ArtifactRef) -> bool:
+        """Let go of what the session holds, pinned or not; the content goes when nobody else holds it. False when the
+        session holds no such thing. SessionNotFound."""
+        ...
+
 
 class DocumentStore(Protocol):
     """What a host keeps beside its sessions, see `core.document`.

@@ -35,6 +35,11 @@ class Artifacts:
         """Let it go when its time comes; False when it was not pinned. Errors as for `get`."""
         return await self._blobs.pin_artifact(self._session, await self.find(ref), pinned=False)
 
+    async def release(self, ref: str) -> bool:
+        """Let go of it, pinned or not; the content goes when nobody else holds it. False when it is not held.
+        InvalidArgument when several begin so."""
+        return await self._blobs.release_artifact(self._session, await self.find(ref))
+
     async def find(self, ref: str) -> ArtifactRef:
         """The whole ref for its beginning; one that nothing held begins with comes back as it is."""
         beginning = ref if ref.startswith(SCHEME) else SCHEME + ref

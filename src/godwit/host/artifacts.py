@@ -34,3 +34,6 @@ class LimitedBlobs:
 
     async def pin_artifact(self, session: SessionId, ref: ArtifactRef, *, pinned: bool = True) -> bool:
         return await self._blobs.pin_artifact(session, ref, pinned=pinned)
+
+    async def release_artifact(self, session: SessionId, ref: ArtifactRef) -> bool:
+        return await self._blobs.release_artifact(session, ref)

@@ -544,6 +544,21 @@ class SqliteStore(SqliteDocuments, SqliteFeed):
 
         return await self._writer.do(Call(apply))
 
+    async def release_artifact(self, session: SessionId, ref: ArtifactRef) -> bool:
+        """Let go of what the session holds, pinned or not; False when it holds no such thing. SessionNotFound."""
+        now = self._clock.now_ms()
+
+        def apply(transaction: Transaction) -> bool:
+            key = _key(transaction, session)
+            found = transaction.execute("artifact_use", (key, ref)).fetchone()
+            if found is None or found[1] is not None:
+                return False
+            transaction.execute("release_artifact", {"session": key, "ref": ref, "now": now})
+            transaction.execute("delete_unused_artifact", {"ref": ref})
+            return True
+
+        return await self._writer.do(Call(apply))
+
     # --- waking and deltas ---
 
     async def wait(self, session: SessionId, after: Seq, timeout_s: float | None = None) -> Seq:
@@ -921,7 +936,7 @@ def _no_artifact(ref: ArtifactRef, released_ms: int | None) -> ArtifactNotFound:
         return ArtifactNotFound(f"there is no artifact {ref!r}", ref=ref)
     when = datetime.fromtimestamp(released_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return ArtifactNotFound(
-        f"artifact {ref!r} was let go of at {when}, when newer ones reached the limit: pin what must stay",
+        f"artifact {ref!r} was let go of at {when}, by a person or when newer ones reached the limit: pin what must stay",
         ref=ref,
         released_ms=released_ms,
     )

@@ -37,5 +37,6 @@ def create_app(
 
 def _dialects() -> Sequence[MakeDialect]:
     from ..managed_agents import ManagedAgents
+    from ..openai_agents import OpenAIAgents
 
-    return (ManagedAgents,)
+    return (OpenAIAgents, ManagedAgents)

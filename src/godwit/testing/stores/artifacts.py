@@ -114,6 +114,25 @@ class Artifacts(StoreSuite):
             await store.put_artifact(other, b"last", "text/plain", limits=ArtifactLimits(max_artifacts=1))
             await refused(ArtifactNotFound, store.get_artifact(shared.ref))
 
+    async def test_49_a_session_lets_go_of_what_it_is_told_to(self) -> None:
+        other = SessionId("other")
+        async with self.opened() as store:
+            await new_session(store)
+            await new_session(store, other)
+            shared = await store.put_artifact(S, b"shared", "text/plain", pinned=True)
+            await store.put_artifact(other, b"shared", "text/plain")
+            assert await store.release_artifact(S, shared.ref)
+            assert not await store.release_artifact(S, shared.ref)
+            assert await store.artifacts(S) == []
+            assert (await store.get_artifact(shared.ref))[1] == b"shared"
+            assert await store.release_artifact(other, shared.ref)
+            gone = await refused(ArtifactNotFound, store.get_artifact(shared.ref))
+            assert gone.details["released_ms"] > 0
+            await store.put_artifact(S, b"shared", "text/plain")
+            assert [a.ref for a in await store.artifacts(S)] == [shared.ref]
+            assert not await store.release_artifact(S, ArtifactRef("sha256:00"))
+            await refused(SessionNotFound, store.release_artifact(SessionId("none"), shared.ref))
+
     async def test_41_limits_of_the_whole_store(self) -> None:
         other = SessionId("other")
         async with self.opened() as store:

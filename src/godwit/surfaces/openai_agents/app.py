@@ -1,0 +1,71 @@
+"""OpenAIAgents: the dialect as the front of the server sees it, and the app that its routes make."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from ...core.errors import GodwitError
+from ...host.agent_registry import AgentRegistry
+from ..server.folders import folders_beside
+from ..server.service import Service
+from .absent import absent_routes
+from .agents import agent_routes
+from .artifacts import artifact_routes
+from .errors import envelope, render
+from .sessions import session_routes
+from .turns import turn_routes
+
+HEADER, VERSION = "openai-beta", "agents=v1"
+
+
+class OpenAIAgents:
+    """Implements `surfaces.server.dialect.Dialect`. It takes what says `OpenAI-Beta: agents=v1`, below `/v1/`."""
+
+    name = "openai_agents"
+
+    def __init__(self, service: Service) -> None:
+        store, runtime, settings = service.store, service.runtime, service.settings
+        registry = AgentRegistry(store, ids=runtime.ids, clock=runtime.clock)
+        folders = folders_beside(getattr(store, "file", None), settings.folder)
+        app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
+        app.router.routes.extend(absent_routes())
+        routes = APIRouter(prefix="/v1")
+        # Sessions first: `/agents/sessions` would be an agent of that name.
+        routes.include_router(session_routes(service, registry, folders))
+        routes.include_router(turn_routes(service))
+        routes.include_router(artifact_routes(service))
+        routes.include_router(agent_routes(service, registry))
+        app.include_router(routes)
+        self._app = app
+
+    @property
+    def app(self) -> ASGIApp:
+        return self._app
+
+    def claims(self, request: HTTPConnection) -> bool:
+        return any(VERSION in map(str.strip, value.split(",")) for value in request.headers.getlist(HEADER))
+
+    def error(self, error: GodwitError, request_id: str) -> Response:
+        return render(error, request_id)
+
+
+class _App(FastAPI):
+    """Without the layer that answers what nobody expected in plain text: the front logs that, and says it as we do."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        assert isinstance(stack, ServerErrorMiddleware)
+        return stack.app
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """A path or a method that is not there."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    message = f"{what}: there is no such method here" if error.status_code == 405 else f"{what}: there is nothing here"
+    return envelope(error.status_code, message)

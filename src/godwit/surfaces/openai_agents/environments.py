@@ -1,0 +1,174 @@
+"""The environment of a session: none, a folder of its own on this machine, and (not here) one that the application hosts.
+
+`/workspace` of the protocol is the session's folder. What would have to be installed, fetched or run before the agent starts
+is refused, and so is a network that is open in part.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pydantic
+
+from ...core.agent import AgentSpec
+from ...core.errors import InvalidArgument, NotSupported
+from .agent_shapes import SURFACE
+from .body import Shape
+
+ROOT = "/workspace"
+WORKSPACE_TOOLS = ("bash", "files", "read", "write", "edit", "patch", "ls", "glob", "grep", "verify")
+"""Godwit's tools that need a folder."""
+
+
+class NoEnvironment(Shape):
+    type: Literal["none"]
+
+
+class Desktop(Shape):
+    enabled: bool
+
+
+class Network(Shape):
+    access: Literal["enabled", "disabled", "restricted"]
+    allowed_domains: list[str] | None = None
+    blocked_domains: list[str] | None = None
+
+
+class Packages(Shape):
+    npm: list[str] | None = None
+    python: list[str] | None = None
+    system: list[str] | None = None
+
+
+class InlineFile(Shape):
+    type: Literal["inline"]
+    path: str
+    data: str
+
+
+class UploadedFile(Shape):
+    type: Literal["file_id"]
+    path: str
+    file_id: str
+
+
+class Hosted(Shape):
+    type: Literal["openai_hosted"]
+    capability_directories: list[str] | None = None
+    container_size: Literal["small", "medium", "large"] | None = None
+    desktop: Desktop | None = None
+    env: dict[str, str] | None = None
+    environment_id: str | None = None
+    environment_template_id: str | None = None
+    files: list[Annotated[InlineFile | UploadedFile, pydantic.Field(discriminator="type")]] | None = None
+    network: Network | None = None
+    packages: Packages | None = None
+    plugins: list[dict[str, Any]] | None = None
+    setup_commands: list[dict[str, Any]] | None = None
+    skills: list[dict[str, Any]] | None = None
+
+
+class SelfHosted(Shape):
+    type: Literal["self_hosted"]
+    workspace_directory: str
+    capability_directories: list[str] | None = None
+
+
+Environment = Annotated[NoEnvironment | Hosted | SelfHosted, pydantic.Field(discriminator="type")]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is to be made for a session. `hosted`: a folder with these files, by paths within it, and these variables."""
+
+    hosted: bool
+    network: bool = False
+    variables: Mapping[str, str] = {}
+    files: Mapping[str, bytes] = {}
+
+
+def planned(given: Environment) -> Plan:
+    """InvalidArgument, NotSupported."""
+    match given:
+        case NoEnvironment():
+            return Plan(False)
+        case SelfHosted():
+            raise NotSupported(
+                "environment.type: self_hosted needs an executor that connects from outside; use openai_hosted or none",
+                param="environment.type",
+            )
+        case Hosted():
+            return _hosted(given)
+
+
+def _hosted(given: Hosted) -> Plan:
+    for name, why in (
+        ("environment_id", "no environment is made before its session"),
+        ("environment_template_id", "there are no templates"),
+        ("capability_directories", "nothing is read from them"),
+        ("plugins", "there are none"),
+        ("setup_commands", "nothing is run before the agent"),
+        ("skills", "there are none"),
+    ):
+        if getattr(given, name):
+            raise NotSupported(f"environment.{name}: {why}; leave it out", param=f"environment.{name}")
+    if given.desktop is not None and given.desktop.enabled:
+        raise NotSupported("environment.desktop: there is none; leave it out", param="environment.desktop")
+    packages = given.packages or Packages()
+    if packages.npm or packages.python or packages.system:
+        raise NotSupported("environment.packages: nothing is installed; leave it out", param="environment.packages")
+    network = given.network or Network(access="disabled")
+    if network.access == "restricted":
+        raise NotSupported(
+            "environment.network.access: commands reach the whole network or none; use enabled or disabled",
+            param="environment.network.access",
+        )
+    files: dict[str, bytes] = {}
+    for place, file in enumerate(given.files or ()):
+        at = f"environment.files.{place}"
+        if isinstance(file, UploadedFile):
+            raise NotSupported(f"{at}.file_id: there is no Files API; give the file inline", param=f"{at}.file_id")
+        path = _path(file.path, f"{at}.path")
+        if path in files or any(path.startswith(f"{p}/") or p.startswith(f"{path}/") for p in files):
+            raise InvalidArgument(f"{at}.path: {file.path!r} clashes with another file", param=f"{at}.path")
+        files[path] = _decoded(file.data, f"{at}.data")
+    for name in given.env or {}:
+        if not name or "=" in name or "\0" in name or "\0" in (given.env or {})[name]:
+            raise InvalidArgument(f"environment.env: {name!r} is no variable", param="environment.env")
+    return Plan(True, network.access == "enabled", dict(given.env or {}), files)
+
+
+def _path(given: str, param: str) -> str:
+    """The path within the folder."""
+    parts = given.removeprefix(f"{ROOT}/").split("/")
+    if not given.startswith(f"{ROOT}/") or "\0" in given or "\\" in given or any(p in ("", ".", "..") for p in parts):
+        raise InvalidArgument(f"{param}: {given[:200]!r} is no absolute path of a file below {ROOT}", param=param)
+    return "/".join(parts)
+
+
+def _decoded(data: str, param: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidArgument(f"{param}: it is no base64", param=param) from None
+
+
+def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str | None) -> AgentSpec:
+    """The spec as it works there. `environment`: its id. `hidden`: the folder that holds the folders of all sessions."""
+    if not plan.hosted:
+        return msgspec.structs.replace(spec, tools=tuple(name for name in spec.tools if name not in WORKSPACE_TOOLS))
+    tools = spec.tools if any(name in WORKSPACE_TOOLS for name in spec.tools) else ("bash", "files", *spec.tools)
+    paths = spec.sandbox.hidden if hidden is None or hidden in spec.sandbox.hidden else (*spec.sandbox.hidden, hidden)
+    sandbox = msgspec.structs.replace(spec.sandbox, network=plan.network, hidden=paths)
+    shown = [
+        {"type": "inline", "id": f"{environment}_file_{n}", "path": f"{ROOT}/{path}", "size_bytes": len(content)}
+        for n, (path, content) in enumerate(plan.files.items())
+    ]
+    own = {**spec.extensions.get(SURFACE, {}), "files": shown}
+    if not shown:
+        own.pop("files")
+    extensions = {**spec.extensions, SURFACE: own} if own else spec.extensions
+    return msgspec.structs.replace(spec, tools=tools, sandbox=sandbox, extensions=extensions)

@@ -1,0 +1,127 @@
+"""Live: the frames of one stream, stored events and what is on its way between them, each once.
+
+A delta is not stored: what it shows of an item comes again with the event that stores the item. Here it is kept in mind how
+much of each item was shown, so that a stored event adds only the rest; the cursor of each frame says it as well, so that a
+reader who comes back goes on at the very character.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from ...core.events import Delta, Event
+from .ids import Cursor, Place
+from .items import COMMAND
+from .projection import Frame, Projection
+
+Kind = Literal["text", "thinking"]
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A frame, and how far a reader has come with it."""
+
+    frame: Frame
+    cursor: Cursor
+
+
+class Live:
+    """Cuts the frames of a projection for a reader that begins at `cursor`."""
+
+    def __init__(self, projection: Projection, cursor: Cursor) -> None:
+        self._projection = projection
+        self._from = cursor
+        self._shown = dict(cursor.shown)
+        self._kinds: dict[Place, Kind] = {}
+
+    def event(self, event: Event) -> Iterator[Cut]:
+        """Take a stored event in."""
+        if event.type == "model.started":
+            yield from self._give_up(event.seq)
+        for number, frame in enumerate(self._projection.apply(event)):
+            if self._from.covers(event.seq, number):
+                continue
+            if self._rest(frame):
+                yield Cut(frame, Cursor(event.seq, number, dict(self._shown)))
+
+    def delta(self, delta: Delta) -> Iterator[Cut]:
+        """Take in what is on its way."""
+        match delta.kind:
+            case "text" | "thinking":
+                yield from self._answer(delta, delta.kind)
+            case "tool_output":
+                yield from self._output(delta)
+            case "discard":
+                yield from self._give_up(None)
+            case _:
+                return
+
+    def _rest(self, frame: Frame) -> bool:
+        """Whether something of the frame was not shown yet; what was is cut off it."""
+        place, role = frame.place, frame.role
+        if place is None or place not in self._shown:
+            return True
+        if role == "open":
+            return False
+        shown = self._shown[place]
+        if role == "whole":
+            text = frame.data["delta"]
+            if frame.data["type"].startswith("agent.output."):
+                return shown == 0  # what a command says in the end is not just what it had said before
+            if shown >= len(text):
+                return False
+            if shown:
+                frame.data["delta"] = text[shown:]
+                head, _, _ = frame.data["event_id"].rpartition("_")
+                frame.data["event_id"] = f"{head}_{shown}-{len(text)}"
+        if role == "close":
+            del self._shown[place]
+            self._kinds.pop(place, None)
+        return True
+
+    def _answer(self, delta: Delta, kind: Kind) -> Iterator[Cut]:
+        projection = self._projection
+        asked, turn = projection.asked, projection.turn
+        if asked is None or turn is None or asked.message != delta.id:
+            return
+        place, output = Place(asked.seq, delta.block), turn.outputs + delta.block
+        if place not in self._shown:
+            if delta.offset > 0 or not delta.text:
+                return  # its beginning was missed: it comes as a whole
+            self._shown[place] = 0
+            self._kinds[place] = kind
+            yield from (self._between(frame) for frame in projection.opening(place, kind, output))
+        self._kinds.setdefault(place, kind)
+        yield from self._grown(delta, place, kind, output)
+
+    def _output(self, delta: Delta) -> Iterator[Cut]:
+        opened = next((c for own, c in self._projection.calls.items() if own == delta.id), None)
+        if opened is None or not opened.announced or opened.call.result is not None or opened.call.name != COMMAND:
+            return
+        if opened.place not in self._shown:
+            if delta.offset > 0:
+                return
+            self._shown[opened.place] = 0
+        yield from self._grown(delta, opened.place, "output", opened.call.output_index)
+
+    def _grown(self, delta: Delta, place: Place, kind: Literal["text", "thinking", "output"], output: int) -> Iterator[Cut]:
+        shown = self._shown[place]
+        text = delta.text[shown - delta.offset :] if delta.offset <= shown else ""
+        if text:
+            self._shown[place] = shown + len(text)
+            yield self._between(self._projection.delta(place, kind, output, shown, text))
+
+    def _give_up(self, seq: int | None) -> Iterator[Cut]:
+        """What was shown of an answer that is asked for again."""
+        turn = self._projection.turn
+        for place, kind in list(self._kinds.items()):
+            if place.seq == seq or turn is None:
+                continue
+            del self._kinds[place]
+            self._shown.pop(place, None)
+            yield self._between(self._projection.given_up(place, kind, turn.outputs + place.number))
+
+    def _between(self, frame: Frame) -> Cut:
+        return Cut(frame, Cursor(self._projection.seq, None, dict(self._shown)))

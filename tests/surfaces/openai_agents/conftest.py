@@ -1,0 +1,77 @@
+"""A server with scripted models, and the official clients that speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from godwit.models.script import ScriptedModel
+from godwit.surfaces.server import ServerSettings
+from tests.surfaces.server.running import RunningServer, running
+
+Start = Callable[..., RunningServer]
+
+WEATHER: Any = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+NONE: Any = {"type": "none"}
+HOSTED: Any = {"type": "openai_hosted"}
+ANY = ServerSettings(port=0, models={"*": "scripted:any"})
+
+
+def client_of(server: RunningServer, **options: Any) -> openai.OpenAI:
+    """The official client, which is told to check all that comes back against its types, and not to ask again."""
+    given = {"api_key": "any", "max_retries": 0, "_strict_response_validation": True, **options}
+    return openai.OpenAI(base_url=f"{server.url}/v1", **given)
+
+
+def release(server: RunningServer, event: asyncio.Event) -> None:
+    """Set an event of the server's."""
+
+    async def set_it() -> None:
+        event.set()
+
+    server.call(set_it)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a server: `start(script, ...)`; what is behind every model's name is the script."""
+    with ExitStack() as stack:
+
+        def start(*script: Any, **options: Any) -> RunningServer:
+            model = ScriptedModel(list(script))
+            settings = options.pop("settings", None) or ANY
+            return stack.enter_context(
+                running(tmp_path / "g.db", models={"scripted:any": model}, settings=settings, **options)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def server(start: Start) -> RunningServer:
+    return start()
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[openai.OpenAI]:
+    with client_of(server) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(server: RunningServer) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(
+        base_url=f"{server.url}/v1", api_key="any", max_retries=0, _strict_response_validation=True
+    ) as client:
+        yield client
