@@ -64,7 +64,9 @@ def test_a_session_of_a_saved_agent_keeps_it_as_it_was(client: openai.OpenAI) ->
 
 
 def test_a_hosted_session_has_a_folder_of_its_own(start: Start, tmp_path: Path) -> None:
-    server = start(call("bash", command="cat in/note.txt; echo $WHO > out.txt"), say("Done."), settings=_in(tmp_path / "all"))
+    server = start(
+        call("bash", command="cat in/note.txt; echo $WHO > out.txt"), say("Done."), settings=_in(tmp_path / "all")
+    )
     client = client_of(server)
     environment: Any = {
         **HOSTED,
@@ -73,12 +75,16 @@ def test_a_hosted_session_has_a_folder_of_its_own(start: Start, tmp_path: Path) 
             {"type": "inline", "path": "/workspace/in/note.txt", "data": base64.b64encode(b"a note").decode()},
         ],
     }
-    with client.beta.agents.sessions.create(agent={"model": "m"}, environment=environment, input="go", stream=True) as events:
+    with client.beta.agents.sessions.create(
+        agent={"model": "m"}, environment=environment, input="go", stream=True
+    ) as events:
         seen = list(events)
     names = [event.type for event in seen]
     assert names[:2] == ["agent.session.created", "agent.session.environment.ready"]
     assert "agent.session.environment.connected" in names
-    (done,) = [event for event in seen if event.type == "agent.session.turn.item.done" and event.item.type == "command_execution"]
+    (done,) = [
+        event for event in seen if event.type == "agent.session.turn.item.done" and event.item.type == "command_execution"
+    ]
     assert done.type == "agent.session.turn.item.done"
     assert done.item.type == "command_execution"
     assert (done.item.output, done.item.exit_code, done.item.status) == ("a note", 0, "completed")

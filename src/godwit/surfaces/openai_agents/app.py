@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp
 from ...core.errors import GodwitError
 from ...host.agent_registry import AgentRegistry
 from ..server.folders import folders_beside
+from ..server.rule import Rule
 from ..server.service import Service
 from .absent import absent_routes
 from .agents import agent_routes
@@ -21,6 +24,7 @@ from .sessions import session_routes
 from .turns import turn_routes
 
 HEADER, VERSION = "openai-beta", "agents=v1"
+_EVENTS = re.compile(r"/v1/agents/sessions/[^/]+/events")
 
 
 class OpenAIAgents:
@@ -49,6 +53,11 @@ class OpenAIAgents:
 
     def claims(self, request: HTTPConnection) -> bool:
         return any(VERSION in map(str.strip, value.split(",")) for value in request.headers.getlist(HEADER))
+
+    def rule(self, request: HTTPConnection) -> Rule | None:
+        """Events may be answers alone, which need less than messages; which they are is seen when they are read."""
+        is_input = request.scope["method"] == "POST" and _EVENTS.fullmatch(request.url.path)
+        return Rule("answer", True) if is_input else None
 
     def error(self, error: GodwitError, request_id: str) -> Response:
         return render(error, request_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, cast
 
 import msgspec
 from starlette.requests import Request
@@ -48,7 +47,7 @@ async def stream_of(
         await history.feed(projection, row.head)
         at = row.head
         yield _bytes(Cut(projection.status_frame(), begin))
-    source = cast("Any", service.runtime.stream_events(row.id, at, deltas=True))
+    source = await service.runtime.stream_events(row.id, at, deltas=True)
     async with aclosing(source):
         async for item in source:
             if isinstance(item, Delta):

@@ -135,6 +135,8 @@ async def accept(service: Service, principal: Principal, row: SessionRow, events
     before, after = _parted(events)
     answers = await _answers(service, row, before)
     messages = [_messages(part) for part in (before, after)]
+    if any(messages) and row.run is None:
+        await service.tenants.room(principal, "runs")
     session = await service.session(principal, row.id)
     sender = principal.id
     cancels = len(before) < len(events)

@@ -82,6 +82,8 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
             raise InvalidArgument("stream_options: only with stream=true", param="stream_options")
         plan, said = planned(given.environment), _said(given.input)
         metadata = metadata_of(given.metadata)
+        if said:
+            await service.tenants.room(principal, "runs")
         session = SessionId(service.new_id("ses"))
         ref, spec = await agent_for(principal, given, plan, session)
         runtime.check_model(spec.models[0])

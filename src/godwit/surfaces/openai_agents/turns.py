@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...core.errors import InvalidArgument, NotFound, RunNotFound
+from ...core.errors import NotFound, RunNotFound
 from ...core.events import Event
 from ...core.ids import SessionId
-from ..server.service import Service, principal_of
+from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .body import body
 from .following import start_of, stream_of
@@ -21,9 +21,6 @@ from .ids import Place, place_of
 from .inputs import EventsCreate, accept
 from .pages import Asked, asked, page
 from .views import turn_body
-
-MOST_KEY = 255
-"""Characters of an idempotency key."""
 
 
 def turn_routes(service: Service) -> APIRouter:
@@ -40,11 +37,8 @@ def turn_routes(service: Service) -> APIRouter:
         request: Request, session_id: str, given: Annotated[EventsCreate, Depends(body(EventsCreate))]
     ) -> Response:
         principal = principal_of(request)
-        key = request.headers.get("idempotency-key")
-        if key is not None and not 0 < len(key) <= MOST_KEY:
-            raise InvalidArgument(f"the idempotency key does not have 1 to {MOST_KEY} characters")
         row = await service.row(principal, session_id)
-        await accept(service, principal, row, given.events, key)
+        await accept(service, principal, row, given.events, key_of(request))
         return Response(status_code=202)
 
     @router.get("/agents/sessions/{session_id}/events")
