@@ -28,10 +28,22 @@ HOSTED: Any = {"type": "openai_hosted"}
 ANY = ServerSettings(port=0, models={"*": "scripted:any"})
 
 
+_clients: list[openai.OpenAI] = []
+
+
 def client_of(server: RunningServer, **options: Any) -> openai.OpenAI:
-    """The official client, which is told to check all that comes back against its types, and not to ask again."""
+    """The official client, which is told to check all that comes back against its types, and not to ask again. It is closed
+    when the test is over."""
     given = {"api_key": "any", "max_retries": 0, "_strict_response_validation": True, **options}
-    return openai.OpenAI(base_url=f"{server.url}/v1", **given)
+    _clients.append(openai.OpenAI(base_url=f"{server.url}/v1", **given))
+    return _clients[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed_clients() -> Iterator[None]:
+    yield
+    while _clients:
+        _clients.pop().close()
 
 
 def release(server: RunningServer, event: asyncio.Event) -> None:
@@ -64,9 +76,8 @@ def server(start: Start) -> RunningServer:
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[openai.OpenAI]:
-    with client_of(server) as client:
-        yield client
+def client(server: RunningServer) -> openai.OpenAI:
+    return client_of(server)
 
 
 @pytest.fixture
