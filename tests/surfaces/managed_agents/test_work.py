@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 import godwit
+from godwit.host.api_keys import ApiKeys
 from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
-from godwit.surfaces.server.keys import ApiKeys
 from tests.surfaces.managed_agents.conftest import Start, client_of
 from tests.surfaces.server.running import RunningServer
 

@@ -1,6 +1,6 @@
 """Replies: answers that are kept for who asks again, so that what is asked twice is done once.
 
-Two ways to be asked again ([decision 21](docs/decisions/0021-asked-again.md)): with an `Idempotency-Key`, which says so; and
+Two ways to be asked again ([decision 21](docs/decisions/0022-asked-again.md)): with an `Idempotency-Key`, which says so; and
 by the official SDKs, which repeat a request whose answer was lost and say only how often (`retries`).
 
 A record is made before anything is done, the answer is put into it before the client is sent any of it. Between the two
@@ -74,7 +74,7 @@ class Replies:
             running = self._running.get(place)
             if running is not None:
                 await asyncio.wait([running])
-            record = Reply(digest, self._store.owner, f"idem-{name[:48]}")
+            record = Reply(digest, self._store.owner, f"idem-{hashlib.sha256(place.encode()).hexdigest()[:48]}")
             document = Document(
                 KIND, name, msgspec.json.encode(record), tenant, expires_ms=self._service.now_ms() + self._kept_ms
             )

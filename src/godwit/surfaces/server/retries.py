@@ -5,13 +5,15 @@ no key. Each first attempt that changes something is recorded; a repetition is a
 request, if that may be the one. It may not when its answer has surely arrived:
 
 - another request came over its connection: the client had read the answer before;
-- its connection is at rest and open, the client's system has acknowledged every byte, and no proxy stands between: whoever
-  loses an answer gives its connection up;
+- its connection is open `SETTLED_S` later or when the repetition comes, and the client's system has acknowledged every byte:
+  whoever loses an answer gives its connection up;
 - it was acknowledged and this side ended the connection, for the client left it at rest.
+
+None of that counts where a proxy stands between, since it is the proxy's connection then.
 
 Nor when its answer may have arrived and it is older than `UNSURE_S`: a client asks again within seconds of seeing that an
 answer is lost. One that surely has not arrived counts for `LOST_S`, longer than a client waits by default.
-What may go wrong: docs/decisions/0021-asked-again.md.
+What may go wrong: docs/decisions/0022-asked-again.md.
 """
 
 from __future__ import annotations
