@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -9,9 +11,8 @@ from starlette.routing import Route
 from ...core.errors import NotSupported
 
 PATHS = {
-    "/v1/vaults": "vaults",
     "/v1/files": "files",
-    "/v1/sessions/{id}/resources": "resources",
+    "/v1/sessions/{session}/resources": "resources",
     "/v1/memory_stores": "memory stores",
     "/v1/skills": "skills",
     "/v1/deployments": "deployments",
@@ -20,14 +21,18 @@ PATHS = {
     "/v1/tunnels": "tunnels",
     "/v1/user_profiles": "user profiles",
 }
-METHODS = ["GET", "POST", "PATCH", "DELETE"]
-
-
-async def _absent(request: Request) -> Response:
-    path = request.url.path
-    what = next(name for start, name in PATHS.items() if path.startswith(start))
-    raise NotSupported(f"godwit has no {what}: {request.method} {path} is not there")
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def absent_routes() -> list[Route]:
-    return [Route(path + below, _absent, methods=METHODS) for path in PATHS for below in ("", "/{rest:path}")]
+    """To be tried behind all others: what one of those answers does not come here."""
+    return [
+        Route(path + below, _absent(what), methods=METHODS) for path, what in PATHS.items() for below in ("", "/{rest:path}")
+    ]
+
+
+def _absent(what: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(request: Request) -> Response:
+        raise NotSupported(f"godwit has no {what} here: {request.method} {request.url.path} is not there")
+
+    return refuse

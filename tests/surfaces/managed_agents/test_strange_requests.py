@@ -1,0 +1,129 @@
+"""Requests that nobody would send: each is answered, in the protocol's shape, and never as a fault of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from godwit.models.script import ScriptedModel
+from godwit.surfaces.server import ServerSettings
+from tests.surfaces.server.running import RunningServer, running
+
+COLLECTIONS = ("agents", "environments", "sessions")
+TYPES = {
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "not_found_error",
+    "conflict_error",
+    "rate_limit_error",
+    "api_error",
+}
+
+texts = st.text(max_size=12)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+FIELDS = (
+    "name", "model", "tools", "metadata", "system", "config", "agent", "environment_id", "title", "budget", "version",
+    "description", "mcp_servers", "skills", "multiagent", "resources", "vault_ids", "initial_events", "scope",
+)  # fmt: skip
+KNOWN: dict[str, list[Any]] = {
+    "name": ["x"],
+    "model": ["m", {"id": "m", "effort": "low"}],
+    "tools": [[], [{"type": "agent_toolset_20260401"}], [{"type": "custom", "name": "t"}], [{"type": None}], [[]]],
+    "metadata": [{}, {"a": "b"}, {"a": None}],
+    "config": [
+        {"type": "cloud"},
+        {"type": "self_hosted"},
+        {"type": []},
+        {"type": "cloud", "networking": {"type": "limited"}},
+    ],
+    "agent": ["agent_x", {"type": "agent", "id": "x"}, {"type": {}}],
+    "budget": [{"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}],
+}
+fields = st.sampled_from(FIELDS).flatmap(
+    lambda name: st.tuples(st.just(name), values | st.sampled_from(KNOWN.get(name, [None])))
+)
+bodies = (
+    st.lists(fields, max_size=6).map(dict).map(lambda data: json.dumps(data).encode())
+    | values.map(lambda data: json.dumps(data).encode())
+    | st.binary(max_size=40)
+)
+QUERIES = ("limit", "page", "order", "statuses[]", "statuses", "created_at[gte]", "created_at[lt]", "include_archived",
+           "version", "agent_id", "agent_version", "deployment_id", "beta")  # fmt: skip
+queries = st.lists(
+    st.tuples(
+        st.sampled_from(QUERIES) | texts,
+        texts
+        | st.integers().map(str)
+        | st.sampled_from(["asc", "desc", "true", "idle", "2026-01-01", "9999-12-31T23:59:59Z"]),
+    ),
+    max_size=4,
+)
+header_texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
+headers = st.dictionaries(
+    st.sampled_from(
+        ["anthropic-version", "anthropic-beta", "idempotency-key", "content-type", "authorization", "x-api-key"]
+    ),
+    header_texts.map(str.strip),
+    max_size=3,
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder: Path = tmp_path_factory.mktemp("strange")
+    chosen = ServerSettings(port=0, models={"*": "scripted:any"})
+    with running(folder / "g.db", models={"scripted:any": ScriptedModel([])}, settings=chosen) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: RunningServer) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ids(client: httpx2.Client) -> dict[str, str]:
+    """Some things that are there."""
+
+    def post(path: str, data: dict[str, str]) -> str:
+        return str(client.post(f"/v1/{path}", json=data).json()["id"])
+
+    agent = post("agents", {"name": "x", "model": "m"})
+    environment = post("environments", {"name": "there"})
+    session = post("sessions", {"agent": agent, "environment_id": environment})
+    return {"agents": agent, "environments": environment, "sessions": session}
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_request_has_its_answer(client: httpx2.Client, ids: dict[str, str], data: st.DataObject) -> None:
+    collection = data.draw(st.sampled_from(COLLECTIONS))
+    some_id = data.draw(st.just(ids[collection]) | st.sampled_from(list(ids.values())) | texts.filter(bool))
+    path = data.draw(st.sampled_from(["", "/{}", "/{}/archive", "/{}/versions", "/{}/work/poll", "/{}/resources", "//{}"]))
+    method = data.draw(st.sampled_from(["GET", "POST", "POST", "PUT", "PATCH", "DELETE"]))
+    if method == "DELETE" and some_id in ids.values():
+        method = "GET"
+    url = f"/v1/{collection}{path.format(quote(some_id, safe=''))}"
+    content = data.draw(bodies) if method in ("POST", "PUT", "PATCH") and not path.endswith("archive") else None
+    answer = client.request(method, url, params=data.draw(queries), content=content, headers=data.draw(headers))
+    assert answer.status_code < 500 or answer.status_code == 501, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    if answer.status_code >= 400:
+        assert told["type"] == "error"
+        assert told["error"]["type"] in TYPES
+        assert isinstance(told["error"]["message"], str)
+        if "idempotent-replayed" not in answer.headers:
+            assert told["request_id"] == answer.headers["request-id"]
