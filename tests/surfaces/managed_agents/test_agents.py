@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import anthropic
+import msgspec
 import pytest
 
+from godwit.host.agent_registry import AgentRegistry
 from godwit.surfaces.server import ServerSettings
+from tests.surfaces.server.running import RunningServer
 
 from .conftest import Start, client_of
 
@@ -195,3 +198,21 @@ def test_an_agent_that_is_not_there(client: anthropic.Anthropic) -> None:
         with pytest.raises(anthropic.NotFoundError) as refused:
             ask()
         assert refused.value.type == "not_found_error"
+
+
+def test_what_another_protocol_changes_is_shown(server: RunningServer, client: anthropic.Anthropic) -> None:
+    tools: Any = [{"type": TOOLSET, "configs": [{"name": "bash", "permission_policy": ASK}]}]
+    made = client.beta.agents.create(name="Bird", model={"id": "m", "speed": "fast"}, tools=tools)
+
+    def update(**changes: Any) -> None:
+        registry = AgentRegistry(server.runtime.store)
+        change: Any = lambda spec: msgspec.structs.replace(spec, **changes)  # noqa: E731
+        server.call(lambda: registry.update(made.id, change, tenant=None))
+
+    update(instructions="Rest.")
+    told = client.beta.agents.retrieve(made.id)
+    assert (told.version, told.system, told.tools, told.model) == (2, "Rest.", made.tools, made.model)
+    update(models=("other:model",), tools=("read",), external_tools=())
+    told = client.beta.agents.retrieve(made.id)
+    toolset: Any = told.tools[0]
+    assert (told.model.id, [one.name for one in toolset.configs]) == ("other:model", ["read"])

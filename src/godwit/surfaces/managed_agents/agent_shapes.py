@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from .tool_shapes import BUILT_IN, TOOLSET, McpServer, Servers, Tools, shown_ser
 SURFACE = "managed_agents"
 """Of the extension in an agent's spec."""
 NAME, SYSTEM, DESCRIPTION, SKILLS = 256, 100_000, 2048, 20
+
+_encoder = msgspec.json.Encoder(order="deterministic")
 
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=NAME)]
 System = Annotated[str, pydantic.Field(max_length=SYSTEM)]
@@ -174,9 +177,24 @@ def shown_model(given: str | ModelConfig) -> dict[str, Any]:
     }
 
 
+def told(spec: AgentSpec, definition: Definition) -> AgentSpec:
+    """The spec with what of the definition it has no word for, and what of the spec that goes with."""
+    kept = {"model": definition.model, "tools": definition.tools, "mcp_servers": definition.mcp_servers}
+    extension = {**kept, "of": _mark(spec)}
+    return msgspec.structs.replace(spec, extensions={**spec.extensions, SURFACE: extension})
+
+
+def _mark(spec: AgentSpec) -> str:
+    """Tells whether another surface has changed since what the agent works with."""
+    works = [spec.models, spec.tools, spec.external_tools, spec.permissions, spec.settings]
+    return hashlib.sha256(_encoder.encode(works)).hexdigest()[:16]
+
+
 def definition_of(agent: StoredAgent) -> Definition:
-    """What an agent shows, also one that was made elsewhere."""
+    """What an agent shows, also one that was made or changed elsewhere."""
     spec, kept = agent.spec, agent.extension(SURFACE)
+    if kept is not None and kept["of"] != _mark(spec):
+        kept = None
     common = (agent.title, spec.description or None, spec.instructions or None, dict(spec.metadata))
     if kept is not None:
         return Definition(common[0], kept["model"], common[1], common[2], kept["tools"], kept["mcp_servers"], common[3])

@@ -141,14 +141,15 @@ async def shown(service: Service, record: SessionRecord) -> dict[str, Any]:
 
 
 def usage_of(state: State, spent: Spent) -> dict[str, Any]:
-    """The session's usage up to now, as it is shown. Input that was cached counts under its own names alone."""
+    """The session's usage up to now, as it is shown. Input that was cached counts under its own names alone; there is no
+    cost where no price is known."""
     usage = state.usage
     return {
         "input_tokens": max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens),
         "output_tokens": usage.output_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
         "cache_creation": {"ephemeral_5m_input_tokens": usage.cache_write_tokens, "ephemeral_1h_input_tokens": 0},
-        "list_cost": dollars(spent.usd),
+        "list_cost": None if usage.requests and usage.cost_usd is None else dollars(spent.usd),
         "active_seconds": spent.time_s,
         "server_tool_use": None,
     }

@@ -18,7 +18,7 @@ from ...core.ids import AgentName
 from ...core.rules import Permissions
 from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
-from .agent_shapes import SURFACE, Definition
+from .agent_shapes import SURFACE, Definition, told
 from .tool_shapes import asked_for, built_in
 
 THINKING: Mapping[str, ThinkingLevel] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
@@ -91,17 +91,18 @@ def spec_of(service: Service, definition: Definition) -> AgentSpec:
         settings=ModelSettings(thinking=None if effort is None else THINKING[effort]),
         metadata=dict(definition.metadata),
         title=definition.name,
-        extensions={SURFACE: {"model": definition.model, "tools": definition.tools, "mcp_servers": definition.mcp_servers}},
     )
     service.runtime.tools_of(spec)
-    return spec
+    return told(spec, definition)
 
 
 def respelled(service: Service, spec: AgentSpec, definition: Definition) -> AgentSpec:
     """The spec with what this protocol says of it in place of what it said; what that has no word for stays as it was made
     elsewhere."""
     kept = {name: getattr(spec, name) for name in _ELSEWHERE}
-    return msgspec.structs.replace(spec_of(service, definition), name=spec.name, **kept)
+    others = {name: one for name, one in spec.extensions.items() if name != SURFACE}
+    made = spec_of(service, definition)
+    return msgspec.structs.replace(made, name=spec.name, extensions={**others, **made.extensions}, **kept)
 
 
 _ELSEWHERE = ("limits", "approvals", "hooks", "budgets", "sandbox", "checkpoints", "verification")
@@ -120,12 +121,13 @@ def placed(
     missing = [name for name in asked_for(definition.tools) if not _has(service, name)]
     if missing:
         raise NotSupported(f"agent.tools: {missing[0]} is not set up on this server: choose a search service, or disable it")
-    spec = msgspec.structs.replace(spec, extensions={**spec.extensions, SURFACE: _extension(definition)})
     if environment["type"] == "self_hosted":
         workers = tuple(one for one in WORKERS_TOOLS if one.name in spec.tools)
         own = tuple(name for name in spec.tools if name in SERVERS_OWN)
-        return msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
-    return msgspec.structs.replace(spec, sandbox=_confined(service, spec, environment, workplaces))
+        spec = msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
+    else:
+        spec = msgspec.structs.replace(spec, sandbox=_confined(service, spec, environment, workplaces))
+    return told(spec, definition)
 
 
 def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any], workplaces: Path) -> SandboxPolicy:
@@ -145,11 +147,6 @@ def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any],
         hidden=tuple(dict.fromkeys((*own.hidden, str(workplaces)))),
         require=tuple(dict.fromkeys(require)),
     )
-
-
-def _extension(definition: Definition) -> dict[str, Any]:
-    """What of a definition the spec has no word for."""
-    return {"model": definition.model, "tools": definition.tools, "mcp_servers": definition.mcp_servers}
 
 
 def _model(service: Service, name: str) -> str:
