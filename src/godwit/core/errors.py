@@ -60,6 +60,7 @@
       x ToolFailed                   tool_failed             raised by a tool, becomes an error result
         x InvalidToolArguments       invalid_tool_arguments
         x ToolTimeout                tool_timeout
+      x Unreachable                  unreachable             no server answers
       x CheckpointFailed             checkpoint_failed       the files cannot be kept, or not be put back
       x HookFailed                   hook_failed             a hook could not answer
       x RunFailed                    run_failed              a run ended as failed; carries the result
@@ -473,6 +474,12 @@ class ToolTimeout(ToolFailed):
     """The tool took longer than it may."""
 
     code = "tool_timeout"
+
+
+class Unreachable(GodwitError):
+    """The server does not answer: what was sent may have been done; sending it again under its key is safe."""
+
+    code = "unreachable"
 
 
 class CheckpointFailed(GodwitError):

@@ -549,6 +549,21 @@ def type_of(data: EventData) -> str:
     return data.type if isinstance(data, Unknown) else str(data.__struct_config__.tag)
 
 
+class _Head(msgspec.Struct):
+    seq: Seq
+    at: int
+    session: SessionId
+    run: RunId | None = None
+
+
+class _HeadRun(msgspec.Struct):
+    run: RunId | None = None
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+_head_run_decoder = msgspec.json.Decoder(_HeadRun)
+
+
 class Draft:
     """An event that has no seq yet: what `append` takes. `data` is encoded once, here."""
 
@@ -606,6 +621,19 @@ class Event:
         if self.labels is not None and self.labels.correlation is not None:
             head["correlation"] = self.labels.correlation
         return _encoder.encode(head)[:-1] + b"," + self.body[1:]
+
+    @classmethod
+    def of_frame(cls, frame: bytes) -> Event:
+        """The event of such an object, its body byte for byte. msgspec.DecodeError; ValueError when it is no frame."""
+        # No text before the type can hold these characters: quotes within a text are escaped.
+        at = frame.index(b',"type":')
+        head = _head_decoder.decode(frame[:at] + b"}")
+        body = b"{" + frame[at + 1 :]
+        kind = _type_decoder.decode(body).type
+        run = head.run
+        if run is None and kind in _NAME_THEIR_RUN:
+            run = _head_run_decoder.decode(body).run
+        return cls(head.session, head.seq, head.at, run, kind, body)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and (self.session, self.seq, self.run, self.body) == (

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.errors import ActionNotFound
 from ..core.events import Remember
 from ..core.facts import PendingAction
+from ..core.messages import ResultBlock
 from .approvals import Approvals
 from .handle import Handle
 
@@ -62,9 +63,11 @@ class Answers(Handle):
         """See `Approvals.deny`; wakes the session here."""
         return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender))
 
-    async def answer(self, action: str, result: str, *, is_error: bool = False) -> bool:
+    async def answer(
+        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+    ) -> bool:
         """See `Approvals.answer`; wakes the session here."""
-        return await self._answered(self.approvals.answer(action, result, is_error=is_error))
+        return await self._answered(self.approvals.answer(action, result, is_error=is_error, sender=sender))
 
     async def _answered(self, answer: Any) -> bool:
         answered: bool = await answer

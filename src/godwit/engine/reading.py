@@ -88,6 +88,10 @@ class Reading(Handle):
         run, or limits leave it out."""
         return self._labelled(await self._runs.events(run))
 
+    async def run_start(self, run: RunId | str) -> Seq:
+        """The seq behind which the run's events begin, for `follow`. RunNotFound."""
+        return await self._runs.before(RunId(run))
+
     async def run_page(self, run: RunId | str, after: Seq = 0, *, limit: int = 100) -> RunPage:
         """The run's next events behind the seq `after`, at most `limit` of them (1 to 1000), and where to go on.
 

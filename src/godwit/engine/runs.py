@@ -253,6 +253,12 @@ class Runs:
                 return event.seq - 1
         raise RunNotFound(f"session {self._session} has no run {run!r}", run=run)
 
+    async def before(self, run: RunId) -> Seq:
+        """The seq before the run's first event, which is its prompt where it has one. RunNotFound."""
+        start, _ = await self._range(run)
+        prompt = await self._prompt(start)
+        return (start if prompt is None else prompt).seq - 1
+
     async def result(self, finished: Event, start: Seq) -> RunResult:
         """The result of the run that `finished` ends and that began after `start`."""
         data = finished.data

@@ -224,10 +224,14 @@ class Sending(Reading):
         Usage, turns and tool calls so far are carried over. The session is rewound to the checkpoint when it has moved
         on since. CheckpointNotFound when there is no such run, or it is done; SessionBusy while a run is open.
         """
+        return await self.wait(await self.continue_run(run))
+
+    async def continue_run(self, run: RunId | str) -> RunId:
+        """`resume_run` that returns the new run's id at once; the work goes on beside. Errors as there."""
         self._check_open()
         new = await self._runs.resume(RunId(run), self._inbox, self._home.ids)
         self._wake()
-        return await self.wait(new)
+        return new
 
 
 def _command_result(executed: CommandResult) -> RunResult:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from ..contracts import Appended, Tool, Workspace
+from ..contracts import Appended, SessionHandle, Tool, Workspace
 from ..core.agent import AgentSpec
 from ..core.errors import NoOpenRun, SessionBusy, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
@@ -44,7 +44,7 @@ class CommandSender:
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionHandle) -> None:
         self._session = session
 
     async def send(self, command: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None) -> None:

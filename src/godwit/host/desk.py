@@ -140,6 +140,10 @@ class Desk:
         self._handles.move_to_end(session)
         return kept.handle
 
+    def keep(self, handle: Session) -> None:
+        """Take over a driving handle, such as that of a session that was started just now."""
+        self._keep(handle)
+
     def _keep(self, handle: Session) -> None:
         self._handles[handle.id] = _Kept(handle, asyncio.get_running_loop().time())
 

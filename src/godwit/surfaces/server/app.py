@@ -36,7 +36,8 @@ def create_app(
 
 
 def _dialects() -> Sequence[MakeDialect]:
+    from ..api import Api
     from ..managed_agents import ManagedAgents
     from ..openai_agents import OpenAIAgents
 
-    return (OpenAIAgents, ManagedAgents)
+    return (Api, OpenAIAgents, ManagedAgents)

@@ -20,6 +20,7 @@ STATUS: dict[type[e.GodwitError], int] = {
     e.RateLimited: 429,
     e.ModelError: 502,
     e.ToolFailed: 400,
+    e.CheckpointFailed: 409,
 }
 
 

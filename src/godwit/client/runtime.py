@@ -1,0 +1,211 @@
+"""RemoteRuntime: a server as a program opens it to work with sessions, under the names of `host.runtime.Runtime`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from ..contracts import SessionRow
+from ..core.agent import AgentRef, AgentSpec
+from ..core.errors import InvalidArgument
+from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserMessage
+from ..core.gate import Status
+from ..core.ids import RunId, Seq
+from ..host.agents import Agent
+from .connection import PATIENCE_S, Connection, segment
+from .following import Feed
+from .session import RemoteSession
+from .shapes import Listed, Opened, StoredAgent
+
+_OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions"))
+
+
+def connect(url: str, *, key: str | None = None, patience_s: float = PATIENCE_S) -> RemoteRuntime:
+    """A runtime on the server at `url`, which is asked when it is used. `key`: who asks; None where the server wants none.
+
+    `patience_s`: how long a server that does not answer is asked again, before Unreachable is raised. InvalidArgument.
+    """
+    return RemoteRuntime(Connection(url, key, patience_s=patience_s))
+
+
+class RemoteRuntime:
+    """Starts, opens, lists and ends sessions on a server. Use it as an async context manager, or with `close`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def __aenter__(self) -> RemoteRuntime:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give all connections up. What the server does goes on."""
+        await self.connection.close()
+
+    # --- agents ----------------------------------------------------------------------------------------------------
+
+    async def create(self, agent: Agent | AgentSpec) -> AgentRef:
+        """Store the agent under its name: a new immutable version, or the newest one when nothing changed.
+
+        InvalidArgument for an agent with functions, guards or commands of this process: a server has its own.
+        """
+        if isinstance(agent, Agent):
+            if agent.functions or agent.commands or agent.hook_handlers or agent.budget_guard is not None:
+                raise InvalidArgument(
+                    f"agent {agent.name!r} has Python of this process, which cannot be sent: name tools that the server has"
+                )
+            agent = agent.spec
+        body = {name: getattr(agent, name) for name in _OF_SPEC}
+        stored = await self.connection.call("PUT", f"/agents/{segment(agent.name)}", StoredAgent, body)
+        return AgentRef(stored.spec.name, stored.version)
+
+    async def agent(self, name: str, version: int | None = None) -> StoredAgent:
+        """The agent of this name or id. AgentNotFound."""
+        return await self.connection.get(f"/agents/{segment(name)}", StoredAgent, version=version)
+
+    async def agents(self, *, limit: int = 50) -> list[StoredAgent]:
+        """The newest version of each, those made last first."""
+        return (await self.connection.get("/agents", Listed[StoredAgent], limit=limit)).data
+
+    async def agent_versions(self, name: str, *, limit: int = 50) -> list[StoredAgent]:
+        """The agent's versions, the newest first. AgentNotFound."""
+        path = f"/agents/{segment(name)}/versions"
+        return (await self.connection.get(path, Listed[StoredAgent], limit=limit)).data
+
+    async def archive_agent(self, name: str) -> StoredAgent:
+        """No new session of it starts from now on. AgentNotFound."""
+        return await self.connection.call("POST", f"/agents/{segment(name)}/archive", StoredAgent)
+
+    async def delete_agent(self, name: str) -> None:
+        """Forget it; its sessions go on. AgentNotFound."""
+        await self.connection.call("DELETE", f"/agents/{segment(name)}", object)
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    async def start_session(
+        self,
+        agent: Agent | AgentSpec | AgentRef | str,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        own_workspace: bool = False,
+        environment: Mapping[str, str] | None = None,
+        labels: Labels | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
+        parent: str | None = None,
+    ) -> RemoteSession:
+        """A new session of the agent; `workspace`: a folder of the server's, `own_workspace`: a new one is made there.
+
+        Of the labels, tenant and principal are those of the key. Errors as for `Runtime.start_session`; PermissionDenied.
+        """
+        if labels is not None and (labels.tenant is not None or labels.principal is not None):
+            raise InvalidArgument("tenant and principal are those of the key: they cannot be given")
+        ref = await self.create(agent) if isinstance(agent, Agent | AgentSpec) else agent
+        labels = labels or Labels()
+        body = {
+            "agent": ref if isinstance(ref, str) else {"name": ref.name, "version": ref.version},
+            "workspace": None if workspace is None else os.path.abspath(workspace),
+            "own_workspace": own_workspace,
+            "environment": dict(environment or {}),
+            "labels": {"agent_template": labels.agent_template, "correlation": labels.correlation},
+            "name": name,
+            "metadata": dict(metadata or {}),
+            "session": session,
+            "parent": parent,
+        }
+        return RemoteSession(self.connection, await self.connection.call("POST", "/sessions", Opened, body))
+
+    async def open_session(self, session: str, *, drive: bool = True) -> RemoteSession:
+        """A handle for a stored session. `drive` is for `Runtime.open_session`: here it is the server that drives, when
+        something is asked of it. SessionNotFound."""
+        opened = await self.connection.get(f"/sessions/{segment(session)}", Opened)
+        return RemoteSession(self.connection, opened)
+
+    async def sessions(
+        self,
+        *,
+        limit: int = 50,
+        statuses: Sequence[Status] | None = None,
+        workspace: str | None = None,
+        prefix: str | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """Sessions by newest activity."""
+        found: list[SessionRow] = []
+        after: str | None = None
+        while len(found) < limit:
+            page = await self.connection.get(
+                "/sessions",
+                Listed[SessionRow],
+                limit=min(limit - len(found), 1000),
+                after=after,
+                status=None if statuses is None else list(statuses),
+                workspace=workspace,
+                prefix=prefix,
+                include_archived=include_archived,
+            )
+            found += page.data
+            after = page.next
+            if after is None:
+                break
+        return found
+
+    async def row(self, session: str) -> SessionRow:
+        """The session as it is listed. SessionNotFound."""
+        return await self.connection.get(f"/sessions/{segment(session)}/status", SessionRow)
+
+    async def send_event(
+        self, session: str, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None
+    ) -> None:
+        """See `RemoteSession.send_event`."""
+        await (await self.open_session(session)).send_event(event, key=key)
+
+    async def stream_events(
+        self, session: str, from_seq: Seq | None = None, *, deltas: bool = False
+    ) -> AsyncGenerator[Event | Delta, None]:
+        """The stored events with a greater seq than `from_seq`, then each new one, once each; without it those that are
+        stored from this call on. It ends behind `session.archived`, or when the session is deleted. SessionNotFound."""
+        row = await self.row(session)
+        start = row.head if from_seq is None else from_seq
+        return _until_the_end(Feed(self.connection, row.id, start, deltas=deltas), row.labels)
+
+    async def interrupt(
+        self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
+    ) -> bool:
+        """See `RemoteSession.interrupt`."""
+        return await (await self.open_session(session)).interrupt(run=run, force=force, reason=reason)
+
+    async def pause(self, session: str, reason: str | None = None) -> bool:
+        """See `RemoteSession.pause`."""
+        return await (await self.open_session(session)).pause(reason)
+
+    async def resume(self, session: str) -> bool:
+        """See `RemoteSession.resume`."""
+        return await (await self.open_session(session)).resume()
+
+    async def status(self, session: str) -> Status:
+        return (await self.row(session)).status
+
+    async def archive(self, session: str) -> None:
+        """End the open run and make the session final. Its log stays readable."""
+        await self.connection.call("POST", f"/sessions/{segment(session)}/archive", object)
+
+    async def delete_session(self, session: str) -> None:
+        """Archive it, then remove its log and all that only it used."""
+        await self.connection.call("DELETE", f"/sessions/{segment(session)}", object)
+
+    async def head(self, session: str) -> Seq:
+        return (await self.row(session)).head
+
+
+async def _until_the_end(feed: Feed, labels: Labels) -> AsyncGenerator[Event | Delta, None]:
+    try:
+        while (item := await feed.next_or_end()) is not None:
+            if isinstance(item, Event):
+                item.labels = labels
+            yield item
+    finally:
+        await feed.close()

@@ -1,0 +1,442 @@
+"""RemoteSession: a session of a server as `contracts.SessionHandle`; what each method does is told by
+`engine.session.Session`.
+
+Closing it or losing it ends nothing: the server drives the session. What needs a process of its own is not here: live hooks,
+budget guards, commands registered in code, and a `context` for function tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from ..core.agent import SteerMode, ThinkingLevel
+from ..core.artifact import HeldArtifact
+from ..core.budget import Budget, Scope, Spent, budgets_of
+from ..core.checkpoint import Checkpoint, FileDiff, OnConflict, RewindPreview, RewindResult, Turning
+from ..core.errors import ActionNotFound, ArtifactNotFound, GodwitError, InvalidArgument
+from ..core.events import Event, Remember, UserAnswer, UserInterrupt, UserMessage
+from ..core.facts import InputEntry, PendingAction, ToolCallResult
+from ..core.ids import ArtifactRef, RunId, Seq
+from ..core.messages import ResultBlock
+from ..core.record import RunResult, RunSnapshot, RunStatus
+from ..core.rules import ApprovalPolicy, Permissions
+from ..core.verification import (
+    VerificationCommand,
+    VerificationPreset,
+    VerificationReport,
+    VerificationSummary,
+    commands_of,
+)
+from ..engine.direct import HostCalls
+from ..engine.session import CommandSender
+from .connection import segment
+from .handle import RemoteHandle, no_context
+from .sending import RemoteSending
+from .shapes import BudgetTold, Changed, Found, Listed, SpentTold, Verified
+
+
+class RemoteQueue:
+    """`session.queue`: list, withdraw and reorder what waits."""
+
+    def __init__(self, session: RemoteHandle) -> None:
+        self._session = session
+
+    async def list(self, *, all: bool = False) -> list[InputEntry]:  # noqa: A002 - reads as it should
+        """What waits, in the order of delivery; with `all`, every input the session ever had, oldest first."""
+        return (await self._session._get("/queue", Listed[InputEntry], all=all)).data
+
+    async def withdraw(self, input_id: str) -> None:
+        """Take a waiting input back. InputNotFound when it was delivered or withdrawn already."""
+        await self._session._post(f"/queue/{segment(input_id)}", object, method="DELETE")
+
+    async def reorder(self, order: Sequence[str]) -> None:
+        """Put the follow-ups into this order; it names every one that waits. InputNotFound otherwise."""
+        await self._session._post("/queue", object, {"order": list(order)}, method="PUT")
+
+
+class RemoteActions:
+    """`session.approvals`: list and answer what is pending."""
+
+    def __init__(self, session: RemoteHandle) -> None:
+        self._session = session
+
+    async def pending(self) -> list[PendingAction]:
+        """What waits for an answer, oldest first."""
+        return (await self._session._get("/actions", Listed[PendingAction])).data
+
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """Let the call run; `arguments` replace all of its own. False when it had been answered before."""
+        body = {"arguments": arguments, "remember": remember, "rule": rule, "sender": sender}
+        return await self._answered(action, "approve", body)
+
+    async def deny(
+        self,
+        action: str,
+        reason: str | None = None,
+        *,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """Refuse the call; the model is told the reason. False when it had been answered before."""
+        body = {"reason": reason, "remember": remember, "rule": rule, "sender": sender}
+        return await self._answered(action, "deny", body)
+
+    async def answer(
+        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+    ) -> bool:
+        """Give an external call's result, or the answer to a question. False when it had been answered before."""
+        return await self._answered(action, "answer", {"result": result, "is_error": is_error, "sender": sender})
+
+    async def _answered(self, action: str, how: str, body: dict[str, Any]) -> bool:
+        return (await self._session._post(f"/actions/{segment(action)}/{how}", Changed, body)).changed
+
+
+class RemoteArtifacts:
+    """`session.artifacts`: large outputs kept by reference."""
+
+    def __init__(self, session: RemoteHandle) -> None:
+        self._session = session
+
+    async def list(self) -> list[HeldArtifact]:
+        """What the session holds, oldest first."""
+        return (await self._session._get("/artifacts", Listed[HeldArtifact])).data
+
+    async def get(self, ref: str) -> bytes:
+        """The content. ArtifactNotFound, which tells whether it was let go of; InvalidArgument when several begin so."""
+        return await self._session._get(f"/artifacts/{_ref(ref)}/content", bytes)
+
+    async def pin(self, ref: str) -> bool:
+        """Keep it whatever the limits are; False when it was pinned before."""
+        return (await self._session._post(f"/artifacts/{_ref(ref)}/pin", Changed, method="PUT")).changed
+
+    async def unpin(self, ref: str) -> bool:
+        """Let it go when its time comes; False when it was not pinned."""
+        return (await self._session._post(f"/artifacts/{_ref(ref)}/pin", Changed, method="DELETE")).changed
+
+    async def find(self, ref: str) -> ArtifactRef:
+        """The whole ref for its beginning."""
+        return ArtifactRef((await self._session._get(f"/artifacts/{_ref(ref)}", Found)).ref)
+
+
+def _ref(ref: str) -> str:
+    """The ref as a part of a path. ArtifactNotFound for none."""
+    if not ref:
+        raise ArtifactNotFound("an artifact is named by its ref, or the beginning of it", ref=ref)
+    return segment(ref)
+
+
+class RemoteRun:
+    """One run of a session."""
+
+    def __init__(self, session: RemoteSession, run: RunId) -> None:
+        self.id = run
+        self._session = session
+
+    async def snapshot(self) -> RunSnapshot:
+        return await self._session._get(f"/runs/{self.id}", RunSnapshot)
+
+    async def status(self) -> RunStatus:
+        return (await self.snapshot()).status
+
+    async def events(self) -> list[Event]:
+        return await self._session.run_events(self.id)
+
+    async def wait(self) -> RunResult:
+        """See `RemoteSession.wait`."""
+        return await self._session.wait(self.id)
+
+    async def cancel(self) -> bool:
+        """Interrupt it if it is still the open run."""
+        return await self._session.cancel_run(self.id)
+
+
+class RemoteSession(RemoteSending, HostCalls):
+    """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
+
+    @property
+    def queue(self) -> RemoteQueue:
+        """The inputs that wait."""
+        return RemoteQueue(self)
+
+    @property
+    def approvals(self) -> RemoteActions:
+        """What the session waits for, and the answers."""
+        return RemoteActions(self)
+
+    @property
+    def artifacts(self) -> RemoteArtifacts:
+        """Its large outputs."""
+        return RemoteArtifacts(self)
+
+    async def current_run(self) -> RemoteRun | None:
+        """The open run, if any."""
+        run = (await self._row()).run
+        return None if run is None else RemoteRun(self, run)
+
+    async def send_event(self, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None) -> None:
+        """Send an input as its event: a message (prompt, steer or follow-up), an interrupt, or an answer (seed 003)."""
+        self._check_open()
+        match event:
+            case UserMessage(delivery="prompt"):
+                await self.prompt(event.content, key=key, sender=event.sender)
+            case UserMessage(delivery="steer"):
+                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender)
+            case UserMessage():
+                await self.follow_up(event.content, key=key, sender=event.sender)
+            case UserInterrupt():
+                await self.interrupt(run=event.run, force=event.force, reason=event.reason)
+            case UserAnswer(decision="approve"):
+                await self.approvals.approve(
+                    event.action,
+                    arguments=event.arguments,
+                    remember=event.remember,
+                    rule=event.rule,
+                    sender=event.sender,
+                )
+            case UserAnswer(decision="deny"):
+                await self.approvals.deny(
+                    event.action, event.reason, remember=event.remember, rule=event.rule, sender=event.sender
+                )
+            case UserAnswer():
+                await self.approvals.answer(event.action, event.content, is_error=event.is_error, sender=event.sender)
+
+    def command_tx(self) -> CommandSender:
+        """The raw way to send commands, from any task of this event loop (seed 002)."""
+        return CommandSender(self)
+
+    # --- control ---------------------------------------------------------------------------------------------------
+
+    async def interrupt(self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None) -> bool:
+        """End the open run at once, keeping what was streamed; returns when it has ended. False when there was none."""
+        body = {"run": run, "force": force, "reason": reason}
+        return (await self._post("/interrupt", Changed, body)).changed
+
+    async def cancel(self) -> bool:
+        """`interrupt` under the name of seeds 001 and 002."""
+        return await self.interrupt()
+
+    async def abort(self) -> bool:
+        """`interrupt(force=True)` under the name of seed 002."""
+        return await self.interrupt(force=True)
+
+    async def cancel_run(self, run: RunId | str) -> bool:
+        """Interrupt that run only while it is the open one: an old id changes nothing (seed 001)."""
+        return await self.interrupt(run=run)
+
+    async def pause(self, reason: str | None = None) -> bool:
+        """Stop at the next checkpoint. False when it was paused already."""
+        self._check_open()
+        return (await self._post("/pause", Changed, {"reason": reason})).changed
+
+    async def resume(self) -> bool:
+        """Go on from the checkpoint. False when it was not paused."""
+        self._check_open()
+        return (await self._post("/resume", Changed)).changed
+
+    async def set_model(self, model: str) -> None:
+        """Use this model from the next prompt on. ModelNotFound, AuthenticationFailed."""
+        await self.configure(model=model)
+
+    async def set_thinking(self, level: ThinkingLevel) -> None:
+        """Use this thinking level from the next prompt on."""
+        await self.configure(thinking=level)
+
+    async def configure(
+        self,
+        *,
+        model: str | None = None,
+        thinking: ThinkingLevel | None = None,
+        steer_mode: SteerMode | None = None,
+        name: str | None = None,
+        permissions: Permissions | None = None,
+        approvals: ApprovalPolicy | None = None,
+    ) -> None:
+        """Change settings for the runs that start from now on; None leaves one as it is."""
+        self._check_open()
+        if thinking is not None and thinking not in get_args(ThinkingLevel):
+            known = ", ".join(get_args(ThinkingLevel))
+            raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
+        body = {
+            "model": model,
+            "thinking": thinking,
+            "steer_mode": steer_mode,
+            "name": name,
+            "permissions": permissions,
+            "approvals": approvals,
+        }
+        await self._post("", object, body, method="PATCH")
+        before = self._config
+        self._config = dataclasses.replace(
+            before,
+            model=model or before.model,
+            thinking=thinking or before.thinking,
+            steer_mode=steer_mode or before.steer_mode,
+        )
+
+    async def set_budget(self, budget: Budget | Mapping[str, Any] | Sequence[Budget | Mapping[str, Any]] | None) -> None:
+        """From the next prompt on this is what may be spent. None: the agent's own again. ConfigurationError."""
+        self._check_open()
+        given = None if budget is None else budgets_of(budget)
+        await self._post("/budget", object, {"budgets": given}, method="PUT")
+
+    async def budget(self, scope: Scope = "session") -> Budget | None:
+        """What may be spent, as it counts from the next prompt on."""
+        return (await self._get("/budget", BudgetTold, scope=scope)).budget
+
+    async def spent(self, *, tree: bool = False) -> Spent:
+        """What the session has used up; with `tree` together with all that worked for it."""
+        return (await self._get("/spent", SpentTold, tree=tree)).spent
+
+    async def save(self) -> None:
+        """Return when the server answers: what it has answered before is as durable as its store promises."""
+        await self._row()
+
+    async def close(self) -> None:
+        """Refuse further calls on this handle and give its connections up. The server goes on. Safe to repeat."""
+        self._closed = True
+        for follower in list(self._followers):
+            with contextlib.suppress(GodwitError):
+                await follower.close()
+
+    async def detach(self) -> None:
+        """The same as `close`: nothing ends with a remote handle."""
+        await self.close()
+
+    # --- answers ---------------------------------------------------------------------------------------------------
+
+    async def pending_confirmations(self) -> list[PendingAction]:
+        """Approvals that wait for an answer, oldest first (seed 001)."""
+        return [p for p in await self.approvals.pending() if p.kind == "approval"]
+
+    async def cancel_confirmations(self) -> int:
+        """Deny every pending approval with the reason "cancelled"; returns how many there were (seed 001)."""
+        return sum([await self.deny(p.id, "cancelled") for p in await self.pending_confirmations()])
+
+    async def confirm_tool_use(self, tool_id: str, approved: bool, reason: str | None = None) -> bool:
+        """Approve or deny the pending call of this id (seed 001). False when it is not pending."""
+        try:
+            return await (self.approve(tool_id) if approved else self.deny(tool_id, reason))
+        except ActionNotFound:
+            return False
+
+    async def approve(
+        self,
+        action: str,
+        *,
+        arguments: dict[str, Any] | None = None,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """See `engine.approvals.Approvals.approve`."""
+        return await self.approvals.approve(action, arguments=arguments, remember=remember, rule=rule, sender=sender)
+
+    async def deny(
+        self,
+        action: str,
+        reason: str | None = None,
+        *,
+        remember: Remember | None = None,
+        rule: str | None = None,
+        sender: str | None = None,
+    ) -> bool:
+        """See `engine.approvals.Approvals.deny`."""
+        return await self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender)
+
+    async def answer(
+        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+    ) -> bool:
+        """See `engine.approvals.Approvals.answer`."""
+        return await self.approvals.answer(action, result, is_error=is_error, sender=sender)
+
+    # --- tools and evidence ----------------------------------------------------------------------------------------
+
+    async def tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, context: Any = None, timeout_s: float | None = None
+    ) -> ToolCallResult:
+        """Run a tool on the server. One that fails and a name that is unknown are results. Needs the scope `admin`."""
+        self._check_open()
+        no_context(context)
+        body = {"arguments": arguments or {}, "timeout_s": timeout_s}
+        return await self._post(f"/tools/{segment(name)}", ToolCallResult, body)
+
+    async def verify_commands(self, subject: str, commands: Sequence[VerificationCommand | str]) -> VerificationReport:
+        """Run these commands on the server and record what came of them. Needs the scope `admin`."""
+        self._check_open()
+        body = {"subject": subject, "commands": commands_of(commands)}
+        return await self._post("/verification", VerificationReport, body)
+
+    async def verification_presets(self) -> list[VerificationPreset]:
+        """Commands that fit the workspace, by its files."""
+        return (await self._get("/verification/presets", Listed[VerificationPreset])).data
+
+    async def verification_reports(self) -> list[VerificationReport]:
+        """Every report recorded for the session, oldest first."""
+        return (await self._get("/verification", Verified)).reports
+
+    async def verification_summary(self) -> VerificationSummary:
+        """What holds now."""
+        return (await self._get("/verification", Verified)).summary
+
+    async def verification_summary_text(self) -> str:
+        """The same in one line."""
+        return (await self._get("/verification", Verified)).text
+
+    async def record_verification_reports(self, reports: Sequence[VerificationReport]) -> None:
+        """Add reports that were made elsewhere, all of them or none."""
+        self._check_open()
+        await self._post("/verification/reports", object, {"reports": list(reports)})
+
+    # --- going back ------------------------------------------------------------------------------------------------
+
+    async def rewind(self, seq: Seq, *, files: bool = False, on_conflict: OnConflict = "refuse") -> RewindResult:
+        """Go back to where the conversation stood at `seq`, with `files` also to what the workspace was then."""
+        self._check_open()
+        body = {"seq": seq, "files": files, "on_conflict": on_conflict}
+        return await self._post("/rewind", RewindResult, body)
+
+    async def preview_rewind(self, seq: Seq) -> RewindPreview:
+        """What going back would do to the files; does nothing."""
+        self._check_open()
+        return await self._get("/preview_rewind", RewindPreview, seq=seq)
+
+    async def redo(self, *, on_conflict: OnConflict = "refuse") -> RewindResult:
+        """Take the last rewind back that is not taken back yet."""
+        self._check_open()
+        return await self._post("/redo", RewindResult, {"on_conflict": on_conflict})
+
+    async def preview_redo(self) -> RewindPreview:
+        """What `redo` would do to the files; does nothing."""
+        self._check_open()
+        return await self._get("/preview_redo", RewindPreview)
+
+    async def turnings(self) -> list[Turning]:
+        """The messages of users that the conversation holds, each with the seq to rewind to before it."""
+        return (await self._get("/turnings", Listed[Turning])).data
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints of files that the log names, oldest first."""
+        return (await self._get("/checkpoints", Listed[Checkpoint])).data
+
+    async def checkpoint(self) -> Checkpoint:
+        """Keep the files as they are now. CheckpointFailed."""
+        self._check_open()
+        return await self._post("/checkpoints", Checkpoint)
+
+    async def diff(
+        self, start: Seq | str | None = None, end: Seq | str | None = None, *, paths: Sequence[str] | None = None
+    ) -> FileDiff:
+        """What changed in the files between two moments."""
+        return await self._get("/diff", FileDiff, start=start, end=end, paths=None if paths is None else list(paths))

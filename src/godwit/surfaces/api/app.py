@@ -1,0 +1,108 @@
+"""Api: this dialect as the front of the server sees it, and the app that its routes make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp
+
+from ...core.errors import GodwitError, InvalidArgument, NotFound
+from ..server.rule import OPERATE, READ, SAFE, Rule
+from ..server.service import Service, request_id_of
+from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams
+from .operations import operation_of
+from .wire import error
+
+PREFIX = "/godwit/v1"
+_ROUTERS = tuple(module.router for module in (agents, sessions, inputs, runs, control, actions, records, files, evidence))
+ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
+"""The operations, by their paths behind the prefix."""
+
+
+class Api:
+    """Implements `surfaces.server.dialect.Dialect`. It takes what lies below `/godwit/v1/`."""
+
+    name = "godwit"
+
+    def __init__(self, service: Service) -> None:
+        self._app = app = _App(
+            title="godwit",
+            version="1",
+            description="Durable agent sessions.",
+            redirect_slashes=False,
+            openapi_url=f"{PREFIX}/openapi.json",
+            docs_url=None,
+            redoc_url=None,
+            exception_handlers={HTTPException: _unrouted, RequestValidationError: _invalid},
+        )
+        app.state.service = service
+        app.state.names = names.Names(service)
+        for router in _ROUTERS:
+            app.include_router(router, prefix=PREFIX)
+        app.router.routes.append(streams.route(PREFIX))
+
+    @property
+    def app(self) -> ASGIApp:
+        return self._app
+
+    def rule(self, request: HTTPConnection) -> Rule | None:
+        """What an operation says of itself; None for what its method says."""
+        method: str = request.scope["method"]
+        asked = {"type": "http", "path": request.url.path.removeprefix(PREFIX), "method": method}
+        for route in ROUTES:
+            if route.matches(asked)[0] is Match.FULL:
+                told = operation_of(route.endpoint)
+                usual = READ if method in SAFE else OPERATE
+                return Rule(told.scope or usual.scope, usual.writes, waits=told.waits)
+        return None
+
+    def claims(self, request: HTTPConnection) -> bool:
+        return request.url.path.startswith(f"{PREFIX}/")
+
+    def error(self, found: GodwitError, request_id: str) -> Response:
+        return error(found, request_id)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document that `/godwit/v1/openapi.json` answers."""
+        return self._app.openapi()
+
+
+class _App(FastAPI):
+    """With our document, and without the layer that answers in plain text what nobody expected: the front logs that."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = document.document(self, PREFIX, ROUTES)
+        return self.openapi_schema
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        assert isinstance(stack, ServerErrorMiddleware)
+        return stack.app
+
+
+async def _unrouted(request: Request, found: Exception) -> Response:
+    """A path or a method that is not there."""
+    assert isinstance(found, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    text = f"{what}: there is no such method here" if found.status_code == 405 else f"{what}: there is nothing here"
+    told = error(NotFound(text), request_id_of(request), found.status_code)
+    if found.headers:
+        told.headers.update(found.headers)
+    return told
+
+
+async def _invalid(request: Request, found: Exception) -> Response:
+    """A part of the address that is not what it has to be."""
+    assert isinstance(found, RequestValidationError)
+    first = found.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return error(InvalidArgument(f"{where}: {first['msg']}", at=where), request_id_of(request))

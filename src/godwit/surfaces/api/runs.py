@@ -1,0 +1,122 @@
+"""Routes of runs: what came of them, waiting for one, and continuing one that was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from ...core.errors import NoOpenRun, RunFailed, RunNotFound
+from ...core.events import Event
+from ...core.record import RunPage, RunResult, RunSnapshot
+from .calls import MOST, Driven, Host, Row, Watched, Who
+from .operations import operation
+from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
+from .wire import answer
+
+WAIT_S = 30.0
+"""How long a request may wait for the end of a run."""
+
+router = APIRouter(prefix="/sessions/{session}", tags=["runs"])
+RunPath = Annotated[str, Path(alias="run", description="The run's id.")]
+Wait = Annotated[float, Query(ge=0, le=WAIT_S, description="Seconds to wait for the end.")]
+
+
+@router.get("/runs")
+@operation(gives=RunList)
+async def list_runs(
+    session: Watched, limit: Annotated[int | None, Query(ge=0, le=MOST, description="The newest so many.")] = None
+) -> Response:
+    """The session's runs, oldest first."""
+    return answer(RunList(await session.runs(limit=limit), await session.run_count()))
+
+
+@router.get("/runs/{run}")
+@operation(gives=RunSnapshot)
+async def get_run(session: Watched, run: RunPath) -> Response:
+    """The run as its events tell it."""
+    found = await session.run_snapshot(run)
+    if found is None:
+        raise RunNotFound(f"session {session.id} has no run {run!r}, or keeps it no more", run=run)
+    return answer(found)
+
+
+@router.get("/runs/{run}/events")
+@operation(gives=PageOfRun)
+async def run_events(
+    session: Watched,
+    run: RunPath,
+    after: Annotated[int, Query(ge=0, le=MOST, description="Events with a greater seq.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """The run's next events, and where to go on."""
+    return answer(_page(await session.run_page(run, after, limit=limit)))
+
+
+def _page(page: RunPage) -> PageOfRun:
+    told = {name: getattr(page, name) for name in PageOfRun.__struct_fields__}
+    return PageOfRun(**{**told, "events": [raw(event) for event in page.events]})
+
+
+def raw(event: Event) -> msgspec.Raw:
+    """The event as it is told everywhere: the bytes that were stored, behind their envelope."""
+    return msgspec.Raw(event.frame())
+
+
+@router.get("/runs/{run}/result")
+@operation(gives=RunResult, also={202: NotYet}, waits=True)
+async def run_result(session: Driven, run: RunPath, wait_s: Wait = 0.0) -> Response:
+    """How the run ended. 202 while it has not; what keeps this server from driving it is an error."""
+    return await _result(session.wait(run), run, wait_s)
+
+
+@router.get("/result")
+@operation(gives=RunResult, also={202: NotYet}, waits=True)
+async def result(session: Driven, wait_s: Wait = 0.0) -> Response:
+    """The same of the open run, or else the last one."""
+    state = await session.state()
+    run = state.run.id if state.run is not None else state.last_run
+    if run is None:
+        raise NoOpenRun("this session has not run yet")
+    return await _result(session.wait(run), run, wait_s)
+
+
+async def _result(waiting: Coroutine[Any, Any, RunResult], run: str, wait_s: float) -> Response:
+    ended = asyncio.ensure_future(waiting)
+    # A run that has ended is found in the log, which takes a moment.
+    await asyncio.wait([ended], timeout=max(wait_s, 0.2))
+    if not ended.done():
+        ended.cancel()
+        await asyncio.gather(ended, return_exceptions=True)
+        return answer(NotYet(run), 202)
+    try:
+        return answer(ended.result())
+    except RunFailed as failed:
+        return answer(failed.result)
+
+
+@router.post("/runs/{run}/resume")
+@operation(gives=Started)
+async def resume_run(service: Host, who: Who, session: Driven, run: RunPath) -> Response:
+    """Continue a run that was interrupted, failed or met a limit, from its last checkpoint, as a new run."""
+    await service.tenants.room(who, "runs")
+    new = await session.continue_run(run)
+    return answer(Started(new, await session.run_start(new)))
+
+
+@router.post("/runs/{run}/cancel")
+@operation(gives=Changed)
+async def cancel_run(service: Host, row: Row, run: RunPath) -> Response:
+    """Interrupt that run only while it is the open one; answers when it has ended."""
+    return answer(Changed(await service.runtime.interrupt(row.id, run=run)))
+
+
+@router.get("/active_tools")
+@operation(gives=ToolList)
+async def active_tools(session: Watched) -> Response:
+    """Calls under way in the open run."""
+    return answer(ToolList(await session.active_tools()))
