@@ -467,3 +467,32 @@ def test_a_session_that_was_made_elsewhere_is_shown_as_well(field: Field) -> Non
     assert [one.name for one in toolset.configs] == ["bash", "edit", "read", "write", "glob", "grep"]
     assert field.sessions.update(made, metadata={"b": "2"}).metadata == {"a": "1", "b": "2"}
     assert field.sessions.delete(made).id == made
+
+
+def test_a_session_begins_with_its_initial_events(start: Start) -> None:
+    server = start("One.", "Two.")
+    with client_of(server) as client:
+        field = Field(server, client)
+
+        def message(text: str) -> Any:
+            return {"type": "user.message", "content": [{"type": "text", "text": text}]}
+
+        session = field.session(initial_events=[message("First."), message("Second.")])
+        assert session.status == "running"
+        field.until(session.id, "idle")
+        events: list[Any] = list(client.beta.sessions.events.list(session.id))
+        said = [e.content[0].text for e in events if e.type in ("user.message", "agent.message")]
+        assert said == ["First.", "One.", "Second.", "Two."]
+        assert field.session(initial_events=[]).status == "idle"
+        wrong: list[tuple[Any, int]] = [
+            ([message("Fine."), {"type": "user.message", "content": []}], 400),
+            ([message("Fine."), {"type": "user.interrupt"}], 400),
+            ([{"type": "user.define_outcome", "description": "", "rubric": {"type": "text", "content": "x"}}], 501),
+            ([message(str(n)) for n in range(51)], 400),
+        ]
+        count = len(list(field.sessions.list()))
+        for given, status in wrong:
+            with pytest.raises(anthropic.APIStatusError, match="initial_events") as refused:
+                field.session(initial_events=given)
+            assert refused.value.status_code == status
+        assert len(list(field.sessions.list())) == count

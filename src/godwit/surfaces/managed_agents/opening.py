@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import DocumentExists, InvalidArgument, NotSupported, SessionNotFound
+from ...core.errors import DocumentExists, GodwitError, InvalidArgument, NotSupported, SessionExists, SessionNotFound
 from ...core.events import Labels
 from ...core.principal import Principal
 from ...host.agent_registry import StoredAgent
@@ -15,8 +15,9 @@ from ..server.service import Service
 from .agent_shapes import Definition, check_absent, definition_of, shown_model, with_tools
 from .agents import registry_of
 from .environments import environment_of
-from .session_record import Kept
-from .session_shapes import AgentReference, AgentWithOverrides, SessionCreate, budget_of
+from .inputs import Given, Inputs, Message, read_inputs
+from .session_record import KIND, Kept
+from .session_shapes import INITIAL, AgentReference, AgentWithOverrides, SessionCreate, budget_of
 from .shapes import metadata_of
 from .translation import placed, respelled
 from .vaults import check_vaults
@@ -28,6 +29,7 @@ class Opening:
         self._service = service
         self._registry = registry_of(service)
         self._workplaces = workplaces
+        self._inputs = Inputs(service)
 
     async def open(self, principal: Principal, given: SessionCreate, *, again: str | None = None) -> str:
         """The new session's id. `again`: the one it has when this is not asked for the first time.
@@ -37,14 +39,31 @@ class Opening:
         service = self._service
         _check_absent(given)
         metadata_of(given.metadata)
+        messages = _messages(given)
         session = again or service.new_id("ses")
-        if again is None or not await self._is_there(principal, session):
+        made = again is None or not await self._is_there(principal, session)
+        if made:
             await service.tenants.room(principal, "documents")
+            if messages:
+                await service.tenants.room(principal, "runs")
             await self._make(principal, given, session)
-        handle = await service.runtime.desk.session(session)
-        if given.budget is not None:
-            await handle.set_budget(budget_of(given.budget))
+        try:
+            if given.budget is not None:
+                await (await service.runtime.desk.session(session)).set_budget(budget_of(given.budget))
+            if messages:
+                await self._inputs.send(principal, session, messages, key=None if again is None else "initial events")
+        except GodwitError:
+            if made:
+                await self._undo(principal, session)
+            raise
         return session
+
+    async def _undo(self, principal: Principal, session: str) -> None:
+        """Take away what was made of a session."""
+        with contextlib.suppress(SessionNotFound):
+            await self._service.runtime.delete_session(session)
+        await self._service.store.delete_document(KIND, session, tenant=principal.tenant)
+        await self._workplaces.remove(session)
 
     async def _make(self, principal: Principal, given: SessionCreate, session: str) -> None:
         service = self._service
@@ -77,9 +96,10 @@ class Opening:
                 session=session,
                 drive=False,  # the desk does, from when it is asked for
             )
+        except SessionExists:
+            raise  # somebody else's, and not to be taken away
         except BaseException:
-            await service.store.delete_document(document.kind, session, tenant=principal.tenant)
-            await self._workplaces.remove(session)
+            await self._undo(principal, session)
             raise
 
     async def _is_there(self, principal: Principal, session: str) -> bool:
@@ -108,8 +128,17 @@ def _overridden(definition: Definition, given: AgentWithOverrides) -> Definition
     return with_tools(msgspec.structs.replace(definition, **changes), given)
 
 
+def _messages(given: SessionCreate) -> list[Given]:
+    """What the session is to begin with. InvalidArgument, NotSupported."""
+    if not given.initial_events:
+        return []
+    inputs = read_inputs(given.initial_events, "initial_events", most=INITIAL)
+    for number, one in enumerate(inputs):
+        if not isinstance(one, Message):
+            raise InvalidArgument(f"initial_events.{number}.type: a session begins with user.message events alone")
+    return inputs
+
+
 def _check_absent(given: SessionCreate) -> None:
-    if given.initial_events:
-        raise NotSupported("initial_events: make the session without them, and send them then")
     if given.resources:
         raise NotSupported("resources: godwit mounts no files, repositories or memory stores yet; leave it out")

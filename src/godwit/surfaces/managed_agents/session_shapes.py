@@ -54,7 +54,7 @@ class SessionCreate(Shape):
     environment_id: str
     title: Title | None = None
     metadata: dict[str, str] = pydantic.Field(default_factory=dict)
-    initial_events: Annotated[list[dict[str, Any]], pydantic.Field(max_length=INITIAL)] | None = None
+    initial_events: list[dict[str, Any]] | None = None
     vault_ids: list[str] | None = None
     resources: list[dict[str, Any]] | None = None
     budget: BudgetLimit | None = None
