@@ -9,7 +9,6 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
-from godwit.surfaces.server.keys import ApiKeys
 
 import godwit
 from godwit.host.api_keys import ApiKeys
