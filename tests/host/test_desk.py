@@ -125,6 +125,19 @@ async def test_all_who_ask_get_the_error_and_the_next_one_tries_again(bench: Ben
     assert await done(elsewhere, session) == "done"
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_session_is_driven_once_however_soon_it_is_opened_again(bench: Bench, turns: int) -> None:
+    """The drive that the first handle began is under way when another comes; two drives would fence each other."""
+    runtime, session = await begin(bench, ["Hello."])
+    first = await runtime.open_session(session)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await first.close()
+    second = await runtime.open_session(session)
+    assert (await within(second.send("Hi."))).text == "Hello."
+    assert [claim.attempt for claim in await data(runtime, session, RunClaimed)] == [1]
+
+
 async def test_a_handle_that_somebody_closed_is_replaced(bench: Bench) -> None:
     runtime, session = await begin(bench, ["Hello.", "Again."])
     handle = await runtime.desk.session(session)

@@ -106,20 +106,23 @@ class EmbeddedDispatcher:
             hosted.ear = asyncio.create_task(self._listen(session, hosted, False), name=f"listen {session}")
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
-        """That handle was closed; with the last one, this process drives the session no more."""
+        """That handle was closed; with the last one, this process drives the session no more.
+
+        A drive that is under way ends first: a second one beside it would take the lease from it, and it from the second.
+        """
         hosted = self._hosted.get(session)
         if hosted is None:
             return
         take_back = hosted.handles.pop(handle, None)
         if take_back is not None:
             take_back()
-        if not hosted.handles:
+        if not hosted.handles and hosted.driver is None:
             self._drop(session, hosted)
 
     def hosts(self, session: SessionId) -> bool:
-        """True while a driving handle of this session is open here, or a drive of it goes on."""
+        """True while a driving handle of this session is open here."""
         hosted = self._hosted.get(session)
-        return hosted is not None and (bool(hosted.handles) or hosted.driver is not None)
+        return hosted is not None and bool(hosted.handles)
 
     def drives(self, session: SessionId) -> bool:
         """True while a drive of this session is under way here."""
@@ -243,6 +246,8 @@ class EmbeddedDispatcher:
             while self._closing is None:
                 hosted.again = False
                 owned_elsewhere, more = await self._drive_once(session, hosted)
+                if not (hosted.handles or hosted.again):
+                    break
                 if owned_elsewhere and not hosted.force:
                     # A living process drives it: this one takes over should that one die.
                     hosted.woken = asyncio.Event()
@@ -264,7 +269,9 @@ class EmbeddedDispatcher:
                 self._tell(session)
         finally:
             hosted.task = None
-            if self._hosted.get(session) is hosted and self._closing is None:
+            if self._hosted.get(session) is hosted and self._closing is None and not hosted.handles:
+                self._drop(session, hosted)
+            elif self._hosted.get(session) is hosted and self._closing is None:
                 listening = self._listen(session, hosted, hosted.failure is not None)
                 hosted.ear = asyncio.create_task(listening, name=f"listen {session}")
 
