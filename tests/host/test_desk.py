@@ -157,6 +157,7 @@ async def test_another_handles_end_is_not_the_desks(bench: Bench) -> None:
     runtime, session = await begin(bench, [call("held"), "Done."], held.tool)
     mine = await runtime.open_session(session)
     await runtime.desk.session(session)
+    await runtime.settle(SessionId(session))  # the drive that opens it
     await mine.detach()
     await runtime.send_event(session, says("Go."))
     await within(held.entered.wait())

@@ -172,17 +172,19 @@ class Desk:
     async def _leave(self, session: SessionId, handle: Session, ask: bool) -> None:
         """`ask`: only if no run is open."""
         try:
-            if ask and await self._has_run(session):
-                self._keep(handle)
-                return
             try:
+                if ask and await self._has_run(session):
+                    self._keep(handle)
+                    return
                 await handle.detach()
-            except SessionBusy:
+            except (SessionBusy, StoreError):
                 self._keep(handle)
                 return
             if ask and await self._has_run(session):
                 # Another process has sent something meanwhile, and counts on this one to hear it.
                 self._keep(await self._opener.open_session(session))
+        except GodwitError as error:
+            logger.warning("session %s has work and cannot be opened again here: %s", session, error.message)
         finally:
             del self._leaving[session]
 
