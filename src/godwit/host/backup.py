@@ -29,8 +29,6 @@ _DATABASE = "godwit.db"
 _FILES = "files/"
 _MANIFEST = "manifest.json"
 _HEADER = b"SQLite format 3\0"
-_PAGES = 4096
-"""Pages copied at a time, so that writers get in between."""
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -109,7 +107,9 @@ def _copy(source: Path, target: Path) -> int:
     """One database, whole and checked; returns its size in bytes."""
     with contextlib.closing(sqlite3.connect(f"file:{_quoted(source)}?mode=ro", uri=True, timeout=30)) as old:
         with contextlib.closing(sqlite3.connect(target)) as new:
-            old.backup(new, pages=_PAGES, sleep=0.01)
+            # In one step, which is one moment of the source: in WAL mode nobody waits for a reader, while a copy in several
+            # steps begins anew each time somebody has written in between.
+            old.backup(new)
             # A copy in WAL mode would come with a second file.
             new.execute("PRAGMA journal_mode = DELETE")
     _check(target)

@@ -181,7 +181,7 @@ def _server(file: File, given: Any) -> ServerSettings:
 
 
 def _no_server(_: ServerSettings, __: object) -> tuple[None, Left]:
-    return None, [("", None, _unless_trusted("not say how a server is run"))]
+    return None, [("", None, f"[server] {_unless_trusted('not say how a server is run')}")]
 
 
 SECTIONS: dict[str, Section] = {

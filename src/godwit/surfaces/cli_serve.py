@@ -68,11 +68,15 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
 
 
 def settings_of(flags: ServeFlags) -> ServerSettings:
-    """Those of the configuration files, with what was typed in their place. ConfigurationError, CliError."""
+    """Those of the configuration files, with what was typed in their place; says what of a file is not used.
+    ConfigurationError, CliError."""
     from ..host.config import load
     from ..host.server_settings import ServerSettings
 
-    settings = load(Path.cwd()).server or ServerSettings()
+    config = load(Path.cwd())
+    for notice in config.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    settings = config.server or ServerSettings()
     changes: dict[str, Any] = {"host": flags.host, "port": flags.port, "keys": flags.keys}
     if flags.folder is not None:
         folder = flags.folder.expanduser().resolve()
