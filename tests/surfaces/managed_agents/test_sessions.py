@@ -70,6 +70,22 @@ class Field:
 
         self.server.call(until)
 
+    def until_last(self, session: str, kind: str, *, reason: str) -> None:
+        """Until the newest of its events is of this kind, with this stop reason."""
+
+        runtime, seq = self.server.runtime, 0
+
+        async def grown() -> int:
+            return await runtime.store.wait(SessionId(session), seq, 10)
+
+        while True:
+            found = self.server.call(grown)
+            assert found > seq
+            seq = found
+            newest: Any = next(iter(self.sessions.events.list(session, order="desc", limit=1)))
+            if newest.type == kind and newest.stop_reason.type == reason:
+                return
+
     def row(self, session: str) -> SessionRow:
         return self.server.call(lambda: self.server.runtime.store.session(SessionId(session)))
 
@@ -360,23 +376,41 @@ def test_a_sessions_own_tools(start: Start) -> None:
             )
 
 
-def test_a_budget_is_kept_and_changed(start: Start) -> None:
-    server = start(say("Hi.") + end(usage=Usage(10, 1, cost_usd=0.5)), "Never said.", prices={"scripted:any": Price(1, 1)})
+def limit(cents: str) -> Any:
+    return {"type": "limit", "max_list_cost": {"amount": cents, "currency": "USD"}}
+
+
+@pytest.mark.parametrize("more", ["2500", None])
+def test_a_run_that_met_its_budget_goes_on_when_it_is_raised(start: Start, more: str | None) -> None:
+    dear = end(usage=Usage(10, 1, cost_usd=0.5))
+    server = start(call("weather") + dear, say("It rains.") + dear, prices={"scripted:any": Price(1, 1)})
     with client_of(server) as client:
-        field = Field(server, client)
-        budget: Any = {"type": "limit", "max_list_cost": {"amount": "50", "currency": "USD"}}
-        session = field.session(budget=budget)
-        assert session.budget.to_dict(mode="json") == budget
-        assert field.wait(session.id, field.prompt(session.id)) == "done"
-        assert field.wait(session.id, field.prompt(session.id)) == "limited"
-        more: Any = {"type": "limit", "max_list_cost": {"amount": "2500", "currency": "USD"}}
-        raised = field.sessions.update(session.id, budget=more)
-        assert raised.budget is not None
-        assert raised.budget.max_list_cost.amount == "2500"
-        assert field.sessions.update(session.id, budget=None).budget is None
-        for amount in ("-1", "0.5", "007", ""):
-            with pytest.raises(anthropic.BadRequestError, match="amount"):
-                field.session(budget={"type": "limit", "max_list_cost": {"amount": amount, "currency": "USD"}})
+        field = Field(server, client, tools=[custom("weather")])
+        events = client.beta.sessions.events
+        session = field.session(budget=limit("50"))
+        assert session.budget.to_dict(mode="json") == limit("50")
+        run = field.prompt(session.id)
+        field.until(session.id, "waiting")
+        (asked,) = [e for e in events.list(session.id) if e.type == "agent.custom_tool_use"]
+        events.send(session.id, events=[{"type": "user.custom_tool_result", "custom_tool_use_id": asked.id}])
+        field.until_last(session.id, "session.status_idle", reason="budget_reached")
+        message: Any = {"type": "user.message", "content": [{"type": "text", "text": "Go on."}]}
+        with pytest.raises(anthropic.BadRequestError, match="budget"):
+            events.send(session.id, events=[message])
+        assert field.sessions.update(session.id, budget=limit("40")).status == "idle"
+        raised: Any = field.sessions.update(session.id, budget=None if more is None else limit(more)).budget
+        assert (None if raised is None else raised.max_list_cost.amount) == more
+        assert field.wait(session.id, run) == "done"
+        assert field.sessions.retrieve(session.id).budget == raised
+        if more is not None:
+            field.sessions.update(session.id, budget=None)
+        assert field.sessions.retrieve(session.id).budget is None
+
+
+def test_a_budget_is_in_whole_cents(field: Field) -> None:
+    for amount in ("-1", "0.5", "007", ""):
+        with pytest.raises(anthropic.BadRequestError, match="amount"):
+            field.session(budget=limit(amount))
 
 
 def test_lists_go_both_ways(field: Field) -> None:

@@ -76,8 +76,8 @@ class SessionUpdate(Shape):
 
 
 def budget_of(given: BudgetLimit | None) -> Budget:
-    """The limit in ours; none is one without limits."""
-    return Budget() if given is None else Budget(usd=int(given.max_list_cost.amount) / 100)
+    """The limit in ours; none is one without limits. A run that meets it waits until it is raised."""
+    return Budget() if given is None else Budget(usd=int(given.max_list_cost.amount) / 100, on_limit="ask")
 
 
 def shown_budget(budgets: tuple[Budget, ...] | None) -> dict[str, Any] | None:
