@@ -52,7 +52,9 @@ from .thread import in_thread
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_EXTERNAL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+"""Names given elsewhere may be as long as any provider takes them."""
 _CONTEXT_NAMES = ("ctx", "context", "tool_context")
 Locks = Callable[[dict[str, Any]], Iterable[str]] | Iterable[str]
 
@@ -307,7 +309,11 @@ class ExternalTool:
     """A tool whose calls are answered from outside. Made by `external_tool`."""
 
     def __init__(self, definition: ToolDefinition) -> None:
-        _tool_name(definition.name)
+        if not _EXTERNAL_NAME.fullmatch(definition.name):
+            raise ConfigurationError(
+                f"{definition.name!r} cannot be a tool's name: it takes 1 to 128 letters, digits, '_' and '-'",
+                name=definition.name,
+            )
         self.definition = definition
         self.traits = ToolTraits(external=True)
         self._schema = Schema(definition.parameters)
@@ -405,7 +411,7 @@ def external_tool(name: str, description: str, parameters: dict[str, Any]) -> Ex
 
 
 def _tool_name(name: str) -> str:
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot be a tool's name: it takes 1 to 64 letters, digits, '_' and '-'; give one with name=",
             name=name,

@@ -133,6 +133,7 @@ def test_mcp_servers_and_their_toolsets_belong_together(client: anthropic.Anthro
         ({"tools": [custom(f"t{n}") for n in range(257)]}, "tools"),
         ({"tools": [custom("x"), custom("x")]}, "twice"),
         ({"tools": [custom("bad name")]}, "tools.0.name: "),
+        ({"tools": [custom("x" * 129)]}, "tools.0.name: "),
         ({"tools": [{"type": TOOLSET}, {"type": TOOLSET}]}, "twice"),
         ({"tools": [{"type": TOOLSET}, custom("bash")]}, "bash"),
         ({"tools": [{"type": TOOLSET, "configs": [{"name": "fly"}]}]}, "tools.0.configs.0.name: "),
@@ -183,6 +184,11 @@ def test_a_model_that_nobody_answers_for_is_refused(start: Start) -> None:
         with pytest.raises(anthropic.BadRequestError, match="model"):
             client.beta.agents.create(name="Bird", model="nobody")
         assert client.beta.agents.create(name="Bird", model="scripted:any").model.id == "scripted:any"
+
+
+def test_the_longest_name_of_a_tool(client: anthropic.Anthropic) -> None:
+    tools: Any = [custom("x" * 128)]
+    assert client.beta.agents.create(name="Bird", model="m", tools=tools).tools[0].type == "custom"
 
 
 def test_an_agent_that_is_not_there(client: anthropic.Anthropic) -> None:

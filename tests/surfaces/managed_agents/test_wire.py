@@ -10,6 +10,8 @@ import anthropic
 import httpx2
 import pytest
 
+from godwit import Runtime
+from godwit.host.api_keys import ApiKeys
 from godwit.surfaces.server import ServerSettings
 
 from .conftest import Start, client_of
@@ -20,6 +22,27 @@ def test_both_ways_to_say_who_asks(start: Start) -> None:
     for headers in ({"x-api-key": "any"}, {"authorization": "Bearer any"}, {}):
         answer = httpx2.get(f"{server.url}/v1/agents?beta=true", headers=headers)
         assert (answer.status_code, answer.json()) == (200, {"data": [], "next_page": None})
+
+
+def test_a_key_is_taken_in_both_ways(start: Start) -> None:
+    server = start(settings=ServerSettings(port=0, keys=True))
+    for headers in ({"x-api-key": server.key or ""}, {"authorization": f"Bearer {server.key}"}):
+        assert httpx2.get(f"{server.url}/v1/agents", headers=headers).status_code == 200
+
+
+def test_what_a_key_may_not_do(start: Start) -> None:
+    keys: list[str] = []
+
+    async def prepare(runtime: Runtime) -> None:
+        made = ApiKeys(runtime.store, runtime.clock, runtime.ids)
+        keys.append((await made.create("reader", tenant=None, scopes=["read"]))[0])
+
+    server = start(settings=ServerSettings(port=0, keys=True), prepare=prepare)
+    with client_of(server, api_key=keys[0]) as client:
+        assert list(client.beta.agents.list()) == []
+        with pytest.raises(anthropic.PermissionDeniedError) as refused:
+            client.beta.agents.create(name="Bird", model="m")
+    assert refused.value.type == "permission_error"
 
 
 def test_without_a_key_where_one_is_needed(start: Start) -> None:
