@@ -38,6 +38,21 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all tests of a module in which nothing is made."""
+    settings = ServerSettings(port=0, models={"*": "scripted:any"})
+    database = tmp_path_factory.mktemp("shared") / "g.db"
+    with running(database, models={"scripted:any": ScriptedModel([])}, settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def shared_client(shared: RunningServer) -> Iterator[anthropic.Anthropic]:
+    with client_of(shared) as client:
+        yield client
+
+
 @pytest.fixture
 def server(start: Start) -> RunningServer:
     return start()

@@ -144,13 +144,15 @@ def test_mcp_servers_and_their_toolsets_belong_together(client: anthropic.Anthro
         ({"extra_body": {"surprise": 1}}, "surprise"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(client: anthropic.Anthropic, options: dict[str, Any], words: str) -> None:
+def test_what_does_not_fit_is_refused_by_name(
+    shared_client: anthropic.Anthropic, options: dict[str, Any], words: str
+) -> None:
     given: dict[str, Any] = {"name": "Bird", "model": "m", **options}
     with pytest.raises(anthropic.BadRequestError) as refused:
-        client.beta.agents.create(**given)
+        shared_client.beta.agents.create(**given)
     assert refused.value.type == "invalid_request_error"
     assert words in str(refused.value.body)
-    assert list(client.beta.agents.list()) == []
+    assert list(shared_client.beta.agents.list()) == []
 
 
 @pytest.mark.parametrize(
@@ -164,10 +166,10 @@ def test_what_does_not_fit_is_refused_by_name(client: anthropic.Anthropic, optio
         {"tools": [{"type": TOOLSET, "configs": [{"name": "web_fetch", "allowed_domains": ["example.org"]}]}]},
     ],
 )
-def test_what_godwit_does_not_have_is_said(client: anthropic.Anthropic, options: dict[str, Any]) -> None:
+def test_what_godwit_does_not_have_is_said(shared_client: anthropic.Anthropic, options: dict[str, Any]) -> None:
     given: dict[str, Any] = {"name": "Bird", "model": "m", **options}
     with pytest.raises(anthropic.APIStatusError) as refused:
-        client.beta.agents.create(**given)
+        shared_client.beta.agents.create(**given)
     assert refused.value.status_code == 501
     assert refused.value.response.headers["x-should-retry"] == "false"
 

@@ -88,12 +88,12 @@ def test_archived_and_deleted(client: anthropic.Anthropic) -> None:
         ({"config": {"type": "cloud", "packages": {"pip": ["x"]}}}, 501),
     ],
 )
-def test_what_does_not_fit_is_refused(client: anthropic.Anthropic, options: dict[str, Any], status: int) -> None:
+def test_what_does_not_fit_is_refused(shared_client: anthropic.Anthropic, options: dict[str, Any], status: int) -> None:
     given: dict[str, Any] = {"name": "field", **options}
     with pytest.raises(anthropic.APIStatusError) as refused:
-        client.beta.environments.create(**given)
+        shared_client.beta.environments.create(**given)
     assert refused.value.status_code == status
-    assert list(client.beta.environments.list()) == []
+    assert list(shared_client.beta.environments.list()) == []
 
 
 def code(error: anthropic.APIStatusError) -> str:

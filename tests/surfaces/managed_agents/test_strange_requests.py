@@ -106,9 +106,20 @@ def ids(client: httpx2.Client) -> dict[str, str]:
     return {"agents": agent, "environments": environment, "sessions": session}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_every_request_has_its_answer(client: httpx2.Client, ids: dict[str, str], data: st.DataObject) -> None:
+    ask(client, ids, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None)
+@given(data=st.data())
+def test_every_request_of_many_has_its_answer(client: httpx2.Client, ids: dict[str, str], data: st.DataObject) -> None:
+    ask(client, ids, data)
+
+
+def ask(client: httpx2.Client, ids: dict[str, str], data: st.DataObject) -> None:
     collection = data.draw(st.sampled_from(COLLECTIONS))
     some_id = data.draw(st.just(ids[collection]) | st.sampled_from(list(ids.values())) | texts.filter(bool))
     path = data.draw(st.sampled_from(["", "/{}", "/{}/archive", "/{}/versions", "/{}/work/poll", "/{}/resources", "//{}"]))

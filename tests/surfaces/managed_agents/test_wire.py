@@ -13,14 +13,14 @@ import pytest
 from godwit import Runtime
 from godwit.host.api_keys import ApiKeys
 from godwit.surfaces.server import ServerSettings
+from tests.surfaces.server.running import RunningServer
 
 from .conftest import Start, client_of
 
 
-def test_both_ways_to_say_who_asks(start: Start) -> None:
-    server = start()
+def test_both_ways_to_say_who_asks(shared: RunningServer) -> None:
     for headers in ({"x-api-key": "any"}, {"authorization": "Bearer any"}, {}):
-        answer = httpx2.get(f"{server.url}/v1/agents?beta=true", headers=headers)
+        answer = httpx2.get(f"{shared.url}/v1/agents?beta=true", headers=headers)
         assert (answer.status_code, answer.json()) == (200, {"data": [], "next_page": None})
 
 
@@ -52,8 +52,8 @@ def test_without_a_key_where_one_is_needed(start: Start) -> None:
     assert refused.value.type == "authentication_error"
 
 
-def test_requests_of_the_other_protocol_are_left_alone(start: Start) -> None:
-    answer = httpx2.get(f"{start().url}/v1/agents", headers={"openai-beta": "agents=v1"})
+def test_requests_of_the_other_protocol_are_left_alone(shared: RunningServer) -> None:
+    answer = httpx2.get(f"{shared.url}/v1/agents", headers={"openai-beta": "agents=v1"})
     assert "request_id" not in answer.text
 
 
@@ -81,8 +81,8 @@ def test_an_error_names_its_request(client: anthropic.Anthropic) -> None:
         ("GET", "/v1/agents?page=nonsense", 400, "invalid_request_error"),
     ],
 )
-def test_every_answer_has_the_protocols_shape(start: Start, method: str, path: str, status: int, kind: str) -> None:
-    answer = httpx2.request(method, f"{start().url}{path}")
+def test_every_answer_has_the_protocols_shape(shared: RunningServer, method: str, path: str, status: int, kind: str) -> None:
+    answer = httpx2.request(method, f"{shared.url}{path}")
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
 
 
@@ -102,8 +102,8 @@ def test_every_answer_has_the_protocols_shape(start: Start, method: str, path: s
         b'"input_schema": {"type": "object", "properties": {"a": ' + b"9" * 400 + b"}}}]}",
     ],
 )
-def test_bodies_that_are_none(start: Start, raw: bytes) -> None:
-    answer = httpx2.post(f"{start().url}/v1/agents", content=raw, headers={"content-type": "application/json"})
+def test_bodies_that_are_none(shared: RunningServer, raw: bytes) -> None:
+    answer = httpx2.post(f"{shared.url}/v1/agents", content=raw, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
