@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from godwit.core.agent import ToolDefinition
-from godwit.core.errors import ActionNotFound, AlreadyAnswered, InvalidArgument, KeyReused, NoOpenRun
+from godwit.core.errors import ActionNotFound, AlreadyAnswered, HeadMoved, InvalidArgument, KeyReused, NoOpenRun
 from godwit.core.events import UserAnswer, UserInterrupt, UserMessage
-from godwit.core.ids import ActionId, InputId, RunId
+from godwit.core.ids import ActionId, InputId, RunId, Seq
 from godwit.core.messages import Text, User
 from godwit.host.agents import Agent
 from godwit.models.script import call, say
@@ -45,6 +45,18 @@ async def test_inputs_of_which_one_cannot_be_are_none(bench: Bench) -> None:
         with pytest.raises(error):
             await session.send_events([message, other])
     assert len(await session.events()) == head
+
+
+async def test_inputs_may_expect_where_the_log_ends_and_tell_where_they_stand(bench: Bench) -> None:
+    session = await bench.start([say("heard")])
+    head = (await bench.runtimes[0].store.session(session.id)).head
+    message = UserMessage(ANY, (Text("one"),), "follow_up")
+    with pytest.raises(HeadMoved):
+        await session.send_events([message], expect=Seq(head - 1))
+    appended = await session.send_events([message], expect=head, key="k")
+    assert appended.first == head + 1
+    assert (await session.send_events([message], expect=head, key="k")).duplicate
+    await session.wait()
 
 
 async def test_answers_at_once_are_given_once(bench: Bench) -> None:
