@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from godwit.core.budget import Price
 from godwit.core.errors import RateLimited
 from godwit.models.script import call, hold, say, think, tries
 
@@ -264,3 +265,27 @@ def test_two_streams_hear_the_same_and_one_with_previews_hears_them(start: Start
         elif message is not None:
             assert event.content == message.content
     assert message is not None
+
+
+def test_a_budget_that_is_used_up_is_raised_and_the_run_goes_on(start: Start) -> None:
+    price = Price(input=1, output=1)
+    server = start(call("bash", command="echo one"), "Two.", "Three.", prices={"scripted:any": price})
+    few: Any = {"type": "limit", "max_list_cost": {"amount": "0", "currency": "USD"}}
+    much: Any = {"type": "limit", "max_list_cost": {"amount": "100", "currency": "USD"}}
+    talk = Talk(server, TOOLSET, session={"budget": few})
+    with talk.listen() as heard:
+        talk.say()
+        assert heard.idle().stop_reason.type == "budget_reached"
+        assert talk.status() == "idle"
+        with pytest.raises(anthropic.BadRequestError, match="budget is used up"):
+            talk.say("more")
+        talk.client.beta.sessions.update(talk.id, budget=much)
+        assert heard.idle(2).stop_reason.type == "end_turn"
+        assert heard.some("session.updated").budget.max_list_cost.amount == "100"
+        talk.client.beta.sessions.update(talk.id, budget=few)
+        talk.say("again")
+        assert heard.idle(3).stop_reason.type == "budget_reached"
+        talk.client.beta.sessions.update(talk.id, budget=None)
+        assert heard.idle(4).stop_reason.type == "end_turn"
+    assert [e.content[0].text for e in heard.heard if e.type == "agent.message"] == ["Two.", "Three."]
+    assert talk.list()[1:] == [e for e in heard.heard if e.type != "user.message" or e.processed_at is not None]

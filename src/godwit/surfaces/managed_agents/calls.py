@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
 from ...contracts import EventStore
 from ...core.errors import InvalidArgument
-from ...core.events import ActionKind, ActionOpened, AgentMessage, ModelStarted
+from ...core.events import (
+    ActionKind,
+    ActionOpened,
+    AgentMessage,
+    Event,
+    ModelStarted,
+    ToolFinished,
+    ToolStarted,
+    UserAnswer,
+)
 from ...core.ids import ActionId, CallId, Seq, SessionId
 from .event_ids import call_number, is_handed_out, place_of_id
 from .projection import BUILT_IN, is_budget_question
@@ -15,14 +25,20 @@ from .projection import BUILT_IN, is_budget_question
 _PAGE: Final = 256
 
 
+HANDED_OUT_S: Final = 10.0
+"""How long the result of a call that was allowed just now may have to wait until the call is handed out."""
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What is asked about a call; `custom`: its tool is the client's own."""
+    """What is asked about a call, and where; `custom`: its tool is the client's own."""
 
     action: ActionId
     kind: ActionKind
     name: str
     custom: bool
+    call: CallId | None
+    seq: Seq
 
 
 async def asked_by(store: EventStore, session: SessionId, event: str) -> Asked:
@@ -32,25 +48,50 @@ async def asked_by(store: EventStore, session: SessionId, event: str) -> Asked:
         raise InvalidArgument(f"session {session!r} has no event {event!r}", id=event)
     seq, index = place
     number = call_number(index)
-    opened = await _question(store, session, seq) if number is None else await _about(store, session, seq, number)
-    if opened is None:
+    found = await _question(store, session, seq) if number is None else await _about(store, session, seq, number)
+    opened = None if found is None else found.data
+    if found is None or not isinstance(opened, ActionOpened):
         raise InvalidArgument(f"event {event!r} is no call that waits, or waited, for an answer", id=event)
     custom = opened.call is not None and opened.kind != "approval" and opened.name not in BUILT_IN
     if number is not None and is_handed_out(index) and not custom:
         raise InvalidArgument(f"event {event!r} is no call that waits, or waited, for an answer", id=event)
-    return Asked(opened.action, opened.kind, opened.name, custom)
+    return Asked(opened.action, opened.kind, opened.name, custom, opened.call, found.seq)
 
 
-async def _question(store: EventStore, session: SessionId, seq: Seq) -> ActionOpened | None:
+async def handed_out(store: EventStore, session: SessionId, event: str) -> Asked:
+    """As `asked_by`, for a result: a worker that was waiting for a call to be allowed may answer sooner than it is handed
+    out, which is waited for."""
+    asked = await asked_by(store, session, event)
+    deadline = asyncio.get_running_loop().time() + HANDED_OUT_S
+    while asked.kind == "approval" and asked.call is not None:
+        behind = await store.read(session, asked.seq, types=("user.answer", "tool.started", "tool.finished"))
+        allowed = any(isinstance(e.data, UserAnswer) and _allows(e.data, asked.action) for e in behind)
+        begun = any(isinstance(e.data, ToolStarted | ToolFinished) and e.data.call == asked.call for e in behind)
+        left_s = deadline - asyncio.get_running_loop().time()
+        if not allowed or begun or left_s <= 0:
+            break
+        head = (await store.session(session)).head
+        asked = await asked_by(store, session, event)
+        if asked.kind == "approval":
+            await store.wait(session, head, left_s)
+            asked = await asked_by(store, session, event)
+    return asked
+
+
+def _allows(answer: UserAnswer, action: ActionId) -> bool:
+    return answer.action == action and answer.decision == "approve"
+
+
+async def _question(store: EventStore, session: SessionId, seq: Seq) -> Event | None:
     """The question of a run's own that was opened there."""
     found = await store.read(session, Seq(seq - 1), to_seq=seq)
     data = found[0].data if found else None
     if not isinstance(data, ActionOpened) or data.call is not None or is_budget_question(data.name, data.arguments):
         return None
-    return data
+    return found[0]
 
 
-async def _about(store: EventStore, session: SessionId, request: Seq, number: int) -> ActionOpened | None:
+async def _about(store: EventStore, session: SessionId, request: Seq, number: int) -> Event | None:
     """The last action about this call of the answer to the model request that began there."""
     found = await store.read(session, Seq(request - 1), types=("model.started", "agent.message"), limit=2)
     if len(found) < 2 or found[0].seq != request:
@@ -64,15 +105,15 @@ async def _about(store: EventStore, session: SessionId, request: Seq, number: in
     return await _last(store, session, found[1].seq, calls[number].id)
 
 
-async def _last(store: EventStore, session: SessionId, after: Seq, call: CallId) -> ActionOpened | None:
-    last: ActionOpened | None = None
+async def _last(store: EventStore, session: SessionId, after: Seq, call: CallId) -> Event | None:
+    last: Event | None = None
     while True:
         events = await store.read(session, after, types=("action.opened", "turn.finished"), limit=_PAGE)
         for event in events:
             if event.type == "turn.finished":
                 return last
             if isinstance(event.data, ActionOpened) and event.data.call == call:
-                last = event.data
+                last = event
         if len(events) < _PAGE:
             return last
         after = events[-1].seq

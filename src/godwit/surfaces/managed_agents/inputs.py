@@ -33,10 +33,10 @@ from ...core.state import State
 from ...engine.log import load_state
 from ...engine.session import Session
 from ..server.service import Service
-from .calls import Asked, asked_by
+from .budgets import budget_question, go_on_as_set
+from .calls import Asked, asked_by, handed_out
 from .content import a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
 from .event_ids import event_id, thread_id
-from .projection import is_budget_question
 from .query import moment
 
 MOST: Final = 1000
@@ -204,10 +204,11 @@ class Inputs:
         if not named:
             return {}
         found: dict[str, Asked] = {}
-        state = await load_state(self._store, session)
         for one in named:
-            asked = await asked_by(self._store, session, one.tool_use)
+            look = handed_out if isinstance(one, Result) else asked_by
+            asked = await look(self._store, session, one.tool_use)
             _check(one, asked)
+            state = await load_state(self._store, session)
             if key is None and not any(a.id == asked.action and not a.answered for a in state.gate.actions):
                 raise _too_late(one.tool_use)
             found[one.tool_use] = asked
@@ -241,7 +242,9 @@ class Inputs:
     async def _may_say(self, handle: Session, state: State) -> bool:
         """Whether a message can be put behind this state; False: it has been changed, look again. InvalidArgument."""
         run = state.run
-        if run is not None and run.question is not None and is_budget_question(run.question.name, run.question.arguments):
+        if budget_question(state) is not None:
+            if await go_on_as_set(handle):
+                return False
             raise InvalidArgument("the session's budget is used up: raise it first (budget of the session)")
         if run is not None and run.interrupt is not None:
             with contextlib.suppress(RunFailed):

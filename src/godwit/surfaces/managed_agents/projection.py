@@ -273,7 +273,7 @@ class Projector:
                 changed: Body = {}
                 if data.name is not None:
                     changed["title"] = data.name
-                if data.budgets is not None:
+                if data.budgets is not None and data.raised_by is None:
                     changed["budget"] = budget_of(data.budgets)
                 if changed:
                     self._show("session.updated", changed)

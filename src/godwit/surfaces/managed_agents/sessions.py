@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
@@ -11,21 +10,19 @@ from starlette.requests import Request
 
 from ...contracts import SessionRow
 from ...core.agent import AgentRef
-from ...core.budget import Budget
-from ...core.errors import ActionNotFound, InvalidArgument, NotSupported
+from ...core.errors import InvalidArgument, NotSupported
 from ...core.gate import Status as OwnStatus
 from ...core.ids import AgentName, SessionId
 from ...core.principal import Principal
 from ...engine.log import load_state
-from ...engine.session import Session
 from ..server.service import Service
 from .agent_shapes import with_tools
 from .agents import registry_of
 from .body import body
+from .budgets import go_on_as_set
 from .caller import Operator, Reader, id_of
 from .opening import Opening
 from .paging import paged
-from .projection import is_budget_question
 from .query import Query
 from .session_record import STATUSES, SessionRecord, record_of, session_of, shown, status_of
 from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
@@ -164,25 +161,8 @@ async def _update(service: Service, workplaces: Workplaces, record: SessionRecor
     if given.has("title") or metadata is not None or agent is not None:
         await handle.configure(name=(given.title or "") if given.has("title") else None, metadata=metadata, agent=agent)
     if given.has("budget"):
-        budget = budget_of(given.budget)
-        await handle.set_budget(budget)
-        await _go_on(handle, budget)
-
-
-async def _go_on(handle: Session, budget: Budget) -> None:
-    """Let a run that waits for more of this budget have it, if there is more."""
-    for asked in await handle.approvals.pending():
-        told = asked.arguments
-        if not is_budget_question(asked.name, told) or (told["scope"], told["resource"]) != ("session", "usd"):
-            continue
-        limit = _NO_LIMIT if budget.usd is None else budget.usd
-        if limit > told["consumed"]:
-            with contextlib.suppress(ActionNotFound):  # it was interrupted meanwhile
-                await handle.approve(asked.id, arguments={**told, "usd": limit - told["limit"]})
-
-
-_NO_LIMIT = 1e9
-"""USD, for a run whose session's limit was taken away while it waited."""
+        await handle.set_budget(budget_of(given.budget))
+        await go_on_as_set(handle)
 
 
 async def _changed_agent(
