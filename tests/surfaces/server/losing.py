@@ -6,7 +6,7 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -15,12 +15,14 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 class LosingProxy:
     """`url`: its address. `lose(n)`: of the next n requests whose method is not GET the answer is lost; `lost` counts them.
-    `drop(n)`: the next n do not even reach the server. `open`: it leaves its connection to the server open then."""
+    `drop(n)`: the next n do not even reach the server. `between`: is called when an answer was lost, before the client sees
+    that."""
 
     def __init__(self, upstream: str) -> None:
         found = urlsplit(upstream)
         self.upstream = (found.hostname or "", found.port or 0)
         self.lost = 0
+        self.between: Callable[[], None] | None = None
         self.passed: list[bytes] = []
         self._lose = 0
         self._drop = 0
@@ -72,6 +74,8 @@ class LosingProxy:
                     if lost:
                         with self._lock:
                             self.lost += 1
+                        if self.between is not None:
+                            self.between()
                         return
                     if not answer:
                         return

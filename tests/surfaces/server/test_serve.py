@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anthropic
 import httpx2
@@ -15,6 +17,7 @@ from godwit.core.errors import ConfigurationError
 from godwit.surfaces.cli_exit import CliError
 from godwit.surfaces.cli_serve import ServeFlags, settings_of, setup_of
 from tests.surfaces.managed_agents.talk import custom, said
+from tests.surfaces.server.losing import losing
 from tests.surfaces.server.process import Process, serving, setup
 from tests.surfaces.terminal import Command
 
@@ -29,18 +32,17 @@ SLOW = """
     import asyncio, os
 
     from godwit.models.script import ScriptedModel, call, hold, say
-    from godwit.tools.function import tool
-
-    @tool
-    async def nap() -> str:
-        "Sleep until somebody wakes it."
-        print("napping", flush=True)
-        await asyncio.sleep(0 if "AWAKE" in os.environ else 3600)
-        return "slept"
 
     async def runtime():
         last = say("Rested.") if "AWAKE" in os.environ else hold(asyncio.Event()) + say("Never.")
         return {"models": {"scripted:any": ScriptedModel([say("First."), last])}}
+"""
+
+SAYING = """
+    from godwit.models.script import ScriptedModel, say
+
+    def runtime():
+        return {"models": {"scripted:any": ScriptedModel([say("First."), say("Second."), say("Third.")])}}
 """
 
 ANY = ("--model", "*=scripted:any")
@@ -114,6 +116,34 @@ def test_killed_with_a_pending_tool_the_next_call_finds_everything(folder: Path)
                     break
         assert answers(client, session) == ["It is a bird."]
         assert kinds(client, session)[: len(before)] == before
+
+
+def test_a_message_whose_answer_was_lost_is_said_once(folder: Path) -> None:
+    """The official client sends it again by itself, in between the server is killed and started anew."""
+    own = setup(folder, SAYING)
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(folder, "--setup", own, *ANY))
+        proxy = stack.enter_context(losing(first.url))
+        client = stack.enter_context(anthropic.Anthropic(base_url=proxy.url, api_key="any"))
+        session = begin(client)
+        proxy.lose()
+        (sent,) = client.beta.sessions.events.send(session, events=[said("one")]).data or []
+
+        def restart() -> None:
+            first.end(signal.SIGKILL)
+            second = stack.enter_context(serving(folder, "--setup", own, *ANY))
+            proxy.upstream = (proxy.upstream[0], urlsplit(second.url).port or 0)
+
+        proxy.between = restart
+        proxy.lose()
+        (again,) = client.beta.sessions.events.send(session, events=[said("two")]).data or []
+        assert proxy.lost == 2
+        messages = [e for e in client.beta.sessions.events.list(session) if e.type == "user.message"]
+        assert [m.id for m in messages] == [sent.id, again.id]
+        assert [block.text for m in messages for block in m.content if block.type == "text"] == ["one", "two"]
+        # And what is meant twice is said twice.
+        client.beta.sessions.events.send(session, events=[said("two")])
+        assert len([e for e in client.beta.sessions.events.list(session) if e.type == "user.message"]) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
