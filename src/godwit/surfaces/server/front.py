@@ -137,6 +137,8 @@ class Front:
         request.scope["godwit.principal"] = principal
         principal.require(exchange.rule.scope)
         self.service.tenants.take(principal)
+        if exchange.rule.upload:
+            await self.service.tenants.room(principal, "documents")
         exchange.streams = lambda end: self.service.tenants.stream(principal, end)
 
     async def _once(self, request: HTTPConnection, app: ASGIApp, exchange: Exchange, receive: Receive, send: Send) -> None:

@@ -1,0 +1,257 @@
+"""What a server tells of itself and does beside answering: audit log, metrics, recovery, forgetting."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+import godwit
+from godwit.core.document import Document
+from godwit.core.events import Labels
+from godwit.models.script import ScriptedModel, hold, say
+from godwit.surfaces.server import ServerSettings
+from godwit.surfaces.server.settings import TenantLimits
+from godwit.surfaces.server.tenants import DOCUMENTS_S
+
+from .clocks import SteppedClock
+from .echo import Echo
+from .running import RunningServer, running
+
+KEYED = ServerSettings(keys=True)
+
+
+def keyed(server: RunningServer, key: str | None = None) -> httpx2.Client:
+    return httpx2.Client(base_url=server.url, headers={"x-api-key": key or str(server.key)})
+
+
+# --- audit log ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_did_what_is_kept_and_what_was_said_is_not(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}, settings=KEYED, dialects=[Echo]) as server, keyed(server) as client:
+        done = client.post("/echo/answers/7?secret=1", json={"password": "hunter2"})
+        client.get("/echo/things/1")
+        client.post("/echo/busy", json={})
+        client.post("/echo", content=b"{", headers={"idempotency-key": "k"})
+        httpx2.post(f"{server.url}/echo", json=1)
+        found = client.get("/admin/audit")
+        entries = found.json()["data"]
+        assert [(e["action"], e["path"], e["status"], e.get("error")) for e in entries] == [
+            ("POST /echo", "/echo", 400, "invalid_argument"),
+            ("POST /echo/busy", "/echo/busy", 409, "conflict"),
+            ("POST /echo/answers/{id}", "/echo/answers/7", 200, None),
+        ]
+        last = entries[-1]
+        assert (last["request"], last["dialect"], last["peer"]) == (done.headers["request-id"], "echo", "127.0.0.1")
+        assert last["principal"].startswith("key_")
+        assert "hunter2" not in found.text
+        assert "secret" not in found.text
+
+
+def test_the_audit_log_is_read_in_pages_by_its_own_tenant(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}, settings=KEYED, dialects=[Echo]) as server, keyed(server) as operator:
+        made = operator.post("/admin/keys", json={"name": "a", "tenant": "acme", "scopes": ["admin"]}).json()
+        with keyed(server, made["key"]) as acme:
+            for number in range(5):
+                acme.post(f"/echo/answers/{number}", json=number)
+            first = acme.get("/admin/audit?limit=2").json()
+            second = acme.get(f"/admin/audit?limit=9&page={first['next_page']}").json()
+            assert [e["path"][-1] for e in (*first["data"], *second["data"])] == ["4", "3", "2", "1", "0"]
+            assert second["next_page"] is None
+            assert acme.get(f"/admin/audit?principal={made['id']}").json()["data"]
+            assert acme.get("/admin/audit?principal=key_other").json()["data"] == []
+            assert acme.get("/admin/audit?tenant=other").status_code == 403
+            for wrong in ("limit=0", "limit=x", "limit=1001", "page=x", "page=1.", "from_ms=-1", "to_ms=1e9"):
+                assert acme.get(f"/admin/audit?{wrong}").status_code == 400
+        assert [e["action"] for e in operator.get("/admin/audit").json()["data"]] == ["POST /admin/keys"]
+        assert len(operator.get("/admin/audit?tenant=acme").json()["data"]) == 5
+
+
+def test_the_audit_log_outlives_the_server_and_is_forgotten_in_time(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    key = ""
+    with running(tmp_path / "g.db", models={}, settings=KEYED, dialects=[Echo], clock=clock) as server:
+        key = str(server.key)
+        with keyed(server) as client:
+            client.post("/echo", json=1)
+    with running(tmp_path / "g.db", models={}, settings=KEYED, dialects=[Echo], clock=clock) as server:
+        with keyed(server, key) as client:
+            assert len(client.get("/admin/audit").json()["data"]) == 1
+            clock.advance(91 * 86_400)
+            assert client.get("/admin/audit").json()["data"] == []
+        assert server.call(lambda: server.runtime.store.purge_documents()) == 1
+
+
+# --- metrics ------------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_count_by_route_and_never_by_id(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}, settings=KEYED, dialects=[Echo]) as server, keyed(server) as client:
+        for number in range(3):
+            client.get(f"/echo/things/{number}")
+        client.get("/echo/things/a/b")
+        for _ in range(2):
+            client.post("/echo", json=1, headers={"idempotency-key": "k"})
+        httpx2.get(f"{server.url}/echo/things/1")
+        with client.stream("GET", "/echo/stream") as stream:
+            lines_of = stream.iter_lines()
+            next(lines_of)
+            answer = client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        lines = set(answer.text.splitlines())
+        counted = 'godwit_http_requests_total{dialect="echo",method="GET",route="/echo/things/{id}",status="200"} 3.0'
+        for line in (
+            counted,
+            'godwit_http_requests_total{dialect="echo",method="GET",route="-",status="404"} 1.0',
+            'godwit_http_replayed_total{dialect="echo"} 1.0',
+            'godwit_http_refused_total{code="unauthenticated"} 1.0',
+            "godwit_http_streams 1.0",
+            'godwit_sessions{status="running"} 0.0',
+            'godwit_http_request_seconds_count{dialect="echo",route="/echo/things/{id}"} 3.0',
+        ):
+            assert line in lines, line
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------------
+
+
+async def some_run(runtime: godwit.Runtime, tenant: str | None, session: str) -> None:
+    agent = godwit.Agent(name="bird", model="scripted:x")
+    labels = Labels(tenant=tenant)
+    handle = await runtime.start_session(agent, labels=labels, session=session, drive=False)
+    await handle.prompt("Go.")
+
+
+def test_runs_of_dead_processes_go_on_at_the_start_and_later(tmp_path: Path) -> None:
+    async def before(runtime: godwit.Runtime) -> None:
+        await some_run(runtime, None, "early")
+
+    async def finished(session: str) -> None:
+        async with asyncio.timeout(30):
+            async for event in await server.runtime.stream_events(session, 0):
+                if event.type == "run.finished":
+                    return
+
+    settings = ServerSettings(recover_s=0.05)
+    model = ScriptedModel([say("Done.")])
+    with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings, prepare=before) as server:
+        server.call(lambda: finished("early"))
+
+        async def elsewhere() -> None:
+            async with await godwit.Runtime.open(tmp_path / "g.db", models={"scripted:x": model}) as other:
+                await some_run(other, None, "late")
+
+        asyncio.run(elsewhere())
+        server.call(lambda: finished("late"))
+        assert "godwit_runs_recovered_total 2.0" in httpx2.get(f"{server.url}/metrics").text
+
+
+def test_a_tenant_has_so_many_runs_and_no_more(tmp_path: Path) -> None:
+    release = asyncio.Event()
+    settings = ServerSettings(keys=True, tenant=TenantLimits(runs=1), models={"*": "scripted:x"})
+    model = ScriptedModel([hold(release) + say("Done.")])
+    with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings) as server, keyed(server) as client:
+        agent = client.post("/v1/agents", json={"name": "a", "model": "m"}).json()["id"]
+        place = client.post("/v1/environments", json={"name": "e"}).json()["id"]
+        one, two = (
+            client.post("/v1/sessions", json={"agent": agent, "environment_id": place}).json()["id"] for _ in range(2)
+        )
+        message: Any = {"events": [{"type": "user.message", "content": [{"type": "text", "text": "Go."}]}]}
+        assert client.post(f"/v1/sessions/{one}/events", json=message).status_code == 200
+        refused = client.post(f"/v1/sessions/{two}/events", json=message)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+        assert refused.headers["retry-after"] == "5"
+        other = client.post("/admin/keys", json={"name": "b", "tenant": "acme"}).json()["key"]
+        with keyed(server, other) as acme:
+            agent = acme.post("/v1/agents", json={"name": "a", "model": "m"}).json()["id"]
+            place = acme.post("/v1/environments", json={"name": "e"}).json()["id"]
+            three = acme.post("/v1/sessions", json={"agent": agent, "environment_id": place}).json()["id"]
+            assert acme.post(f"/v1/sessions/{three}/events", json=message).status_code == 200
+
+        async def done() -> None:
+            release.set()
+            async with asyncio.timeout(30):
+                async for event in await server.runtime.stream_events(one, 0):
+                    if event.type == "run.finished":
+                        return
+
+        server.call(done)
+        assert client.post(f"/v1/sessions/{two}/events", json=message).status_code == 200
+
+
+def test_a_tenant_keeps_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+    async def kept(runtime: godwit.Runtime) -> None:
+        await runtime.store.put_documents([Document("thing", "a", b"{}")], contents={"a": b"x" * 900})
+
+    settings = ServerSettings(keys=True, tenant=TenantLimits(documents=1500))
+    clock = SteppedClock()
+    with running(tmp_path / "g.db", models={}, settings=settings, dialects=[Echo], prepare=kept, clock=clock) as server:
+        with keyed(server) as client:
+            assert client.post("/echo", files={"file": b"{}"}).status_code == 400  # taken, and no JSON
+
+            async def more() -> None:
+                store = server.runtime.store
+                await store.put_documents([Document("thing", "b", b"{}")], contents={"b": b"x" * 900})
+
+            server.call(more)
+            clock.advance(DOCUMENTS_S)
+            refused = client.post("/echo", files={"file": b"{}"})
+            assert (refused.status_code, "1500 is the limit" in refused.json()["echo"]["message"]) == (429, True)
+            assert client.get("/echo/things/1").status_code == 200
+
+
+# --- forgetting -----------------------------------------------------------------------------------------------------------
+
+
+def test_archived_sessions_are_deleted_in_time(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    settings = ServerSettings(archived_days=30.0)
+
+    async def prepare(runtime: godwit.Runtime) -> None:
+        agent = godwit.Agent(name="bird", model="scripted:x")
+        for name in ("old", "kept"):
+            await runtime.start_session(agent, session=name, drive=False)
+        await runtime.archive("old")
+
+    with running(
+        tmp_path / "g.db", models={"scripted:x": ScriptedModel([])}, settings=settings, prepare=prepare, clock=clock
+    ) as server:
+        upkeep = server.app.upkeep
+        assert server.call(upkeep.delete_archived) == 0
+        clock.advance(31 * 86_400)
+        assert server.call(upkeep.delete_archived) == 1
+
+        async def left() -> list[str]:
+            return [row.id for row in await server.runtime.sessions()]
+
+        assert server.call(left) == ["kept"]
+
+
+def test_it_is_not_ready_once_it_ends(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}) as server:
+        assert httpx2.get(f"{server.url}/readyz").status_code == 200
+
+        async def ending() -> None:
+            server.app.service.tenants.end_streams()
+
+        server.call(ending)
+        assert httpx2.get(f"{server.url}/readyz").status_code == 503
+        assert httpx2.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_streams_end_with_a_word_when_the_server_does(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}, dialects=[Echo]) as server:
+        with httpx2.stream("GET", f"{server.url}/echo/stream") as stream:
+            lines = stream.iter_lines()
+            assert [next(lines) for _ in range(4)] == ["retry: 1000", "id: 1", "event: tick", "data: 1"]
+
+            async def ending() -> None:
+                server.app.service.tenants.end_streams()
+
+            server.call(ending)
+            assert [line for line in lines if line] == [": the server ends; connect again, the log is kept"]
+        with httpx2.stream("GET", f"{server.url}/echo/stream") as late:
+            assert ": the server ends; connect again, the log is kept" in list(late.iter_lines())
