@@ -10,7 +10,7 @@ import httpx2
 
 import godwit
 from godwit.core.document import Document
-from godwit.core.events import Labels
+from godwit.core.events import Event, Labels
 from godwit.models.script import ScriptedModel, hold, say
 from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.settings import TenantLimits
@@ -132,7 +132,7 @@ def test_runs_of_dead_processes_go_on_at_the_start_and_later(tmp_path: Path) -> 
     async def finished(session: str) -> None:
         async with asyncio.timeout(30):
             async for event in await server.runtime.stream_events(session, 0):
-                if event.type == "run.finished":
+                if isinstance(event, Event) and event.type == "run.finished":
                     return
 
     settings = ServerSettings(recover_s=0.05)
@@ -175,7 +175,7 @@ def test_a_tenant_has_so_many_runs_and_no_more(tmp_path: Path) -> None:
             release.set()
             async with asyncio.timeout(30):
                 async for event in await server.runtime.stream_events(one, 0):
-                    if event.type == "run.finished":
+                    if isinstance(event, Event) and event.type == "run.finished":
                         return
 
         server.call(done)

@@ -59,7 +59,7 @@ class Front:
         self.replies = Replies(service)
         self.retries = Retries(service, self.replies)
         self._settings = service.settings
-        self._dialects = tuple(dialects)
+        self.dialects = tuple(dialects)
         self._origins = Origins(service.settings)
         self._operations = operations(self)
 
@@ -71,7 +71,7 @@ class Front:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = HTTPConnection(scope)
-        dialect = next((d for d in self._dialects if d.claims(request)), None)
+        dialect = next((d for d in self.dialects if d.claims(request)), None)
         exchange = Exchange(
             scope, self.service.new_id("req"), time.monotonic(), OPERATIONS if dialect is None else dialect.name
         )
