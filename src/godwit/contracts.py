@@ -380,6 +380,13 @@ class DocumentStore(Protocol):
         """The first with this key, of whatever tenant: for what tells who is asking."""
         ...
 
+    async def find_documents(
+        self, kind: str, key: str, value: str, *, limit: int = 50, after: tuple[int, str] | None = None
+    ) -> list[Document]:
+        """Those with this key, of all tenants, the oldest first: for what a host does for all of them. `after`: (created_ms,
+        id) of the last one seen. InvalidArgument."""
+        ...
+
     async def documents(
         self,
         kind: str,

@@ -67,6 +67,26 @@ class JwtSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError(f"leeway_s {self.leeway_s} is negative", field="leeway_s")
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How webhooks are sent. `timeout_s`: how long one try may take. `retries_s`: how long after a failed try the next one
+    is; behind the last the delivery has failed. `at_once`: tries to one endpoint at the same time. `disable_h`: an endpoint
+    that has failed for so many hours is disabled. `keep_days`: how long deliveries are kept.
+    """
+
+    timeout_s: float = 15.0
+    retries_s: tuple[float, ...] = (5, 60, 300, 1800, 7200, 18_000, 36_000)
+    at_once: int = 8
+    disable_h: float = 72.0
+    keep_days: float = 7.0
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "at_once", "disable_h", "keep_days"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"{name} {getattr(self, name)} is not greater than 0", field=name)
+        if any(one < 0 for one in self.retries_s):
+            raise ConfigurationError("retries_s holds a number that is negative", field="retries_s")
+
+
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where it listens: `host`, `port` (0 takes a free one).
 
@@ -87,6 +107,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Where it goes: `reach`, which hosts and networks beside public ones, and ports beside 80 and 443, webhooks and the
     servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `tools.address.place`.
+    `webhooks`: how they are sent.
 
     Upkeep: `recover_s`, seconds between two looks for runs nobody drives. `replies_h`: how long answers are kept for
     idempotency keys. `audit_days`: how long the audit log is kept. `archived_days`: after how long archived sessions are
@@ -114,6 +135,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive_s: float = 75.0
     shutdown_s: float = 10.0
     reach: tuple[str, ...] = ()
+    webhooks: WebhookSettings = WebhookSettings()
     worker_lease_s: int = 30
     recover_s: float = 30.0
     replies_h: float = 24.0

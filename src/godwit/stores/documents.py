@@ -70,6 +70,17 @@ class SqliteDocuments:
         found = self._select("find_document", {"kind": kind, "key": key, "value": value, "now": self._clock.now_ms()})
         return _document(found[0]) if found else None
 
+    async def find_documents(
+        self, kind: str, key: str, value: str, *, limit: int = 50, after: tuple[int, str] | None = None
+    ) -> list[Document]:
+        """See `DocumentStore.find_documents`."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        at_ms, at_id = after or (-1, "")
+        parameters = {"kind": kind, "key": key, "value": value, "limit": limit, "at_ms": at_ms, "at_id": at_id}
+        found = self._select("find_documents", {**parameters, "now": self._clock.now_ms()})
+        return [_document(one) for one in found]
+
     async def documents(
         self,
         kind: str,

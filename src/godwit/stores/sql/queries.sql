@@ -298,6 +298,15 @@ FROM document_keys k JOIN documents d ON d.key = k.document
 WHERE k.kind = :kind AND k.name = :key AND k.value = :value AND (d.expires_ms IS NULL OR d.expires_ms > :now)
 ORDER BY d.key LIMIT 1;
 
+-- name: find_documents
+SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = d.key)
+FROM document_keys k JOIN documents d ON d.key = k.document
+WHERE k.kind = :kind AND k.name = :key AND k.value = :value AND (d.expires_ms IS NULL OR d.expires_ms > :now)
+      AND (d.created_ms, d.id) > (:at_ms, :at_id)
+ORDER BY d.created_ms, d.id LIMIT :limit;
+
 -- name: list_documents
 SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ...host.webhook_queue import Source
 from .callers import Callers
 from .dialect import Dialect
 from .front import Front
@@ -31,7 +32,7 @@ def create_app(
     runtime: Runtime, settings: ServerSettings | None = None, dialects: Sequence[MakeDialect] | None = None
 ) -> App:
     """An ASGI app over this runtime, which stays the caller's to close. `dialects`: by default all there are."""
-    service = Service(runtime, settings or ServerSettings())
+    service = Service(runtime, settings or ServerSettings(), webhook_sources())
     return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 
 
@@ -41,3 +42,10 @@ def _dialects() -> Sequence[MakeDialect]:
     from ..openai_agents import OpenAIAgents
 
     return (Api, OpenAIAgents, ManagedAgents)
+
+
+def webhook_sources() -> tuple[Source, ...]:
+    """What each protocol tells webhooks."""
+    from ..managed_agents.webhooks import SOURCE
+
+    return (SOURCE,)

@@ -14,6 +14,9 @@ from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
 from ...host.vaults import Vaults
+from ...host.webhook_queue import Source
+from ...host.webhook_sending import Sender
+from ...host.webhooks import Webhooks
 from ...tools.address import AddressGuard
 from ...tools.fetch import Fetcher
 from .exchange import exchange_of
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant."""
+    """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant. `sources`: what each protocol
+    tells webhooks."""
 
     runtime: Runtime
     settings: ServerSettings
+    sources: tuple[Source, ...] = ()
 
     @cached_property
     def tenants(self) -> Tenants:
@@ -46,6 +51,17 @@ class Service:
     def vaults(self) -> Vaults:
         runtime = self.runtime
         return Vaults(runtime.store, runtime.secrets, self.fetcher, runtime.ids, runtime.clock)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """Sends to webhooks."""
+        return Sender(self.settings.reach, self.settings.webhooks, self.runtime.clock)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The endpoints of all tenants."""
+        runtime = self.runtime
+        return Webhooks(runtime.store, runtime.secrets, self.sender, self.sources, runtime.ids, runtime.clock)
 
     @property
     def store(self) -> Store:

@@ -1,5 +1,5 @@
 """Upkeep: what a server does beside answering: it goes on with runs whose process has died, forgets what has expired, stores
-its audit log. One task per job; what fails is logged and tried again at its next turn."""
+its audit log, sends to webhooks. One task per job; what fails is logged and tried again at its next turn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ...core.errors import GodwitError, SessionNotFound
+from ...host.webhook_delivery import WebhookDelivery
 from .audit import FLUSH_S
 from .front import Front
+from .service import Service
 
 logger = logging.getLogger("godwit.server")
 
@@ -26,11 +28,13 @@ class Upkeep:
         self._front = front
         self._service = front.service
         self._tasks: list[asyncio.Task[None]] = []
+        self.webhooks = _delivery(self._service)
         self.ready = False
 
     async def start(self) -> None:
         """Recover, then go on with all of them in the background. Errors of the store."""
         await self.recover()
+        self.webhooks.start()
         self.ready = True
         settings = self._service.settings
         jobs: list[tuple[Callable[[], Awaitable[object]], float]] = [
@@ -45,6 +49,7 @@ class Upkeep:
 
     async def stop(self) -> None:
         self.ready = False
+        await self.webhooks.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,3 +96,8 @@ class Upkeep:
             except Exception as error:
                 level = logging.WARNING if isinstance(error, GodwitError) else logging.ERROR
                 logger.log(level, "upkeep: %s", error, exc_info=not isinstance(error, GodwitError))
+
+
+def _delivery(service: Service) -> WebhookDelivery:
+    settings, clock = service.settings.webhooks, service.runtime.clock
+    return WebhookDelivery(service.store, service.webhooks, service.sender, service.sources, settings, clock)

@@ -85,6 +85,19 @@ class Documents(StoreSuite):
             assert await store.find_document("nest", "mark", "y") is None
             assert await store.find_document("tree", "mark", "x") is None
 
+    async def test_64b_those_of_all_tenants_are_found(self) -> None:
+        async with self.opened() as store:
+            for name, tenant in (("a", None), ("b", "one"), ("c", "two"), ("d", "one")):
+                await store.put_documents([nest(name, tenant, mark="x")])
+            await store.put_documents([nest("e", "one", mark="y"), nest("f", "one")])
+            seen: list[str] = []
+            after = None
+            while page := await store.find_documents("nest", "mark", "x", limit=3, after=after):
+                seen += [d.id for d in page]
+                after = (page[-1].created_ms, page[-1].id)
+            assert sorted(seen) == ["a", "b", "c", "d"]
+            await refused(InvalidArgument, store.find_documents("nest", "mark", "x", limit=-1))
+
     async def test_65_pages_follow_each_other(self) -> None:
         async with self.opened() as store:
             for start in range(0, 10, 2):
