@@ -29,11 +29,13 @@ MOST_WAIT_S = 86_400.0
 
 
 class SigningSecrets(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`previous` signs as well, until then: for who has not learnt the new one."""
+    """`previous` signs as well, until then: for who has not learnt the new one. `key`: under which the current one was asked
+    for."""
 
     current: str
     previous: str | None = None
     until_ms: int = 0
+    key: str | None = None
 
     def __repr__(self) -> str:
         return "SigningSecrets(...)"

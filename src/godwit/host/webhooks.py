@@ -14,9 +14,9 @@ import msgspec
 
 from ..contracts import SecretStore, Store
 from ..core.document import Document
-from ..core.errors import Conflict, DocumentNotFound, InvalidArgument, NotFound, RevisionConflict
+from ..core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidArgument, KeyReused, NotFound, RevisionConflict
 from ..core.feed import DOCUMENT
-from ..core.ids import Clock, IdSource
+from ..core.ids import Clock, IdSource, derived_id
 from .webhook_queue import DELIVERY, Attempt, Delivery, Source, State, body_of, delivery_of, with_body
 from .webhook_sending import Sender, SigningSecrets, new_secret
 
@@ -26,6 +26,8 @@ MOST = 50
 """Endpoints of a tenant."""
 KEEP_PREVIOUS_S = 86_400.0
 _TRIES = 20
+_AGAIN_MS = 86_400_000
+"""So long a request is taken for the one before under its idempotency key."""
 
 Status = Literal["enabled", "disabled", "failing"]
 """`failing`: the last delivery failed, and it is still tried."""
@@ -90,22 +92,33 @@ class Webhooks:
         self.feeds = frozenset(one for source in sources for one in source.feeds) | {DOCUMENT + ENDPOINT}
 
     async def add(
-        self, url: str, types: Iterable[str] = (), *, tenant: str | None, description: str = ""
+        self, url: str, types: Iterable[str] = (), *, tenant: str | None, description: str = "", key: str | None = None
     ) -> tuple[Endpoint, str]:
         """A new endpoint, and the secret that signs what it is sent: `whsec_...`.
 
-        InvalidArgument for an address that cannot be used, or a type there is none of; Conflict for one endpoint too many.
+        `key`: an idempotency key; asked for again under it, it is the same endpoint, with another secret, since nobody has
+        been told the one before. InvalidArgument for an address that cannot be used, or a type there is none of; Conflict
+        for one endpoint too many; KeyReused.
         """
         after = await self._store.wait_feed(0, 0)
         body = EndpointBody(self._sender.check(url), self._checked(types), description, after=after)
         if len(await self.page(tenant=tenant, limit=MOST)) >= MOST:
             raise Conflict(f"there are {MOST} endpoints, and no more fit: remove one")
-        endpoint, secret = self._ids.new("wh"), new_secret()
+        secret = new_secret()
+        endpoint = self._ids.new("wh") if key is None else derived_id("wh", tenant or "", key)
         sealed = await self._seal(endpoint, SigningSecrets(secret), tenant)
         new = Document(ENDPOINT, endpoint, msgspec.json.encode(body), tenant, keys={"all": "1"})
         # What happens from here on is fed, so nothing falls between the two.
         await self._store.set_feed_types(self.feeds)
-        (made, _) = await self._store.put_documents([new, sealed])
+        try:
+            (made, _) = await self._store.put_documents([new, sealed])
+        except DocumentExists:
+            made = await self._document(endpoint, tenant)
+            old = _decoder.decode(made.body)
+            late = made.created_ms < self._clock.now_ms() - _AGAIN_MS
+            if late or (old.url, old.types, old.description) != (body.url, body.types, body.description):
+                raise KeyReused(f"idempotency key {key!r} was used before: take a new one", key=key) from None
+            await self._secrets.put(ENDPOINT, endpoint, msgspec.json.encode(SigningSecrets(secret)), tenant=tenant)
         # Somebody may have removed the last other endpoint meanwhile, and the feed with it.
         await self._store.set_feed_types(self.feeds)
         return endpoint_of(made), secret
@@ -158,12 +171,17 @@ class Webhooks:
             if await self._store.find_document(ENDPOINT, "all", "1") is not None:
                 await self._store.set_feed_types(self.feeds)
 
-    async def rotate(self, endpoint: str, *, tenant: str | None, keep_s: float = KEEP_PREVIOUS_S) -> str:
-        """A new secret. For `keep_s` seconds what is sent is signed with the one before as well. NotFound."""
+    async def rotate(
+        self, endpoint: str, *, tenant: str | None, keep_s: float = KEEP_PREVIOUS_S, key: str | None = None
+    ) -> str:
+        """A new secret. For `keep_s` seconds what is sent is signed with the one before as well. `key`: as for `add`.
+        NotFound."""
         await self._document(endpoint, tenant)
         secret, now = new_secret(), self._clock.now_ms()
         before = await self.secrets_of(endpoint, tenant=tenant)
-        both = SigningSecrets(secret, before.current, now + int(keep_s * 1000))
+        both = SigningSecrets(secret, before.current, now + int(keep_s * 1000), key)
+        if key is not None and before.key == key:
+            both = msgspec.structs.replace(before, current=secret)
         await self._secrets.put(ENDPOINT, endpoint, msgspec.json.encode(both), tenant=tenant)
         return secret
 

@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, control, looking, rules, running, serving, undo
+from .cli_verbs import answers, control, looking, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -60,6 +60,8 @@ VERBS = (
     undo.checkpoints,
     serving.serve,
     serving.keys,
+    telling.webhooks,
+    telling.secrets,
     serving.backup,
     serving.restore,
 )

@@ -17,12 +17,14 @@ from starlette.types import ASGIApp
 from ...core.errors import GodwitError, InvalidArgument, NotFound
 from ..server.rule import OPERATE, READ, SAFE, Rule
 from ..server.service import Service, request_id_of
-from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams
+from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams, webhooks
 from .operations import operation_of
 from .wire import error
 
 PREFIX = "/godwit/v1"
-_ROUTERS = tuple(module.router for module in (agents, sessions, inputs, runs, control, actions, records, files, evidence))
+_ROUTERS = tuple(
+    module.router for module in (agents, sessions, inputs, runs, control, actions, records, files, evidence, webhooks)
+)
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
 """The operations, by their paths behind the prefix."""
 

@@ -15,9 +15,9 @@ from ...core.feed import DELETED, DOCUMENT, FeedEntry
 from ...host.agent_registry import KIND as AGENT
 from ...host.vaults import CREDENTIAL, REFRESH_FAILED, VAULT
 from ...host.webhook_queue import Notice, Source, notice_id
-from .environments import KIND as ENVIRONMENT
-from .query import moment
 
+ENVIRONMENT = "managed_agents.environment"
+"""`environments.KIND`, which cannot be had without loading a web framework."""
 ORGANIZATION = "godwit"
 WORKSPACE = "default"
 """What stands for a tenant that is none."""
@@ -73,6 +73,8 @@ def notices(entry: FeedEntry) -> Iterator[Notice]:
 
 
 def _notice(entry: FeedEntry, name: str, more: Mapping[str, str]) -> Notice:
+    from .query import moment
+
     own = notice_id(entry, name)
     data = {"type": name, "id": entry.subject, "organization_id": ORGANIZATION, "workspace_id": entry.tenant or WORKSPACE}
     body: dict[str, Any] = {"type": "event", "id": own, "created_at": moment(entry.at_ms), "data": {**data, **more}}

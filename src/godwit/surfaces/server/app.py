@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ...host.webhook_queue import Source
 from .callers import Callers
 from .dialect import Dialect
 from .front import Front
 from .operations import operations
 from .service import Service
 from .settings import ServerSettings
+from .sources import webhook_sources
 from .upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -42,10 +42,3 @@ def _dialects() -> Sequence[MakeDialect]:
     from ..openai_agents import OpenAIAgents
 
     return (Api, OpenAIAgents, ManagedAgents)
-
-
-def webhook_sources() -> tuple[Source, ...]:
-    """What each protocol tells webhooks."""
-    from ..managed_agents.webhooks import SOURCE
-
-    return (SOURCE,)

@@ -15,7 +15,7 @@ _KEY = "godwit.exchange"
 class Exchange:
     """`id`: ours, sent as `request-id`; `client_id`: what the client called it. `key`: an idempotency key for what this
     request does, the same when it is sent again. `began_s`: by the monotonic clock. `streams`: where its stream, if it
-    becomes one, is counted."""
+    becomes one, is counted. `secret`: its answer holds a secret that is told once, so it is kept nowhere."""
 
     __slots__ = (
         "began_s",
@@ -30,6 +30,7 @@ class Exchange:
         "replayed",
         "rule",
         "scope",
+        "secret",
         "sent",
         "status",
         "streamed",
@@ -52,6 +53,7 @@ class Exchange:
         self.rule: Rule = READ
         self.key: str | None = None
         self.replayed = False
+        self.secret = False
         self.status = 0
         self.sent = 0
         self.streamed = False

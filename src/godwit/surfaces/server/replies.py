@@ -6,7 +6,8 @@ by the official SDKs, which repeat a request whose answer was lost and say only 
 A record is made before anything is done, the answer is put into it before the client is sent any of it. Between the two
 stands what a crash leaves: a record without an answer, whose process has ended. Then the request is done again under the
 same key for the engine (`Exchange.key`), which does nothing twice. Rule: an answer that says "not now" or "our fault" is not
-kept, since asking again is right then; nor is a stream, which is done again under its key and so joins what it began.
+kept, since asking again is right then; nor is a stream, which is done again under its key and so joins what it began; nor
+one that tells a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ...core.document import Document
 from ...core.errors import Conflict, DocumentExists, DocumentNotFound, KeyReused, RevisionConflict
-from .exchange import Exchange
+from .exchange import Exchange, exchange_of
 from .service import Service
 
 KIND = "reply"
@@ -146,7 +147,8 @@ class Replies:
         stays without an answer, for the key in it. `passing`: called when the answer turns out to be a stream."""
         caught = Caught(send, passing)
         await run(scope, receive, caught.send)
-        kept = caught.answer
+        exchange = exchange_of(scope)
+        kept = None if exchange is not None and exchange.secret else caught.answer
         if kept is not None and (kept.status >= 500 or kept.status in _NOT_NOW):
             kept = None
         if kept is not None:

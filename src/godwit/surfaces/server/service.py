@@ -103,3 +103,10 @@ def key_of(request: HTTPConnection) -> str | None:
     key, with a number behind it when the request does several things. None when nobody may ask again."""
     exchange = exchange_of(request.scope)
     return None if exchange is None else exchange.key
+
+
+def tells_secret(request: HTTPConnection) -> None:
+    """The answer holds a secret that is told this once: it is not kept for who asks again, for whom it is done again."""
+    exchange = exchange_of(request.scope)
+    if exchange is not None:
+        exchange.secret = True
