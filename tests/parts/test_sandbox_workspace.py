@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from godwit.contracts import Confinement, Enclosure, Sandbox
-from godwit.core.errors import ConfigurationError, ToolFailed
+from godwit.core.errors import ConfigurationError, PathEscape, ToolFailed
 from godwit.core.sandbox import PROMISES, Promise, SandboxPolicy
 from godwit.workspaces import temporary as temporary_folders
 from godwit.workspaces.local import LocalWorkspace
@@ -361,4 +362,36 @@ class TestKeptPlaces:
         assert "MADE" not in said
         assert said.splitlines()[0] == "go"
         assert os.listdir(tmp_path) == ["gate"]
+        await workspace.close()
+
+
+class TestLinks:
+    POLICY = SandboxPolicy(backend="none", links=(("/mnt/there", "inner/files"),))
+
+    async def test_file_tools_find_the_folder_at_both_places(self, tmp_path: Path) -> None:
+        workspace = LocalWorkspace(tmp_path, sandbox=self.POLICY)
+        await workspace.write("/mnt/there/a/b.txt", b"words")
+        assert await workspace.read("inner/files/a/b.txt") == b"words"
+        assert [info.path for info in await workspace.listdir("/mnt/there")] == ["inner/files/a"]
+        assert [info.path for info in await workspace.glob("**", "/mnt/there")] == ["inner/files/a/b.txt"]
+        for way in ("/mnt/there/../../../x", "/mnt/therefore", "/mnt"):
+            with pytest.raises(PathEscape):
+                await workspace.read(way)
+        await workspace.close()
+
+    @pytest.mark.skipif(Bubblewrap().problem() is not None, reason="bubblewrap does not work here")
+    async def test_commands_find_it_and_it_leads_no_further_than_they_see(self, tmp_path: Path) -> None:
+        folder, secret = tmp_path / "folder", tmp_path / "secret"
+        (folder / "inner/files").mkdir(parents=True)
+        secret.mkdir()
+        (secret / "key").write_text("sesame")
+        policy = msgspec.structs.replace(self.POLICY, backend="bubblewrap", hidden=(str(secret),))
+        workspace = LocalWorkspace(folder, sandbox=policy)
+        assert await run(workspace, "echo words > /mnt/there/a.txt; cat inner/files/a.txt; ls /mnt") == "words\nthere\n"
+        assert "cannot touch" in await run(workspace, "touch /mnt/more 2>&1")
+        assert (
+            await run(workspace, f"rm -r inner/files; ln -s {secret} inner/files; cat /mnt/there/key 2>/dev/null; echo no")
+            == "no\n"
+        )
+        assert await run(workspace, "cat /mnt/there/key 2>/dev/null; echo no") == "no\n"
         await workspace.close()

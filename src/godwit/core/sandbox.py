@@ -38,6 +38,7 @@ PROMISES: dict[Promise, str] = {
 """Each promise, and what it says of a command."""
 Backend = Literal["auto", "bubblewrap", "landlock", "none"]
 
+_PLACE = re.compile(r"(?:/[^/\0]+){2,}")
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*)?\*?")
 
 
@@ -63,6 +64,7 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     readable: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     environment: tuple[str, ...] | None = None
+    links: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
     processes: int | None = None
     file_bytes: int | None = None
@@ -84,6 +86,17 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
             if not name or not _NAME.fullmatch(name):
                 raise ConfigurationError(
                     f"sandbox environment {name!r} is no name of a variable (a * may stand at its end)", name=name
+                )
+        for place, folder in self.links:
+            if not _PLACE.fullmatch(place) or "/.." in place or "/./" in f"{place}/":
+                raise ConfigurationError(
+                    f"sandbox links place {place!r} is not a plain absolute path of two names or more",
+                    field="links",
+                    path=place,
+                )
+            if folder.startswith(("/", "~")) or not folder or ".." in folder.split("/") or "\0" in folder:
+                raise ConfigurationError(
+                    f"sandbox links folder {folder!r} is not a path within the workspace", field="links", path=folder
                 )
         unknown = [promise for promise in self.require if promise not in PROMISES]
         if unknown:
@@ -159,6 +172,7 @@ def combined(own: SandboxPolicy, standing: SandboxPolicy) -> SandboxPolicy:
         "writable": tuple(dict.fromkeys((*own.writable, *standing.writable))),
         "readable": tuple(dict.fromkeys((*own.readable, *standing.readable))),
         "environment": standing.environment if own.environment is None else own.environment,
+        "links": tuple(dict.fromkeys((*own.links, *standing.links))),
     }
     return tightened(msgspec.structs.replace(own, **opened), standing)
 

@@ -54,12 +54,12 @@ Refusal = Callable[[Sequence[str], bool], "str | None"]
 
 class Confined:
     """The files below `root`, a real path. `alias`: another absolute name of it that paths may begin with. `refusal`: what
-    is left alone below it."""
+    is left alone below it. `links`: absolute names of folders below it, each with the folder's path from the root."""
 
-    def __init__(self, root: str, alias: str, refusal: Refusal | None = None) -> None:
+    def __init__(self, root: str, alias: str, refusal: Refusal | None = None, links: Sequence[tuple[str, str]] = ()) -> None:
         self.root = root
         self._refusal = refusal
-        self._prefixes = tuple(dict.fromkeys((root, alias)))
+        self._prefixes = {root: "", alias: "", **dict(links)}
 
     # --- operations -------------------------------------------------------------------------------------------------
 
@@ -211,9 +211,9 @@ class Confined:
             raise ToolFailed(f"{path!r} is no path: it holds a NUL character")
         if not path.startswith("/"):
             return path.split("/")
-        for prefix in self._prefixes:
+        for prefix, folder in self._prefixes.items():
             if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
-                return path[len(prefix) :].split("/")
+                return f"{folder}/{path[len(prefix) :]}".split("/")
         raise PathEscape(f"{path!r} is outside the workspace {self.root}", path=path)
 
     @contextmanager

@@ -63,7 +63,7 @@ class LocalWorkspace:
         self._temporary = temporary or TemporaryFolder()
         self._own_temporary = temporary is None
         refusal = None if sandbox is None else Guard(real, sandbox, hidden).refusal
-        self._files = Confined(real, given, refusal)
+        self._files = Confined(real, given, refusal, () if sandbox is None else sandbox.links)
         self._search = Search(self._files, ripgrep() if use_ripgrep else None)
 
     async def close(self) -> None:

@@ -11,8 +11,6 @@ from starlette.routing import Route
 from ...core.errors import NotSupported
 
 PATHS = {
-    "/v1/files": "files",
-    "/v1/sessions/{session}/resources": "resources",
     "/v1/memory_stores": "memory stores",
     "/v1/skills": "skills",
     "/v1/deployments": "deployments",

@@ -20,6 +20,8 @@ from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
 from .event_routes import event_routes, stream_routes
+from .files import file_routes
+from .resources import resource_routes
 from .sessions import session_routes
 from .vaults import vault_routes
 from .work import work_queue, work_routes, work_rule
@@ -38,6 +40,8 @@ class ManagedAgents:
         app.include_router(agent_routes(service))
         app.include_router(work_routes(service, work_queue(service)))
         app.include_router(environment_routes(service))
+        app.include_router(file_routes(service))
+        app.include_router(resource_routes(service))
         app.include_router(session_routes(service, Workplaces(service)))
         app.include_router(vault_routes(service))
         app.include_router(credential_routes(service))

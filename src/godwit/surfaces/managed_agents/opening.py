@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import DocumentExists, GodwitError, InvalidArgument, NotSupported, SessionExists, SessionNotFound
+from ...core.errors import DocumentExists, GodwitError, InvalidArgument, SessionExists, SessionNotFound
 from ...core.events import Labels
 from ...core.principal import Principal
 from ...host.agent_registry import StoredAgent
@@ -16,6 +16,7 @@ from .agent_shapes import Definition, check_absent, definition_of, shown_model, 
 from .agents import registry_of
 from .environments import environment_of
 from .inputs import Given, Inputs, Message, read_inputs
+from .resources import check_files, mount_all, read_resources, shown_mount
 from .session_record import KIND, Kept
 from .session_shapes import INITIAL, AgentReference, AgentWithOverrides, SessionCreate, budget_of
 from .shapes import metadata_of
@@ -37,7 +38,6 @@ class Opening:
         AgentNotFound, NotFound (the environment), InvalidArgument, NotSupported, TooMany.
         """
         service = self._service
-        _check_absent(given)
         metadata_of(given.metadata)
         messages = _messages(given)
         session = again or service.new_id("ses")
@@ -82,9 +82,14 @@ class Opening:
         spec = placed(service, spec, definition, config, self._workplaces.root)
         vault_ids = given.vault_ids or []
         await check_vaults(service, principal, vault_ids)
-        document = Kept(environment.id, config, vault_ids).document(session, principal.tenant)
+        mounts = read_resources(given.resources, config["type"])
+        await check_files(service, principal, mounts)
+        resources = [shown_mount(service, mount, service.new_id("sesrsc")) for mount in mounts]
+        document = Kept(environment.id, config, vault_ids, resources).document(session, principal.tenant)
         try:
             folder = await self._workplaces.make(session) if config["type"] == "cloud" else None
+            if folder is not None:
+                await mount_all(service, principal, folder, mounts)
             with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
                 await service.store.put_documents([document])
             await service.runtime.start_session(
@@ -137,8 +142,3 @@ def _messages(given: SessionCreate) -> list[Given]:
         if not isinstance(one, Message):
             raise InvalidArgument(f"initial_events.{number}.type: a session begins with user.message events alone")
     return inputs
-
-
-def _check_absent(given: SessionCreate) -> None:
-    if given.resources:
-        raise NotSupported("resources: godwit mounts no files, repositories or memory stores yet; leave it out")

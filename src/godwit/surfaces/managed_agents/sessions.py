@@ -21,6 +21,7 @@ from .agents import registry_of
 from .body import body
 from .budgets import go_on_as_set
 from .caller import Operator, Reader, id_of
+from .files import files_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
@@ -81,6 +82,7 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
         if record.document is not None:
             await service.store.delete_document(record.document.kind, session, tenant=principal.tenant)
             await workplaces.remove(session)
+        await files_of(service).forget(record.row.id, tenant=principal.tenant)
         return {"id": session, "type": "session_deleted"}
 
     return routes

@@ -19,6 +19,7 @@ from ...core.rules import Permissions
 from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
 from .agent_shapes import SURFACE, Definition, told
+from .mounts import LINKS
 from .tool_shapes import asked_for, built_in
 
 THINKING: Mapping[str, ThinkingLevel] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
@@ -144,6 +145,7 @@ def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any],
     return msgspec.structs.replace(
         own,
         network=network,
+        links=tuple(LINKS.items()),
         hidden=tuple(dict.fromkeys((*own.hidden, str(workplaces)))),
         require=tuple(dict.fromkeys(require)),
     )

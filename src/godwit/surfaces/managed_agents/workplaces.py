@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..server.service import Service
+from .mounts import PLACES
 
 
 class Workplaces:
@@ -32,12 +33,15 @@ class Workplaces:
         return Path(self._temporary.name)
 
     async def make(self, session: str) -> Path:
-        """The session's folder, which nobody else on this machine may read; empty unless it was made before."""
+        """The session's folder, which nobody else on this machine may read. In it is nothing but the places of its
+        files, unless it was made before."""
 
         def make() -> Path:
             folder = self._folder(session)
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
+            for place in PLACES:
+                (folder / place).mkdir(parents=True, exist_ok=True)
             return folder
 
         return await asyncio.to_thread(make)

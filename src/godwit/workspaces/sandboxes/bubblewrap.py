@@ -85,7 +85,7 @@ class Bubblewrap:
         words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
         for path in own_tmp:
             words += ["--bind", enclosure.temporary, path]
-        words += self._mounts(enclosure, access, own_tmp, policy.network)
+        words += self._mounts(enclosure, access, own_tmp, policy)
         for path in kept:
             place = path.rstrip("/")
             words += ["--tmpfs", place, "--remount-ro", place] if path.endswith("/") else ["--ro-bind", "/dev/null", place]
@@ -126,14 +126,14 @@ class Bubblewrap:
         )
 
     def _mounts(
-        self, enclosure: Enclosure, access: Mapping[str, Access], own_tmp: list[str], network: bool
+        self, enclosure: Enclosure, access: Mapping[str, Access], own_tmp: list[str], policy: SandboxPolicy
     ) -> Iterator[str]:
         # What lies in a hidden place and is itself neither read nor written needs nothing: it is not there.
         places = {path: what for path, what in access.items() if path != "/" and path not in own_tmp}
         places.pop("/dev/shm", None)  # of our own, with /dev
         if own_tmp:
             places.pop(enclosure.temporary, None)
-        if network:
+        if policy.network:
             # It often leads into /run.
             resolver = os.path.realpath("/etc/resolv.conf")
             if os.path.isfile(resolver) and access_of(resolver, access) == "hidden":
@@ -159,6 +159,10 @@ class Bubblewrap:
             for link in _RUN_LINKS:
                 if os.path.islink(link):
                     yield from ("--symlink", os.readlink(link), link)
+        for place, folder in policy.links:
+            # A link, which the command itself follows and not bwrap: it leads to no more than the command may see.
+            if os.path.dirname(place) in masks and place not in places and not within(enclosure.root, place):
+                yield from ("--symlink", os.path.join(enclosure.root, folder), place)
         for mask in masks:
             yield from ("--remount-ro", mask)
 
