@@ -263,17 +263,23 @@ class Walk:
 
     def step(self, pick: Callable[[int], int]) -> Event | None:
         """Take one of the legal events; `pick(n)` gives a number below n. None when the session is archived."""
-        by_type: dict[tuple[type, str], list[EventData]] = {}
-        for data in self.legal():
-            by_type.setdefault((type(data), getattr(data, "origin", "model")), []).append(data)
-        if self.state.gate.phase != "none" or self.state.turns < 2:
-            by_type.pop((SessionArchived, "model"), None)  # a walk that ends at once shows little
-        weight = {kind: _WEIGHTS.get(kind[0], 1) if kind[1] == "model" else 1 for kind in by_type}
-        ladder = [kind for kind in by_type for _ in range(weight[kind])]
-        if not ladder:
-            return None
-        variants = by_type[ladder[pick(len(ladder))]]
-        return self.take(variants[pick(len(variants))])
+        chosen = choice(self.state, self.legal(), pick)
+        return None if chosen is None else self.take(chosen)
+
+
+def choice(state: State, legal: list[EventData], pick: Callable[[int], int]) -> EventData | None:
+    """One of the legal events, by the weight of its type; `pick(n)` gives a number below n. None when there is none."""
+    by_type: dict[tuple[type, str], list[EventData]] = {}
+    for data in legal:
+        by_type.setdefault((type(data), getattr(data, "origin", "model")), []).append(data)
+    if state.gate.phase != "none" or state.turns < 2:
+        by_type.pop((SessionArchived, "model"), None)  # a walk that ends at once shows little
+    weight = {kind: _WEIGHTS.get(kind[0], 1) if kind[1] == "model" else 1 for kind in by_type}
+    ladder = [kind for kind in by_type for _ in range(weight[kind])]
+    if not ladder:
+        return None
+    variants = by_type[ladder[pick(len(ladder))]]
+    return variants[pick(len(variants))]
 
 
 def ending(state: State) -> Iterator[EventData]:

@@ -49,7 +49,8 @@ class History:
         self._store = store
         self._session = session
         self._settings = settings
-        self._agents: dict[AgentRef, ShownAgent] = {}
+        self.agents: dict[AgentRef, ShownAgent] = {}
+        """Those that were met, as projections show them."""
 
     # --- agents --------------------------------------------------------------------------------------------------
 
@@ -60,9 +61,9 @@ class History:
             await self._know(data.agent)
 
     async def _know(self, ref: AgentRef) -> None:
-        if ref not in self._agents:
+        if ref not in self.agents:
             _, spec = await self._store.get_agent(ref.name, ref.version)
-            self._agents[ref] = shown_in_session(ref, spec, self._settings)
+            self.agents[ref] = shown_in_session(ref, spec, self._settings)
 
     # --- projections ---------------------------------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ class History:
     async def begin(self, at: Seq) -> Projection:
         """A projection that has taken in what is there up to `at`, a place between two runs."""
         if at == 0:
-            return Projection(self._session, self._agents)
+            return Projection(self._session, self.agents)
         store, session = self._store, self._session
         state = await load_state(store, session)
         facts: Facts | None = None
@@ -102,7 +103,7 @@ class History:
         archived = state.gate.archived and at >= state.seq
         facts = msgspec.structs.replace(facts, seq=at, active_ms=last.at_ms, usage=usage, archived=archived)
         waiting = await self._waiting(at, state.seq, [q.id for q in state.gate.queue])
-        return Projection(session, self._agents, facts, waiting)
+        return Projection(session, self.agents, facts, waiting)
 
     async def _waiting(
         self, at: Seq, to: Seq | None, queued: Iterable[InputId] = ()
@@ -199,7 +200,7 @@ class History:
         facts = Facts(at, 0, 0, agent, hosted)
         follows = await self._store.read(self._session, start.seq, types=("run.started",), limit=1)
         waiting = await self._waiting(start.seq, follows[0].seq if follows else None)
-        return Projection(self._session, self._agents, facts, waiting)
+        return Projection(self._session, self.agents, facts, waiting)
 
 
 def _without(usage: Usage, later: Usage) -> Usage:
