@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -112,7 +113,7 @@ def test_large_outputs_are_artifacts(start: Start) -> None:
 def test_what_is_not_there_says_so(client: openai.OpenAI) -> None:
     session = client.beta.agents.sessions.create(agent=MODEL, environment=NONE)
     agents: Any = client.beta.agents
-    for absent in (
+    calls: list[Callable[[], Any]] = [
         lambda: agents.sessions.traces.list(session.id),
         lambda: agents.automations.list(),
         lambda: agents.automations.retrieve("auto_1"),
@@ -122,7 +123,8 @@ def test_what_is_not_there_says_so(client: openai.OpenAI) -> None:
         lambda: agents.vaults.list(),
         lambda: agents.vaults.create(name="v"),
         lambda: agents.vaults.credentials.list("vlt_1"),
-    ):
+    ]
+    for absent in calls:
         with pytest.raises(openai.InternalServerError) as caught:
             absent()
         assert (caught.value.status_code, caught.value.code) == (501, "not_supported")
