@@ -466,3 +466,20 @@ async def test_an_input_that_comes_while_a_drive_ends_needs_no_second_look(
     monkeypatch.setattr(dispatch, "RETRY_S", 3600.0)
     session, _, _ = await at_phase(bench, "queued")
     await within(session.interrupt())
+
+
+async def test_a_steer_finds_a_call_of_a_driver_that_is_gone(bench: Bench) -> None:
+    """The call had begun, so it is not skipped; nobody knows what became of it, and the run goes on with the steer."""
+    gate = Gate()
+    session = await bench.start([call("gate"), "After."], gate.tool)
+    run = await session.prompt("Go.")
+    await within(gate.entered.wait())
+    await session.steer("Rather this.", mode="skip")
+    lease = await bench.runtimes[0].store.claim(session.id, "thief", 60.0, force=True)
+    assert lease is not None
+    await bench.runtimes[0].store.release(lease)
+    gate.release.set()
+    result = await within(session.wait(run))
+    assert (result.outcome, result.text) == ("done", "After.")
+    finished = [d.status for d in await data(session, ToolFinished)]
+    assert finished == ["unknown"]

@@ -88,8 +88,10 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
     log, limits = driver.log, driver.spec.limits
     busy = {r.ready.call.id for r in running.values()}
     unkept: str | None = None
-    if not _stops(driver) and not _skips(driver):
-        waiting = [c for c in _unfinished(driver) if c.id not in busy]
+    if not _stops(driver):
+        # A call that will be skipped is not looked at; one that a driver before this had begun is not skipped.
+        skip = _skips(driver)
+        waiting = [c for c in _unfinished(driver) if c.id not in busy and not (skip and c.phase == "requested")]
         await reviewer.look_at(waiting)
         if any(isinstance(r, Ready) and not r.tool.traits.read_only for r in map(reviewer.known, waiting)):
             unkept = await before_changes(driver)
@@ -151,7 +153,8 @@ def _unfinished(driver: Driver) -> tuple[Call, ...]:
 def _stops(driver: Driver) -> bool:
     """Nothing more is begun: the session was paused or interrupted, the host shuts down, or the run asks something."""
     state = driver.state
-    asks = state.run is not None and state.run.question is not None
+    question = None if state.run is None else state.run.question
+    asks = question is not None and question.answer is None
     return state.gate.paused or driver.shutdown or driver.token.cancelled or asks
 
 
