@@ -3,7 +3,7 @@
 Several processes may run it on one store; one of them leads and does all of it, and when it dies another takes over within
 seconds. It reads the store's feed, stores a delivery for each endpoint that wants a notice, then trims the feed: what a
 crash leaves between the two is made again and comes out the same. So every notice is delivered at least once, under the
-same id on every try; in which order is not promised. Why there is a feed: docs/decisions/0022.
+same id on every try; in which order is not promised. Why there is a feed: docs/decisions/0024.
 
 Rules: what is not stored is not sent; a try's outcome is stored before the next one; a slow endpoint holds up no other.
 """
