@@ -118,8 +118,14 @@ def test_a_session_of_openai_s_is_steered_by_anthropic_s(both: Both) -> None:
     assert theirs.retrieve(session.id).status == "idle"
     assert ours.retrieve(session.id).status == "requires_action"
 
-    result: Any = {"type": "agent.session.input.tool_result", "call_id": required.call_id, "turn_id": required.turn_id}
-    ours.events.create(session.id, events=[{**result, "success": True, "output": "rain"}])
+    result: Any = {
+        "type": "agent.session.input.tool_result",
+        "call_id": required.call_id,
+        "turn_id": required.turn_id,
+        "success": True,
+        "output": "rain",
+    }
+    ours.events.create(session.id, events=[result])
     answered = claude.wait(lambda e: e.type == "user.custom_tool_result")
     assert answered.custom_tool_use_id == asked.id
     assert answered.content[0].text == "rain"
@@ -201,14 +207,17 @@ def test_what_has_to_be_approved_is_approved_by_either(both: Both) -> None:
     theirs.events.send(session.id, events=[{"type": "user.tool_confirmation", "tool_use_id": asked.id, "result": "allow"}])
 
     def second(event: Any) -> bool:
-        return event.type == "agent.session.requires_action" and event.session.required_actions[0].request.arguments == {
-            "command": "echo two"
-        }
+        if event.type != "agent.session.requires_action":
+            return False
+        return bool(event.session.required_actions[0].request.arguments == {"command": "echo two"})
 
     request = gpt.wait(second).session.required_actions[0]
-    answer: Any = {"type": "agent.session.input.mcp_approval_request_result", "request_id": request.request_id}
-    response = {"type": "mcp_tool_call", "decision": "deny"}
-    ours.events.create(session.id, events=[{**answer, "response": response}])
+    answer: Any = {
+        "type": "agent.session.input.mcp_approval_request_result",
+        "request_id": request.request_id,
+        "response": {"type": "mcp_tool_call", "decision": "deny"},
+    }
+    ours.events.create(session.id, events=[answer])
     gpt.wait(lambda e: e.type == "agent.session.turn.completed")
     ran = [item for item in ours.items.list(session.id, order="asc") if item.type == "command_execution"]
     assert [(item.command, item.status) for item in ran] == [("echo one", "completed"), ("echo two", "failed")]
