@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{part: {"contracts", "core"} for part in PARTS},
     "host": BELOW_HOST,
     "testing": {"host", *BELOW_HOST},
-    "surfaces": {"host", *BELOW_HOST},
+    "surfaces": {"host", "client", *BELOW_HOST},
     "client": {"host", *BELOW_HOST},
     # The public names, and the way to start the command line: they stand above all.
     "__init__": {"host", "client", "testing", *BELOW_HOST},

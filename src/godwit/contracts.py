@@ -1087,6 +1087,7 @@ class PendingActions(Protocol):
     async def answer(
         self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
     ) -> bool: ...
+    async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None: ...
 
 
 class HeldArtifacts(Protocol):

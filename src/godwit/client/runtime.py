@@ -15,7 +15,7 @@ from ..host.agents import Agent
 from .connection import PATIENCE_S, Connection, segment
 from .following import Feed
 from .session import RemoteSession
-from .shapes import Listed, Opened, StoredAgent
+from .shapes import EventsListed, Listed, Opened, StoredAgent
 
 _OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions"))
 
@@ -156,6 +156,12 @@ class RemoteRuntime:
     async def row(self, session: str) -> SessionRow:
         """The session as it is listed. SessionNotFound."""
         return await self.connection.get(f"/sessions/{segment(session)}/status", SessionRow)
+
+    async def last_event(self, session: str, type: str) -> Event | None:  # noqa: A002 - the field's name
+        """The newest event of this type; None when there is none. SessionNotFound."""
+        path = f"/sessions/{segment(session)}/events"
+        page = await self.connection.get(path, EventsListed, types=[type], newest_first=True, limit=1)
+        return Event.of_frame(bytes(page.data[0])) if page.data else None
 
     async def send_event(
         self, session: str, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None

@@ -30,6 +30,7 @@ from ..core.verification import (
     VerificationSummary,
     commands_of,
 )
+from ..engine.budget import QUESTION, check_answer
 from ..engine.direct import HostCalls
 from ..engine.session import CommandSender
 from .connection import segment
@@ -98,6 +99,15 @@ class RemoteActions:
     ) -> bool:
         """Give an external call's result, or the answer to a question. False when it had been answered before."""
         return await self._answered(action, "answer", {"result": result, "is_error": is_error, "sender": sender})
+
+    async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
+        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use;
+        ActionNotFound when nothing of that name waits."""
+        opened = next((p for p in await self.pending() if action in (p.id, p.call)), None)
+        if opened is None:
+            raise ActionNotFound(f"session {self._session.id} waits for no action or call {action!r}", action=action)
+        if opened.call is None and opened.name == QUESTION:
+            check_answer(opened.arguments, arguments)
 
     async def _answered(self, action: str, how: str, body: dict[str, Any]) -> bool:
         return (await self._session._post(f"/actions/{segment(action)}/{how}", Changed, body)).changed

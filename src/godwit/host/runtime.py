@@ -595,6 +595,10 @@ class Runtime:
                 self._leaving.add(leaving)
                 leaving.add_done_callback(self._leaving.discard)
 
+    async def row(self, session: str) -> SessionRow:
+        """The session as it is listed. SessionNotFound."""
+        return await self.store.session(SessionId(session))
+
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from .cli_exit import DONE, INTERRUPTED, USAGE, complain, report
+from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
 from .cli_verbs import answers, control, looking, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
@@ -72,6 +72,16 @@ for verb in VERBS:
     app.command(context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
 
 
+HERE = frozenset(("demo", "commands", "permissions", "hooks", "doctor", "serve", "keys", "backup", "restore"))
+"""The verbs that need the database itself, or this machine."""
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether the option was given on the command line, so that hints must repeat it."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from .cli_doctor import version
@@ -86,6 +96,12 @@ def godwit(
     db: Annotated[
         Path | None,
         typer.Option("--db", envvar="GODWIT_DB", metavar="PATH", help=f"The database. [default: {DEFAULT_DATABASE}]"),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server", envvar="GODWIT_SERVER", metavar="URL", help="Work with this server; its key stands in GODWIT_KEY."
+        ),
     ] = None,
     hooks: Annotated[
         list[Path] | None,
@@ -109,8 +125,18 @@ def godwit(
     Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 limited, 4 waits for an answer (parked), 5 not found,
     6 conflict, 130 interrupted.
     """
-    from_flag = context.get_parameter_source("db")
-    named = db is not None and from_flag is not None and from_flag.name == "COMMANDLINE"
+    named = db is not None and _typed(context, "db")
+    if server is not None and not named:
+        from .cli_server import ServerPlace
+
+        if context.invoked_subcommand in HERE:
+            raise CliError(f"{context.invoked_subcommand} works on a database here, not with a server")
+        context.obj = ServerPlace(server.rstrip("/"), _typed(context, "server"), verbose)
+        if verbose:
+            print(f"server: {server}", file=sys.stderr)
+        return
+    if server is not None and _typed(context, "server"):
+        raise CliError("--db names a database here and --server another place: give one of them")
     place = Place((db or DEFAULT_DATABASE).expanduser(), named, verbose, tuple(hooks or ()))
     if verbose:
         print(f"database: {place.database}", file=sys.stderr)

@@ -14,10 +14,10 @@ from .cli_view import write_json
 from .cli_words import age, clean
 
 if TYPE_CHECKING:
-    from ..engine.session import Session
+    from ..contracts import SessionHandle
 
 
-async def listed(session: Session, *, as_json: bool) -> int:
+async def listed(session: SessionHandle, *, as_json: bool) -> int:
     """What the session holds, oldest first."""
     held = await session.artifacts.list()
     if as_json:
@@ -34,7 +34,7 @@ async def listed(session: Session, *, as_json: bool) -> int:
     return DONE
 
 
-async def content(session: Session, ref: str) -> int:
+async def content(session: SessionHandle, ref: str) -> int:
     """An artifact's bytes."""
     found = await session.artifacts.get(ref)
     if not sys.stdout.isatty():
@@ -49,7 +49,7 @@ async def content(session: Session, ref: str) -> int:
     return DONE
 
 
-async def pinned(session: Session, ref: str, word: Literal["pin", "unpin"], *, as_json: bool) -> int:
+async def pinned(session: SessionHandle, ref: str, word: Literal["pin", "unpin"], *, as_json: bool) -> int:
     """Pin it or take the pin out, and say whether that changed anything."""
     whole = await session.artifacts.find(ref)
     changed = await (session.artifacts.pin(whole) if word == "pin" else session.artifacts.unpin(whole))

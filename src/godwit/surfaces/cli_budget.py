@@ -14,13 +14,13 @@ import msgspec
 from ..core.budget import RESOURCES, Budget, Resource, Spent, amount, budget_from_table
 from ..engine.budget import QUESTION, raise_of
 from .cli_exit import DONE, CliError
-from .cli_place import Place, find
+from .cli_place import Where, find
 from .cli_view import write_json
 
 if TYPE_CHECKING:
+    from ..contracts import SessionHandle
     from ..core.budget import Scope
     from ..core.facts import PendingAction
-    from ..engine.session import Session
     from ..host.terms import BudgetTerms
 
 NAMES: dict[Resource, str] = {
@@ -48,9 +48,9 @@ def over_files(given: Budget, terms: BudgetTerms) -> Budget:
     return given if held is None else msgspec.structs.replace(held, **given.limits)
 
 
-async def show(place: Place, typed: str, changes: Sequence[str], *, tree: bool, as_json: bool) -> int:
+async def show(place: Where, typed: str, changes: Sequence[str], *, tree: bool, as_json: bool) -> int:
     """Change the budget as `--set` says, then show it beside what was spent."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         if changes:
             scope: Scope = "tree" if tree else "session"
@@ -118,7 +118,7 @@ def _amount(name: Resource, value: float) -> str:
     return amount(name, value) if name in ("usd", "time_s") else f"{value:,.0f}"
 
 
-async def raises(handle: Session, actions: Sequence[str], arguments: dict[str, Any] | None) -> list[str]:
+async def raises(handle: SessionHandle, actions: Sequence[str], arguments: dict[str, Any] | None) -> list[str]:
     """What approving these raises, in words; nothing for those that are no budget's question."""
     said = []
     for one in await handle.approvals.pending():

@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from ..core.errors import ActionNotFound, GodwitError
 from ..core.events import Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import RunId
-from ..engine.commands import Command, Typed, as_prompt, parse
+from ..engine.commands import Command, CommandRegistry, Typed, as_prompt, parse
 from ..engine.session import Session
 from .cli_answers import YES, Everything, show
 from .cli_asked import asked
@@ -25,13 +26,17 @@ from .cli_keyboard import Keyboard, interactive
 from .cli_run import Run
 from .cli_view import ScreenView
 
+if TYPE_CHECKING:
+    from ..contracts import SessionHandle, SessionRow
+    from .cli_place import Host
+
 HELP = "What you type is a prompt; while a run is open it steers the run. y and n REASON answer what waits."
 
 
 class Chat(Run):
     """The loop of lines, beside the showing of events."""
 
-    _session: Session
+    _session: SessionHandle
 
     async def chat(self, *, session: str | None, go_on: bool) -> int:
         self._asks = interactive()
@@ -45,20 +50,15 @@ class Chat(Run):
         self._tasks: set[asyncio.Task[None]] = set()
         if session is None and not go_on:
             self.models.choose(self.flags.model)
-        async with self.place.open(make=True, models=self.models.registry) as runtime:
+        async with self.place.reach(make=True, models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on)
             if found is None:
                 self._session = await self.start(runtime)
             elif found.run is not None:
-                if found.owner is not None or self.flags.fixed_at_start():
-                    self._refuse_busy(found)
-                self.models.check((await runtime.open_session(found.id, drive=False)).model)
-                self._session = await runtime.open_session(found.id)
-                self.view.say(f"session {found.id} goes on from where it was", "yellow")
+                self._session = await self._join(runtime, found)
             else:
                 self._session = await self.reopen(runtime, found)
-            for own in self._own().values():
-                self._session.register_command(own)
+            self._introduce()
             head = await runtime.head(self._session.id)
             if not await self._session.is_running() or found is None:
                 self._rests.set()
@@ -83,10 +83,28 @@ class Chat(Run):
                         await other
             return await self._leave()
 
+    async def _join(self, runtime: Host, found: SessionRow) -> SessionHandle:
+        """The session whose run is open, which goes on."""
+        if found.owner is not None or self.flags.fixed_at_start():
+            self._refuse_busy(found)
+        self.models.check((await runtime.open_session(found.id, drive=False)).model)
+        handle = await runtime.open_session(found.id)
+        self.view.say(f"session {found.id} goes on from where it was", "yellow")
+        return handle
+
+    def _introduce(self) -> None:
+        """Have the commands of this screen listed with the session's."""
+        assert isinstance(self._session, Session)
+        for own in self._own().values():
+            self._session.register_command(own)
+
+    left = "the open run is put down at its next step"
+    """What becomes of an open run when its chat is left."""
+
     async def _leave(self) -> int:
         row = await self._session.state()
         if row.run is not None and self._code != PARKED:
-            self.view.say("the open run is put down at its next step", "yellow")
+            self.view.say(self.left, "yellow")
         if row.run is not None:
             self.view.say(f"go on: {self.place.command('resume', self._session.id)}")
         else:
@@ -199,13 +217,13 @@ class Chat(Run):
         session, view = self._session, self.view
         own = self._own().get(typed.name)
         if own is not None:
-            output = await session.command_registry().execute(typed, None)
+            output = await CommandRegistry([own]).execute(typed, None)
             if output.error is not None:
                 raise refused(output.text, output.error)
             return
         if typed.name == "model" and typed.arguments:
             self.models.check(typed.arguments)
-        if not self._asks and not (await session.command_registry().refreshed()).is_safe(typed.name):
+        if not self._asks and not await self._is_safe(typed.name):
             await self._at_rest()
         # A command may start a run, or let one go on that was parked: until that is known, nothing rests.
         rested, code = self._rests.is_set(), self._code
@@ -228,6 +246,10 @@ class Chat(Run):
             view.say(HELP, "")
         if done.text:
             view.say(done.text, "")
+
+    async def _is_safe(self, name: str) -> bool:
+        """Whether the command may be given while a run is open. An unknown one only gets help."""
+        return next((c.safe for c in await self._session.slash_commands() if c.name == name), True)
 
     def _no_op(self, arguments: str, context: object) -> str:
         return ""

@@ -16,9 +16,9 @@ from .cli_view import write_json
 from .cli_words import clean
 
 if TYPE_CHECKING:
+    from ..contracts import SessionHandle
     from ..core.facts import CommandResult
     from ..engine.commands import CommandRegistry
-    from ..engine.session import Session
 
 
 def registry(folder: Path | None) -> CommandRegistry:
@@ -48,7 +48,9 @@ def listing(folder: Path, *, as_json: bool) -> int:
     return USAGE if any(p.fatal for p in problems) else DONE
 
 
-async def answered(handle: Session, text: str, *, key: str | None = None, unattended: bool = False) -> CommandResult | None:
+async def answered(
+    handle: SessionHandle, text: str, *, key: str | None = None, unattended: bool = False
+) -> CommandResult | None:
     """What the session's command answered; None when the text is a prompt. CliError when it could not do it."""
     done = await handle.command(text, key=key, sender="cli", unattended=unattended)
     if done is not None and done.error is not None:

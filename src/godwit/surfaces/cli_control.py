@@ -18,25 +18,25 @@ from .cli_asked import asked
 from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, CliError
 from .cli_keyboard import Keyboard, interactive
 from .cli_list import status_text
-from .cli_place import Place, find
-from .cli_run import Run, picked_up
+from .cli_place import Where, find
+from .cli_run import picked_up
+from .cli_server_run import runner
 from .cli_view import write_json
 from .cli_words import call_text, clean, one_line, owner_text, seconds, visible
 
 if TYPE_CHECKING:
-    from ..contracts import SessionRow
+    from ..contracts import SessionHandle, SessionRow
     from ..core.events import ActionKind, Remember
-    from ..engine.session import Session
 
 APPROVALS: tuple[ActionKind, ...] = ("approval",)
 RESULTS: tuple[ActionKind, ...] = ("question", "external")
 """The kinds of action that are answered with words, not with a yes or a no."""
 
-Work = Callable[["Session"], Awaitable[dict[str, Any]]]
+Work = Callable[["SessionHandle"], Awaitable[dict[str, Any]]]
 
 
 async def control(
-    place: Place,
+    place: Where,
     typed: str,
     work: Work,
     said: str,
@@ -47,8 +47,8 @@ async def control(
     as_json: bool = False,
 ) -> int:
     """Do `work` on the session and say what became of it."""
-    command = Run(place, AgentFlags(), None, yes=yes, as_json=as_json, replay=replay)
-    async with place.open(models=command.models.registry) as runtime:
+    command = runner(place)(place, AgentFlags(), None, yes=yes, as_json=as_json, replay=replay)
+    async with place.reach(models=command.models.registry) as runtime:
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
         facts = await work(handle)
@@ -62,12 +62,12 @@ async def control(
         driven = await picked_up(runtime, handle)
         if driven is not None:
             command.view.say(f"{owner_text(driven)} goes on with it")
-        elif (await runtime.store.session(handle.id)).status == "waiting":
+        elif (await runtime.row(handle.id)).status == "waiting":
             for action in await handle.approvals.pending():
                 command.view.say(f"still waits: {action.id} {call_text(action.name, action.arguments)}")
         elif await handle.is_running():
             if drive:
-                return await command.go_on(runtime, await runtime.store.session(handle.id))
+                return await command.go_on(runtime, await runtime.row(handle.id))
             command.view.say(f"no process drives it; go on with: {place.command('resume', handle.id)}", "yellow")
         return DONE
 
@@ -85,9 +85,9 @@ def _sentence(session: str, said: str, facts: dict[str, Any]) -> str:
     return f"{session}: {named} {said}" if named else f"{session}: {said}"
 
 
-async def interrupt(place: Place, typed: str, *, force: bool, as_json: bool) -> int:
+async def interrupt(place: Where, typed: str, *, force: bool, as_json: bool) -> int:
     """End the open run, wherever it is driven; by force, take it from a process that does not answer."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=force and row.run is not None)
         ended = await handle.interrupt(force=force, reason="godwit interrupt")
@@ -98,9 +98,9 @@ async def interrupt(place: Place, typed: str, *, force: bool, as_json: bool) -> 
         return DONE
 
 
-async def archive(place: Place, typed: str, *, as_json: bool) -> int:
+async def archive(place: Where, typed: str, *, as_json: bool) -> int:
     """Make the session final; an open run is interrupted first."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         fresh = row.status != "archived"
         if fresh:
@@ -112,11 +112,11 @@ async def archive(place: Place, typed: str, *, as_json: bool) -> int:
         return DONE
 
 
-async def delete(place: Place, typed: str, *, yes: bool, as_json: bool) -> int:
+async def delete(place: Where, typed: str, *, yes: bool, as_json: bool) -> int:
     """Remove the session for good, once somebody has said yes. A no ends like Ctrl-C at the question."""
     if not yes and (as_json or not interactive()):
         raise CliError("what is deleted cannot be brought back, and nobody can be asked here", hint="--yes deletes it")
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         if not yes:
             said = await Keyboard().line(f"delete {_described(row)}? It cannot be brought back. [y]es  [n]o: ")
@@ -136,9 +136,9 @@ def _described(row: SessionRow) -> str:
     return f"{row.id}{f' ({what})' if what else ''}, {status_text(row).rstrip('*')}, {row.head} events"
 
 
-async def waiting(place: Place, typed: str, action: str | None, *, as_json: bool) -> int:
+async def waiting(place: Where, typed: str, action: str | None, *, as_json: bool) -> int:
     """Show the calls that wait, whole, and change nothing."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         wanted = None if action is None else await chosen(handle, action, kinds=(*APPROVALS, *RESULTS))
         for one in await handle.approvals.pending():
@@ -160,7 +160,7 @@ async def waiting(place: Place, typed: str, action: str | None, *, as_json: bool
 
 
 async def chosen(
-    handle: Session, typed: str | None, *, everything: bool = False, kinds: Sequence[ActionKind] = APPROVALS
+    handle: SessionHandle, typed: str | None, *, everything: bool = False, kinds: Sequence[ActionKind] = APPROVALS
 ) -> list[str]:
     """The actions meant: the one named (by id or the beginning of it), the only one of these kinds that waits, or all."""
     pending = [a for a in await handle.approvals.pending() if a.kind in kinds]

@@ -13,13 +13,13 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from ..contracts import SessionHandle
 from ..core.errors import AlreadyAnswered, GodwitError, InvalidArgument, RunFailed
 from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
 from ..core.facts import PendingAction
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
 from ..engine.approvals import pending_action
-from ..engine.session import Session
 from .cli_answers import Answerer
 from .cli_exit import INTERRUPTED, OUTCOMES, PARKED
 from .cli_keyboard import interactive
@@ -29,7 +29,7 @@ from .cli_view import View
 class Foreground:
     """Follows one open run of a session that this process drives. `run` returns the exit code."""
 
-    def __init__(self, session: Session, view: View, answerer: Answerer) -> None:
+    def __init__(self, session: SessionHandle, view: View, answerer: Answerer) -> None:
         self._session = session
         self._view = view
         self._answerer = answerer

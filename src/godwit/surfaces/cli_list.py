@@ -11,38 +11,31 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from ..core.errors import InputNotFound
-from ..core.events import Delta, Event, RunFinished, RunOutcome
+from ..core.events import Delta, Event, RunOutcome
 from .cli_exit import DONE, CliError
-from .cli_place import Place, find
+from .cli_place import Shelf, Where, find
 from .cli_view import log_line, write_json
 from .cli_words import age, one_line
 
 if TYPE_CHECKING:
-    from ..contracts import EventStore, SessionRow
+    from ..contracts import SessionHandle, SessionRow
     from ..core.ids import SessionId
-    from ..engine.session import Session
 
 SHOWN = 20
-PAGE = 500
 
 
-async def sessions(place: Place, *, everything: bool, as_json: bool) -> int:
+async def sessions(place: Where, *, everything: bool, as_json: bool) -> int:
     """The newest sessions, or all of them."""
-    if not place.database.exists():
+    missing = place.missing()
+    if missing is not None:
         if not as_json:
-            print(f'no sessions yet (no database at {place.database}); start one: godwit run "..."')
+            print(f'no sessions yet ({missing}); start one: godwit run "..."')
         return DONE
-    async with place.open_store() as store:
-        rows: list[SessionRow] = []
-        while True:
-            before = (rows[-1].updated_ms, rows[-1].id) if rows else None
-            page = await store.sessions(limit=PAGE if everything else SHOWN + 1, before=before, include_archived=everything)
-            rows += page
-            if not everything or len(page) < PAGE:
-                break
+    async with place.shelf() as shelf:
+        rows = await shelf.rows(limit=None if everything else SHOWN + 1)
         more = not everything and len(rows) > SHOWN
         rows = rows if everything else rows[:SHOWN]
-        outcomes = {row.id: await last_outcome(store, row) for row in rows}
+        outcomes = {row.id: await last_outcome(shelf, row) for row in rows}
     if as_json:
         for row in rows:
             write_json({**msgspec.structs.asdict(row), "cut_off": cut_off(row), "last_outcome": outcomes[row.id]})
@@ -61,14 +54,9 @@ def cut_off(row: SessionRow) -> bool:
     return row.run is not None and row.owner is None and row.status in ("queued", "running", "retrying")
 
 
-async def last_outcome(store: EventStore, row: SessionRow) -> RunOutcome | None:
-    """How the last run ended, of a session without an open one. It stands near the log's end, so this is quick."""
-    if row.run is not None or row.status == "queued":
-        return None
-    for event in await store.read(row.id, types=("run.finished",), newest_first=True, limit=1):
-        if isinstance(event.data, RunFinished):
-            return event.data.outcome
-    return None
+async def last_outcome(shelf: Shelf, row: SessionRow) -> RunOutcome | None:
+    """How the last run ended, of a session without an open one."""
+    return None if row.run is not None or row.status == "queued" else await shelf.outcome(row)
 
 
 def status_text(row: SessionRow, outcome: RunOutcome | None = None) -> str:
@@ -80,7 +68,7 @@ def status_text(row: SessionRow, outcome: RunOutcome | None = None) -> str:
     return f"{row.status}, {outcome}" if outcome not in (None, "done") else row.status
 
 
-def say_cut_off(place: Place, row: SessionRow) -> None:
+def say_cut_off(place: Where, row: SessionRow) -> None:
     """A word on stderr when nobody drives what is open."""
     if cut_off(row):
         print(f"cut off: no process drives its run; it goes on with: {place.command('resume', row.id)}", file=sys.stderr)
@@ -106,20 +94,20 @@ def _table(rows: list[SessionRow], outcomes: Mapping[SessionId, RunOutcome | Non
         print("cut off: no process drives it; godwit resume ID goes on with it", file=sys.stderr)
 
 
-async def log(place: Place, typed: str, *, follow: bool, from_seq: int, deltas: bool, as_json: bool) -> int:
+async def log(place: Where, typed: str, *, follow: bool, from_seq: int, deltas: bool, as_json: bool) -> int:
     """The stored events, and with `follow` those to come."""
     if deltas and not follow:
         raise CliError("--deltas shows what is on its way, so it needs --follow")
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
         show = _json if as_json else _Lines().show
         if not follow:
-            cursor = from_seq
-            while page := await runtime.store.read(row.id, cursor, limit=PAGE):
-                for event in page:
+            if from_seq < row.head:
+                async for event in handle.follow(from_seq):
                     show(event)
-                cursor = page[-1].seq
+                    if event.seq >= row.head:
+                        break
             if not as_json:
                 say_cut_off(place, row)
             return DONE
@@ -159,7 +147,7 @@ class _Lines:
             self._console.print(text, style=style or None)
 
 
-async def queue(handle: Session, *, everything: bool, as_json: bool) -> int:
+async def queue(handle: SessionHandle, *, everything: bool, as_json: bool) -> int:
     entries = await handle.queue.list(all=everything)
     for entry in entries:
         if as_json:
@@ -175,7 +163,7 @@ async def queue(handle: Session, *, everything: bool, as_json: bool) -> int:
     return DONE
 
 
-async def input_of(handle: Session, typed: str) -> str:
+async def input_of(handle: SessionHandle, typed: str) -> str:
     """The waiting input whose id is or alone begins with this. InputNotFound."""
     found = [entry.id for entry in await handle.queue.list() if entry.id.startswith(typed)]
     if len(found) != 1:

@@ -10,23 +10,28 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import SessionNotFound
-from ..core.ids import SessionId
+from ..core.events import RunFinished, RunOutcome
 from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
-    from ..contracts import EventStore, ModelRegistry, SessionRow
+    from ..contracts import EventStore, ModelRegistry, SessionHandle, SessionRow
+    from ..core.gate import Status
+    from ..core.ids import Seq
+    from ..host.agents import Agent
     from ..host.runtime import Runtime
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
 IGNORED = "*\n!config.toml\n!commands/\n!commands/**\n"
 """What of the folder is kept out of version control: all but its configuration and command files."""
+PAGE = 500
+"""Sessions read at a time."""
 NEWEST = "last"
 """What may be typed for the id of the newest session."""
 
@@ -49,6 +54,67 @@ def program() -> str:
     return near if len(near) < len(os.path.abspath(called)) and not near.startswith("..") else os.path.abspath(called)
 
 
+class Host(Protocol):
+    """What commands ask of where they work: a runtime here, or one on a server."""
+
+    async def start_session(
+        self, agent: Agent, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
+    ) -> SessionHandle: ...
+    async def open_session(self, session: str, *, drive: bool = True) -> SessionHandle: ...
+    async def sessions(
+        self,
+        *,
+        limit: int = 50,
+        statuses: Sequence[Status] | None = None,
+        workspace: str | None = None,
+        prefix: str | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]: ...
+    async def row(self, session: str) -> SessionRow: ...
+    async def head(self, session: str) -> Seq: ...
+    async def archive(self, session: str) -> None: ...
+    async def delete_session(self, session: str) -> None: ...
+
+
+class Shelf(Protocol):
+    """Sessions to be listed."""
+
+    async def rows(self, *, limit: int | None) -> list[SessionRow]:
+        """The newest ones; all, archived ones too, without a limit."""
+        ...
+
+    async def outcome(self, row: SessionRow) -> RunOutcome | None:
+        """How the last run ended, of a session without an open one."""
+        ...
+
+
+class Where(Protocol):
+    """Where the command line works: on a database here (`Place`), or with a server (`cli_server.ServerPlace`)."""
+
+    @property
+    def verbose(self) -> bool: ...
+    @property
+    def served(self) -> bool:
+        """Whether a server drives the sessions."""
+        ...
+
+    def command(self, *words: str) -> str:
+        """A command line for this place, to be shown to a person."""
+        ...
+
+    def missing(self) -> str | None:
+        """Why there can be no session here, if that can be told at once."""
+        ...
+
+    def reach(self, *, make: bool = False, models: ModelRegistry | None = None) -> AbstractAsyncContextManager[Host]:
+        """The host. Without `make` one that is not there yet is an error. `models`: what it asks, when it is here."""
+        ...
+
+    def shelf(self) -> AbstractAsyncContextManager[Shelf]:
+        """The host, for who only lists: that loads as little as possible."""
+        ...
+
+
 @dataclass(frozen=True)
 class Place:
     """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag. `hooks`: files of hooks that hold
@@ -63,6 +129,24 @@ class Place:
         """A command line for this place, to be shown to a person."""
         chosen = ["--db", os.fspath(self.database)] if self.named else []
         return f"{program()} {shlex.join([*chosen, *words])}"
+
+    @property
+    def served(self) -> bool:
+        return False
+
+    def missing(self) -> str | None:
+        return None if self.database.exists() else f"no database at {self.database}"
+
+    @asynccontextmanager
+    async def reach(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Host]:
+        """`open`, as commands know it that work with a server as well."""
+        async with self.open(make=make, models=models) as runtime:
+            yield runtime
+
+    @asynccontextmanager
+    async def shelf(self) -> AsyncIterator[Shelf]:
+        async with self.open_store() as store:
+            yield _StoreShelf(store)
 
     @asynccontextmanager
     async def open(
@@ -121,6 +205,29 @@ class Place:
             ) from error
 
 
+class _StoreShelf:
+    """Of a store, page by page."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+
+    async def rows(self, *, limit: int | None) -> list[SessionRow]:
+        found: list[SessionRow] = []
+        while True:
+            before = (found[-1].updated_ms, found[-1].id) if found else None
+            page = await self._store.sessions(limit=limit or PAGE, before=before, include_archived=limit is None)
+            found += page
+            if limit is not None or len(page) < PAGE:
+                return found
+
+    async def outcome(self, row: SessionRow) -> RunOutcome | None:
+        # It stands near the log's end, so this is quick.
+        for event in await self._store.read(row.id, types=("run.finished",), newest_first=True, limit=1):
+            if isinstance(event.data, RunFinished):
+                return event.data.outcome
+        return None
+
+
 def tracing_providers() -> list[Any]:
     """What OpenTelemetry's own variables ask for: with an OTLP endpoint set, what is done here is traced there.
 
@@ -134,15 +241,15 @@ def tracing_providers() -> list[Any]:
     return list(providers_from_environment())
 
 
-async def find(runtime: Runtime, typed: str) -> SessionRow:
+async def find(runtime: Host, typed: str) -> SessionRow:
     """The session whose id is, or alone begins with, what was typed; `last` is the newest. SessionNotFound, CliError."""
     if typed == NEWEST:
         rows = await runtime.sessions(limit=1, include_archived=False)
         if not rows:
-            raise SessionNotFound("this database has no session yet")
+            raise SessionNotFound("there is no session yet")
         return rows[0]
     try:
-        return await runtime.store.session(SessionId(typed))
+        return await runtime.row(typed)
     except SessionNotFound:
         pass
     prefix = typed if typed.startswith("ses_") else f"ses_{typed}"
@@ -157,7 +264,7 @@ async def find(runtime: Runtime, typed: str) -> SessionRow:
     return rows[0]
 
 
-async def newest_of(runtime: Runtime, folder: str | os.PathLike[str]) -> SessionRow | None:
+async def newest_of(runtime: Host, folder: str | os.PathLike[str]) -> SessionRow | None:
     """The newest session that works in this folder."""
     rows = await runtime.sessions(workspace=str(Path(folder).resolve()), limit=1, include_archived=False)
     return rows[0] if rows else None

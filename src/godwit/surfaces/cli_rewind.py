@@ -16,13 +16,13 @@ import msgspec
 from ..core.checkpoint import FileChange, LeftAlone, shown_path
 from .cli_exit import DONE, INTERRUPTED, CliError
 from .cli_keyboard import Keyboard, interactive
-from .cli_place import Place, find
+from .cli_place import Where, find
 from .cli_view import write_json
 from .cli_words import age, clean, counted_as, one_line
 
 if TYPE_CHECKING:
+    from ..contracts import SessionHandle
     from ..core.checkpoint import OnConflict, RewindPreview, RewindResult, Turning
-    from ..engine.session import Session
 
 SHOWN_LINES = 200
 """Lines of a diff that are shown before a question."""
@@ -31,7 +31,7 @@ _COLOURS = {"+": "32", "-": "31", "@": "36", "d": "1"}
 
 
 async def rewind(
-    place: Place,
+    place: Where,
     typed: str,
     where: str | None,
     *,
@@ -42,7 +42,7 @@ async def rewind(
     as_json: bool,
 ) -> int:
     """Go back to a seq, or so many messages; without either, list where to. With `preview` only show what it would do."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         if where is None:
             return _places(place, handle, await handle.turnings(), as_json=as_json)
@@ -59,9 +59,9 @@ async def rewind(
         return _done(handle, await handle.rewind(to, files=True, on_conflict=chosen), "rewound", as_json=as_json)
 
 
-async def redo(place: Place, typed: str, *, on_conflict: OnConflict, yes: bool, as_json: bool) -> int:
+async def redo(place: Where, typed: str, *, on_conflict: OnConflict, yes: bool, as_json: bool) -> int:
     """Take the last rewind back."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         shown = await handle.preview_redo()
         chosen: OnConflict | None = on_conflict
@@ -73,10 +73,10 @@ async def redo(place: Place, typed: str, *, on_conflict: OnConflict, yes: bool, 
 
 
 async def diff(
-    place: Place, typed: str, start: str | None, end: str | None, *, paths: list[str], stat: bool, as_json: bool
+    place: Where, typed: str, start: str | None, end: str | None, *, paths: list[str], stat: bool, as_json: bool
 ) -> int:
     """What changed in the files between two moments."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         found = await handle.diff(_moment(start), _moment(end), paths=paths or None)
         if as_json:
@@ -91,9 +91,9 @@ async def diff(
         return DONE
 
 
-async def checkpoints(place: Place, typed: str, *, take: bool, as_json: bool) -> int:
+async def checkpoints(place: Where, typed: str, *, take: bool, as_json: bool) -> int:
     """The checkpoints of a session, oldest first; with `take` keep the files as they are now."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         found = [await handle.checkpoint()] if take else await handle.checkpoints()
         for one in found:
@@ -132,7 +132,7 @@ async def _asked(shown: RewindPreview, on_conflict: OnConflict, *, yes: bool, as
     return chosen
 
 
-async def _seq(handle: Session, where: str) -> int:
+async def _seq(handle: SessionHandle, where: str) -> int:
     """The seq that was typed, or that before the last so many messages."""
     if _STEPS.fullmatch(where):
         steps = -int(where)
@@ -154,7 +154,7 @@ def _moment(typed: str | None) -> int | str | None:
 # --- showing ----------------------------------------------------------------------------------------------------------
 
 
-def _places(place: Place, handle: Session, turnings: list[Turning], *, as_json: bool) -> int:
+def _places(place: Where, handle: SessionHandle, turnings: list[Turning], *, as_json: bool) -> int:
     for number, turning in enumerate(turnings):
         if as_json:
             write_json({"seq": turning.seq, "at_ms": turning.at_ms, "text": turning.text})
@@ -191,7 +191,7 @@ def _show_preview(shown: RewindPreview, *, as_json: bool) -> None:
     _print_left(shown.left)
 
 
-def _done(handle: Session, result: RewindResult, said: str, *, as_json: bool) -> int:
+def _done(handle: SessionHandle, result: RewindResult, said: str, *, as_json: bool) -> int:
     if as_json:
         facts: dict[str, Any] = {"session": handle.id, "to": result.to, "seq": result.seq, "text": result.text}
         facts["changes"] = [_fact(c) for c in result.changes]

@@ -26,17 +26,15 @@ from .cli_budget import over_files
 from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
-from .cli_place import Place, find, newest_of
+from .cli_place import Host, Where, find, newest_of
 from .cli_view import JsonView, ScreenView, View, write_json
 from .cli_words import counted_as, owner_text
 
 if TYPE_CHECKING:
-    from ..contracts import EventStore, SessionRow
+    from ..contracts import EventStore, SessionHandle, SessionRow
     from ..core.facts import CommandResult
     from ..core.ids import RunId, Seq
     from ..engine.commands import CommandRegistry
-    from ..engine.session import Session
-    from ..host.runtime import Runtime
 
 
 class Run:
@@ -44,7 +42,7 @@ class Run:
 
     def __init__(
         self,
-        place: Place,
+        place: Where,
         flags: AgentFlags,
         workspace: Path | None,
         *,
@@ -68,7 +66,7 @@ class Run:
     async def run(
         self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False, unattended: bool = False
     ) -> int:
-        if prompt is None and session is None and not self.place.database.exists():
+        if prompt is None and session is None and self.place.missing() is not None:
             raise _no_prompt()
         typed = None if prompt is None else parse(prompt)
         if typed is not None:
@@ -77,7 +75,7 @@ class Run:
                 return await self.command(typed, session=session, go_on=go_on)
         if prompt is not None and session is None and not go_on:
             self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
-        async with self.place.open(make=prompt is not None, models=self.models.registry) as runtime:
+        async with self.place.reach(make=prompt is not None, models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on or prompt is None)
             if prompt is None:
                 if found is None:
@@ -115,7 +113,7 @@ class Run:
                 raise commands.refused(output.text, output.error)
             self.view.say(output.text, "")
             return DONE
-        async with self.place.open(models=self.models.registry) as runtime:
+        async with self.place.reach(models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on)
             if found is None:
                 raise CliError("no session works in this folder", code=SessionNotFound.code, exit_code=NOT_FOUND)
@@ -125,7 +123,7 @@ class Run:
             done = await commands.answered(handle, typed.text)
             assert done is not None
             code = self.say_answered(done)
-            row = await runtime.store.session(found.id)
+            row = await runtime.row(found.id)
             if row.status in ("queued", "running", "retrying") and row.run and await picked_up(runtime, handle) is None:
                 self.view.say(f"no process drives it; go on with: {self.place.command('resume', found.id)}", "yellow")
             return code
@@ -138,20 +136,20 @@ class Run:
             self.view.say(done.text, "")
         return DONE
 
-    async def is_same(self, runtime: Runtime, row: SessionRow, prompt: str, *, settings: bool) -> bool:
+    async def is_same(self, runtime: Host, row: SessionRow, prompt: str, *, settings: bool) -> bool:
         """Whether the session's open run was begun by this prompt; and, with `settings`, by an agent as the flags make it.
 
         Who adds `--deny` after a kill means another run, not the old one with what it was allowed.
         """
         if settings:
-            _, spec = await runtime.store.get_agent(row.agent.name, row.agent.version)
+            _, spec = await store_of(runtime).get_agent(row.agent.name, row.agent.version)
             if self.flags.agent(self.models.choose(self.flags.model)).spec != spec:
                 return False
         typed = parse(prompt)
         given = as_prompt(prompt) if typed is None else typed.text
-        return given in await prompts_of(runtime.store, row)
+        return given in await prompts_of(store_of(runtime), row)
 
-    async def session(self, runtime: Runtime, *, session: str | None, go_on: bool) -> SessionRow | None:
+    async def session(self, runtime: Host, *, session: str | None, go_on: bool) -> SessionRow | None:
         """The session the flags mean, None for a new one."""
         if session is not None:
             return await find(runtime, session)
@@ -159,7 +157,7 @@ class Run:
             return None
         return await newest_of(runtime, self.workspace or ".")
 
-    async def start(self, runtime: Runtime) -> Session:
+    async def start(self, runtime: Host) -> SessionHandle:
         """A new session as the flags describe it."""
         folder = self.workspace or Path(".")
         if not folder.is_dir():
@@ -177,7 +175,7 @@ class Run:
                 await handle.set_budget(wanted)
         return handle
 
-    async def reopen(self, runtime: Runtime, row: SessionRow) -> Session:
+    async def reopen(self, runtime: Host, row: SessionRow) -> SessionHandle:
         """A stored session for another prompt, its settings changed as the flags say."""
         if fixed := self.flags.fixed_at_start():
             raise CliError(
@@ -217,7 +215,7 @@ class Run:
     # --- resume ------------------------------------------------------------------------------------------------
 
     async def resume(self, typed: str, *, again: bool, drive: bool) -> int:
-        async with self.place.open(models=self.models.registry) as runtime:
+        async with self.place.reach(models=self.models.registry) as runtime:
             row = await find(runtime, typed)
             if row.status == "paused":
                 handle = await runtime.open_session(row.id, drive=False)
@@ -229,14 +227,14 @@ class Run:
                     return DONE
                 if not drive or not await handle.is_running():
                     return DONE
-                row = await runtime.store.session(row.id)
+                row = await runtime.row(row.id)
             elif not drive:
                 return DONE
             if again:
                 return await self.again(runtime, row)
             return await self.go_on(runtime, row)
 
-    async def go_on(self, runtime: Runtime, row: SessionRow) -> int:
+    async def go_on(self, runtime: Host, row: SessionRow) -> int:
         """Drive the session's open run here, from where it was."""
         watched = await runtime.open_session(row.id, drive=False)
         state = await watched.state()
@@ -258,8 +256,8 @@ class Run:
         if row.owner is not None:
             raise SessionOwned(f"session {row.id} is driven by {owner_text(row.owner)} already")
         self.models.check(state.run.model or watched.model)
-        head = (await runtime.store.session(row.id)).head
-        where = await why_open(runtime.store, row)
+        head = (await runtime.row(row.id)).head
+        where = await why_open(store_of(runtime), row)
         self.view.say(
             f"session {row.id} goes on from where it was ({where}; {counted_as(state.run.turns, 'turn')}, event {head})",
             "yellow",
@@ -267,7 +265,7 @@ class Run:
         handle = await runtime.open_session(row.id)
         return await self.foreground(handle, state.run.id, head)
 
-    async def again(self, runtime: Runtime, row: SessionRow) -> int:
+    async def again(self, runtime: Host, row: SessionRow) -> int:
         """Continue the last run, which ended early, from its last checkpoint, as a new run."""
         watched = await runtime.open_session(row.id, drive=False)
         state = await watched.state()
@@ -277,7 +275,7 @@ class Run:
             raise NoOpenRun(f"session {row.id} has not run yet")
         self.models.check(watched.model)
         handle = await runtime.open_session(row.id)
-        head = (await runtime.store.session(row.id)).head
+        head = (await runtime.row(row.id)).head
         resuming = asyncio.ensure_future(handle.resume_run(state.last_run))
         following = asyncio.ensure_future(self._run_after(handle, head))
         await asyncio.wait([resuming, following], return_when=asyncio.FIRST_COMPLETED)
@@ -292,7 +290,7 @@ class Run:
                 with contextlib.suppress(asyncio.CancelledError, GodwitError):
                     await task
 
-    async def _run_after(self, handle: Session, head: Seq) -> RunId:
+    async def _run_after(self, handle: SessionHandle, head: Seq) -> RunId:
         from ..core.events import RunStarted
 
         async for event in handle.follow(head):
@@ -302,7 +300,7 @@ class Run:
 
     # --- both --------------------------------------------------------------------------------------------------
 
-    async def foreground(self, handle: Session, run: RunId, from_seq: Seq) -> int:
+    async def foreground(self, handle: SessionHandle, run: RunId, from_seq: Seq) -> int:
         """Show the run until it ends or parks, and say how to go on."""
         shown = Foreground(handle, self.view, self.answerer)
         code = await shown.run(run, from_seq)
@@ -322,7 +320,7 @@ class Run:
             self.view.say(f"continue it: {self.place.command('resume', handle.id, '--again')}")
         return code
 
-    async def say_parked(self, handle: Session) -> None:
+    async def say_parked(self, handle: SessionHandle) -> None:
         if await handle.status() == "paused":
             self.view.say(f"paused; it goes on with: {self.place.command('resume', handle.id)}", "yellow")
             return
@@ -336,6 +334,14 @@ class Run:
                 continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+
+
+def store_of(host: Host) -> EventStore:
+    """The store of a runtime that works here."""
+    from ..host.runtime import Runtime
+
+    assert isinstance(host, Runtime)
+    return host.store
 
 
 async def why_open(store: EventStore, row: SessionRow) -> str:
@@ -405,13 +411,14 @@ PICK_UP_S = 1.5
 """How long to wait for a process that has the session open to go on with it; a hint that was lost costs it a second."""
 
 
-async def picked_up(runtime: Runtime, handle: Session) -> str | None:
+async def picked_up(runtime: Host, handle: SessionHandle) -> str | None:
     """The process that drives the session now, or takes it within moments because something was answered or resumed."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PICK_UP_S
     while True:
-        row = await runtime.store.session(handle.id)
+        row = await runtime.row(handle.id)
         left = until - loop.time()
         if row.owner is not None or left <= 0 or row.status not in ("queued", "running", "retrying"):
             return row.owner
-        await runtime.store.wait(handle.id, row.head, left)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(handle.event_rx(row.head).wait(), left)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ToolNotFound
 from ..core.messages import Text
 from .cli_exit import DONE, FAILED, CliError
-from .cli_place import Place, find
+from .cli_place import Where, find
 from .cli_view import write_json
 from .cli_words import clean, one_line, seconds
 
 if TYPE_CHECKING:
+    from ..contracts import SessionHandle
     from ..core.facts import ToolCallResult
-    from ..engine.session import Session
 
 
 async def call(
-    place: Place, typed: str, name: str | None, arguments: str | None, *, timeout_s: float | None, as_json: bool
+    place: Where, typed: str, name: str | None, arguments: str | None, *, timeout_s: float | None, as_json: bool
 ) -> int:
     """Call the tool and print what came of it; without a name, list those that can be called.
 
@@ -32,7 +32,7 @@ async def call(
     given = {} if arguments is None else _object(sys.stdin.read() if arguments == "-" else arguments)
     if timeout_s is not None and timeout_s <= 0:
         raise CliError(f"--timeout {timeout_s:g} is not more than 0 seconds")
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         if name is None:
             return _listing(handle, as_json=as_json)
@@ -41,7 +41,7 @@ async def call(
         return DONE if result.ok else FAILED
 
 
-def _listing(handle: Session, *, as_json: bool) -> int:
+def _listing(handle: SessionHandle, *, as_json: bool) -> int:
     try:
         tools = handle.tool_definitions()
     except ToolNotFound as error:
@@ -55,7 +55,7 @@ def _listing(handle: Session, *, as_json: bool) -> int:
     return DONE
 
 
-def _show(handle: Session, result: ToolCallResult, *, as_json: bool) -> None:
+def _show(handle: SessionHandle, result: ToolCallResult, *, as_json: bool) -> None:
     if as_json:
         facts: dict[str, Any] = {"session": handle.id, "exit_code": result.exit_code, "output": result.output}
         for field in ("call", "name", "status", "metadata", "duration_ms", "seq"):

@@ -27,13 +27,12 @@ from ..core.verification import (
     summary_text,
 )
 from .cli_exit import DONE, FAILED, CliError
-from .cli_place import Place, find
+from .cli_place import Where, find
 from .cli_view import REPORTED, JsonView, ScreenView, View, write_json
 from .cli_words import clean, seconds
 
 if TYPE_CHECKING:
-    from ..contracts import SessionRow
-    from ..engine.session import Session
+    from ..contracts import SessionHandle, SessionRow
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -64,9 +63,9 @@ class Wanted(msgspec.Struct, frozen=True):
         return commands
 
 
-async def of_session(place: Place, typed: str, wanted: Wanted, subject: str, *, as_json: bool) -> int:
+async def of_session(place: Where, typed: str, wanted: Wanted, subject: str, *, as_json: bool) -> int:
     """Run the checks on the session and record the report in it."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
         presets = await handle.verification_presets()
@@ -90,7 +89,7 @@ async def of_session(place: Place, typed: str, wanted: Wanted, subject: str, *, 
         return DONE if report.status == "passed" else FAILED
 
 
-async def _show(handle: Session, row: SessionRow, view: View) -> None:
+async def _show(handle: SessionHandle, row: SessionRow, view: View) -> None:
     """The commands as they run, until the report is there."""
     async for item in handle.watch(row.head):
         kind = getattr(item, "type", "")

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ...core.errors import NoOpenRun, RunFailed, RunNotFound
 from ...core.events import Event
 from ...core.record import RunPage, RunResult, RunSnapshot
+from ..server.service import Service
 from .calls import MOST, Driven, Host, Row, Watched, Who
 from .operations import operation
 from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
@@ -69,26 +70,33 @@ def raw(event: Event) -> msgspec.Raw:
 
 @router.get("/runs/{run}/result")
 @operation(gives=RunResult, also={202: NotYet}, waits=True)
-async def run_result(session: Driven, run: RunPath, wait_s: Wait = 0.0) -> Response:
+async def run_result(service: Host, session: Driven, run: RunPath, wait_s: Wait = 0.0) -> Response:
     """How the run ended. 202 while it has not; what keeps this server from driving it is an error."""
-    return await _result(session.wait(run), run, wait_s)
+    return await _result(service, session.wait(run), run, wait_s)
 
 
 @router.get("/result")
 @operation(gives=RunResult, also={202: NotYet}, waits=True)
-async def result(session: Driven, wait_s: Wait = 0.0) -> Response:
+async def result(service: Host, session: Driven, wait_s: Wait = 0.0) -> Response:
     """The same of the open run, or else the last one."""
     state = await session.state()
     run = state.run.id if state.run is not None else state.last_run
     if run is None:
         raise NoOpenRun("this session has not run yet")
-    return await _result(session.wait(run), run, wait_s)
+    return await _result(service, session.wait(run), run, wait_s)
 
 
-async def _result(waiting: Coroutine[Any, Any, RunResult], run: str, wait_s: float) -> Response:
+async def _result(service: Service, waiting: Coroutine[Any, Any, RunResult], run: str, wait_s: float) -> Response:
     ended = asyncio.ensure_future(waiting)
-    # A run that has ended is found in the log, which takes a moment.
-    await asyncio.wait([ended], timeout=max(wait_s, 0.2))
+    ending = asyncio.Event()
+    stop = service.tenants.until_end(ending.set)
+    closing = asyncio.ensure_future(ending.wait())
+    try:
+        # A run that has ended is found in the log, which takes a moment.
+        await asyncio.wait([ended, closing], timeout=max(wait_s, 0.2), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop()
+        closing.cancel()
     if not ended.done():
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)

@@ -10,7 +10,7 @@ from .options import Json, Replay, SessionArgument, Yes
 from .work import ends
 
 if TYPE_CHECKING:
-    from ...engine.session import Session
+    from ...contracts import SessionHandle
 
 RememberOption = Annotated[
     str | None,
@@ -56,7 +56,7 @@ def approve(
         return ends(cli_control.waiting(context.obj, session, action, as_json=as_json))
     changed = cli_control.json_object(arguments) if arguments is not None else None
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, everything=everything)
         kept = cli_control.remembered(remember)
         more = await cli_budget.raises(handle, chosen, changed)
@@ -94,7 +94,7 @@ def deny(
     """
     from .. import cli_control
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, everything=everything)
         kept = cli_control.remembered(remember)
         fresh = [await handle.approvals.deny(one, reason, remember=kept, rule=rule, sender="cli") for one in chosen]
@@ -131,7 +131,7 @@ def answer(
 
     action, text = cli_control.action_and_text(words)
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         chosen = await cli_control.chosen(handle, action, kinds=cli_control.RESULTS)
         fresh = [await handle.approvals.answer(one, text, is_error=error, sender="cli") for one in chosen]
         return {"actions": chosen, "answered": fresh}

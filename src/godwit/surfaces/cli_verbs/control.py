@@ -11,7 +11,7 @@ from .options import Json, Replay, SessionArgument, Yes
 from .work import ends
 
 if TYPE_CHECKING:
-    from ...engine.session import Session
+    from ...contracts import SessionHandle
 
 
 def send(
@@ -39,7 +39,7 @@ def send(
     """
     from .. import cli_control
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         from ...engine.commands import as_prompt
         from ..cli_commands import answered, facts
 
@@ -78,7 +78,7 @@ def steer(
     if mode not in (None, "skip", "batch"):
         raise CliError(f"--mode {mode} is neither skip nor batch")
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         chosen: Any = mode
         return {"input": await handle.steer(text, mode=chosen, key=key, sender="cli")}
 
@@ -152,7 +152,7 @@ def pause(
     """
     from .. import cli_control
 
-    async def work(handle: Session) -> dict[str, Any]:
+    async def work(handle: SessionHandle) -> dict[str, Any]:
         return {"paused": await handle.pause(reason)}
 
     ends(cli_control.control(context.obj, session, work, "paused; godwit resume lets it go on", as_json=as_json))

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cli_place import Place, find
+from ..cli_place import Where, find
 from .options import Json, SessionArgument
 from .work import done, ends
 
 if TYPE_CHECKING:
-    from ...contracts import SessionRow
-    from ...engine.session import Session
+    from ...contracts import SessionHandle, SessionRow
 
 RefArgument = Annotated[str, typer.Argument(metavar="REF", help="The artifact, or the beginning of its ref.")]
 
@@ -77,7 +76,7 @@ def queue(
     """
     from .. import cli_list
 
-    async def work(handle: Session, row: SessionRow) -> int:
+    async def work(handle: SessionHandle, row: SessionRow) -> int:
         if withdraw is not None:
             await handle.queue.withdraw(await cli_list.input_of(handle, withdraw))
         if order is not None:
@@ -105,7 +104,7 @@ def artifacts(
     """
     from .. import cli_artifacts
 
-    async def work(handle: Session, _: SessionRow) -> int:
+    async def work(handle: SessionHandle, _: SessionRow) -> int:
         if ref is not None:
             return await cli_artifacts.content(handle, ref)
         return await cli_artifacts.listed(handle, as_json=as_json)
@@ -122,7 +121,7 @@ def pin(context: typer.Context, session: SessionArgument, ref: RefArgument, as_j
     """
     from .. import cli_artifacts
 
-    async def work(handle: Session, _: SessionRow) -> int:
+    async def work(handle: SessionHandle, _: SessionRow) -> int:
         return await cli_artifacts.pinned(handle, ref, "pin", as_json=as_json)
 
     ends(_watched(context.obj, session, work))
@@ -137,7 +136,7 @@ def unpin(context: typer.Context, session: SessionArgument, ref: RefArgument, as
     """
     from .. import cli_artifacts
 
-    async def work(handle: Session, _: SessionRow) -> int:
+    async def work(handle: SessionHandle, _: SessionRow) -> int:
         return await cli_artifacts.pinned(handle, ref, "unpin", as_json=as_json)
 
     ends(_watched(context.obj, session, work))
@@ -158,9 +157,9 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     done(show(context.obj, as_json=as_json))
 
 
-async def _watched(place: Place, typed: str, work: Any) -> int:
+async def _watched(place: Where, typed: str, work: Any) -> int:
     """Do `work` on a handle that only watches and controls."""
-    async with place.open() as runtime:
+    async with place.reach() as runtime:
         row = await find(runtime, typed)
         code: int = await work(await runtime.open_session(row.id, drive=False), row)
         return code

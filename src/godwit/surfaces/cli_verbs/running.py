@@ -97,10 +97,10 @@ def run(
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
-    from .. import cli_run
     from ..cli_agent import AgentFlags
     from ..cli_budget import from_flags
     from ..cli_keyboard import interactive
+    from ..cli_server_run import runner
 
     asks = interactive() and not yes and not unattended and not as_json
     budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
@@ -128,7 +128,7 @@ def run(
             raise CliError("standard input held no prompt")
     if prompt is not None and not prompt.strip():
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
-    command = cli_run.Run(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    command = runner(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended))
 
 
@@ -167,10 +167,10 @@ def chat(
       godwit chat --continue
       printf 'List the tests.\\nWhich of them are slow?\\n' | godwit chat -m openai:gpt-5
     """
-    from .. import cli_chat
     from ..cli_agent import AgentFlags
     from ..cli_budget import from_flags
     from ..cli_keyboard import interactive
+    from ..cli_server_run import chatter
 
     asks = interactive() and not yes and not as_json
     budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
@@ -180,7 +180,7 @@ def chat(
         sandbox=sandbox,
         network=network,
     )
-    command = cli_chat.Chat(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    command = chatter(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     ends(command.chat(session=session, go_on=go_on))
 
 
@@ -208,10 +208,10 @@ def resume(
       godwit resume ses_01k9 --yes
       godwit resume last --again                   continue the last run from its last checkpoint
     """
-    from .. import cli_run
     from ..cli_agent import AgentFlags
+    from ..cli_server_run import runner
 
-    command = cli_run.Run(context.obj, AgentFlags(), None, yes=yes, as_json=as_json, record=record, replay=replay)
+    command = runner(context.obj)(context.obj, AgentFlags(), None, yes=yes, as_json=as_json, record=record, replay=replay)
     ends(command.resume(session, again=again, drive=not detach))
 
 

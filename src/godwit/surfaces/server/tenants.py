@@ -36,6 +36,7 @@ class Tenants:
         self._buckets: OrderedDict[str | None, _Bucket] = OrderedDict()
         self._streams: dict[str | None, int] = {}
         self._ends: set[Callable[[], None]] = set()
+        self._waits: set[Callable[[], None]] = set()
         self._documents: dict[str | None, tuple[float, int]] = {}
         self.ending = False
 
@@ -85,10 +86,17 @@ class Tenants:
 
         return ended
 
+    def until_end(self, end: Callable[[], None]) -> Callable[[], None]:
+        """Call `end` when the server ends, for a request that waits and is no stream; returns what takes it back."""
+        self._waits.add(end)
+        if self.ending:
+            end()
+        return lambda: self._waits.discard(end)
+
     def end_streams(self) -> None:
-        """End all of them, and from now on each one at once."""
+        """End all of them, and from now on each one at once; and whatever else waits."""
         self.ending = True
-        for end in list(self._ends):
+        for end in [*self._ends, *self._waits]:
             end()
 
     async def room(self, principal: Principal, what: Literal["runs", "documents"]) -> None:
