@@ -289,3 +289,17 @@ def test_a_budget_that_is_used_up_is_raised_and_the_run_goes_on(start: Start) ->
         assert heard.idle(4).stop_reason.type == "end_turn"
     assert [e.content[0].text for e in heard.heard if e.type == "agent.message"] == ["Two.", "Three."]
     assert talk.list()[1:] == [e for e in heard.heard if e.type != "user.message" or e.processed_at is not None]
+
+
+def test_what_is_changed_of_a_session_is_told(start: Start) -> None:
+    talk = Talk(start("One."), TOOLSET, session={"title": "First", "metadata": {"a": "1"}})
+    sessions = talk.client.beta.sessions
+    with talk.listen() as heard:
+        changed = sessions.update(talk.id, title="Second", metadata={"b": "2"}, agent={"tools": [custom("x")]})
+        told = heard.some("session.updated")
+        assert (told.title, told.metadata, told.agent) == ("Second", {"a": "1", "b": "2"}, changed.agent)
+        assert told.budget is None
+        sessions.update(talk.id, title=None)
+        told = heard.some("session.updated", 2)
+        assert (told.title, told.agent) == (None, None)
+        assert "title" in told.to_dict()

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 
-from ...core.agent import AgentSpec
+from ...contracts import EventStore
+from ...core.agent import AgentRef, AgentSpec, base_of
 from ...core.errors import NotSupported
 from ...host.agent_registry import StoredAgent
 from .query import moment, moment_or_none
@@ -240,6 +241,14 @@ def shown_agent(agent: StoredAgent) -> dict[str, Any]:
     }
 
 
-def snapshot_of(agent: str, version: int, definition: Definition) -> dict[str, Any]:
+def snapshot_of(agent: StoredAgent) -> dict[str, Any]:
     """An agent as a session shows it, resolved."""
-    return {"type": "agent", "id": agent, "version": version, **definition.shown()}
+    return {"type": "agent", "id": agent.id, "version": agent.version, **definition_of(agent).shown()}
+
+
+async def resolved(store: EventStore, ref: AgentRef, *, tenant: str | None = None, made_ms: int = 0) -> StoredAgent:
+    """The agent that a session works for: the version it varies, if it is a variant, as the variant has it. It may be gone
+    from the registry, or never have been in it. AgentNotFound."""
+    base = base_of(ref)
+    _, spec = await store.get_agent(ref.name, ref.version)
+    return StoredAgent(base.name, base.version, spec, tenant, base.version, made_ms, made_ms)

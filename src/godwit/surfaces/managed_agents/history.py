@@ -6,11 +6,14 @@ It reads at most one turn more than what is asked for: a fold begins at the last
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from ...contracts import EventStore
-from ...core.events import Event, UserMessage
+from ...core.agent import AgentRef
+from ...core.errors import AgentNotFound
+from ...core.events import Event, SessionConfigured, UserMessage
 from ...core.ids import InputId, Seq, SessionId
+from .agent_shapes import resolved, snapshot_of
 from .projection import BASES, Place, Projected, Projector
 
 PORTION: Final = 256
@@ -38,13 +41,22 @@ class History:
         return Projector(self.session, self._agent, found[0].data), found[0].seq
 
     async def project(self, projector: Projector, event: Event) -> list[Projected]:
-        """What the next event becomes; looks up an older message when it is delivered now."""
+        """What the next event becomes; looks up an older message when it is delivered now, and an agent when it is new."""
         wanted = projector.wants(event)
         if wanted is not None:
             message = await self._message(wanted, event.seq)
             if message is not None:
                 projector.know(message)
+        data = event.data
+        if isinstance(data, SessionConfigured) and data.agent is not None:
+            return projector.feed(event, await self._snapshot(data.agent))
         return projector.feed(event)
+
+    async def _snapshot(self, ref: AgentRef) -> dict[str, Any] | None:
+        try:
+            return snapshot_of(await resolved(self._store, ref))
+        except AgentNotFound:
+            return None
 
     async def behind(self, after: Place, to_seq: Seq | None = None) -> AsyncIterator[Projected]:
         """All events behind the place, up to the end of the log as it is found, or to what `to_seq` becomes."""

@@ -158,6 +158,7 @@ class Projector:
         self._index = 0
         self._at_ms = 0
         self._named = False
+        self._new_agent: Body | None = None
         self._out: list[Projected] = []
 
     # --- what it is used by -------------------------------------------------------------------------------------------
@@ -175,10 +176,12 @@ class Projector:
         assert isinstance(data, UserMessage)
         self._messages[data.id] = (event.seq, data.content)
 
-    def feed(self, event: Event) -> list[Projected]:
-        """What this event becomes, and what it makes known of calls before it."""
+    def feed(self, event: Event, agent: Body | None = None) -> list[Projected]:
+        """What this event becomes, and what it makes known of calls before it. `agent`: as it is shown, when the event gives
+        the session another."""
         data = event.data
         self._out = []
+        self._new_agent = agent
         if self._turn.judged is not None and not self._may_belong_to_the_verdicts(data):
             self._show_behind_the_verdicts(self._turn.judged)
         self._seq, self._next, self._index, self._at_ms = event.seq, 0, 0, event.at_ms
@@ -271,8 +274,12 @@ class Projector:
                 self._closed(data)
             case SessionConfigured():
                 changed: Body = {}
+                if self._new_agent is not None:
+                    changed["agent"] = self._new_agent
+                if data.metadata is not None:
+                    changed["metadata"] = data.metadata
                 if data.name is not None:
-                    changed["title"] = data.name
+                    changed["title"] = data.name or None
                 if data.budgets is not None and data.raised_by is None:
                     changed["budget"] = budget_of(data.budgets)
                 if changed:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import msgspec
 
 from ...contracts import SessionRow
-from ...core.agent import base_of
 from ...core.budget import Spent
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentNotFound
@@ -22,7 +21,7 @@ from ...core.state import State
 from ...engine.log import load_state
 from ...host.agent_registry import StoredAgent
 from ..server.service import Service
-from .agent_shapes import Definition, definition_of, snapshot_of
+from .agent_shapes import Definition, definition_of, resolved, snapshot_of
 from .query import moment, moment_or_none
 from .session_shapes import dollars, shown_budget
 
@@ -91,7 +90,7 @@ class SessionRecord:
     @property
     def snapshot(self) -> dict[str, Any]:
         """The resolved agent, as it is shown."""
-        return snapshot_of(self.agent.id, self.agent.version, self.definition)
+        return snapshot_of(self.agent)
 
 
 async def session_of(service: Service, principal: Principal, session: str) -> SessionRecord:
@@ -102,9 +101,7 @@ async def session_of(service: Service, principal: Principal, session: str) -> Se
 async def record_of(service: Service, row: SessionRow) -> SessionRecord:
     """The record of a row that the caller may see."""
     tenant = row.labels.tenant
-    base = base_of(row.agent)
-    _, spec = await service.store.get_agent(row.agent.name, row.agent.version)
-    agent = StoredAgent(base.name, base.version, spec, tenant, base.version, row.created_ms, row.created_ms)
+    agent = await resolved(service.store, row.agent, tenant=tenant, made_ms=row.created_ms)
     try:
         document = await service.store.get_document(KIND, row.id, tenant=tenant)
     except DocumentNotFound:
