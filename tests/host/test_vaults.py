@@ -126,6 +126,8 @@ async def test_a_token_that_ends_is_renewed_and_kept(way: Authentication) -> Non
         ('{"access_token": ""}', "200 OK"),
         ('{"access_token": 5}', "200 OK"),
         ('{"access_token": "a", "expires_in": "soon"}', "200 OK"),
+        ('{"access_token": "a", "expires_in": 1e300}', "200 OK"),
+        ('{"access_token": "a", "expires_in": "nan"}', "200 OK"),
     ],
 )
 async def test_a_token_that_cannot_be_renewed_is_told_without_secrets(body: str, status: str) -> None:

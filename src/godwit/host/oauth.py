@@ -20,6 +20,8 @@ from ..tools.url import parse
 Authentication = Literal["none", "client_secret_basic", "client_secret_post"]
 HIDDEN = "[hidden]"
 SHOWN_CHARACTERS = 2048
+LONGEST_S = 10 * 365 * 86_400.0
+"""What a token endpoint may say of how long a token holds."""
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +94,8 @@ async def refresh(
         if not isinstance(token, str) or not token or not isinstance(again, str | None):
             raise ValueError
         seconds = None if expires is None else float(expires)
+        if seconds is not None and not 0 <= seconds <= LONGEST_S:
+            raise ValueError
     except (msgspec.MsgspecError, KeyError, ValueError, TypeError):
         # Its body may hold tokens.
         return RefreshFailed(f"the token endpoint {url.brief} answers with no token that could be read")

@@ -87,9 +87,16 @@ class Vaults:
 
     # --- vaults ---
 
-    async def create(self, title: str, metadata: Mapping[str, str], *, tenant: str | None) -> Vault:
+    async def create(
+        self, title: str, metadata: Mapping[str, str], *, tenant: str | None, vault: str | None = None
+    ) -> Vault:
+        """`vault`: its id, for who may ask again; one that is there is left as it is."""
         body = encode_body({"title": title, "metadata": dict(metadata)})
-        (made,) = await self._store.put_documents([Document(VAULT, self._ids.new("vlt"), body, tenant)])
+        new = Document(VAULT, vault or self._ids.new("vlt"), body, tenant)
+        try:
+            (made,) = await self._store.put_documents([new])
+        except DocumentExists:
+            return await self.get(new.id, tenant=tenant)
         return _vault(made)
 
     async def get(self, vault: str, *, tenant: str | None) -> Vault:
@@ -154,8 +161,10 @@ class Vaults:
         metadata: Mapping[str, str] | None = None,
         expires_ms: int | None = None,
         client: Client | None = None,
+        credential: str | None = None,
     ) -> Credential:
         """`secret`: `token` of a bearer; of oauth `access_token`, and `refresh_token` and `client_secret` where there are.
+        `credential`: its id, for who may ask again; one that is there is left as it is.
 
         NotFound; InvalidArgument for an archived vault, an address that is none, or one credential too many; Conflict when
         the vault has one for this address.
@@ -164,9 +173,12 @@ class Vaults:
         if client is not None:
             place_of(client.token_endpoint, "the token endpoint")
         body = CredentialBody(vault, method, url, place_of(url), title, dict(metadata or {}), expires_ms, client)
+        if credential is not None:
+            with contextlib.suppress(NotFound):
+                return await self.credential(vault, credential, tenant=tenant)
         if len(await self.credentials(vault, tenant=tenant, limit=MOST, archived=False)) >= MOST:
             raise InvalidArgument(f"vault {vault!r} has {MOST} credentials, and no more fit: archive one", vault=vault)
-        new = Document(CREDENTIAL, self._ids.new("vcrd"), b"{}", tenant)
+        new = Document(CREDENTIAL, credential or self._ids.new("vcrd"), b"{}", tenant)
         return await self._put(new, body, secret)
 
     async def credential(self, vault: str, credential: str, *, tenant: str | None) -> Credential:

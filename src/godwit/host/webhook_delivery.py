@@ -34,6 +34,7 @@ logger = logging.getLogger("godwit")
 LEADER = "webhook.leader"
 """Kind of the one document that says who leads."""
 LEASE_S = 15.0
+GRACE_S = 2.0
 _PAGE = 200
 _LATE_S = 60.0
 """After an error of the store at most so long until the next try."""
@@ -71,7 +72,7 @@ class WebhookDelivery:
         self._task = asyncio.create_task(self._run(), name="webhooks")
 
     async def stop(self) -> None:
-        """Begin no further try, wait for none, and let another process lead."""
+        """Begin no further try, wait a little for those under way, and let another process lead."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -308,11 +309,14 @@ class _Lane:
             self._changed.set()
 
     async def close(self) -> None:
-        """Tries that are under way are cut off; they are made again by who leads then."""
-        tasks = [self._task, *self._tries.values()]
-        for task in tasks:
+        """Tries that take longer than `GRACE_S` are cut off; they are made again by who leads then."""
+        self._task.cancel()
+        tries = list(self._tries.values())
+        if tries:
+            await asyncio.wait(tries, timeout=GRACE_S)
+        for task in tries:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._task, *tries, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

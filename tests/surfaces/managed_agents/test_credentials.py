@@ -179,6 +179,10 @@ def test_what_is_wrong_is_said(client: anthropic.Anthropic, vault: str) -> None:
         (anthropic.BadRequestError, lambda: credentials.create(other, auth=BEARER)),
         (anthropic.BadRequestError, lambda: credentials.update(oauth.id, vault_id=vault, auth=update)),
         (anthropic.BadRequestError, lambda: credentials.create(vault, auth=changed(BEARER, {"mcp_server_url": "ftp://a/"}))),
+        *[
+            (anthropic.BadRequestError, lambda at=at: credentials.create(vault, auth=changed(OAUTH, {"expires_at": at})))
+            for at in ("soon", "2001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "")
+        ],
     ]
     for kind, ask in asks:
         with pytest.raises(kind):

@@ -16,7 +16,7 @@ from godwit.models.script import ScriptedModel
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.server.running import RunningServer, running
 
-COLLECTIONS = ("agents", "environments", "sessions")
+COLLECTIONS = ("agents", "environments", "sessions", "vaults", "vaults/{vault}/credentials")
 TYPES = {
     "invalid_request_error",
     "authentication_error",
@@ -35,6 +35,7 @@ values = st.recursive(
 FIELDS = (
     "name", "model", "tools", "metadata", "system", "config", "agent", "environment_id", "title", "budget", "version",
     "description", "mcp_servers", "skills", "multiagent", "resources", "vault_ids", "initial_events", "scope",
+    "display_name", "auth",
 )  # fmt: skip
 KNOWN: dict[str, list[Any]] = {
     "name": ["x"],
@@ -46,6 +47,13 @@ KNOWN: dict[str, list[Any]] = {
         {"type": "self_hosted"},
         {"type": []},
         {"type": "cloud", "networking": {"type": "limited"}},
+    ],
+    "display_name": ["x"],
+    "auth": [
+        {"type": "static_bearer", "token": "t", "mcp_server_url": "https://m.example/"},
+        {"type": "mcp_oauth", "access_token": "t", "mcp_server_url": "x", "expires_at": "9999-12-31T23:59:59-23:00"},
+        {"type": "environment_variable"},
+        {"type": []},
     ],
     "agent": ["agent_x", {"type": "agent", "id": "x"}, {"type": {}}],
     "budget": [{"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}],
@@ -97,13 +105,17 @@ def client(server: RunningServer) -> Iterator[httpx2.Client]:
 def ids(client: httpx2.Client) -> dict[str, str]:
     """Some things that are there."""
 
-    def post(path: str, data: dict[str, str]) -> str:
+    def post(path: str, data: dict[str, Any]) -> str:
         return str(client.post(f"/v1/{path}", json=data).json()["id"])
 
     agent = post("agents", {"name": "x", "model": "m"})
     environment = post("environments", {"name": "there"})
     session = post("sessions", {"agent": agent, "environment_id": environment})
-    return {"agents": agent, "environments": environment, "sessions": session}
+    vault = post("vaults", {"display_name": "there"})
+    auth = {"type": "static_bearer", "token": "t", "mcp_server_url": "https://m.example/"}
+    credential = post(f"vaults/{vault}/credentials", {"auth": auth})
+    made = [agent, environment, session, vault, credential]
+    return dict(zip(COLLECTIONS, made, strict=True))
 
 
 @settings(max_examples=100, deadline=None)
@@ -126,7 +138,8 @@ def ask(client: httpx2.Client, ids: dict[str, str], data: st.DataObject) -> None
     method = data.draw(st.sampled_from(["GET", "POST", "POST", "PUT", "PATCH", "DELETE"]))
     if method == "DELETE" and some_id in ids.values():
         method = "GET"
-    url = f"/v1/{collection}{path.format(quote(some_id, safe=''))}"
+    place = collection.format(vault=ids["vaults"])
+    url = f"/v1/{place}{path.format(quote(some_id, safe=''))}"
     content = data.draw(bodies) if method in ("POST", "PUT", "PATCH") and not path.endswith("archive") else None
     query: Any = data.draw(queries)
     answer = client.request(method, url, params=query, content=content, headers=data.draw(headers))

@@ -56,9 +56,9 @@ def test_vaults_come_in_pages_the_newest_first(client: anthropic.Anthropic) -> N
         [],
     ],
 )
-def test_what_is_no_vault_is_refused(client: anthropic.Anthropic, body: Any) -> None:
+def test_what_is_no_vault_is_refused(shared_client: anthropic.Anthropic, body: Any) -> None:
     with pytest.raises(anthropic.BadRequestError):
-        client.post("/v1/vaults", body=body, cast_to=object)
+        shared_client.post("/v1/vaults", body=body, cast_to=object)
 
 
 def test_a_vault_is_deleted_with_all_that_is_secret(server: RunningServer) -> None:
@@ -105,3 +105,15 @@ def test_a_session_keeps_the_vaults_it_was_made_with(client: anthropic.Anthropic
     with pytest.raises(anthropic.NotFoundError):
         opened("vlt_none")
     assert [one.id for one in beta.sessions.list()] == [session.id]
+
+
+def test_what_is_asked_twice_is_made_once(client: anthropic.Anthropic) -> None:
+    key = {"Idempotency-Key": "k"}
+    vaults = client.beta.vaults
+    first, second = [vaults.create(display_name="v", extra_headers=key) for _ in range(2)]
+    assert first == second
+    auth: Any = {"type": "static_bearer", "token": "t", "mcp_server_url": "https://m.example/"}
+    key = {"Idempotency-Key": "c"}
+    one, two = [vaults.credentials.create(first.id, auth=auth, extra_headers=key) for _ in range(2)]
+    assert one == two
+    assert len(list(vaults.list())) == len(list(vaults.credentials.list(first.id))) == 1

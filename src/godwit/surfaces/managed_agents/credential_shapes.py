@@ -14,7 +14,7 @@ import pydantic
 from ...core.errors import InvalidArgument, NotSupported
 from ...host.oauth import Client
 from ...host.vaults import Credential
-from .query import moment, moment_or_none
+from .query import LATEST_MS, moment, moment_or_none
 from .shapes import Shape
 
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=255)]
@@ -112,11 +112,11 @@ def until(given: str | None, now_ms: int) -> int | None:
         return None
     try:
         found = datetime.fromisoformat(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidArgument(f"auth.expires_at: {given!r} is no RFC 3339 time") from None
     ms = int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp() * 1000)
-    if ms <= now_ms:
-        raise InvalidArgument(f"auth.expires_at: {given!r} is not in the future")
+    if not now_ms < ms <= LATEST_MS:
+        raise InvalidArgument(f"auth.expires_at: {given!r} is not in the future, or too far in it")
     return ms
 
 

@@ -15,7 +15,7 @@ from ...host.oauth import RefreshFailed, ShownAnswer
 from ...host.vaults import Credential
 from ..server.service import Service
 from .body import body
-from .caller import Operator, Reader
+from .caller import Operator, Reader, id_of
 from .credential_shapes import (
     Bearer,
     BearerUpdate,
@@ -40,10 +40,14 @@ def credential_routes(service: Service) -> APIRouter:
 
     @routes.post("")
     async def create(
-        principal: Operator, vault: str, given: Annotated[CredentialCreate, Depends(body(CredentialCreate))]
+        principal: Operator,
+        vault: str,
+        request: Request,
+        given: Annotated[CredentialCreate, Depends(body(CredentialCreate))],
     ) -> dict[str, Any]:
         more: dict[str, Any] = {"tenant": principal.tenant, "title": given.display_name or None}
-        more["metadata"] = metadata_of(given.metadata)
+        more.update(metadata=metadata_of(given.metadata), credential=id_of(request, "vcrd"))
+        await service.tenants.room(principal, "documents")
         match given.auth:
             case Bearer(token=token, mcp_server_url=url):
                 return shown_credential(await vaults.add(vault, "bearer", url, {"token": token}, **more))

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from ...core.errors import InvalidArgument
 
 Order = Literal["asc", "desc"]
-_LATEST_MS = 253_402_300_799_999
+LATEST_MS = 253_402_300_799_999
 """The last moment of the year 9999."""
 _ZONE_LOST_ITS_PLUS = re.compile(r" (\d\d:\d\d)$")
 
@@ -91,7 +91,7 @@ class Query:
             ) from None
         micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
         whole = -(-micros // 1000) if up else micros // 1000
-        return min(max(whole, 0), _LATEST_MS)
+        return min(max(whole, 0), LATEST_MS)
 
 
 def moment(ms: int) -> str:

@@ -12,7 +12,7 @@ from ...core.principal import Principal
 from ...host.vaults import Vault
 from ..server.service import Service
 from .body import body
-from .caller import Operator, Reader
+from .caller import Operator, Reader, id_of
 from .paging import paged
 from .query import Query, moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
@@ -44,8 +44,13 @@ def vault_routes(service: Service) -> APIRouter:
     vaults = service.vaults
 
     @routes.post("")
-    async def create(principal: Operator, given: Annotated[VaultCreate, Depends(body(VaultCreate))]) -> dict[str, Any]:
-        return _shown(await vaults.create(given.display_name, metadata_of(given.metadata), tenant=principal.tenant))
+    async def create(
+        principal: Operator, request: Request, given: Annotated[VaultCreate, Depends(body(VaultCreate))]
+    ) -> dict[str, Any]:
+        metadata = metadata_of(given.metadata)
+        await service.tenants.room(principal, "documents")
+        made = await vaults.create(given.display_name, metadata, tenant=principal.tenant, vault=id_of(request, "vlt"))
+        return _shown(made)
 
     @routes.get("")
     async def listed(principal: Reader, request: Request) -> dict[str, Any]:
