@@ -224,7 +224,7 @@ async def _live(store: SqliteStore, log: Log, cursor: Cursor, size: int) -> Any:
                     yield one
         asked = event.data if isinstance(event.data, ModelStarted) else asked
         await history.know(event)
-        for one in live.event(event):
+        for one in (*live.before(event), *live.event(event)):
             yield Cut(msgspec.structs.replace(one.frame, data=dict(one.frame.data)), one.cursor)
 
 

@@ -6,7 +6,7 @@ since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -51,6 +51,8 @@ class History:
         self._settings = settings
         self.agents: dict[AgentRef, ShownAgent] = {}
         """Those that were met, as projections show them."""
+        self.at: Seq = 0
+        """Where the newest projection began."""
 
     # --- agents --------------------------------------------------------------------------------------------------
 
@@ -74,6 +76,7 @@ class History:
 
     async def begin(self, at: Seq) -> Projection:
         """A projection that has taken in what is there up to `at`, a place between two runs."""
+        self.at = at
         if at == 0:
             return Projection(self._session, self.agents)
         store, session = self._store, self._session
@@ -131,15 +134,23 @@ class History:
             before = page[-1].seq - 1
         return found
 
-    async def feed(self, projection: Projection, to: Seq) -> None:
-        """Let the projection take in what is stored up to `to`."""
-        while projection.seq < to:
-            events = await self._store.read(self._session, projection.seq, limit=PAGE, to_seq=to)
+    async def events(self, *, to: Seq) -> AsyncIterator[Event]:
+        """What follows where the newest projection began, up to `to`; the agents it names are known."""
+        seq = self.at
+        while seq < to:
+            events = await self._store.read(self._session, seq, limit=PAGE, to_seq=to)
             for event in events:
                 await self.know(event)
-                projection.apply(event)
+                yield event
+                seq = event.seq
             if len(events) < PAGE:
                 return
+
+    async def feed(self, projection: Projection, to: Seq) -> None:
+        """Let the projection take in what is stored up to `to`."""
+        async for event in self.events(to=to):
+            if event.seq > projection.seq:
+                projection.apply(event)
 
     async def now(self) -> Projection:
         """The session as it stands."""

@@ -55,7 +55,8 @@ def place_of(session: str, item: str) -> Place | None:
 class Cursor(msgspec.Struct, frozen=True):
     """How far a stream was read: up to the event `seq`, and of its frames up to `frame` (None: all).
 
-    `shown`: of items that are on their way, how many characters; they come as deltas, which are not stored.
+    `shown`: how much of items that are on their way, which come as deltas and are not stored: 0 when one was only announced,
+    else one more than the characters.
 
     Written as `12`, `12.3`, or `12~12.0:34,12.1:7`.
     """

@@ -27,6 +27,14 @@ class Cut(msgspec.Struct, frozen=True):
     cursor: Cursor
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """A frame of a stored event: as it is, and what of it was not shown yet, None for nothing."""
+
+    number: int
+    whole: Cut
+    rest: Cut | None
+
+
 class Live:
     """Cuts the frames of a projection for a reader that begins at `cursor`."""
 
@@ -35,16 +43,27 @@ class Live:
         self._from = cursor
         self._shown = dict(cursor.shown)
         self._kinds: dict[Place, Kind] = {}
+        self._texts: dict[Place, list[str]] = {}
 
     def event(self, event: Event) -> Iterator[Cut]:
         """Take a stored event in."""
-        if event.type == "model.started":
-            yield from self._give_up(event.seq)
+        for stored in self.stored(event):
+            if stored.rest is not None:
+                yield stored.rest
+
+    def stored(self, event: Event) -> Iterator[Stored]:
+        """Take a stored event in; also what of it was shown."""
         for number, frame in enumerate(self._projection.apply(event)):
             if self._from.covers(event.seq, number):
                 continue
-            if self._rest(frame):
-                yield Cut(frame, Cursor(event.seq, number, dict(self._shown)))
+            rest = self._rest(frame)
+            whole = Cut(frame, Cursor(event.seq, number))
+            yield Stored(number, whole, None if rest is None else Cut(rest, Cursor(event.seq, number, dict(self._shown))))
+
+    def before(self, event: Event) -> Iterator[Cut]:
+        """What is to be said before this event is taken in: that an answer which was shown will not be."""
+        if event.type == "model.started":
+            yield from self._give_up(event.seq)
 
     def delta(self, delta: Delta) -> Iterator[Cut]:
         """Take in what is on its way."""
@@ -58,28 +77,46 @@ class Live:
             case _:
                 return
 
-    def _rest(self, frame: Frame) -> bool:
-        """Whether something of the frame was not shown yet; what was is cut off it."""
+    def so_far(self) -> list[Cut]:
+        """What shows one who has seen nothing of what is on its way all of it up to here."""
+        turn, found = self._projection.turn, list[Frame]()
+        for place, pieces in self._texts.items():
+            kind, text = self._kinds.get(place), "".join(pieces)
+            if turn is None or place not in self._shown:
+                continue
+            if kind is not None:
+                output = turn.outputs + place.number
+                found += self._projection.opening(place, kind, output)
+                found.append(self._projection.delta(place, kind, output, 0, text))
+            else:
+                opened = next((c for c in self._projection.calls.values() if c.place == place), None)
+                if opened is not None:
+                    found.append(self._projection.delta(place, "output", opened.call.output_index, 0, text))
+        return [self._between(frame) for frame in found]
+
+    def _rest(self, frame: Frame) -> Frame | None:
+        """What of the frame was not shown yet."""
         place, role = frame.place, frame.role
         if place is None or place not in self._shown:
-            return True
+            return frame
         if role == "open":
-            return False
-        shown = self._shown[place]
+            return None if self._shown[place] or frame.data["type"].endswith(".item.added") else frame
+        shown = self._chars(place)
         if role == "whole":
             text = frame.data["delta"]
             if frame.data["type"].startswith("agent.output."):
-                return shown == 0  # what a command says in the end is not just what it had said before
+                return frame if shown == 0 else None  # what a command says in the end is not just what it had said before
             if shown >= len(text):
-                return False
+                return None
             if shown:
-                frame.data["delta"] = text[shown:]
                 head, _, _ = frame.data["event_id"].rpartition("_")
-                frame.data["event_id"] = f"{head}_{shown}-{len(text)}"
+                data = {**frame.data, "delta": text[shown:], "event_id": f"{head}_{shown}-{len(text)}"}
+                return Frame(data, place, role)
         if role == "close":
             del self._shown[place]
             self._kinds.pop(place, None)
-        return True
+            self._texts.pop(place, None)
+        return frame
 
     def _answer(self, delta: Delta, kind: Kind) -> Iterator[Cut]:
         projection = self._projection
@@ -91,9 +128,11 @@ class Live:
             if delta.offset > 0 or not delta.text:
                 return  # its beginning was missed: it comes as a whole
             self._shown[place] = 0
-            self._kinds[place] = kind
-            yield from (self._between(frame) for frame in projection.opening(place, kind, output))
+            yield self._between(projection.opening(place, kind, output)[0])
         self._kinds.setdefault(place, kind)
+        if self._shown[place] == 0:
+            self._shown[place] = 1
+            yield self._between(projection.opening(place, kind, output)[1])
         yield from self._grown(delta, place, kind, output)
 
     def _output(self, delta: Delta) -> Iterator[Cut]:
@@ -103,15 +142,19 @@ class Live:
         if opened.place not in self._shown:
             if delta.offset > 0:
                 return
-            self._shown[opened.place] = 0
+            self._shown[opened.place] = 1
         yield from self._grown(delta, opened.place, "output", opened.call.output_index)
 
     def _grown(self, delta: Delta, place: Place, kind: Literal["text", "thinking", "output"], output: int) -> Iterator[Cut]:
-        shown = self._shown[place]
+        shown = self._chars(place)
         text = delta.text[shown - delta.offset :] if delta.offset <= shown else ""
         if text:
-            self._shown[place] = shown + len(text)
+            self._shown[place] = 1 + shown + len(text)
+            self._texts.setdefault(place, []).append(text)
             yield self._between(self._projection.delta(place, kind, output, shown, text))
+
+    def _chars(self, place: Place) -> int:
+        return max(0, self._shown[place] - 1)
 
     def _give_up(self, seq: int | None) -> Iterator[Cut]:
         """What was shown of an answer that is asked for again."""
@@ -121,6 +164,7 @@ class Live:
                 continue
             del self._kinds[place]
             self._shown.pop(place, None)
+            self._texts.pop(place, None)
             yield self._between(self._projection.given_up(place, kind, turn.outputs + place.number))
 
     def _between(self, frame: Frame) -> Cut:

@@ -25,7 +25,7 @@ from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, wit
 from .agents import check_tools
 from .body import Shape, body, metadata_of
 from .environments import Environment, Plan, planned, with_environment
-from .following import stream_of
+from .following import own_stream
 from .history import History
 from .ids import Cursor, environment_id
 from .inputs import Message, said_in, say
@@ -105,7 +105,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         if said:
             await say(await service.session(principal, session), said, [], key=None, sender=principal.id)
         if given.stream:
-            frames = stream_of(service, row, Cursor(0), first_turn=True)
+            frames = own_stream(service, row, Cursor(0), first_turn=True)
             return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
         return JSONResponse(await _shown(service, session))
 

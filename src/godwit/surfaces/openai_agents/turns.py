@@ -15,7 +15,7 @@ from ...core.ids import SessionId
 from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .body import body
-from .following import start_of, stream_of
+from .following import Followers, start_of
 from .history import History
 from .ids import Place, place_of
 from .inputs import EventsCreate, accept
@@ -25,6 +25,7 @@ from .views import turn_body
 
 def turn_routes(service: Service) -> APIRouter:
     router = APIRouter()
+    followers = Followers(service)
 
     async def history_of(request: Request, session_id: str) -> History:
         principal = principal_of(request)
@@ -46,7 +47,7 @@ def turn_routes(service: Service) -> APIRouter:
         principal = principal_of(request)
         principal.require("read")
         row = await service.row(principal, session_id)
-        frames = stream_of(service, row, start_of(request, row))
+        frames = followers.follow(row, start_of(request, row))
         return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
 
     @router.get("/agents/sessions/{session_id}/items")

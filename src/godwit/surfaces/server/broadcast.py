@@ -40,12 +40,21 @@ class Piece(NamedTuple):
     first: bool = False
 
 
+class Unseen(NamedTuple):
+    """What a stored frame is to those who were not shown the pieces of `of`, which had told some of it already."""
+
+    of: str
+    data: bytes
+
+
 class Frame(NamedTuple):
-    """`place`: that of a stored frame; a piece has that of the frame before it."""
+    """`place`: that of a stored frame; a piece has that of the frame before it. A stored frame of which pieces have told
+    everything is empty, and has `unseen`."""
 
     place: Place
     data: bytes
     piece: Piece | None = None
+    unseen: Unseen | None = None
 
 
 class Feed(Protocol):
@@ -123,6 +132,8 @@ class Broadcast:
                     if frame.place <= after:
                         continue
                     after = frame.place
+                    if frame.unseen is not None and frame.unseen.of != shown:
+                        data = frame.unseen.data
                 elif piece.topic not in topics or piece.of == lost:
                     continue
                 elif piece.of != shown:
@@ -182,10 +193,10 @@ class Broadcast:
     def _put(self, frame: Frame) -> None:
         ring = self._ring
         ring.append(frame)
-        self._bytes += len(frame.data)
+        self._bytes += _size(frame)
         while len(ring) > RING_FRAMES or (self._bytes > RING_BYTES and len(ring) > 1):
             gone = ring.popleft()
-            self._bytes -= len(gone.data)
+            self._bytes -= _size(gone)
             self._first += 1
             self._floor = max(self._floor, gone.place)
         self._wake()
@@ -196,6 +207,10 @@ class Broadcast:
         if reading is not None and not reading.done():
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+
+def _size(frame: Frame) -> int:
+    return len(frame.data) + (0 if frame.unseen is None else len(frame.unseen.data))
 
 
 async def _chunks(frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[bytes, Place]]:
