@@ -414,8 +414,8 @@ class DocumentStore(Protocol):
         """Remove what has expired; returns how many there were."""
         ...
 
-    async def document_bytes(self, tenant: str | None) -> int:
-        """Bytes of all that is kept for just this tenant: bodies and what is kept beside them."""
+    async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
+        """Bytes of all that is kept for just this tenant, but for these kinds: bodies and what is kept beside them."""
         ...
 
 

@@ -32,6 +32,7 @@ USED_MS = 10 * 60 * 1000
 NAME_LENGTH = 200
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHANCE, _CHECK = 43, 6
+_PAGE = 200
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -84,15 +85,18 @@ class ApiKeys:
         await self._store.put_documents([document])
         return key, made
 
-    async def list(self, *, tenants: Sequence[str | None] | None = None, limit: int = 1000) -> list[ApiKey]:
+    async def list(self, *, tenants: Sequence[str | None] | None = None) -> list[ApiKey]:
         """Those of these tenants, or all, the newest first."""
-        if tenants is None:
-            found = await self._store.documents(KIND, tenant=None, limit=limit)
-        else:
-            found = []
-            for tenant in tenants:
-                found += await self._store.documents(KIND, tenant=None, keys={"tenant": tenant or ""}, limit=limit)
-        return [_key(document) for document in found]
+        found: list[ApiKey] = []
+        for keys in [None] if tenants is None else [{"tenant": tenant or ""} for tenant in tenants]:
+            after: tuple[int, str] | None = None
+            while True:
+                page = await self._store.documents(KIND, tenant=None, keys=keys, limit=_PAGE, after=after)
+                found += [_key(document) for document in page]
+                if len(page) < _PAGE:
+                    break
+                after = (page[-1].created_ms, page[-1].id)
+        return found
 
     async def get(self, key_id: str) -> ApiKey:
         """DocumentNotFound."""

@@ -92,7 +92,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Who may ask: `keys`, whether a key is asked for; by default unless the host is loopback, and anything else must. `jwt`:
     tokens that are taken as well. `names`: by which host names it is reached beside its address, when no key is asked for.
-    `origins`: web pages that may ask (`https://app.example.org`); none by default.
+    `origins`: web pages that may ask (`https://app.example.org`); none by default. `proxies`: addresses or networks of
+    proxies whose `X-Forwarded-For` tells where a request came from, for the logs.
 
     What is there: `models`, names that clients use and the `provider:model` behind each, where `*` at the end stands for
     any rest and `*` alone for every name. `folder`: where workspaces of sessions are made, by default beside the database.
@@ -120,6 +121,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jwt: JwtSettings | None = None
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     models: dict[str, str] = {}
     folder: str | None = None
     max_body: int = 32 * MIB
@@ -156,6 +158,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if found.scheme not in ("http", "https") or not found.netloc or origin != f"{found.scheme}://{found.netloc}":
                 text = f"origin {origin!r} has to be scheme and host alone, as in https://app.example.org"
                 raise ConfigurationError(text, field="origins")
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                text = f"proxy {proxy!r} is no address and no network, as in 10.0.0.0/8"
+                raise ConfigurationError(text, field="proxies") from None
         if self.keys is False and not self.loopback:
             raise ConfigurationError(
                 f"a server on {self.host!r} can be reached from elsewhere, so it needs keys", host=self.host, field="keys"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -136,9 +136,10 @@ class SqliteDocuments:
 
         return await self._writer.do(Call(apply))
 
-    async def document_bytes(self, tenant: str | None) -> int:
+    async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """See `DocumentStore.document_bytes`."""
-        return int(self._select("document_bytes", (tenant or "",))[0][0])
+        parameters = {"tenant": tenant or "", "leave_out": msgspec.json.encode(list(leave_out)).decode()}
+        return int(self._select("document_bytes", parameters)[0][0])
 
 
 def _put(transaction: Transaction, document: Document, now: int) -> Document:

@@ -38,6 +38,7 @@ class Echo:
                 Route("/echo/busy", self._busy, methods=["POST"]),
                 Route("/echo/stream", self._stream, methods=["GET", "POST"]),
                 Route("/echo/large", self._large),
+                Route("/echo/poll", self._slow, methods=["POST"]),
                 Route("/echo/answers/{id}", self._do, methods=["POST"]),
                 Route("/echo/things/{id}", self._thing),
             ]
@@ -47,6 +48,8 @@ class Echo:
         return request.url.path.startswith("/echo")
 
     def rule(self, request: HTTPConnection) -> Rule | None:
+        if request.url.path == "/echo/poll":
+            return Rule("read", False, waits=True)
         return Rule("answer", True) if request.url.path.startswith("/echo/answers/") else None
 
     def error(self, error: GodwitError, request_id: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from godwit.core.document import Document
 from godwit.core.events import Event, Labels
 from godwit.models.script import ScriptedModel, hold, say
 from godwit.surfaces.server import ServerSettings
+from godwit.surfaces.server.service import Service
 from godwit.surfaces.server.settings import TenantLimits
 from godwit.surfaces.server.tenants import DOCUMENTS_S
 
@@ -49,6 +51,22 @@ def test_who_did_what_is_kept_and_what_was_said_is_not(tmp_path: Path) -> None:
         assert last["principal"].startswith("key_")
         assert "hunter2" not in found.text
         assert "secret" not in found.text
+
+
+def test_a_proxy_that_is_trusted_tells_where_a_request_came_from(tmp_path: Path) -> None:
+    def peers(proxies: tuple[str, ...], forwarded: str) -> str:
+        settings = ServerSettings(proxies=proxies)
+        with running(
+            tmp_path / f"{len(list(tmp_path.iterdir()))}.db", models={}, settings=settings, dialects=[Echo]
+        ) as server:
+            httpx2.post(f"{server.url}/echo", json=1, headers={"x-forwarded-for": forwarded})
+            found: str = httpx2.get(f"{server.url}/admin/audit").json()["data"][0]["peer"]
+            return found
+
+    assert peers((), "8.8.8.8") == "127.0.0.1"
+    assert peers(("127.0.0.1",), "1.1.1.1, 8.8.8.8") == "8.8.8.8"
+    assert peers(("127.0.0.0/8", "10.0.0.0/8"), "1.1.1.1, 8.8.8.8, 10.1.1.1") == "8.8.8.8"
+    assert peers(("127.0.0.0/8",), "") == "127.0.0.1"
 
 
 def test_the_audit_log_is_read_in_pages_by_its_own_tenant(tmp_path: Path) -> None:
@@ -240,6 +258,28 @@ def test_it_is_not_ready_once_it_ends(tmp_path: Path) -> None:
         server.call(ending)
         assert httpx2.get(f"{server.url}/readyz").status_code == 503
         assert httpx2.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_who_waits_for_long_is_told_that_the_server_ends(tmp_path: Path) -> None:
+    made: list[Echo] = []
+    settings = ServerSettings(request_s=0.2)
+
+    def make(service: Service) -> Echo:
+        made.append(Echo(service))
+        return made[-1]
+
+    with running(tmp_path / "g.db", models={}, dialects=[make], settings=settings) as server:
+
+        async def ending() -> None:
+            await made[0].held.acquire()
+            await asyncio.sleep(0.3)  # longer than any other request may take
+            server.app.service.tenants.end_streams()
+
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(httpx2.post, f"{server.url}/echo/poll")
+            server.call(ending)
+            answer = waiting.result(30)
+        assert (answer.status_code, answer.json()["echo"]["code"]) == (503, "store_closed")
 
 
 def test_streams_end_with_a_word_when_the_server_does(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ VALUES (:kind, :name, :value, :tenant, :document, :only);
 -- name: document_bytes
 SELECT coalesce(sum(length(d.body) + coalesce(length(c.content), 0)), 0)
 FROM documents d LEFT JOIN document_contents c ON c.document = d.key
-WHERE d.tenant = ?;
+WHERE d.tenant = :tenant AND d.kind NOT IN (SELECT value FROM json_each(:leave_out));
 
 -- name: unique_holder
 SELECT d.id FROM document_keys k JOIN documents d ON d.key = k.document

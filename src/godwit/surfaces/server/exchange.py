@@ -46,8 +46,7 @@ class Exchange:
         self.client_id: str | None = None
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        client = scope.get("client")
-        self.peer: str | None = None if client is None else client[0]
+        self.peer: str | None = None
         self.wire: Wire | None = scope.get("state", {}).get(STATE)
         self.principal: Principal | None = None
         self.rule: Rule = READ

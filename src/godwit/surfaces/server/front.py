@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...core.errors import Conflict, GodwitError, InvalidArgument, TooMany
+from ...core.errors import Conflict, GodwitError, InvalidArgument, StoreClosed, TooMany
 from .access import log_request
 from .audit import Audit
 from .body import bounded, read_ahead
@@ -24,7 +24,7 @@ from .dialect import Dialect
 from .errors import status_of
 from .exchange import Exchange
 from .metrics import Metrics
-from .origin import Origins
+from .origin import Origins, Peers
 from .replies import HEADER, MAX_KEY, Replies, Run, digest_of
 from .retries import Retries
 from .rule import rule_of
@@ -61,6 +61,7 @@ class Front:
         self._settings = service.settings
         self.dialects = tuple(dialects)
         self._origins = Origins(service.settings)
+        self._peers = Peers(service.settings.proxies)
         self._operations = operations(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +79,7 @@ class Front:
         scope["godwit.request_id"] = exchange.id
         given = request.headers.get("x-request-id", "")
         exchange.client_id = given if _CLIENT_ID.fullmatch(given) else None
+        exchange.peer = self._peers.of(request)
         if exchange.wire is not None:
             exchange.wire.requests += 1
         began_ms = self.service.now_ms()
@@ -169,7 +171,7 @@ class Front:
     async def _timed(self, exchange: Exchange, answer: _Answer, work: Awaitable[None]) -> None:
         """Until its answer begins."""
         if exchange.rule.waits:
-            await work
+            await _until_the_end(exchange, work)
             return
         limit = answer.limit = asyncio.timeout(self._limit_s(exchange))
         try:
@@ -252,6 +254,27 @@ class _Answer:
             raise ConnectionAbortedError("the answer broke off")
         self._exchange.wire.abort()
         await asyncio.sleep(0)  # the server hears that nobody is there before it complains that the answer is not whole
+
+
+async def _until_the_end(exchange: Exchange, work: Awaitable[None]) -> None:
+    """For as long as it likes, but not beyond the server's end. StoreClosed then; TooMany as for a stream."""
+    working = asyncio.ensure_future(work)
+    ending = asyncio.Event()
+    try:
+        leave = None if exchange.streams is None else exchange.streams(ending.set)
+        told = asyncio.ensure_future(ending.wait())
+        try:
+            await asyncio.wait([working, told], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            if leave is not None:
+                leave()
+        if not working.done():
+            raise StoreClosed("this server ends: ask again, another one goes on")
+        working.result()
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

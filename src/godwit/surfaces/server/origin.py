@@ -9,6 +9,7 @@ standard, forbidden request headers). With keys this is not needed: a page has n
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -78,3 +79,28 @@ class Origins:
         headers["access-control-allow-origin"] = origin
         headers["access-control-expose-headers"] = EXPOSED
         headers.add_vary_header("origin")
+
+
+class Peers:
+    """Where requests come from: from the client's own address, or from what trusted proxies say of it."""
+
+    def __init__(self, proxies: Sequence[str]) -> None:
+        self._proxies = [ipaddress.ip_network(one) for one in proxies]
+
+    def of(self, request: HTTPConnection) -> str | None:
+        """The nearest address that is none of the proxies'."""
+        client = request.scope.get("client")
+        peer: str | None = None if client is None else client[0]
+        if not self._proxies or peer is None:
+            return peer
+        told = [one.strip() for one in request.headers.get("x-forwarded-for", "").split(",") if one.strip()]
+        while told and self._trusted(peer):
+            peer = told.pop()[:64]
+        return peer
+
+    def _trusted(self, peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)

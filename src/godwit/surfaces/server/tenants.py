@@ -14,6 +14,8 @@ from .settings import TenantLimits
 
 KNOWN = 4096
 """Tenants whose rates are remembered; one that is forgotten may begin with a full burst."""
+OWN = ("audit", "reply")
+"""Kinds of documents that the server keeps for itself."""
 DOCUMENTS_S = 10.0
 """For how long a count of bytes is used."""
 
@@ -113,7 +115,7 @@ class Tenants:
         now = self._clock.monotonic()
         at_s, size = self._documents.get(principal.tenant, (now - DOCUMENTS_S, 0))
         if now - at_s >= DOCUMENTS_S:
-            size = await self._store.document_bytes(principal.tenant)
+            size = await self._store.document_bytes(principal.tenant, leave_out=OWN)
             self._documents[principal.tenant] = (now, size)
         if size >= limit:
             raise TooMany(f"{size} bytes are kept, and {limit} is the limit: delete something", limit="documents")

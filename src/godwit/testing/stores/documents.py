@@ -223,6 +223,7 @@ class Documents(StoreSuite):
             assert [await store.working_sessions(tenant) for tenant in ("one", "two", None)] == [2, 0, 0]
             await store.put_documents([nest("x", "one"), nest("y", "two")], contents={"x": b"12345"})
             assert await store.document_bytes("one") == len(nest("x").body) + 5
+            assert await store.document_bytes("one", leave_out=["tree", "nest"]) == 0
             assert await store.document_bytes(None) == 0
 
     async def test_74_who_has_ended_is_known(self) -> None:
