@@ -17,7 +17,7 @@ def bounded(request: HTTPConnection, receive: Receive, rule: Rule, settings: Ser
     comes for `body_s`."""
     limit = settings.max_upload if rule.upload else settings.max_body
     told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > limit:
+    if told.isascii() and told.isdigit() and int(told) > limit:
         raise TooLarge(f"the body has {told} bytes; at most {limit} are taken", limit=limit)
     taken, whole = 0, False
 

@@ -116,6 +116,19 @@ class Connection(H11Protocol):
         elif left:
             self._taking = self.loop.call_later(self.send_s, self._still_taking, left)
 
+    def send_400_response(self, msg: str) -> None:
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            super().send_400_response(msg)
+            return
+        # What is wrong came behind the headers: the request is being answered, and nobody is there for it any more.
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+        cycle.disconnected = True
+        cycle.message_event.set()
+
     def timeout_keep_alive_handler(self) -> None:
         self._closing_here()
         super().timeout_keep_alive_handler()

@@ -24,7 +24,7 @@ from .dialect import Dialect
 from .errors import status_of
 from .exchange import Exchange
 from .metrics import Metrics
-from .origin import Origins, Peers
+from .origin import Origins, Peers, check_host
 from .replies import HEADER, MAX_KEY, Replies, Run, digest_of
 from .retries import Retries
 from .rule import rule_of
@@ -72,7 +72,12 @@ class Front:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = HTTPConnection(scope)
-        dialect = next((d for d in self.dialects if d.claims(request)), None)
+        try:
+            check_host(request)
+            dialect = next((d for d in self.dialects if d.claims(request)), None)
+            unfit: GodwitError | None = None
+        except InvalidArgument as found:
+            dialect, unfit = None, found
         exchange = Exchange(
             scope, self.service.new_id("req"), time.monotonic(), OPERATIONS if dialect is None else dialect.name
         )
@@ -86,6 +91,8 @@ class Front:
         answer = _Answer(exchange, send, self._origins.allowed(request), self._settings.send_s)
         error: GodwitError | None = None
         try:
+            if unfit is not None:
+                raise unfit
             await self._answer(request, dialect, exchange, receive, answer)
         except _TooLong:
             error = GodwitError(f"this took longer than {self._limit_s(exchange):g} s and was given up")

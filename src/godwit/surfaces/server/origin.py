@@ -9,6 +9,7 @@ standard, forbidden request headers). With keys this is not needed: a page has n
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -16,11 +17,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from ...core.errors import PermissionDenied
+from ...core.errors import InvalidArgument, PermissionDenied
 from .settings import ServerSettings
 
+_HOST = re.compile(r"([A-Za-z0-9._~%-]*|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?")
 MAX_AGE_S = 600
 EXPOSED = "request-id, retry-after"
+
+
+def check_host(request: HTTPConnection) -> None:
+    """Before anything takes the address of a request apart. InvalidArgument."""
+    given = request.headers.getlist("host")
+    if len(given) > 1 or not all(_HOST.fullmatch(host) for host in given):
+        raise InvalidArgument("the Host header is none")
 
 
 class Origins:
@@ -40,7 +49,7 @@ class Origins:
         if origin in self._settings.origins:
             return
         site = request.headers.get("sec-fetch-site", "none")
-        if site not in ("none", "same-origin") or (origin is not None and urlsplit(origin).netloc != host):
+        if site not in ("none", "same-origin") or (origin is not None and origin.partition("://")[2] != host):
             raise PermissionDenied(
                 "this server asks for no key, so web pages of others may not ask; list theirs under origins"
             )

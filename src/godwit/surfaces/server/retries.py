@@ -84,7 +84,7 @@ class Retries:
     def count(request: HTTPConnection) -> int | None:
         """How often this request was sent before; None when its client does not say."""
         given = request.headers.get(COUNT, "")
-        return int(given) if given.isdigit() and len(given) < 4 else None
+        return int(given) if given.isascii() and given.isdigit() and len(given) < 4 else None
 
     async def told(
         self, count: int, digest: str, exchange: Exchange, run: Run, scope: Scope, receive: Receive, send: Send
