@@ -35,6 +35,8 @@ def check(out: dict[str, Any]) -> None:
     assert out["said"] == ["It rains in Oslo."]
     assert out["asked"] == [{"place": "Oslo"}]
     assert (out["status"], out["gone"]) == ("idle", True)
+    assert out["vaults"]
+    assert [one["auth"] for one in out["kept"]] == [{"type": "static_bearer", "mcp_server_url": "https://mcp.example.com/"}]
     ids = [i for i, _ in out["listed"]]
     assert len(set(ids)) == len(ids)
     # What was streamed stands in the list, in the same order under the same ids; a queued message may show twice.

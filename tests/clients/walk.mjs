@@ -11,7 +11,18 @@ const weather = {
 };
 const agent = await beta.agents.create({ name: "walker", model: "claude-test", system: "Be brief.", tools: [weather] });
 const environment = await beta.environments.create({ name: "walk in TypeScript" });
-const session = await beta.sessions.create({ agent: agent.id, environment_id: environment.id, title: "A walk" });
+const vault = await beta.vaults.create({ display_name: "Keys" });
+await beta.vaults.credentials.create(vault.id, {
+  auth: { type: "static_bearer", token: "hidden-token", mcp_server_url: "https://mcp.example.com/" },
+});
+const kept = [];
+for await (const one of beta.vaults.credentials.list(vault.id)) kept.push(one);
+const session = await beta.sessions.create({
+  agent: agent.id,
+  environment_id: environment.id,
+  title: "A walk",
+  vault_ids: [vault.id],
+});
 const stream = await beta.sessions.events.stream(session.id);
 await beta.sessions.events.send(session.id, {
   events: [{ type: "user.message", content: [{ type: "text", text: "How is the weather in Oslo?" }] }],
@@ -47,6 +58,8 @@ console.log(
     said: seen.filter((e) => e.type === "agent.message").map((e) => e.content.map((b) => b.text).join("")),
     asked: seen.filter((e) => e.type === "agent.custom_tool_use").map((e) => e.input),
     status: after.status,
+    vaults: after.vault_ids.length === 1 && after.vault_ids[0] === vault.id,
+    kept,
     gone,
   }),
 );

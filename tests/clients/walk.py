@@ -27,7 +27,11 @@ def main(url: str) -> None:
     }
     agent = beta.agents.create(name="walker", model="claude-test", system="Be brief.", tools=[weather])  # type: ignore[list-item]
     environment = beta.environments.create(name=f"walk {anthropic.__version__}")
-    session: Any = beta.sessions.create(agent=agent.id, environment_id=environment.id, title="A walk")
+    vault = beta.vaults.create(display_name="Keys")
+    auth: Any = {"type": "static_bearer", "token": "hidden-token", "mcp_server_url": "https://mcp.example.com/"}
+    beta.vaults.credentials.create(vault.id, auth=auth)
+    kept = [one.to_dict(mode="json") for one in beta.vaults.credentials.list(vault.id)]
+    session: Any = beta.sessions.create(agent=agent.id, environment_id=environment.id, title="A walk", vault_ids=[vault.id])
     seen: list[Any] = []
     opened, told = threading.Event(), threading.Event()
 
@@ -74,6 +78,8 @@ def main(url: str) -> None:
         "said": ["".join(b.text for b in e.content) for e in seen if e.type == "agent.message"],
         "asked": [e.input for e in seen if e.type == "agent.custom_tool_use"],
         "status": after.status,
+        "vaults": after.vault_ids == [one.id for one in beta.vaults.list()],
+        "kept": kept,
         "gone": gone,
     }
     print(json.dumps(out))
