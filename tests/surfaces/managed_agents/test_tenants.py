@@ -23,19 +23,21 @@ from tests.surfaces.server.running import RunningServer
 from .conftest import Start
 
 MESSAGE = {"type": "user.message", "content": [{"type": "text", "text": "Hello."}]}
+NOBODYS = "nobodys"
 BODIES: dict[str, Any] = {
     "/v1/vaults/{vault}": {"display_name": "mine now"},
     "/v1/vaults/{vault}/credentials": {
         "auth": {"type": "static_bearer", "token": "t", "mcp_server_url": "https://mcp.example.org"}
     },
     "/v1/sessions/{session}/events": {"events": [MESSAGE]},
+    "/v1/sessions/{session}/resources": {"type": "file", "file_id": NOBODYS},
+    "/v1/sessions/{session}/resources/{resource}": {"authorization_token": "t"},
     "/v1/environments/{environment}/work/{work}": {"metadata": {"a": "1"}},
     "/v1/sessions/{session}": {"title": "mine now"},
     "/v1/agents/{agent}": {"name": "mine now"},
     "/v1/environments/{environment}": {"name": "mine now"},
 }
 """What is sent, else an empty object."""
-NOBODYS = "nobodys"
 
 
 class Tenant:
@@ -65,6 +67,8 @@ class Tenant:
         ids["session"] = self.post("/v1/sessions", session)["id"]
         ids["thread"] = self.client.get(f"/v1/sessions/{ids['session']}/threads").json()["data"][0]["id"]
         work = f"/v1/environments/{ids['environment']}/work"
+        ids["file"] = self.client.post("/v1/files", files={"file": ("nest.txt", b"egg")}).json()["id"]
+        ids["resource"] = NOBODYS  # a self-hosted session has none
         ids["work"] = self.client.get(f"{work}/poll?block_ms=900").json()["id"]
         with self.client.stream("GET", f"/v1/sessions/{ids['session']}/events/stream?from_seq=0") as stream:
             # Its run waits for the worker then, and nothing changes by itself.
@@ -79,6 +83,7 @@ class Tenant:
             f"/v1/vaults/{ids['vault']}",
             f"/v1/vaults/{ids['vault']}/credentials",
             f"/v1/sessions/{ids['session']}/events",
+            f"/v1/files/{ids['file']}",
             f"/v1/environments/{ids['environment']}/work/{ids['work']}",
         ]
         return {path: self.client.get(path).json() for path in paths}
