@@ -10,9 +10,11 @@ import anthropic
 import httpx
 import pytest
 
+import godwit
 from godwit.core.events import ToolFinished
 from godwit.core.ids import SessionId
 from godwit.core.messages import Text
+from godwit.host.api_keys import ApiKeys
 from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.managed_agents.conftest import Start, client_of
@@ -320,3 +322,123 @@ def test_an_output_can_be_mounted_elsewhere(server: RunningServer, client: anthr
     (output,) = client.beta.files.list(scope_id=first.id)
     second = a_session(client, resources=[{"type": "file", "file_id": output.id, "mount_path": "a.txt"}])
     assert (folder_of(server, second.id) / "mnt/session/uploads/a.txt").read_text() == "handed on"
+
+
+# --- content that names files -------------------------------------------------------------------------------------------
+
+PIXEL = b"\x89PNG\r\n\x1a\n"
+
+
+def named(kind: str, file: str, **fields: Any) -> Any:
+    return {"type": kind, "source": {"type": "file", "file_id": file}, **fields}
+
+
+def message(*blocks: Any) -> Any:
+    return {"type": "user.message", "content": list(blocks)}
+
+
+def test_content_names_files(start: Start) -> None:
+    server = start(say("A bird.") + call("look"), "Seen.")
+    with client_of(server) as client:
+        image = client.beta.files.upload(file=("bird.png", PIXEL)).id
+        notes = client.beta.files.upload(file=("birds.csv", "größe\n1\n".encode())).id
+        paper = client.beta.files.upload(file=("bird.pdf", b"%PDF-")).id
+        look: Any = {"type": "custom", "name": "look", "description": "", "input_schema": {"type": "object"}}
+        agent = client.beta.agents.create(name="a", model="m", tools=[look])
+        environment = client.beta.environments.create(name="here")
+        first = message(named("image", image), named("document", notes), named("document", paper, title="Paper"))
+        session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, initial_events=[first])
+        with client.beta.sessions.events.stream(session.id) as stream:
+            listed: list[Any] = list(client.beta.sessions.events.list(session.id))
+            if not any(event.type == "session.status_idle" for event in listed):
+                next(event for event in stream if event.type == "session.status_idle")
+        listed = list(client.beta.sessions.events.list(session.id))
+        (said,) = (event for event in listed if event.type == "user.message")
+        assert [block.to_dict() for block in said.content] == [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "größe\n1\n"},
+                "title": "birds.csv",
+            },
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
+                "title": "Paper",
+            },
+        ]
+        use = next(event for event in listed if event.type == "agent.custom_tool_use")
+        result: Any = {
+            "type": "user.custom_tool_result",
+            "custom_tool_use_id": use.id,
+            "content": [named("document", notes)],
+        }
+        (answered,) = client.beta.sessions.events.send(session.id, events=[result]).data or []
+        shown: Any = answered
+        assert shown.content[0].source.data == "größe\n1\n"
+
+
+def test_content_that_names_what_cannot_be_used(client: anthropic.Anthropic) -> None:
+    session = a_session(client).id
+    binary = client.beta.files.upload(file=("a.bin", b"\xff\x00")).id
+    text = client.beta.files.upload(file=("a.txt", b"\xff\xff")).id
+    empty = client.beta.files.upload(file=("a.png", b"")).id
+    wrong = [
+        (named("image", "file_none"), "no file 'file_none'"),
+        (named("image", binary), "no image"),
+        (named("document", binary), "PDF or text|application/pdf or text"),
+        (named("document", text), "UTF-8"),
+        (named("image", empty), "nothing in the file"),
+        ({"type": "image", "source": {"type": "file", "file_id": 1}}, "file_id"),
+        ({"type": "image", "source": {"type": "file", "file_id": text, "more": 1}}, "more"),
+    ]
+    for block, words in wrong:
+        with pytest.raises(anthropic.BadRequestError, match=words):
+            client.beta.sessions.events.send(session, events=[message(block)])
+    many = [named("image", f"file_{n}") for n in range(101)]
+    with pytest.raises(anthropic.BadRequestError, match="more than 100"):
+        client.beta.sessions.events.send(session, events=[message(*many)])
+    assert list(client.beta.sessions.events.list(session)) == []
+
+
+# --- tenants ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_meets_nothing_of_anothers_files(start: Start) -> None:
+    keys: list[str] = []
+
+    async def prepare(runtime: godwit.Runtime) -> None:
+        made = ApiKeys(runtime.store, runtime.clock, runtime.ids)
+        for tenant, scope in (("t", "operate"), ("u", "admin"), ("t", "read")):
+            keys.append((await made.create(tenant, tenant=tenant, scopes=[scope]))[0])
+
+    settings = ServerSettings(port=0, models={"*": "scripted:any"}, keys=True)
+    server = start(settings=settings, prepare=prepare)
+    with (
+        client_of(server, api_key=keys[0]) as ours,
+        client_of(server, api_key=keys[1]) as theirs,
+        client_of(server, api_key=keys[2]) as eye,
+    ):
+        file = ours.beta.files.upload(file=("a.txt", b"x")).id
+        resources: Any = [{"type": "file", "file_id": file}]
+        session = a_session(ours, resources=resources)
+        (folder_of(server, session.id) / "mnt/session/outputs/out.txt").write_text("x")
+        (output,) = ours.beta.files.list(scope_id=session.id)
+        for id_ in (file, output.id):
+            for ask in (theirs.beta.files.retrieve_metadata, theirs.beta.files.download, theirs.beta.files.delete):
+                with pytest.raises(anthropic.NotFoundError, match="there is no file"):
+                    ask(id_)
+        assert list(theirs.beta.files.list()) == []
+        assert list(theirs.beta.files.list(ids=[file, output.id])) == []
+        assert list(theirs.beta.files.list(scope_id=session.id)) == []
+        own = a_session(theirs)
+        with pytest.raises(anthropic.NotFoundError):
+            theirs.beta.sessions.resources.add(own.id, type="file", file_id=file)
+        with pytest.raises(anthropic.BadRequestError, match="there is no file"):
+            theirs.beta.sessions.events.send(own.id, events=[message(named("document", file))])
+        with pytest.raises(anthropic.NotFoundError, match="there is no session"):
+            theirs.beta.sessions.resources.list(session.id)
+        assert eye.beta.files.retrieve_metadata(file).id == file
+        for refused in (lambda: eye.beta.files.upload(file=("a", b"x")), lambda: eye.beta.files.delete(file)):
+            with pytest.raises(anthropic.PermissionDeniedError):
+                refused()

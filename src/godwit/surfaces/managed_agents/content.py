@@ -8,13 +8,18 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import InvalidArgument
 from ...core.messages import Document, Image, ResultBlock, Text, UserBlock
 
-_PLAIN = "text/plain"
+Files = Mapping[str, tuple[str, bytes, str]]
+"""Media type, content and name of files, by their ids."""
+_PLAIN, _PDF = "text/plain", "application/pdf"
+_TEXTS = ("application/json", "application/xml", "application/x-yaml", "application/toml")
+"""Documents that are text although their type does not say so."""
 MOST_BLOCKS = 1000
 
 
@@ -43,19 +48,37 @@ def _source(block: Image | Document) -> dict[str, Any]:
     return {"type": "base64", "media_type": block.media_type, "data": base64.b64encode(data).decode()}
 
 
-def read_blocks(given: object, at: str, *, results: bool = False) -> tuple[UserBlock, ...]:
-    """Their blocks in ours. `results`: search results are taken as well. InvalidArgument names the place in the body."""
+def files_in(given: object) -> set[str]:
+    """The ids of all files that content in here names as its source; for what is not content, none."""
+    found: set[str] = set()
+    pending = [given]
+    while pending:
+        match pending.pop():
+            case list() as several:
+                pending += several
+            case {"type": "file", "file_id": str() as file}:
+                found.add(file)
+            case dict() as fields:
+                pending += [fields[name] for name in ("content", "source") if name in fields]
+    return found
+
+
+def read_blocks(
+    given: object, at: str, *, results: bool = False, files: Files = MappingProxyType({})
+) -> tuple[UserBlock, ...]:
+    """Their blocks in ours. `results`: search results are taken as well. `files`: those that the content names, by their
+    ids. InvalidArgument names the place in the body."""
     if not isinstance(given, list):
         raise InvalidArgument(f"{at}: a list of content blocks is needed, not {_kind(given)}", at=at)
     if len(given) > MOST_BLOCKS:
         raise InvalidArgument(f"{at}: {len(given)} blocks are more than {MOST_BLOCKS}", at=at)
     blocks: list[UserBlock] = []
     for number, block in enumerate(given):
-        blocks.append(_read(block, f"{at}.{number}", results))
+        blocks.append(_read(block, f"{at}.{number}", results, files))
     return tuple(blocks)
 
 
-def _read(block: object, at: str, results: bool) -> UserBlock:
+def _read(block: object, at: str, results: bool, files: Files) -> UserBlock:
     fields = an_object(block, at)
     match fields.get("type"):
         case "text":
@@ -63,12 +86,12 @@ def _read(block: object, at: str, results: bool) -> UserBlock:
             return Text(a_text(fields, at, "text"))
         case "image":
             only(fields, at, "type", "source")
-            return _image(fields.get("source"), f"{at}.source")
+            return _image(fields.get("source"), f"{at}.source", files)
         case "document":
             only(fields, at, "type", "source", "title", "context")
             if fields.get("context"):
                 raise InvalidArgument(f"{at}.context: put what is to be known of a document into a text block", at=at)
-            return _document(fields.get("source"), f"{at}.source", an_optional_text(fields, at, "title"))
+            return _document(fields.get("source"), f"{at}.source", an_optional_text(fields, at, "title"), files)
         case "search_result" if results:
             return Text(_search_result(fields, at))
         case "redacted":
@@ -78,7 +101,7 @@ def _read(block: object, at: str, results: bool) -> UserBlock:
             raise InvalidArgument(f"{at}.type: {other!r} is none of {known}", at=at, value=repr(other))
 
 
-def _image(source: object, at: str) -> Image:
+def _image(source: object, at: str, files: Files) -> Image:
     fields = an_object(source, at)
     match fields.get("type"):
         case "base64":
@@ -92,11 +115,16 @@ def _image(source: object, at: str) -> Image:
             url = _url(fields, at)
             guessed = mimetypes.guess_type(url.partition("?")[0])[0]
             return Image(guessed if guessed and guessed.startswith("image/") else "image/png", url=url)
+        case "file":
+            kind, data, _ = _file(fields, at, files)
+            if not kind.startswith("image/"):
+                raise InvalidArgument(f"{at}.file_id: the file is {kind}, which is no image", at=at, value=kind)
+            return Image(kind, data=data)
         case other:
-            raise _no_source(other, at, "base64, url")
+            raise _no_source(other, at, "base64, url, file")
 
 
-def _document(source: object, at: str, title: str | None) -> Document:
+def _document(source: object, at: str, title: str | None, files: Files) -> Document:
     fields = an_object(source, at)
     match fields.get("type"):
         case "base64":
@@ -116,13 +144,30 @@ def _document(source: object, at: str, title: str | None) -> Document:
             url = _url(fields, at)
             guessed = mimetypes.guess_type(url.partition("?")[0])[0]
             return Document(guessed or "application/pdf", url=url, name=title)
+        case "file":
+            kind, data, name = _file(fields, at, files)
+            if kind.startswith("text/") or kind in _TEXTS:
+                _need_text(data, at)
+                kind = _PLAIN
+            elif kind != _PDF:
+                raise InvalidArgument(f"{at}.file_id: the file is {kind}; a document is {_PDF} or text", at=at, value=kind)
+            return Document(kind, data=data, name=title or name)
         case other:
-            raise _no_source(other, at, "base64, text, url")
+            raise _no_source(other, at, "base64, text, url, file")
 
 
-def _no_source(kind: object, at: str, known: str) -> InvalidArgument | NotSupported:
-    if kind == "file":
-        return InvalidArgument(f"{at}: files are not taken here yet: send the content as {known}", at=at)
+def _file(fields: dict[str, Any], at: str, files: Files) -> tuple[str, bytes, str]:
+    """Media type, content and name of the file that a source names."""
+    only(fields, at, "type", "file_id")
+    found = files.get(a_text(fields, at, "file_id"))
+    if found is None:
+        raise InvalidArgument(f"{at}.file_id: there is no file {fields['file_id']!r}", at=at, value=fields["file_id"])
+    if not found[1]:
+        raise InvalidArgument(f"{at}.file_id: there is nothing in the file", at=at)
+    return found
+
+
+def _no_source(kind: object, at: str, known: str) -> InvalidArgument:
     return InvalidArgument(f"{at}.type: {kind!r} is none of {known}", at=at, value=repr(kind))
 
 

@@ -23,6 +23,7 @@ from .body import decoded
 from .caller import Answerer, Reader
 from .content import an_object, only
 from .event_ids import thread_id
+from .files import named_files
 from .history import BEHIND, History
 from .inputs import Inputs, read_inputs
 from .live import TOPICS, Live, place_of
@@ -42,7 +43,9 @@ def event_routes(service: Service) -> APIRouter:
     async def send(principal: Answerer, session: str, request: Request) -> dict[str, Any]:
         fields = an_object(decoded(await request.body()), "the body")
         only(fields, "the body", "events")
-        return {"data": await inputs.send(principal, session, read_inputs(fields.get("events")), key=key_of(request))}
+        given = fields.get("events")
+        read = read_inputs(given, files=await named_files(service, principal, given))
+        return {"data": await inputs.send(principal, session, read, key=key_of(request))}
 
     @routes.get("/events")
     async def listed(principal: Reader, session: str, request: Request) -> dict[str, Any]:

@@ -15,16 +15,17 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...core.errors import InvalidArgument, NotFound, SessionNotFound
+from ...core.errors import InvalidArgument, NotFound, SessionNotFound, TooLarge
 from ...core.principal import Principal
 from ...host.files import LONGEST_NAME, PLAIN, Files, StoredFile
 from ..server.service import Service
 from .caller import Operator, Reader, id_of
+from .content import Files as NamedFiles, files_in
 from .mounts import OUTPUTS
 from .paging import MOST, paged
 from .query import Query, moment, moment_or_none
 
-MOST_IDS = 100
+MOST_IDS, MOST_NAMED = 100, 100
 SHORTEST_S, LONGEST_S = 3600, 7_776_000
 """How long a file may be kept that is to go by itself: from an hour to ninety days."""
 _OLD = re.compile(r"2023-")
@@ -35,9 +36,24 @@ def files_of(service: Service) -> Files:
     return Files(service.store, service.runtime.clock, most=service.settings.max_upload)
 
 
-async def file_content(service: Service, principal: Principal, file: str) -> tuple[StoredFile, bytes]:
-    """For content that names a file. NotFound, also for one of another tenant."""
-    return await files_of(service).content(file, tenant=principal.tenant)
+async def named_files(service: Service, principal: Principal, given: object) -> NamedFiles:
+    """The files that content in a request names. What is not there is left out; InvalidArgument for too many, TooLarge when
+    they have more bytes together than the body of a request may have."""
+    named, found = files_in(given), dict[str, tuple[str, bytes, str]]()
+    if len(named) > MOST_NAMED:
+        raise InvalidArgument(f"{len(named)} files are named, which is more than {MOST_NAMED}")
+    files, left = files_of(service), service.settings.max_body
+    for id_ in sorted(named):
+        try:
+            left -= (await files.get(id_, tenant=principal.tenant)).size
+            if left < 0:
+                text = f"the files that are named have more than {service.settings.max_body} bytes together; mount them"
+                raise TooLarge(text, limit=service.settings.max_body)
+            file, content = await files.content(id_, tenant=principal.tenant)
+        except NotFound:
+            continue
+        found[id_] = (file.media_type, content, file.name)
+    return found
 
 
 def file_routes(service: Service) -> APIRouter:

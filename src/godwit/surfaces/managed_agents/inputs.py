@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from ...core.errors import (
@@ -35,7 +36,7 @@ from ...engine.session import Session
 from ..server.service import Service
 from .budgets import budget_question, go_on_as_set
 from .calls import Asked, asked_by, handed_out
-from .content import a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
+from .content import Files, a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
 from .event_ids import event_id, thread_id
 from .query import moment
 
@@ -79,13 +80,14 @@ class Result:
 Given = Message | Interrupt | Confirmation | Result
 
 
-def read_inputs(given: object, at: str = "events", *, most: int = MOST) -> list[Given]:
-    """The inputs of a request. InvalidArgument names the first thing that is wrong; NotSupported."""
+def read_inputs(given: object, at: str = "events", *, most: int = MOST, files: Files = MappingProxyType({})) -> list[Given]:
+    """The inputs of a request. `files`: those that its content names. InvalidArgument names the first thing that is wrong;
+    NotSupported."""
     if not isinstance(given, list) or not given:
         raise InvalidArgument(f"{at}: a list with at least one event is needed", at=at)
     if len(given) > most:
         raise InvalidArgument(f"{at}: {len(given)} events are more than {most}", at=at)
-    inputs = [_read(one, f"{at}.{number}") for number, one in enumerate(given)]
+    inputs = [_read(one, f"{at}.{number}", files) for number, one in enumerate(given)]
     named: set[str] = set()
     interrupted = False
     for number, one in enumerate(inputs):
@@ -99,12 +101,12 @@ def read_inputs(given: object, at: str = "events", *, most: int = MOST) -> list[
     return inputs
 
 
-def _read(given: object, at: str) -> Given:
+def _read(given: object, at: str, files: Files) -> Given:
     fields = an_object(given, at)
     match fields.get("type"):
         case "user.message":
             only(fields, at, "type", "content")
-            content = read_blocks(fields.get("content"), f"{at}.content")
+            content = read_blocks(fields.get("content"), f"{at}.content", files=files)
             try:
                 return Message(user_content(content))
             except InvalidArgument as error:
@@ -116,10 +118,10 @@ def _read(given: object, at: str) -> Given:
             return _confirmation(fields, at)
         case "user.custom_tool_result":
             only(fields, at, "type", "custom_tool_use_id", "content", "is_error", "session_thread_id")
-            return _result(fields, at, "custom_tool_use_id", custom=True)
+            return _result(fields, at, "custom_tool_use_id", custom=True, files=files)
         case "user.tool_result":
             only(fields, at, "type", "tool_use_id", "content", "is_error", "session_thread_id")
-            return _result(fields, at, "tool_use_id", custom=False)
+            return _result(fields, at, "tool_use_id", custom=False, files=files)
         case "user.define_outcome" | "system.message" as kind:
             raise NotSupported(f"{at}.type: godwit has no {kind} events", type=kind)
         case other:
@@ -150,9 +152,9 @@ def _confirmation(fields: Body, at: str) -> Confirmation:
     return Confirmation(a_text(fields, at, "tool_use_id"), result == "allow", reason, edited)
 
 
-def _result(fields: Body, at: str, name: str, *, custom: bool) -> Result:
+def _result(fields: Body, at: str, name: str, *, custom: bool, files: Files) -> Result:
     given = fields.get("content")
-    content = () if given is None else read_blocks(given, f"{at}.content", results=True)
+    content = () if given is None else read_blocks(given, f"{at}.content", results=True, files=files)
     return Result(a_text(fields, at, name), custom, content, an_optional_flag(fields, at, "is_error"))
 
 

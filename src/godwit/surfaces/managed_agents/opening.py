@@ -14,7 +14,9 @@ from ...host.agent_registry import StoredAgent
 from ..server.service import Service
 from .agent_shapes import Definition, check_absent, definition_of, shown_model, with_tools
 from .agents import registry_of
+from .content import Files
 from .environments import environment_of
+from .files import named_files
 from .inputs import Given, Inputs, Message, read_inputs
 from .resources import check_files, mount_all, read_resources, shown_mount
 from .session_record import KIND, Kept
@@ -39,7 +41,7 @@ class Opening:
         """
         service = self._service
         metadata_of(given.metadata)
-        messages = _messages(given)
+        messages = _messages(given, await named_files(service, principal, given.initial_events))
         session = again or service.new_id("ses")
         made = again is None or not await self._is_there(principal, session)
         if made:
@@ -133,11 +135,11 @@ def _overridden(definition: Definition, given: AgentWithOverrides) -> Definition
     return with_tools(msgspec.structs.replace(definition, **changes), given)
 
 
-def _messages(given: SessionCreate) -> list[Given]:
+def _messages(given: SessionCreate, files: Files) -> list[Given]:
     """What the session is to begin with. InvalidArgument, NotSupported."""
     if not given.initial_events:
         return []
-    inputs = read_inputs(given.initial_events, "initial_events", most=INITIAL)
+    inputs = read_inputs(given.initial_events, "initial_events", most=INITIAL, files=files)
     for number, one in enumerate(inputs):
         if not isinstance(one, Message):
             raise InvalidArgument(f"initial_events.{number}.type: a session begins with user.message events alone")
