@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 
 from godwit.core.events import Event, UserMessage
+from godwit.core.ids import Seq, SessionId
 from godwit.surfaces.managed_agents.event_ids import call_index, call_number, event_id, place_of_id
 from godwit.surfaces.managed_agents.projection import BASES, Place, Projected, Projector
 from tests.core.walk import CREATED, Walk, picker, walks
 from tests.surfaces.managed_agents.legal import check
 
 BEHIND = 1 << 31
+SESSION_OF_OTHERS = event_id(SessionId("ses_other"), Seq(5), call_index(0))
+"""An event of a session that is another's."""
 
 
 def project(events: Sequence[Event], after: Place = (0, BEHIND), *, rest: bool = True) -> list[Projected]:
@@ -70,8 +73,6 @@ def test_what_is_known_at_the_end_of_the_log_stays_where_it_was(numbers: list[in
 
 
 def test_an_id_leads_to_its_place_and_is_another_sessions_nowhere() -> None:
-    from godwit.core.ids import Seq, SessionId
-
     session = SessionId("ses_1")
     for seq, index in ((1, 0), (77, 256), (1 << 40, 65535)):
         made = event_id(session, Seq(seq), index)

@@ -5,6 +5,7 @@ It reads at most one turn more than what is asked for: a fold begins at the last
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -71,6 +72,7 @@ class History:
                 seq = event.seq
             if not events or seq == to_seq:
                 break
+            await asyncio.sleep(0)  # a long log is read in portions, so that others are not held up
         if to_seq is None:
             for projected in projector.rest():
                 if projected.place > after:
