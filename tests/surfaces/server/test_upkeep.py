@@ -295,3 +295,29 @@ def test_streams_end_with_a_word_when_the_server_does(tmp_path: Path) -> None:
             assert [line for line in lines if line] == [": the server ends; connect again, the log is kept"]
         with httpx2.stream("GET", f"{server.url}/echo/stream") as late:
             assert ": the server ends; connect again, the log is kept" in list(late.iter_lines())
+
+
+def test_what_a_protocol_keeps_of_a_session_goes_with_it_whoever_deletes_it(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    settings = ServerSettings(archived_days=30.0, models={"*": "scripted:x"}, folder=str(tmp_path / "places"))
+    models = {"scripted:x": ScriptedModel([])}
+    with running(tmp_path / "g.db", models=models, settings=settings, clock=clock) as server:
+        with httpx2.Client(base_url=server.url) as client:
+            agent = client.post("/v1/agents", json={"name": "a", "model": "m"}).json()["id"]
+            place = client.post("/v1/environments", json={"name": "e"}).json()["id"]
+            made = [
+                client.post("/v1/sessions", json={"agent": agent, "environment_id": place}).json()["id"] for _ in range(3)
+            ]
+            assert sorted(one.name for one in (tmp_path / "places").iterdir()) == sorted(made)
+            assert client.delete(f"/v1/sessions/{made[0]}").status_code == 200
+            assert client.delete(f"/godwit/v1/sessions/{made[1]}").status_code == 204
+            assert client.post(f"/v1/sessions/{made[2]}/archive").status_code == 200
+            clock.advance(31 * 86_400)
+            assert server.call(server.app.upkeep.delete_archived) == 1
+            assert client.get("/v1/sessions").json()["data"] == []
+        assert list((tmp_path / "places").iterdir()) == []
+
+        async def kept() -> int:
+            return len(await server.runtime.store.documents("managed_agents.session", tenant=None))
+
+        assert server.call(kept) == 0

@@ -193,5 +193,5 @@ async def archive_session(service: Host, row: Row) -> Response:
 @operation()
 async def delete_session(service: Host, row: Row) -> Response:
     """Archive it, then remove its log and all that only it used."""
-    await service.runtime.delete_session(row.id)
+    await service.delete(row)
     return nothing()

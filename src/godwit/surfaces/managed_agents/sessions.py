@@ -25,7 +25,7 @@ from .files import files_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
-from .session_record import STATUSES, SessionRecord, record_of, session_of, shown, status_of
+from .session_record import KIND, STATUSES, SessionRecord, record_of, session_of, shown, status_of
 from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
 from .shapes import patched
 from .translation import placed, respelled
@@ -38,6 +38,13 @@ MOST = 100
 def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
     routes = APIRouter(prefix="/v1/sessions")
     opening = Opening(service, workplaces)
+
+    async def forget(row: SessionRow) -> None:
+        if await service.store.delete_document(KIND, row.id, tenant=row.labels.tenant):
+            await workplaces.remove(row.id)
+        await files_of(service).forget(row.id, tenant=row.labels.tenant)
+
+    service.forgetting.append(forget)
 
     @routes.post("")
     async def create(
@@ -78,11 +85,7 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
     async def delete(principal: Operator, session: str) -> dict[str, Any]:
         record = await session_of(service, principal, session)
         _check_rests(record, "deleted")
-        await service.runtime.delete_session(session)
-        if record.document is not None:
-            await service.store.delete_document(record.document.kind, session, tenant=principal.tenant)
-            await workplaces.remove(session)
-        await files_of(service).forget(record.row.id, tenant=principal.tenant)
+        await service.delete(record.row)
         return {"id": session, "type": "session_deleted"}
 
     return routes

@@ -70,6 +70,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
     """`/agents/sessions` and one of them."""
     router = APIRouter()
     runtime = service.runtime
+    service.forgetting.append(lambda row: folders.remove(row.id, row.workspace))
 
     @router.post("/agents/sessions")
     async def create(request: Request, given: Annotated[SessionCreate, Depends(body(SessionCreate))]) -> Response:
@@ -204,8 +205,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         principal = principal_of(request)
         principal.require("operate")
         row = await service.row(principal, session_id)
-        await runtime.delete_session(row.id)
-        await folders.remove(row.id, row.workspace)
+        await service.delete(row)
         return {"id": row.id, "object": "agent.session.deleted", "deleted": True}
 
     return router

@@ -3,7 +3,8 @@ another's sessions or documents: a thing of somebody else's is not there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Service:
     """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant. `sources`: what each protocol
-    tells webhooks."""
+    tells webhooks. `forgetting`: what each protocol removes that it kept of a session, when that is deleted, by
+    whichever door."""
 
     runtime: Runtime
     settings: ServerSettings
     sources: tuple[Source, ...] = ()
+    forgetting: list[Callable[[SessionRow], Awaitable[None]]] = field(default_factory=list)
 
     @cached_property
     def tenants(self) -> Tenants:
@@ -72,6 +75,12 @@ class Service:
 
     def new_id(self, kind: str) -> str:
         return self.runtime.ids.new(kind)
+
+    async def delete(self, row: SessionRow) -> None:
+        """Remove a session, and what each protocol kept of it. What `Runtime.delete_session` raises."""
+        await self.runtime.delete_session(row.id)
+        for forget in self.forgetting:
+            await forget(row)
 
     async def row(self, principal: Principal, session: str) -> SessionRow:
         """The session as it is listed. SessionNotFound, also for one of another tenant."""

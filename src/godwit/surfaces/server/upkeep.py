@@ -71,14 +71,14 @@ class Upkeep:
         days = self._service.settings.archived_days
         assert days is not None
         until = self._service.now_ms() - int(days * 86_400_000)
-        runtime, deleted = self._service.runtime, 0
+        deleted = 0
         before = None
         while True:
             rows = await self._service.store.sessions(limit=_PAGE, before=before, statuses=("archived",))
             for row in rows:
                 if row.updated_ms <= until:
                     try:
-                        await runtime.delete_session(row.id)
+                        await self._service.delete(row)
                         deleted += 1
                     except SessionNotFound:
                         pass
