@@ -310,7 +310,19 @@ def table_of_promises() -> str:
     return "\n".join(lines)
 
 
+def table_of_operations() -> str:
+    from godwit.surfaces.api.app import PREFIX, openapi
+
+    lines = ["| | below `/godwit/v1` | what it does | scope |", "|---|---|---|---|"]
+    for path, methods in openapi()["paths"].items():
+        for method, told in methods.items():
+            does = told["description"].partition(". ")[0].rstrip(".").replace("|", "\\|")
+            lines.append(f"| {method.upper()} | `{path.removeprefix(PREFIX)}` | {does}. | {told['x-scope']} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "operations": table_of_operations,
     "promises": table_of_promises,
     "hooks": table_of_hooks,
     "events": table_of_events,

@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import BudgetCheck, BudgetGuard, HookCall, ToolContext, ToolOutput
+    from .client import RemoteRuntime, RemoteSession, connect
+    from .contracts import BudgetCheck, BudgetGuard, HookCall, SessionHandle, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
@@ -72,10 +73,13 @@ _HOMES = {
     "RewindResult": "core.checkpoint",
     "RunFailed": "core.errors",
     "RunResult": "core.record",
+    "RemoteRuntime": "client.runtime",
+    "RemoteSession": "client.session",
     "Runtime": "host.runtime",
     "SandboxPolicy": "core.sandbox",
     "ScriptedModel": "models.script",
     "Session": "engine.session",
+    "SessionHandle": "contracts",
     "Spent": "core.budget",
     "Text": "core.messages",
     "ToolContext": "contracts",
@@ -85,6 +89,7 @@ _HOMES = {
     "VerificationCommand": "core.verification",
     "VerificationPolicy": "core.verification",
     "VerificationReport": "core.verification",
+    "connect": "client.runtime",
     "hook": "engine.hooks",
     "tool": "tools.function",
 }
@@ -125,10 +130,13 @@ __all__ = [
     "RewindResult",
     "RunFailed",
     "RunResult",
+    "RemoteRuntime",
+    "RemoteSession",
     "Runtime",
     "SandboxPolicy",
     "ScriptedModel",
     "Session",
+    "SessionHandle",
     "Spent",
     "Text",
     "ToolContext",
@@ -138,6 +146,7 @@ __all__ = [
     "VerificationCommand",
     "VerificationPolicy",
     "VerificationReport",
+    "connect",
     "errors",
     "hook",
     "tool",

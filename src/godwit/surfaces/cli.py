@@ -72,7 +72,9 @@ for verb in VERBS:
     app.command(context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
 
 
-HERE = frozenset(("demo", "commands", "permissions", "hooks", "doctor", "serve", "keys", "backup", "restore"))
+HERE = frozenset(
+    ("demo", "commands", "permissions", "hooks", "doctor", "serve", "keys", "webhooks", "secrets", "backup", "restore")
+)
 """The verbs that need the database itself, or this machine."""
 
 

@@ -15,6 +15,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -65,7 +66,7 @@ class Known:
         found: str = made.json()["session"]["id"]
         return found
 
-    def put_in(self, case: schemathesis.Case) -> None:
+    def put_in(self, case: schemathesis.Case[Any]) -> None:
         """Have the case be about something that there is."""
         name = case.operation.definition.raw["operationId"]
         if "session" in case.path_parameters:
@@ -91,6 +92,7 @@ def test_every_operation_answers_as_its_document_says(server: RunningServer, mod
         asked = 0
         for result in schema.get_all_operations():
             asked += 1
+            assert isinstance(result, Ok), result
             _ask(result.ok(), mode, examples, known, server.url)
         assert asked == sum(len(methods) for methods in document["paths"].values()) > 60
         assert api.get("/sessions").status_code == 200
@@ -107,7 +109,7 @@ def _ask(operation: Any, mode: GenerationMode, examples: int, known: Known, url:
         suppress_health_check=list(HealthCheck),
     )
     @given(case=strategy, real=st.sampled_from([True, True, True, False]))
-    def ask(case: schemathesis.Case, real: bool) -> None:
+    def ask(case: schemathesis.Case[Any], real: bool) -> None:
         if real:
             known.put_in(case)
         if "wait_s" in (case.query or {}):

@@ -35,21 +35,9 @@ class Api:
     name = "godwit"
 
     def __init__(self, service: Service) -> None:
-        self._app = app = _App(
-            title="godwit",
-            version="1",
-            description="Durable agent sessions.",
-            redirect_slashes=False,
-            openapi_url=f"{PREFIX}/openapi.json",
-            docs_url=None,
-            redoc_url=None,
-            exception_handlers={HTTPException: _unrouted, RequestValidationError: _invalid},
-        )
-        app.state.service = service
-        app.state.names = names.Names(service)
-        for router in _ROUTERS:
-            app.include_router(router, prefix=PREFIX)
-        app.router.routes.append(streams.route(PREFIX))
+        self._app = _made()
+        self._app.state.service = service
+        self._app.state.names = names.Names(service)
 
     @property
     def app(self) -> ASGIApp:
@@ -72,9 +60,27 @@ class Api:
     def error(self, found: GodwitError, request_id: str) -> Response:
         return error(found, request_id)
 
-    def openapi(self) -> dict[str, Any]:
-        """The document that `/godwit/v1/openapi.json` answers."""
-        return self._app.openapi()
+
+def _made() -> _App:
+    app = _App(
+        title="godwit",
+        version="1",
+        description="Durable agent sessions.",
+        redirect_slashes=False,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={HTTPException: _unrouted, RequestValidationError: _invalid},
+    )
+    for router in _ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.router.routes.append(streams.route(PREFIX))
+    return app
+
+
+def openapi() -> dict[str, Any]:
+    """The document that `/godwit/v1/openapi.json` answers."""
+    return _made().openapi()
 
 
 class _App(FastAPI):

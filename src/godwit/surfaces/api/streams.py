@@ -23,6 +23,8 @@ from .calls import MOST, service_of
 from .wire import encode
 
 PATH = "/sessions/{session}/stream"
+OPEN = b": open\n"
+"""Sent first, so that a client knows that the stream stands before anything happens."""
 END = frame(b"{}", event="end")
 
 
@@ -40,6 +42,7 @@ async def stream(request: Request) -> Response:
 
 
 async def _frames(items: AsyncGenerator[Event | Delta, None], row: SessionRow) -> AsyncIterator[bytes]:
+    yield OPEN
     async with aclosing(items):
         async for item in items:
             if isinstance(item, Event):
