@@ -137,6 +137,7 @@ def test_the_stream_of_a_session_ends_with_it(api: httpx2.Client) -> None:
         ("PUT", "/agents/no name", {"models": [MODEL]}, 400, "no name"),
         ("POST", "/sessions", {"agent": "unknown"}, 404, "unknown"),
         ("POST", "/sessions", {}, 400, "agent"),
+        ("POST", "/sessions", {"agent": "coder", "own_workspace": True, "session": "../../x"}, 400, "session"),
         ("POST", "/sessions/{session}/prompt", {"prompt": ""}, 400, "length"),
         ("POST", "/sessions/{session}/prompt", {"prompt": "  "}, 400, "content"),
         ("POST", "/sessions/{session}/prompt", {"prompt": [{"type": "sound"}]}, 400, "sound"),
@@ -157,8 +158,8 @@ def test_the_stream_of_a_session_ends_with_it(api: httpx2.Client) -> None:
 def test_what_cannot_be_done_is_told_in_one_shape(
     api: httpx2.Client, method: str, path: str, body: Any, status: int, said: str
 ) -> None:
-    if "{session}" in path:
-        path = path.format(session=started(api))
+    session = started(api)
+    path = path.format(session=session) if "{session}" in path else path
     answer = api.request(method, path, json=body)
     told = answer.json()
     assert answer.status_code == status, told
@@ -251,6 +252,8 @@ def test_only_the_host_lets_an_agent_out_of_what_confines_it(keyed: As, tmp_path
     own = operate.post("/sessions", json={"agent": "coder", "own_workspace": True}).json()["config"]["workspace"]
     assert own.startswith(f"{tmp_path}/g.db.workspaces/ses_")
     assert Path(own).is_dir()
+    assert operate.delete(f"/sessions/{Path(own).name}").status_code == 204
+    assert not Path(own).exists()
 
 
 def test_a_tenant_finds_nothing_of_another_on_any_path(keyed: As) -> None:

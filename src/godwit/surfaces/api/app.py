@@ -38,6 +38,8 @@ class Api:
         self._app = _made()
         self._app.state.service = service
         self._app.state.names = names.Names(service)
+        folders = sessions.folders_of(service)
+        service.forgetting.append(lambda row: folders.remove(row.id, row.workspace))
 
     @property
     def app(self) -> ASGIApp:

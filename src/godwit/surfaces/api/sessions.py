@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from pathlib import Path as Folder
 from typing import Annotated
 
 import msgspec
@@ -19,6 +17,7 @@ from ...core.gate import Status
 from ...core.ids import SessionId, derived_id
 from ...core.state import State
 from ...engine.session import Session
+from ..server.folders import Folders, folders_beside
 from ..server.service import Service
 from .agents import Registered, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
@@ -99,14 +98,20 @@ async def start_session(
     return answer(await view(service, session))
 
 
+def folders_of(service: Service) -> Folders:
+    """Where the sessions' own folders are."""
+    return folders_beside(getattr(service.store, "file", None), service.settings.folder)
+
+
 async def own_folder(service: Service, session: str) -> str:
-    """An empty folder for this session, beside the database unless the settings say where."""
-    file = getattr(service.store, "file", None)
-    if service.settings.folder is None and file is None:
-        raise InvalidArgument("this server has no place for workspaces: its setting `folder` names one")
-    folder = Folder(service.settings.folder or f"{file}.workspaces") / session.replace(":", "_")
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    return str(folder)
+    """An empty folder for this session; the one there is, when its start is asked for again."""
+    folders = folders_of(service)
+    if folders.of(session).parent != folders.of("any").parent or session.startswith(".") or len(session) > 128:
+        raise InvalidArgument(f"session id {session!r} cannot be the name of a folder", session=session)
+    try:
+        return str(await folders.make(session))
+    except FileExistsError:
+        return str(folders.of(session))
 
 
 @router.get("")
