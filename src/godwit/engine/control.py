@@ -9,7 +9,7 @@ from typing import get_args
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel
 from ..core.errors import InvalidArgument, NoOpenRun
 from ..core.events import Event
-from ..core.ids import RunId
+from ..core.ids import RunId, Seq
 from ..core.rules import ApprovalPolicy, Permissions
 from .handle import Handle
 
@@ -118,11 +118,13 @@ class Control(Handle):
         approvals: ApprovalPolicy | None = None,
         metadata: Mapping[str, str] | None = None,
         agent: AgentRef | None = None,
+        expect: Seq | None = None,
     ) -> None:
         """Change settings for the runs that start from now on; None leaves one as it is.
 
         `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
         `metadata`: all of it, in place of what there was. `agent`: who works from now on. AgentNotFound, ToolNotFound.
+        `expect`: for a change that follows from how the session was at this seq; HeadMoved when it has gone on since.
         """
         self._check_open()
         spec: AgentSpec | None = None
@@ -144,6 +146,7 @@ class Control(Handle):
             approvals=approvals,
             metadata=None if metadata is None else dict(metadata),
             agent=agent,
+            expect=expect,
         )
         if agent is not None and spec is not None:
             self._agent, self._spec = agent, spec

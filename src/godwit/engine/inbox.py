@@ -197,12 +197,14 @@ class Inbox:
         approvals: ApprovalPolicy | None = None,
         budgets: tuple[Budget, ...] | None = None,
         metadata: dict[str, str] | None = None,
+        expect: Seq | None = None,
     ) -> None:
-        """Settings for the runs that start from now on; rules and the approval policy hold at once."""
+        """Settings for the runs that start from now on; rules and the approval policy hold at once. `expect`: HeadMoved
+        unless that is the last event."""
         configured = SessionConfigured(
             model, thinking, steer_mode, name, agent, permissions, approvals, budgets, metadata=metadata
         )
-        await self._append(configured)
+        await self._append(configured, expect=expect)
 
     async def _was_opened(self, action: ActionId) -> bool:
         events = await self._store.read(self._session, types=("action.opened",), newest_first=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +355,18 @@ def test_title_and_metadata_change(field: Field) -> None:
     with pytest.raises(anthropic.BadRequestError, match="vault_ids"):
         field.sessions.update(session.id, vault_ids=["vlt_1"])
     assert field.sessions.retrieve(session.id).title is None
+
+
+def test_of_many_changes_at_once_none_is_lost(field: Field) -> None:
+    session = field.session()
+
+    def change(number: int) -> None:
+        with client_of(field.server, max_retries=2) as client:
+            client.beta.sessions.update(session.id, metadata={str(number): "x"}, title=f"{number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(change, range(8)))
+    assert field.sessions.retrieve(session.id).metadata == {str(number): "x" for number in range(8)}
 
 
 def test_a_sessions_own_tools(start: Start) -> None:

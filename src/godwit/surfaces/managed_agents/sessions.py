@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 
 from ...contracts import SessionRow
 from ...core.agent import AgentRef
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import HeadMoved, InvalidArgument, NotSupported, SessionNotFound
 from ...core.gate import Status as OwnStatus
 from ...core.ids import AgentName, SessionId
 from ...core.principal import Principal
@@ -33,6 +34,7 @@ from .workplaces import Workplaces
 
 MOST = 100
 """Sessions on a page."""
+_TRIES = 50
 
 
 def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
@@ -59,7 +61,11 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
         page = await paged(
             query, "sessions", _Listing(service, principal, query).fetch, _place, order=query.order("desc"), most=MOST
         )
-        return page.body([await shown(service, await record_of(service, row)) for row in page.rows], both_ways=True)
+        data = []
+        for row in page.rows:
+            with contextlib.suppress(SessionNotFound):  # it has gone since
+                data.append(await shown(service, await record_of(service, row)))
+        return page.body(data, both_ways=True)
 
     @routes.get("/{session}")
     async def get(principal: Reader, session: str) -> dict[str, Any]:
@@ -69,8 +75,8 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
     async def update(
         principal: Operator, session: str, given: Annotated[SessionUpdate, Depends(body(SessionUpdate))]
     ) -> dict[str, Any]:
-        record = await session_of(service, principal, session)
-        await _update(service, workplaces, record, given)
+        await service.row(principal, session)
+        await _update(service, workplaces, principal, session, given)
         return await shown(service, await session_of(service, principal, session))
 
     @routes.post("/{session}/archive")
@@ -150,24 +156,33 @@ class _Listing:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def _update(service: Service, workplaces: Workplaces, record: SessionRecord, given: SessionUpdate) -> None:
-    """All is checked before anything is changed."""
-    session = record.row.id
-    if record.status == "terminated":
-        raise InvalidArgument(f"session {session!r} is archived and cannot be updated")
-    if given.vault_ids is not None:
-        raise InvalidArgument("vault_ids: a session keeps the vaults it was made with")
-    metadata: dict[str, str] | None = None
-    if given.has("metadata"):
-        old = (await load_state(service.store, session)).metadata
-        metadata = {} if given.metadata is None else patched(old, given.metadata)
-    agent = await _changed_agent(service, workplaces, record, given.agent)
-    handle = await service.runtime.desk.session(session)
-    if given.has("title") or metadata is not None or agent is not None:
-        await handle.configure(name=(given.title or "") if given.has("title") else None, metadata=metadata, agent=agent)
-    if given.has("budget"):
-        await handle.set_budget(budget_of(given.budget))
-        await go_on_as_set(handle)
+async def _update(
+    service: Service, workplaces: Workplaces, principal: Principal, session: str, given: SessionUpdate
+) -> None:
+    """All is checked before anything is changed, and what follows from its state changes only while it has that."""
+    for _ in range(_TRIES):
+        state = await load_state(service.store, SessionId(session))
+        record = await session_of(service, principal, session)
+        if record.status == "terminated":
+            raise InvalidArgument(f"session {session!r} is archived and cannot be updated")
+        if given.vault_ids is not None:
+            raise InvalidArgument("vault_ids: a session keeps the vaults it was made with")
+        metadata: dict[str, str] | None = None
+        if given.has("metadata"):
+            metadata = {} if given.metadata is None else patched(state.metadata, given.metadata)
+        agent = await _changed_agent(service, workplaces, record, given.agent)
+        handle = await service.runtime.desk.session(session)
+        try:
+            if given.has("title") or metadata is not None or agent is not None:
+                name = (given.title or "") if given.has("title") else None
+                await handle.configure(name=name, metadata=metadata, agent=agent, expect=state.seq)
+        except HeadMoved:
+            continue
+        if given.has("budget"):
+            await handle.set_budget(budget_of(given.budget))
+            await go_on_as_set(handle)
+        return
+    raise HeadMoved(f"session {session!r} changed too fast to be updated: try again", again=True)
 
 
 async def _changed_agent(
