@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
 import pytest
+
+from tests.surfaces.server.running import RunningServer
+
+from .conftest import client_of
 
 
 async def test_an_environment_shows_all_its_defaults(async_client: anthropic.AsyncAnthropic) -> None:
@@ -43,6 +48,18 @@ def test_an_environment_changes_all_but_its_kind(client: anthropic.Anthropic) ->
         environments.update(made.id, config={"type": "self_hosted"})
     assert code(refused.value) == "invalid_config_type_change"
     assert environments.create(name="field").name == "field"
+
+
+def test_of_many_changes_at_once_none_is_lost(server: RunningServer, client: anthropic.Anthropic) -> None:
+    made = client.beta.environments.create(name="field")
+
+    def change(number: int) -> None:
+        with client_of(server) as own:
+            own.beta.environments.update(made.id, metadata={str(number): "x"})
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(change, range(8)))
+    assert client.beta.environments.retrieve(made.id).metadata == {str(number): "x" for number in range(8)}
 
 
 def test_a_name_is_there_once(client: anthropic.Anthropic) -> None:

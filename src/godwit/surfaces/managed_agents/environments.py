@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -9,7 +10,15 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from ...core.document import Document, encode_body
-from ...core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidArgument, NotFound, NotSupported
+from ...core.errors import (
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    InvalidArgument,
+    NotFound,
+    NotSupported,
+    RevisionConflict,
+)
 from ...core.principal import Principal
 from ..server.service import Service
 from .body import body
@@ -19,6 +28,7 @@ from .query import Query, moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
 
 KIND = "managed_agents.environment"
+_TRIES = 20
 MANAGERS = ("apt", "cargo", "gem", "go", "npm", "pip")
 
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=256)]
@@ -132,26 +142,16 @@ def environment_routes(service: Service) -> APIRouter:
     async def update(
         principal: Operator, environment: str, given: Annotated[EnvironmentUpdate, Depends(body(EnvironmentUpdate))]
     ) -> dict[str, Any]:
-        old = await environment_of(service, principal, environment)
-        if old.archived_ms is not None:
-            raise InvalidArgument(f"environment {environment!r} is archived", error_code="environment_archived")
-        data = old.data()
-        if given.name is not None:
-            data["name"] = given.name
-        if given.has("description"):
-            data["description"] = given.description or ""
-        if given.config is not None:
-            if given.config.type != data["config"]["type"]:
-                raise InvalidArgument(
-                    f"config.type: it is {data['config']['type']} and stays so: make another environment",
-                    error_code="invalid_config_type_change",
-                )
-            data["config"] = _shown_config(given.config, data["config"])
-        data["metadata"] = patched(data["metadata"], given.metadata, code="invalid_metadata")
-        data["scope"] = given.scope or data["scope"]
-        if data == old.data():
-            return _shown(old)
-        return _shown(await put(old.changed(data, unique={"name": data["name"]}), data["name"]))
+        for _ in range(_TRIES):
+            old = await environment_of(service, principal, environment)
+            data = _changed(old, given)
+            if data == old.data():
+                return _shown(old)
+            try:
+                return _shown(await put(old.changed(data, unique={"name": data["name"]}), data["name"]))
+            except RevisionConflict:
+                continue  # on what somebody else has made of it
+        raise RevisionConflict(f"environment {environment!r} is being changed by others all the time")
 
     @routes.delete("/{environment}")
     async def delete(principal: Operator, environment: str) -> dict[str, Any]:
@@ -161,12 +161,36 @@ def environment_routes(service: Service) -> APIRouter:
 
     @routes.post("/{environment}/archive")
     async def archive(principal: Operator, environment: str) -> dict[str, Any]:
-        old = await environment_of(service, principal, environment)
-        if old.archived_ms is not None:
-            return _shown(old)
-        return _shown((await store.put_documents([old.changed(old.data(), archived_ms=service.now_ms())]))[0])
+        for _ in range(_TRIES):
+            old = await environment_of(service, principal, environment)
+            if old.archived_ms is not None:
+                return _shown(old)
+            with contextlib.suppress(RevisionConflict):
+                return _shown((await store.put_documents([old.changed(old.data(), archived_ms=service.now_ms())]))[0])
+        raise RevisionConflict(f"environment {environment!r} is being changed by others all the time")
 
     return routes
+
+
+def _changed(old: Document, given: EnvironmentUpdate) -> dict[str, Any]:
+    """What the environment says with what was given in its place. InvalidArgument, NotSupported."""
+    if old.archived_ms is not None:
+        raise InvalidArgument(f"environment {old.id!r} is archived", error_code="environment_archived")
+    data = old.data()
+    if given.name is not None:
+        data["name"] = given.name
+    if given.has("description"):
+        data["description"] = given.description or ""
+    if given.config is not None:
+        if given.config.type != data["config"]["type"]:
+            raise InvalidArgument(
+                f"config.type: it is {data['config']['type']} and stays so: make another environment",
+                error_code="invalid_config_type_change",
+            )
+        data["config"] = _shown_config(given.config, data["config"])
+    data["metadata"] = patched(data["metadata"], given.metadata, code="invalid_metadata")
+    data["scope"] = given.scope or data["scope"]
+    return data
 
 
 def _shown(document: Document) -> dict[str, Any]:
