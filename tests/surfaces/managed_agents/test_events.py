@@ -10,7 +10,8 @@ import pytest
 
 from godwit.core.budget import Price
 from godwit.core.errors import RateLimited
-from godwit.models.script import call, hold, say, think, tries
+from godwit.core.messages import Usage
+from godwit.models.script import call, end, hold, say, think, tries
 
 from .conftest import Start
 from .talk import ASKING, TOOLSET, Talk, custom, kinds, said
@@ -242,6 +243,22 @@ def _set(event: asyncio.Event) -> Any:
         event.set()
 
     return set_it
+
+
+def test_a_budget_that_is_raised_in_time_is_not_reached(start: Start) -> None:
+    release, reached = asyncio.Event(), asyncio.Event()
+    first = call("bash", command="echo one") + hold(release, reached=reached) + end(usage=Usage(100, 1, cost_usd=1.0))
+    server = start(first, "Two.", prices={"scripted:any": Price(input=1, output=1)})
+    few: Any = {"type": "limit", "max_list_cost": {"amount": "50", "currency": "USD"}}
+    much: Any = {"type": "limit", "max_list_cost": {"amount": "500", "currency": "USD"}}
+    talk = Talk(server, TOOLSET, session={"budget": few})
+    with talk.listen() as heard:
+        talk.say()
+        server.call(reached.wait)
+        talk.client.beta.sessions.update(talk.id, budget=much)
+        server.call(_set(release))
+        assert heard.idle().stop_reason.type == "end_turn"
+    assert [e.budget.max_list_cost.amount for e in heard.heard if e.type == "session.updated"] == ["500"]
 
 
 def test_two_streams_hear_the_same_and_one_with_previews_hears_them(start: Start) -> None:

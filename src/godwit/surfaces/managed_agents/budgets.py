@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...core.errors import ActionNotFound, AlreadyAnswered
-from ...core.events import UserAnswer
+from ...core.errors import ActionNotFound, AlreadyAnswered, HeadMoved
+from ...core.events import SessionConfigured, UserAnswer
+from ...core.ids import ActionId, derived_id
 from ...core.state import Question, State
+from ...engine.log import append_outside
 from ...engine.session import Session
+from ..server.service import Service
 from .projection import is_budget_question
 
 _NO_LIMIT_USD: Final = 1e12
@@ -22,13 +25,31 @@ def budget_question(state: State) -> Question | None:
     return question
 
 
-async def go_on_as_set(handle: Session) -> bool:
-    """Let a run that waits for more money go on when the session's limit is higher now than what it asks about, or gone.
-    False when it does not wait for that, or has to go on waiting."""
-    state = await handle.state()
-    question = budget_question(state)
-    asked = {} if question is None else question.arguments
-    if question is None or asked.get("scope") != "session" or asked.get("resource") != "usd":
+async def go_on_as_set(service: Service, handle: Session) -> bool:
+    """Let the open run spend what the session may spend now, and go on if it waited for that. False when there is none, or
+    it has to go on waiting."""
+    while True:
+        state = await handle.state()
+        run, question = state.run, budget_question(state)
+        if run is None:
+            return False
+        try:
+            if question is not None:
+                return await _answered(handle, state, question)
+            if run.budgets == state.budgets:
+                return True
+            # It has not come to the old limit yet, and is not to come to it.
+            by = ActionId(derived_id("act", handle.id, str(state.seq)))
+            in_force = SessionConfigured(budgets=state.budgets, raised_by=by)
+            await append_outside(service.store, handle.id, [in_force], service.runtime.clock, expect=state.seq)
+            return True
+        except HeadMoved:
+            continue
+
+
+async def _answered(handle: Session, state: State, question: Question) -> bool:
+    asked = question.arguments
+    if asked.get("scope") != "session" or asked.get("resource") != "usd":
         return False
     usd = next((one.usd for one in state.budgets or () if one.scope == "session"), None)
     if usd is not None and usd <= max(float(asked.get("limit", 0)), float(asked.get("consumed", 0))):

@@ -245,7 +245,7 @@ class Inputs:
         """Whether a message can be put behind this state; False: it has been changed, look again. InvalidArgument."""
         run = state.run
         if budget_question(state) is not None:
-            if await go_on_as_set(handle):
+            if await go_on_as_set(self._service, handle):
                 return False
             raise InvalidArgument("the session's budget is used up: raise it first (budget of the session)")
         if run is not None and run.interrupt is not None:

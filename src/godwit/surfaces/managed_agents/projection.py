@@ -332,6 +332,8 @@ class Projector:
                 self._idle({"type": "refusal"}, {"type": "refusal"})
             case "done" | "interrupted":
                 self._idle({"type": "end_turn"})
+            case "limited" if data.error is not None and data.error.code == "denied":
+                self._idle({"type": "end_turn"})  # a person was asked, and wanted no more of it
             case "limited" if data.error is not None and data.error.code == "budget_exhausted":
                 self._idle({"type": "budget_reached"})
             case "failed" | "limited":
@@ -420,7 +422,8 @@ class Projector:
                 return
             # The run itself asks: as a call that waits for a confirmation, so that every client can answer it.
             self._run()
-            body = {"name": data.name, "input": data.arguments, "evaluated_permission": "ask"}
+            told = data.arguments if data.message is None else {**data.arguments, "message": data.message}
+            body = {"name": data.name, "input": told, "evaluated_permission": "ask"}
             shown = self._show("agent.tool_use", {**body, "evaluation": {"type": "always_ask"}})
             self._asked[data.action] = _Asked(id=shown)
             return

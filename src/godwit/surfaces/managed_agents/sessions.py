@@ -180,7 +180,7 @@ async def _update(
             continue
         if given.has("budget"):
             await handle.set_budget(budget_of(given.budget))
-            await go_on_as_set(handle)
+            await go_on_as_set(service, handle)
         return
     raise HeadMoved(f"session {session!r} changed too fast to be updated: try again", again=True)
 
