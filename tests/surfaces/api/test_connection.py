@@ -173,3 +173,37 @@ async def test_errors_are_the_exceptions_they_were(bench: RemoteBench) -> None:
     with pytest.raises(SessionNotFound) as unknown:
         await bench.clients[0].open_session("ses_unknown")
     assert unknown.value.details == {"session": "ses_unknown"}
+
+
+async def test_who_comes_in_the_middle_of_an_answer_is_shown_its_beginning(bench: RemoteBench) -> None:
+    release, reached = asyncio.Event(), asyncio.Event()
+    session = await bench.start([say("half ") + hold(release, reached=reached) + say("an answer")])
+    early = asyncio.ensure_future(_texts(session))
+    await session.prompt("Go.")
+    await within(reached.wait())
+    late = [asyncio.ensure_future(_texts(session)) for _ in range(30)]
+    gone = session.watch(0)
+    await within(anext(gone))
+    await gone.aclose()
+    for _ in range(3):
+        await session.status()  # the latecomers are there by then, or come to the rest as well
+    release.set()
+    first = await within(early)
+    assert "".join(first[1]) == "half an answer"
+    for one in late:
+        assert (await within(one))[0] == first[0]
+        assert "".join(one.result()[1]) in ("half an answer", "")
+
+
+async def _texts(session: SessionHandle) -> tuple[list[Event], list[str]]:
+    """The events to the end of the run, and the texts of the deltas between them."""
+    seen: list[Event] = []
+    texts: list[str] = []
+    async for item in session.watch(0):
+        if not isinstance(item, Event):
+            texts.append(item.text)
+            continue
+        seen.append(item)
+        if item.type == "run.finished":
+            break
+    return seen, texts

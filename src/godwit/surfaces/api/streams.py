@@ -7,7 +7,7 @@ archived or was deleted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -15,17 +15,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...contracts import SessionRow
-from ...core.errors import InvalidArgument
-from ...core.events import Delta, Event
-from ..server.service import principal_of
+from ...core.errors import InvalidArgument, SessionNotFound
+from ...core.ids import SessionId
+from ..server.broadcast import Broadcasts
+from ..server.service import Service, principal_of
 from ..server.stream import EventStream, frame
 from .calls import MOST, service_of
-from .wire import encode
+from .live import DELTAS, Live
 
 PATH = "/sessions/{session}/stream"
 OPEN = b": open\n"
 """Sent first, so that a client knows that the stream stands before anything happens."""
 END = frame(b"{}", event="end")
+
+
+def broadcasts(service: Service) -> Broadcasts:
+    """What all followers of one server's sessions share."""
+
+    async def make(session: SessionId) -> Live:
+        return Live(service.store, await service.store.session(session))
+
+    return Broadcasts(make)
 
 
 async def stream(request: Request) -> Response:
@@ -35,22 +45,23 @@ async def stream(request: Request) -> Response:
     begin = _whole(request.headers.get("last-event-id"), "Last-Event-ID")
     if begin is None:
         begin = _whole(request.query_params.get("from_seq"), "from_seq")
-    deltas = _flag(request.query_params.get("deltas"), "deltas")
-    items = await service.runtime.stream_events(row.id, row.head if begin is None else begin, deltas=deltas)
-    frames = _frames(items, row)
-    return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
+    topics = (DELTAS,) if _flag(request.query_params.get("deltas"), "deltas") else ()
+    shared: Broadcasts = request.app.state.broadcasts
+    frames = shared.follow(row.id, (row.head, 0), (row.head if begin is None else begin, 0), topics)
+    return EventStream(_frames(service, row, frames), heartbeat_s=service.settings.heartbeat_s)
 
 
-async def _frames(items: AsyncGenerator[Event | Delta, None], row: SessionRow) -> AsyncIterator[bytes]:
+async def _frames(service: Service, row: SessionRow, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield OPEN
-    async with aclosing(items):
-        async for item in items:
-            if isinstance(item, Event):
-                item.labels = row.labels
-                yield frame(item.frame(), id=str(item.seq))
-            else:
-                yield frame(encode(item), event="delta")
-    yield END
+    async with aclosing(frames):  # type: ignore[type-var]
+        async for data in frames:
+            yield data
+    try:
+        final = (await service.store.session(row.id)).status == "archived"
+    except SessionNotFound:
+        final = True
+    if final:
+        yield END
 
 
 def _whole(given: str | None, name: str) -> int | None:
