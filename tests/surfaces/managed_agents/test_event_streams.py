@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx
 import pytest
 
+import godwit
 from godwit.core.errors import ModelUnavailable
-from godwit.models.script import call, fail, hold, say, think, tries
+from godwit.models.script import ScriptedModel, call, fail, hold, say, think, tries
 
 from .conftest import Start, client_of
 from .talk import TOOLSET, Listener, Talk, kinds, said
@@ -166,3 +169,37 @@ def test_a_stream_that_cannot_be_is_refused(start: Start) -> None:
         given: Any = ["agent.tool_use"]
         with pytest.raises(anthropic.BadRequestError, match="event_deltas"):
             client.beta.sessions.events.stream(talk.id, event_deltas=given)
+
+
+def test_a_session_that_another_process_made_and_drives_is_heard(start: Start, tmp_path: Path) -> None:
+    server = start("Never said.")
+    go, made = threading.Event(), list[str]()
+
+    async def elsewhere() -> None:
+        """A runtime of its own on the same database, as another process has one."""
+        model = ScriptedModel([say("I am elsewhere.") + call("song"), "Done."])
+
+        def song() -> str:
+            """Sing."""
+            return "tweet"
+
+        async with await godwit.Runtime.open(tmp_path / "g.db", models={"scripted:any": model}) as runtime:
+            session = await runtime.start_session(godwit.Agent("bird", model="scripted:any", tools=[song]))
+            made.append(session.id)
+            await asyncio.to_thread(go.wait, 30)
+            await session.send("Go.")
+
+    other = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    other.start()
+    with client_of(server) as client:
+        while not made:  # the other thread says when
+            other.join(0.01)
+        with Listener(server, made[0], event_deltas=["agent.message"]) as heard:
+            go.set()
+            heard.idle()
+        other.join(30)
+        stored = [e for e in heard.heard if not e.type.startswith("event_")]
+        assert [*client.beta.sessions.events.list(made[0])] == stored
+        assert heard.some("session.thread_status_running").agent_name == "bird"
+        assert heard.some("agent.tool_use").name == "song"
+        assert "tweet" in heard.some("agent.tool_result").content[0].text
