@@ -173,7 +173,7 @@ def test_a_stream_that_cannot_be_is_refused(start: Start) -> None:
 
 def test_a_session_that_another_process_made_and_drives_is_heard(start: Start, tmp_path: Path) -> None:
     server = start("Never said.")
-    go, made = threading.Event(), list[str]()
+    go, begun, made = threading.Event(), threading.Event(), list[str]()
 
     async def elsewhere() -> None:
         """A runtime of its own on the same database, as another process has one."""
@@ -186,14 +186,14 @@ def test_a_session_that_another_process_made_and_drives_is_heard(start: Start, t
         async with await godwit.Runtime.open(tmp_path / "g.db", models={"scripted:any": model}) as runtime:
             session = await runtime.start_session(godwit.Agent("bird", model="scripted:any", tools=[song]))
             made.append(session.id)
+            begun.set()
             await asyncio.to_thread(go.wait, 30)
             await session.send("Go.")
 
     other = threading.Thread(target=lambda: asyncio.run(elsewhere()))
     other.start()
     with client_of(server) as client:
-        while not made:  # the other thread says when
-            other.join(0.01)
+        assert begun.wait(30)
         with Listener(server, made[0], event_deltas=["agent.message"]) as heard:
             go.set()
             heard.idle()

@@ -8,6 +8,7 @@ asked again or cut off.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
@@ -67,9 +68,10 @@ class Live:
         self._now_ms = now_ms
 
     async def stored(self, after: Place) -> AsyncIterator[Frame]:
-        async for projected in self._history.behind(after):
-            if not projected.quiet:
-                yield framed(projected)
+        with contextlib.suppress(SessionNotFound):  # it was deleted: `live` says so
+            async for projected in self._history.behind(after):
+                if not projected.quiet:
+                    yield framed(projected)
 
     async def live(self, after: Place) -> AsyncIterator[Frame]:
         place = after
