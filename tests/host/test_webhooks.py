@@ -350,6 +350,29 @@ async def test_another_process_takes_over_and_sends_what_waits(tmp_path: Path) -
             assert len(set(inbox.ids())) == 2
 
 
+async def test_a_leader_that_begins_behind_a_trimmed_feed_waits(tmp_path: Path) -> None:
+    async with site() as here:
+        inbox = Inbox(here)
+        async with hosted(tmp_path / "g.db", here) as host:
+            await host.webhooks.add(inbox.url, tenant=None)
+            await host.archive("one")
+            await inbox.until(lambda came: len(came) == 1)
+            await eventually(lambda: _all_is_trimmed(host))
+        async with hosted(tmp_path / "g.db", here) as host:
+            await eventually(lambda: _leads(host))
+            await host.archive("two")
+            await inbox.until(lambda came: len(came) == 2)
+            await eventually(lambda: _all_is_trimmed(host))
+
+
+async def _all_is_trimmed(host: Host) -> bool:
+    return await host.store.feed() == []
+
+
+async def _leads(host: Host) -> bool:
+    return host.delivery.leads
+
+
 async def test_what_a_crash_leaves_between_storing_and_trimming_is_sent_once(tmp_path: Path) -> None:
     async with site() as here, hosted(tmp_path / "g.db", here, deliver=False) as host:
         inbox = Inbox(here)

@@ -156,10 +156,13 @@ class WebhookDelivery:
         await self._take_up()
         position = 0
         while True:
+            # Before the feed is read: what is behind this may have been trimmed, what is beyond it is still to be seen.
+            head = await self._store.wait_feed(0, 0)
             entries = await self._store.feed(position, limit=_PAGE)
             if not entries:
                 if not await self._is_there_one():
                     return
+                position = max(position, head)
                 await self._store.wait_feed(position)
                 continue
             await self._queue(entries)
