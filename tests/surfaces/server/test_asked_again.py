@@ -335,3 +335,12 @@ async def test_many_clients_whose_answers_are_lost(tmp_path: Path) -> None:
         async with anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=12) as sdk:
             await asyncio.gather(*(sdk.post("/echo", body={"n": n}, cast_to=object) for n in range(20)))
         assert sorted(one["n"] for one in served.said) == list(range(20))
+
+
+def test_an_answer_on_a_connection_that_ends_with_it_may_have_come(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    with watched(tmp_path / "g.db", clock=clock) as served:
+        raw(served.url, 0, connection="close")
+        assert "idempotent-replayed" in raw(served.url, 1).headers
+        clock.advance(UNSURE_S + 1)
+        assert "idempotent-replayed" not in raw(served.url, 1).headers

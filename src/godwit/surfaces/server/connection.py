@@ -25,8 +25,8 @@ _TIOCOUTQ = 0x5411
 
 class Wire:
     """One connection from a client. `requests`: how many came over it. `closed_s`: when it ended, by the loop's clock; None
-    while it is open. `closed_here`: it was at rest, and this side ended it. `undelivered`: it ended while bytes that were
-    written had not reached the other side."""
+    while it is open. `closed_here`: it was at rest, and this side ended it. `undelivered`: the client ended it
+    while bytes that were written had not reached the other side."""
 
     __slots__ = ("_loop", "_transport", "closed_here", "closed_s", "requests", "undelivered")
 
@@ -45,8 +45,9 @@ class Wire:
             return self.undelivered
         return self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
 
-    def ended(self) -> None:
-        self.undelivered = self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
+    def ended(self, *, by_client: bool) -> None:
+        # When this side ends it, what was just written is still on its way, which says nothing.
+        self.undelivered = by_client and self.unacknowledged
         self.closed_s = self._loop.time()
 
     def abort(self) -> None:
@@ -87,6 +88,7 @@ class Connection(H11Protocol):
     _wire: Wire | None = None
     _waiting: asyncio.TimerHandle | None = None
     _taking: asyncio.TimerHandle | None = None
+    _left = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -137,8 +139,13 @@ class Connection(H11Protocol):
         self._closing_here()
         super().shutdown()
 
+    def eof_received(self) -> None:
+        self._left = True
+        super().eof_received()
+
     def _closing_here(self) -> None:
-        if self._wire is not None:
+        cycle: Any = self.cycle
+        if self._wire is not None and (cycle is None or cycle.response_complete):
             self._wire.closed_here = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -146,7 +153,7 @@ class Connection(H11Protocol):
         if self._taking is not None:
             self._taking.cancel()
         if self._wire is not None:
-            self._wire.ended()
+            self._wire.ended(by_client=exc is not None or self._left)
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
