@@ -1,13 +1,13 @@
 """Replies: answers that are kept for who asks again, so that what is asked twice is done once.
 
-Two ways to be asked again ([decision 21](docs/decisions/0022-asked-again.md)): with an `Idempotency-Key`, which says so; and
+Two ways to be asked again ([decision 22](docs/decisions/0022-asked-again.md)): with an `Idempotency-Key`, which says so; and
 by the official SDKs, which repeat a request whose answer was lost and say only how often (`retries`).
 
-A record is made before anything is done, the answer is put into it before the client is sent any of it. Between the two
-stands what a crash leaves: a record without an answer, whose process has ended. Then the request is done again under the
-same key for the engine (`Exchange.key`), which does nothing twice. Rule: an answer that says "not now" or "our fault" is not
-kept, since asking again is right then; nor is a stream, which is done again under its key and so joins what it began; nor
-one that tells a secret.
+A record is made before anything is done, and the answer is put into it: with a key before the client is sent any of it.
+What a crash leaves in between is a record without an answer, whose process has ended. Then the request is done again under
+the same key for the engine (`Exchange.key`), which does nothing twice. Rule: an answer that says "not now" or "our fault" is
+not kept, since asking again is right then; nor is a stream, which is done again under its key and so joins what it began;
+nor one that tells a secret.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Replies:
                         return
                     document = found
                 exchange.key = record.key
-                await self.answered(document, run, scope, receive, send, passing=done)
+                await self._do(document, run, scope, receive, send, done)
                 return
             finally:
                 done()
@@ -133,38 +133,32 @@ class Replies:
         """Whether another living process may be doing this."""
         return record.status is None and record.owner != self._store.owner and not self._store.has_ended(record.owner)
 
-    async def answered(
-        self,
-        document: Document,
-        run: Run,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        passing: Callable[[], None],
-    ) -> KeptAnswer | None:
-        """Do it, and keep the answer in this record before it is sent. Returns what was kept. When nothing is, the record
-        stays without an answer, for the key in it. `passing`: called when the answer turns out to be a stream."""
-        caught = Caught(send, passing)
+    async def _do(
+        self, document: Document, run: Run, scope: Scope, receive: Receive, send: Send, passing: Callable[[], None]
+    ) -> None:
+        """Do it, and keep the answer in this record before it is sent. When none is kept, the record stays without one, for
+        the key in it. `passing`: called when the answer turns out to be a stream."""
+        caught = Caught(scope, send, passing)
         await run(scope, receive, caught.send)
-        exchange = exchange_of(scope)
-        kept = None if exchange is not None and exchange.secret else caught.answer
-        if kept is not None and (kept.status >= 500 or kept.status in _NOT_NOW):
-            kept = None
+        kept = caught.kept
         if kept is not None:
-            record = msgspec.json.decode(document.body, type=Reply)
-            headers = tuple((a.decode("latin-1"), b.decode("latin-1")) for a, b in kept.headers)
-            record = msgspec.structs.replace(record, status=kept.status, headers=headers)
-            answered = document.changed(msgspec.to_builtins(record))
-            await self._store.put_documents([answered], contents={document.id: kept.body})
+            await self.keep(document, kept)
         await caught.release()
-        return kept
+
+    async def keep(self, document: Document, kept: KeptAnswer) -> None:
+        """Put the answer into its record."""
+        record = msgspec.json.decode(document.body, type=Reply)
+        headers = tuple((a.decode("latin-1"), b.decode("latin-1")) for a, b in kept.headers)
+        record = msgspec.structs.replace(record, status=kept.status, headers=headers)
+        answered = document.changed(msgspec.to_builtins(record))
+        await self._store.put_documents([answered], contents={document.id: kept.body})
 
 
 class Caught:
     """Holds an answer back until it is whole, unless it is a stream or too large: that is `passed` on as it comes."""
 
-    def __init__(self, send: Send, passing: Callable[[], None]) -> None:
+    def __init__(self, scope: Scope, send: Send, passing: Callable[[], None]) -> None:
+        self._exchange = exchange_of(scope)
         self._send = send
         self._passing = passing
         self._held: list[Message] = []
@@ -196,10 +190,14 @@ class Caught:
         self._held.clear()
 
     @property
-    def answer(self) -> KeptAnswer | None:
-        if self.passed or not self._whole or self._size > MAX_REPLY:
+    def kept(self) -> KeptAnswer | None:
+        """The answer, if it is one to keep."""
+        secret = self._exchange is not None and self._exchange.secret
+        if secret or self.passed or not self._whole or self._size > MAX_REPLY:
             return None
         start, *rest = self._held
+        if start["status"] >= 500 or start["status"] in _NOT_NOW:
+            return None
         headers = tuple((k.lower(), v) for k, v in start.get("headers", ()) if k.lower() not in _LEFT_OUT)
         return KeptAnswer(start["status"], headers, b"".join(m.get("body", b"") for m in rest))
 

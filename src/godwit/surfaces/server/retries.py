@@ -13,12 +13,16 @@ None of that counts where a proxy stands between, since it is the proxy's connec
 
 Nor when its answer may have arrived and it is older than `UNSURE_S`: a client asks again within seconds of seeing that an
 answer is lost. One that surely has not arrived counts for `LOST_S`, longer than a client waits by default.
-What may go wrong: docs/decisions/0022-asked-again.md.
+The answer stays in memory and is stored when it may have been lost; what dies before has left the record, and the engine
+does nothing twice under the key in it. What may go wrong: docs/decisions/0022-asked-again.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 import msgspec
 from starlette.requests import HTTPConnection
@@ -29,8 +33,10 @@ from ...core.errors import Conflict, DocumentNotFound, GodwitError, RevisionConf
 from ...core.ids import Clock
 from .connection import Wire
 from .exchange import Exchange
-from .replies import KIND, KeptAnswer, Replies, Reply, Run, replay
+from .replies import KIND, Caught, KeptAnswer, Replies, Reply, Run, replay
 from .service import Service
+
+logger = logging.getLogger("godwit.server")
 
 COUNT = "x-stainless-retry-count"
 UNSURE_S = 60.0
@@ -43,7 +49,7 @@ _PROXIES = ("via", "forwarded", "x-forwarded-for")
 class _Attempt:
     """A recorded request of this process. `at`: how many requests its connection had seen then."""
 
-    __slots__ = ("answered_s", "at", "direct", "document", "done", "lost", "wire")
+    __slots__ = ("answered_s", "at", "direct", "document", "done", "kept", "lost", "stored", "wire")
 
     def __init__(self, document: Document, wire: Wire | None, direct: bool) -> None:
         self.document = document
@@ -51,6 +57,8 @@ class _Attempt:
         self.at = 0 if wire is None else wire.requests
         self.direct = direct
         self.done = asyncio.Event()
+        self.kept: KeptAnswer | None = None
+        self.stored = False
         self.answered_s: float | None = None
         self.lost = False
 
@@ -108,25 +116,42 @@ class Retries:
             expires_ms=self._service.now_ms() + int(LOST_S * 1000),
             keys={"request": digest},
         )
-        (document,) = await self._store.put_documents([document])
-        await self._do(document, exchange, run, scope, receive, send)
+        # It is queued in front of whatever this request does, and the store commits in this order: so when that is there
+        # after a crash, this is. Waiting here would cost each request a commit of its own.
+        making = asyncio.ensure_future(self._store.put_documents([document]))
+        await asyncio.sleep(0)
+        try:
+            await self._do(msgspec.structs.replace(document, revision=1), exchange, run, scope, receive, send, making)
+        finally:
+            await asyncio.gather(making, return_exceptions=True)
 
     async def _do(
-        self, document: Document, exchange: Exchange, run: Run, scope: Scope, receive: Receive, send: Send
+        self,
+        document: Document,
+        exchange: Exchange,
+        run: Run,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        making: Awaitable[object] | None = None,
     ) -> None:
         headers = HTTPConnection(scope).headers
         direct = not any(name in headers for name in _PROXIES)
         attempt = _Attempt(document, exchange.wire, direct)
         self._attempts[document.id] = attempt
         exchange.key = msgspec.json.decode(document.body, type=Reply).key
-        kept: KeptAnswer | None = None
+        caught = Caught(scope, send, attempt.done.set)
         try:
-            kept = await self._replies.answered(document, run, scope, receive, send, passing=attempt.done.set)
+            await run(scope, receive, caught.send)
+            if making is not None:
+                await making
+            attempt.kept = caught.kept
+            await caught.release()
         finally:
             attempt.answered_s = self._clock.monotonic()
             attempt.lost = attempt.wire is not None and attempt.wire.closed_s is not None
             attempt.done.set()
-            if kept is None:
+            if attempt.kept is None:
                 self._attempts.pop(document.id, None)
 
     async def _before(self, again: str, tenant: str | None) -> KeptAnswer | Document | None:
@@ -139,39 +164,51 @@ class Retries:
         attempt = self._attempts.get(equal.id)
         if attempt is not None:
             await attempt.done.wait()
+            if attempt.kept is not None and attempt.answered_s is not None:
+                arrived = attempt.arrived()
+                age_s = self._clock.monotonic() - attempt.answered_s
+                return None if arrived or age_s > (UNSURE_S if arrived is None else LOST_S) else attempt.kept
         try:
             equal = await self._store.get_document(KIND, equal.id, tenant=tenant)
             record = msgspec.json.decode(equal.body, type=Reply)
             age_s = (self._service.now_ms() - equal.updated_ms) / 1000
             if self._replies.under_way_elsewhere(record):
                 raise Conflict("this request is under way already: ask again in a moment", again=True)
+            if record.status is None and record.owner != self._store.owner and age_s > UNSURE_S:
+                return None  # its process was killed, and may have answered before
             if record.status is None:
                 # Never answered, or with an error, or with a stream: the engine does nothing twice under its key.
                 taken = msgspec.structs.replace(record, owner=self._store.owner)
                 (equal,) = await self._store.put_documents([equal.changed(msgspec.to_builtins(taken))])
                 return equal
-            arrived = None if attempt is None else attempt.arrived()
-            if arrived or age_s > (UNSURE_S if arrived is None else LOST_S):
-                return None
-            return await self._replies.kept(equal, record)
+            # Of a connection that another process had nothing is known.
+            return None if age_s > UNSURE_S else await self._replies.kept(equal, record)
         except (RevisionConflict, DocumentNotFound):
             return None
 
     async def settle(self, *, ending: bool = False) -> None:
-        """Forget what has surely arrived, and what nobody may ask for any more. `ending`: at once, for this process ends."""
+        """Forget what has surely arrived, and what nobody may ask for any more; store the answers that may have been lost.
+        `ending`: at once, for this process ends."""
         now = self._clock.monotonic()
-        gone: list[_Attempt] = []
+        work: list[Coroutine[Any, Any, None]] = []
         for name, attempt in list(self._attempts.items()):
-            if attempt.answered_s is None or (now - attempt.answered_s < SETTLED_S and not ending):
+            if attempt.answered_s is None or attempt.kept is None:
                 continue
-            arrived = attempt.arrived()
-            if arrived or now - attempt.answered_s > (LOST_S if arrived is False else UNSURE_S):
+            arrived, age_s = attempt.arrived(), now - attempt.answered_s
+            if (arrived and (ending or age_s >= SETTLED_S)) or age_s > (LOST_S if arrived is False else UNSURE_S):
                 del self._attempts[name]
-                gone.append(attempt)
-        await asyncio.gather(*(self._forget(attempt) for attempt in gone))
+                work.append(self._forget(attempt))
+            elif not arrived and not attempt.stored:
+                attempt.stored = True
+                work.append(self._keep(attempt, attempt.kept))
+        for failed in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(failed, GodwitError):
+                logger.warning("a reply is not kept: %s", failed.message)
+            elif failed is not None:
+                raise failed
+
+    async def _keep(self, attempt: _Attempt, kept: KeptAnswer) -> None:
+        await self._replies.keep(attempt.document, kept)
 
     async def _forget(self, attempt: _Attempt) -> None:
-        try:
-            await self._store.delete_document(KIND, attempt.document.id, tenant=attempt.document.tenant)
-        except GodwitError:
-            pass  # it expires by itself
+        await self._store.delete_document(KIND, attempt.document.id, tenant=attempt.document.tenant)
