@@ -170,6 +170,21 @@ async def test_of_many_who_poll_one_gets_it() -> None:
         assert (await h.queue.counts(**WHERE)).polling == 0
 
 
+async def test_of_many_in_two_processes_one_gets_it(tmp_path: Path) -> None:
+    async with here(tmp_path / "g.db") as one, here(tmp_path / "g.db", one.clock) as other:
+        for _ in range(5):
+            await one.busy()
+            queues = [one.queue, other.queue] * 5
+            found = await asyncio.gather(*(queue.poll(**WHERE, worker=str(n)) for n, queue in enumerate(queues)))
+            (taken,) = (document for document in found if document is not None)
+            done = await asyncio.gather(*(queue.acknowledge(taken.id, **WHERE) for queue in queues), return_exceptions=True)
+            assert len([document for document in done if isinstance(document, Document)]) == 1
+            assert all(isinstance(error, Document | Conflict) for error in done)
+            beaten = await asyncio.gather(*(queue.heartbeat(taken.id, **WHERE) for queue in queues), return_exceptions=True)
+            assert len([document for document in beaten if isinstance(document, Document)]) == 1
+            assert all(isinstance(error, Document | WorkLost) for error in beaten)
+
+
 async def test_a_session_has_one_item_however_often_it_is_wanted() -> None:
     async with here() as h:
         session = await h.busy()
@@ -287,6 +302,22 @@ async def test_metadata_is_kept_from_worker_to_worker() -> None:
         assert item_of(noted).metadata == {"a": "1"}
         h.clock.advance(6)
         assert item_of(await h.take()).metadata == {"a": "1"}
+
+
+async def test_a_note_takes_the_work_from_nobody() -> None:
+    async with here() as h:
+        await h.busy()
+        work = (await h.take()).id
+        await asyncio.gather(
+            h.queue.acknowledge(work, **WHERE),
+            *(h.queue.describe(work, lambda old, n=n: {**old, str(n): ""}, **WHERE) for n in range(5)),  # type: ignore[misc]
+        )
+        await asyncio.gather(
+            h.queue.heartbeat(work, **WHERE),
+            *(h.queue.describe(work, lambda old, n=n: {**old, str(n): ""}, **WHERE) for n in range(5, 10)),  # type: ignore[misc]
+        )
+        item = item_of(await h.queue.get(work, **WHERE))
+        assert (item.state, len(item.metadata)) == ("active", 10)
 
 
 async def test_whoever_drives_next_makes_the_item_that_a_crash_kept_from_being_made(tmp_path: Path) -> None:

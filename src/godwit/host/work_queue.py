@@ -85,7 +85,7 @@ class WorkQueue:
         if session not in self._followers:
             task = asyncio.create_task(self._follow(session, after), name=f"work {session}")
             self._followers[session] = task
-            task.add_done_callback(lambda _: self._followers.pop(session, None))
+            task.add_done_callback(lambda ended: self._forget(session, ended))
 
     async def leave(self, session: SessionId) -> None:
         """Nobody here drives it any more."""
@@ -93,6 +93,10 @@ class WorkQueue:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    def _forget(self, session: SessionId, ended: asyncio.Task[None]) -> None:
+        if self._followers.get(session) is ended:  # it may be followed anew by now
+            del self._followers[session]
 
     async def close(self) -> None:
         for session in list(self._followers):
@@ -240,13 +244,16 @@ class WorkQueue:
 
     async def acknowledge(self, work: str, *, place: str, tenant: str | None) -> Document:
         """It is this worker's, which has as long as a lease lasts for its first heartbeat. Conflict when it is another's."""
-        document, item = await self._get(work, place, tenant)
-        if item.state != "queued":
-            raise Conflict(f"work {work!r} is {item.state} already", work=work)
-        taken = msgspec.structs.replace(
-            item, state="starting", acknowledged_ms=self._clock.now_ms(), lease_s=self._lease_s, polled_ms=None
-        )
-        return await self._put(document, taken)
+
+        def taken(item: WorkItem) -> WorkItem:
+            if item.state != "queued":
+                raise Conflict(f"work {work!r} is {item.state} already", work=work)
+            now = self._clock.now_ms()
+            return msgspec.structs.replace(
+                item, state="starting", acknowledged_ms=now, lease_s=self._lease_s, polled_ms=None
+            )
+
+        return await self._change(work, place, tenant, taken)
 
     async def heartbeat(
         self,
@@ -263,21 +270,20 @@ class WorkQueue:
 
         WorkLost when it is another one, or nobody holds the item. One that stops or has stopped is returned as it is.
         """
-        document, item = await self._get(work, place, tenant)
-        if item.state in ("stopping", "stopped"):
-            return document
-        if item.state == "queued" or (checked and last_ms != item.heartbeat_ms):
-            raise WorkLost(f"work {work!r} is not held by this worker: somebody else has it, or will", work=work)
-        # No two of one item have the same time, or one worker's could pass for another's.
-        now = max(self._clock.now_ms(), (item.heartbeat_ms or 0) + 1)
         lasts = min(self._lease_s if lease_s is None else lease_s, LONGEST_S)
-        beaten = msgspec.structs.replace(
-            item, state="active", started_ms=item.started_ms or now, heartbeat_ms=now, lease_s=lasts
-        )
-        try:
-            return await self._put(document, beaten)
-        except RevisionConflict:
-            raise WorkLost(f"work {work!r} was changed by somebody else meanwhile", work=work) from None
+
+        def beaten(item: WorkItem) -> WorkItem:
+            if item.state in ("stopping", "stopped"):
+                return item
+            if item.state == "queued" or (checked and last_ms != item.heartbeat_ms):
+                raise WorkLost(f"work {work!r} is not held by this worker: somebody else has it, or will", work=work)
+            # No two of one item have the same time, or one worker's could pass for another's.
+            now = max(self._clock.now_ms(), (item.heartbeat_ms or 0) + 1)
+            return msgspec.structs.replace(
+                item, state="active", started_ms=item.started_ms or now, heartbeat_ms=now, lease_s=lasts
+            )
+
+        return await self._change(work, place, tenant, beaten)
 
     async def stop(self, work: str, *, place: str, tenant: str | None, force: bool = False) -> Document:
         """Let go of it. An active one is told so by its next heartbeat, unless `force`. Conflict when it has stopped.
@@ -331,14 +337,9 @@ class WorkQueue:
         self, work: str, change: Callable[[dict[str, str]], dict[str, str]], *, place: str, tenant: str | None
     ) -> Document:
         """Change what is noted with it (`metadata`), over whatever happens to it meanwhile. NotFound."""
-        for _ in range(_TRIES):
-            document, item = await self._get(work, place, tenant)
-            noted = msgspec.structs.replace(item, metadata=change(item.metadata))
-            if noted == item:
-                return document
-            with contextlib.suppress(RevisionConflict):
-                return (await self._store.put_documents([noted.put_in(document, expires_ms=document.expires_ms)]))[0]
-        raise RevisionConflict(f"work {work!r} is being changed by others all the time")
+        return await self._change(
+            work, place, tenant, lambda item: msgspec.structs.replace(item, metadata=change(item.metadata))
+        )
 
     async def counts(self, place: str, *, tenant: str | None) -> Counts:
         waiting = pending = 0
@@ -381,8 +382,19 @@ class WorkQueue:
             raise NotFound(f"there is no work {work!r}", work=work)
         return document, item
 
+    async def _change(self, work: str, place: str, tenant: str | None, change: Callable[[WorkItem], WorkItem]) -> Document:
+        """The item as this makes it; asked again when somebody else was quicker. NotFound."""
+        for _ in range(_TRIES):
+            document, item = await self._get(work, place, tenant)
+            changed = change(item)
+            if changed == item:
+                return document
+            with contextlib.suppress(RevisionConflict):
+                return await self._put(document, changed)
+        raise RevisionConflict(f"work {work!r} is being changed by others all the time")
+
     async def _put(self, document: Document, item: WorkItem) -> Document:
-        stored = (await self._store.put_documents([item.put_in(document)]))[0]
+        stored = (await self._store.put_documents([item.put_in(document, expires_ms=document.expires_ms)]))[0]
         if item.held:
             name = (document.tenant, item.place)
             self._look_ms[name] = min(self._look_ms.get(name, 0), item.lapses_ms)

@@ -182,13 +182,15 @@ class _Listing:
         self._session: str | None = None
 
     async def look(self, session: str) -> None:
-        """List the outputs of this session, as they are now; none of one that is not there, or works elsewhere."""
+        """List the outputs of this session, as they are now; none of one that is not there, or works elsewhere. TooMany when
+        there is no room for more."""
         self._session = session
         try:
             row = await self._service.row(self._principal, session)
         except SessionNotFound:
             return
         if row.workspace is not None:
+            await self._service.tenants.room(self._principal, "documents")
             await self._files.look(row.id, row.workspace, OUTPUTS, tenant=self._principal.tenant)
 
     async def fetch(self, limit: int, after: tuple[int, str] | None, ascending: bool) -> list[StoredFile]:

@@ -35,6 +35,8 @@ from .shapes import Shape, patched
 NO_HEARTBEAT = "NO_HEARTBEAT"
 """What a worker expects to be the last heartbeat when it sends the first."""
 LONGEST_POLL_MS = 999
+LONGEST_NAME = 256
+"""Of a worker's own name for itself, as much as is kept."""
 _PATH = re.compile(r"/v1/environments/[^/]+/work/(?:poll|[^/]+/(?P<step>ack|heartbeat|stop))")
 
 
@@ -95,7 +97,7 @@ def work_routes(service: Service, queue: WorkQueue) -> APIRouter:
         reclaim_ms = query.number("reclaim_older_than_ms", least=0)
         found = await queue.poll(
             **where,
-            worker=request.headers.get("anthropic-worker-id"),
+            worker=request.headers.get("anthropic-worker-id", "")[:LONGEST_NAME] or None,
             wait_ms=query.number("block_ms", most=LONGEST_POLL_MS) or 0,
             reclaim_ms=RECLAIM_MS if reclaim_ms is None else reclaim_ms,
         )
