@@ -34,7 +34,7 @@ _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,12
 
 class StoredFile(msgspec.Struct, frozen=True):
     """`session`: whose output it is, None for what was uploaded. `name`: of an output, its path below that of all outputs.
-    Times in ms, size in bytes."""
+    `modified_ms`: when an output was last written. Times in ms, size in bytes."""
 
     id: str
     name: str
@@ -43,6 +43,7 @@ class StoredFile(msgspec.Struct, frozen=True):
     created_ms: int
     expires_ms: int | None = None
     session: SessionId | None = None
+    modified_ms: int | None = None
 
 
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -249,6 +250,7 @@ def _stored(document: Document) -> StoredFile:
         document.created_ms,
         document.expires_ms,
         body.session,
+        None if body.seen is None else body.seen[1],
     )
 
 

@@ -110,6 +110,31 @@ def test_large_outputs_are_artifacts(start: Start) -> None:
     assert [a.id for a in sessions.artifacts.list(session.id)] == [newest.id]
 
 
+def test_files_in_outputs_are_artifacts_of_the_turn_that_wrote_them(start: Start) -> None:
+    write = "mkdir -p outputs/sub; echo one > outputs/one.txt; echo two > outputs/sub/two.txt; echo no > other.txt"
+    server = start(call("bash", command=write), "Two.", call("bash", command="echo three > outputs/three.txt"), "Three.")
+    client = client_of(server)
+    sessions = client.beta.agents.sessions
+    session = sessions.create(agent=MODEL, environment=HOSTED)
+    talk(client, session.id, "go")
+    first = list(sessions.artifacts.list(session.id, order="asc"))
+    assert sorted(one.path for one in first) == ["/workspace/outputs/one.txt", "/workspace/outputs/sub/two.txt"]
+    talk(client, session.id, "more")
+    older, newer = sessions.turns.list(session.id, order="asc")
+    found = {one.path.removeprefix("/workspace/outputs/"): one for one in sessions.artifacts.list(session.id)}
+    assert {path: one.turn_id for path, one in found.items()} == {
+        "one.txt": older.id,
+        "sub/two.txt": older.id,
+        "three.txt": newer.id,
+    }
+    assert sessions.artifacts.content(found["three.txt"].id, session_id=session.id).read() == b"three\n"
+    assert sessions.artifacts.retrieve(found["one.txt"].id, session_id=session.id) == found["one.txt"]
+    assert sessions.artifacts.delete(found["one.txt"].id, session_id=session.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        sessions.artifacts.content(found["one.txt"].id, session_id=session.id)
+    assert len(sessions.artifacts.list(session.id).data) == 2
+
+
 def test_what_is_not_there_says_so(client: openai.OpenAI) -> None:
     session = client.beta.agents.sessions.create(agent=MODEL, environment=NONE)
     agents: Any = client.beta.agents
