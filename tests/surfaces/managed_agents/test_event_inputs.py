@@ -94,7 +94,7 @@ BAD: list[tuple[Any, str]] = [
     (message({"type": "text", "text": "a", "cache_control": {}}), "events.0.content.0.cache_control"),
     ({**said("a"), "role": "user"}, "events.0.role"),
     (message({"type": "redacted"}), "redacted"),
-    (message({"type": "image", "source": {"type": "file", "file_id": "file_1"}}), "events.0.content.0.source: files"),
+    (message({"type": "image", "source": {"type": "file", "file_id": "file_1"}}), "events.0.content.0.source.file_id: "),
     (message({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "?"}}), "base64"),
     (message({"type": "image", "source": {"type": "base64", "media_type": "text/html", "data": PNG}}), "no image"),
     (message({"type": "image", "source": {"type": "url", "url": "file:///etc/passwd"}}), "no http address"),
