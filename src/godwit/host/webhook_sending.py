@@ -66,9 +66,12 @@ class Sender:
         self._clock = clock
 
     def check(self, url: str) -> str:
-        """The address as it is kept. InvalidArgument for one that is none, or that is not https and not in `reach`."""
+        """The address as it is kept. InvalidArgument for one that is none, that is not https and not in `reach`, or that can
+        be seen not to be reached; where a name leads is looked at when it is sent to."""
         try:
             found = parse(url)
+            if (literal := found.literal) is not None:
+                self._guard.check(found, [literal])
         except ToolFailed as error:
             raise InvalidArgument(f"url: {error.message}") from None
         if found.scheme == "http" and not self._guard.is_allowed(found, found.literal or IPv4Address(0)):
