@@ -21,6 +21,10 @@ class Proxy:
         self._longest = longest
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def to(self, target: str) -> None:
+        """Lead to another server from now on."""
+        self._target = urlsplit(target)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
