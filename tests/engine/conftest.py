@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 import godwit
+from godwit.contracts import SessionHandle
 from godwit.core.events import Event, EventData
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
@@ -57,7 +58,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await made.close()
 
 
-async def until(session: Session, wanted: Callable[[Event], bool], from_seq: int = 0) -> Event:
+async def until(session: SessionHandle, wanted: Callable[[Event], bool], from_seq: int = 0) -> Event:
     """The first event that is wanted, once it is there."""
 
     async def find() -> Event:
@@ -69,7 +70,7 @@ async def until(session: Session, wanted: Callable[[Event], bool], from_seq: int
     return await asyncio.wait_for(find(), WAIT_S)
 
 
-async def until_type(session: Session, kind: str, from_seq: int = 0) -> Event:
+async def until_type(session: SessionHandle, kind: str, from_seq: int = 0) -> Event:
     return await until(session, lambda e: e.type == kind, from_seq)
 
 
@@ -77,9 +78,9 @@ async def within(work: Awaitable[T]) -> T:
     return await asyncio.wait_for(work, WAIT_S)
 
 
-async def types(session: Session) -> list[str]:
+async def types(session: SessionHandle) -> list[str]:
     return [e.type for e in await session.events()]
 
 
-async def data(session: Session, kind: type[EventData]) -> list[Any]:
+async def data(session: SessionHandle, kind: type[EventData]) -> list[Any]:
     return [e.data for e in await session.events() if isinstance(e.data, kind)]

@@ -14,7 +14,7 @@ from ...core.errors import NoOpenRun, RunFailed, RunNotFound
 from ...core.events import Event
 from ...core.record import RunPage, RunResult, RunSnapshot
 from ..server.service import Service
-from .calls import MOST, Driven, Host, Row, Watched, Who
+from .calls import MOST, Controlled, Driven, Host, Row, Watched, Who
 from .operations import operation
 from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
 from .wire import answer
@@ -70,14 +70,14 @@ def raw(event: Event) -> msgspec.Raw:
 
 @router.get("/runs/{run}/result")
 @operation(gives=RunResult, also={202: NotYet}, waits=True)
-async def run_result(service: Host, session: Driven, run: RunPath, wait_s: Wait = 0.0) -> Response:
+async def run_result(service: Host, session: Controlled, run: RunPath, wait_s: Wait = 0.0) -> Response:
     """How the run ended. 202 while it has not; what keeps this server from driving it is an error."""
     return await _result(service, session.wait(run), run, wait_s)
 
 
 @router.get("/result")
 @operation(gives=RunResult, also={202: NotYet}, waits=True)
-async def result(service: Host, session: Driven, wait_s: Wait = 0.0) -> Response:
+async def result(service: Host, session: Controlled, wait_s: Wait = 0.0) -> Response:
     """The same of the open run, or else the last one."""
     state = await session.state()
     run = state.run.id if state.run is not None else state.last_run
