@@ -10,6 +10,7 @@ from typing import Any
 
 import anthropic
 import httpx
+import httpx2
 import pytest
 
 import godwit
@@ -203,3 +204,32 @@ def test_a_session_that_another_process_made_and_drives_is_heard(start: Start, t
         assert heard.some("session.thread_status_running").agent_name == "bird"
         assert heard.some("agent.tool_use").name == "song"
         assert "tweet" in heard.some("agent.tool_result").content[0].text
+
+
+class Lossy(httpx2.HTTPTransport):
+    """A way to the server on which the answer to the first message sent is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = super().handle_request(request)
+        if request.method == "POST" and request.url.path.endswith("/events") and not self.lost:
+            self.lost += 1
+            answer.close()
+            raise httpx2.ReadError("the answer was lost", request=request)
+        return answer
+
+
+def test_a_client_that_lost_the_answer_and_asks_again_has_said_it_once(start: Start) -> None:
+    server = start("One.", "Two.")
+    way = Lossy()
+    web: Any = httpx2.Client(transport=way)
+    with client_of(server, max_retries=2, http_client=web) as client, Talk(server) as talk:
+        with talk.listen() as heard:
+            sent = client.beta.sessions.events.send(talk.id, events=[said("Hi.")])
+            heard.idle()
+        assert way.lost == 1
+        (message,) = (e for e in talk.list() if e.type == "user.message")
+        assert [e.id for e in sent.data or []] == [message.id]
