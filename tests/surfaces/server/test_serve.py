@@ -196,6 +196,7 @@ def test_what_it_prints_is_how_to_connect(folder: Path) -> None:
         assert "secret" not in "\n".join(process.log)
 
 
+@pytest.mark.slow
 async def test_it_starts_only_where_somebody_can_get_in(folder: Path) -> None:
     command = Command(folder)
     refused = await command.run("serve", "--host", "0.0.0.0", "--port", "0")
@@ -243,6 +244,7 @@ def test_flags_that_cannot_work_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
         settings_of(ServeFlags(host="0.0.0.0", keys=False))
 
 
+@pytest.mark.slow
 async def test_an_address_that_is_taken_is_told(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused = await Command(folder).run("serve", "--port", str(taken.getsockname()[1]))
