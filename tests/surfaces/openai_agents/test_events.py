@@ -288,6 +288,22 @@ def test_the_same_request_again_changes_nothing(start: Start) -> None:
     assert sum(event.type == "user.message" for event in log_of(server, session.id)) == 2
 
 
+def test_a_session_that_is_made_again_under_its_key_is_the_same(start: Start) -> None:
+    """Also where the answer was a stream, which is kept nowhere: it is told from the log."""
+    client = client_of(start("Hello."))
+    keyed: Any = {"extra_headers": {"Idempotency-Key": "k-1"}}
+    told = []
+    for _ in range(2):
+        with client.beta.agents.sessions.create(agent=MODEL, environment=HOSTED, input="Hi", stream=True, **keyed) as events:
+            told.append([event.event_id for event in events if not event.type.endswith(".delta")])
+    assert sorted(told[0]) == sorted(told[1])
+    (session,) = client.beta.agents.sessions.list().data
+    assert len(client.beta.agents.sessions.turns.list(session.id).data) == 1
+    keyed = {"extra_headers": {"Idempotency-Key": "k-2"}}
+    made = [client.beta.agents.sessions.create(agent=MODEL, environment=NONE, **keyed).id for _ in range(2)]
+    assert made[0] == made[1] != session.id
+
+
 def test_the_engine_itself_takes_a_key_once(start: Start) -> None:
     """As when the process died before the front had kept its answer, and the turn has gone on since."""
     from godwit.core.messages import Text

@@ -15,11 +15,11 @@ from ...contracts import SessionRow
 from ...core.agent import AgentRef, AgentSpec, base_of
 from ...core.errors import AgentNotFound, Conflict, InvalidArgument, NotSupported, SessionNotFound
 from ...core.events import Labels
-from ...core.ids import AgentName, SessionId
+from ...core.ids import AgentName, SessionId, derived_id
 from ...core.principal import Principal
 from ...host.agent_registry import AgentRegistry
 from ..server.folders import Folders
-from ..server.service import Service, principal_of
+from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, with_session_settings
 from .agents import check_tools
@@ -85,9 +85,28 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         metadata = metadata_of(given.metadata)
         if said:
             await service.tenants.room(principal, "runs")
-        session = SessionId(service.new_id("ses"))
+        key = key_of(request)
+        session = SessionId(service.new_id("ses") if key is None else derived_id("ses", principal.tenant or "", key))
+        try:
+            row = await service.row(principal, session)  # what the same request has begun before
+        except SessionNotFound:
+            await begin(principal, given, plan, session, metadata)
+            row = await service.row(principal, session)
+        if said:
+            await say(await service.session(principal, session), said, [], key=key, sender=principal.id)
+        if given.stream:
+            frames = own_stream(service, row, Cursor(0), first_turn=True)
+            return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
+        return JSONResponse(await _shown(service, session))
+
+    async def begin(
+        principal: Principal, given: SessionCreate, plan: Plan, session: SessionId, metadata: Mapping[str, str]
+    ) -> None:
+        """All that can be refused is, before anything is stored; what breaks off leaves nothing."""
         ref, spec = await agent_for(principal, given, plan, session)
         runtime.check_model(spec.models[0])
+        own = str(folders.of(session))
+        await folders.remove(session, own)  # of one that broke off and was sent again
         folder = await folders.make(session, plan.files) if plan.hosted else None
         try:
             await runtime.start_session(
@@ -100,15 +119,8 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
                 drive=False,
             )
         except BaseException:
-            await folders.remove(session, None if folder is None else str(folder))
+            await folders.remove(session, own)
             raise
-        row = await service.row(principal, session)
-        if said:
-            await say(await service.session(principal, session), said, [], key=None, sender=principal.id)
-        if given.stream:
-            frames = own_stream(service, row, Cursor(0), first_turn=True)
-            return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
-        return JSONResponse(await _shown(service, session))
 
     async def agent_for(
         principal: Principal, given: SessionCreate, plan: Plan, session: SessionId
