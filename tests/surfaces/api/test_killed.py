@@ -9,7 +9,7 @@ from pathlib import Path
 import godwit
 from godwit.client import connect
 from godwit.core.events import Event, RunClaimed, ToolStarted
-from tests.engine.conftest import until
+from tests.engine.conftest import until_type
 from tests.surfaces.server.process import Process, setup
 
 from .proxy import cutting
@@ -44,7 +44,8 @@ async def test_a_killed_server_is_waited_for(tmp_path: Path) -> None:
 
             following = asyncio.ensure_future(follow())
             sending = asyncio.ensure_future(session.send("Go."))
-            await until(session, lambda e: e.type == "model.started" and any(s.type == "turn.finished" for s in seen))
+            turn = await until_type(session, "turn.finished")
+            await until_type(session, "model.started", turn.seq)
             assert await asyncio.to_thread(first.end, signal.SIGKILL) == -signal.SIGKILL
             second = await asyncio.to_thread(Process, tmp_path, *flags, AWAKE="1")
             processes.append(second)
