@@ -20,10 +20,11 @@ from godwit.core.ids import AgentName, SessionId
 from godwit.core.messages import Text, Thinking
 from godwit.core.state import State, fold
 from godwit.stores.sqlite import SqliteStore
+from godwit.surfaces.openai_agents.frames import Frame
 from godwit.surfaces.openai_agents.history import History
 from godwit.surfaces.openai_agents.ids import Cursor, cursor_of
 from godwit.surfaces.openai_agents.live import Cut, Live
-from godwit.surfaces.openai_agents.projection import Frame, Projection
+from godwit.surfaces.openai_agents.projection import Projection
 from godwit.surfaces.openai_agents.views import turn_body
 from godwit.surfaces.server import ServerSettings
 from tests.core.walk import CREATED, candidates, choice, picker

@@ -13,11 +13,10 @@ from typing import Literal
 import msgspec
 
 from ...core.events import Delta, Event
+from .frames import Frame, Kind
 from .ids import Cursor, Place
 from .items import COMMAND
-from .projection import Frame, Projection
-
-Kind = Literal["text", "thinking"]
+from .projection import Projection
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -86,12 +85,12 @@ class Live:
                 continue
             if kind is not None:
                 output = turn.outputs + place.number
-                found += self._projection.opening(place, kind, output)
-                found.append(self._projection.delta(place, kind, output, 0, text))
+                found += self._projection.frames.opening(place, kind, output)
+                found.append(self._projection.frames.delta(place, kind, output, 0, text))
             else:
                 opened = next((c for c in self._projection.calls.values() if c.place == place), None)
                 if opened is not None:
-                    found.append(self._projection.delta(place, "output", opened.call.output_index, 0, text))
+                    found.append(self._projection.frames.delta(place, "output", opened.call.output_index, 0, text))
         return [self._between(frame) for frame in found]
 
     def _rest(self, frame: Frame) -> Frame | None:
@@ -128,11 +127,11 @@ class Live:
             if delta.offset > 0 or not delta.text:
                 return  # its beginning was missed: it comes as a whole
             self._shown[place] = 0
-            yield self._between(projection.opening(place, kind, output)[0])
+            yield self._between(projection.frames.opening(place, kind, output)[0])
         self._kinds.setdefault(place, kind)
         if self._shown[place] == 0:
             self._shown[place] = 1
-            yield self._between(projection.opening(place, kind, output)[1])
+            yield self._between(projection.frames.opening(place, kind, output)[1])
         yield from self._grown(delta, place, kind, output)
 
     def _output(self, delta: Delta) -> Iterator[Cut]:
@@ -151,7 +150,7 @@ class Live:
         if text:
             self._shown[place] = 1 + shown + len(text)
             self._texts.setdefault(place, []).append(text)
-            yield self._between(self._projection.delta(place, kind, output, shown, text))
+            yield self._between(self._projection.frames.delta(place, kind, output, shown, text))
 
     def _chars(self, place: Place) -> int:
         return max(0, self._shown[place] - 1)
@@ -165,7 +164,7 @@ class Live:
             del self._kinds[place]
             self._shown.pop(place, None)
             self._texts.pop(place, None)
-            yield self._between(self._projection.given_up(place, kind, turn.outputs + place.number))
+            yield self._between(self._projection.frames.given_up(place, kind, turn.outputs + place.number))
 
     def _between(self, frame: Frame) -> Cut:
         return Cut(frame, Cursor(self._projection.seq, None, dict(self._shown)))

@@ -43,12 +43,10 @@ from ...core.events import (
 from ...core.ids import ActionId, CallId, InputId, MessageId, RunId, SessionId
 from ...core.messages import Assistant, Text, Thinking, ToolCall, Usage, UserBlock
 from . import items
+from .frames import Frame, ItemFrames
 from .ids import Place, call_id, environment_id, event_id, item_id
 from .items import Call, ItemStatus, Result
 from .views import Facts, SessionStatus, ShownAgent, Turn, TurnStatus, session_body, turn_body, turn_error, usage_body
-
-Role = Literal["open", "delta", "whole", "close"]
-"""What a frame is of its item: it announces it, is a piece of it, is all of it in one piece, or is the item as it ended."""
 
 PROJECTED = (
     "session.created",
@@ -73,14 +71,6 @@ PROJECTED = (
     "usage.recorded",
 )
 """The event types the fold looks at; a reader may leave out all others."""
-
-
-class Frame(msgspec.Struct):
-    """One event of the stream. `place` and `role`: of which item it is what, if of any."""
-
-    data: dict[str, Any]
-    place: Place | None = None
-    role: Role | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -278,8 +268,8 @@ class Projection:
         if turn is None:
             return []
         place = Place(event.seq, 0)
-        self.items[place] = items.user_message(item_id(self.session, place), turn.id, content)
-        return [self._added(place, self.items[place], None)]
+        said = items.user_message(item_id(self.session, place), turn.id, content)
+        return [self._added(place, said, None)]
 
     def _answered(self, message: Assistant) -> list[Frame]:
         turn, asked = self.turn, self.asked
@@ -295,15 +285,15 @@ class Projection:
             match block:
                 case Text() if block.text:
                     done = items.message(item, turn.id, block.text, status, "final_answer" if final else "commentary")
-                    frames += self.opening(place, "text", output)
-                    frames.append(self.delta(place, "text", output, 0, block.text, role="whole"))
-                    frames += self._text_done(place, output, block.text)
+                    frames += self.frames.opening(place, "text", output)
+                    frames.append(self.frames.delta(place, "text", output, 0, block.text, role="whole"))
+                    frames += self.frames.text_done(place, output, block.text)
                     frames.append(self._done(place, done, output))
                 case Thinking():
-                    frames += self.opening(place, "thinking", output)[: 2 if block.text else 1]
+                    frames += self.frames.opening(place, "thinking", output)[: 2 if block.text else 1]
                     if block.text:
-                        frames.append(self.delta(place, "thinking", output, 0, block.text, role="whole"))
-                        frames += self._thinking_done(place, output, block.text, status)
+                        frames.append(self.frames.delta(place, "thinking", output, 0, block.text, role="whole"))
+                        frames += self.frames.thinking_done(place, output, block.text, status)
                     frames.append(self._done(place, items.reasoning(item, turn.id, block.text, status), output))
                 case ToolCall():
                     known = block.name in self._agents[self._facts.agent].external
@@ -323,7 +313,6 @@ class Projection:
             return []
         opened.announced = True
         item = items.call_item(opened.call, self.turn.id)
-        self.items[opened.place] = item
         return [self._added(opened.place, item, opened.call.output_index)]
 
     def _asks(self, data: ActionOpened) -> list[Frame]:
@@ -369,112 +358,27 @@ class Projection:
         call = opened.call = msgspec.structs.replace(opened.call, result=result)
         item = items.call_item(call, turn.id)
         if item["type"] == "command_execution" and item["output"]:
-            frames.append(self.delta(opened.place, "output", call.output_index, 0, item["output"], role="whole"))
+            frames.append(self.frames.delta(opened.place, "output", call.output_index, 0, item["output"], role="whole"))
         frames.append(self._done(opened.place, item, call.output_index))
         if call.external:
             place = Place(event.seq, 0)
-            self.items[place] = items.function_output(item_id(self.session, place), call, turn.id)
-            frames.append(self._added(place, self.items[place], None))
+            frames.append(self._added(place, items.function_output(item_id(self.session, place), call, turn.id), None))
         return frames
 
     # --- frames --------------------------------------------------------------------------------------------------
 
-    def opening(self, place: Place, kind: Literal["text", "thinking"], output: int) -> list[Frame]:
-        """An answer's item and its only part are announced."""
-        turn = self._open_turn
-        item = item_id(self.session, place)
-        if kind == "text":
-            begun = items.message(item, turn.id, None, "in_progress", None)
-            part = self._piece("content_part.added", place, output, "open", part=items.output_text(""))
-        else:
-            begun = items.reasoning(item, turn.id, "", "in_progress")
-            part = self._piece("reasoning_summary_part.added", place, output, "open", part=items.summary_text(""))
-        return [self._added(place, begun, output), part]
-
-    def delta(
-        self,
-        place: Place,
-        kind: Literal["text", "thinking", "output"],
-        output: int,
-        start: int,
-        text: str,
-        *,
-        role: Role = "delta",
-    ) -> Frame:
-        """A piece of an item, beginning behind so many of its characters."""
-        span = event_id(self.session, f"{place.seq}_{place.number}_{start}-{start + len(text)}")
-        match kind:
-            case "text":
-                return self._piece("output_text.delta", place, output, role, event_id=span, delta=text)
-            case "thinking":
-                return self._piece("reasoning_summary_text.delta", place, output, role, event_id=span, delta=text)
-            case "output":
-                data = {
-                    "type": "agent.output.command_execution_output.delta",
-                    "event_id": span,
-                    "session_id": self.session,
-                    "turn_id": self._open_turn.id,
-                    "item_id": item_id(self.session, place),
-                    "output_index": output,
-                    "delta": text,
-                }
-                return Frame(data, place, role)
-            case _:
-                assert_never(kind)
-
-    def given_up(self, place: Place, kind: Literal["text", "thinking"], output: int) -> Frame:
-        """An item that was announced and will not be: it is asked for again, under another id."""
-        turn = self._open_turn
-        make = items.message(item_id(self.session, place), turn.id, None, "incomplete", None)
-        if kind == "thinking":
-            make = items.reasoning(item_id(self.session, place), turn.id, "", "incomplete")
-        frame = self._item("done", place, make, output, "close")
-        frame.data["event_id"] = event_id(self.session, f"{place.seq}_{place.number}_void")
-        return frame
-
-    def _text_done(self, place: Place, output: int, text: str) -> list[Frame]:
-        return [
-            self._piece("output_text.done", place, output, None, text=text),
-            self._piece("content_part.done", place, output, None, part=items.output_text(text)),
-        ]
-
-    def _thinking_done(self, place: Place, output: int, text: str, status: ItemStatus) -> list[Frame]:
-        done = self._piece("reasoning_summary_part.done", place, output, None, part=items.summary_text(text))
-        if status == "incomplete":
-            done.data["status"] = "incomplete"
-        return [self._piece("reasoning_summary_text.done", place, output, None, text=text), done]
-
-    def _piece(self, name: str, place: Place, output: int, role: Role | None, **fields: Any) -> Frame:
-        where = "summary_index" if name.startswith("reasoning") else "content_index"
-        data = {
-            "type": f"agent.session.turn.{name}",
-            "event_id": event_id(self.session, f"{place.seq}_{place.number}_{name}"),
-            "session_id": self.session,
-            "turn_id": self._open_turn.id,
-            "item_id": item_id(self.session, place),
-            "output_index": output,
-            where: 0,
-            **fields,
-        }
-        return Frame(data, place, role)
+    @property
+    def frames(self) -> ItemFrames:
+        """Makes those of the items of the newest turn."""
+        return ItemFrames(self.session, self._open_turn.id)
 
     def _added(self, place: Place, item: dict[str, Any], output: int | None) -> Frame:
-        return self._item("added", place, item, output, "open")
+        self.items[place] = item
+        return self.frames.added(place, item, output)
 
     def _done(self, place: Place, item: dict[str, Any], output: int) -> Frame:
         self.items[place] = item
-        return self._item("done", place, item, output, "close")
-
-    def _item(self, what: str, place: Place, item: dict[str, Any], output: int | None, role: Role) -> Frame:
-        data = {
-            "type": f"agent.session.turn.item.{what}",
-            "event_id": event_id(self.session, f"{place.seq}_{place.number}_{what}"),
-            "session_id": self.session,
-            "turn_id": self._open_turn.id,
-            "output_index": output,
-            "item": item,
-        }
-        return Frame(data, place, role)
+        return self.frames.done(place, item, output)
 
     def _of_session(self, what: str) -> Frame:
         return Frame({"type": f"agent.session.{what}", "session": self.session_body()})
