@@ -194,6 +194,32 @@ async def test_two_processes_append_to_one_log(short_path: Path) -> None:
         assert [n for n in names if n and n.startswith("c")] == [f"child {n}" for n in range(150)]
 
 
+async def test_a_feed_of_two_processes_has_all_that_both_committed_once(short_path: Path) -> None:
+    """Read and trimmed while both write; no store polls, so it is the other process's hints that wake."""
+    path = await made(short_path)
+    async with opened(path) as store, child(appends, path) as other:
+        await store.set_feed_types(["session.configured"])
+        await other.says()
+        other.tell()
+
+        async def write() -> None:
+            for number in range(150):
+                await store.append(S, drafts(named(f"parent {number}")))
+
+        writing = asyncio.create_task(write())
+        position, found = 0, list[int]()
+        while len(found) < 300:
+            await within(store.wait_feed(position))
+            entries = await store.feed(position, limit=7)
+            found += [entry.seq for entry in entries]
+            if entries:
+                position = entries[-1].position
+                await store.trim_feed(position)
+        await writing
+        assert found == list(range(2, 302))
+        assert await store.feed() == []
+
+
 async def test_an_append_wakes_the_other_process(short_path: Path) -> None:
     path = await made(short_path)
     async with opened(path) as store, child(waits, path) as other:
