@@ -87,8 +87,8 @@ async def serving(
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=settings.max_header,
-        timeout_keep_alive=int(settings.keep_alive_s),
-        timeout_graceful_shutdown=int(settings.shutdown_s),
+        timeout_keep_alive=max(1, round(settings.keep_alive_s)),
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
     )
     server = _Server(config, app.service.tenants.end_streams)
     running = asyncio.create_task(_run(server))
