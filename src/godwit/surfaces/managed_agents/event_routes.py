@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -115,13 +114,9 @@ class Streams:
         if after is None:
             # Nothing happens any more in an archived session: its end is told once more.
             after = (Seq(row.head - 1) if row.status == "archived" else row.head, BEHIND)
-        frames = self._frames(row, after, topics)
-        return EventStream(frames, heartbeat_s=self._service.settings.heartbeat_s)
-
-    async def _frames(self, row: SessionRow, after: Place, topics: list[str]) -> AsyncIterator[bytes]:
         head = (row.head, BEHIND) if row.status != "archived" else min(after, (row.head, BEHIND))
-        async for chunk in self.broadcasts.follow(row.id, head, after, topics):
-            yield chunk
+        frames = self.broadcasts.follow(row.id, head, after, topics)
+        return EventStream(frames, heartbeat_s=self._service.settings.heartbeat_s)
 
     async def _feed(self, session: SessionId) -> Live:
         store = self._service.store

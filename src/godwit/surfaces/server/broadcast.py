@@ -98,61 +98,57 @@ class Broadcast:
         try:
             if self._reading is None and not self.ended:
                 self._reading = asyncio.ensure_future(self._read())
-            async for chunk in self._follow(after, frozenset(topics)):
-                yield chunk
+            number, shown_to = -1, 0
+            shown: str | None = None
+            lost: str | None = None
+            while True:
+                if number < self._first:
+                    # Pieces of what was being shown may be among what was missed: of that nothing more is shown.
+                    floor, lost, shown = self._floor, shown or lost, None
+                    if after < floor:
+                        async for chunk, place in _chunks(self._feed.stored(after)):
+                            after = place
+                            yield chunk
+                        after = max(after, floor)
+                        if after < self._floor:
+                            continue  # the ring has moved on meanwhile
+                    number = self._behind(after)
+                taken: list[bytes] = []
+                size = 0
+                while number < self._first + len(self._ring) and size < CHUNK_BYTES:
+                    frame = self._ring[number - self._first]
+                    number += 1
+                    data = frame.data
+                    piece = frame.piece
+                    if piece is None:
+                        if frame.place <= after:
+                            continue
+                        after = frame.place
+                        if frame.unseen is not None and frame.unseen.of != shown:
+                            data = frame.unseen.data
+                    elif piece.topic not in topics or piece.of == lost:
+                        continue
+                    elif piece.of != shown:
+                        told = data if piece.first else self._feed.so_far(piece)
+                        if told is None:
+                            continue
+                        data = told
+                        # What is told so far holds all that the ring has of it now.
+                        shown, shown_to = piece.of, number if piece.first else self._first + len(self._ring)
+                    elif number <= shown_to:
+                        continue
+                    taken.append(data)
+                    size += len(data)
+                if taken:
+                    yield b"".join(taken)
+                elif self.ended:
+                    return
+                else:
+                    await self._more()
         finally:
             self._followers -= 1
             if self._followers == 0:
                 await self._stop()
-
-    async def _follow(self, after: Place, topics: frozenset[str]) -> AsyncIterator[bytes]:
-        number, shown_to = -1, 0
-        shown: str | None = None
-        lost: str | None = None
-        while True:
-            if number < self._first:
-                # Pieces of what was being shown may be among what was missed: of that nothing more is shown.
-                floor, lost, shown = self._floor, shown or lost, None
-                if after < floor:
-                    async for chunk, place in _chunks(self._feed.stored(after)):
-                        after = place
-                        yield chunk
-                    after = max(after, floor)
-                    if after < self._floor:
-                        continue  # the ring has moved on meanwhile
-                number = self._behind(after)
-            taken: list[bytes] = []
-            size = 0
-            while number < self._first + len(self._ring) and size < CHUNK_BYTES:
-                frame = self._ring[number - self._first]
-                number += 1
-                data = frame.data
-                piece = frame.piece
-                if piece is None:
-                    if frame.place <= after:
-                        continue
-                    after = frame.place
-                    if frame.unseen is not None and frame.unseen.of != shown:
-                        data = frame.unseen.data
-                elif piece.topic not in topics or piece.of == lost:
-                    continue
-                elif piece.of != shown:
-                    told = data if piece.first else self._feed.so_far(piece)
-                    if told is None:
-                        continue
-                    data = told
-                    # What is told so far holds all that the ring has of it now.
-                    shown, shown_to = piece.of, number if piece.first else self._first + len(self._ring)
-                elif number <= shown_to:
-                    continue
-                taken.append(data)
-                size += len(data)
-            if taken:
-                yield b"".join(taken)
-            elif self.ended:
-                return
-            else:
-                await self._more()
 
     def _behind(self, after: Place) -> int:
         """The number of the first frame in the ring that comes behind a place."""

@@ -45,6 +45,11 @@ class Wire:
             return self.undelivered
         return self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
 
+    @property
+    def flowing(self) -> bool:
+        """Whether all that was written has been handed over to the system: more can be written without waiting."""
+        return self._transport.get_write_buffer_size() == 0
+
     def ended(self, *, by_client: bool) -> None:
         # When this side ends it, what was just written is still on its way, which says nothing.
         self.undelivered = by_client and self.unacknowledged

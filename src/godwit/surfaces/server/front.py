@@ -247,6 +247,9 @@ class _Answer:
                 self.limit.reschedule(None)  # from here on it is the client who may be slow: `send_s`
         else:
             exchange.sent += len(message.get("body", b""))
+        if exchange.wire is not None and exchange.wire.flowing:
+            await self._send(message)  # it does not wait, and a timer for each frame of a stream would cost as much again
+            return
         limit = asyncio.timeout(self._send_s)
         try:
             async with limit:

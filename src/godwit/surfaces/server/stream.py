@@ -43,10 +43,13 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._frames = frames
         self._heartbeat_s = heartbeat_s
+        self._sent_s: float | None = None
+        """When the last frame was taken, by the loop's clock; None while one is being sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
-        ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        ending: asyncio.Future[None] = loop.create_future()
 
         def end() -> None:
             if not ending.done():
@@ -57,22 +60,27 @@ class EventStream(Response):
         except BaseException:
             await self._close()
             raise
-        sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_gone(receive))
+        self._sent_s = loop.time()
+        tasks = [asyncio.ensure_future(work) for work in (self._send(send), self._beat(send), _gone(receive))]
+        sending, beating, leaving = tasks
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await asyncio.wait([sending, leaving, ending], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
+            if beating.done():
+                beating.result()
             if sending.done():
+                beating.cancel()
                 sending.result()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             elif ending.done() and not leaving.done():
                 sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+                beating.cancel()
+                await asyncio.gather(sending, beating, return_exceptions=True)
                 await send({"type": "http.response.body", "body": GOODBYE, "more_body": False})
         finally:
-            for task in (sending, leaving):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._close()
             if leave is not None:
                 leave()
@@ -84,29 +92,27 @@ class EventStream(Response):
                 await close()
 
     async def _send(self, send: Send) -> None:
-        source = aiter(self._frames)
-        coming = asyncio.ensure_future(_next(source))
         hint = b"retry: %d\n" % RETRY_MS
-        try:
-            while True:
-                done, _ = await asyncio.wait([coming], timeout=self._heartbeat_s)
-                if not done:
-                    await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
-                    continue
-                data = coming.result()
-                if data is None:
-                    return
-                if hint and not data.startswith(b":"):  # with a comment alone it would be an event without data
-                    data, hint = hint + data, b""
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                coming = asyncio.ensure_future(_next(source))
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        now = asyncio.get_running_loop().time
+        async for data in self._frames:
+            if hint and not data.startswith(b":"):  # with a comment alone it would be an event without data
+                data, hint = hint + data, b""
+            self._sent_s = None
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            self._sent_s = now()
 
-
-async def _next(source: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(source, None)
+    async def _beat(self, send: Send) -> None:
+        """Beside the frames, so that these cost no timer each."""
+        now = asyncio.get_running_loop().time
+        left = self._heartbeat_s
+        while True:
+            await asyncio.sleep(left)
+            sent_s = self._sent_s
+            # None: one is being sent. A client that does not take it needs no other.
+            left = self._heartbeat_s if sent_s is None else sent_s + self._heartbeat_s - now()
+            if left <= 0:
+                await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+                left = self._heartbeat_s
 
 
 async def _gone(receive: Receive) -> None:
