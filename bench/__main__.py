@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, commands, permissions, processes, scenarios
+from . import checkpoints, commands, permissions, processes, scenarios, server
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -38,6 +38,10 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "kill": processes.kill,
     "memory": processes.memory,
     "import": processes.imports,
+    "server": server.requests,
+    "server-followers": server.followers,
+    "server-streams": server.streams,
+    "server-memory": server.memory,
 }
 
 

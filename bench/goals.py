@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import server
 from .measure import Bench
 from .scenarios import ADAPTER, DIRECT, FLOOR, LIVE, SCRIPTED, STORED
 
@@ -146,8 +147,20 @@ GOALS: tuple[Goal, ...] = (
         _value("followers", "100 followers", "burst, per delivery"),
         full=True,
     ),
-    Goal("1,000 followers over HTTP at 50 events/s: p99", 30, "ms", None),
-    Goal("100 sessions streaming over HTTP at once: p99 to the follower", 5, "ms", None),
+    Goal(
+        "1,000 followers over HTTP at 50 events/s: p99",
+        30,
+        "ms",
+        _value(server.followed_by(1000), server.GODWIT, "chunk p99"),
+        full=True,
+    ),
+    Goal(
+        "100 sessions streaming over HTTP at once: p99 to the follower",
+        5,
+        "ms",
+        _value(server.streaming(100), server.GODWIT, "chunk p99"),
+        full=True,
+    ),
 )
 
 

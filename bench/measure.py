@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import statistics
 import time
@@ -41,6 +42,11 @@ class Sizes:
     idle: tuple[int, ...] = (1000,)
     imports: int = 7
     files: int = 20_000
+    connections: int = 16
+    requests: int = 500
+    http_followers: tuple[int, ...] = (1, 100, 1000)
+    http_burst: int = 500
+    http_idle: int = 500
 
 
 FULL = Sizes()
@@ -58,6 +64,10 @@ QUICK = Sizes(
     idle=(100,),
     imports=2,
     files=4_000,
+    requests=100,
+    http_followers=(1, 10, 100),
+    http_burst=200,
+    http_idle=50,
 )
 TINY = Sizes(
     repeats=1,
@@ -74,6 +84,11 @@ TINY = Sizes(
     idle=(2,),
     imports=1,
     files=200,
+    connections=2,
+    requests=8,
+    http_followers=(1, 2),
+    http_burst=20,
+    http_idle=2,
 )
 
 
@@ -155,6 +170,12 @@ def settle_garbage() -> None:
     """Set what lives now apart from the collector's rounds, until `gc.unfreeze`."""
     gc.collect()
     gc.freeze()
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value that `part` of a hundred are not above."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(len(ordered) * part / 100) - 1, 0)]
 
 
 class Ticker:

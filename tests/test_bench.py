@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,18 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.fixture(scope="module")
-def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("bench")
-    chosen = [word for name in SCENARIOS for word in ("--only", name)]
+def measured(root: Path, folder: Path, scenarios: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """What is printed of these scenarios at their smallest, and the report."""
+    chosen = [word for name in scenarios for word in ("--only", name)]
     done = run(root, "--tiny", *chosen, "--folder", str(folder), "--json", str(folder / "bench.json"))
     assert done.returncode == 0, done.stderr
     assert [p.name for p in folder.iterdir()] == ["bench.json"], "the databases are gone afterwards"
     return done.stdout, json.loads((folder / "bench.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    return measured(root, tmp_path_factory.mktemp("bench"), SCENARIOS)
 
 
 def test_each_scenario_measures_each_contender(ran: tuple[str, dict[str, Any]]) -> None:
@@ -65,6 +70,29 @@ def test_goals_say_what_was_not_measured(ran: tuple[str, dict[str, Any]]) -> Non
     assert any("5,000 messages" in name for name in unmeasured), "small sizes say nothing of it"
     assert "killed after 20 steps, disk: steps found" in text
     assert {"machine", "sizes", "measurements", "goals", "notes"} == set(report)
+
+
+@pytest.mark.parametrize(
+    "scenarios",
+    [
+        ("server", "server-followers"),
+        pytest.param(("server-streams", "server-memory"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_server_is_measured_beside_the_floor(root: Path, tmp_path: Path, scenarios: Sequence[str]) -> None:
+    _, report = measured(root, tmp_path, scenarios)
+    found = {(m["scenario"], m["subject"], m["metric"]): m for m in report["measurements"]}
+    assert {scenario.split(":")[0] for scenario, _, _ in found} == set(scenarios)
+    for (scenario, subject, metric), one in found.items():
+        assert one["low"] <= one["median"] <= one["high"]
+        if metric == "arrived":
+            assert one["median"] == 100, (scenario, subject)
+        elif subject == "floor" and one["median"]:
+            assert one["ratio"] == 1.0
+        if subject == "floor":
+            assert (scenario, "godwit", metric) in found
+    over_http = [goal for goal in report["goals"] if "over HTTP" in goal["name"]]
+    assert [goal["met"] for goal in over_http] == [None, None], "small sizes say nothing of it"
 
 
 def test_an_unknown_scenario_is_refused_with_the_names(root: Path) -> None:
