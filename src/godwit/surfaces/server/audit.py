@@ -51,6 +51,9 @@ class Audit:
         self._store: Store = service.store
         self._kept_ms = int(service.settings.audit_days * 86_400_000)
         self._waiting: deque[AuditEntry] = deque()
+        # Entries of one commit have one time, and ids of one millisecond no order: so ours are numbered.
+        self._series = service.new_id("aud")
+        self._number = 0
         self._lock = asyncio.Lock()
 
     def note(self, exchange: Exchange, at_ms: int, error: str | None) -> None:
@@ -58,9 +61,10 @@ class Audit:
         who = exchange.principal
         if who is None:
             return
+        self._number += 1
         self._waiting.append(
             AuditEntry(
-                self._service.new_id("aud"),
+                f"{self._series}-{self._number:09d}",
                 at_ms,
                 who.id,
                 who.tenant,
