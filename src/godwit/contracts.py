@@ -655,6 +655,16 @@ class Workspace(Protocol):
 Access = Literal["read", "write", "hidden"]
 
 
+@runtime_checkable
+class HasLinks(Protocol):
+    """What a workspace may also be: one whose folders have other names, see `SandboxPolicy.links`."""
+
+    @property
+    def links(self) -> Sequence[tuple[str, str]]:
+        """Each such name, absolute, with the folder's path from the root."""
+        ...
+
+
 class Enclosure(msgspec.Struct, frozen=True):
     """What a confined command may touch: `access` by path, an outer one before those within it; the innermost counts.
 

@@ -16,6 +16,7 @@ import pytest
 from godwit.contracts import Confinement, Enclosure, Sandbox
 from godwit.core.errors import ConfigurationError, PathEscape, ToolFailed
 from godwit.core.sandbox import PROMISES, Promise, SandboxPolicy
+from godwit.tools.typed import lock_of
 from godwit.workspaces import temporary as temporary_folders
 from godwit.workspaces.local import LocalWorkspace
 from godwit.workspaces.sandboxes import choice
@@ -374,6 +375,7 @@ class TestLinks:
         assert await workspace.read("inner/files/a/b.txt") == b"words"
         assert [info.path for info in await workspace.listdir("/mnt/there")] == ["inner/files/a"]
         assert [info.path for info in await workspace.glob("**", "/mnt/there")] == ["inner/files/a/b.txt"]
+        assert lock_of("/mnt/there/a/b.txt", workspace) == lock_of("inner/files/a/b.txt", workspace)
         for way in ("/mnt/there/../../../x", "/mnt/therefore", "/mnt"):
             with pytest.raises(PathEscape):
                 await workspace.read(way)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
+from ..contracts import HasLinks, ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
 from ..core.errors import GodwitError, InvalidToolArguments, ToolFailed
 from ..core.messages import Text
@@ -109,6 +109,12 @@ def told(text: str, metadata: dict[str, Any], *, is_error: bool = False) -> Tool
 def lock_of(path: str, workspace: Workspace | None) -> frozenset[str]:
     """The lock of the call that writes `path`. Two names of one file, also through a link, give one lock."""
     root = "" if workspace is None else workspace.root
+    known: object = workspace
+    links = known.links if isinstance(known, HasLinks) else ()
+    for name, folder in links:
+        if path == name or path.startswith(name + "/"):
+            path = folder + path[len(name) :]
+            break
     try:
         return frozenset({os.path.realpath(os.path.join(root, path))})
     except (OSError, ValueError):

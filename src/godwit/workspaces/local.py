@@ -63,7 +63,7 @@ class LocalWorkspace:
         self._temporary = temporary or TemporaryFolder()
         self._own_temporary = temporary is None
         refusal = None if sandbox is None else Guard(real, sandbox, hidden).refusal
-        self._files = Confined(real, given, refusal, () if sandbox is None else sandbox.links)
+        self._files = Confined(real, given, refusal, self.links)
         self._search = Search(self._files, ripgrep() if use_ripgrep else None)
 
     async def close(self) -> None:
@@ -75,6 +75,11 @@ class LocalWorkspace:
     def root(self) -> str:
         """The real, absolute path of the folder."""
         return self._root
+
+    @property
+    def links(self) -> Sequence[tuple[str, str]]:
+        """See `HasLinks`."""
+        return () if self._policy is None else self._policy.links
 
     async def read(self, path: str) -> bytes:
         return await _threaded(lambda: self._files.read(path))
