@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 import pytest
@@ -86,3 +86,19 @@ async def async_client(server: RunningServer) -> AsyncIterator[openai.AsyncOpenA
         base_url=f"{server.url}/v1", api_key="any", max_retries=0, _strict_response_validation=True
     ) as client:
         yield client
+
+
+class Shared(NamedTuple):
+    """A server for those tests of a module that are refused what they ask for. `folder`: of its database."""
+
+    client: openai.OpenAI
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    options: Any = {"api_key": "any", "max_retries": 0, "_strict_response_validation": True}
+    with running(folder / "g.db", models={"scripted:any": ScriptedModel([])}, settings=ANY) as server:
+        with openai.OpenAI(base_url=f"{server.url}/v1", **options) as client:
+            yield Shared(client, folder)

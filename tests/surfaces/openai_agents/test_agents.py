@@ -10,7 +10,7 @@ from godwit.core.ids import AgentName
 from godwit.host.agent_registry import AgentRegistry
 from tests.surfaces.server.running import RunningServer
 
-from .conftest import WEATHER
+from .conftest import WEATHER, Shared
 
 
 def test_an_agent_is_made_read_changed_listed_and_deleted(client: openai.OpenAI) -> None:
@@ -97,7 +97,8 @@ def test_an_agent_that_was_made_elsewhere_is_shown_as_it_is(client: openai.OpenA
         ({"model": 1}, "model"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(client: openai.OpenAI, given: dict[str, object], param: str) -> None:
+def test_what_cannot_be_is_refused_by_name(shared: Shared, given: dict[str, object], param: str) -> None:
+    client = shared.client
     with pytest.raises(openai.BadRequestError) as caught:
         client.post("/agents", body=given, cast_to=object, options={"headers": {"OpenAI-Beta": "agents=v1"}})
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
@@ -121,7 +122,8 @@ def test_what_cannot_be_is_refused_by_name(client: openai.OpenAI, given: dict[st
         {"text": {"format": {"type": "json_schema", "schema": {}}}},
     ],
 )
-def test_what_godwit_does_not_have_says_so(client: openai.OpenAI, given: dict[str, object]) -> None:
+def test_what_godwit_does_not_have_says_so(shared: Shared, given: dict[str, object]) -> None:
+    client = shared.client
     with pytest.raises(openai.InternalServerError) as caught:
         client.beta.agents.create(model="m", extra_body=given)
     assert (caught.value.status_code, caught.value.code, caught.value.type) == (501, "not_supported", "not_supported_error")

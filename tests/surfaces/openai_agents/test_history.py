@@ -10,7 +10,7 @@ import pytest
 
 from godwit.models.script import call, say
 
-from .conftest import HOSTED, NONE, Start, client_of
+from .conftest import HOSTED, NONE, Shared, Start, client_of
 
 MODEL: Any = {"model": "m"}
 
@@ -56,7 +56,8 @@ def test_items_and_turns_are_listed_in_pages_both_ways(start: Start) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"order": "up"}, {"after": ""}, {"x": 1}])
-def test_a_list_that_cannot_be_is_refused(client: openai.OpenAI, query: dict[str, Any]) -> None:
+def test_a_list_that_cannot_be_is_refused(shared: Shared, query: dict[str, Any]) -> None:
+    client = shared.client
     session = client.beta.agents.sessions.create(agent=MODEL, environment=NONE)
     for listed in (
         lambda: client.beta.agents.list(extra_query=query),

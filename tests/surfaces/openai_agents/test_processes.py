@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
+import pytest
 
 from tests.surfaces.server.losing import losing
 from tests.surfaces.server.process import serving, setup
@@ -74,6 +75,7 @@ def _until_idle(events: Any) -> list[Any]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_message_whose_answer_was_lost_is_said_once(tmp_path: Path) -> None:
     """The official client sends it again by itself, once while the server lives and once when it was killed in between."""
     own = setup(tmp_path, TOOL)

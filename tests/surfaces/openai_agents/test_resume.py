@@ -18,7 +18,7 @@ from godwit.surfaces.openai_agents.ids import Cursor, Place, cursor_of
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.server.running import RunningServer, running
 
-from .conftest import ANY, HOSTED, NONE, Start, client_of, release
+from .conftest import ANY, HOSTED, NONE, Shared, Start, client_of, release
 
 MODEL: Any = {"model": "m"}
 HEADERS = {"openai-beta": "agents=v1"}
@@ -167,7 +167,8 @@ def test_a_stream_ends_with_its_session(start: Start) -> None:
 
 
 @pytest.mark.parametrize("last", ["x", "1.", "-1", "1~", "1~2", "1.2.3", "9" * 40, "99", "1~1.0:x", "1 OR 1"])
-def test_a_place_that_is_none_is_refused(client: openai.OpenAI, last: str) -> None:
+def test_a_place_that_is_none_is_refused(shared: Shared, last: str) -> None:
+    client = shared.client
     session = client.beta.agents.sessions.create(agent=MODEL, environment=NONE)
     with pytest.raises(openai.BadRequestError):
         client.beta.agents.sessions.events.stream(session.id, extra_headers={"Last-Event-ID": last})

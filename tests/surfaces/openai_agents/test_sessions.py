@@ -13,7 +13,7 @@ from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.server.running import RunningServer
 
-from .conftest import ANY, HOSTED, NONE, WEATHER, Start, client_of
+from .conftest import ANY, HOSTED, NONE, WEATHER, Shared, Start, client_of
 
 
 def finished(client: openai.OpenAI, session: str) -> None:
@@ -202,14 +202,13 @@ def test_an_archived_session_says_that_it_takes_nothing_more(client: openai.Open
         {"environment": NONE, "prompt_cache_options": {"ttl": "12h"}},
     ],
 )
-def test_what_a_session_cannot_have_says_so_and_leaves_nothing(
-    client: openai.OpenAI, tmp_path: Path, given: dict[str, Any]
-) -> None:
+def test_what_a_session_cannot_have_says_so_and_leaves_nothing(shared: Shared, given: dict[str, Any]) -> None:
+    client = shared.client
     with pytest.raises(openai.InternalServerError) as caught:
         client.beta.agents.sessions.create(agent={"model": "m"}, **given)
     assert (caught.value.status_code, caught.value.code) == (501, "not_supported")
     assert client.beta.agents.sessions.list().data == []
-    assert not (tmp_path / "g.db.workspaces").exists()
+    assert not (shared.folder / "g.db.workspaces").exists()
 
 
 @pytest.mark.parametrize(
@@ -237,15 +236,14 @@ def test_what_a_session_cannot_have_says_so_and_leaves_nothing(
         ),
     ],
 )
-def test_what_cannot_be_is_refused_and_leaves_nothing(
-    client: openai.OpenAI, tmp_path: Path, given: dict[str, Any], param: str | None
-) -> None:
+def test_what_cannot_be_is_refused_and_leaves_nothing(shared: Shared, given: dict[str, Any], param: str | None) -> None:
+    client = shared.client
     with pytest.raises(openai.BadRequestError) as caught:
         client.beta.agents.sessions.create(**given)
     if param is not None:
         assert caught.value.param == param
     assert client.beta.agents.sessions.list().data == []
-    assert not (tmp_path / "g.db.workspaces").exists()
+    assert not (shared.folder / "g.db.workspaces").exists()
 
 
 def test_a_model_that_is_not_there_is_told_at_once(start: Start) -> None:
