@@ -102,7 +102,13 @@ class LiveDeltas:
     def __init__(self, store: EventStore, session: SessionId, *, limit: int = LIVE_DELTAS) -> None:
         self._waiting: deque[Delta] = deque(maxlen=limit)
         self._bell = asyncio.Event()
-        self.close = store.watch(session, self._show)
+        self._log: asyncio.Future[None] | None = None
+        self._end = store.watch(session, self._show)
+
+    def close(self) -> None:
+        self._end()
+        if self._log is not None:
+            self._log.cancel()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -127,7 +133,19 @@ class LiveDeltas:
     async def wait(self, receiver: EventReceiver) -> None:
         """Return when something was shown since `begin`, or there is a next event."""
         if not self._bell.is_set():
-            await either(receiver.wait(), self._bell.wait())
+            if self._log is None:
+                # It goes on waiting while deltas come: there are many of these to each event.
+                self._log = asyncio.ensure_future(receiver.wait())
+                self._log.add_done_callback(self._ring)
+            await self._bell.wait()
+        if self._log is not None and self._log.done():
+            log, self._log = self._log, None
+            log.result()
+
+    def _ring(self, log: asyncio.Future[None]) -> None:
+        if not log.cancelled():
+            log.exception()  # whoever waits is told; when nobody does any more, nobody is to be warned
+        self._bell.set()
 
 
 async def watch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends
@@ -13,10 +13,11 @@ from ...core.principal import Principal, Scope
 from ..server.service import key_of, principal_of
 
 
-def may(scope: Scope) -> Callable[[Request], Principal]:
+def may(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
     """The caller, if this scope was given to them. PermissionDenied."""
 
-    def check(request: Request) -> Principal:
+    # Async though it awaits nothing: FastAPI takes anything else to a thread, for each request.
+    async def check(request: Request) -> Principal:
         principal = principal_of(request)
         principal.require(scope)
         return principal
