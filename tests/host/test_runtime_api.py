@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -311,6 +312,46 @@ async def test_a_stream_that_is_left_early_leaves_nothing_and_stops_nothing(benc
     await unread.aclose()
     release.set()
     assert (await outcome(runtime, session)).outcome == "done"
+
+
+@pytest.mark.parametrize("deltas", [False, True])
+async def test_waiting_for_the_next_event_with_a_timeout_loses_nothing(bench: Bench, deltas: bool) -> None:
+    """A stream that is cancelled while it waits has not ended."""
+    runtime, session = await begin(bench, ["Hello."])
+    stream = await runtime.stream_events(session, 0, deltas=deltas)
+    seqs: list[int] = []
+    sent = False
+    while True:
+        try:
+            item = await asyncio.wait_for(anext(stream), 0.01)
+        except TimeoutError:
+            if not sent:
+                await runtime.send_event(session, says("Hi."))
+                sent = True
+            continue
+        if isinstance(item, Event):
+            seqs.append(item.seq)
+            if item.type == "run.finished":
+                break
+    assert seqs == list(range(1, await runtime.head(session) + 1))
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_a_stream_that_is_forgotten_is_shown_nothing_more(bench: Bench) -> None:
+    runtime, session = await begin(bench, ["Hello."])
+    store: Any = runtime.store
+
+    def watching() -> bool:
+        return any(shows for hub in store._hubs.values() for shows in hub.watchers.values())
+
+    stream = await runtime.stream_events(session, 0, deltas=True)
+    assert isinstance(await within(anext(stream)), Event)
+    assert watching()
+    del stream
+    gc.collect()
+    assert not watching()
 
 
 async def test_deltas_come_between_the_events_they_belong_to(bench: Bench) -> None:

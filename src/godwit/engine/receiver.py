@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from ..contracts import EventStore
@@ -78,20 +78,6 @@ class EventReceiver:
             await self.wait()
 
 
-async def until_final(source: AsyncIterator[Event | Delta], *, over: bool = False) -> AsyncGenerator[Event | Delta, None]:
-    """What comes from a reader of one log until its session is archived or deleted; nothing when that is `over`. Closes the
-    reader when it is closed."""
-    try:
-        with contextlib.suppress(SessionNotFound):
-            while not over:
-                item = await anext(source)
-                yield item
-                over = isinstance(item, Event) and item.type == "session.archived"
-    finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
-
-
 LIVE_DELTAS = 4096
 """How many deltas wait for one reader; a slower one misses the oldest, which their offsets tell."""
 
@@ -148,25 +134,84 @@ class LiveDeltas:
         self._bell.set()
 
 
+class Watch:
+    """The events of one session and, between them, the deltas as they are shown; of those a slow reader misses the oldest.
+
+    An async iterator that is safe to cancel and never ends by itself, as `EventReceiver`. `stop` it, unless it is forgotten:
+    then it stops by itself.
+    """
+
+    def __init__(self, store: EventStore, session: SessionId, from_seq: Seq, *, labels: Labels | None = None) -> None:
+        self._receiver = EventReceiver(store, session, from_seq, labels=labels)
+        self._live = LiveDeltas(store, session)
+        self._ready: deque[Event | Delta] = deque()
+        # The store holds the deltas and not this reader, so that one nobody has any more is not shown things for ever.
+        self._stop = weakref.finalize(self, self._live.close)
+        self._stop.atexit = False
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Event | Delta:
+        while not self._ready:
+            self._live.begin()
+            event = await self._receiver.next_stored()
+            if event is not None:
+                self._ready.extend(self._live.take(event.seq))
+                self._ready.append(event)
+                break
+            self._ready.extend(self._live.take(self._receiver.seq + 1))
+            if not self._ready:
+                await self._live.wait(self._receiver)
+        return self._ready.popleft()
+
+    def stop(self) -> None:
+        """Watch no more. Safe to repeat."""
+        self._stop()
+
+
+class EventStream:
+    """What a reader of one log gives until its session is archived or deleted; nothing when that is `over`.
+
+    An async iterator that is safe to cancel: waiting for the next item with a timeout loses nothing. Leave it with `aclose`.
+    """
+
+    def __init__(self, source: EventReceiver | Watch, *, over: bool = False) -> None:
+        self._source = source
+        self._over = over
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event | Delta:
+        if not self._over:
+            try:
+                item = await anext(self._source)
+            except SessionNotFound:
+                await self.aclose()
+            else:
+                if isinstance(item, Event) and item.type == "session.archived":
+                    await self.aclose()
+                return item
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Read no more; the session goes on. Safe to repeat."""
+        self._over = True
+        if isinstance(self._source, Watch):
+            self._source.stop()
+
+
 async def watch(
     store: EventStore, session: SessionId, from_seq: Seq, *, labels: Labels | None = None
 ) -> AsyncGenerator[Event | Delta, None]:
-    """The events and, between them, the deltas as they are shown; of those a slow reader misses the oldest. Never ends by
-    itself."""
-    receiver = EventReceiver(store, session, from_seq, labels=labels)
-    live = LiveDeltas(store, session)
+    """`Watch` as a generator, which stops when it is left."""
+    source = Watch(store, session, from_seq, labels=labels)
     try:
-        while True:
-            live.begin()
-            while (event := await receiver.next_stored()) is not None:
-                for delta in live.take(event.seq):
-                    yield delta
-                yield event
-            for delta in live.take(receiver.seq + 1):
-                yield delta
-            await live.wait(receiver)
+        async for item in source:
+            yield item
     finally:
-        live.close()
+        source.stop()
 
 
 async def either(first: Awaitable[Any], second: Awaitable[Any]) -> None:

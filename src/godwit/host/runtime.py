@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakValueDictionary
@@ -27,7 +27,7 @@ from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
-from ..core.events import Delta, Event, Labels, SessionCreated, UserAnswer, UserInterrupt, UserMessage
+from ..core.events import Labels, SessionCreated, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
@@ -41,7 +41,7 @@ from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hooks import Hook, Hooks
 from ..engine.log import create_log, load_state, record_reports
 from ..engine.permissions import policy_of, saved_permissions
-from ..engine.receiver import EventReceiver, until_final, watch
+from ..engine.receiver import EventReceiver, EventStream, Watch
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
@@ -458,22 +458,21 @@ class Runtime:
         raises what `open_session` does before anything is stored; an interrupt begins nothing."""
         await self.desk.send_event(session, event, key=key)
 
-    async def stream_events(
-        self, session: str, from_seq: Seq | None = None, *, deltas: bool = False
-    ) -> AsyncGenerator[Event | Delta, None]:
+    async def stream_events(self, session: str, from_seq: Seq | None = None, *, deltas: bool = False) -> EventStream:
         """The stored events with a greater seq than `from_seq`, then each new one, once each; from the first with 0, and
         without it those that are stored from this call on. `deltas`: with what is on its way between them.
 
         It reads on for as long as the session lasts: it ends behind `session.archived`, or when the session is deleted.
-        However slow it is read, nobody waits for it and no event is left out. Leaving it stops nothing; come back with the
-        last seq that was seen. SessionNotFound now; while it is read StoreClosed, when the runtime is closed.
+        However slow it is read, nobody waits for it and no event is left out. Waiting for the next one with a timeout loses
+        nothing. Leaving it (`aclose`) stops nothing; come back with the last seq that was seen.
+        SessionNotFound now; while it is read StoreClosed, when the runtime is closed.
         """
         row = await self.store.session(SessionId(session))
         start = row.head if from_seq is None else from_seq
         over = row.status == "archived" and start >= row.head
         if deltas:
-            return until_final(watch(self.store, row.id, start, labels=row.labels), over=over)
-        return until_final(EventReceiver(self.store, row.id, start, labels=row.labels), over=over)
+            return EventStream(Watch(self.store, row.id, start, labels=row.labels), over=over)
+        return EventStream(EventReceiver(self.store, row.id, start, labels=row.labels), over=over)
 
     async def interrupt(
         self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None

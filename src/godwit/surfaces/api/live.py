@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from ...contracts import EventStore, SessionRow
 from ...core.events import Event
 from ...core.ids import Seq
-from ...engine.receiver import until_final, watch
+from ...engine.receiver import EventStream, Watch
 from ..server.broadcast import Frame, Piece, Place
 from ..server.stream import frame
 from .wire import encode
@@ -42,7 +42,7 @@ class Live:
         row = await self._store.session(self._row.id)
         self._at = after[0]
         over = row.status == "archived" and self._at >= row.head
-        items = until_final(watch(self._store, row.id, self._at), over=over)
+        items = EventStream(Watch(self._store, row.id, self._at), over=over)
         async with contextlib.aclosing(items):
             async for item in items:
                 if isinstance(item, Event):
