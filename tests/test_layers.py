@@ -131,6 +131,18 @@ def test_imports_only_go_down() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_contracts_are_taken_from_their_package() -> None:
+    """In which module of it a contract stands is nobody else's business, so that it can be moved."""
+    wrong = [
+        place(module, found)
+        for module in MODULES
+        if area(module) != "contracts"
+        for found in imports(module)
+        if found.target.startswith("godwit.contracts.")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def word(module: str) -> str:
     """A surface is named by its first word: `cli_table` belongs to `cli`."""
     parts = module.split(".")

@@ -1,0 +1,99 @@
+"""Layer 1: every part that can be swapped, as a Protocol. Reading these modules tells what godwit asks of each.
+
+Parts (`stores/ models/ tools/ workspaces/`) implement these and know nothing else; the engine uses them and knows no part.
+`godwit.testing` holds a conformance suite per contract, which users' own parts run as well. Each contract has a module;
+names are taken from here (`from godwit.contracts import Tool`), so that a name may move from one to another.
+"""
+
+from ..core.ids import ActionId
+from ..core.rules import Subject
+from .blobs import UNLIMITED, BlobStore, StoredArtifact
+from .budget import BudgetCheck, BudgetGuard
+from .cancel import CancelToken
+from .checkpoints import Checkpoints
+from .dispatcher import Dispatcher
+from .documents import DocumentStore
+from .event_store import Appended, EventStore, Lease, SavedRule, SessionRow, Snapshot
+from .feed import Feed
+from .hooks import HookCall, HookHandler, HookKit
+from .model import (
+    Model,
+    ModelAnswer,
+    ModelChunk,
+    ModelRegistry,
+    ModelRequest,
+    SupportsClose,
+    SupportsPrice,
+    SupportsPrices,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+from .sandbox import Access, Confinement, Enclosure, Sandbox
+from .secrets import SecretStore
+from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, SessionHandle
+from .shell import ShellCommand, ShellParser, ShellPart
+from .store import Store
+from .tool import HasSubject, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
+from .workspace import Execution, FileInfo, HasLinks, Workspace
+
+__all__ = [
+    "Access",
+    "ActionId",
+    "Appended",
+    "BlobStore",
+    "BudgetCheck",
+    "BudgetGuard",
+    "CancelToken",
+    "Checkpoints",
+    "Confinement",
+    "Dispatcher",
+    "DocumentStore",
+    "Enclosure",
+    "EventStore",
+    "Events",
+    "Execution",
+    "Feed",
+    "FileInfo",
+    "HasLinks",
+    "HasSubject",
+    "HeldArtifacts",
+    "HookCall",
+    "HookHandler",
+    "HookKit",
+    "InputQueue",
+    "Lease",
+    "Model",
+    "ModelAnswer",
+    "ModelChunk",
+    "ModelRegistry",
+    "ModelRequest",
+    "OneRun",
+    "PendingActions",
+    "Sandbox",
+    "SavedRule",
+    "SecretStore",
+    "SessionHandle",
+    "SessionRow",
+    "ShellCommand",
+    "ShellParser",
+    "ShellPart",
+    "Snapshot",
+    "Store",
+    "StoredArtifact",
+    "Subject",
+    "SupportsClose",
+    "SupportsPrice",
+    "SupportsPrices",
+    "TextDelta",
+    "ThinkingDelta",
+    "Tool",
+    "ToolCallDelta",
+    "ToolContext",
+    "ToolOutput",
+    "ToolTraits",
+    "Toolbox",
+    "UNLIMITED",
+    "Verified",
+    "Workspace",
+]

@@ -1,0 +1,14 @@
+"""A store as a runtime takes it: the contracts of logs, blobs, documents and the feed in one object."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .blobs import BlobStore
+from .documents import DocumentStore
+from .event_store import EventStore
+from .feed import Feed
+
+
+class Store(EventStore, BlobStore, DocumentStore, Feed, Protocol):
+    """All in one, as a runtime takes it."""

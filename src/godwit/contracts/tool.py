@@ -1,0 +1,156 @@
+"""What a model can call: a tool, what it may ask of the engine while it runs, and the toolbox that finds it by its name.
+
+Leaves out whether a call may run: that is decided before, by the permission rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+
+from ..core.agent import ToolDefinition
+from ..core.events import Labels
+from ..core.ids import CallId, RunId, SessionId
+from ..core.messages import ResultBlock
+from ..core.rules import Subject, Verdict
+from ..core.verification import VerificationReport
+from .cancel import CancelToken
+from .workspace import Workspace
+
+
+class ToolOutput(msgspec.Struct, frozen=True):
+    """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it."""
+
+    content: tuple[ResultBlock, ...]
+    is_error: bool = False
+    metadata: dict[str, Any] = {}
+
+
+class ToolTraits(msgspec.Struct, frozen=True):
+    """How a tool may be run.
+
+    `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
+    `external`: it has no body; the call is answered from outside. `timeout_s`: None takes the agent's limit.
+    """
+
+    repeatable: bool = False
+    exclusive: bool = False
+    external: bool = False
+    read_only: bool = False
+    timeout_s: float | None = None
+
+
+class Verified(NamedTuple):
+    """What checks came to: the recorded report, and the output of each command by its check's id."""
+
+    report: VerificationReport
+    outputs: Mapping[str, str]
+
+
+class ToolContext(Protocol):
+    """What a running tool may ask of the engine."""
+
+    @property
+    def session(self) -> SessionId: ...
+    @property
+    def run(self) -> RunId | None:
+        """None for a call that belongs to no run."""
+        ...
+
+    @property
+    def call(self) -> CallId: ...
+    @property
+    def key(self) -> str:
+        """The idempotency key of this call: the same when it is run again after a crash."""
+        ...
+
+    @property
+    def workspace(self) -> Workspace:
+        """ToolFailed when the session has none."""
+        ...
+
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def context(self) -> Any:
+        """The value given with `send`, or None."""
+        ...
+
+    @property
+    def cancel(self) -> CancelToken: ...
+    @property
+    def grace_s(self) -> float:
+        """Seconds between telling this call's process to end and killing it; 0 when the interrupt is forced."""
+        ...
+
+    async def verify(self) -> Verified:
+        """Run the session's checks: those of the agent's verification policy, else the required ones that fit the
+        workspace's files. The call's cancel ends them. ToolFailed when it did, or where checks cannot be run;
+        BudgetExhausted, and nothing is reported, when a model's call cannot have one of them paid for. Under a budget that
+        asks, the run asks for more once the call has ended."""
+        ...
+
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        """What the session's rules say of this tool with these arguments, for one that is led elsewhere than it was sent.
+
+        Nobody is asked. A call of the host is allowed everything.
+        """
+        ...
+
+    def output(self, text: str) -> None:
+        """Show a piece of output live."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Say how far it is, live."""
+        ...
+
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        """Ask a model beside the conversation, by default the run's own, and return the text of its answer.
+
+        It is budgeted and recorded as used for `purpose`. BudgetExhausted, ModelError's leaves, ModelNotFound, ToolFailed
+        when the call was ended meanwhile.
+        """
+        ...
+
+
+class Tool(Protocol):
+    """Something a model can call. It reports failure by raising ToolFailed or by `is_error`, never by text alone.
+
+    It may be `HasSubject` as well.
+    """
+
+    @property
+    def definition(self) -> ToolDefinition: ...
+    @property
+    def traits(self) -> ToolTraits: ...
+
+    def validate(self, arguments: dict[str, Any]) -> None:
+        """Raise InvalidToolArguments, naming the parameter, when they do not fit. Runs before any approval."""
+        ...
+
+    def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
+        """Names of what the call writes; calls that share one run one after the other. Empty when it writes nothing."""
+        ...
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput: ...
+
+
+@runtime_checkable
+class HasSubject(Protocol):
+    """A tool that says what the patterns of permission rules are matched against. For one that does not it is the
+    arguments as JSON, with sorted keys and without blanks."""
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """Of arguments that fit. ToolFailed when it cannot be told; then a person is asked."""
+        ...
+
+
+class Toolbox(Protocol):
+    """The tools by name. `select` turns an agent's list (tool and toolset names) into tools, in a stable order."""
+
+    def select(self, names: Sequence[str]) -> list[Tool]:
+        """ToolNotFound, naming the ones that exist."""
+        ...
