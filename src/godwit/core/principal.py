@@ -13,6 +13,7 @@ Scope = Literal["read", "answer", "operate", "admin"]
 `admin`: also keys, webhooks and the audit log. `admin` implies `operate`, that implies `answer`, that implies `read`."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+NAME_LENGTH = 200
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -31,6 +32,11 @@ class Principal(msgspec.Struct, frozen=True):
         if not self.may(scope):
             given = ", ".join(sorted(self.scopes)) or "none"
             raise PermissionDenied(f"this needs the scope {scope!r}; the key has {given}", scope=scope)
+
+
+def names_somebody(text: str) -> bool:
+    """Whether this can be a tenant or a principal: 1 to `NAME_LENGTH` characters to be printed, not all spaces."""
+    return 0 < len(text) <= NAME_LENGTH and text.isprintable() and not text.isspace()
 
 
 LOCAL = Principal("local", None, frozenset({"admin"}))

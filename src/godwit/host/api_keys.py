@@ -23,13 +23,12 @@ from ..contracts import Store
 from ..core.document import Document
 from ..core.errors import DocumentNotFound, GodwitError, InvalidArgument, RevisionConflict, Unauthenticated
 from ..core.ids import Clock, IdSource
-from ..core.principal import Principal, Scope
+from ..core.principal import NAME_LENGTH, Principal, Scope, names_somebody
 
 KIND = "api_key"
 PREFIX = "gw_"
 USED_MS = 10 * 60 * 1000
 """How exact the time of the last use is: at most one write in so long."""
-NAME_LENGTH = 200
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHANCE, _CHECK = 43, 6
 _PAGE = 200
@@ -69,10 +68,10 @@ class ApiKeys:
         known = get_args(Scope)
         if not scopes or any(scope not in known for scope in scopes):
             raise InvalidArgument(f"scopes {list(scopes)!r}: name at least one of {', '.join(known)}", scopes=list(scopes))
-        if not name.strip() or len(name) > NAME_LENGTH:
-            raise InvalidArgument(f"a key needs a name of 1 to {NAME_LENGTH} characters", name=name[:NAME_LENGTH])
-        if tenant is not None and (not tenant.strip() or len(tenant) > NAME_LENGTH):
-            raise InvalidArgument(f"a tenant needs a name of 1 to {NAME_LENGTH} characters", tenant=tenant[:NAME_LENGTH])
+        for what, text in (("key", name), ("tenant", tenant)):
+            if text is not None and not names_somebody(text):
+                problem = f"a {what} needs a name of 1 to {NAME_LENGTH} characters that can be printed"
+                raise InvalidArgument(problem, **{what: text[:NAME_LENGTH]})
         now = self._clock.now_ms()
         if expires_ms is not None and expires_ms <= now:
             raise InvalidArgument("a key that has expired already is of no use", expires_ms=expires_ms)

@@ -7,8 +7,11 @@ keys are read again when a token names one that is not known, but not more often
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
+import math
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -18,7 +21,7 @@ import jwt
 
 from ...core.errors import Unauthenticated
 from ...core.ids import Clock
-from ...core.principal import Principal, Scope
+from ...core.principal import Principal, Scope, names_somebody
 from .settings import JwtSettings
 
 logger = logging.getLogger("godwit.server")
@@ -26,8 +29,12 @@ logger = logging.getLogger("godwit.server")
 AGAIN_S = 30.0
 """Seconds between two readings of the keys because of an unknown one, and after one that failed."""
 KEPT_S = 600.0
-"""For how long keys are used before they are read again: one that the issuer has taken back is not taken for longer."""
+"""For how long keys are used before they are read again: one that the issuer has taken back is not taken for longer, while
+its keys can be read."""
+TRUSTED_S = 86_400.0
+"""For how long keys are used that cannot be read again."""
 TIMEOUT_S = 5.0
+"""For each step of reading the keys, and again for all of it: an issuer that answers drop by drop holds nobody up."""
 MAX_KEYS = 1024 * 1024
 """Bytes of the keys' document."""
 
@@ -80,15 +87,18 @@ class Tokens:
         return _principal(claims, settings)
 
     async def _key(self, name: str) -> jwt.PyJWK:
-        await self._refresh(self._read_s is None or self._clock.monotonic() - self._read_s > KEPT_S)
+        await self._refresh(self._age_s() > KEPT_S)
         if self._find(name) is None:
             await self._refresh(True)
         found = self._find(name)
-        if found is None and self._read_s is None:
+        if self._age_s() > TRUSTED_S:
             raise Unauthenticated("tokens cannot be checked now: the keys of their issuer cannot be read")
         if found is None:
             raise Unauthenticated("the token is signed with a key that its issuer does not have")
         return found
+
+    def _age_s(self) -> float:
+        return math.inf if self._read_s is None else self._clock.monotonic() - self._read_s
 
     def _find(self, name: str) -> jwt.PyJWK | None:
         if not name and len(self._keys) == 1:
@@ -104,9 +114,11 @@ class Tokens:
                 return
             self._tried_s = now
             try:
-                self._keys = await asyncio.to_thread(_read_keys, self._settings.jwks_url)
-            except (OSError, ValueError, jwt.PyJWTError) as error:
-                logger.warning("the keys at %s cannot be read: %s", self._settings.jwks_url, error)
+                async with asyncio.timeout(2 * TIMEOUT_S):
+                    self._keys = await asyncio.to_thread(_read_keys, self._settings.jwks_url)
+            except (OSError, ValueError, jwt.PyJWTError, http.client.HTTPException) as error:
+                told = str(error) or type(error).__name__
+                logger.warning("the keys at %s cannot be read: %s", self._settings.jwks_url, told)
                 return
             self._read_s = now
 
@@ -114,10 +126,14 @@ class Tokens:
 def _read_keys(url: str) -> dict[str, jwt.PyJWK]:
     opener = urllib.request.build_opener(_NoRedirect)
     request = urllib.request.Request(url, headers={"accept": "application/json"})
+    content, until_s = b"", time.monotonic() + TIMEOUT_S
     with opener.open(request, timeout=TIMEOUT_S) as answer:
-        content = answer.read(MAX_KEYS + 1)
-    if len(content) > MAX_KEYS:
-        raise ValueError(f"they have more than {MAX_KEYS} bytes")
+        while more := answer.read1(64 * 1024):
+            content += more
+            if len(content) > MAX_KEYS:
+                raise ValueError(f"they have more than {MAX_KEYS} bytes")
+            if time.monotonic() > until_s:
+                raise TimeoutError(f"they did not come within {TIMEOUT_S:g} s")
     found = json.loads(content)
     given = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(given, list):
@@ -136,9 +152,9 @@ def _read_keys(url: str) -> dict[str, jwt.PyJWK]:
 
 def _principal(claims: Mapping[str, Any], settings: JwtSettings) -> Principal:
     who, tenant = claims.get(settings.principal_claim), claims.get(settings.tenant_claim)
-    if not isinstance(who, str) or not who:
+    if not isinstance(who, str) or not names_somebody(who):
         raise Unauthenticated(f"the token does not say {settings.principal_claim}")
-    if not isinstance(tenant, str) or not tenant:
+    if not isinstance(tenant, str) or not names_somebody(tenant):
         raise Unauthenticated(f"the token does not say {settings.tenant_claim}")
     given = claims.get(settings.scopes_claim, ())
     names = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
