@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.responses import JSONResponse, Response
+
 from ...core import errors as e
 
 STATUS: dict[type[e.GodwitError], int] = {
@@ -27,3 +29,9 @@ STATUS: dict[type[e.GodwitError], int] = {
 def status_of(error: e.GodwitError) -> int:
     """The status of the nearest class of the error's that has one; 500 for what is our own fault."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def plain(error: e.GodwitError, status: int | None = None) -> Response:
+    """An error where no dialect has words for it. `status`: in place of its own."""
+    content = {"error": {"code": error.code, "message": error.message}}
+    return JSONResponse(content, status_of(error) if status is None else status)

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...core.errors import Conflict, GodwitError, InvalidArgument, StoreClosed, TooMany
@@ -21,7 +20,7 @@ from .audit import Audit
 from .body import bounded, read_ahead
 from .callers import Callers
 from .dialect import Dialect
-from .errors import status_of
+from .errors import plain
 from .exchange import Exchange
 from .metrics import Metrics
 from .origin import Origins, Peers, check_host
@@ -293,8 +292,3 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-def plain(error: GodwitError) -> Response:
-    """An error where no dialect has words for it."""
-    return JSONResponse({"error": {"code": error.code, "message": error.message}}, status_of(error))

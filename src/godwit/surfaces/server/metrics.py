@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""All others are counted as `-`: a client may call a method what it likes, and each would be a counter of its own."""
 STATUSES = ("queued", "idle", "running", "waiting", "retrying", "paused", "archived")
 
 
@@ -49,7 +51,8 @@ class Metrics:
         )
 
     def request(self, exchange: Exchange, seconds: float) -> None:
-        self._requests.labels(exchange.dialect, exchange.method, exchange.route, str(exchange.status)).inc()
+        method = exchange.method if exchange.method in METHODS else "-"
+        self._requests.labels(exchange.dialect, method, exchange.route, str(exchange.status)).inc()
         if not exchange.streamed:
             self._seconds.labels(exchange.dialect, exchange.route).observe(seconds)
         if exchange.replayed:

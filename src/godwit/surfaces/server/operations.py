@@ -2,7 +2,7 @@
 
     GET    /healthz              it answers; no key
     GET    /readyz               the store can be reached, runs of dead processes were gone on with; no key
-    GET    /metrics              Prometheus; admin
+    GET    /metrics              Prometheus; admin, and the operator's alone: it counts what all tenants do
     GET    /admin/audit          the audit log of the tenant; admin
     GET    /admin/keys           its keys, without the keys; admin
     POST   /admin/keys           a new key, shown this once; admin
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope as ASGIScope, Send
 from ...core.errors import DocumentNotFound, GodwitError, InvalidArgument, NotFound, PermissionDenied
 from ...core.principal import Principal, Scope
 from .body import bounded
+from .errors import plain
 from .exchange import exchange_of
 from .metrics import CONTENT_TYPE
 from .rule import ADMIN, Rule
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .front import Front
 
 MAX_PAGE = 1000
+MAX_EXPIRES_S = 100 * 365 * 86_400
 _ADMIN_READ = Rule("admin", False)
 _encoder = msgspec.json.Encoder()
 
@@ -73,7 +75,9 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             return _json({"status": "not ready", "why": error.code}, 503)
         return _json({"status": "ok"})
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        if principal_of(request).tenant is not None:
+            raise PermissionDenied("what all tenants do is for a key without a tenant")
         return Response(await front.metrics.text(front.service), media_type=CONTENT_TYPE)
 
     async def audit(request: Request) -> Response:
@@ -90,6 +94,9 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
         )
         return _json({"data": entries, "next_page": None if following is None else f"{following[0]}.{following[1]}"})
 
+    async def keys(request: Request) -> Response:
+        return await (create_key if request.method == "POST" else list_keys)(request)
+
     async def list_keys(request: Request) -> Response:
         tenant = _tenant(principal_of(request), request.query_params.get("tenant"))
         return _json(
@@ -103,8 +110,13 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             wanted = msgspec.json.decode(await Request(request.scope, receive).body(), type=NewKey)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InvalidArgument(f"the body says no new key: {error}") from None
-        now = front.service.now_ms()
-        expires = None if wanted.expires_in_s is None else now + int(wanted.expires_in_s * 1000)
+        now, expires = front.service.now_ms(), None
+        if wanted.expires_in_s is not None:
+            if not 0 < wanted.expires_in_s <= MAX_EXPIRES_S:
+                raise InvalidArgument(
+                    f"expires_in_s has to be greater than 0 and at most {MAX_EXPIRES_S}; leave it out for never"
+                )
+            expires = now + int(wanted.expires_in_s * 1000)
         key, made = await front.callers.keys.create(
             wanted.name, tenant=_tenant(principal, wanted.tenant), scopes=wanted.scopes, expires_ms=expires
         )
@@ -119,17 +131,28 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
 
     return Router(
         routes=[
-            Route("/healthz", healthy),
-            Route("/readyz", is_ready),
-            Route("/metrics", admin(metrics)),
-            Route("/admin/audit", admin(audit)),
-            Route("/admin/keys", admin(list_keys)),
-            Route("/admin/keys", admin(create_key), methods=["POST"]),
-            Route("/admin/keys/{id}", admin(revoke_key), methods=["DELETE"]),
+            _Route("/healthz", healthy),
+            _Route("/readyz", is_ready),
+            _Route("/metrics", admin(metrics)),
+            _Route("/admin/audit", admin(audit)),
+            _Route("/admin/keys", admin(keys), methods=["GET", "POST"]),
+            _Route("/admin/keys/{id}", admin(revoke_key), methods=["DELETE"]),
         ],
         redirect_slashes=False,
         default=_nothing,
     )
+
+
+class _Route(Route):
+    async def handle(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        assert self.methods is not None
+        if scope["method"] in self.methods:
+            await self.app(scope, receive, send)
+            return
+        error = NotFound(f"{scope['path']} takes {', '.join(sorted(self.methods))} alone")
+        response = plain(error, 405)
+        response.headers["allow"] = ", ".join(sorted(self.methods))
+        await response(scope, receive, send)
 
 
 async def _nothing(scope: ASGIScope, _: Receive, __: Send) -> None:
@@ -148,9 +171,10 @@ def _number(request: Request, name: str, default: int | None, most: int) -> int 
     given = request.query_params.get(name)
     if given is None:
         return default
-    if not given.isascii() or not given.isdigit() or not 0 < int(given[:17]) <= most:
+    number = int(given) if len(given) <= 16 and given.isascii() and given.isdigit() else 0
+    if not 0 < number <= most:
         raise InvalidArgument(f"{name} {given[:40]!r} is no number from 1 to {most}")
-    return int(given)
+    return number
 
 
 def _page(given: str | None) -> tuple[int, str] | None:

@@ -102,7 +102,9 @@ class Peers:
         peer: str | None = None if client is None else client[0]
         if not self._proxies or peer is None:
             return peer
-        told = [one.strip() for one in request.headers.get("x-forwarded-for", "").split(",") if one.strip()]
+        # Several lines are one list (RFC 9110 section 5.3): the first may be a client's own, and a proxy's behind it.
+        lines = request.headers.getlist("x-forwarded-for")
+        told = [one.strip() for line in lines for one in line.split(",") if one.strip()]
         while told and self._trusted(peer):
             peer = told.pop()[:64]
         return peer

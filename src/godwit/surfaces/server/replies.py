@@ -70,7 +70,7 @@ class Replies:
         assert exchange.principal is not None
         tenant = exchange.principal.tenant
         name = hashlib.sha256(f"{exchange.dialect}\0{given}".encode()).hexdigest()
-        place = f"{tenant}\0{name}"
+        place = f"{tenant or ''}\0{name}"  # no tenant is called nothing
         while True:
             running = self._running.get(place)
             if running is not None:
