@@ -12,7 +12,7 @@ from tests.host.by_id import Held, begin, data, says, types, until
 
 import godwit
 from godwit.contracts import HookCall, SessionRow
-from godwit.core.errors import SessionBusy, SessionClosed, SessionNotFound, StoreClosed, ToolNotFound
+from godwit.core.errors import SessionClosed, SessionNotFound, StoreClosed, ToolNotFound
 from godwit.core.events import (
     ActionOpened,
     RunClaimed,
@@ -272,15 +272,12 @@ async def test_detaching_ends_nothing(bench: Bench) -> None:
     handle = await runtime.open_session(session)
     await handle.prompt("Go.")
     await within(held.entered.wait())
-    with pytest.raises(SessionBusy):
-        await handle.detach()
-    assert not handle.is_closed
+    await handle.detach()
+    await handle.detach()
     held.release.set()
     opened = await until(runtime, session, "action.opened")
     await until(runtime, session, "run.parked")
     await runtime.settle(SessionId(session))
-    await handle.detach()
-    await handle.detach()
     with pytest.raises(SessionClosed):
         await handle.prompt("x")
     assert await runtime.status(session) == "waiting"
@@ -288,6 +285,30 @@ async def test_detaching_ends_nothing(bench: Bench) -> None:
     assert isinstance(opened.data, ActionOpened)
     await runtime.send_event(session, UserAnswer(opened.data.action, "result", content=(Text("found"),)))
     assert await done(runtime, session) == "done"
+
+
+async def test_who_leaves_at_once_leaves_the_work_and_what_guards_it(bench: Bench) -> None:
+    """The prompt, what follows on it and the hooks of this process need a handle, and nobody holds one any more."""
+    asked: list[str] = []
+
+    @godwit.hook("before_tool")
+    async def watch(call: HookCall) -> None:
+        asked.append(call.payload["tool"])
+
+    held = Held()
+    runtime, session = await begin(bench, [call("held"), "One.", call("held", n=2), "Two."], held.tool)
+    handle = await runtime.open_session(session)
+    handle.register_hook(watch)
+    await handle.prompt("Go.")
+    await handle.detach()
+    await within(held.entered.wait())
+    watching = await runtime.open_session(session, drive=False)
+    await watching.follow_up("And again.")
+    held.release.set()
+    assert await done(runtime, session) == "done"
+    assert asked == ["held", "held"]
+    await runtime.settle(SessionId(session))
+    assert not runtime.hosts(SessionId(session))
 
 
 # --- sessions that go -----------------------------------------------------------------------------------------------

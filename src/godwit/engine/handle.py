@@ -76,6 +76,10 @@ class Home(Protocol):
         """The handle of this token was closed."""
         ...
 
+    def leave_at_rest(self, session: SessionId, handle: Cancel) -> None:
+        """The same, once what is under way here is over; until then all is as with the handle."""
+        ...
+
     def check_model(self, name: str) -> None:
         """Raise what asking this model would raise at once: ModelNotFound, AuthenticationFailed."""
         ...

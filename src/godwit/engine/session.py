@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..contracts import Appended, SessionHandle, Tool, Workspace
 from ..core.agent import AgentSpec
-from ..core.errors import NoOpenRun, SessionBusy, SessionNotFound, ToolNotFound
+from ..core.errors import NoOpenRun, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
 from ..core.ids import Seq, SessionId
@@ -227,21 +227,17 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
         self._token.cancel()
 
     async def detach(self) -> None:
-        """Let go of a session that rests, without ending anything: this handle refuses further calls, a parked or paused run
-        goes on where a driving handle is left, and otherwise where the session is opened next. Safe to repeat.
+        """Let go of the session without ending anything: this handle refuses further calls. Safe to repeat.
 
-        SessionBusy while a drive is under way here.
+        What is under way here goes on until the session rests, as long as the runtime is open. A parked or paused run goes
+        on where a driving handle is left, and otherwise where the session is opened next.
         """
         if self._closed:
             return
-        if self._drives and self._home.drives(self.id):
-            raise SessionBusy(
-                "the session is being worked on here: detach when it rests, or close the handle", session=self.id
-            )
         self._closed = True
         if self._drives:
             await record_reports(self._store, self.id, self._hooks, self._home.clock)
-            self._home.leave(self.id, self._token)
+            self._home.leave_at_rest(self.id, self._token)
 
     def _tools_here(self) -> list[Tool]:
         """The agent's tools; none when this process does not have all of them."""

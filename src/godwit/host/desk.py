@@ -112,7 +112,7 @@ class Desk:
         return handle
 
     async def drop(self, session: str) -> None:
-        """Let go of the session here, unless it is being worked on."""
+        """Let go of the session here; what is under way goes on until it rests."""
         session_id = SessionId(session)
         opening = self._opening.get(session_id)
         if opening is not None:
@@ -177,7 +177,7 @@ class Desk:
                     self._keep(handle)
                     return
                 await handle.detach()
-            except (SessionBusy, StoreError):
+            except StoreError:
                 self._keep(handle)
                 return
             if ask and await self._has_run(session):

@@ -124,6 +124,11 @@ class EmbeddedDispatcher:
         hosted = self._hosted.get(session)
         return hosted is not None and bool(hosted.handles)
 
+    def works(self, session: SessionId) -> bool:
+        """True while a drive of this session is under way here, or about to be."""
+        hosted = self._hosted.get(session)
+        return hosted is not None and hosted.task is not None
+
     def drives(self, session: SessionId) -> bool:
         """True while a drive of this session is under way here."""
         hosted = self._hosted.get(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakValueDictionary
@@ -267,7 +267,7 @@ class Runtime:
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()
-        if self._leaving:
+        while self._leaving:
             await asyncio.wait(self._leaving)
         if self._places is not None:
             await self._places.close()
@@ -584,15 +584,30 @@ class Runtime:
         self._dispatcher.leave(session, handle)
         self._left(session)
 
+    def leave_at_rest(self, session: SessionId, handle: Cancel) -> None:
+        if not self._dispatcher.works(session):
+            self.leave(session, handle)
+            return
+
+        async def leave() -> None:
+            # Its hooks, guards and tools are needed until then, and go with the last handle.
+            await self._dispatcher.settle(session)
+            self.leave(session, handle)
+
+        self._leave_beside(leave())
+
+    def _leave_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        leaving = asyncio.create_task(work)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
     def _left(self, session: SessionId) -> None:
         self._forget_hooks(session)
         if self._dispatcher.hosts(session):
             return
         for part in (self._tracing, self._places, *self._attendants):
             if part is not None:
-                leaving = asyncio.create_task(part.leave(session))
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
+                self._leave_beside(part.leave(session))
 
     async def row(self, session: str) -> SessionRow:
         """The session as it is listed. SessionNotFound."""
