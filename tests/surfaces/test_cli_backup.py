@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
+import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -15,6 +20,7 @@ from godwit.core.checkpoint import CheckpointPolicy
 from godwit.core.errors import InvalidArgument, SessionOwned, StoreCorrupt, StoreError
 from godwit.host.backup import back_up, restore
 from godwit.models.script import ScriptedModel, call, say
+from godwit.stores.sqlite import SqliteStore
 from tests.surfaces.terminal import Command
 
 
@@ -145,3 +151,118 @@ async def test_the_command_line_copies_and_puts_back(command: Command) -> None:
     put_back = await command.run("restore", "copy.tar", "--overwrite")
     assert (put_back.code, "checked" in put_back.out) == (0, True), put_back.err
     assert [k["name"] for k in (await command.run("keys", "list", "--json")).lines] == ["a"]
+
+
+# --- what must not happen -------------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_never_lands_on_what_it_is_of(tmp_path: Path, workspace: Path) -> None:
+    path = tmp_path / "g.db"
+    await filled(path, workspace)
+    back_up(path, tmp_path / "copy.tar")
+    kept = next(one for one in (tmp_path / "g.db.files").iterdir() if one.is_file())
+    (tmp_path / "link").symlink_to(path)
+    for target in (
+        path,
+        tmp_path / "link",
+        kept,
+        tmp_path / "g.db-wal",
+        tmp_path / "g.db.key",
+        tmp_path / "g.db.files" / "new",
+    ):
+        before = target.read_bytes() if target.exists() else None
+        with pytest.raises(InvalidArgument, match="belongs to the database"):
+            back_up(path, target, overwrite=True)
+        assert (target.read_bytes() if target.exists() else None) == before
+    with pytest.raises(InvalidArgument, match="the same file"):
+        restore(path, path, overwrite=True)
+    async with await godwit.Runtime.open(path) as runtime:
+        assert len(await runtime.sessions()) == 1
+
+
+async def test_copies_are_for_their_owners_eyes(tmp_path: Path, workspace: Path) -> None:
+    """All that was ever said is in them, and hashes of keys."""
+    path = tmp_path / "g.db"
+    await filled(path, workspace)
+    path.chmod(0o640)
+    before = os.umask(0o002)
+    try:
+        back_up(path, tmp_path / "copy.tar")
+        restore(tmp_path / "copy.tar", tmp_path / "new.db")
+        restore(tmp_path / "copy.tar", path, overwrite=True)
+    finally:
+        os.umask(before)
+    inside = [tmp_path / "new.db.files", *(tmp_path / "new.db.files").iterdir()]
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "copy.tar", tmp_path / "new.db", path, *inside)]
+    assert modes == [0o600, 0o600, 0o640, 0o700, *[0o600] * (len(inside) - 1)]
+
+
+def left_open(path: Path) -> None:
+    """A database as a killed process leaves it: its last commits are in the log beside it alone."""
+    script = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA wal_autocheckpoint = 0")
+db.execute("CREATE TABLE late (a INTEGER)")
+db.execute("INSERT INTO late VALUES (7)")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    assert Path(f"{path}-wal").stat().st_size > 0
+
+
+@pytest.mark.parametrize("place", ["the database", "the files"])
+async def test_when_it_cannot_be_put_in_its_place_nothing_is_lost(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    path = tmp_path / "g.db"
+    session = await filled(path, workspace)
+    back_up(path, tmp_path / "copy.tar")
+    left_open(path)
+    real = {"rename": os.rename, "replace": os.replace}
+
+    def fails(name: str, what: str) -> None:
+        def move(source: object, target: object) -> None:
+            if str(target) == what and ".godwit-restore-" in str(source) and "before" not in str(source):
+                raise OSError(errno.EIO, "the disk is no more")
+            real[name](source, target)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, move)
+
+    fails("replace", str(path) if place == "the database" else "-")
+    fails("rename", f"{path}.files" if place == "the files" else "-")
+    with pytest.raises(StoreError, match="no more"):
+        restore(tmp_path / "copy.tar", path, overwrite=True)
+    monkeypatch.undo()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT a FROM late").fetchall() == [(7,)]
+    async with await godwit.Runtime.open(path) as runtime:
+        handle = await runtime.open_session(session, drive=False)
+        first = next(e.seq for e in await handle.events() if e.type == "user.message")
+        await handle.rewind(first - 1, files=True)
+    assert (workspace / "a.txt").read_text() == "old"
+
+
+async def test_a_database_that_anybody_has_open_is_not_replaced(tmp_path: Path, workspace: Path) -> None:
+    """Also by who has claimed nothing in it, and who only reads."""
+    path = tmp_path / "g.db"
+    await filled(path, workspace)
+    back_up(path, tmp_path / "copy.tar")
+    async with SqliteStore.open(path) as store:
+        assert not list((tmp_path / "g.db.d").glob("*.owner"))
+        with pytest.raises(SessionOwned, match="end it first"):
+            restore(tmp_path / "copy.tar", path, overwrite=True)
+        assert len(await store.sessions()) == 1
+    restore(tmp_path / "copy.tar", path, overwrite=True)
+
+
+async def test_a_damaged_database_can_be_replaced(tmp_path: Path, workspace: Path) -> None:
+    path = tmp_path / "g.db"
+    await filled(path, workspace)
+    back_up(path, tmp_path / "copy.tar")
+    left_open(path)
+    path.write_bytes(b"x" * 8192)
+    restore(tmp_path / "copy.tar", path, overwrite=True)
+    assert not Path(f"{path}-wal").exists()
+    async with await godwit.Runtime.open(path) as runtime:
+        assert len(await runtime.sessions()) == 1

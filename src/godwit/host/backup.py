@@ -3,7 +3,7 @@
 The file is a tar archive of SQLite databases: `godwit.db` and, where there are checkpoints, `files/NAME`; `manifest.json`
 says what is in it. Rules: each database is copied with SQLite's own online backup and checked before it is kept; the log
 comes before the checkpoints, so that those it names are there, unless they were released meanwhile; nothing is put under
-its name before it is whole. What is encrypted stays so, and its key is not in the file.
+its name before it is whole; copies are for their owner's eyes. What is encrypted stays so, and its key is not in the file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import tarfile
 import tempfile
 import time
@@ -41,15 +42,17 @@ class Backup(msgspec.Struct, frozen=True):
 
 def back_up(database: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> Backup:
     """Copy the database and its checkpoints into the file `target`. InvalidArgument when there is no such database, or the
-    file is there already; StoreCorrupt when a copy is damaged; StoreError."""
+    file is there already, or is a part of the database; StoreCorrupt when a copy is damaged; StoreError."""
     source, file = Path(database), Path(target)
     if not source.is_file():
         raise InvalidArgument(f"there is no database at {source}", path=str(source))
+    if _belongs(file, source):
+        raise InvalidArgument(f"{file} belongs to the database that is to be copied: name another file", path=str(file))
     if file.exists() and not overwrite:
         raise InvalidArgument(f"{file} is there already: name another file, or overwrite it", path=str(file))
     with _told(file), tempfile.TemporaryDirectory(prefix=".godwit-backup-", dir=file.absolute().parent) as made:
         folder = Path(made)
-        (folder / _FILES).mkdir()
+        (folder / _FILES).mkdir(mode=0o700)
         sizes = {_DATABASE: _copy(source, folder / _DATABASE)}
         beside = Path(f"{source}.files")
         for one in sorted(beside.iterdir()) if beside.is_dir() else ():
@@ -58,7 +61,7 @@ def back_up(database: str | os.PathLike[str], target: str | os.PathLike[str], *,
         backup = Backup(VERSION, time.time_ns() // 1_000_000, sizes)
         (folder / _MANIFEST).write_bytes(msgspec.json.encode(backup))
         whole = folder / "whole.tar"
-        with tarfile.open(whole, "w") as archive:
+        with open(whole, "xb", opener=_private) as out, tarfile.open(fileobj=out, mode="w") as archive:
             for name in (_MANIFEST, *sizes):
                 archive.add(folder / name, name, filter=_plain)
         _durable(whole)
@@ -68,7 +71,8 @@ def back_up(database: str | os.PathLike[str], target: str | os.PathLike[str], *,
 
 
 def restore(source: str | os.PathLike[str], database: str | os.PathLike[str], *, overwrite: bool = False) -> Backup:
-    """Put a backup back as this database. What was there is replaced with `overwrite`, and kept when anything fails.
+    """Put a backup back as this database. What was there is replaced with `overwrite`, and kept when anything fails. When
+    the process is killed while it moves files, do it again: the database may be the old one with the new checkpoints then.
 
     InvalidArgument when the file is no backup, or there is a database and it is not to be overwritten; SessionOwned while a
     process uses it; StoreCorrupt when what is in the file is damaged; StoreError.
@@ -77,27 +81,33 @@ def restore(source: str | os.PathLike[str], database: str | os.PathLike[str], *,
     files = Path(f"{target}.files")
     if (target.exists() or files.exists()) and not overwrite:
         raise InvalidArgument(f"there is a database at {target}: choose another place, or overwrite it", path=str(target))
+    if _belongs(file, target):
+        raise InvalidArgument(f"{file} and {target} are the same file, or parts of one database", path=str(file))
     if _in_use(target):
-        raise SessionOwned(f"a process works with {target}: end it first", path=str(target))
+        raise _owned(target)
     with _told(target), tempfile.TemporaryDirectory(prefix=".godwit-restore-", dir=target.absolute().parent) as made:
         folder = Path(made)
         backup = _unpacked(file, folder)
         for name in backup.sizes:
             _check(folder / name)
-        had_files = files.exists()
-        if had_files:
-            os.rename(files, folder / "files.before")
+        if target.exists():
+            os.chmod(folder / _DATABASE, stat.S_IMODE(target.stat().st_mode))
+        _settle(target)
+        before = folder / "before"
+        before.mkdir()
+        moved: list[tuple[Path, Path]] = []
         try:
+            for one in (files, *_beside(target, "-wal", "-shm", "-journal")):
+                if one.exists():
+                    os.rename(one, before / one.name)
+                    moved.append((one, before / one.name))
             if any(name.startswith(_FILES) for name in backup.sizes):
                 os.rename(folder / _FILES, files)
-            for suffix in ("-wal", "-shm", "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{target}{suffix}")
             os.replace(folder / _DATABASE, target)
         except BaseException:
-            if had_files:
-                shutil.rmtree(files, ignore_errors=True)
-                os.rename(folder / "files.before", files)
+            shutil.rmtree(files, ignore_errors=True)
+            for was, now in moved:
+                os.rename(now, was)
             raise
         _durable(target.absolute().parent)
     return backup
@@ -127,7 +137,7 @@ def _check(path: Path) -> None:
 
 
 def _unpacked(file: Path, folder: Path) -> Backup:
-    (folder / _FILES).mkdir()
+    (folder / _FILES).mkdir(mode=0o700)
     try:
         with tarfile.open(file, "r:") as archive:
             first = archive.next()
@@ -145,7 +155,7 @@ def _unpacked(file: Path, folder: Path) -> Backup:
                 content = archive.extractfile(member) if member.isfile() and member.size == size else None
                 if content is None:
                     raise StoreCorrupt(f"{file}: {name} is not whole", path=str(file))
-                with open(folder / name, "wb") as out:
+                with open(folder / name, "xb", opener=_private) as out:
                     shutil.copyfileobj(content, out, 1 << 20)
                 _durable(folder / name)
     except (tarfile.TarError, KeyError, EOFError, msgspec.MsgspecError, json.JSONDecodeError) as error:
@@ -153,6 +163,42 @@ def _unpacked(file: Path, folder: Path) -> Backup:
     if _DATABASE not in backup.sizes:
         raise InvalidArgument(f"{file} holds no database", path=str(file))
     return backup
+
+
+def _settle(database: Path) -> None:
+    """Bring what its write-ahead log alone holds into the file, so that the two can be told apart. SessionOwned when anybody
+    has it open; nothing happens to one that is damaged."""
+    if not database.exists():
+        return
+    address = f"file:{_quoted(database)}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.DatabaseError as error:
+        match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise _owned(database) from None
+            case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+                return
+            case _:
+                raise
+
+
+def _beside(database: Path, *suffixes: str) -> list[Path]:
+    return [Path(f"{database}{suffix}") for suffix in suffixes]
+
+
+def _belongs(file: Path, database: Path) -> bool:
+    """Whether a file is the database or one of those that lie beside it and are its own."""
+    given, real = Path(os.path.realpath(file)), Path(os.path.realpath(database))
+    folders = _beside(real, ".files", ".d")
+    return given in (real, *_beside(real, "-wal", "-shm", "-journal", ".key"), *folders) or any(
+        folder in given.parents for folder in folders
+    )
+
+
+def _owned(database: Path) -> SessionOwned:
+    return SessionOwned(f"a process works with {database}: end it first", path=str(database))
 
 
 def _in_use(database: Path) -> bool:
@@ -181,6 +227,10 @@ def _quoted(path: Path) -> str:
     from urllib.parse import quote
 
     return quote(str(path.absolute()))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
