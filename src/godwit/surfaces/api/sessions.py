@@ -17,7 +17,7 @@ from ...core.gate import Status
 from ...core.ids import SessionId, derived_id
 from ...core.state import State
 from ...engine.session import Session
-from ..server.folders import Folders, folders_beside
+from ..server.folders import Folders
 from ..server.service import Service
 from .agents import Registered, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
@@ -100,7 +100,7 @@ async def start_session(
 
 def folders_of(service: Service) -> Folders:
     """Where the sessions' own folders are."""
-    return folders_beside(getattr(service.store, "file", None), service.settings.folder)
+    return service.folders
 
 
 async def own_folder(service: Service, session: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from ..server.service import Service
@@ -13,24 +11,15 @@ from .mounts import PLACES
 
 
 class Workplaces:
-    """They lie in the settings' `folder`, else beside the database, else, for one in memory, in a folder that goes with the
-    process."""
+    """They lie where those of all protocols do (`Service.folders`)."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def root(self) -> Path:
         """Where all of them lie. Hide it from commands: what lies within it is other sessions'."""
-        if self._service.settings.folder is not None:
-            return Path(self._service.settings.folder).expanduser().absolute()
-        file: str | None = getattr(self._service.store, "file", None)
-        if file is not None:
-            return Path(os.path.abspath(f"{file}.workspaces"))
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="godwit-")
-        return Path(self._temporary.name)
+        return self._service.folders.root
 
     async def make(self, session: str) -> Path:
         """The session's folder, which nobody else on this machine may read. In it is nothing but the places of its

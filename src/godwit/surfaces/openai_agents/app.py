@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError
 from ...host.agent_registry import AgentRegistry
-from ..server.folders import folders_beside
 from ..server.rule import Rule
 from ..server.service import Service
 from .absent import absent_routes
@@ -33,14 +32,13 @@ class OpenAIAgents:
     name = "openai_agents"
 
     def __init__(self, service: Service) -> None:
-        store, runtime, settings = service.store, service.runtime, service.settings
-        registry = AgentRegistry(store, ids=runtime.ids, clock=runtime.clock)
-        folders = folders_beside(getattr(store, "file", None), settings.folder)
+        runtime = service.runtime
+        registry = AgentRegistry(service.store, ids=runtime.ids, clock=runtime.clock)
         app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
         app.router.routes.extend(absent_routes())
         routes = APIRouter(prefix="/v1")
         # Sessions first: `/agents/sessions` would be an agent of that name.
-        routes.include_router(session_routes(service, registry, folders))
+        routes.include_router(session_routes(service, registry, service.folders))
         routes.include_router(turn_routes(service))
         routes.include_router(artifact_routes(service))
         routes.include_router(agent_routes(service, registry))

@@ -1,4 +1,5 @@
-"""Folders of sessions that were given none: one each, named as the session, in a folder of the server's."""
+"""Folders of sessions that were given none: one each, named as the session, in a folder of the server's that all protocols
+share. Nobody else on this machine may read them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import asyncio
 import os
 import shutil
 import tempfile
+import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +16,28 @@ from ...core.errors import InvalidArgument
 
 
 class Folders:
-    """`root`: where they are made; made itself when it is first needed."""
+    """`root`: where they are made; made itself when it is first needed. None: in a folder for this object alone, below the
+    system's temporary one, under a name that nobody can know before; `close` removes it."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = Path(os.path.abspath(root))
+    def __init__(self, root: str | os.PathLike[str] | None) -> None:
+        self._root = None if root is None else Path(os.path.abspath(root))
+        self._making = threading.Lock()
+        self._remove: weakref.finalize[..., Folders] | None = None
+
+    @property
+    def root(self) -> Path:
+        """Where all of them lie. Hide it from commands: what lies within it is other sessions'."""
+        with self._making:
+            if self._root is None:
+                made = tempfile.mkdtemp(prefix="godwit-")  # of mode 0700
+                self._root = Path(os.path.realpath(made))
+                self._remove = weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+            return self._root
+
+    async def close(self) -> None:
+        """Remove the temporary one, with all that is in it. Nothing happens to one that was named."""
+        if self._remove is not None:
+            await asyncio.to_thread(self._remove)
 
     async def make(self, session: str, files: Mapping[str, bytes] | None = None) -> Path:
         """The new folder of a session, with these files by their paths in it."""
@@ -24,7 +45,8 @@ class Folders:
 
     def _make(self, session: str, files: Mapping[str, bytes]) -> Path:
         folder = self.of(session)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
         for path, content in files.items():
             target = folder / path
             if not target.is_relative_to(folder) or ".." in target.parts:
@@ -43,10 +65,8 @@ class Folders:
         return self.root.resolve() / session
 
 
-def folders_beside(file: str | None, folder: str | None) -> Folders:
+def folders_for(file: str | None, folder: str | None) -> Folders:
     """In `folder`; else beside the database's file; else, for one in memory, in a temporary folder."""
     if folder is not None:
         return Folders(Path(folder).expanduser())
-    if file is not None:
-        return Folders(f"{os.path.abspath(file)}.workspaces")
-    return Folders(Path(tempfile.gettempdir()) / f"godwit-workspaces-{os.getpid()}")
+    return Folders(None if file is None else f"{os.path.abspath(file)}.workspaces")

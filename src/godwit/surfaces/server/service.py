@@ -21,6 +21,7 @@ from ...host.webhooks import Webhooks
 from ...tools.address import AddressGuard
 from ...tools.fetch import Fetcher
 from .exchange import exchange_of
+from .folders import Folders, folders_for
 from .settings import ServerSettings
 from .tenants import Tenants
 
@@ -65,6 +66,11 @@ class Service:
         """The endpoints of all tenants."""
         runtime = self.runtime
         return Webhooks(runtime.store, runtime.secrets, self.sender, self.sources, runtime.ids, runtime.clock)
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Where sessions work that were given no folder."""
+        return folders_for(getattr(self.store, "file", None), self.settings.folder)
 
     @property
     def store(self) -> Store:
