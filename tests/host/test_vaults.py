@@ -6,6 +6,8 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,8 +15,8 @@ import pytest
 from tests.parts.web_site import Request, Site, page, site
 
 from godwit.core.errors import InvalidArgument, NotFound, ToolFailed
-from godwit.core.ids import ManualClock, RandomIds
-from godwit.host.oauth import Authentication, Client
+from godwit.core.ids import ManualClock, RandomIds, SystemClock
+from godwit.host.oauth import HIDDEN, Authentication, Client, RefreshFailed, refresh
 from godwit.host.secret_keys import GivenKeys, SecretKey
 from godwit.host.secrets import Secrets
 from godwit.host.vaults import Vaults
@@ -159,3 +161,141 @@ async def test_without_a_way_to_renew_it_the_token_is_used_as_it_is() -> None:
         vault = (await vaults.create("v", {}, tenant=None)).id
         await vaults.add(vault, "oauth", URL, {"access_token": "first"}, tenant=None, expires_ms=1)
         assert await vaults.bearer_for(URL, [vault], tenant=None) == "first"
+
+
+# --- when things happen at once, or break off ------------------------------------------------------------------------------
+
+
+@dataclass
+class Rotating:
+    """A token endpoint that takes each refresh token once, as RFC 9700 section 4.14.2 asks for. `hold`: it answers when that
+    is set. `refused`: how often it was asked with an old one."""
+
+    given: int = 1
+    refused: int = 0
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def serve(self, here: Site) -> Client:
+        async def answer(request: Request, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if parse_qs(request.body.decode())["refresh_token"] != [f"r{self.given}"]:
+                self.refused += 1
+                writer.write(page('{"error": "invalid_grant"}', "application/json", status="400 Bad Request"))
+                return
+            self.given += 1
+            now = self.given
+            self.asked.set()
+            await self.hold.wait()
+            body = f'{{"access_token": "a{now}", "refresh_token": "r{now}", "expires_in": 3600}}'
+            writer.write(page(body, "application/json"))
+            await writer.drain()
+
+        here.answers["/token"] = answer
+        return Client("c", here.url("/token"))
+
+
+async def ended(vaults: Vaults, client: Client) -> tuple[str, str]:
+    vault = (await vaults.create("v", {}, tenant="t")).id
+    secret = {"access_token": "a1", "refresh_token": "r1"}
+    made = await vaults.add(vault, "oauth", URL, secret, tenant="t", client=client, expires_ms=1)
+    return vault, made.id
+
+
+async def test_a_token_that_many_want_is_renewed_once() -> None:
+    async with site() as here, made(here) as vaults:
+        endpoint = Rotating()
+        vault, credential = await ended(vaults, endpoint.serve(here))
+        wanted = [asyncio.create_task(vaults.bearer_for(URL, [vault], tenant="t")) for _ in range(5)]
+        await endpoint.asked.wait()
+        endpoint.hold.set()
+        assert await asyncio.gather(*wanted) == ["a2"] * 5
+        assert (endpoint.given, endpoint.refused) == (2, 0)
+        assert await vaults.renew(vault, credential, tenant="t") == "a3"
+
+
+async def test_who_gives_up_waiting_does_not_lose_the_new_token() -> None:
+    async with site() as here, made(here) as vaults:
+        endpoint = Rotating()
+        vault, _ = await ended(vaults, endpoint.serve(here))
+        waiting = asyncio.create_task(vaults.bearer_for(URL, [vault], tenant="t"))
+        await endpoint.asked.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        endpoint.hold.set()
+        assert await vaults.bearer_for(URL, [vault], tenant="t") == "a2"
+        assert endpoint.refused == 0
+
+
+async def test_what_another_process_has_renewed_is_used(tmp_path: Path) -> None:
+    clock = SystemClock()
+    key = GivenKeys([SecretKey.new()])
+    async with site() as here, SqliteStore.open(tmp_path / "g.db") as one, SqliteStore.open(tmp_path / "g.db") as two:
+        endpoint = Rotating()
+        fetcher = Fetcher(AddressGuard([here.here]))
+        first, second = (Vaults(store, Secrets(store, key), fetcher, RandomIds(), clock) for store in (one, two))
+        vault, _ = await ended(first, endpoint.serve(here))
+        waiting = asyncio.create_task(first.bearer_for(URL, [vault], tenant="t"))
+        await endpoint.asked.wait()
+        # The endpoint has taken r1, and the other process knows nothing of its answer yet.
+        late = asyncio.create_task(second.bearer_for(URL, [vault], tenant="t"))
+        await asyncio.wait({late}, timeout=0.3)
+        endpoint.hold.set()
+        assert await waiting == "a2"
+        assert await late == "a2"
+        assert await second.bearer_for(URL, [vault], tenant="t") == "a2"
+        assert endpoint.refused == 0
+
+
+@pytest.mark.parametrize("change", ["title", "secret", "archived"])
+async def test_a_credential_that_is_changed_while_it_is_renewed(change: str) -> None:
+    async with site() as here, made(here) as vaults:
+        endpoint = Rotating()
+        vault, credential = await ended(vaults, endpoint.serve(here))
+        waiting = asyncio.create_task(vaults.bearer_for(URL, [vault], tenant="t"))
+        await endpoint.asked.wait()
+        if change == "title":
+            await vaults.change(vault, credential, {}, tenant="t", title="new")
+        elif change == "secret":
+            given = {"access_token": "b1", "refresh_token": "b-r1"}
+            await vaults.change(vault, credential, given, tenant="t", expires_ms=None)
+        else:
+            await vaults.archive_credential(vault, credential, tenant="t")
+        endpoint.hold.set()
+        assert await waiting == ("b1" if change == "secret" else "a2")
+        again = await vaults.bearer_for(URL, [vault], tenant="t")
+        assert again == {"title": "a2", "secret": "b1", "archived": None}[change]
+        assert (await vaults.credential(vault, credential, tenant="t")).title == ("new" if change == "title" else None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "c2VjcmV0JTIwY2xpZW50OnMlMkIlMjIlMkYlMjAx",
+        'a client secret of "s+\\"/ 1" is wrong',
+        "client_secret=s%2B%22%2F+1",
+        "client_secret=s%2b%22%2f%201",
+        "s+&quot;/ 1",
+        "s+\\u0022\\/ 1",
+    ],
+)
+async def test_an_endpoint_that_repeats_what_it_was_sent_gives_no_secret_away(told: str) -> None:
+    """Whatever way it writes it."""
+    secret = 's+"/ 1'
+    async with site() as here:
+        tokens(here, f"you sent {told} and that is wrong", "401 Unauthorized")
+        client = Client("secret client", here.url("/token"), "client_secret_basic")
+        found = await refresh(Fetcher(AddressGuard([here.here])), client, "r-1", secret)
+        assert isinstance(found, RefreshFailed)
+        assert found.answer is not None
+        assert HIDDEN in found.answer.body
+        assert told not in found.answer.body
+
+
+@pytest.mark.parametrize("status", ["201 Created", "203 Changed", "299 Odd"])
+async def test_no_token_that_came_is_shown(status: str) -> None:
+    async with site() as here:
+        tokens(here, '{"access_token": "new-one", "refresh_token": "r-2"}', status)
+        found = await refresh(Fetcher(AddressGuard([here.here])), Client("c", here.url("/token")), "r-1", None)
+        assert isinstance(found, RefreshFailed)
+        assert "new-one" not in repr(found)

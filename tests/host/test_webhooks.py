@@ -22,7 +22,7 @@ from godwit.host.secrets import Secrets
 from godwit.host.server_settings import WebhookSettings
 from godwit.host.webhook_delivery import WebhookDelivery
 from godwit.host.webhook_queue import Notice, Source, notice_id
-from godwit.host.webhook_sending import Sender
+from godwit.host.webhook_sending import MOST_WAIT_S, Sender
 from godwit.host.webhooks import MOST, Webhooks
 from godwit.stores.sqlite import SqliteStore
 from godwit.testing import drafts, eventually, new_session
@@ -389,3 +389,20 @@ async def test_what_a_crash_leaves_between_storing_and_trimming_is_sent_once(tmp
         host.delivery.start()
         await eventually(lambda: host.settled(endpoint.id, "delivered", "delivered"))
         assert len(inbox.requests) == len(set(inbox.ids())) == 2
+
+
+@pytest.mark.parametrize("wait", ["\u00b2", "-1", "1e9", "9" * 400, "soon", ""])
+async def test_a_wait_that_is_no_number_is_passed_over(wait: str) -> None:
+    async with site() as here, hosted(":memory:", here) as host:
+        inbox = Inbox(here)
+        inbox.answers = [b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\nRetry-After: %s\r\n\r\n" % wait.encode("latin-1")]
+        endpoint, _ = await host.webhooks.add(inbox.url, tenant=None)
+        await host.archive("one")
+        await eventually(lambda: _tried_at_all(host, endpoint.id))
+        (delivery,) = await host.webhooks.deliveries(endpoint.id, tenant=None)
+        assert (delivery.attempts[0].status, delivery.attempts[0].error) == (503, None)
+        assert delivery.attempts[0].retry_after_s in (None, MOST_WAIT_S)
+
+
+async def _tried_at_all(host: Host, endpoint: str) -> bool:
+    return any(attempts for _, attempts in await host.states(endpoint))

@@ -7,6 +7,8 @@ what is told of a failure; what a server said against it is shown cut and with o
 from __future__ import annotations
 
 import base64
+import html
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -68,6 +70,7 @@ async def refresh(
     """A new access token, or why there is none."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    basic = ""
     if client.scope:
         form["scope"] = client.scope
     if client.resource:
@@ -75,7 +78,8 @@ async def refresh(
     if client.authentication == "client_secret_basic":
         # RFC 6749 section 2.3.1: both are form-encoded first.
         pair = f"{quote(client.id, safe='')}:{quote(client_secret or '', safe='')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        basic = base64.b64encode(pair.encode()).decode()
+        headers["Authorization"] = f"Basic {basic}"
     else:
         form["client_id"] = client.id
         if client.authentication == "client_secret_post":
@@ -85,8 +89,10 @@ async def refresh(
         answer = await fetcher.send("POST", url, headers=headers, body=urlencode(form).encode())
     except ToolFailed as error:
         return RefreshFailed(f"the token endpoint: {error.message}", reached=False)
-    shown = shown_answer(answer, [refresh_token, client_secret])
     if answer.status != 200:
+        # What says that it went well may hold tokens, whatever else is odd about it.
+        well = 200 <= answer.status < 300
+        shown = None if well else shown_answer(answer, [refresh_token, client_secret, basic.rstrip("=")])
         return RefreshFailed(f"the token endpoint {url.brief} answers {answer.status}", shown)
     try:
         found: Any = msgspec.json.decode(answer.body, type=dict[str, Any])
@@ -103,10 +109,24 @@ async def refresh(
 
 
 def shown_answer(answer: Answer, secrets: Iterable[str | None]) -> ShownAnswer:
-    """The answer without these secrets."""
+    """The answer without these secrets, in whichever way it writes them: as they are, in a form, in JSON, in HTML."""
     text = answer.body.decode("utf-8", "replace")
     for secret in sorted((one for one in secrets if one), key=len, reverse=True):
-        for form in {secret, quote(secret, safe="")}:
-            text = text.replace(form, HIDDEN)
+        text = re.sub("".join(map(_written, secret)), HIDDEN, text)
     cut = answer.cut or len(text) > SHOWN_CHARACTERS
     return ShownAnswer(answer.status, answer.headers.get("content-type", ""), text[:SHOWN_CHARACTERS], cut)
+
+
+def _written(character: str) -> str:
+    """A pattern for the ways in which one character may be written."""
+    if character.isascii() and character.isalnum():
+        return character
+    number, entity = ord(character), html.escape(character)
+    percent = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
+    units = character.encode("utf-16-be", "replace")
+    escaped = "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2))
+    ways = [character, entity, f"\\{character}", f"(?i:{re.escape(percent)})", f"(?i:{re.escape(escaped)})"]
+    ways = [re.escape(way) if not way.startswith("(?i:") else way for way in ways]
+    if character == " ":
+        ways.append(re.escape("+"))
+    return f"(?:{'|'.join(ways)}|&#0*{number};|&#[xX]0*(?i:{number:x});)"

@@ -8,19 +8,32 @@ the secret is gone.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from ..contracts import DocumentStore, SecretStore
 from ..core.document import Document, encode_body
-from ..core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidArgument, NotFound, RevisionConflict, ToolFailed
+from ..core.errors import (
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    GodwitError,
+    InvalidArgument,
+    NotFound,
+    RevisionConflict,
+    ToolFailed,
+)
 from ..core.ids import Clock, IdSource
 from ..tools.fetch import Fetcher
 from ..tools.url import parse
 from .oauth import Client, Refreshed, RefreshFailed, refresh
+
+logger = logging.getLogger("godwit")
 
 VAULT, CREDENTIAL = "vault", "credential"
 """Kinds of documents."""
@@ -28,8 +41,16 @@ MOST = 20
 """Credentials of one vault that are not archived."""
 SOON_S = 60
 """A token that ends within this is renewed before it is used."""
+RENEWAL = "credential.renewal"
+"""Kind of the document that says that a process renews a credential."""
+RENEWAL_S = 120.0
+"""After so long the process that renewed it has surely died: the fetcher's time is shorter."""
 REFRESH_FAILED = "failed"
 """The key `refresh` of a credential's document while its token could not be renewed."""
+
+CLOSE_S = 10.0
+"""How long `close` waits."""
+_TRIES = 20
 
 Method = Literal["bearer", "oauth"]
 Secret = Mapping[str, str]
@@ -84,6 +105,12 @@ class Vaults:
         self._fetcher = fetcher
         self._ids = ids
         self._clock = clock
+        self._renewing: dict[tuple[str | None, str], asyncio.Task[str | RefreshFailed | None]] = {}
+
+    async def close(self) -> None:
+        """Let the renewals under way end: what a token endpoint answers now is the only way to the next token."""
+        if self._renewing:
+            await asyncio.wait(self._renewing.values(), timeout=CLOSE_S)
 
     # --- vaults ---
 
@@ -240,8 +267,8 @@ class Vaults:
     async def bearer_for(self, url: str, vaults: Sequence[str], *, tenant: str | None) -> str | None:
         """The token for a request to just this address, from the first of these vaults that has one; None without any.
 
-        A token that has ended is renewed where it can be; ToolFailed when that fails. A vault that is gone or archived has
-        none. SecretUnreadable.
+        A token that has ended is renewed where it can be, once for all who ask; ToolFailed when that fails. A vault that is
+        gone or archived has none. SecretUnreadable.
         """
         place = place_of(url)
         for vault in vaults:
@@ -264,37 +291,92 @@ class Vaults:
 
     async def renew(self, vault: str, credential: str, *, tenant: str | None) -> str | RefreshFailed | None:
         """Get a new token from the token endpoint and keep it; None when there is no way to. NotFound, SecretUnreadable."""
-        document, body = await self._credential(vault, credential, tenant)
-        return await self._renewed(document, body, await self._secret(document))
+        await self._credential(vault, credential, tenant)
+        return await self._renewed(vault, credential, tenant, always=True)
 
     async def _token(self, document: Document, body: CredentialBody) -> str:
-        secret = await self._secret(document)
-        if body.expires_ms is not None and body.expires_ms <= self._clock.now_ms() + SOON_S * 1000:
-            found = await self._renewed(document, body, secret)
+        if self._has_ended(body):
+            found = await self._renewed(body.vault, document.id, document.tenant)
             if isinstance(found, RefreshFailed):
                 raise ToolFailed(f"the token for {body.url} has ended and cannot be renewed: {found.message}")
             if found is not None:
                 return found
-        return _current(body.method, secret)
+        return _current(body.method, await self._secret(document))
 
-    async def _renewed(self, document: Document, body: CredentialBody, secret: Secret) -> str | RefreshFailed | None:
-        if body.client is None or not secret.get("refresh_token"):
-            return None
-        found = await refresh(self._fetcher, body.client, secret["refresh_token"], secret.get("client_secret"))
-        if isinstance(found, Refreshed):
-            return await self._keep(document, body, secret, found)
-        if document.keys.get("refresh") != REFRESH_FAILED:
-            keys = {**document.keys, "refresh": REFRESH_FAILED}
-            with contextlib.suppress(RevisionConflict):  # it was changed meanwhile, and may be well again
-                await self._store.put_documents([document.changed(document.data(), keys=keys)])
-        return found
+    def _has_ended(self, body: CredentialBody) -> bool:
+        return body.expires_ms is not None and body.expires_ms <= self._clock.now_ms() + SOON_S * 1000
+
+    async def _renewed(
+        self, vault: str, credential: str, tenant: str | None, *, always: bool = False
+    ) -> str | RefreshFailed | None:
+        """Once for all who want it, and to its end whoever stops waiting: many endpoints take a refresh token once, take a
+        second use of it for a theft, and answer with the only one that is good from then on."""
+        place = (tenant, credential)
+        renewing = self._renewing.get(place)
+        if renewing is None:
+            renewing = asyncio.create_task(self._renew(vault, credential, tenant, always), name=f"renew {credential}")
+            self._renewing[place] = renewing
+            renewing.add_done_callback(lambda ended: self._renewal_ended(place, ended))
+        return await asyncio.shield(renewing)
+
+    def _renewal_ended(self, place: tuple[str | None, str], ended: asyncio.Task[str | RefreshFailed | None]) -> None:
+        del self._renewing[place]
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            logger.info("the token of %s was not renewed: %s", place[1], error)  # those who wait are told as well
+
+    async def _renew(self, vault: str, credential: str, tenant: str | None, always: bool) -> str | RefreshFailed | None:
+        async with self._alone(credential, tenant):
+            document, body = await self._credential(vault, credential, tenant)
+            secret = await self._secret(document)
+            if not always and not self._has_ended(body):
+                return _current(body.method, secret)  # somebody else was faster
+            if body.client is None or not secret.get("refresh_token"):
+                return None
+            found = await refresh(self._fetcher, body.client, secret["refresh_token"], secret.get("client_secret"))
+            if isinstance(found, Refreshed):
+                return await self._keep(document, body, secret, found)
+            if document.keys.get("refresh") != REFRESH_FAILED:
+                keys = {**document.keys, "refresh": REFRESH_FAILED}
+                with contextlib.suppress(RevisionConflict):  # it was changed meanwhile, and may be well again
+                    await self._store.put_documents([document.changed(document.data(), keys=keys)])
+            return found
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, credential: str, tenant: str | None) -> AsyncIterator[None]:
+        """Of several processes one renews a credential, and the others wait for it."""
+        wait_s = 0.01
+        while True:
+            until_ms = self._clock.now_ms() + int(RENEWAL_S * 1000)
+            try:
+                await self._store.put_documents([Document(RENEWAL, credential, b"{}", tenant, expires_ms=until_ms)])
+                break
+            except DocumentExists:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, 0.5)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(GodwitError):
+                await self._store.delete_document(RENEWAL, credential, tenant=tenant)
 
     async def _keep(self, document: Document, body: CredentialBody, secret: Secret, found: Refreshed) -> str:
+        """Keep what came, also when the credential was changed meanwhile; unless its secret was, or is gone."""
+        used = secret["refresh_token"]
         until = None if found.expires_s is None else self._clock.now_ms() + int(found.expires_s * 1000)
-        new = {**secret, "access_token": found.access_token}
+        new = {"access_token": found.access_token}
         if found.refresh_token is not None:
             new["refresh_token"] = found.refresh_token
-        await self._put(document, msgspec.structs.replace(body, expires_ms=until), new)
+        for _ in range(_TRIES):
+            try:
+                await self._put(document, msgspec.structs.replace(body, expires_ms=until), {**secret, **new})
+                break
+            except RevisionConflict:
+                document, body = await self._credential(body.vault, document.id, document.tenant)
+                if document.archived_ms is not None:
+                    break
+                secret = await self._secret(document)
+                if secret.get("refresh_token") != used:
+                    return _current(body.method, secret)
         return found.access_token
 
     # --- within ---

@@ -105,6 +105,7 @@ def _url(text: str) -> Url:
 def _retry_after(answer: Answer) -> float | None:
     """In seconds; the form with a date is passed over."""
     told = answer.headers.get("retry-after", "")
-    if answer.status not in (429, 503) or not told.isdigit():
+    # `isdigit` alone holds for more than what makes a number, such as a raised two.
+    if answer.status not in (429, 503) or not (told.isascii() and told.isdigit()):
         return None
     return min(float(told[:9]), MOST_WAIT_S)
