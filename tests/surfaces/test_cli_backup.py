@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,13 +220,13 @@ async def test_when_it_cannot_be_put_in_its_place_nothing_is_lost(
     session = await filled(path, workspace)
     back_up(path, tmp_path / "copy.tar")
     left_open(path)
-    real = {"rename": os.rename, "replace": os.replace}
+    real: dict[str, Any] = {"rename": os.rename, "replace": os.replace}
 
     def fails(name: str, what: str) -> None:
-        def move(source: object, target: object) -> None:
+        def move(source: Any, target: Any) -> None:
             if str(target) == what and ".godwit-restore-" in str(source) and "before" not in str(source):
                 raise OSError(errno.EIO, "the disk is no more")
-            real[name](source, target)  # type: ignore[operator]
+            real[name](source, target)
 
         monkeypatch.setattr(os, name, move)
 
