@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,19 +10,16 @@ import msgspec
 from ..core.document import Document
 from ..core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ..core.feed import DOCUMENT, Change, encode_change
-from ..core.ids import Clock
-from .writer import Call, Transaction, Writer
+from .part import SqlitePart
+from .requests import Call
+from .transaction import Transaction
 
 _END = (1 << 62) - 1
 _keys_decoder = msgspec.json.Decoder(list[tuple[str, str, bool]])
 
 
-class SqliteDocuments:
+class SqliteDocuments(SqlitePart):
     """What `SqliteStore` does with documents."""
-
-    _writer: Writer
-    _clock: Clock
-    _select: Callable[..., list[Any]]
 
     async def put_documents(
         self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None

@@ -1,25 +1,23 @@
 """The feed in SQLite: implements `Feed`, as a part of `SqliteStore`.
 
 Entries are written in the transaction of what they tell, so there is none without the other; one process writes at a time,
-so the order of positions is that of commits, and who has seen a position will meet no lower one. Waiting is `SqliteStore`'s,
+so the order of positions is that of commits, and who has seen a position will meet no lower one. Waiting is `followers`',
 on a topic like that of a session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
 
 from ..core.errors import InvalidArgument
 from ..core.feed import FeedEntry
-from .writer import Call, Transaction, Writer
+from .part import SqlitePart
+from .requests import Call
+from .transaction import Transaction
 
 
-class SqliteFeed:
+class SqliteFeed(SqlitePart):
     """What `SqliteStore` does with the feed."""
-
-    _writer: Writer
-    _select: Callable[..., list[Any]]
 
     async def set_feed_types(self, types: Collection[str]) -> None:
         """See `Feed.set_feed_types`."""

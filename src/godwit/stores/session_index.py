@@ -1,0 +1,188 @@
+"""The index of sessions in SQLite: one of them, pages of them, how many there are, and what one has spent. A part of
+`SqliteStore`.
+
+Leaves out their events (`logs`). Rule: the row of a session whose driver has died shows no owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..contracts import SessionRow
+from ..core.agent import AgentRef, variant_prefix
+from ..core.budget import Spent
+from ..core.errors import InvalidArgument
+from ..core.events import Labels
+from ..core.gate import Status, decode_gate
+from ..core.ids import AgentName, SessionId
+from ..core.meter import Meter
+from .followers import SqliteFollowers
+from .part import PORTION, as_json, no_session
+from .transaction import ACTIVITY_BITS
+
+_NO_LABELS = Labels()
+
+
+_NO_RUN = ("idle", "archived")
+
+
+_END = (1 << 62) - 1
+
+
+_labels_decoder = msgspec.json.Decoder(Labels)
+
+
+class SqliteSessions(SqliteFollowers):
+    """What `SqliteStore` tells of sessions."""
+
+    async def session(self, session: SessionId) -> SessionRow:
+        topic = self._hub().topics.get(session)
+        if topic is not None:
+            topic.fresh = False  # whoever sees this row must not then read a log that is shorter
+        found = self._select("get_session", {"id": session})
+        if not found:
+            raise no_session(session)
+        return self._row(found[0], {})
+
+    async def sessions(
+        self,
+        *,
+        limit: int = 50,
+        before: tuple[int, SessionId] | None = None,
+        statuses: Sequence[Status] | None = None,
+        workspace: str | None = None,
+        tenant: str | None = None,
+        prefix: str | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        before_ms, before_id = before or (_END, SessionId(""))
+        found = self._select(
+            "list_sessions" if prefix is None else "list_sessions_by_prefix",
+            {
+                "limit": limit,
+                "before_ms": before_ms,
+                "before_id": before_id,
+                "before_activity": before_ms >> ACTIVITY_BITS,
+                "statuses": None if statuses is None else as_json(statuses),
+                "workspace": workspace,
+                "tenant": tenant,
+                "prefix": prefix,
+                "archived": include_archived,
+            },
+        )
+        return await self._rows(found)
+
+    async def session_page(
+        self,
+        *,
+        tenant: str | None,
+        limit: int = 50,
+        after: tuple[int, SessionId] | None = None,
+        ascending: bool = False,
+        statuses: Sequence[Status] | None = None,
+        agent: AgentName | None = None,
+        agent_version: int | None = None,
+        created_from_ms: int | None = None,
+        created_to_ms: int | None = None,
+        include_archived: bool = True,
+    ) -> list[SessionRow]:
+        """See `EventStore.session_page`."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        at_ms, at_id = after or ((-1, SessionId("")) if ascending else (_END, SessionId("")))
+        parameters = {
+            "tenant": tenant,
+            "limit": limit,
+            "at_ms": at_ms,
+            "at_id": at_id,
+            "statuses": None if statuses is None else as_json(statuses),
+            "agent": agent,
+            "agent_version": agent_version,
+            "variants": None if agent is None else variant_prefix(agent, agent_version),
+            "from_ms": created_from_ms,
+            "to_ms": created_to_ms,
+            "archived": include_archived,
+        }
+        return await self._rows(self._select("page_sessions" if ascending else "page_sessions_newest_first", parameters))
+
+    async def session_counts(self) -> dict[Status, int]:
+        """See `EventStore.session_counts`."""
+        return dict(self._select("count_sessions", ()))
+
+    async def working_sessions(self, tenant: str | None) -> int:
+        """See `EventStore.working_sessions`."""
+        return int(self._select("count_working", (tenant,))[0][0])
+
+    async def spent(self, session: SessionId) -> Spent:
+        """What the session and all that worked for it have used up, deleted ones included. SessionNotFound."""
+        found = self._select("spent", (session,))
+        if not found:
+            raise no_session(session)
+        return Meter(*found[0]).spent()
+
+    async def _rows(self, found: list[Any]) -> list[SessionRow]:
+        rows: list[SessionRow] = []
+        dead: dict[str, bool] = {}
+        for start in range(0, len(found), PORTION):
+            if start:
+                await asyncio.sleep(0)
+            rows += [self._row(one, dead) for one in found[start : start + PORTION]]
+        return rows
+
+    def _row(self, found: Sequence[Any], dead: dict[str, bool]) -> SessionRow:
+        (
+            id_,
+            status,
+            head,
+            created,
+            updated,
+            agent,
+            version,
+            workspace,
+            name,
+            labels,
+            owner,
+            until,
+            epoch,
+            queued,
+            actions,
+            prompt,
+            gate,
+            parent,
+        ) = found
+        if owner is not None:
+            if until <= self._clock.now_ms():
+                owner = None
+            else:
+                if owner not in dead:
+                    dead[owner] = self._owners.dead(owner)
+                if dead[owner]:
+                    owner = None
+        return SessionRow(
+            id=id_,
+            status=status,
+            head=head,
+            created_ms=created,
+            updated_ms=updated,
+            agent=AgentRef(agent, version),
+            workspace=workspace,
+            name=name,
+            labels=_NO_LABELS if labels == "{}" else _labels_decoder.decode(labels),
+            owner=owner,
+            run=None if status in _NO_RUN else decode_gate(gate).run,
+            epoch=epoch,
+            queued=queued,
+            actions=actions,
+            first_prompt=prompt,
+            parent=parent,
+        )
+
+
+__all__ = ["SqliteSessions"]
