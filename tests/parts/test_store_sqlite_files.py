@@ -290,6 +290,41 @@ def test_each_query_fits_the_schema() -> None:
     db.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("page_sessions", "sessions_by_creation (tenant=? AND created_ms>?)"),
+        ("page_sessions_newest_first", "sessions_by_creation (tenant=? AND created_ms<?)"),
+        ("list_documents", "documents_by_creation (tenant=? AND kind=? AND created_ms>?)"),
+        ("list_documents_newest_first", "documents_by_creation (tenant=? AND kind=? AND created_ms<?)"),
+    ],
+)
+def test_a_page_is_read_in_the_order_of_an_index(name: str, index: str) -> None:
+    """Nothing is sorted for it, however many there are."""
+    db = sqlite3.connect(":memory:")
+    for statement in sql.schema():
+        db.execute(statement)
+    text = sql.query(name)
+    parameters = {word.strip(":"): None for word in re.findall(r":[a-z_]+", text)}
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", parameters)]
+    db.close()
+    assert plan[0].endswith(f"USING INDEX {index}"), plan
+    assert not [step for step in plan if "ORDER BY" in step]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("page_sessions", "page_sessions_newest_first"), ("list_documents", "list_documents_newest_first")]
+)
+def test_the_two_orders_of_a_page_are_mirrors(one: str, other: str) -> None:
+    mirrored = re.sub(r"(created_ms|id) > (:at_ms|:at_id)", r"\1 < \2", sql.query(one))
+    mirrored = mirrored.replace("ORDER BY created_ms, id", "ORDER BY created_ms DESC, id DESC")
+    assert _statement(mirrored) == _statement(sql.query(other))
+
+
+def _statement(text: str) -> str:
+    return re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+
+
 async def test_an_older_file_learns_what_was_spent(tmp_path: Path) -> None:
     """A file from before sessions counted their spending: the migration reads it from the logs."""
     path = tmp_path / "godwit.db"

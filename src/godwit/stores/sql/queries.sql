@@ -222,6 +222,8 @@ SELECT verdict, rule, saved_ms FROM saved_rules WHERE tenant = ? AND workspace =
 DELETE FROM saved_rules WHERE tenant = ? AND workspace = ? AND rule = ?;
 
 -- name: page_sessions
+-- The next query is its mirror. One statement for both would have to choose the order by a parameter, which no index can
+-- follow: each page would sort all sessions of the tenant. A test holds that these sort none. Change both.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
        epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions
@@ -236,6 +238,7 @@ ORDER BY created_ms, id
 LIMIT :limit;
 
 -- name: page_sessions_newest_first
+-- The mirror of the one before.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
        epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions
@@ -308,6 +311,7 @@ WHERE k.kind = :kind AND k.name = :key AND k.value = :value AND (d.expires_ms IS
 ORDER BY d.created_ms, d.id LIMIT :limit;
 
 -- name: list_documents
+-- Twice, like `page_sessions` and for the same reason. Change both.
 SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = documents.key)
@@ -326,6 +330,7 @@ ORDER BY created_ms, id
 LIMIT :limit;
 
 -- name: list_documents_newest_first
+-- The mirror of the one before.
 SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = documents.key)
