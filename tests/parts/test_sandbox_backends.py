@@ -50,8 +50,8 @@ def test_processes_of_an_ordinary_user_are_limited() -> None:
         "from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap\n"
         "class Suite(SandboxConformance):\n"
         "    def make_sandbox(self): return Bubblewrap()\n"
-        "asyncio.run(Suite().test_22_processes_are_limited())\n"
-        "asyncio.run(Suite().test_21_memory_and_file_sizes_and_time_are_limited())\n"
+        "asyncio.run(Suite().test_processes_are_limited())\n"
+        "asyncio.run(Suite().test_memory_and_file_sizes_and_time_are_limited())\n"
     )
     paths = os.pathsep.join(
         [str(Path(godwit.__file__).resolve().parent.parent), *(p for p in sys.path if "site-packages" in p)]

@@ -49,7 +49,7 @@ class CheckpointsConformance:
         merged, left = await checkpoints.merge(S, base, target)
         return [*left, *await checkpoints.restore(str(root), base, merged)]
 
-    async def test_01_taking_changes_nothing_and_equal_states_are_equal(self) -> None:
+    async def test_taking_changes_nothing_and_equal_states_are_equal(self) -> None:
         async with self.kept() as (checkpoints, root):
             before = tree(root)
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
@@ -62,7 +62,7 @@ class CheckpointsConformance:
             assert await checkpoints.take(S, str(root), CheckpointPolicy()) == first
             assert [k.ref for k in await checkpoints.kept(S)] == [first, second]
 
-    async def test_02_everything_comes_back(self) -> None:
+    async def test_everything_comes_back(self) -> None:
         async with self.kept() as (checkpoints, root):
             before = tree(root)
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
@@ -86,7 +86,7 @@ class CheckpointsConformance:
             assert await self.back(checkpoints, root, second) == []
             assert tree(root) == after
 
-    async def test_03_restoring_again_changes_nothing(self) -> None:
+    async def test_restoring_again_changes_nothing(self) -> None:
         async with self.kept() as (checkpoints, root):
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
             (root / "a.txt").write_text("changed")
@@ -96,7 +96,7 @@ class CheckpointsConformance:
                 assert await checkpoints.restore(str(root), second, first) == []
                 assert await checkpoints.take(S, str(root), CheckpointPolicy()) == first
 
-    async def test_04_what_somebody_changed_meanwhile_is_left_and_named(self) -> None:
+    async def test_what_somebody_changed_meanwhile_is_left_and_named(self) -> None:
         async with self.kept() as (checkpoints, root):
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
             for name in ("a.txt", "nothing", "new", "gone"):
@@ -112,7 +112,7 @@ class CheckpointsConformance:
             assert (root / "nothing").read_text() == ""
             assert not (root / "gone").exists()
 
-    async def test_05_no_link_leads_out(self) -> None:
+    async def test_no_link_leads_out(self) -> None:
         async with self.kept() as (checkpoints, root):
             outside = root.parent / "outside"
             outside.mkdir()
@@ -128,7 +128,7 @@ class CheckpointsConformance:
             assert [one.path for one in left] == ["src/deep/run.sh"]
             assert tree(outside) == {"run.sh": ("file", 0o666 & ~_umask(), b"theirs")}
 
-    async def test_06_the_repository_is_not_looked_at(self) -> None:
+    async def test_the_repository_is_not_looked_at(self) -> None:
         async with self.kept() as (checkpoints, root):
             for folder in (root / ".git", root / "src" / ".git", root / "new" / ".git"):
                 folder.mkdir(parents=True)
@@ -145,7 +145,7 @@ class CheckpointsConformance:
             assert not (root / "new" / ".git").exists()
             assert (root / ".git" / "HEAD").read_text() == "another"
 
-    async def test_07_what_one_session_lets_go_of_another_keeps(self) -> None:
+    async def test_what_one_session_lets_go_of_another_keeps(self) -> None:
         async with self.kept() as (checkpoints, root):
             other = SessionId("other")
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
@@ -161,7 +161,7 @@ class CheckpointsConformance:
             assert await self.back(checkpoints, root, first) == []
             assert (root / "a.txt").read_text() == "one\ntwo\nthree\n"
 
-    async def test_08_a_policy_lets_go_of_the_oldest(self) -> None:
+    async def test_a_policy_lets_go_of_the_oldest(self) -> None:
         async with self.kept() as (checkpoints, root):
             refs = []
             for number in range(5):
@@ -175,7 +175,7 @@ class CheckpointsConformance:
             await checkpoints.retain(S, CheckpointPolicy(keep_bytes=1))
             assert [k.ref for k in await checkpoints.kept(S)] == [refs[4]]
 
-    async def test_09_some_paths_are_taken_from_one_state_and_the_rest_from_another(self) -> None:
+    async def test_some_paths_are_taken_from_one_state_and_the_rest_from_another(self) -> None:
         async with self.kept() as (checkpoints, root):
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
             (root / "a.txt").write_text("changed")
@@ -193,7 +193,7 @@ class CheckpointsConformance:
             assert await checkpoints.merge(S, second, first) == (first, [])
             assert await checkpoints.merge(S, second, first, []) == (second, [])
 
-    async def test_10_a_diff_reads_as_one(self) -> None:
+    async def test_a_diff_reads_as_one(self) -> None:
         async with self.kept() as (checkpoints, root):
             first = await checkpoints.take(S, str(root), CheckpointPolicy())
             (root / "a.txt").write_text("one\n2\nthree\nfour")
@@ -213,7 +213,7 @@ class CheckpointsConformance:
             assert (await checkpoints.diff(first, second, paths=["nothing"])).changes[0].path == "nothing"
             assert (await checkpoints.diff(first, second, limit=10)).cut
 
-    async def test_11_a_change_that_leaves_size_and_time_as_they_were_is_seen(self) -> None:
+    async def test_a_change_that_leaves_size_and_time_as_they_were_is_seen(self) -> None:
         async with self.kept() as (checkpoints, root):
             path = root / "a.txt"
             for number in range(20):
@@ -224,7 +224,7 @@ class CheckpointsConformance:
                 os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
                 assert await checkpoints.take(S, str(root), CheckpointPolicy()) != first
 
-    async def test_12_many_at_once(self) -> None:
+    async def test_many_at_once(self) -> None:
         async with self.kept() as (checkpoints, root):
             (root / "large").write_bytes(os.urandom(3 << 20))
             sessions = [SessionId(f"session-{n}") for n in range(4)]
@@ -236,7 +236,7 @@ class CheckpointsConformance:
             assert await self.back(checkpoints, root, refs[0]) == []
             assert tree(root) == before
 
-    async def test_13_what_is_not_kept_is_not_touched(self) -> None:
+    async def test_what_is_not_kept_is_not_touched(self) -> None:
         async with self.kept() as (checkpoints, root):
             policy = CheckpointPolicy(max_file_bytes=10_000)
             (root / "large").write_bytes(b"1" * 20_000)
@@ -254,14 +254,14 @@ class CheckpointsConformance:
             assert (root / "large").read_bytes() == b"2" * 20_000
             assert (root / "larger").exists()
 
-    async def test_14_a_workspace_beyond_the_policy_is_refused(self) -> None:
+    async def test_a_workspace_beyond_the_policy_is_refused(self) -> None:
         async with self.kept() as (checkpoints, root):
             await refused(CheckpointFailed, checkpoints.take(S, str(root), CheckpointPolicy(max_files=3)))
             await refused(CheckpointFailed, checkpoints.take(S, str(root), CheckpointPolicy(max_bytes=100)))
             await refused(CheckpointFailed, checkpoints.take(S, str(root / "no such folder"), CheckpointPolicy()))
             await checkpoints.take(S, str(root), CheckpointPolicy())
 
-    async def test_15_an_unknown_ref_says_so(self) -> None:
+    async def test_an_unknown_ref_says_so(self) -> None:
         async with self.kept() as (checkpoints, root):
             assert await checkpoints.kept(S) == []
             unknown = CheckpointRef("tree:" + "0" * 64)

@@ -120,7 +120,7 @@ class SandboxConformance:
 
     # --- what must work, or there is no use in being safe ---
 
-    async def test_01_a_command_can_work(self) -> None:
+    async def test_a_command_can_work(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy)
@@ -139,13 +139,13 @@ class SandboxConformance:
             assert ended == Execution(3)
             assert sorted(os.listdir(outside.workspace)) == ["link"], "nothing of the sandbox is left"
 
-    async def test_02_a_signal_reads_as_in_a_shell(self) -> None:
+    async def test_a_signal_reads_as_in_a_shell(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             ended, said = await self.run(outside, self.sandbox(policy), policy, "kill -SEGV $$")
             assert (ended, said) == (Execution(139), ""), (ended, said)
 
-    async def test_03_the_temporary_folder_is_of_the_session_and_goes_with_it(self) -> None:
+    async def test_the_temporary_folder_is_of_the_session_and_goes_with_it(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy)
@@ -159,7 +159,7 @@ class SandboxConformance:
             assert b"".join(output) == b"kept\n"
             assert not where.exists()
 
-    async def test_04_folders_of_the_policy_can_be_written_and_read(self) -> None:
+    async def test_folders_of_the_policy_can_be_written_and_read(self) -> None:
         with self.outside() as outside:
             more, inner = outside.folder / "more", outside.secrets / "open"
             more.mkdir()
@@ -172,7 +172,7 @@ class SandboxConformance:
             _, said = await self.run(outside, sandbox, policy, f"cat {outside.file}")
             assert said == "untouched\n"
 
-    async def test_05_loopback_of_its_own_or_none(self) -> None:
+    async def test_loopback_of_its_own_or_none(self) -> None:
         with self.outside() as outside:
             policy = outside.policy(network=True)
             sandbox = self.sandbox(policy)
@@ -183,7 +183,7 @@ class SandboxConformance:
             _, said = await self.run(outside, sandbox, policy, f'{_quoted(sys.executable)} -c "{code}"')
             assert said == "hello\n"
 
-    async def test_06_no_new_rights_and_no_open_files(self) -> None:
+    async def test_no_new_rights_and_no_open_files(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "writes_confined")
@@ -196,7 +196,7 @@ class SandboxConformance:
 
     # --- promises ---
 
-    async def test_10_writes_are_confined(self) -> None:
+    async def test_writes_are_confined(self) -> None:
         with self.outside() as outside, outside.another_process() as other:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "writes_confined")
@@ -208,7 +208,7 @@ class SandboxConformance:
             for folder in ("/dev/shm", "/tmp", "/var/tmp", "/run"):
                 assert not os.path.exists(f"{folder}/{outside.mark}"), folder
 
-    async def test_11_what_a_command_may_not_make(self) -> None:
+    async def test_what_a_command_may_not_make(self) -> None:
         """The workspace's `.godwit`, whose settings others read, and what belongs to a database in the workspace."""
         with self.outside() as outside:
             policy = outside.policy()
@@ -226,7 +226,7 @@ class SandboxConformance:
             ended, said = await self.run(outside, sandbox, policy, "cat .godwit/config.toml")
             assert (ended.exit_code, said) == (0, "# ours\n")
 
-    async def test_12_a_database_in_the_workspace_itself(self) -> None:
+    async def test_a_database_in_the_workspace_itself(self) -> None:
         with self.outside() as outside:
             outside.database = outside.workspace / "godwit.db"
             outside.database.write_text(SECRET)
@@ -240,7 +240,7 @@ class SandboxConformance:
             left = {name for name in os.listdir(outside.workspace) if name.startswith("godwit.db")}
             assert left == {"godwit.db"}
 
-    async def test_13_attributes_are_confined(self) -> None:
+    async def test_attributes_are_confined(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "attributes_confined")
@@ -248,7 +248,7 @@ class SandboxConformance:
             await self.attempts(outside, sandbox, policy, "attributes_confined", {})
             assert outside.state() == before
 
-    async def test_14_secrets_are_hidden(self) -> None:
+    async def test_secrets_are_hidden(self) -> None:
         with self.outside() as outside, outside.another_process() as other, outside.key.open() as held:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "secrets_hidden")
@@ -263,7 +263,7 @@ class SandboxConformance:
             await self.attempts(outside, sandbox, policy, "secrets_hidden", facts)
             assert outside.key.read_text() == SECRET
 
-    async def test_15_secrets_within_the_workspace_are_hidden(self) -> None:
+    async def test_secrets_within_the_workspace_are_hidden(self) -> None:
         with self.outside() as outside, outside.another_process() as other, outside.key.open() as held:
             inner = outside.workspace / "deep" / "deeper" / "hidden"
             inner.mkdir(parents=True)
@@ -284,14 +284,14 @@ class SandboxConformance:
             assert SECRET not in said
             assert (inner / "key").read_text() == SECRET
 
-    async def test_16_the_network_is_off(self) -> None:
+    async def test_the_network_is_off(self) -> None:
         with self.outside() as outside, outside.another_process() as other, outside.servers() as facts:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "network_off")
             await self.attempts(outside, sandbox, policy, "network_off", {"other": other.pid, **facts})
             assert outside.drained() == 0
 
-    async def test_17_processes_are_isolated(self) -> None:
+    async def test_processes_are_isolated(self) -> None:
         with self.outside() as outside, outside.another_process() as other, _segment() as key:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "processes_isolated")
@@ -301,7 +301,7 @@ class SandboxConformance:
             assert other.poll() is None
             assert os.getpriority(os.PRIO_PROCESS, other.pid) == before
 
-    async def test_18_nothing_survives_an_end(self) -> None:
+    async def test_nothing_survives_an_end(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "no_survivors")
@@ -309,7 +309,7 @@ class SandboxConformance:
             assert (ended.exit_code, said.splitlines()[-1]) == (0, "all started")
             assert _alive(outside.mark) == []
 
-    async def test_19_nothing_survives_being_ended(self) -> None:
+    async def test_nothing_survives_being_ended(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy, "no_survivors")
@@ -325,7 +325,7 @@ class SandboxConformance:
             assert ended == Execution(None, timed_out=True)
             assert _alive(outside.mark) == []
 
-    async def test_20_a_command_may_tidy_up(self) -> None:
+    async def test_a_command_may_tidy_up(self) -> None:
         with self.outside() as outside:
             policy = outside.policy()
             sandbox = self.sandbox(policy)
@@ -337,7 +337,7 @@ class SandboxConformance:
             assert ended == Execution(None, cancelled=True)
             assert output.all == b"ready\ntidied\n"
 
-    async def test_21_memory_and_file_sizes_and_time_are_limited(self) -> None:
+    async def test_memory_and_file_sizes_and_time_are_limited(self) -> None:
         with self.outside() as outside:
             policy = outside.policy(memory_bytes=300 << 20, file_bytes=1 << 20, cpu_s=1)
             sandbox = self.sandbox(policy, "limits_enforced")
@@ -361,7 +361,7 @@ class SandboxConformance:
             ended, _ = await self.run(outside, sandbox, policy, "ulimit -c; [ $(ulimit -c) = 0 ]")
             assert ended.exit_code == 0
 
-    async def test_22_processes_are_limited(self) -> None:
+    async def test_processes_are_limited(self) -> None:
         with self.outside() as outside:
             policy = outside.policy(processes=20)
             sandbox = self.sandbox(policy, "limits_enforced")

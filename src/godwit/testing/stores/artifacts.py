@@ -12,7 +12,7 @@ from .suite import StoreSuite
 class Artifacts(StoreSuite):
     """What `BlobStore` keeps."""
 
-    async def test_26_artifacts_by_their_content(self) -> None:
+    async def test_artifacts_by_their_content(self) -> None:
         import hashlib
 
         content = bytes(range(256)) * 40
@@ -35,7 +35,7 @@ class Artifacts(StoreSuite):
             await refused(ArtifactNotFound, store.get_artifact(stored.ref))
             await refused(ArtifactNotFound, store.get_artifact(ArtifactRef("sha256:00")))
 
-    async def test_38_artifacts_within_limits(self) -> None:
+    async def test_artifacts_within_limits(self) -> None:
         one, two, three = b"1" * 10, b"2" * 20, b"3" * 30
         async with self.opened() as store:
             await new_session(store)
@@ -69,7 +69,7 @@ class Artifacts(StoreSuite):
             assert await store.artifacts(S) == []
             await refused(SessionNotFound, store.artifacts(SessionId("none")))
 
-    async def test_39_pinned_artifacts_stay(self) -> None:
+    async def test_pinned_artifacts_stay(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             refs = [(await store.put_artifact(S, bytes([n]) * 10, "text/plain")).ref for n in range(4)]
@@ -98,7 +98,7 @@ class Artifacts(StoreSuite):
             await refused(ArtifactNotFound, store.pin_artifact(S, ArtifactRef("sha256:00")))
             await refused(SessionNotFound, store.pin_artifact(SessionId("none"), refs[2]))
 
-    async def test_40_an_artifact_is_there_while_any_session_holds_it(self) -> None:
+    async def test_an_artifact_is_there_while_any_session_holds_it(self) -> None:
         other = SessionId("other")
         async with self.opened() as store:
             await new_session(store)
@@ -114,7 +114,7 @@ class Artifacts(StoreSuite):
             await store.put_artifact(other, b"last", "text/plain", limits=ArtifactLimits(max_artifacts=1))
             await refused(ArtifactNotFound, store.get_artifact(shared.ref))
 
-    async def test_49_a_session_lets_go_of_what_it_is_told_to(self) -> None:
+    async def test_a_session_lets_go_of_what_it_is_told_to(self) -> None:
         other = SessionId("other")
         async with self.opened() as store:
             await new_session(store)
@@ -133,7 +133,7 @@ class Artifacts(StoreSuite):
             assert not await store.release_artifact(S, ArtifactRef("sha256:00"))
             await refused(SessionNotFound, store.release_artifact(SessionId("none"), shared.ref))
 
-    async def test_41_limits_of_the_whole_store(self) -> None:
+    async def test_limits_of_the_whole_store(self) -> None:
         other = SessionId("other")
         async with self.opened() as store:
             await new_session(store)

@@ -1,4 +1,4 @@
-"""Promises about documents, and about pages of sessions in the order they were made."""
+"""Promises about documents: of a tenant, with revisions, keys and an end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import asyncio
 
 import msgspec
 
-from ...core.agent import AgentRef, base_of, variant_name
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
-from ...core.events import Labels, SessionArchived, SessionCreated
-from ...core.ids import AgentName, RunId, SessionId
-from ..words import T0, drafts, drive, new_session, prompt, refused
+from ..words import refused
 from .suite import StoreSuite
 
 
@@ -22,7 +19,7 @@ def nest(name: str, tenant: str | None = None, **keys: str) -> Document:
 class Documents(StoreSuite):
     """Documents of a tenant, with revisions, keys and an end."""
 
-    async def test_60_a_document_is_kept_with_revisions(self) -> None:
+    async def test_a_document_is_kept_with_revisions(self) -> None:
         async with self.opened() as store:
             (first,) = await store.put_documents([nest("a", colour="red")])
             assert (first.revision, first.created_ms, first.keys) == (1, first.updated_ms, {"colour": "red"})
@@ -36,7 +33,7 @@ class Documents(StoreSuite):
             await refused(DocumentNotFound, store.put_documents([msgspec.structs.replace(nest("x"), revision=1)]))
             assert await store.get_document("nest", "a", tenant=None) == second
 
-    async def test_61_a_tenant_has_documents_of_its_own(self) -> None:
+    async def test_a_tenant_has_documents_of_its_own(self) -> None:
         async with self.opened() as store:
             await store.put_documents([nest("a"), nest("a", "one"), nest("a", "two"), nest("b", "two")])
             assert [d.id for d in await store.documents("nest", tenant="two", ascending=True)] == ["a", "b"]
@@ -49,13 +46,13 @@ class Documents(StoreSuite):
             await refused(DocumentNotFound, store.get_document("tree", "b", tenant="two"))
             assert (await store.get_document("nest", "a", tenant="two")).tenant == "two"
 
-    async def test_62_all_are_stored_or_none(self) -> None:
+    async def test_all_are_stored_or_none(self) -> None:
         async with self.opened() as store:
             await store.put_documents([nest("taken")])
             await refused(DocumentExists, store.put_documents([nest("new"), nest("taken")]))
             await refused(DocumentNotFound, store.get_document("nest", "new", tenant=None))
 
-    async def test_63_a_unique_key_is_had_once_within_kind_and_tenant(self) -> None:
+    async def test_a_unique_key_is_had_once_within_kind_and_tenant(self) -> None:
         def named(name: str, value: str, tenant: str | None = None, kind: str = "nest") -> Document:
             return Document(kind, name, b"{}", tenant, unique={"name": value})
 
@@ -71,7 +68,7 @@ class Documents(StoreSuite):
             await store.delete_document("nest", "b", tenant=None)
             await store.put_documents([msgspec.structs.replace(moved, unique={"name": "oak"})])
 
-    async def test_64_keys_find_and_list(self) -> None:
+    async def test_keys_find_and_list(self) -> None:
         async with self.opened() as store:
             await store.put_documents(
                 [nest("a", colour="red", size="s"), nest("b", colour="red"), nest("c", "one", mark="x")]
@@ -85,7 +82,7 @@ class Documents(StoreSuite):
             assert await store.find_document("nest", "mark", "y") is None
             assert await store.find_document("tree", "mark", "x") is None
 
-    async def test_64b_those_of_all_tenants_are_found(self) -> None:
+    async def test_those_of_all_tenants_are_found(self) -> None:
         async with self.opened() as store:
             for name, tenant in (("a", None), ("b", "one"), ("c", "two"), ("d", "one")):
                 await store.put_documents([nest(name, tenant, mark="x")])
@@ -98,7 +95,7 @@ class Documents(StoreSuite):
             assert sorted(seen) == ["a", "b", "c", "d"]
             await refused(InvalidArgument, store.find_documents("nest", "mark", "x", limit=-1))
 
-    async def test_65_pages_follow_each_other(self) -> None:
+    async def test_pages_follow_each_other(self) -> None:
         async with self.opened() as store:
             for start in range(0, 10, 2):
                 await store.put_documents([nest(f"n{start}"), nest(f"n{start + 1}")])
@@ -115,13 +112,13 @@ class Documents(StoreSuite):
             listed = await store.documents("nest", tenant=None, limit=100, created_from_ms=middle, created_to_ms=middle)
             assert {d.id for d in listed} == {n for n, d in stored.items() if d.created_ms == middle}
 
-    async def test_66_the_archived_are_told_apart(self) -> None:
+    async def test_the_archived_are_told_apart(self) -> None:
         async with self.opened() as store:
             await store.put_documents([nest("a"), msgspec.structs.replace(nest("b"), archived_ms=1)])
             for archived, ids in ((None, {"a", "b"}), (True, {"b"}), (False, {"a"})):
                 assert {d.id for d in await store.documents("nest", tenant=None, archived=archived)} == ids
 
-    async def test_67_what_has_expired_is_not_there(self) -> None:
+    async def test_what_has_expired_is_not_there(self) -> None:
         async with self.opened() as store:
             gone = msgspec.structs.replace(nest("a", mark="x"), expires_ms=1, unique={"name": "oak"})
             await store.put_documents([gone, msgspec.structs.replace(nest("b"), expires_ms=1 << 60)])
@@ -135,7 +132,7 @@ class Documents(StoreSuite):
             assert await store.purge_documents() == 1
             assert await store.purge_documents() == 0
 
-    async def test_68_bytes_are_kept_beside(self) -> None:
+    async def test_bytes_are_kept_beside(self) -> None:
         async with self.opened() as store:
             (stored,) = await store.put_documents([nest("a")], contents={"a": b"\0egg"})
             await store.put_documents([nest("b")])
@@ -148,7 +145,7 @@ class Documents(StoreSuite):
             await store.put_documents([nest("a")])
             assert await store.document_content("nest", "a", tenant=None) == b""
 
-    async def test_69_of_many_who_change_one_revision_one_wins(self) -> None:
+    async def test_of_many_who_change_one_revision_one_wins(self) -> None:
         async with self.opened() as store:
             (stored,) = await store.put_documents([nest("a")])
             second = await self.make_second(store)
@@ -159,80 +156,9 @@ class Documents(StoreSuite):
             if second is not None:
                 await second.close()
 
-    async def test_70_sessions_are_paged_as_they_were_made(self) -> None:
-        def made(
-            name: str, at_ms: int, tenant: str | None, agent: str = "bird", version: int = 1
-        ) -> tuple[str, list[object]]:
-            data = SessionCreated(AgentRef(AgentName(agent), version), labels=Labels(tenant=tenant))
-            return name, list(drafts(data, at_ms=at_ms))
-
+    async def test_bytes_of_a_tenant_are_counted(self) -> None:
         async with self.opened() as store:
-            for name, events in (
-                made("a", T0, "one"),
-                made("b", T0 + 1, "one", "ant", 2),
-                made("c", T0 + 1, "one"),
-                made("d", T0 + 2, "two"),
-                made("e", T0 + 3, None),
-                made("f", T0 + 4, "one"),
-            ):
-                await store.create(SessionId(name), events)  # type: ignore[arg-type]
-            await store.append(SessionId("a"), drafts(SessionArchived(), at_ms=T0 + 9))
-
-            async def ids(tenant: str | None = "one", **options: object) -> list[str]:
-                return [row.id for row in await store.session_page(tenant=tenant, **options)]  # type: ignore[arg-type]
-
-            assert await ids() == ["f", "c", "b", "a"]
-            assert await ids(ascending=True) == ["a", "b", "c", "f"]
-            assert await ids(None) == ["e"]
-            assert await ids(limit=2, after=(T0 + 1, "c")) == ["b", "a"]
-            assert await ids(limit=2, after=(T0 + 1, "b"), ascending=True) == ["c", "f"]
-            assert await ids(agent="ant") == ["b"]
-            assert await ids(agent="ant", agent_version=1) == []
-            assert await ids(agent_version=2) == ["b"]
-            assert await ids(created_from_ms=T0 + 1, created_to_ms=T0 + 1) == ["c", "b"]
-            assert await ids(include_archived=False) == ["f", "c", "b"]
-            assert await ids(statuses=["archived"]) == ["a"]
-            await refused(InvalidArgument, store.session_page(tenant=None, limit=-1))
-
-    async def test_72_sessions_of_an_agent_are_found_with_those_of_its_variants(self) -> None:
-        bird = AgentRef(AgentName("bird"), 2)
-        varied = AgentRef(variant_name(bird, "wet"), 1)
-        assert (base_of(varied), base_of(bird)) == (bird, bird)
-        agents = [bird, varied, AgentRef(AgentName("bird"), 21), AgentRef(AgentName("birdie"), 2)]
-        async with self.opened() as store:
-            for number, agent in enumerate(agents):
-                await store.create(SessionId(str(number)), drafts(SessionCreated(agent), at_ms=T0 + number))
-
-            async def ids(**options: object) -> list[str]:
-                return [row.id for row in await store.session_page(tenant=None, **options)]  # type: ignore[arg-type]
-
-            for ascending in (False, True):
-                assert sorted(await ids(agent="bird", ascending=ascending)) == ["0", "1", "2"]
-                assert sorted(await ids(agent="bird", agent_version=2, ascending=ascending)) == ["0", "1"]
-
-    async def test_73_what_a_tenant_uses_is_counted(self) -> None:
-        async with self.opened() as store:
-            assert (await store.session_counts(), await store.working_sessions("one")) == ({}, 0)
-            for name, tenant in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "one")):
-                await new_session(store, SessionId(name), labels=Labels(tenant=tenant))
-            await prompt(store, SessionId("a"))
-            await prompt(store, SessionId("b"), RunId("run-b"))
-            await drive(store, SessionId("b"), RunId("run-b"))
-            await store.append(SessionId("d"), drafts(SessionArchived()))
-            assert await store.session_counts() == {"queued": 2, "running": 1, "archived": 1}
-            assert [await store.working_sessions(tenant) for tenant in ("one", "two", None)] == [2, 0, 0]
             await store.put_documents([nest("x", "one"), nest("y", "two")], contents={"x": b"12345"})
             assert await store.document_bytes("one") == len(nest("x").body) + 5
             assert await store.document_bytes("one", leave_out=["tree", "nest"]) == 0
             assert await store.document_bytes(None) == 0
-
-    async def test_74_who_has_ended_is_known(self) -> None:
-        async with self.opened() as store:
-            second = await self.make_second(store)
-            assert not store.has_ended(store.owner)
-            assert not store.has_ended("somebody")
-            if second is not None:
-                owner = second.owner
-                assert not store.has_ended(owner)
-                await second.close()
-                assert store.has_ended(owner)

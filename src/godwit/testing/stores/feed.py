@@ -18,7 +18,7 @@ TYPES = ("run.started", "session.archived", DELETED, "document.nest")
 class Feeds(StoreSuite):
     """The feed of a store."""
 
-    async def test_80_nothing_is_fed_unless_it_is_asked_for(self) -> None:
+    async def test_nothing_is_fed_unless_it_is_asked_for(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await store.put_documents([Document("nest", "a", b"{}")])
@@ -31,7 +31,7 @@ class Feeds(StoreSuite):
             await store.put_documents([Document("nest", "b", b"{}")])
             assert len(await store.feed()) == 1
 
-    async def test_81_entries_say_what_happened_and_whose_it_is(self) -> None:
+    async def test_entries_say_what_happened_and_whose_it_is(self) -> None:
         async with self.opened() as store:
             await store.set_feed_types(TYPES)
             other = SessionId("other")
@@ -52,7 +52,7 @@ class Feeds(StoreSuite):
             assert await store.feed(entries[0].position, limit=1) == entries[1:2]
             await refused(InvalidArgument, store.feed(limit=-1))
 
-    async def test_82_documents_are_fed_with_what_becomes_of_them(self) -> None:
+    async def test_documents_are_fed_with_what_becomes_of_them(self) -> None:
         async with self.opened() as store:
             await store.set_feed_types(TYPES)
             (first,) = await store.put_documents([Document("nest", "a", b"{}", "t", keys={"tree": "oak"})])
@@ -74,7 +74,7 @@ class Feeds(StoreSuite):
             ]
             assert {tuple(e.change().keys.items()) for e in await store.feed()} == {(("tree", "oak"),)}
 
-    async def test_83_positions_are_never_given_twice(self) -> None:
+    async def test_positions_are_never_given_twice(self) -> None:
         async with self.opened() as store:
             await store.set_feed_types(TYPES)
             for number in range(3):
@@ -88,7 +88,7 @@ class Feeds(StoreSuite):
             await store.put_documents([Document("nest", "3", b"{}")])
             assert (await store.feed())[0].position > positions[2]
 
-    async def test_84_who_waits_is_woken_whoever_commits(self) -> None:
+    async def test_who_waits_is_woken_whoever_commits(self) -> None:
         async with self.opened() as store:
             await store.set_feed_types(TYPES)
             stores = [store]

@@ -28,7 +28,7 @@ from .suite import StoreSuite
 class Followers(StoreSuite):
     """Waiting for events, deltas between them, and a second store that wakes."""
 
-    async def test_15_wait_returns_the_head(self) -> None:
+    async def test_wait_returns_the_head(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             assert await within(store.wait(S, 0)) == 1
@@ -47,7 +47,7 @@ class Followers(StoreSuite):
             await asyncio.gather(given_up, return_exceptions=True)
             assert given_up.cancelled()
 
-    async def test_16_followers_see_every_event_once_in_order(self) -> None:
+    async def test_followers_see_every_event_once_in_order(self) -> None:
         last = 200
         async with self.opened() as store:
             await new_session(store)
@@ -71,7 +71,7 @@ class Followers(StoreSuite):
                 assert seen == whole[number % 5 :]
             assert [e.data for e in whole[1:]] == [SessionConfigured(name=str(n)) for n in range(2, last + 1)]
 
-    async def test_27_deltas_reach_watchers_at_once(self) -> None:
+    async def test_deltas_reach_watchers_at_once(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             seen: list[Delta] = []
@@ -94,7 +94,7 @@ class Followers(StoreSuite):
             store.publish(sent[0])
             assert seen == sent
 
-    async def test_28_who_joins_late_gets_the_text_so_far(self) -> None:
+    async def test_who_joins_late_gets_the_text_so_far(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             for delta in (
@@ -120,7 +120,7 @@ class Followers(StoreSuite):
             store.watch(S, seen.append)()
             assert [d.kind for d in seen] == ["tool_output"]
 
-    async def test_29_what_is_stored_is_not_shown_again(self) -> None:
+    async def test_what_is_stored_is_not_shown_again(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await prompt(store)
@@ -135,7 +135,7 @@ class Followers(StoreSuite):
             store.watch(S, seen.append)()
             assert seen == [Delta(S, "tool_output", "b", 0, "out")]
 
-    async def test_30_a_broken_watcher_harms_nobody(self) -> None:
+    async def test_a_broken_watcher_harms_nobody(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             faults: list[dict[str, Any]] = []
@@ -151,7 +151,7 @@ class Followers(StoreSuite):
             assert seen == [Delta(S, "text", "m", 0, "x")]
             assert len(faults) == 1
 
-    async def test_32_a_second_store_sees_and_wakes(self) -> None:
+    async def test_a_second_store_sees_and_wakes(self) -> None:
         async with self.opened() as one:
             two = await self.make_second(one)
             if two is None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.agent import AgentRef
-from ...core.events import Labels, RunStarted, SessionArchived, SessionConfigured, SessionPaused, UserAnswer, UserMessage
-from ...core.ids import AgentName, InputId, SessionId
+from ...core.agent import AgentRef, base_of, variant_name
+from ...core.errors import InvalidArgument
+from ...core.events import (
+    Labels,
+    RunStarted,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionPaused,
+    UserAnswer,
+    UserMessage,
+)
+from ...core.ids import AgentName, InputId, RunId, SessionId
 from ...core.messages import Image
-from ..words import ACTION, AGENT, RUN, T0, S, drafts, message, new_session, park
+from ..words import ACTION, AGENT, RUN, T0, S, drafts, drive, message, new_session, park, prompt, refused
 from .suite import StoreSuite
 
 
 class Index(StoreSuite):
     """Rows of sessions, and finding them."""
 
-    async def test_17_the_index_shows_the_state(self) -> None:
+    async def test_the_index_shows_the_state(self) -> None:
         async with self.opened() as store:
             labels = Labels(tenant="t", principal="p", agent_template="a", correlation="c")
             await new_session(store, workspace="/home/bird", labels=labels)
@@ -55,7 +65,7 @@ class Index(StoreSuite):
             assert (await store.session(parked)).actions == 0
             assert {r.id for r in await store.sessions()} == {S, parked}
 
-    async def test_18_listing_in_pages(self) -> None:
+    async def test_listing_in_pages(self) -> None:
         async with self.opened() as store:
             for number in range(60):
                 # Several share one time, so that the id decides between them.
@@ -75,7 +85,7 @@ class Index(StoreSuite):
                 before = (page[-1].updated_ms, page[-1].id)
             assert paged == whole
 
-    async def test_19_listing_with_filters(self) -> None:
+    async def test_listing_with_filters(self) -> None:
         async with self.opened() as store:
             for number in range(12):
                 await new_session(
@@ -108,3 +118,66 @@ class Index(StoreSuite):
             rest = await store.sessions(prefix="b", before=(rows[-1].updated_ms, rows[-1].id))
             assert [r.id for r in rest] == ["b%_7", "b%_5", "b%_3", "b%_1"]
             assert await listed(prefix="a", statuses=["paused"]) == {"a%_0"}
+
+    async def test_sessions_are_paged_as_they_were_made(self) -> None:
+        def made(
+            name: str, at_ms: int, tenant: str | None, agent: str = "bird", version: int = 1
+        ) -> tuple[str, list[object]]:
+            data = SessionCreated(AgentRef(AgentName(agent), version), labels=Labels(tenant=tenant))
+            return name, list(drafts(data, at_ms=at_ms))
+
+        async with self.opened() as store:
+            for name, events in (
+                made("a", T0, "one"),
+                made("b", T0 + 1, "one", "ant", 2),
+                made("c", T0 + 1, "one"),
+                made("d", T0 + 2, "two"),
+                made("e", T0 + 3, None),
+                made("f", T0 + 4, "one"),
+            ):
+                await store.create(SessionId(name), events)  # type: ignore[arg-type]
+            await store.append(SessionId("a"), drafts(SessionArchived(), at_ms=T0 + 9))
+
+            async def ids(tenant: str | None = "one", **options: object) -> list[str]:
+                return [row.id for row in await store.session_page(tenant=tenant, **options)]  # type: ignore[arg-type]
+
+            assert await ids() == ["f", "c", "b", "a"]
+            assert await ids(ascending=True) == ["a", "b", "c", "f"]
+            assert await ids(None) == ["e"]
+            assert await ids(limit=2, after=(T0 + 1, "c")) == ["b", "a"]
+            assert await ids(limit=2, after=(T0 + 1, "b"), ascending=True) == ["c", "f"]
+            assert await ids(agent="ant") == ["b"]
+            assert await ids(agent="ant", agent_version=1) == []
+            assert await ids(agent_version=2) == ["b"]
+            assert await ids(created_from_ms=T0 + 1, created_to_ms=T0 + 1) == ["c", "b"]
+            assert await ids(include_archived=False) == ["f", "c", "b"]
+            assert await ids(statuses=["archived"]) == ["a"]
+            await refused(InvalidArgument, store.session_page(tenant=None, limit=-1))
+
+    async def test_sessions_of_an_agent_are_found_with_those_of_its_variants(self) -> None:
+        bird = AgentRef(AgentName("bird"), 2)
+        varied = AgentRef(variant_name(bird, "wet"), 1)
+        assert (base_of(varied), base_of(bird)) == (bird, bird)
+        agents = [bird, varied, AgentRef(AgentName("bird"), 21), AgentRef(AgentName("birdie"), 2)]
+        async with self.opened() as store:
+            for number, agent in enumerate(agents):
+                await store.create(SessionId(str(number)), drafts(SessionCreated(agent), at_ms=T0 + number))
+
+            async def ids(**options: object) -> list[str]:
+                return [row.id for row in await store.session_page(tenant=None, **options)]  # type: ignore[arg-type]
+
+            for ascending in (False, True):
+                assert sorted(await ids(agent="bird", ascending=ascending)) == ["0", "1", "2"]
+                assert sorted(await ids(agent="bird", agent_version=2, ascending=ascending)) == ["0", "1"]
+
+    async def test_sessions_are_counted(self) -> None:
+        async with self.opened() as store:
+            assert (await store.session_counts(), await store.working_sessions("one")) == ({}, 0)
+            for name, tenant in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "one")):
+                await new_session(store, SessionId(name), labels=Labels(tenant=tenant))
+            await prompt(store, SessionId("a"))
+            await prompt(store, SessionId("b"), RunId("run-b"))
+            await drive(store, SessionId("b"), RunId("run-b"))
+            await store.append(SessionId("d"), drafts(SessionArchived()))
+            assert await store.session_counts() == {"queued": 2, "running": 1, "archived": 1}
+            assert [await store.working_sessions(tenant) for tenant in ("one", "two", None)] == [2, 0, 0]

@@ -15,7 +15,7 @@ from .suite import StoreSuite
 class Kept(StoreSuite):
     """Snapshots, the versions of agents, saved rules."""
 
-    async def test_24_the_newest_snapshot_is_kept(self) -> None:
+    async def test_the_newest_snapshot_is_kept(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             assert await store.get_snapshot(S) is None
@@ -27,7 +27,7 @@ class Kept(StoreSuite):
             await store.put_snapshot(S, Snapshot(8, 2, b"other version"))
             assert await store.get_snapshot(S) == Snapshot(8, 2, b"other version")
 
-    async def test_25_agents_have_immutable_versions(self) -> None:
+    async def test_agents_have_immutable_versions(self) -> None:
         spec = AgentSpec(AgentName("bird"), ("test:model",), "Fly.", metadata={"b": "1", "a": "2"})
         same = AgentSpec(AgentName("bird"), ("test:model",), "Fly.", metadata={"a": "2", "b": "1"})
         other = AgentSpec(AgentName("bird"), ("test:model",), "Rest.")
@@ -46,7 +46,7 @@ class Kept(StoreSuite):
             await refused(AgentNotFound, store.get_agent("cat"))
             await refused(AgentNotFound, store.agent_versions("cat"))
 
-    async def test_71_of_many_who_make_the_next_version_one_wins(self) -> None:
+    async def test_of_many_who_make_the_next_version_one_wins(self) -> None:
         def spec(text: str) -> AgentSpec:
             return AgentSpec(AgentName("bird"), ("test:model",), text)
 
@@ -60,7 +60,7 @@ class Kept(StoreSuite):
             assert sorted(type(r).__name__ for r in results) == ["AgentRef", *["RevisionConflict"] * 7]
             assert [r.version for r in await store.agent_versions("bird")] == [1, 2]
 
-    async def test_38_rules_are_saved_for_a_folder_and_a_tenant(self) -> None:
+    async def test_rules_are_saved_for_a_folder_and_a_tenant(self) -> None:
         async with self.opened() as store:
             assert await store.rules() == []
             for folder, tenant, rule in (("/w", None, "a"), ("/w", "t", "b"), ("/v", None, "c"), (None, None, "d")):
@@ -76,7 +76,7 @@ class Kept(StoreSuite):
             assert await shown("/w", "other") == []
             assert await shown("/w/") == []
 
-    async def test_39_a_saved_rule_has_one_verdict(self) -> None:
+    async def test_a_saved_rule_has_one_verdict(self) -> None:
         async with self.opened() as store:
             await store.save_rule("allow", "write", workspace="/w")
             first = (await store.rules(workspace="/w"))[0]
@@ -91,13 +91,13 @@ class Kept(StoreSuite):
             assert await store.delete_rule("write", workspace="/w") is False
             assert await store.rules(workspace="/w") == []
 
-    async def test_40_a_rule_that_cannot_be_read_is_not_saved(self) -> None:
+    async def test_a_rule_that_cannot_be_read_is_not_saved(self) -> None:
         async with self.opened() as store:
             for rule in ("", "bash(", "bash(rm", "a b"):
                 await refused(ConfigurationError, store.save_rule("allow", rule))
             assert await store.rules() == []
 
-    async def test_41_saved_rules_are_seen_by_others_and_outlive_a_session(self) -> None:
+    async def test_saved_rules_are_seen_by_others_and_outlive_a_session(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await store.save_rule("allow", "bash(ls:*)", workspace="/w")

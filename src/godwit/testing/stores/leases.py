@@ -15,7 +15,7 @@ from .suite import StoreSuite
 class Leases(StoreSuite):
     """Epochs and who holds them."""
 
-    async def test_08_without_an_epoch_only_events_from_outside(self) -> None:
+    async def test_without_an_epoch_only_events_from_outside(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await prompt(store)
@@ -30,7 +30,7 @@ class Leases(StoreSuite):
                 await refused(IllegalEvent, store.append(S, drafts(SessionConfigured(name="x"), data)))
             assert (await store.session(S)).head == 3
 
-    async def test_09_only_the_newest_epoch_drives(self) -> None:
+    async def test_only_the_newest_epoch_drives(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await prompt(store)
@@ -44,7 +44,7 @@ class Leases(StoreSuite):
             assert (await store.session(S)).head == 4
             assert await store.append(S, done, epoch=new.epoch) == Appended(5, 5)
 
-    async def test_33_a_claim_between_appends_fences_at_once(self) -> None:
+    async def test_a_claim_between_appends_fences_at_once(self) -> None:
         """Also when the store writes all three in one go, as a group commit may."""
         async with self.opened() as store:
             await new_session(store)
@@ -60,7 +60,7 @@ class Leases(StoreSuite):
             await refused(StaleEpoch, store.append(S, drafts(RunClaimed(RUN, 1), run=RUN), epoch=old.epoch))
             await store.append(S, drafts(RunClaimed(RUN, 1), run=RUN), epoch=lease.epoch)
 
-    async def test_21_one_owner_at_a_time(self) -> None:
+    async def test_one_owner_at_a_time(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             one = await store.claim(S, "one", 60)
@@ -89,7 +89,7 @@ class Leases(StoreSuite):
             racing = await asyncio.gather(*(store.claim(S, f"racer-{n}", 60, force=True) for n in range(8)))
             assert len({lease.epoch for lease in racing if lease is not None}) == 8
 
-    async def test_22_a_lease_runs_out(self) -> None:
+    async def test_a_lease_runs_out(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             short = await store.claim(S, "one", 0.05)
@@ -100,8 +100,19 @@ class Leases(StoreSuite):
             assert await store.renew(lease)
             assert (await store.session(S)).owner == "two"
 
-    async def test_23_claims_of_free_sessions_race_for_one_winner(self) -> None:
+    async def test_claims_of_free_sessions_race_for_one_winner(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             leases = await asyncio.gather(*(store.claim(S, f"racer-{n}", 60) for n in range(16)))
             assert sum(lease is not None for lease in leases) == 1
+
+    async def test_who_has_ended_is_known(self) -> None:
+        async with self.opened() as store:
+            second = await self.make_second(store)
+            assert not store.has_ended(store.owner)
+            assert not store.has_ended("somebody")
+            if second is not None:
+                owner = second.owner
+                assert not store.has_ended(owner)
+                await second.close()
+                assert store.has_ended(owner)

@@ -73,7 +73,7 @@ from .suite import Store, StoreSuite
 class Logs(StoreSuite):
     """Creating, appending, keys, reading, deleting, closing."""
 
-    async def test_01_a_log_begins_at_1(self) -> None:
+    async def test_a_log_begins_at_1(self) -> None:
         async with self.opened() as store:
             assert await new_session(store) == Appended(1, 1)
             assert await prompt(store) == Appended(2, 3)
@@ -84,7 +84,7 @@ class Logs(StoreSuite):
             assert {(e.session, e.at_ms) for e in events} == {(S, T0)}
             assert folded(events).status == "queued"
 
-    async def test_02_create_makes_a_log_once(self) -> None:
+    async def test_create_makes_a_log_once(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await refused(SessionExists, new_session(store))
@@ -97,7 +97,7 @@ class Logs(StoreSuite):
             await refused(InvalidArgument, store.append(S, []))
             assert await store.create(other, drafts(SessionCreated(AGENT), message(), RunStarted(RUN))) == Appended(1, 3)
 
-    async def test_03_an_unknown_session_is_not_found(self) -> None:
+    async def test_an_unknown_session_is_not_found(self) -> None:
         async with self.opened() as store:
             await refused(SessionNotFound, store.append(S, drafts(SessionPaused())))
             await refused(SessionNotFound, store.append(S, drafts(SessionPaused()), epoch=1))
@@ -112,7 +112,7 @@ class Logs(StoreSuite):
             assert not await store.renew(Lease(S, 1, "me", 1))
             await store.release(Lease(S, 1, "me", 1))
 
-    async def test_04_seqs_have_no_gap_under_concurrent_writers(self) -> None:
+    async def test_seqs_have_no_gap_under_concurrent_writers(self) -> None:
         names = [SessionId(f"session-{n}") for n in range(4)]
         async with self.opened() as store:
             for name in names:
@@ -135,7 +135,7 @@ class Logs(StoreSuite):
                 assert sorted(acknowledged[name]) == list(range(2, len(events) + 1))
                 assert folded(events).seq == (await store.session(name)).head == len(events)
 
-    async def test_05_an_append_is_all_or_nothing(self) -> None:
+    async def test_an_append_is_all_or_nothing(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             before = await store.session(S)
@@ -146,7 +146,7 @@ class Logs(StoreSuite):
             assert await store.session(S) == before
             assert seqs(await store.read(S)) == [1]
 
-    async def test_06_what_the_gate_refuses_leaves_no_trace(self) -> None:
+    async def test_what_the_gate_refuses_leaves_no_trace(self) -> None:
         async with self.opened() as store:
             lease = await park(store)
             steer = message(2, delivery="steer")
@@ -188,7 +188,7 @@ class Logs(StoreSuite):
             await refused(SessionArchivedError, store.append(second, drafts(SessionConfigured(name="x"))))
             assert seqs(await store.read(second)) == [1, 2]
 
-    async def test_07_consequences_stand_right_behind_their_cause(self) -> None:
+    async def test_consequences_stand_right_behind_their_cause(self) -> None:
         causes: list[EventData] = [UserAnswer(ACTION, "deny"), UserInterrupt(RUN), message(2, delivery="steer")]
         async with self.opened() as store:
             for number, cause in enumerate(causes):
@@ -209,7 +209,7 @@ class Logs(StoreSuite):
             )
             assert (await store.session(name)).status == "waiting"
 
-    async def test_10_expect_is_the_head(self) -> None:
+    async def test_expect_is_the_head(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             paused = drafts(SessionPaused())
@@ -224,7 +224,7 @@ class Logs(StoreSuite):
             assert sum(isinstance(o, Appended) for o in outcomes) == 1
             assert sum(isinstance(o, HeadMoved) for o in outcomes) == 7
 
-    async def test_11_a_key_stores_once(self) -> None:
+    async def test_a_key_stores_once(self) -> None:
         async with self.opened() as store:
             created = drafts(SessionCreated(AGENT))
             assert await store.create(S, created, key="new") == Appended(1, 1)
@@ -252,7 +252,7 @@ class Logs(StoreSuite):
             await refused(SessionBusy, store.append(other, drafts(message(2)), key="m"))
             assert await store.append(other, drafts(message(2, delivery="follow_up")), key="m") == Appended(4, 4)
 
-    async def test_12_a_key_covers_its_consequences(self) -> None:
+    async def test_a_key_covers_its_consequences(self) -> None:
         async with self.opened() as store:
             await park(store)
             answer = drafts(UserAnswer(ACTION, "approve"))
@@ -261,7 +261,7 @@ class Logs(StoreSuite):
             assert await store.append(S, answer, key="k") == Appended(first.first, first.last, True)
             await refused(AlreadyAnswered, store.append(S, answer))
 
-    async def test_13_reading_by_window_and_type(self) -> None:
+    async def test_reading_by_window_and_type(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             pairs: list[EventData] = [SessionPaused(), SessionResumed()] * 15
@@ -288,7 +288,7 @@ class Logs(StoreSuite):
             assert await store.read(S, types=[]) == []
             await refused(InvalidArgument, store.read(S, limit=-1))
 
-    async def test_14_unknown_types_are_kept_to_the_byte(self) -> None:
+    async def test_unknown_types_are_kept_to_the_byte(self) -> None:
         bodies = [
             b'{"type":"bird.flew","far":1.50,"\\u00e9":"\\ud83d\\ude00", "spaces" : [ ] }',
             '{"type":"bird.sang","text":"\u00e9\U0001f600\\u0000"}'.encode(),
@@ -312,7 +312,7 @@ class Logs(StoreSuite):
         await store.append(S, drafts(Unknown("bird.flew", bodies[0])), epoch=lease.epoch, key="k")
         await store.append(S, drafts(Unknown("bird.flew", bodies[0].replace(b"1.50", b"1.5"))), epoch=lease.epoch, key="k")
 
-    async def test_20_a_deleted_session_is_gone(self) -> None:
+    async def test_a_deleted_session_is_gone(self) -> None:
         async with self.opened() as store:
             lease = await park(store)
             await refused(SessionOwned, store.delete(S))
@@ -333,7 +333,7 @@ class Logs(StoreSuite):
             assert await store.append(S, drafts(SessionConfigured(name="y")), key="k") == Appended(2, 2)
             assert await within(store.wait(S, 1)) == 2
 
-    async def test_31_a_closed_store_says_so(self) -> None:
+    async def test_a_closed_store_says_so(self) -> None:
         store = await self.make_store()
         await new_session(store)
         waiting = asyncio.create_task(store.wait(S, 1))

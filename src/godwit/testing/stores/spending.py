@@ -32,7 +32,7 @@ from .suite import StoreSuite
 class Spending(StoreSuite):
     """Sums of sessions and of those above them."""
 
-    async def test_33_spending_is_counted_as_the_fold_counts_it(self) -> None:
+    async def test_spending_is_counted_as_the_fold_counts_it(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             assert await store.spent(S) == Spent()
@@ -68,7 +68,7 @@ class Spending(StoreSuite):
             assert (await store.spent(S)).time_s == 7.0
             assert await store.spent(S) == folded(await store.read(S)).spent()
 
-    async def test_34_refused_and_repeated_appends_spend_nothing(self) -> None:
+    async def test_refused_and_repeated_appends_spend_nothing(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await spend(store, S, 10, 0.5, key="once")
@@ -80,7 +80,7 @@ class Spending(StoreSuite):
             await store.append(S, drafts(SessionRewound(1), UsageRecorded("a", "m", Usage(-5, 2, cost_usd=-1.0))))
             assert await store.spent(S) == Spent(12, 0.5, 0, 1)
 
-    async def test_35_a_parent_pays_for_its_descendants(self) -> None:
+    async def test_a_parent_pays_for_its_descendants(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             await refused(SessionNotFound, new_child(store, "lost", "nobody"))
@@ -103,7 +103,7 @@ class Spending(StoreSuite):
                 grandchild: (1000, 0.4, 1),
             }
 
-    async def test_36_deleted_descendants_still_count(self) -> None:
+    async def test_deleted_descendants_still_count(self) -> None:
         async with self.opened() as store:
             await new_session(store)
             child = await new_child(store, "child", S)
@@ -125,7 +125,7 @@ class Spending(StoreSuite):
             await spend(store, grandchild, 1)
             assert await store.spent(S) == Spent()
 
-    async def test_37_many_spend_at_once(self) -> None:
+    async def test_many_spend_at_once(self) -> None:
         async with self.opened() as one:
             two = await self.make_second(one)
             await new_session(one)
