@@ -23,11 +23,13 @@ from tests.engine.test_approvals import (  # noqa: F401 - collected here again
     test_several_actions_are_answered_one_by_one,
     test_unknown_actions_are_not_found,
 )
-from tests.engine.test_budget import (  # noqa: F401 - collected here again
+from tests.engine.test_budget_limits import (  # noqa: F401 - collected here again
     test_a_budget_that_is_set_counts_from_the_next_prompt,
-    test_a_limit_may_ask_for_more_and_wait,
     test_scopes_are_set_apart_and_no_limits_limit_nothing,
     test_what_is_no_budget_is_refused_and_changes_nothing,
+)
+from tests.engine.test_budget_questions import (  # noqa: F401 - collected here again
+    test_a_limit_may_ask_for_more_and_wait,
 )
 from tests.engine.test_commands import (  # noqa: F401 - collected here again
     test_a_run_is_steered_and_interrupted_by_commands,
@@ -103,31 +105,35 @@ from tests.engine.test_run import (  # noqa: F401 - collected here again
     test_wall_time_ends_the_run_as_limited_in_mid_tool,
     test_what_a_provider_asks_to_wait_is_honoured_up_to_a_limit,
 )
-from tests.engine.test_seed_rows import (  # noqa: F401 - collected here again
+from tests.engine.test_seed_prompts import (  # noqa: F401 - collected here again
+    test_an_event_receiver_can_be_waited_for_beside_other_things,
+    test_answers_may_be_sent_as_events,
+    test_commands_go_through_one_sender_or_another,
+    test_config_tells_what_the_next_run_uses,
+    test_prompt_and_wait_leaves_its_events_to_be_read,
+    test_prompt_returns_while_the_agent_works,
+)
+from tests.engine.test_seed_runtime import (  # noqa: F401 - collected here again
+    test_archiving_stops_the_run_and_keeps_the_log,
+    test_from_seq_gives_greater_seqs_then_what_comes,
+    test_interrupt_stops_and_leaves_an_idle_session,
+    test_watching_without_from_seq_shows_only_what_is_new,
+)
+from tests.engine.test_seed_session import (  # noqa: F401 - collected here again
     test_a_closed_handle_refuses_at_once_and_starts_no_run,
     test_a_stream_with_a_given_history_uses_that_one,
     test_all_pending_confirmations_can_be_cancelled,
     test_all_work_happens_in_the_sessions_folder,
-    test_an_event_receiver_can_be_waited_for_beside_other_things,
-    test_answers_may_be_sent_as_events,
-    test_archiving_stops_the_run_and_keeps_the_log,
     test_attachments_are_blocks_of_the_user_message,
     test_cancel_run_is_for_the_run_that_is_open,
     test_cancel_says_whether_something_was_cancelled,
-    test_commands_go_through_one_sender_or_another,
-    test_config_tells_what_the_next_run_uses,
     test_confirm_tool_use_tells_whether_it_was_pending,
-    test_from_seq_gives_greater_seqs_then_what_comes,
     test_history_grows_after_send_and_after_a_finished_stream,
-    test_interrupt_stops_and_leaves_an_idle_session,
-    test_prompt_and_wait_leaves_its_events_to_be_read,
-    test_prompt_returns_while_the_agent_works,
     test_resume_run_takes_up_the_last_checkpoint_and_what_was_used,
     test_runs_are_told_from_the_log,
     test_send_waits_for_the_whole_answer,
     test_the_open_run_and_its_tools_can_be_looked_at,
     test_tool_definitions_and_names_are_what_the_model_is_told,
-    test_watching_without_from_seq_shows_only_what_is_new,
 )
 from tests.engine.test_verification import (  # noqa: F401 - collected here again
     test_a_run_is_done_once_its_checks_pass,
