@@ -215,6 +215,21 @@ async def test_an_old_run_id_interrupts_nothing(bench: Bench) -> None:
     assert (await within(session.wait())).text == "two"
 
 
+async def test_an_interrupt_that_is_sent_again_ends_no_other_run(bench: Bench) -> None:
+    gate = Gate()
+    session = await bench.start([say("I look.") + call("gate"), say("I look again.") + call("gate"), "two"], gate.tool)
+    await session.prompt("Go.")
+    await within(gate.entered.wait())
+    assert await within(session.interrupt(key="once")) is True
+    gate.entered.clear()
+    await session.prompt("Again.")
+    await within(gate.entered.wait())
+    assert await within(session.interrupt(key="once")) is True
+    assert await session.is_running()
+    gate.release.set()
+    assert (await within(session.wait())).text == "two"
+
+
 async def test_pause_is_a_checkpoint_that_another_process_resumes(bench: Bench) -> None:
     gate = Gate()
     script: Script = [call("gate", n=1) + call("note", text="x"), "resumed"]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from godwit.core.agent import AgentSpec, base_of
-from godwit.core.errors import AgentNotFound, Conflict, InvalidArgument, RevisionConflict
+from godwit.core.errors import AgentNotFound, Conflict, InvalidArgument, KeyReused, RevisionConflict
 from godwit.core.ids import AgentName, ManualClock
 from godwit.host.agent_registry import AgentRegistry
 from godwit.stores.sqlite import SqliteStore
@@ -121,6 +121,8 @@ async def test_what_is_made_again_under_its_id_is_there_once() -> None:
     registry = AgentRegistry(store)
     first = await registry.create(BIRD, tenant="t", agent="agent_1")
     assert await registry.create(BIRD, tenant="t", agent="agent_1") == first
+    with pytest.raises(KeyReused):
+        await registry.create(msgspec.structs.replace(BIRD, instructions="Swim."), tenant="t", agent="agent_1")
     await registry.delete("agent_1", tenant="t")  # as if it had broken off before the document
     again = await registry.create(BIRD, tenant="t", agent="agent_1")
     assert (again.id, again.version, again.spec) == (first.id, 1, first.spec)

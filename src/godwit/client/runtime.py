@@ -179,10 +179,16 @@ class RemoteRuntime:
         return _until_the_end(Feed(self.connection, row.id, start, deltas=deltas), row.labels)
 
     async def interrupt(
-        self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
+        self,
+        session: str,
+        *,
+        run: RunId | str | None = None,
+        force: bool = False,
+        reason: str | None = None,
+        key: str | None = None,
     ) -> bool:
         """See `RemoteSession.interrupt`."""
-        return await (await self.open_session(session)).interrupt(run=run, force=force, reason=reason)
+        return await (await self.open_session(session)).interrupt(run=run, force=force, reason=reason, key=key)
 
     async def pause(self, session: str, reason: str | None = None) -> bool:
         """See `RemoteSession.pause`."""

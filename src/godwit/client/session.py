@@ -228,10 +228,12 @@ class RemoteSession(RemoteSending, HostCalls):
 
     # --- control ---------------------------------------------------------------------------------------------------
 
-    async def interrupt(self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None) -> bool:
+    async def interrupt(
+        self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None, key: str | None = None
+    ) -> bool:
         """End the open run at once, keeping what was streamed; returns when it has ended. False when there was none."""
         body = {"run": run, "force": force, "reason": reason}
-        return (await self._post("/interrupt", Changed, body)).changed
+        return (await self._post("/interrupt", Changed, body, key=key)).changed
 
     async def cancel(self) -> bool:
         """`interrupt` under the name of seeds 001 and 002."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel
-from ..core.errors import InvalidArgument, NoOpenRun
+from ..core.errors import InvalidArgument, KeyReused, NoOpenRun
 from ..core.events import Event
 from ..core.ids import RunId, Seq
 from ..core.rules import ApprovalPolicy, Permissions
@@ -22,21 +22,26 @@ FORCE_AFTER_S = 2.0
 class Control(Handle):
     """What becomes of the open run, and what holds for the next."""
 
-    async def interrupt(self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None) -> bool:
+    async def interrupt(
+        self, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None, key: str | None = None
+    ) -> bool:
         """End the open run at once, keeping what was streamed; returns when it has ended, and the session is usable.
 
         Running tools get a grace to end by themselves; `force` gives none, and takes the session from a driver that
-        does not answer. `run`: only if that one is open. False when there was nothing to end. A tool that interrupts its
-        own session does not wait for the end.
+        does not answer. `run`: only if that one is open. `key`: an idempotency key; sending again under it ends no other run
+        than the first time. False when there was nothing to end. A tool that interrupts its own session does not wait for
+        the end.
         """
         row = await self._store.session(self.id)
         if row.run is None or (run is not None and row.run != run):
             return False
         target, head = row.run, row.head
         try:
-            await self._inbox.interrupt(target, force=force, reason=reason)
+            await self._inbox.interrupt(target, force=force, reason=reason, key=key)
         except NoOpenRun:
             return False
+        except KeyReused:
+            return True  # it ended a run before this one
         self._wake()
         if self._within():
             return True

@@ -107,9 +107,10 @@ class Inbox:
         input_id = InputId(self._id("in", key))
         return input_id, await self._append(UserMessage(input_id, content, "follow_up", sender=sender), key=key)
 
-    async def interrupt(self, run: RunId, *, force: bool = False, reason: str | None = None) -> None:
-        """End that run. NoOpenRun when it is not the open one."""
-        await self._append(UserInterrupt(run, force, reason), run=run)
+    async def interrupt(self, run: RunId, *, force: bool = False, reason: str | None = None, key: str | None = None) -> None:
+        """End that run. NoOpenRun when it is not the open one; KeyReused when the key was used to end another."""
+        own = None if key is None else f"{key}\0interrupt"
+        await self._append(UserInterrupt(run, force, reason), run=run, key=own)
 
     async def answer(
         self,

@@ -17,7 +17,15 @@ import msgspec
 from ..contracts import Store
 from ..core.agent import AgentRef, AgentSpec, variant_name
 from ..core.document import Document, encode_body
-from ..core.errors import AgentNotFound, Conflict, DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
+from ..core.errors import (
+    AgentNotFound,
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    InvalidArgument,
+    KeyReused,
+    RevisionConflict,
+)
 from ..core.ids import AgentName, Clock, IdSource, RandomIds, SystemClock
 
 KIND = "agent"
@@ -68,14 +76,17 @@ class AgentRegistry:
         """A new agent, of version 1. The spec's name gives way to a new id; its `title` is what people read.
 
         `agent`: an id that follows from what asks for it (`core.ids.derived_id`). When that has been done before, wholly or
-        in part, the agent of then is the answer.
+        in part, the agent of then is the answer; KeyReused when that was another spec.
         """
         name = AgentName(agent or self._ids.new("agent"))
+        named = msgspec.structs.replace(spec, name=name)
         try:
-            await self._store.put_agent(msgspec.structs.replace(spec, name=name), expect=0)
+            await self._store.put_agent(named, expect=0)
         except RevisionConflict:
             if agent is None:
                 raise
+            if (await self._store.get_agent(agent, 1))[1] != named:
+                raise KeyReused("another agent was made under this idempotency key: take a new one", agent=agent) from None
         body = encode_body({"made_ms": [self._clock.now_ms()]})
         try:
             (document,) = await self._store.put_documents([Document(KIND, name, body, tenant)])

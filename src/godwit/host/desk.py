@@ -263,11 +263,17 @@ class Desk:
             await self._opener.do_once(session_id)
 
     async def interrupt(
-        self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
+        self,
+        session: str,
+        *,
+        run: RunId | str | None = None,
+        force: bool = False,
+        reason: str | None = None,
+        key: str | None = None,
     ) -> bool:
         """See `Session.interrupt`."""
         handle = await self._control(SessionId(session))
-        return await handle.interrupt(run=run, force=force, reason=reason)
+        return await handle.interrupt(run=run, force=force, reason=reason, key=key)
 
     async def pause(self, session: str, reason: str | None = None) -> bool:
         """See `Session.pause`."""

@@ -475,10 +475,16 @@ class Runtime:
         return EventStream(EventReceiver(self.store, row.id, start, labels=row.labels), over=over)
 
     async def interrupt(
-        self, session: str, *, run: RunId | str | None = None, force: bool = False, reason: str | None = None
+        self,
+        session: str,
+        *,
+        run: RunId | str | None = None,
+        force: bool = False,
+        reason: str | None = None,
+        key: str | None = None,
     ) -> bool:
         """End the open run, wherever it is driven, see `Session.interrupt`. Its tools need not be here."""
-        return await self.desk.interrupt(session, run=run, force=force, reason=reason)
+        return await self.desk.interrupt(session, run=run, force=force, reason=reason, key=key)
 
     async def pause(self, session: str, reason: str | None = None) -> bool:
         """Stop at the next checkpoint, wherever the session is driven, see `Session.pause`."""

@@ -43,6 +43,7 @@ from tests.engine.test_commands import (  # noqa: F401 - collected here again
 from tests.engine.test_control import (  # noqa: F401 - collected here again
     test_a_failed_run_says_why_and_events_tell_it,
     test_a_full_inbox_is_a_conflict_and_blocks_no_other_session,
+    test_an_interrupt_that_is_sent_again_ends_no_other_run,
     test_an_old_run_id_interrupts_nothing,
     test_archive_is_final_and_leaves_the_log_readable,
     test_configured_steer_mode_is_the_default,

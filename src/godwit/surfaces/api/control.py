@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from ...core.budget import Scope
-from .calls import Controlled, Host, Row, Watched
+from .calls import Controlled, Host, KeyHeader, Row, Watched
 from .operations import operation
 from .shapes import BudgetBody, BudgetView, Changed, InterruptBody, PauseBody, SpentView
 from .wire import answer, body, nothing
@@ -18,9 +18,11 @@ router = APIRouter(prefix="/sessions/{session}", tags=["control"])
 
 @router.post("/interrupt")
 @operation(takes=InterruptBody, gives=Changed)
-async def interrupt(service: Host, row: Row, sent: Annotated[InterruptBody, Depends(body(InterruptBody))]) -> Response:
+async def interrupt(
+    service: Host, row: Row, sent: Annotated[InterruptBody, Depends(body(InterruptBody))], key: KeyHeader
+) -> Response:
     """End the open run at once, keeping what was streamed; answers when it has ended."""
-    ended = await service.runtime.interrupt(row.id, run=sent.run, force=sent.force, reason=sent.reason)
+    ended = await service.runtime.interrupt(row.id, run=sent.run, force=sent.force, reason=sent.reason, key=key)
     return answer(Changed(ended))
 
 

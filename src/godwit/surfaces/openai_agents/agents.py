@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request
 
 from ...core.agent import AgentSpec
 from ...core.errors import AgentNotFound, InvalidArgument, NotSupported, ToolNotFound
+from ...core.ids import derived_id
 from ...host.agent_registry import AgentRegistry
-from ..server.service import Service, principal_of
+from ..server.service import Service, key_of, principal_of
 from .agent_shapes import AgentCreate, AgentUpdate, changed, created, shown_agent
 from .body import body
 from .pages import asked, page
@@ -27,7 +28,10 @@ def agent_routes(service: Service, registry: AgentRegistry) -> APIRouter:
         principal.require("operate")
         spec = created(given, settings)
         check_tools(service, spec)
-        return shown_agent(await registry.create(spec, tenant=principal.tenant), settings)
+        key = key_of(request)
+        # What a crash has left is found again by the id that follows from the key.
+        own = None if key is None else derived_id("agent", principal.tenant or "", key)
+        return shown_agent(await registry.create(spec, tenant=principal.tenant, agent=own), settings)
 
     @router.get("/agents")
     async def every(request: Request) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ...core.events import (
     UsageRecorded,
     UserMessage,
 )
-from ...core.ids import InputId, RunId, Seq, SessionId
+from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
 from ...core.messages import Usage, UserBlock
 from ...engine.log import load_state
 from ..server.settings import ServerSettings
@@ -182,6 +182,16 @@ class History:
 
     async def turn(self, start: Event) -> Told:
         """The turn that begins with this event, as far as it has come. Its items are in the order in which they began."""
+        projection = await self._turn(start)
+        assert projection.turn is not None
+        return Told(projection.turn, sorted(projection.items.items()))
+
+    async def action_of(self, turn: str, call: str) -> ActionId | None:
+        """The action by which that turn asked for this function's result, answered or not."""
+        start = await self.start_of(turn)
+        return None if start is None else (await self._turn(start)).results.get(call)
+
+    async def _turn(self, start: Event) -> Projection:
         projection = await self._begin_turn(start)
         follows = await self._store.read(self._session, start.seq, types=("run.finished", "run.started"), limit=1)
         to = follows[0].seq if follows else (await self._store.session(self._session)).head
@@ -192,8 +202,7 @@ class History:
                 projection.apply(event)
             if len(events) < PAGE:
                 break
-        assert projection.turn is not None
-        return Told(projection.turn, sorted(projection.items.items()))
+        return projection
 
     async def _begin_turn(self, start: Event) -> Projection:
         """A projection for the items of one turn alone: what the session has used before does not matter to them."""

@@ -133,19 +133,21 @@ async def accept(service: Service, principal: Principal, row: SessionRow, events
     answers_only = all(isinstance(event, ToolResultInput | McpApprovalInput) for event in events)
     principal.require("answer" if answers_only else "operate")
     before, after = _parted(events)
-    answers = await _answers(service, row, before)
+    answers = await _answers(service, row, before, again=key is not None)
     messages = [_messages(part) for part in (before, after)]
     if any(messages) and row.run is None:
         await service.tenants.room(principal, "runs")
     session = await service.session(principal, row.id)
     sender = principal.id
     cancels = len(before) < len(events)
-    if not cancels:
-        await say(session, messages[0], answers, key=key, sender=sender)
-        return
     if messages[0] or answers:
-        await say(session, messages[0], answers, key=None if key is None else f"{key}\0before", sender=sender)
-    await session.interrupt(reason="cancelled by the application")
+        first = key if key is None or not cancels else f"{key}\0before"
+        try:
+            await say(session, messages[0], [answer for answer, _ in answers], key=first, sender=sender)
+        except (AlreadyAnswered, ActionNotFound) as error:
+            raise next(refusal for answer, refusal in answers if answer.action == error.details["action"]) from None
+    if cancels:
+        await session.interrupt(reason="cancelled by the application", key=key)
     if messages[1]:
         await say(session, messages[1], [], key=key, sender=sender)
 
@@ -167,27 +169,38 @@ def _messages(events: Sequence[Input]) -> list[Said]:
     return found
 
 
-async def _answers(service: Service, row: SessionRow, events: Sequence[Input]) -> list[UserAnswer]:
+async def _answers(
+    service: Service, row: SessionRow, events: Sequence[Input], *, again: bool
+) -> list[tuple[UserAnswer, InvalidArgument]]:
+    """The answers, each with what is said when nothing waits for it any more. UnknownCall, InvalidArgument.
+
+    `again`: it may have been sent before. Then what was answered is found as well, for the engine to tell by the key.
+    """
     if any(isinstance(event, ComputerApprovalInput) for event in events):
         raise NotSupported("events: there is no computer use, so nothing asks for its approval", param="events")
     if not any(isinstance(event, ToolResultInput | McpApprovalInput) for event in events):
         return []
-    projection = await History(service.store, row.id, service.settings).now()
-    open_calls = {(a["call_id"], a["turn_id"]): own for own, a in projection.actions.items() if a["type"] == "function_call"}
-    approvals = {own for own, a in projection.actions.items() if a["type"] == "mcp_approval_request"}
-    found: list[UserAnswer] = []
+    history = History(service.store, row.id, service.settings)
+    waiting = (await history.now()).actions
+    calls = {(a["call_id"], a["turn_id"]): own for own, a in waiting.items() if a["type"] == "function_call"}
+    approvals = {own for own, a in waiting.items() if a["type"] == "mcp_approval_request"}
+    found: list[tuple[UserAnswer, InvalidArgument]] = []
     for n, event in enumerate(events):
         if isinstance(event, ToolResultInput):
-            action = open_calls.pop((event.call_id, event.turn_id), None)
+            action = calls.pop((event.call_id, event.turn_id), None)
+            if action is None and again:
+                action = await history.action_of(event.turn_id, event.call_id)
+            unknown: InvalidArgument = UnknownCall(event.call_id)
             if action is None:
-                raise UnknownCall(event.call_id)
-            found.append(_result(action, event, f"events.{n}.output"))
+                raise unknown
+            found.append((_result(action, event, f"events.{n}.output"), unknown))
         elif isinstance(event, McpApprovalInput):
-            if event.request_id not in approvals:
-                what = f"Unknown pending approval request: {event.request_id}"
-                raise InvalidArgument(what, param=f"events.{n}.request_id")
+            what = f"Unknown pending approval request: {event.request_id}"
+            unknown = InvalidArgument(what, param=f"events.{n}.request_id")
+            if event.request_id not in approvals and not again:
+                raise unknown
             approvals.discard(ActionId(event.request_id))
-            found.append(_decision(event))
+            found.append((_decision(event), unknown))
     return found
 
 
@@ -225,8 +238,6 @@ async def say(
             if not await _was_said(session, messages, len(given), key):
                 raise
             return
-        except (AlreadyAnswered, ActionNotFound) as error:
-            raise InvalidArgument(f"it was answered meanwhile: {error.message}", param="events") from None
         except (SessionBusy, NoOpenRun):
             if not left:
                 raise

@@ -110,6 +110,8 @@ class Projection:
         self.calls: dict[CallId, OpenCall] = {}
         self.actions: dict[ActionId, dict[str, Any]] = {}
         """What the open turn waits for, by our action."""
+        self.results: dict[str, ActionId] = {}
+        """The actions of the newest turn that asked for a function's result, answered or not, by the call's id."""
         self._agents = agents
         self._waiting = dict(waiting or {})
 
@@ -215,7 +217,7 @@ class Projection:
 
     def _begun(self, run: RunId, at_ms: int) -> list[Frame]:
         self.turn = Turn(run, self._agents[self._facts.agent].id, at_ms)
-        self.items, self.calls, self.actions, self.asked = {}, {}, {}, None
+        self.items, self.calls, self.actions, self.results, self.asked = {}, {}, {}, {}, None
         return [self._of_turn("created"), self._of_session("in_progress")]
 
     def _set_turn(self, status: TurnStatus, at_ms: int) -> list[Frame]:
@@ -339,6 +341,7 @@ class Projection:
         if opened is None:
             return []
         opened.call = msgspec.structs.replace(opened.call, external=True, arguments=data.arguments)
+        self.results[opened.call.wire] = data.action
         self.actions[data.action] = {
             "type": "function_call",
             "call_id": opened.call.wire,
