@@ -397,3 +397,40 @@ class TestLinks:
         )
         assert await run(workspace, "cat /mnt/there/key 2>/dev/null; echo no") == "no\n"
         await workspace.close()
+
+    async def test_the_workspace_itself_has_a_second_name_in_the_root(self, tmp_path: Path) -> None:
+        workspace = LocalWorkspace(tmp_path, sandbox=SandboxPolicy(backend="none", links=(("/godwit-workspace", "."),)))
+        await workspace.write("/godwit-workspace/a/b.txt", b"words")
+        assert await workspace.read("a/b.txt") == b"words"
+        assert [info.path for info in await workspace.listdir("/godwit-workspace")] == ["a"]
+        assert lock_of("/godwit-workspace/a/b.txt", workspace) == lock_of("a/b.txt", workspace)
+        for way in ("/godwit-workspace/../x", "/godwit-workspaces", "/"):
+            with pytest.raises(PathEscape):
+                await workspace.read(way)
+        await workspace.close()
+
+    @pytest.mark.skipif(Bubblewrap().problem() is not None, reason="bubblewrap does not work here")
+    async def test_commands_find_a_name_in_the_root_and_all_else_stays_as_it_was(self, tmp_path: Path) -> None:
+        folder, secret = tmp_path / "folder", tmp_path / "secret"
+        folder.mkdir()
+        secret.mkdir()
+        (secret / "key").write_text("sesame")
+        policy = SandboxPolicy(
+            backend="bubblewrap", links=(("/godwit-workspace", "."), ("/etc", "fake")), hidden=(str(secret),)
+        )
+        workspace = LocalWorkspace(folder, sandbox=policy)
+        plain = LocalWorkspace(folder, sandbox=msgspec.structs.replace(policy, links=()))
+        assert await run(
+            workspace, "cd /godwit-workspace; mkdir out; echo words > out/a.txt; cat /godwit-workspace/out/a.txt"
+        )
+        assert (folder / "out/a.txt").read_text() == "words\n"
+        # A name that the machine has is not taken: /etc is its own.
+        assert await run(workspace, "head -c 5 /etc/passwd") == await run(plain, "head -c 5 /etc/passwd")
+        assert await run(workspace, "ls -A / | grep -vx godwit-workspace") == await run(plain, "ls -A /")
+        for attempt in ("touch /more", "mkdir /usr/more", "rm /godwit-workspace", "mv /bin /sbin2", f"cat {secret}/key"):
+            assert await run(workspace, f"{attempt} 2>/dev/null || echo refused") == "refused\n", attempt
+        assert (
+            await run(workspace, f"ln -s {secret} out/way; cat /godwit-workspace/out/way/key 2>/dev/null; echo no") == "no\n"
+        )
+        await workspace.close()
+        await plain.close()

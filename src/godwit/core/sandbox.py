@@ -38,7 +38,7 @@ PROMISES: dict[Promise, str] = {
 """Each promise, and what it says of a command."""
 Backend = Literal["auto", "bubblewrap", "landlock", "none"]
 
-_PLACE = re.compile(r"(?:/[^/\0]+){2,}")
+_PLACE = re.compile(r"(?:/[^/\0]+)+")
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*)?\*?")
 
 
@@ -90,7 +90,7 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         for place, folder in self.links:
             if not _PLACE.fullmatch(place) or "/.." in place or "/./" in f"{place}/":
                 raise ConfigurationError(
-                    f"sandbox links place {place!r} is not a plain absolute path of two names or more",
+                    f"sandbox links place {place!r} is not a plain absolute path",
                     field="links",
                     path=place,
                 )

@@ -11,6 +11,7 @@ import pytest
 
 from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
+from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
 from tests.surfaces.server.running import RunningServer
 
 from .conftest import ANY, HOSTED, NONE, WEATHER, Shared, Start, client_of
@@ -98,8 +99,38 @@ def test_a_hosted_session_has_a_folder_of_its_own(start: Start, tmp_path: Path) 
     assert not folder.exists()
 
 
+def test_its_folder_is_the_workspace_of_the_protocol(start: Start, tmp_path: Path) -> None:
+    """Instructions and files speak of /workspace: file tools find it there, and commands where bubblewrap can show it."""
+    by_command = call("bash", command="cat /workspace/in.txt > /workspace/outputs/by-command.txt")
+    shown = Bubblewrap().problem() is None and not Path("/workspace").exists()
+    server = start(
+        call("write", file_path="/workspace/outputs/by-tool.txt", content="made")
+        + call("read", file_path="/workspace/in.txt"),
+        *([by_command] if shown else []),
+        say("Done."),
+        settings=_in(tmp_path / "all"),
+    )
+    client = client_of(server)
+    given = {"type": "inline", "path": "/workspace/in.txt", "data": base64.b64encode(b"a note").decode()}
+    environment: Any = {**HOSTED, "files": [given]}
+    agent: Any = {"model": "m", "instructions": "Leave what you make in /workspace/outputs."}
+    with client.beta.agents.sessions.create(agent=agent, environment=environment, input="go", stream=True) as events:
+        items = [event.item for event in events if event.type == "agent.session.turn.item.done"]
+    assert {getattr(item, "status", None) for item in items} == {"completed"}
+    (session,) = client.beta.agents.sessions.list().data
+    artifacts = {one.path: one.id for one in client.beta.agents.sessions.artifacts.list(session.id)}
+    contents = {
+        path: client.beta.agents.sessions.artifacts.content(artifact, session_id=session.id).read()
+        for path, artifact in artifacts.items()
+    }
+    expected = {"/workspace/outputs/by-tool.txt": b"made"}
+    assert contents == (expected | {"/workspace/outputs/by-command.txt": b"a note"} if shown else expected)
+
+
 def test_one_session_does_not_see_the_folder_of_another(start: Start, tmp_path: Path) -> None:
-    server = start(call("read", path=str(tmp_path / "all" / "other" / "secret")), say("No."), settings=_in(tmp_path / "all"))
+    server = start(
+        call("read", file_path=str(tmp_path / "all" / "other" / "secret")), say("No."), settings=_in(tmp_path / "all")
+    )
     (tmp_path / "all" / "other").mkdir(parents=True)
     (tmp_path / "all" / "other" / "secret").write_text("hidden")
     client = client_of(server)
@@ -107,7 +138,7 @@ def test_one_session_does_not_see_the_folder_of_another(start: Start, tmp_path: 
         items = [event.item for event in events if event.type == "agent.session.turn.item.done"]
     (looked,) = [item for item in items if item.type == "mcp_call"]
     assert (looked.server_label, looked.name, looked.status, looked.output) == ("godwit", "read", "failed", None)
-    assert "hidden" not in str(looked.error)
+    assert "outside the workspace" in str(looked.error) and "hidden" not in str(looked.error)
 
 
 def _in(folder: Path) -> ServerSettings:

@@ -1,7 +1,7 @@
 """The environment of a session: none, a folder of its own on this machine, and (not here) one that the application hosts.
 
-`/workspace` of the protocol is the session's folder. What would have to be installed, fetched or run before the agent starts
-is refused, and so is a network that is open in part.
+`/workspace` of the protocol is the session's folder (`LINK`). What would have to be installed, fetched or run before the
+agent starts is refused, and so is a network that is open in part.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .agent_shapes import SURFACE
 from .body import Shape
 
 ROOT = "/workspace"
+LINK = (ROOT, ".")
+"""Where file tools find the session's folder beside its own place, and commands where a sandbox can show it there."""
 WORKSPACE_TOOLS = ("bash", "files", "read", "write", "edit", "patch", "ls", "glob", "grep", "verify")
 """Godwit's tools that need a folder."""
 
@@ -162,7 +164,8 @@ def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str 
         return msgspec.structs.replace(spec, tools=tuple(name for name in spec.tools if name not in WORKSPACE_TOOLS))
     tools = spec.tools if any(name in WORKSPACE_TOOLS for name in spec.tools) else ("bash", "files", *spec.tools)
     paths = spec.sandbox.hidden if hidden is None or hidden in spec.sandbox.hidden else (*spec.sandbox.hidden, hidden)
-    sandbox = msgspec.structs.replace(spec.sandbox, network=plan.network, hidden=paths)
+    links = spec.sandbox.links if LINK in spec.sandbox.links else (*spec.sandbox.links, LINK)
+    sandbox = msgspec.structs.replace(spec.sandbox, network=plan.network, hidden=paths, links=links)
     shown = [
         {"type": "inline", "id": f"{environment}_file_{n}", "path": f"{ROOT}/{path}", "size_bytes": len(content)}
         for n, (path, content) in enumerate(plan.files.items())

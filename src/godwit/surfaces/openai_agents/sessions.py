@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,6 +26,7 @@ from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, with_session_settings
 from .agents import check_tools
+from .artifacts import OUTPUTS
 from .body import Shape, body, metadata_of
 from .environments import Environment, Plan, planned, with_environment
 from .following import own_stream
@@ -109,6 +113,8 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         await folders.remove(session, own)  # of one that broke off and was sent again
         folder = await folders.make(session, plan.files) if plan.hosted else None
         try:
+            if folder is not None:
+                await asyncio.to_thread(_make_outputs, folder)
             await runtime.start_session(
                 ref,
                 workspace=folder,
@@ -234,6 +240,12 @@ def check_absent(given: SessionCreate | SessionUpdate) -> None:
         )
     if given.spend_control is not None and given.spend_control.limit is not None:
         raise NotSupported("spend_control: set a budget on the agent in godwit; leave it out", param="spend_control")
+
+
+def _make_outputs(folder: Path) -> None:
+    """A command may write to it without making it first. A file that was given by this name stays."""
+    with suppress(FileExistsError):
+        (folder / OUTPUTS).mkdir(exist_ok=True)
 
 
 def _said(given: str | list[Message] | None) -> list[Any]:

@@ -82,13 +82,19 @@ class Bubblewrap:
             words.append("--disable-userns")
         if not policy.network:
             words.append("--unshare-net")
-        words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"]
+        own_root = _links_at_the_root(policy)
+        words += [*(_root() if own_root else ("--ro-bind", "/", "/")), "--dev", "/dev", "--proc", "/proc"]
+        words += ["--remount-ro", "/proc"]
         for path in own_tmp:
             words += ["--bind", enclosure.temporary, path]
         words += self._mounts(enclosure, access, own_tmp, policy)
         for path in kept:
             place = path.rstrip("/")
             words += ["--tmpfs", place, "--remount-ro", place] if path.endswith("/") else ["--ro-bind", "/dev/null", place]
+        for name, folder in own_root:
+            words += ["--symlink", os.path.join(enclosure.root, folder), name]
+        if own_root:
+            words += ["--remount-ro", "/"]
         words += ["--chdir", enclosure.root]
         variables = {**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary}
         inner, variables = limited(argv, variables, policy, keep=True)
@@ -259,6 +265,23 @@ class _Status:
         self._reader = self.writer = -1
 
     __del__ = close
+
+
+def _links_at_the_root(policy: SandboxPolicy) -> list[tuple[str, str]]:
+    """Those links that lie in / itself, but for names that this machine has already: what is there stays."""
+    return [
+        (place, folder) for place, folder in policy.links if os.path.dirname(place) == "/" and not os.path.lexists(place)
+    ]
+
+
+def _root() -> Iterator[str]:
+    """What / holds, in a / of the command's own, into which a link can be put. It stays writable until it is remounted."""
+    for name in sorted(os.listdir("/")):
+        path = f"/{name}"
+        if os.path.islink(path):
+            yield from ("--symlink", os.readlink(path), path)
+        elif path not in ("/dev", "/proc"):
+            yield from ("--ro-bind-try", path, path)
 
 
 def _between(path: str, access: Mapping[str, Access]) -> Iterator[str]:

@@ -73,7 +73,7 @@ def _wishes(policy: SandboxPolicy) -> Iterator[tuple[str, Access]]:
     """What is to be hidden, read and written, existing or not; of one path the last counts."""
     home = os.path.realpath(os.path.expanduser("~"))
     groups: list[tuple[Sequence[str], Access]] = [
-        ([os.path.dirname(place) for place, _ in policy.links], "hidden"),
+        ([os.path.dirname(place) for place, _ in policy.links if os.path.dirname(place) != "/"], "hidden"),
         (_HOMES, "hidden"),
         (("~", _home(), *_SHARED_HOMES, *_programs()), "read"),
         (HIDDEN, "hidden"),
