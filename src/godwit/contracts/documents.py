@@ -71,6 +71,11 @@ class DocumentStore(Protocol):
         """Remove what has expired; returns how many there were."""
         ...
 
+    async def stray_documents(self, before_ms: int, *, limit: int = 50) -> list[Document]:
+        """Those that go with a session that is not there, of all kinds and tenants, made before this time: what is left of a
+        session that was never made whole. The oldest first. InvalidArgument."""
+        ...
+
     async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """Bytes of all that is kept for just this tenant, but for these kinds: bodies and what is kept beside them."""
         ...

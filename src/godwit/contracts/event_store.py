@@ -173,7 +173,8 @@ class EventStore(Protocol):
         ...
 
     async def delete(self, session: SessionId) -> None:
-        """Remove the log and all that only it used. SessionOwned while a live process drives it.
+        """Remove the log, all that only it used, and the documents that go with it. SessionOwned while a live process drives
+        it.
 
         Its children go on as those of its own parent.
         """

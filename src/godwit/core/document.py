@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from .errors import InvalidArgument
+from .ids import SessionId
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -20,8 +21,8 @@ class Document(msgspec.Struct, frozen=True):
     """`body`: one JSON object. `revision` counts what was stored of it from 1; 0 for one that is new.
 
     `keys`: what it is listed by beside its kind. `unique`: values that no other document of its kind and tenant may have.
-    `expires_ms`: the wall time from which it is as good as deleted. Times in ms; the store sets `created_ms` and
-    `updated_ms`.
+    `expires_ms`: the wall time from which it is as good as deleted. `session`: the one it goes with, whoever deletes that;
+    it may be put before that is made. Times in ms; the store sets `created_ms` and `updated_ms`.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Document(msgspec.Struct, frozen=True):
     expires_ms: int | None = None
     keys: Mapping[str, str] = {}
     unique: Mapping[str, str] = {}
+    session: SessionId | None = None
 
     def __post_init__(self) -> None:
         if self.tenant == "":

@@ -188,6 +188,10 @@ class AgentRegistry:
         if version is not None and version < 1:
             raise InvalidArgument(f"version {version} is less than 1", version=version)
         newest, spec = await self._store.get_agent(document.id)
+        if version is not None and version > newest.version:  # which may be more than a database can look for
+            raise AgentNotFound(
+                f"there is no version {version} of agent {document.id!r}", agent=document.id, version=version
+            )
         if version is not None and version != newest.version:
             _, spec = await self._store.get_agent(document.id, version)
         number = newest.version if version is None else version

@@ -181,7 +181,7 @@ class Files:
         data = msgspec.to_builtins(body)
         if before is None:
             id_ = derived_id("file", tenant or "", body.session, body.name)
-            document = Document(KIND, id_, encode_body(data), tenant, keys={"session": body.session})
+            document = Document(KIND, id_, encode_body(data), tenant, keys={"session": body.session}, session=body.session)
         else:
             document = before.changed(data, archived_ms=None)
         try:

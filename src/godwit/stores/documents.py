@@ -10,6 +10,7 @@ import msgspec
 from ..core.document import Document
 from ..core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ..core.feed import DOCUMENT, Change, encode_change
+from ..core.ids import SessionId
 from .part import SqlitePart
 from .requests import Call
 from .transaction import Transaction
@@ -114,15 +115,7 @@ class SqliteDocuments(SqlitePart):
     async def delete_document(self, kind: str, id: str, *, tenant: str | None) -> bool:  # noqa: A002 - as above
         """See `DocumentStore.delete_document`."""
 
-        def apply(transaction: Transaction) -> bool:
-            found = transaction.execute("document_revision", _name(kind, id, tenant)).fetchone()
-            if found is not None and (type_ := DOCUMENT + kind) in transaction.fed:
-                keys = dict(transaction.execute("document_keys", (found[0],)))
-                body = encode_change("deleted", keys)
-                transaction.feed_document(type_, id, tenant, found[1], self._clock.now_ms(), body)
-            return _delete(transaction, kind, id, tenant)
-
-        return await self._writer.do(Call(apply))
+        return await self._writer.do(Call(lambda transaction: _remove(transaction, kind, id, tenant, self._clock.now_ms())))
 
     async def purge_documents(self) -> int:
         """See `DocumentStore.purge_documents`."""
@@ -132,6 +125,12 @@ class SqliteDocuments(SqlitePart):
             return sum(_delete(transaction, kind, id_, tenant or None) for tenant, kind, id_ in expired)
 
         return await self._writer.do(Call(apply))
+
+    async def stray_documents(self, before_ms: int, *, limit: int = 50) -> list[Document]:
+        """See `DocumentStore.stray_documents`."""
+        if limit < 0:
+            raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        return [_document(one) for one in self._select("stray_documents", {"before_ms": before_ms, "limit": limit})]
 
     async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """See `DocumentStore.document_bytes`."""
@@ -162,6 +161,7 @@ def _put(transaction: Transaction, document: Document, now: int) -> Document:
         "archived_ms": stored.archived_ms,
         "expires_ms": stored.expires_ms,
         "body": stored.body,
+        "session": stored.session,
     }
     if found is None:
         key = transaction.execute("insert_document", parameters).lastrowid
@@ -186,6 +186,21 @@ def _put(transaction: Transaction, document: Document, now: int) -> Document:
     return stored
 
 
+def delete_documents_of(transaction: Transaction, session: SessionId, now: int) -> None:
+    """Remove what goes with a session, in the transaction that deletes it."""
+    for tenant, kind, id_ in transaction.execute("documents_of_session", (session,)).fetchall():
+        _remove(transaction, kind, id_, tenant or None, now)
+
+
+def _remove(transaction: Transaction, kind: str, id_: str, tenant: str | None, now: int) -> bool:
+    """Delete it, which is told to who follows the feed."""
+    found = transaction.execute("document_revision", _name(kind, id_, tenant)).fetchone()
+    if found is not None and (type_ := DOCUMENT + kind) in transaction.fed:
+        body = encode_change("deleted", dict(transaction.execute("document_keys", (found[0],))))
+        transaction.feed_document(type_, id_, tenant, found[1], now, body)
+    return _delete(transaction, kind, id_, tenant)
+
+
 def _delete(transaction: Transaction, kind: str, id_: str, tenant: str | None) -> bool:
     found = transaction.execute("document_revision", _name(kind, id_, tenant)).fetchone()
     if found is None:
@@ -200,7 +215,7 @@ def _name(kind: str, id_: str, tenant: str | None) -> dict[str, Any]:
 
 
 def _document(row: Sequence[Any]) -> Document:
-    kind, id_, body, tenant, revision, created, updated, archived, expires, packed = row
+    kind, id_, body, tenant, revision, created, updated, archived, expires, session, packed = row
     keys = _keys_decoder.decode(packed) if packed else []
     return Document(
         kind,
@@ -214,6 +229,7 @@ def _document(row: Sequence[Any]) -> Document:
         expires,
         {name: value for name, value, only in keys if not only},
         {name: value for name, value, only in keys if only},
+        session,
     )
 
 
@@ -221,4 +237,4 @@ def _no_document(kind: str, id_: str) -> DocumentNotFound:
     return DocumentNotFound(f"there is no {kind} {id_!r}", kind=kind, id=id_)
 
 
-__all__ = ["SqliteDocuments"]
+__all__ = ["SqliteDocuments", "delete_documents_of"]

@@ -14,6 +14,7 @@ from ..core.errors import InvalidArgument, SessionOwned
 from ..core.events import Draft, Event
 from ..core.feed import DELETED
 from ..core.ids import Seq, SessionId
+from .documents import delete_documents_of
 from .followers import SqliteFollowers
 from .hub import Hub, Topic
 from .part import PORTION, as_json, lease_of, no_session, session_key
@@ -137,7 +138,8 @@ class SqliteLogs(SqliteFollowers):
         return None if seq is None else Snapshot(seq, version, state)
 
     async def delete(self, session: SessionId) -> None:
-        """Remove the log and all that only it used. SessionOwned while another live owner drives it."""
+        """Remove the log, all that only it used, and the documents that go with it. SessionOwned while another live owner
+        drives it."""
 
         def apply(transaction: Transaction) -> None:
             key, _, owner, until = lease_of(transaction, session)
@@ -159,6 +161,7 @@ class SqliteLogs(SqliteFollowers):
             transaction.execute("delete_events", {"session": key})
             for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_session"):
                 transaction.execute(name, (key,))
+            delete_documents_of(transaction, session, self._clock.now_ms())
             transaction.forget(session, deleted=True)
 
         await self._writer.do(Call(apply))

@@ -18,6 +18,7 @@ from godwit.host.api_keys import ApiKeys
 from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.managed_agents.conftest import Start, client_of
+from tests.surfaces.server.clocks import SteppedClock
 from tests.surfaces.server.running import RunningServer
 
 TOOLS: Any = [{"type": "agent_toolset_20260401"}]
@@ -251,9 +252,13 @@ def test_a_mount_follows_no_link_out_of_the_folder(
     outside = tmp_path / "outside"
     outside.mkdir()
     (uploads / "away").symlink_to(outside)
-    with pytest.raises(anthropic.APIStatusError):
-        client.beta.sessions.resources.add(session.id, type="file", file_id=file, mount_path="away/a.txt")
+    (uploads / "folder").mkdir()
+    for path in ("away/a.txt", "folder"):
+        with pytest.raises(anthropic.APIStatusError) as refused:
+            client.beta.sessions.resources.add(session.id, type="file", file_id=file, mount_path=path)
+        assert refused.value.status_code in (400, 409)
     assert not list(outside.iterdir())
+    assert list(client.beta.sessions.resources.list(session.id)) == [], "what could not be mounted is none of its resources"
 
 
 # --- what a session sees, and leaves ------------------------------------------------------------------------------------
@@ -314,6 +319,36 @@ def test_outputs_keep_their_ids_and_show_what_is_there_now(server: RunningServer
     assert list(client.beta.files.list(scope_id="ses_none")) == []
     client.beta.sessions.delete(session.id)
     assert list(client.beta.files.list()) == []
+
+
+@pytest.mark.parametrize("way", ["godwit", "runtime", "retention"])
+def test_outputs_go_with_their_session_whoever_deletes_it(start: Start, way: str) -> None:
+    clock = SteppedClock()
+    settings = ServerSettings(port=0, models={"*": "scripted:any"}, archived_days=1.0)
+    server = start(settings=settings, clock=clock)
+    with client_of(server) as client:
+        uploaded = client.beta.files.upload(file=("mine.txt", b"stays"))
+        session = a_session(client)
+        (folder_of(server, session.id) / "mnt/session/outputs/a.txt").write_text("one")
+        (output,) = client.beta.files.list(scope_id=session.id)
+        match way:
+            case "godwit":
+                assert httpx.delete(f"{server.url}/godwit/v1/sessions/{session.id}").status_code in (200, 204)
+            case "runtime":
+                server.call(lambda: server.runtime.delete_session(session.id))
+            case _:
+                client.beta.sessions.archive(session.id)
+                clock.advance(2 * 86_400)
+                assert server.call(server.app.upkeep.delete_archived) == 1
+        assert [one.id for one in client.beta.files.list()] == [uploaded.id]
+        with pytest.raises(anthropic.NotFoundError):
+            client.beta.files.download(output.id)
+
+        async def left() -> int:
+            store, every = server.runtime.store, ("file", "managed_agents.session")
+            return sum([len(await store.documents(kind, tenant=None)) for kind in every])
+
+        assert server.call(left) == 1
 
 
 def test_an_output_can_be_mounted_elsewhere(server: RunningServer, client: anthropic.Anthropic) -> None:

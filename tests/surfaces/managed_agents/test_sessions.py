@@ -543,3 +543,13 @@ def test_a_session_begins_with_its_initial_events(start: Start) -> None:
                 field.session(initial_events=given)
             assert refused.value.status_code == status
         assert len(list(field.sessions.list())) == count
+
+
+@pytest.mark.parametrize("version", [2, 1 << 62, 1 << 63, 1 << 70])
+def test_a_version_that_no_agent_has_is_not_there(client: anthropic.Anthropic, version: int) -> None:
+    agent = client.beta.agents.create(name="a", model="m")
+    environment = client.beta.environments.create(name="e")
+    with pytest.raises(anthropic.NotFoundError, match="no version"):
+        client.beta.sessions.create(
+            agent={"type": "agent", "id": agent.id, "version": version}, environment_id=environment.id
+        )

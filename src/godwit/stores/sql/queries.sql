@@ -256,12 +256,13 @@ LIMIT :limit;
 SELECT key, revision, created_ms, expires_ms, archived_ms FROM documents WHERE tenant = :tenant AND kind = :kind AND id = :id;
 
 -- name: insert_document
-INSERT INTO documents (tenant, kind, id, revision, created_ms, updated_ms, archived_ms, expires_ms, body)
-VALUES (:tenant, :kind, :id, :revision, :created_ms, :updated_ms, :archived_ms, :expires_ms, :body);
+INSERT INTO documents (tenant, kind, id, revision, created_ms, updated_ms, archived_ms, expires_ms, body, session)
+VALUES (:tenant, :kind, :id, :revision, :created_ms, :updated_ms, :archived_ms, :expires_ms, :body, :session);
 
 -- name: update_document
 UPDATE documents
-SET revision = :revision, updated_ms = :updated_ms, archived_ms = :archived_ms, expires_ms = :expires_ms, body = :body
+SET revision = :revision, updated_ms = :updated_ms, archived_ms = :archived_ms, expires_ms = :expires_ms, body = :body,
+    session = :session
 WHERE tenant = :tenant AND kind = :kind AND id = :id;
 
 -- name: insert_document_key
@@ -283,7 +284,7 @@ VALUES ((SELECT key FROM documents WHERE tenant = :tenant AND kind = :kind AND i
 ON CONFLICT (document) DO UPDATE SET content = excluded.content;
 
 -- name: get_document
-SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms, session,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = documents.key)
 FROM documents
@@ -294,7 +295,7 @@ SELECT (SELECT content FROM document_contents WHERE document = documents.key) FR
 WHERE tenant = :tenant AND kind = :kind AND id = :id AND (expires_ms IS NULL OR expires_ms > :now);
 
 -- name: find_document
-SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms,
+SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms, d.session,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = d.key)
 FROM document_keys k JOIN documents d ON d.key = k.document
@@ -302,7 +303,7 @@ WHERE k.kind = :kind AND k.name = :key AND k.value = :value AND (d.expires_ms IS
 ORDER BY d.key LIMIT 1;
 
 -- name: find_documents
-SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms,
+SELECT d.kind, d.id, d.body, d.tenant, d.revision, d.created_ms, d.updated_ms, d.archived_ms, d.expires_ms, d.session,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = d.key)
 FROM document_keys k JOIN documents d ON d.key = k.document
@@ -312,7 +313,7 @@ ORDER BY d.created_ms, d.id LIMIT :limit;
 
 -- name: list_documents
 -- Twice, like `page_sessions` and for the same reason. Change both.
-SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms, session,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = documents.key)
 FROM documents
@@ -331,7 +332,7 @@ LIMIT :limit;
 
 -- name: list_documents_newest_first
 -- The mirror of the one before.
-SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms,
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms, session,
        (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
         WHERE document = documents.key)
 FROM documents
@@ -350,6 +351,18 @@ LIMIT :limit;
 
 -- name: expired_documents
 SELECT tenant, kind, id FROM documents WHERE expires_ms IS NOT NULL AND expires_ms <= ?;
+
+-- name: documents_of_session
+SELECT tenant, kind, id FROM documents WHERE session = ?;
+
+-- name: stray_documents
+SELECT kind, id, body, tenant, revision, created_ms, updated_ms, archived_ms, expires_ms, session,
+       (SELECT json_group_array(json_array(name, value, json(iif(only, 'true', 'false')))) FROM document_keys
+        WHERE document = documents.key)
+FROM documents
+WHERE session IS NOT NULL AND created_ms < :before_ms
+  AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = documents.session)
+ORDER BY key LIMIT :limit;
 
 -- name: document_keys
 SELECT name, value FROM document_keys WHERE document = ? AND only = 0;

@@ -112,11 +112,13 @@ CREATE TABLE documents (
   archived_ms INTEGER,
   expires_ms INTEGER,                       -- from when on it is as good as deleted
   body BLOB NOT NULL,                       -- a JSON object
+  session TEXT,                             -- whose it is: it goes when that is deleted
   UNIQUE (tenant, kind, id)
 );
 
 CREATE INDEX documents_by_creation ON documents (tenant, kind, created_ms, id);
 CREATE INDEX documents_by_expiry ON documents (expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE INDEX documents_by_session ON documents (session) WHERE session IS NOT NULL;
 
 CREATE TABLE document_keys (
   kind TEXT NOT NULL,

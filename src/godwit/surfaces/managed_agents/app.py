@@ -25,7 +25,6 @@ from .resources import resource_routes
 from .sessions import session_routes
 from .vaults import vault_routes
 from .work import work_queue, work_routes, work_rule
-from .workplaces import Workplaces
 
 _EVENTS = re.compile(r"/v1/sessions/[^/]+/events")
 
@@ -42,7 +41,7 @@ class ManagedAgents:
         app.include_router(environment_routes(service))
         app.include_router(file_routes(service))
         app.include_router(resource_routes(service))
-        app.include_router(session_routes(service, Workplaces(service)))
+        app.include_router(session_routes(service))
         app.include_router(vault_routes(service))
         app.include_router(credential_routes(service))
         app.include_router(event_routes(service))

@@ -15,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...core.errors import InvalidArgument, NotFound, SessionNotFound, TooLarge
+from ...core.errors import DocumentExists, InvalidArgument, NotFound, SessionNotFound, TooLarge
 from ...core.principal import Principal
 from ...host.files import LONGEST_NAME, PLAIN, Files, StoredFile
 from ..server.service import Service
@@ -65,7 +65,10 @@ def file_routes(service: Service) -> APIRouter:
         await service.tenants.room(principal, "documents")
         name, kind, content, keep_s = await _parts(request)
         id_ = id_of(request, "file") or service.new_id("file")
-        made = await files.put(id_, name, content, tenant=principal.tenant, media_type=kind, keep_s=keep_s)
+        try:
+            made = await files.put(id_, name, content, tenant=principal.tenant, media_type=kind, keep_s=keep_s)
+        except DocumentExists:
+            made = await files.get(id_, tenant=principal.tenant)  # this is done again
         return _shown(made)
 
     @routes.get("")

@@ -1,4 +1,8 @@
-"""Opening: how a session is made. All that can be refused is, before anything is stored; what breaks off leaves nothing."""
+"""Opening: how a session is made. All that can be refused is, before anything is stored; what breaks off leaves nothing.
+
+Its document is put first, then its folder is made, then its log. So when the process dies on the way, what it has left is
+found by the document (`sweep`), or made whole when the client asks for the same again.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.document import Document
 from ...core.errors import DocumentExists, GodwitError, InvalidArgument, SessionExists, SessionNotFound
 from ...core.events import Labels
 from ...core.principal import Principal
@@ -18,20 +23,20 @@ from .content import Files
 from .environments import environment_of
 from .files import named_files
 from .inputs import Given, Inputs, Message, read_inputs
+from .mounts import PLACES
 from .resources import check_files, mount_all, read_resources, shown_mount
 from .session_record import KIND, Kept
 from .session_shapes import INITIAL, AgentReference, AgentWithOverrides, SessionCreate, budget_of
 from .shapes import metadata_of
 from .translation import placed, respelled
 from .vaults import check_vaults
-from .workplaces import Workplaces
 
 
 class Opening:
-    def __init__(self, service: Service, workplaces: Workplaces) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
         self._registry = registry_of(service)
-        self._workplaces = workplaces
+        self._folders = service.folders
         self._inputs = Inputs(service)
 
     async def open(self, principal: Principal, given: SessionCreate, *, again: str | None = None) -> str:
@@ -64,8 +69,12 @@ class Opening:
         """Take away what was made of a session."""
         with contextlib.suppress(SessionNotFound):
             await self._service.runtime.delete_session(session)
+        await self._folders.remove(session, self._folders.of(session))
         await self._service.store.delete_document(KIND, session, tenant=principal.tenant)
-        await self._workplaces.remove(session)
+
+    async def sweep(self, document: Document) -> None:
+        """Take away the folder of a session that was never made whole."""
+        await self._folders.remove(document.id, self._folders.of(document.id))
 
     async def _make(self, principal: Principal, given: SessionCreate, session: str) -> None:
         service = self._service
@@ -81,7 +90,7 @@ class Opening:
         if isinstance(given.agent, AgentWithOverrides):
             definition = _overridden(definition, given.agent)
             spec = respelled(service, spec, definition)
-        spec = placed(service, spec, definition, config, self._workplaces.root)
+        spec = placed(service, spec, definition, config, self._folders.root)
         vault_ids = given.vault_ids or []
         await check_vaults(service, principal, vault_ids)
         mounts = read_resources(given.resources, config["type"])
@@ -89,11 +98,11 @@ class Opening:
         resources = [shown_mount(service, mount, service.new_id("sesrsc")) for mount in mounts]
         document = Kept(environment.id, config, vault_ids, resources).document(session, principal.tenant)
         try:
-            folder = await self._workplaces.make(session) if config["type"] == "cloud" else None
-            if folder is not None:
-                await mount_all(service, principal, folder, mounts)
             with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
                 await service.store.put_documents([document])
+            folder = await self._folders.make(session, places=PLACES, again=True) if config["type"] == "cloud" else None
+            if folder is not None:
+                await mount_all(service, principal, folder, mounts)
             await service.runtime.start_session(
                 await self._registry.variant(agent, spec),
                 workspace=folder,

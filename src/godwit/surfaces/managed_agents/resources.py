@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from ...core.errors import InvalidArgument, NotFound, NotSupported, RevisionConflict
+from ...core.errors import InvalidArgument, NotFound, NotSupported, PathEscape, RevisionConflict, ToolFailed
 from ...core.principal import Principal
 from ..server.service import Service
 from .body import body, decoded, fit
@@ -106,8 +107,15 @@ def resource_routes(service: Service) -> APIRouter:
             check_apart([*there, mount], ["mount_path"] * (len(there) + 1))
             return [*resources, shown_mount(service, mount, id_)]
 
+        def gone(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [one for one in resources if one["id"] != id_]
+
         kept = await _change(service, principal, session, added)
-        await mount_all(service, principal, folder, [mount])
+        try:
+            await mount_all(service, principal, folder, [mount])
+        except BaseException:
+            await _change(service, principal, session, gone)
+            raise
         return next(one for one in kept.resources if one["id"] == id_)
 
     @routes.get("")
@@ -145,7 +153,8 @@ def resource_routes(service: Service) -> APIRouter:
         gone = _named(record.kept.resources, resource)
         folder = _folder(record)
         await _change(service, principal, session, lambda old: [one for one in old if one["id"] != resource])
-        await remove(folder, Mount(gone["file_id"], gone["mount_path"]))
+        with contextlib.suppress(PathEscape, ToolFailed):  # the session has put something else there
+            await remove(folder, Mount(gone["file_id"], gone["mount_path"]))
         return {"id": resource, "type": "session_resource_deleted"}
 
     return routes

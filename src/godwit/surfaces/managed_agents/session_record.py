@@ -16,6 +16,7 @@ from ...contracts import SessionRow
 from ...core.budget import Spent
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentNotFound
+from ...core.ids import SessionId
 from ...core.principal import Principal
 from ...core.state import State
 from ...engine.log import load_state
@@ -61,7 +62,8 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def document(self, session: str, tenant: str | None) -> Document:
         """A new one."""
-        return Document(KIND, session, encode_body(msgspec.to_builtins(self)), tenant)
+        body = encode_body(msgspec.to_builtins(self))
+        return Document(KIND, session, body, tenant, session=SessionId(session))
 
 
 @dataclass(frozen=True)

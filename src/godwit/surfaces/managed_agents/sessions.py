@@ -22,7 +22,6 @@ from .agents import registry_of
 from .body import body
 from .budgets import go_on_as_set
 from .caller import Operator, Reader, id_of
-from .files import files_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
@@ -30,23 +29,21 @@ from .session_record import KIND, STATUSES, SessionRecord, record_of, session_of
 from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
 from .shapes import patched
 from .translation import placed, respelled
-from .workplaces import Workplaces
 
 MOST = 100
 """Sessions on a page."""
 _TRIES = 50
 
 
-def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
+def session_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/sessions")
-    opening = Opening(service, workplaces)
+    opening = Opening(service)
 
     async def forget(row: SessionRow) -> None:
-        if await service.store.delete_document(KIND, row.id, tenant=row.labels.tenant):
-            await workplaces.remove(row.id)
-        await files_of(service).forget(row.id, tenant=row.labels.tenant)
+        await service.folders.remove(row.id, row.workspace)
 
     service.forgetting.append(forget)
+    service.sweeping[KIND] = opening.sweep
 
     @routes.post("")
     async def create(
@@ -76,7 +73,7 @@ def session_routes(service: Service, workplaces: Workplaces) -> APIRouter:
         principal: Operator, session: str, given: Annotated[SessionUpdate, Depends(body(SessionUpdate))]
     ) -> dict[str, Any]:
         await service.row(principal, session)
-        await _update(service, workplaces, principal, session, given)
+        await _update(service, principal, session, given)
         return await shown(service, await session_of(service, principal, session))
 
     @routes.post("/{session}/archive")
@@ -156,9 +153,7 @@ class _Listing:
 # --- changing ---------------------------------------------------------------------------------------------------------
 
 
-async def _update(
-    service: Service, workplaces: Workplaces, principal: Principal, session: str, given: SessionUpdate
-) -> None:
+async def _update(service: Service, principal: Principal, session: str, given: SessionUpdate) -> None:
     """All is checked before anything is changed, and what follows from its state changes only while it has that."""
     for _ in range(_TRIES):
         state = await load_state(service.store, SessionId(session))
@@ -170,7 +165,7 @@ async def _update(
         metadata: dict[str, str] | None = None
         if given.has("metadata"):
             metadata = {} if given.metadata is None else patched(state.metadata, given.metadata)
-        agent = await _changed_agent(service, workplaces, record, given.agent)
+        agent = await _changed_agent(service, record, given.agent)
         handle = await service.runtime.desk.session(session)
         try:
             if given.has("title") or metadata is not None or agent is not None:
@@ -185,9 +180,7 @@ async def _update(
     raise HeadMoved(f"session {session!r} changed too fast to be updated: try again", again=True)
 
 
-async def _changed_agent(
-    service: Service, workplaces: Workplaces, record: SessionRecord, given: AgentPart | None
-) -> AgentRef | None:
+async def _changed_agent(service: Service, record: SessionRecord, given: AgentPart | None) -> AgentRef | None:
     """The variant that has these tools and servers; None when nothing of it changes."""
     if given is None:
         return None
@@ -202,5 +195,5 @@ async def _changed_agent(
     if record.kept.config is None:
         raise NotSupported("agent: this session was made by another protocol; change its tools by that one")
     spec = respelled(service, record.agent.spec, definition)
-    spec = placed(service, spec, definition, record.kept.config, workplaces.root)
+    spec = placed(service, spec, definition, record.kept.config, service.folders.root)
     return await registry_of(service).variant(record.agent, spec)

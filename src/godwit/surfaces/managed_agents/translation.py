@@ -110,11 +110,11 @@ _ELSEWHERE = ("limits", "approvals", "hooks", "budgets", "sandbox", "checkpoints
 
 
 def placed(
-    service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any], workplaces: Path
+    service: Service, spec: AgentSpec, definition: Definition, environment: Mapping[str, Any], folders: Path
 ) -> AgentSpec:
     """The spec as it runs in an environment of this configuration. NotSupported for what cannot be had in one.
 
-    `workplaces`: where the folders of all sessions lie.
+    `folders`: where the folders of all sessions lie.
     """
     if definition.mcp_servers:
         names = ", ".join(server["name"] for server in definition.mcp_servers)
@@ -127,11 +127,11 @@ def placed(
         own = tuple(name for name in spec.tools if name in SERVERS_OWN)
         spec = msgspec.structs.replace(spec, tools=own, external_tools=(*workers, *spec.external_tools))
     else:
-        spec = msgspec.structs.replace(spec, sandbox=_confined(service, spec, environment, workplaces))
+        spec = msgspec.structs.replace(spec, sandbox=_confined(service, spec, environment, folders))
     return told(spec, definition)
 
 
-def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any], workplaces: Path) -> SandboxPolicy:
+def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any], folders: Path) -> SandboxPolicy:
     """How commands are confined. What the environment promises is demanded of the sandbox, and where several people have
     keys also that their sessions are kept apart: a session that would run without it is refused."""
     own = spec.sandbox
@@ -146,7 +146,7 @@ def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any],
         own,
         network=network,
         links=tuple(LINKS.items()),
-        hidden=tuple(dict.fromkeys((*own.hidden, str(workplaces)))),
+        hidden=tuple(dict.fromkeys((*own.hidden, str(folders)))),
         require=tuple(dict.fromkeys(require)),
     )
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core.errors import InvalidArgument
@@ -39,30 +39,47 @@ class Folders:
         if self._remove is not None:
             await asyncio.to_thread(self._remove)
 
-    async def make(self, session: str, files: Mapping[str, bytes] | None = None) -> Path:
-        """The new folder of a session, with these files by their paths in it."""
-        return await asyncio.to_thread(self._make, session, dict(files or {}))
+    async def make(
+        self,
+        session: str,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        places: Sequence[str] = (),
+        again: bool = False,
+    ) -> Path:
+        """The folder of a session, with these files by their paths in it, and with these folders (`places`).
 
-    def _make(self, session: str, files: Mapping[str, bytes]) -> Path:
+        FileExistsError when there is one, unless `again`: it is then as it was left, but for what is put into it.
+        """
+        return await asyncio.to_thread(self._make, session, dict(files or {}), places, again)
+
+    def _make(self, session: str, files: Mapping[str, bytes], places: Sequence[str], again: bool) -> Path:
         folder = self.of(session)
         folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=again)
+        for place in places:
+            _within(folder, place).mkdir(parents=True, exist_ok=True)
         for path, content in files.items():
-            target = folder / path
-            if not target.is_relative_to(folder) or ".." in target.parts:
-                raise InvalidArgument(f"{path!r} leads out of the folder", path=path)
+            target = _within(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         return folder
 
-    async def remove(self, session: str, folder: str | None) -> None:
-        """Remove the session's folder, if `folder` is one that was made here."""
+    async def remove(self, session: str, folder: str | os.PathLike[str] | None) -> None:
+        """Remove the session's folder, if `folder` is one that was made here; nothing happens when it is gone."""
         if folder is not None and Path(folder) == self.of(session):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def of(self, session: str) -> Path:
         """Where the folder of this session is, or would be."""
         return self.root.resolve() / session
+
+
+def _within(folder: Path, path: str) -> Path:
+    target = folder / path
+    if not target.is_relative_to(folder) or ".." in target.parts:
+        raise InvalidArgument(f"{path!r} leads out of the folder", path=path)
+    return target
 
 
 def folders_for(file: str | None, folder: str | None) -> Folders:

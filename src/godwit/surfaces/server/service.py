@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import HTTPConnection
 
 from ...contracts import SessionRow, Store
+from ...core.document import Document
 from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
@@ -29,17 +30,21 @@ if TYPE_CHECKING:
     from ...engine.session import Session
     from ...host.runtime import Runtime
 
+STRAY_MS = 3_600_000
+"""How long a session may take to be made."""
+
 
 @dataclass(frozen=True)
 class Service:
     """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant. `sources`: what each protocol
-    tells webhooks. `forgetting`: what each protocol removes that it kept of a session, when that is deleted, by
-    whichever door."""
+    tells webhooks. `forgetting`: what each protocol removes beside the store that it kept of a session, when that is
+    deleted, by whichever door. `sweeping`: the same by the kind of a document whose session was never made whole."""
 
     runtime: Runtime
     settings: ServerSettings
     sources: tuple[Source, ...] = ()
     forgetting: list[Callable[[SessionRow], Awaitable[None]]] = field(default_factory=list)
+    sweeping: dict[str, Callable[[Document], Awaitable[None]]] = field(default_factory=dict)
 
     @cached_property
     def tenants(self) -> Tenants:
@@ -87,6 +92,17 @@ class Service:
         await self.runtime.delete_session(row.id)
         for forget in self.forgetting:
             await forget(row)
+
+    async def sweep(self) -> int:
+        """Remove what processes that died have left of sessions they were about to make; returns how many documents."""
+        before_ms, swept = self.now_ms() - STRAY_MS, 0
+        while strays := await self.store.stray_documents(before_ms):
+            for document in strays:
+                if document.kind in self.sweeping:
+                    await self.sweeping[document.kind](document)
+                await self.store.delete_document(document.kind, document.id, tenant=document.tenant)
+                swept += 1
+        return swept
 
     async def row(self, principal: Principal, session: str) -> SessionRow:
         """The session as it is listed. SessionNotFound, also for one of another tenant."""

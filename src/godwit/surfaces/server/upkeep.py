@@ -1,5 +1,6 @@
-"""Upkeep: what a server does beside answering: it goes on with runs whose process has died, forgets what has expired, stores
-its audit log, sends to webhooks. One task per job; what fails is logged and tried again at its next turn."""
+"""Upkeep: what a server does beside answering: it goes on with runs whose process has died, forgets what has expired or was
+never made whole, stores its audit log, sends to webhooks. One task per job; what fails is logged and tried again at its next
+turn."""
 
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ class Upkeep:
     async def start(self) -> None:
         """Recover, then go on with all of them in the background. Errors of the store."""
         await self.recover()
+        await self._service.sweep()
         self.webhooks.start()
         self.ready = True
         settings = self._service.settings
@@ -42,6 +44,7 @@ class Upkeep:
             (self._front.audit.flush, FLUSH_S),
             (self._front.retries.settle, SETTLE_S),
             (self._service.store.purge_documents, PURGE_S),
+            (self._service.sweep, PURGE_S),
         ]
         if settings.archived_days is not None:
             jobs.append((self.delete_archived, ARCHIVE_S))

@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.document import Document, encode_body
 from ...core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
-from ..words import refused
+from ..words import S, new_session, refused
 from .suite import StoreSuite
 
 
@@ -144,6 +144,34 @@ class Documents(StoreSuite):
             await store.delete_document("nest", "a", tenant=None)
             await store.put_documents([nest("a")])
             assert await store.document_content("nest", "a", tenant=None) == b""
+
+    async def test_a_document_goes_with_its_session(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            own = msgspec.structs.replace(nest("a", "one"), session=S)
+            (stored,) = await store.put_documents([own], contents={"a": b"egg"})
+            assert stored.session == S
+            await store.put_documents(
+                [stored.changed({"name": "b"}), msgspec.structs.replace(nest("b"), session=S), nest("c")]
+            )
+            assert (await store.get_document("nest", "a", tenant="one")).session == S
+            assert await store.stray_documents(1 << 60) == []
+            await store.delete(S)
+            await refused(DocumentNotFound, store.get_document("nest", "a", tenant="one"))
+            assert await store.document_bytes("one") == 0
+            assert [d.id for d in await store.documents("nest", tenant=None)] == ["c"]
+
+    async def test_one_whose_session_was_never_made_is_found(self) -> None:
+        async with self.opened() as store:
+            never = [msgspec.structs.replace(nest(name, tenant), session=S) for name, tenant in (("a", "one"), ("b", None))]
+            (a, b) = await store.put_documents([*never])
+            await store.put_documents([nest("c")])
+            assert await store.stray_documents(1 << 60) == [a, b]
+            assert await store.stray_documents(1 << 60, limit=1) == [a]
+            assert await store.stray_documents(a.created_ms) == []
+            await refused(InvalidArgument, store.stray_documents(1, limit=-1))
+            await new_session(store)
+            assert await store.stray_documents(1 << 60) == []
 
     async def test_of_many_who_change_one_revision_one_wins(self) -> None:
         async with self.opened() as store:
