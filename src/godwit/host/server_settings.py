@@ -88,7 +88,8 @@ class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where it listens: `host`, `port` (0 takes a free one).
+    """Where it listens: `host`, `port` (0 takes a free one). `tls_cert`, `tls_key`: PEM files with its certificate and the
+    certificate's key, to speak TLS; the key may stand in the first one.
 
     Who may ask: `keys`, whether a key is asked for; by default unless the host is loopback, and anything else must. `jwt`:
     tokens that are taken as well. `names`: by which host names it is reached beside its address, when no key is asked for.
@@ -117,6 +118,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: int = 8642
+    tls_cert: str | None = None
+    tls_key: str | None = None
     keys: bool | None = None
     jwt: JwtSettings | None = None
     names: tuple[str, ...] = ()
@@ -151,6 +154,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if name != "port" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 raise ConfigurationError(f"{name} {value} is not greater than 0", field=name)
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ConfigurationError("tls_key is the key of a certificate: name that under tls_cert", field="tls_key")
         for entry in self.reach:
             place(entry)
         for origin in self.origins:

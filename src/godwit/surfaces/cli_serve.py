@@ -44,6 +44,8 @@ class ServeFlags:
     folder: Path | None = None
     setup: str | None = None
     quiet: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
@@ -83,13 +85,16 @@ def settings_of(flags: ServeFlags) -> ServerSettings:
         if not folder.is_dir():
             raise CliError(f"--folder {flags.folder} is no folder", hint="make it first")
         changes["folder"] = os.fspath(folder)
+    cert, key = (None if one is None else os.fspath(one.expanduser().absolute()) for one in (flags.tls_cert, flags.tls_key))
     models = dict(settings.models)
     for given in flags.models:
         name, equals, model = given.partition("=")
         if not equals or not name or ":" not in model:
             raise CliError(f"--model {given!r} has to be NAME=PROVIDER:MODEL", hint='as in --model "claude-*=openai:gpt-5"')
         models[name] = model
-    changes = {key: value for key, value in changes.items() if value is not None}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if cert is not None or key is not None:  # of a pair
+        changes.update(tls_cert=cert or settings.tls_cert, tls_key=key)
     return msgspec.structs.replace(settings, **changes, models=models)
 
 

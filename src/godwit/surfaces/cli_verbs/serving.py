@@ -34,6 +34,12 @@ def serve(
         str | None,
         typer.Option("--setup", metavar="MODULE:FUNCTION", help="What it returns is given to Runtime.open: tools, models."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Speak TLS with the certificate in this PEM file.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, if that is not in the same file.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log only what goes wrong.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,11 +53,11 @@ def serve(
       godwit serve                                 for this machine, no key
       godwit serve -m "claude-*=anthropic:claude-sonnet-4-5" -m "*=openai:gpt-5"
       godwit serve --setup my_tools:runtime        with tools and models of your own
-      godwit keys create --name laptop && godwit serve --host 0.0.0.0
+      godwit keys create --name laptop && godwit serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
     """
     from .. import cli_serve
 
-    flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, setup, quiet)
+    flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, setup, quiet, tls_cert, tls_key)
     ends(cli_serve.serve(context.obj, flags, as_json=as_json))
 
 

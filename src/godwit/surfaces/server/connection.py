@@ -26,9 +26,9 @@ _TIOCOUTQ = 0x5411
 class Wire:
     """One connection from a client. `requests`: how many came over it. `closed_s`: when it ended, by the loop's clock; None
     while it is open. `closed_here`: it was at rest, and this side ended it. `undelivered`: the client ended it
-    while bytes that were written had not reached the other side."""
+    while bytes that were written had not reached the other side; over TLS that is not known when it has ended."""
 
-    __slots__ = ("_loop", "_transport", "closed_here", "closed_s", "requests", "undelivered")
+    __slots__ = ("_below", "_loop", "_transport", "closed_here", "closed_s", "requests", "undelivered")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.requests = 0
@@ -36,6 +36,8 @@ class Wire:
         self.closed_here = False
         self.undelivered = False
         self._transport = transport
+        # Over TLS a transport hands all it has to the one below, which says how much of that is left; nobody else does.
+        self._below: asyncio.Transport | None = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         self._loop = loop
 
     @property
@@ -43,12 +45,17 @@ class Wire:
         """Whether something was written that the other side's kernel has not acknowledged, as far as this system tells."""
         if self.closed_s is not None:
             return self.undelivered
-        return self._transport.get_write_buffer_size() > 0 or _send_queue(self._transport) > 0
+        return self.waiting > 0 or _send_queue(self._transport) > 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were written and not yet handed over to the system."""
+        return self._transport.get_write_buffer_size() + (0 if self._below is None else self._below.get_write_buffer_size())
 
     @property
     def flowing(self) -> bool:
         """Whether all that was written has been handed over to the system: more can be written without waiting."""
-        return self._transport.get_write_buffer_size() == 0
+        return self.waiting == 0
 
     def ended(self, *, by_client: bool) -> None:
         # When this side ends it, what was just written is still on its way, which says nothing.
@@ -111,13 +118,13 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        left = self.transport.get_write_buffer_size()
+        left = 0 if self._wire is None else self._wire.waiting
         if left and self._taking is None:
             self._taking = self.loop.call_later(self.send_s, self._still_taking, left)
 
     def _still_taking(self, before: int) -> None:
         self._taking = None
-        left = self.transport.get_write_buffer_size()
+        left = 0 if self._wire is None else self._wire.waiting
         if left >= before:
             _reset(self.transport)
         elif left:

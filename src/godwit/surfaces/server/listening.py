@@ -19,6 +19,7 @@ from ...core.errors import ConfigurationError
 from .app import App, MakeDialect, create_app
 from .connection import connection_class
 from .settings import ServerSettings
+from .tls import CHECK_S, Certificate
 
 if TYPE_CHECKING:
     from ...host.runtime import Runtime
@@ -31,7 +32,7 @@ class Serving:
         settings = app.service.settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.app = app
-        self.url = f"http://{host}:{port}"
+        self.url = f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"
         self._server = server
 
     def end(self) -> None:
@@ -71,10 +72,14 @@ class _Server(uvicorn.Server):
 async def serving(
     runtime: Runtime, settings: ServerSettings | None = None, dialects: Sequence[MakeDialect] | None = None
 ) -> AsyncIterator[Serving]:
-    """A server that answers inside of the block. ConfigurationError when nobody could get in, or the address is taken."""
+    """A server that answers inside of the block. ConfigurationError when nobody could get in, the address is taken, or its
+    certificate cannot be used."""
     app = create_app(runtime, settings, dialects)
     settings = app.service.settings
     await app.callers.check()
+    certificate = None if settings.tls_cert is None else Certificate(settings.tls_cert, settings.tls_key)
+    if certificate is not None:
+        app.upkeep.also(certificate.refresh, CHECK_S)
     config = uvicorn.Config(
         app,
         settings.host,
@@ -89,6 +94,7 @@ async def serving(
         h11_max_incomplete_event_size=settings.max_header,
         timeout_keep_alive=max(1, round(settings.keep_alive_s)),
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
     )
     server = _Server(config, app.service.tenants.end_streams)
     running = asyncio.create_task(_run(server))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ...core.errors import GodwitError, SessionNotFound
 from ...host.webhook_delivery import WebhookDelivery
@@ -29,8 +30,13 @@ class Upkeep:
         self._front = front
         self._service = front.service
         self._tasks: list[asyncio.Task[None]] = []
+        self._more: list[tuple[Callable[[], Awaitable[object]], float]] = []
         self.webhooks = _delivery(self._service)
         self.ready = False
+
+    def also(self, job: Callable[[], object], seconds: float) -> None:
+        """Do this every so often as well, on another thread, from `start` on."""
+        self._more.append((partial(asyncio.to_thread, job), seconds))
 
     async def start(self) -> None:
         """Recover, then go on with all of them in the background. Errors of the store."""
@@ -48,6 +54,7 @@ class Upkeep:
         ]
         if settings.archived_days is not None:
             jobs.append((self.delete_archived, ARCHIVE_S))
+        jobs += self._more
         self._tasks = [asyncio.create_task(self._each(job, seconds)) for job, seconds in jobs]
 
     async def stop(self) -> None:
