@@ -16,7 +16,7 @@ from godwit.core.budget import BudgetDecision
 from godwit.core.errors import ConfigurationError, InvalidArgument, RateLimited
 from godwit.core.events import BudgetExceeded, BudgetWarned, ToolFinished
 from godwit.core.messages import Text, Usage
-from godwit.engine import budget as engine_budget
+from godwit.engine import guard as engine_guard
 from godwit.engine.session import Session
 from godwit.models.script import Script, call, end, hold, say, tries
 from tests.engine.budget_words import ALLOW, DENY, Guard, look, parked
@@ -133,7 +133,7 @@ async def hang() -> Any:
     ids=["raises", "hangs", "cancels", "none", "dict", "unknown verdict", "nan", "no text", "no name"],
 )
 async def test_a_guard_that_fails_denies(bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: Any, said: str) -> None:
-    monkeypatch.setattr(engine_budget, "GUARD_S", 0.05)
+    monkeypatch.setattr(engine_guard, "GUARD_S", 0.05)
     for guard in (Guard(model=answer), Guard(tool=answer)):
         session = await bench.start([call("look"), "done"], look, budget_guard=guard)
         result = await within(session.send("go"))
@@ -145,7 +145,7 @@ async def test_a_guard_that_fails_denies(bench: Bench, monkeypatch: pytest.Monke
 
 
 async def test_a_guard_that_cannot_count_denies_what_follows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_budget, "GUARD_S", 0.05)
+    monkeypatch.setattr(engine_guard, "GUARD_S", 0.05)
     for failing in (boom, hang):
         guard = Guard(after=failing)
         session = await bench.start([call("look"), "done"], look, budget_guard=guard)
@@ -189,7 +189,7 @@ async def test_a_guard_that_hangs_holds_up_no_interrupt(bench: Bench, blocking: 
         assert await asyncio.to_thread(asked.wait, 20)
         began = time.monotonic()
         assert await within(session.interrupt())
-        assert time.monotonic() - began < engine_budget.GUARD_S
+        assert time.monotonic() - began < engine_guard.GUARD_S
         result = await session.wait(run)
         assert result.outcome == "interrupted"
         assert await data(session, BudgetExceeded) == []

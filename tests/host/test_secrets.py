@@ -185,7 +185,7 @@ async def test_nothing_shows_it(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 async def test_the_key_lies_where_no_command_and_no_checkpoint_reaches(tmp_path: Path) -> None:
     from godwit.host.workspaces import database_files
-    from godwit.workspaces.scan import BESIDE_DATABASE
+    from godwit.workspaces.exclusions import BESIDE_DATABASE
 
     assert str(tmp_path / "g.db.key") in database_files(str(tmp_path / "g.db"))
     assert ".key" in BESIDE_DATABASE

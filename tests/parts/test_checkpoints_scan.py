@@ -22,7 +22,7 @@ from godwit.core.errors import CheckpointFailed
 from godwit.core.ids import SessionId
 from godwit.stores.sqlite import SqliteStore
 from godwit.testing import tree
-from godwit.workspaces import scan as scanning
+from godwit.workspaces import seen
 from godwit.workspaces.checkpoints import FileCheckpoints
 from godwit.workspaces.contents import Contents
 from godwit.workspaces.listing import unpack
@@ -83,7 +83,7 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 def settle(root: Path) -> None:
     """Wait until a further change to any of these files must get another time."""
     newest = max(os.lstat(p).st_ctime_ns for p in (root, *root.rglob("*")))
-    while time.time_ns() <= newest + scanning._FINE_NS:
+    while time.time_ns() <= newest + seen._FINE_NS:
         time.sleep(0.01)
 
 
@@ -164,10 +164,10 @@ def test_times_without_fractions_count_as_coarse(tmp_path: Path) -> None:
         st_ctime_ns = 1_700_000_000_000_000_000
 
     status: Any = Coarse()
-    assert not scanning._settled(status, Coarse.st_ctime_ns + 1_900_000_000)
-    assert scanning._settled(status, Coarse.st_ctime_ns + 2_200_000_000)
+    assert not seen.settled(status, Coarse.st_ctime_ns + 1_900_000_000)
+    assert seen.settled(status, Coarse.st_ctime_ns + 2_200_000_000)
     status.st_ctime_ns += 1
-    assert scanning._settled(status, Coarse.st_ctime_ns + 200_000_000)
+    assert seen.settled(status, Coarse.st_ctime_ns + 200_000_000)
 
 
 def test_what_is_passed_over(kept: Kept) -> None:
@@ -547,5 +547,5 @@ def test_two_that_saw_different_things_leave_nothing_of_a_state_that_goes(kept: 
         root, rows = reading.folders(key)
         assert root == scans[0][2]
         for _, packed in rows:
-            unpack_seen = scanning._decoder.decode(packed)
+            unpack_seen = seen.seen_decoder.decode(packed)
             assert unpack(reading._object(unpack_seen.hash, 2))

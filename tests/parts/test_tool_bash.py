@@ -15,7 +15,8 @@ from godwit.contracts import Tool
 from godwit.core.errors import ConfigurationError, InvalidToolArguments, ToolNotFound
 from godwit.core.messages import text_of
 from godwit.tools.bash import KEPT_BYTES, Bash, Kept
-from godwit.tools.function import external_tool, tool
+from godwit.tools.external import external_tool
+from godwit.tools.function import tool
 from godwit.tools.toolbox import Toolbox, default_toolbox
 
 

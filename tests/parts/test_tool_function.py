@@ -27,7 +27,8 @@ from tests.parts.tool_context import Context as ToolContextInTests, call, text
 from godwit.contracts import ToolContext, ToolOutput
 from godwit.core.errors import ConfigurationError, InvalidToolArguments, PathEscape, ToolFailed
 from godwit.core.messages import Document, Image, Text
-from godwit.tools.function import Context, FunctionTool, external_tool, tool
+from godwit.tools.external import external_tool
+from godwit.tools.function import Context, FunctionTool, tool
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 

@@ -8,7 +8,9 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from godwit.tools.markdown import BLOCKS, DROPPED, RAW, VOID, markdown_of, tokens
+from godwit.tools.html_elements import BLOCKS, DROPPED, RAW, VOID
+from godwit.tools.html_tokens import tokens
+from godwit.tools.markdown import markdown_of
 
 BASE = "https://e.com/a/b?token=REDACTED"
 

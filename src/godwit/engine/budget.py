@@ -12,16 +12,14 @@ How a step uses it (`driver.budget`):
 
 When the driver's token was cancelled meanwhile, what was said no longer counts: look at the token first.
 
-Rules a change must keep: what was spent is read from the log and the store, never kept here; a guard that raises, hangs or
-answers nonsense denies, and never holds up an interrupt; where nothing is limited, nothing is read or waited for.
+How a guard is asked stands in `guard`, what trees may spend is read by `tree_budget`. Rules a change must keep: what was
+spent is read from the log and the store, never kept here; where nothing is limited, nothing is read or waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, Protocol
@@ -47,7 +45,7 @@ from ..core.budget import (
     in_force,
     raised,
 )
-from ..core.errors import Fault, GodwitError, HeadMoved, InvalidArgument, KeyReused, SessionNotFound
+from ..core.errors import Fault, GodwitError, InvalidArgument, SessionNotFound
 from ..core.events import (
     ActionClosed,
     ActionOpened,
@@ -60,27 +58,21 @@ from ..core.events import (
 from ..core.ids import ActionId, Clock, IdSource, RunId, SessionId
 from ..core.messages import AgentBlock, Assistant, Document, Image, Message, Text, Thinking, ToolCall, Usage
 from ..core.state import State
-from .cancel import WITHIN, Cancel
-from .hooks import in_thread
-from .log import append_outside
+from .cancel import Cancel
+from .guard import GRAVITY, GuardCalls
+from .tree_budget import Held, raise_tree_budget, tree_budget
 
 QUESTION: Final = "budget"
 """The name of the question that a run asks when a limit was met."""
 _TREE_OF = "tree of "
-GUARD_S = 5.0
-"""How long a guard may take to answer."""
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_FILE = 1500
 """What an image or a document counts as in an estimate."""
 _LEAST_MORE: dict[Resource, float] = {"tokens": 10_000, "usd": 1, "turns": 10, "tool_calls": 10, "time_s": 600}
 """What is offered beyond a limit of nothing."""
-_REASON_LIMIT = 1000
 
 Guards = Callable[[SessionId, RunId | None, AgentSpec, Sequence[SessionId]], Sequence[BudgetGuard]]
 """Who guards a run of a session in this process; the last ones are the sessions it works for, nearest first."""
-
-Held = Callable[[AgentSpec, str | None], AgentSpec]
-"""An agent as it is held, in a folder, to what the host's configuration says."""
 
 
 class Means(Protocol):
@@ -113,7 +105,6 @@ class Budgets:
     ) -> None:
         self._parts = parts
         self._session = session
-        self._token = token
         self._state = state
         self._spec = spec
         self._asks = asks
@@ -121,7 +112,7 @@ class Budgets:
         self._originals: dict[SessionId, Budget | None] = {}
         self._looked_up: set[str] = set()
         self._waved = False
-        self._left: set[asyncio.Future[Any]] = set()
+        self._asking = GuardCalls(session, token)
         self.granted = False
 
     # --- before and after a step -----------------------------------------------------------------------------------
@@ -164,7 +155,7 @@ class Budgets:
         """A model has answered, and the answer is stored: tell who guards. One that fails at it denies what follows."""
         decision, state = ALLOWED, self._state()
         for guard in self._guards(await self._ancestors()):
-            failed = await self._told(guard, self._check(state, 0, None), usage)
+            failed = await self._asking.told(guard, self._check(state, 0, None), usage)
             if failed is not None and decision is ALLOWED:
                 decision = failed
         return decision
@@ -235,7 +226,7 @@ class Budgets:
             waved = self._waved and step is not SIDE_STEP
             self._waved = self._waved and not waved
             for guard in () if waved else self._guards(await self._ancestors()):
-                found = await self._consulted(guard, point, self._check(state, estimate, tool))
+                found = await self._asking.consulted(guard, point, self._check(state, estimate, tool))
                 decision = _graver(decision, found)
                 if found.verdict == "deny":
                     break
@@ -306,65 +297,6 @@ class Budgets:
         spent = state.spent(self._parts.clock.now_ms())
         return BudgetCheck(self._session, run, state.labels, spent, estimate, tool)
 
-    async def _consulted(self, guard: BudgetGuard, point: str, given: BudgetCheck) -> BudgetDecision:
-        """What the guard says, or a denial when it says nothing that can be used."""
-        method = getattr(guard, point, None)
-        if method is None:
-            return ALLOWED
-        answer = await self._asked(method, given)
-        if isinstance(answer, str):
-            return BudgetDecision("deny", "guard", reason=f"the budget guard {answer}")
-        return _checked(answer[0])
-
-    async def _told(self, guard: BudgetGuard, given: BudgetCheck, usage: Usage) -> BudgetDecision | None:
-        method = getattr(guard, "after_model", None)
-        if method is None:
-            return None
-        answer = await self._asked(method, given, usage)
-        if isinstance(answer, str):
-            return BudgetDecision("deny", "guard", reason=f"the budget guard could not count a step: it {answer}")
-        return None
-
-    async def _asked(self, method: Callable[..., Any], *given: Any) -> tuple[Any] | str:
-        """The guard's answer, or why there is none. It is cut off when its time is over, or the session is interrupted."""
-        loop = asyncio.get_running_loop()
-        inside = contextvars.copy_context()
-        inside.run(WITHIN.set, self._session)
-        task = loop.create_task(_called(method, given), context=inside)
-        self._left.add(task)
-        task.add_done_callback(self._look_at)
-        cut = loop.create_future()
-
-        def cut_off() -> None:
-            if not cut.done():
-                cut.set_result(None)
-
-        take_back = self._token.on_cancel(cut_off)
-        try:
-            await asyncio.wait([task, cut], timeout=GUARD_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            take_back()
-            late = not cut.done()
-            cut.cancel()
-            if not task.done():
-                task.cancel()
-        if not task.done():
-            return f"did not answer within {GUARD_S:g} s" if late else "was cut off"
-        if task.cancelled():
-            return "cancelled itself"
-        error = task.exception()
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
-        if error is not None:
-            return f"failed: {error.message if isinstance(error, GodwitError) else f'{type(error).__name__}: {error}'}"
-        return (task.result(),)
-
-    def _look_at(self, task: asyncio.Future[Any]) -> None:
-        """Take note of how a guard that was left to itself ended, so that nobody complains of it."""
-        self._left.discard(task)
-        if not task.cancelled():
-            task.exception()
-
     # --- asking for more -----------------------------------------------------------------------------------------------
 
     def _question(self, decision: BudgetDecision) -> tuple[dict[str, Any], str]:
@@ -416,7 +348,8 @@ class Budgets:
         except InvalidArgument as error:
             return [*self._refused(asked, scope, answer, error.message), closed]
         if scope.startswith(_TREE_OF):
-            await self._raise_above(SessionId(scope.removeprefix(_TREE_OF)), by, question.action)
+            above, parts = SessionId(scope.removeprefix(_TREE_OF)), self._parts
+            await raise_tree_budget(parts.store, above, by, question.action, held=parts.held, clock=parts.clock)
             return [closed]
         limit = next((b for b in self.own() if b.scope == scope), None)
         if limit is None:
@@ -430,54 +363,6 @@ class Budgets:
         reason = f"{why}: {answer.reason}" if answer.reason else why
         consumed, limit = float(asked.get("consumed", 0)), float(asked.get("limit", 0))
         return [BudgetExceeded(str(asked.get("resource", "")), consumed, limit, scope, reason)]
-
-    async def _raise_above(self, session: SessionId, by: dict[Resource, float], action: ActionId) -> None:
-        """Raise the limit of a session this one works for, once for this answer."""
-        store = self._parts.store
-        while True:
-            try:
-                head = (await store.session(session)).head
-                found = await tree_budget(store, session, self._parts.held)
-                if found is None:
-                    return
-                given, _ = await configured_budgets(store, session)
-                data = SessionConfigured(budgets=in_force(given, [raised(found[0], by)]), raised_by=action)
-                await append_outside(store, session, [data], self._parts.clock, key=f"raised:{action}", expect=head)
-                return
-            except HeadMoved:
-                continue
-            except (KeyReused, SessionNotFound):
-                return  # it was done before this process came to it; or there is nothing left to raise
-
-
-# --- of other sessions ------------------------------------------------------------------------------------------------
-
-
-async def configured_budgets(store: EventStore, session: SessionId) -> tuple[tuple[Budget, ...], tuple[Budget, ...]]:
-    """The budgets of a session as they are set now, and as they were before answers raised them. SessionNotFound."""
-    now: tuple[Budget, ...] | None = None
-    for event in await store.read(session, types=("session.configured",), newest_first=True):
-        data = event.data
-        if isinstance(data, SessionConfigured) and data.budgets is not None:
-            now = data.budgets if now is None else now
-            if data.raised_by is None:
-                return now, data.budgets
-    return now or (), ()
-
-
-async def tree_budget(store: EventStore, session: SessionId, held: Held) -> tuple[Budget, Budget | None] | None:
-    """What a session and all that work for it may spend, now and originally; None without a limit."""
-    try:
-        row = await store.session(session)
-        given, original = await configured_budgets(store, session)
-    except SessionNotFound:
-        return None
-    _, stored = await store.get_agent(row.agent.name, row.agent.version)
-    spec = held(stored, row.workspace)
-    now, before = (
-        next((b for b in in_force(spec.budgets, layer) if b.scope == "tree"), None) for layer in (given, original)
-    )
-    return (now, before) if now is not None and now.limits else None
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------
@@ -552,11 +437,8 @@ def _characters(block: object) -> int:
             return 0
 
 
-_GRAVITY = {verdict: place for place, verdict in enumerate(("allow", "warn", "ask", "deny"))}
-
-
 def _graver(one: BudgetDecision, other: BudgetDecision) -> BudgetDecision:
-    return other if _GRAVITY[other.verdict] > _GRAVITY[one.verdict] else one
+    return other if GRAVITY[other.verdict] > GRAVITY[one.verdict] else one
 
 
 def _denied(decision: BudgetDecision, why: str) -> BudgetDecision:
@@ -583,53 +465,14 @@ def _unpriced(budget: Budget, spent: Spent, problem: str, model: str, state: Sta
     return BudgetDecision("warn", resource, spent.usd, limit, reason, budget.scope)
 
 
-def _checked(answer: object) -> BudgetDecision:
-    """A guard's answer as it can be stored, or a denial when it is none."""
-    if not isinstance(answer, BudgetDecision):
-        return BudgetDecision("deny", "guard", reason=f"the budget guard answered {answer!r:.200}, not a BudgetDecision")
-    numbers: tuple[object, ...] = (answer.consumed, answer.limit)
-    texts: tuple[object, ...] = (answer.resource, answer.reason)
-    sound = (
-        answer.verdict in _GRAVITY
-        and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-        and all(isinstance(t, str) and _is_text(t) for t in texts)
-    )
-    if not sound:
-        return BudgetDecision("deny", "guard", reason=f"the budget guard answered nonsense: {answer!r:.200}")
-    if answer.verdict == "allow":
-        return ALLOWED
-    return msgspec.structs.replace(answer, scope="guard", reason=answer.reason[:_REASON_LIMIT])
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-async def _called(method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
-    """What the guard's method answers. One that is no coroutine function runs in a thread, so that it blocks nobody."""
-    if inspect.iscoroutinefunction(method):
-        return await method(*given)
-    answer, failure = await in_thread(lambda: method(*given))
-    if failure is not None:
-        raise failure
-    return await answer if inspect.isawaitable(answer) else answer
-
-
 __all__ = [
-    "GUARD_S",
     "QUESTION",
     "Budgets",
     "Guards",
     "check_answer",
-    "configured_budgets",
     "estimated_tokens",
     "exhausted",
     "new",
     "raise_of",
     "refusal",
-    "tree_budget",
 ]

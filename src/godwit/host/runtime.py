@@ -308,7 +308,7 @@ class Runtime:
     def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]:
         """The agent's tools for a session in this folder, in fixed order. ToolNotFound, ConfigurationError when a name is
         there twice."""
-        from ..tools.function import external_tool
+        from ..tools.external import external_tool
 
         own = {t.definition.name: t for t in self._functions.get(spec.name, ())}
         found: list[Tool] = []

@@ -22,8 +22,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,77 +30,29 @@ import msgspec
 
 from ..core.events import Delta
 from ..core.ids import Seq, SessionId
+from .letters import (
+    DATAGRAM,
+    Deltas,
+    Hello,
+    Hint,
+    Hints,
+    Late,
+    Letter,
+    Watch,
+    decoder,
+    encoder,
+    in_datagrams,
+    joined,
+    pieces,
+)
 
 _PATH_LIMIT = 100  # sockaddr_un holds 108 bytes on Linux and 104 on macOS
-_DATAGRAM = 16_000  # bytes, at most what is packed into one; macOS refuses large ones unless the buffers are raised
 _BUFFER = 1 << 18
-_DELTA_CHARACTERS = 3_500
 _DELTA_WAIT_S = 0.03
 _DELTA_PIECES = 16
 _RETRY_S = 0.004
-_LATE_HINTS = 2_000
-_LATE_BYTES = 1 << 22
 _SETTLE_S = 0.1
 _ASK_AGAIN_S = 0.1
-
-
-class _Hints(msgspec.Struct, array_like=True, tag="heads"):
-    """Each: session, head (0: it was deleted), what of its deltas is stored now. `unsure`: look at every session."""
-
-    heads: list[tuple[SessionId, Seq, tuple[str, ...]]]
-    unsure: bool = False
-
-
-class _Hello(msgspec.Struct, array_like=True, tag="hello"):
-    """A new peer asks who watches what."""
-
-
-class _Watch(msgspec.Struct, array_like=True, tag="watch"):
-    """The sender wants (or no longer wants) these sessions' deltas, first the text so far."""
-
-    sessions: list[SessionId]
-    on: bool
-
-
-class _Deltas(msgspec.Struct, array_like=True, tag="deltas"):
-    """`anew`: the text so far, as far back as it is kept."""
-
-    deltas: list[Delta]
-    anew: bool = False
-
-
-_Letter = _Hints | _Hello | _Watch | _Deltas
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[_Letter] = msgspec.msgpack.Decoder(_Letter)
-
-
-_Hint = tuple[SessionId, Seq, tuple[str, ...]]
-
-
-class _Late:
-    """What a peer could not take at once: letters with deltas, then hints by session."""
-
-    __slots__ = ("hints", "letters", "size", "unsure")
-
-    def __init__(self) -> None:
-        self.letters: deque[bytes] = deque()
-        self.size = 0
-        self.hints: dict[SessionId, tuple[Seq, tuple[str, ...]]] = {}
-        self.unsure = False
-
-    def add_letter(self, letter: bytes) -> None:
-        self.letters.append(letter)
-        self.size += len(letter)
-        if self.size > _LATE_BYTES:
-            self.letters.clear()
-            self.size = 0
-
-    def add_hints(self, hints: Iterable[_Hint]) -> None:
-        for session, head, ended in hints:
-            self.hints[session] = (head, (*self.hints.get(session, (0, ()))[1], *ended)[-32:])
-        if len(self.hints) > _LATE_HINTS:
-            self.hints.clear()
-            self.unsure = True
 
 
 class Office(Protocol):
@@ -145,7 +96,7 @@ class Bus:
         self._asleep = False
         self._peers: set[str] = set()
         self._listed = (-1, 0.0)  # the folder's mtime when it was listed, and when that was
-        self._late: dict[str, _Late] = {}
+        self._late: dict[str, Late] = {}
         self._watched: set[SessionId] = set()
         self._watching: dict[SessionId, set[str]] = {}  # peers by the session they watch
         self._batch: list[Delta] = []
@@ -168,9 +119,9 @@ class Bus:
                 os.set_blocking(end, False)
             self._thread = threading.Thread(target=self._run, name="godwit-bus", daemon=True)
             self._thread.start()
-            self._send_all(_Hello())
+            self._send_all(Hello())
 
-    def hint(self, heads: list[_Hint]) -> None:
+    def hint(self, heads: list[Hint]) -> None:
         """Tell the peers that these sessions have grown."""
         if self._folder is None or self._closed:
             return
@@ -179,8 +130,8 @@ class Bus:
                 self._flush()
             if not self._list_peers():
                 return
-            for letter in _packed(heads):
-                data = _encoder.encode(_Hints(letter))
+            for letter in in_datagrams(heads):
+                data = encoder.encode(Hints(letter))
                 for peer in list(self._peers):
                     if peer in self._late or not self._send(peer, data):
                         self._later(peer).add_hints(letter)
@@ -205,13 +156,13 @@ class Bus:
         """Ask the peers for the session's deltas and the text so far."""
         with self._lock:
             self._watched.add(session)
-            self._send_all(_Watch([session], True))
+            self._send_all(Watch([session], True))
 
     def unwatch(self, session: SessionId) -> None:
         with self._lock:
             self._watched.discard(session)
             self._asked.pop(session, None)
-            self._send_all(_Watch([session], False))
+            self._send_all(Watch([session], False))
 
     def look_soon(self) -> None:
         """Somebody began to wait: the thread may sleep without a look due."""
@@ -287,28 +238,28 @@ class Bus:
             except OSError:
                 return
             try:
-                letter = _decoder.decode(data)
+                letter = decoder.decode(data)
             except msgspec.MsgspecError:
                 continue  # a peer of another version; the poll covers what it meant
             match letter:
-                case _Hints():
+                case Hints():
                     for session, head, ended in letter.heads:
                         self._office.moved(session, head, ended)
                     if letter.unsure:
                         self._office.look(sure=True)
-                case _Deltas():
+                case Deltas():
                     for delta in letter.deltas:
                         if not self._office.shown(delta, anew=letter.anew):
                             self._ask_again(delta.session, sender)
-                case _Hello():
+                case Hello():
                     with self._lock:
                         self._peers.add(sender)
                         if self._watched:
                             self._send_watches(sender)
-                case _Watch():
+                case Watch():
                     self._serve(sender, letter)
 
-    def _serve(self, sender: str, letter: _Watch) -> None:
+    def _serve(self, sender: str, letter: Watch) -> None:
         with self._lock:
             self._peers.add(sender)
             self._flush()
@@ -326,7 +277,7 @@ class Bus:
         with self._lock:
             if session in self._watched and now - self._asked.get(session, 0.0) > _ASK_AGAIN_S:
                 self._asked[session] = now
-                self._send(sender, _encoder.encode(_Watch([session], True)))
+                self._send(sender, encoder.encode(Watch([session], True)))
 
     # --- sending, under the lock ---
 
@@ -379,10 +330,10 @@ class Bus:
                 self._listed = (changed, at)
         return bool(self._peers)
 
-    def _send_all(self, letter: _Letter) -> None:
+    def _send_all(self, letter: Letter) -> None:
         if self._folder is None or self._closed or not self._list_peers(fresh=True):
             return
-        data = _encoder.encode(letter)
+        data = encoder.encode(letter)
         for peer in list(self._peers):
             self._send(peer, data)
 
@@ -413,10 +364,10 @@ class Bus:
             if not self._watching[session]:
                 del self._watching[session]
 
-    def _later(self, peer: str) -> _Late:
+    def _later(self, peer: str) -> Late:
         late = self._late.get(peer)
         if late is None:
-            late = self._late[peer] = _Late()
+            late = self._late[peer] = Late()
             # Where nobody listens there is no thread to try again; starting it is cheap.
             self._begin()
             self._ring()
@@ -428,10 +379,10 @@ class Bus:
                 late.size -= len(late.letters.popleft())
             if late.letters:
                 continue
-            if late.unsure and self._send(peer, _encoder.encode(_Hints([], True))):
+            if late.unsure and self._send(peer, encoder.encode(Hints([], True))):
                 late.unsure = False
-            for letter in _packed([(s, head, ended) for s, (head, ended) in late.hints.items()]):
-                if not self._send(peer, _encoder.encode(_Hints(letter))):
+            for letter in in_datagrams([(s, head, ended) for s, (head, ended) in late.hints.items()]):
+                if not self._send(peer, encoder.encode(Hints(letter))):
                     break
                 for session, _, _ in letter:
                     del late.hints[session]
@@ -441,7 +392,7 @@ class Bus:
     def _send_watches(self, peer: str) -> None:
         watched = list(self._watched)
         for start in range(0, len(watched), 100):
-            self._send(peer, _encoder.encode(_Watch(watched[start : start + 100], True)))
+            self._send(peer, encoder.encode(Watch(watched[start : start + 100], True)))
 
     def _flush(self) -> None:
         """Send the batched deltas, neighbours of one text joined."""
@@ -450,25 +401,25 @@ class Bus:
         for delta in batch:
             by_session.setdefault(delta.session, []).append(delta)
         for session, deltas in by_session.items():
-            self._send_deltas(set(self._watching.get(session, ())), _joined(deltas))
+            self._send_deltas(set(self._watching.get(session, ())), joined(deltas))
 
     def _send_deltas(self, peers: set[str], deltas: list[Delta], *, anew: bool = False) -> None:
         if not peers:
             return
         letter: list[Delta] = []
         size = 0
-        for delta in (piece for whole in deltas for piece in _pieces(whole)):
+        for delta in (piece for whole in deltas for piece in pieces(whole)):
             weight = 100 + 4 * len(delta.text) + len(delta.id) + len(delta.session)
-            if letter and size + weight > _DATAGRAM:
-                self._send_letter(peers, _Deltas(letter, anew))
+            if letter and size + weight > DATAGRAM:
+                self._send_letter(peers, Deltas(letter, anew))
                 letter, size = [], 0
             letter.append(delta)
             size += weight
         if letter:
-            self._send_letter(peers, _Deltas(letter, anew))
+            self._send_letter(peers, Deltas(letter, anew))
 
-    def _send_letter(self, peers: set[str], letter: _Deltas) -> None:
-        data = _encoder.encode(letter)
+    def _send_letter(self, peers: set[str], letter: Deltas) -> None:
+        data = encoder.encode(letter)
         for peer in list(peers):
             if peer in self._late or not self._send(peer, data):
                 self._later(peer).add_letter(data)
@@ -477,47 +428,6 @@ class Bus:
         if self._bell is not None:
             with contextlib.suppress(BlockingIOError, OSError):
                 os.write(self._bell[1], b"!")
-
-
-def _packed(
-    heads: list[_Hint],
-) -> list[list[_Hint]]:
-    """The hints in portions of one datagram."""
-    letters: list[list[_Hint]] = []
-    room = 0
-    for hint in heads:
-        weight = 16 + len(hint[0]) * 2 + sum(4 + 2 * len(e) for e in hint[2])
-        if weight > room:
-            letters.append([])
-            room = _DATAGRAM
-        letters[-1].append(hint)
-        room -= weight
-    return letters
-
-
-def _joined(deltas: list[Delta]) -> list[Delta]:
-    joined: list[Delta] = []
-    for delta in deltas:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and (last.id, last.kind, last.block) == (delta.id, delta.kind, delta.block)
-            and delta.kind not in ("discard", "progress")
-            and last.offset + len(last.text) == delta.offset
-        ):
-            joined[-1] = msgspec.structs.replace(last, text=last.text + delta.text, name=last.name or delta.name)
-        else:
-            joined.append(delta)
-    return joined
-
-
-def _pieces(delta: Delta) -> list[Delta]:
-    if len(delta.text) <= _DELTA_CHARACTERS or delta.kind in ("discard", "progress"):
-        return [delta]
-    return [
-        msgspec.structs.replace(delta, text=delta.text[at : at + _DELTA_CHARACTERS], offset=delta.offset + at)
-        for at in range(0, len(delta.text), _DELTA_CHARACTERS)
-    ]
 
 
 def socket_folder(file: str, token: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Tools made from Python functions, and tools that have no body.
+"""Tools made from Python functions.
 
     @tool
     async def weather(city: str, days: int = 1) -> str:
@@ -8,10 +8,10 @@
             city: The name of the city.
         '''
 
-The signature and the docstring give the definition; arguments are checked and converted by pydantic, which is imported when
-a definition is first looked at and not before. What a function raises becomes ToolFailed with type and message; no traceback
-ever reaches a model. Rules: a synchronous function runs in a thread of its own, so one that hangs blocks neither the event
-loop nor other work, and its result is dropped when the call is cancelled. Schemas have no `$ref` at the top.
+The signature and the docstring give the definition; arguments are checked and converted by pydantic (`arguments`) when a
+definition is first looked at and not before. What a function raises becomes ToolFailed with type and message; no traceback
+ever reaches a model. Rule: a synchronous function runs in a thread of its own, so one that hangs blocks neither the event
+loop nor other work, and its result is dropped when the call is cancelled.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import (
     Annotated,
     Any,
     Generic,
     NamedTuple,
-    NotRequired,
     ParamSpec,
     TypeVar,
     Union,
@@ -38,23 +37,18 @@ from typing import (
     overload,
 )
 
-from ..contracts import CancelToken, ToolContext, ToolOutput, ToolTraits, Verified, Workspace
+from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
-from ..core.errors import ConfigurationError, GodwitError, InvalidToolArguments, ToolFailed
-from ..core.events import Labels
-from ..core.ids import CallId, RunId, SessionId
-from ..core.rules import Verdict
+from ..core.errors import ConfigurationError, GodwitError, ToolFailed
+from .arguments import ArgumentModel, Parameter, marks_of
 from .docstrings import parse
 from .results import output_of
-from .schema import Schema, inlined
 from .thread import in_thread
+from .thread_context import ContextForThread
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_EXTERNAL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-"""Names given elsewhere may be as long as any provider takes them."""
 _CONTEXT_NAMES = ("ctx", "context", "tool_context")
 Locks = Callable[[dict[str, Any]], Iterable[str]] | Iterable[str]
 
@@ -65,11 +59,6 @@ class Context:
     The model does not see the parameter. With no value given, the parameter's default is used, or None where its type allows
     it; otherwise the call fails.
     """
-
-
-class _Parameter(NamedTuple):
-    name: str
-    default: Any  # inspect.Parameter.empty when it must be given
 
 
 class FunctionTool(Generic[P, R]):
@@ -125,7 +114,7 @@ class FunctionTool(Generic[P, R]):
         for name in injected.values:
             self._give(values, name, context)
         for name in injected.contexts:
-            values[name] = context if self._is_async else _ContextForThread(context, asyncio.get_running_loop())
+            values[name] = context if self._is_async else ContextForThread(context, asyncio.get_running_loop())
         if injected.contexts:
             return await self._call(values)
         work = asyncio.ensure_future(self._call(values))
@@ -215,124 +204,20 @@ class FunctionTool(Generic[P, R]):
             hint = self._hints.get(parameter.name, inspect.Parameter.empty)
             if _is_tool_context(hint) or (hint is inspect.Parameter.empty and parameter.name in _CONTEXT_NAMES):
                 contexts.append(parameter.name)
-            elif any(mark is Context or isinstance(mark, Context) for mark in _marks(hint)):
+            elif any(mark is Context or isinstance(mark, Context) for mark in marks_of(hint)):
                 values.append(parameter.name)
         return _Injected(tuple(contexts), tuple(values))
 
     @cached_property
-    def _model(self) -> _ArgumentModel:
+    def _model(self) -> ArgumentModel:
         hidden = {*self._injected.contexts, *self._injected.values}
-        parameters = [_Parameter(p.name, p.default) for p in self._signature.parameters.values() if p.name not in hidden]
-        return _ArgumentModel(self.name, parameters, self._hints, self._described.parameters)
+        parameters = [Parameter(p.name, p.default) for p in self._signature.parameters.values() if p.name not in hidden]
+        return ArgumentModel(self.name, parameters, self._hints, self._described.parameters)
 
 
 class _Injected(NamedTuple):
     contexts: tuple[str, ...]
     values: tuple[str, ...]
-
-
-class _ArgumentModel:
-    """The JSON schema of a signature, and the conversion of arguments to it, by pydantic.
-
-    A TypedDict and not a model class: its keys may have any name, and a missing argument stays missing, so the function's
-    own default applies.
-    """
-
-    def __init__(self, name: str, parameters: list[_Parameter], hints: dict[str, Any], described: dict[str, str]) -> None:
-        from pydantic import ConfigDict, TypeAdapter
-        from pydantic.errors import PydanticUserError
-        from pydantic.fields import FieldInfo
-        from pydantic_core import PydanticUndefined
-        from typing_extensions import TypedDict
-
-        self._name = name
-        self._defaults: dict[str, Callable[[], Any]] = {}
-        fields: dict[str, Any] = {}
-        shown: dict[str, Any] = {}
-        for parameter in parameters:
-            hint, default = hints.get(parameter.name, Any), parameter.default
-            if isinstance(default, FieldInfo):  # the older way: days: int = Field(1, ge=1)
-                field = default
-                if field.metadata:
-                    hint = Annotated[hint, *field.metadata]
-                if field.description:
-                    described = {**described, parameter.name: field.description}
-                default = inspect.Parameter.empty
-                if field.default_factory is not None or field.default is not PydanticUndefined:
-                    self._defaults[parameter.name] = partial(field.get_default, call_default_factory=True)
-                    default = None if field.default_factory is not None else field.default
-            elif default is inspect.Parameter.empty and (own := _field_default(hint, FieldInfo)) is not None:
-                self._defaults[parameter.name] = own
-                default = None
-            required = default is inspect.Parameter.empty
-            if not required and default is not None:
-                shown[parameter.name] = default
-            fields[parameter.name] = hint if required else NotRequired[hint]
-        try:
-            made: Any = TypedDict
-            arguments: Any = made("Arguments", fields)
-            arguments.__pydantic_config__ = ConfigDict(extra="forbid")
-            self._adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(arguments)
-            raw = self._adapter.json_schema()
-        except (PydanticUserError, NameError, TypeError) as error:
-            first = str(error).split("\n\nFor further information")[0]
-            raise ConfigurationError(f"tool {name!r}: the signature cannot become a JSON schema: {first}") from error
-        properties: dict[str, Any] = raw.setdefault("properties", {})
-        for parameter_name, schema in properties.items():
-            if parameter_name in described and "description" not in schema:
-                schema["description"] = described[parameter_name]
-            if parameter_name in shown:
-                known, value = _as_json(shown[parameter_name])
-                if known:
-                    schema["default"] = value
-        self.schema = inlined(raw)
-        self.schema.pop("description", None)
-
-    def convert(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from pydantic import ValidationError
-
-        try:
-            values = dict(self._adapter.validate_python(arguments))
-        except ValidationError as error:
-            problems = [_problem(dict(one), self.schema) for one in error.errors(include_url=False, include_context=False)]
-            told = "; ".join(text for _, text in problems[:5])
-            raise InvalidToolArguments(
-                f"invalid arguments for tool {self._name!r}: {told}", tool=self._name, parameter=problems[0][0]
-            ) from None
-        for name, default in self._defaults.items():
-            if name not in values:
-                values[name] = default()
-        return values
-
-
-class ExternalTool:
-    """A tool whose calls are answered from outside. Made by `external_tool`."""
-
-    def __init__(self, definition: ToolDefinition) -> None:
-        if not _EXTERNAL_NAME.fullmatch(definition.name):
-            raise ConfigurationError(
-                f"{definition.name!r} cannot be a tool's name: it takes 1 to 128 letters, digits, '_' and '-'",
-                name=definition.name,
-            )
-        self.definition = definition
-        self.traits = ToolTraits(external=True)
-        self._schema = Schema(definition.parameters)
-
-    def validate(self, arguments: dict[str, Any]) -> None:
-        if problem := self._schema.problem(arguments):
-            parameter, words = problem
-            where = f"parameter {parameter!r}: " if parameter else ""
-            raise InvalidToolArguments(
-                f"invalid arguments for tool {self.definition.name!r}: {where}{words}",
-                tool=self.definition.name,
-                parameter=parameter or None,
-            )
-
-    def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
-        return frozenset()
-
-    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
-        raise ToolFailed(f"{self.definition.name} is answered from outside and cannot be run here")
 
 
 @overload
@@ -402,14 +287,6 @@ def tool(
     return make if fn is None else make(fn)
 
 
-def external_tool(name: str, description: str, parameters: dict[str, Any]) -> ExternalTool:
-    """A tool without a body: its calls wait for an answer from outside. `parameters`: a JSON schema of type object.
-
-    ConfigurationError when the schema or the name cannot be used.
-    """
-    return ExternalTool(ToolDefinition(name, description, parameters))
-
-
 def _tool_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -421,10 +298,6 @@ def _tool_name(name: str) -> str:
 
 def _locals_of(frame: types.FrameType) -> dict[str, Any]:
     return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-
-
-def _marks(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
 def _bare(hint: Any) -> Any:
@@ -442,40 +315,6 @@ def _is_tool_context(hint: Any) -> bool:
 
 def _allows_none(hint: Any) -> bool:
     return any(member in (type(None), None, Any) for member in _members(hint))
-
-
-def _field_default(hint: Any, field_info: type) -> Callable[[], Any] | None:
-    """The default of `Annotated[int, Field(default_factory=...)]`, which a TypedDict does not honour itself."""
-    marks: list[Any] = [mark for mark in _marks(hint) if isinstance(mark, field_info)]
-    return next((partial(mark.get_default, call_default_factory=True) for mark in marks if not mark.is_required()), None)
-
-
-def _as_json(value: Any) -> tuple[bool, Any]:
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
-
-    try:
-        return True, to_jsonable_python(value)
-    except (PydanticSerializationError, ValueError, TypeError):
-        return False, None
-
-
-def _problem(error: dict[str, Any], schema: dict[str, Any]) -> tuple[str, str]:
-    """The parameter a pydantic error is about, and what is wrong with it."""
-    where = ""
-    for step in error["loc"]:
-        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
-    properties = schema.get("properties", {})
-    if error["type"] == "missing":
-        expected = properties.get(where, {}).get("type")
-        return where, f"parameter {where!r} is missing" + (f" (expected {expected})" if isinstance(expected, str) else "")
-    if error["type"] == "extra_forbidden":
-        return where, f"unknown parameter {where!r}" + (
-            f"; it takes {', '.join(properties) or 'none'}" if "." not in where else ""
-        )
-    message = error["msg"]
-    shown = repr(error["input"])
-    shown = shown if len(shown) <= 100 else shown[:97] + "..."
-    return where, f"parameter {where!r}: {message[:1].lower()}{message[1:]}, got {shown}" if where else message
 
 
 def _failed(error: BaseException) -> ToolFailed:
@@ -497,69 +336,3 @@ def _being_cancelled() -> bool:
 
 def _discard(_: object) -> None:
     return None
-
-
-class _ContextForThread:
-    """A ToolContext for a function in a thread: what it shows or cancels is handed over to the event loop."""
-
-    def __init__(self, inner: ToolContext, loop: asyncio.AbstractEventLoop) -> None:
-        self._inner = inner
-        self._loop = loop
-
-    @property
-    def session(self) -> SessionId:
-        return self._inner.session
-
-    @property
-    def run(self) -> RunId | None:
-        return self._inner.run
-
-    @property
-    def call(self) -> CallId:
-        return self._inner.call
-
-    @property
-    def key(self) -> str:
-        return self._inner.key
-
-    @property
-    def workspace(self) -> Workspace:
-        return self._inner.workspace
-
-    @property
-    def labels(self) -> Labels:
-        return self._inner.labels
-
-    @property
-    def context(self) -> Any:
-        return self._inner.context
-
-    @property
-    def cancel(self) -> CancelToken:
-        return self._inner.cancel
-
-    @property
-    def grace_s(self) -> float:
-        return self._inner.grace_s
-
-    async def verify(self) -> Verified:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._inner.verify(), self._loop))
-
-    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
-        asked = self._inner.ask_model(prompt, model=model, purpose=purpose)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
-
-    def verdict(self, arguments: dict[str, Any]) -> Verdict:
-        return self._inner.verdict(arguments)
-
-    def output(self, text: str) -> None:
-        self._soon(self._inner.output, text)
-
-    def progress(self, text: str) -> None:
-        self._soon(self._inner.progress, text)
-
-    def _soon(self, show: Callable[[str], None], text: str) -> None:
-        try:
-            self._loop.call_soon_threadsafe(show, text)
-        except RuntimeError:  # the loop is closed: nobody watches
-            pass

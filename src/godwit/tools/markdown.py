@@ -1,18 +1,32 @@
 """HTML from anybody as Markdown, for a model to read.
 
-Owns a tokenizer that reads HTML as browsers do where it matters, and the renderer behind it. Leaves out charsets and limits
-of what is read (`page.py`). Rules: time and memory grow with the length of the page and nothing else, whatever stands in it:
-no recursion, no backtracking, no search that begins again where one has failed. What a person would not see (scripts,
-comments, hidden elements, invisible characters) is left out, since it is where instructions are put for models alone.
+Owns the renderer. Leaves out reading tokens (`html_tokens`), and charsets and limits of what is read (`page`). Rules: time
+and memory grow with the length of the page and nothing else, whatever stands in it: no recursion, no backtracking, no search
+that begins again where one has failed. What a person would not see (scripts, comments, hidden elements, invisible
+characters) is left out, since it is where instructions are put for models alone.
 """
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
+
+from .html_elements import (
+    BLOCKS,
+    DROPPED,
+    ENDS_P,
+    FORMATTING,
+    HEAD_ONLY,
+    HEADINGS,
+    IMPLIED,
+    SCOPE,
+    SPECIAL,
+    TABLE_PARTS,
+    VOID,
+    names,
+)
+from .html_tokens import Attributes, End, RawText, Start, Token, tokens, unescaped
 
 MAX_TEXT = 4_000_000
 """Characters of Markdown after which rendering stops: links made absolute can be longer than the page they stand in."""
@@ -21,20 +35,15 @@ MAX_INLINE = 6
 MAX_COLUMNS = 40
 MAX_LOOK = 64
 """Open elements that are looked through for one that ends by itself."""
-MAX_ATTRIBUTE = 8000
-
-Attributes = dict[str, str]
-
-_NAME = re.compile(r"[A-Za-z][^\s/>]*+")
-_GAP = re.compile(r"[\s/=]*+")
-_ATTRIBUTE = re.compile(r"([^\s/>=]++)(\s*+=\s*+)?+")
-_BARE = re.compile(r"[^\s>]*+")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
-_HUGE = re.compile(r"&#(?:x[0-9a-f]{8,}+|[0-9]{9,}+);?", re.IGNORECASE)
+
+
 # Of no width or turning the direction of what follows, tags, and controls: nobody sees them.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060-\u2064\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+
+
 _HIDING = re.compile(
     r"display\s*+:\s*+none|visibility\s*+:\s*+(?:hidden|collapse)"
     r"|(?:opacity|font-size)\s*+:\s*+0(?:\.0*+)?(?:px|em|rem|pt|%)?\s*+(?:;|!|$)",
@@ -42,42 +51,6 @@ _HIDING = re.compile(
 )
 _REMARK = re.compile(r"/\*(?>.*?\*/)", re.DOTALL)
 _LANGUAGE = re.compile(r"(?:^|\s)(?:language|lang|highlight-source|brush:)-?\s*+([\w+#.-]{1,30})")
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-VOID = _names("area base br col embed hr img input link meta param source track wbr")
-RAW = _names("script style iframe noembed noframes noscript textarea title xmp")
-"""Their content is text up to their end tag, whatever it looks like."""
-DROPPED = _names("svg math template object canvas video audio map select datalist dialog head")
-TABLE_PARTS = _names("td th tr tbody thead tfoot caption")
-BLOCKS = TABLE_PARTS | _names(
-    "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer form h1 "
-    "h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup option p pre search section summary table ul"
-)
-HEADINGS = {f"h{n}": "#" * n for n in range(1, 7)}
-FORMATTING = _names("a b big code em font i nobr s small strike strong tt u")
-"""Browsers open these again when a block they began in ends before they do."""
-_SPECIAL = BLOCKS | _names("applet button marquee object select template")
-_SCOPE = _names("td th caption table applet button marquee object template")
-"""What an end tag does not reach out of."""
-_IMPLIED: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    # name: what its start ends, unless one of these is between
-    "li": (_names("li"), _SPECIAL - _names("li address div p")),
-    "dt": (_names("dt dd"), _SPECIAL - _names("dt dd address div p")),
-    "dd": (_names("dt dd"), _SPECIAL - _names("dt dd address div p")),
-    "tr": (_names("tr caption"), _names("table")),
-    "td": (_names("td th caption"), _names("tr table")),
-    "th": (_names("td th caption"), _names("tr table")),
-    "tbody": (_names("tbody thead tfoot caption"), _names("table")),
-    "thead": (_names("tbody thead tfoot caption"), _names("table")),
-    "tfoot": (_names("tbody thead tfoot caption"), _names("table")),
-    "a": (_names("a"), _names("td th table")),
-}
-_ENDS_P = BLOCKS - TABLE_PARTS - _names("body html option optgroup legend")
-_HEAD_ONLY = VOID | RAW | {"head", "html", "template"}
 
 
 def markdown_of(source: str, base: str) -> tuple[str, str, bool]:
@@ -93,122 +66,6 @@ def markdown_of(source: str, base: str) -> tuple[str, str, bool]:
 def without_unseen(text: str) -> str:
     """The text without characters that nobody sees, but for line ends and tabs."""
     return _UNSEEN.sub("", text)
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    name: str
-    attributes: Attributes
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class RawText:
-    """The content of an element of `RAW`, whose tags are not given."""
-
-    name: str
-    text: str
-
-
-Token = str | Start | End | RawText
-
-
-def tokens(source: str) -> Iterator[Token]:
-    """What ends in the middle of a tag, a comment or a script ends there, as in browsers."""
-    place, size = 0, len(source)
-    while place < size:
-        at = source.find("<", place)
-        if at < 0:
-            yield source[place:]
-            return
-        if at > place:
-            yield source[place:at]
-        after = source[at + 1 : at + 2]
-        if source.startswith("<!--", at):
-            empty = source.startswith((">", "->"), at + 4)
-            end = source.find(">" if empty else "-->", at + 4)
-            if end < 0:
-                return
-            place = end + (1 if empty else 3)
-        elif after in ("!", "?") or (after == "/" and not source[at + 2 : at + 3].isalpha()):
-            end = source.find(">", at + 1)
-            if end < 0:
-                return
-            place = end + 1
-        elif after == "/" or (after.isascii() and after.isalpha()):
-            named = _NAME.match(source, at + (2 if after == "/" else 1))
-            if named is None:  # a letter, but none of a tag
-                yield "<"
-                place = at + 1
-                continue
-            attributes, closed, place = _attributes(source, named.end())
-            if place < 0:
-                return
-            name = named[0].lower()
-            if after == "/":
-                yield End(name)
-            elif name in RAW:
-                end_tag = re.compile(f"</{name}(?=[\\s/>])", re.IGNORECASE).search(source, place)
-                yield RawText(name, source[place : end_tag.start() if end_tag else size])
-                if end_tag is None:
-                    return
-                _, _, place = _attributes(source, end_tag.end())
-                if place < 0:
-                    return
-            else:
-                yield Start(name, attributes)
-                if closed and name in ("svg", "math"):
-                    yield End(name)
-        else:
-            yield "<"
-            place = at + 1
-
-
-def _attributes(source: str, place: int) -> tuple[Attributes, bool, int]:
-    """The attributes from here on, whether the tag ends in `/>`, and the place behind it; -1 when it does not end."""
-    found: Attributes = {}
-    while True:
-        gap = _GAP.match(source, place)
-        assert gap is not None
-        place = gap.end()
-        match = _ATTRIBUTE.match(source, place)
-        if match is None:  # here stands the end of the tag, or of the page
-            ended = place < len(source)
-            return found, ended and source[place - 1] == "/", place + 1 if ended else -1
-        place = match.end()
-        value = ""
-        if match[2] is not None:
-            quote = source[place : place + 1]
-            if quote and quote in "\"'":
-                end = source.find(quote, place + 1)
-                if end < 0:
-                    return found, False, -1
-                value, place = source[place + 1 : end], end + 1
-            else:
-                bare = _BARE.match(source, place)
-                assert bare is not None
-                value, place = bare[0], bare.end()
-        name = match[1].lower()
-        if name in _WANTED and name not in found:
-            found[name] = unescaped(value[:MAX_ATTRIBUTE])
-
-
-_WANTED = _names("href src alt hidden aria-hidden style class start colspan open alttext")
-
-
-def unescaped(text: str) -> str:
-    # The standard library refuses numbers of thousands of digits.
-    return html.unescape(_HUGE.sub("\ufffd", text)) if "&" in text else text
-
-
-# --- rendering --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -299,12 +156,12 @@ class _Renderer:
         return "".join(self._out).strip("\n")
 
     def _start(self, name: str, attributes: Attributes) -> None:
-        if self._open.get("head") and name not in _HEAD_ONLY:
-            self._close(_names("head"), frozenset())
-        if name in _IMPLIED:
-            self._close(*_IMPLIED[name])
-        if name in _ENDS_P:
-            self._close(_names("p"), _SCOPE)
+        if self._open.get("head") and name not in HEAD_ONLY:
+            self._close(names("head"), frozenset())
+        if name in IMPLIED:
+            self._close(*IMPLIED[name])
+        if name in ENDS_P:
+            self._close(names("p"), SCOPE)
         hidden = self._skipped_at is not None
         if name == "base" and not self._based and attributes.get("href"):
             self._based, self._base = True, self._absolute(attributes["href"]) or self._base
@@ -329,11 +186,11 @@ class _Renderer:
         if name in ("body", "html"):
             return  # what follows still stands in what is open
         if name == "table":
-            self._close(_names("table"), frozenset())
+            self._close(names("table"), frozenset())
         elif name in TABLE_PARTS:
-            self._close(frozenset({name}), _names("table"))
-        elif name in _SPECIAL or name in DROPPED:
-            self._close(frozenset({name}), _SCOPE | _names("ul ol") if name == "li" else _SCOPE - {name})
+            self._close(frozenset({name}), names("table"))
+        elif name in SPECIAL or name in DROPPED:
+            self._close(frozenset({name}), SCOPE | names("ul ol") if name == "li" else SCOPE - {name})
         else:
             self._close_inline(name)
 
@@ -351,9 +208,9 @@ class _Renderer:
                     self._names[-back] = ""
                     self._open[name] -= 1
                 return
-            if self._names[-back] in _SCOPE:
+            if self._names[-back] in SCOPE:
                 return
-            across = across or self._names[-back] in _SPECIAL
+            across = across or self._names[-back] in SPECIAL
 
     def _close(self, names: frozenset[str], until: frozenset[str]) -> None:
         """End the innermost of these, with all that is open in it, unless one of `until` is between."""

@@ -25,9 +25,10 @@ from ..core.errors import CheckpointFailed, CheckpointNotFound
 from ..core.ids import Clock, SessionId, SystemClock
 from . import difftext
 from .contents import Contents, Durability, Reading, Seen
+from .exclusions import MAX_RULES, Rules
 from .listing import Difference, Entry, change_of, differences, merge, text
 from .restore import Restore
-from .scan import MAX_RULES, Rules, Scan, Stopped
+from .scan import Scan, Stopped
 
 T = TypeVar("T")
 

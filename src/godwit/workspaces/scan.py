@@ -1,12 +1,11 @@
 """Reading a folder into a listing, of which only what changed since the last time is read again.
 
-Owns the walk, the look at each name, and what is remembered of it. Leaves out where listings and contents are kept. Rules:
+Owns the walk and the look at each name. Leaves out what is remembered of a name (`seen`), what is passed over
+(`exclusions`), and where listings and contents are kept. Rules:
 
-* A name whose type, mode, size, times and inode are as they were is not read again, but for one that had been changed so
-  shortly before it was read that another change might have left the same time behind (`_settled`).
+* A name that is as it was is not read again, see `seen`.
 * Folders are walked by descriptors and no link is followed, so nothing outside is ever read, whatever is swapped meanwhile.
-* Never looked at: what belongs to version control, `.godwit`, godwit's databases and what lies beside them, and the
-  temporary files of our own writing. Sockets, pipes and devices are passed over.
+* Sockets, pipes and devices are passed over.
 * A file that changes or goes while it is read is noted as it was last seen and read again the next time.
 """
 
@@ -18,26 +17,18 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol
-
-import msgspec
+from typing import Protocol
 
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import CheckpointFailed
 from . import drafts
 from .contents import APPLICATION_ID, CHUNK, piece_hash, pieces_hash
-from .ignores import Ignores
-from .listing import MODE_BITS, Entry, Kind, join, pack, stored, text
-
-VERSION_CONTROL = frozenset((".git", ".hg", ".svn", ".jj", ".sl", ".bzr", "_darcs", ".pijul"))
-OWN_FOLDER = ".godwit"
-BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".d", ".files", ".key")
+from .exclusions import BESIDE_DATABASE, MAX_RULES, Rules, beside_one_of, not_ours
+from .listing import join, pack, stored, text
+from .seen import Row, SeenFolder, encode_seen, entry_of, noted, row_key, row_of, same, seen_decoder, unreadable
 
 _MAX_DEPTH = 200
 """Folders deeper than this are omitted: each level holds a descriptor open."""
-MAX_RULES = 1 << 20
-"""Bytes of an ignore file that are read."""
 _ATTEMPTS = 3
 _COUNTED = 1000
 """Names of a folder after which it is looked whether there are too many."""
@@ -45,39 +36,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SQLITE = b"SQLite format 3\0"
 _OUR_DATABASES = (b"godw", APPLICATION_ID.to_bytes(4, "big"))
-
-_FINE_NS = 100_000_000
-_COARSE_NS = 2_100_000_000
-"""How long after a change another one may get the same time, on file systems that keep fractions of a second and not."""
-
-
-class Row(msgspec.Struct, array_like=True, gc=False):
-    """What was seen of a name. `kind` "x": a database of ours, which is no part of any state.
-
-    `mode` is the whole one; `settled`: a later change cannot have left the same times behind.
-    """
-
-    name: bytes
-    kind: Literal["f", "d", "l", "n", "o", "x"]
-    mode: int
-    size: int = 0
-    hash: bytes = b""
-    target: bytes = b""
-    mtime: int = 0
-    ctime: int = 0
-    inode: int = 0
-    settled: bool = True
-
-
-class SeenFolder(msgspec.Struct, array_like=True, gc=False):
-    """What was seen of a folder, and the hash of the listing it made."""
-
-    hash: bytes
-    rows: list[Row]
-
-
-_encode_seen = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(SeenFolder)
 
 
 class Shelf(Protocol):
@@ -90,32 +48,6 @@ class Shelf(Protocol):
 
 class Stopped(Exception):
     """The scan was told to end."""
-
-
-CACHES = Ignores(b"__pycache__/\n*.pyc\nnode_modules/\n.venv/\n.mypy_cache/\n.pytest_cache/\n.ruff_cache/\n.tox/\n.cache/\n")
-"""What counts as ignored where no ignore file says otherwise."""
-
-
-class Rules(NamedTuple):
-    """The ignore rules in force in a folder: of the ignore files from the root down to it, by the folder they stand in."""
-
-    files: tuple[tuple[str, Ignores], ...] = (("", CACHES),)
-
-    def within(self, folder: str, content: bytes) -> Rules:
-        """Those in force in `folder`, whose own ignore file has this content."""
-        return Rules((*self.files, (folder, _parsed(content))))
-
-    def ignore(self, path: str, is_folder: bool) -> bool:
-        for folder, ignores in reversed(self.files):
-            said = ignores.says(path[len(folder) + 1 :] if folder else path, is_folder)
-            if said is not None:
-                return said
-        return False
-
-
-@lru_cache(maxsize=256)
-def _parsed(content: bytes) -> Ignores:
-    return Ignores(content)
 
 
 class Scan:
@@ -182,7 +114,7 @@ class Scan:
         key = os.fsencode(path)
         self._visited.add(key)
         packed = self._seen.get(key)
-        known = _decoder.decode(packed) if packed is not None else None
+        known = seen_decoder.decode(packed) if packed is not None else None
         before = {text(row.name): row for row in known.rows} if known is not None else {}
         found: list[os.DirEntry[str]] = []
         with os.scandir(folder) as entries:
@@ -200,7 +132,7 @@ class Scan:
         folders: list[tuple[str, os.stat_result]] = []
         for entry in found:
             name = entry.name
-            if name[0] in "._" and _not_ours(name):
+            if name[0] in "._" and not_ours(name):
                 drafts.clear(folder, name)
                 continue
             try:
@@ -236,9 +168,9 @@ class Scan:
                 changed = changed or fresh != row
         databases = {text(row.name) for row in rows if row.kind == "x"}
         if databases:
-            rows = [row for row in rows if not _beside(text(row.name), databases)]
+            rows = [row for row in rows if not beside_one_of(text(row.name), databases)]
         for name, status in folders:
-            if databases and _beside(name, databases):
+            if databases and beside_one_of(name, databases):
                 continue
             if self._own and join(path, name) in self._own:
                 continue
@@ -249,10 +181,10 @@ class Scan:
                 changed = changed or old is None or old.hash != row.hash or old.mode != row.mode or old.kind != row.kind
         if known is not None and not changed and len(rows) == len(before):
             return known.hash
-        rows.sort(key=_row_key)
-        hash_, listing = pack([_entry(row) for row in rows if row.kind != "x"])
+        rows.sort(key=row_key)
+        hash_, listing = pack([entry_of(row) for row in rows if row.kind != "x"])
         self._shelf.put_listing(hash_, listing)
-        self.folders.append((key, _encode_seen(SeenFolder(hash_, rows))))
+        self.folders.append((key, encode_seen(SeenFolder(hash_, rows))))
         return hash_
 
     def _subfolder(
@@ -348,13 +280,13 @@ class Scan:
                 if stat.S_ISLNK(status.st_mode):
                     begun = time.time_ns()
                     target = os.readlink(name, dir_fd=folder)
-                    return _row(name, "l", status, begun, target=stored(target))
+                    return row_of(name, "l", status, begun, target=stored(target))
                 return None
             except FileNotFoundError:
                 return None
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.EMLINK, errno.EINVAL, errno.EISDIR, errno.ENXIO):
-                    return _noted(name, status, settled=False)
+                    return noted(name, status, settled=False)
                 # It became something else after we had looked.
                 try:
                     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -364,11 +296,11 @@ class Scan:
 
     def _file(self, folder: int, name: str, status: os.stat_result, old: Row | None, held: bool) -> Row | None:
         if status.st_size > self._policy.max_file_bytes:
-            return _noted(name, status)
+            return noted(name, status)
         # Before it is read: what is too much must not be kept first.
         self._count(0, status.st_size)
         if self._measure:
-            return _noted(name, status)
+            return noted(name, status)
         for _ in range(_ATTEMPTS):
             if self._stopped():
                 raise Stopped
@@ -376,7 +308,7 @@ class Scan:
             try:
                 file = os.open(name, _FILE, dir_fd=folder)
             except PermissionError:
-                return _unreadable(name, status, old)
+                return unreadable(name, status, old)
             try:
                 status = os.fstat(file)
                 if not stat.S_ISREG(status.st_mode):
@@ -390,12 +322,12 @@ class Scan:
                 return Row(stored(name), "x", after.st_mode, after.st_size)
             hash_, size = read
             if size > self._policy.max_file_bytes:
-                return _noted(name, after)
-            if _same(status, after) and size == after.st_size:
-                return _row(name, "f", after, begun, hash_=hash_)
+                return noted(name, after)
+            if same(status, after) and size == after.st_size:
+                return row_of(name, "f", after, begun, hash_=hash_)
             status = after
         # It is being written all the while: this is what it was, and it is read again the next time.
-        row = _row(name, "f", after, begun, hash_=hash_)
+        row = row_of(name, "f", after, begun, hash_=hash_)
         row.size, row.settled = size, False
         return row
 
@@ -457,15 +389,6 @@ def _read(file: int, limit: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _not_ours(name: str) -> bool:
-    low = name.lower()  # some file systems do not tell .GIT from .git
-    return low in VERSION_CONTROL or low == OWN_FOLDER or drafts.NAME.fullmatch(name) is not None
-
-
-def _beside(name: str, databases: set[str]) -> bool:
-    return any(name.endswith(end) and name[: -len(end)] in databases for end in BESIDE_DATABASE)
-
-
 def _with_rules_of(folder: int, path: str, rules: Rules) -> Rules:
     try:
         file = os.open(".gitignore", _FILE, dir_fd=folder)
@@ -479,79 +402,3 @@ def _with_rules_of(folder: int, path: str, rules: Rules) -> Rules:
         return rules
     finally:
         os.close(file)
-
-
-def _row(
-    name: str, kind: Literal["f", "l"], status: os.stat_result, begun: int, *, hash_: bytes = b"", target: bytes = b""
-) -> Row:
-    return Row(
-        stored(name),
-        kind,
-        status.st_mode,
-        status.st_size,
-        hash_,
-        target,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        _settled(status, begun),
-    )
-
-
-def _settled(status: os.stat_result, begun: int) -> bool:
-    """Whether a change made after it was read would show: its last change lies so far before the reading (`begun`, in ns)
-    that a later one gets another time. The time of the inode's change decides, which nobody can set back."""
-    window = _FINE_NS if status.st_ctime_ns % 1_000_000_000 else _COARSE_NS
-    return status.st_ctime_ns + window < begun
-
-
-def _noted(name: str, status: os.stat_result, *, settled: bool = True) -> Row:
-    return Row(
-        stored(name),
-        "n",
-        status.st_mode,
-        status.st_size,
-        b"",
-        b"",
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        settled,
-    )
-
-
-def _unreadable(name: str, status: os.stat_result, old: Row | None) -> Row:
-    """A file that was readable before and has only lost that, by all that can be seen, still has its content."""
-    if (
-        old is not None
-        and old.kind == "f"
-        and (old.size, old.mtime, old.inode) == (status.st_size, status.st_mtime_ns, status.st_ino)
-    ):
-        return Row(
-            old.name, "f", status.st_mode, old.size, old.hash, b"", old.mtime, status.st_ctime_ns, old.inode, old.settled
-        )
-    return _noted(name, status, settled=False)
-
-
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (other.st_size, other.st_mtime_ns, other.st_ctime_ns)
-
-
-def _row_key(row: Row) -> bytes:
-    return row.name
-
-
-def _entry(row: Row) -> Entry:
-    kind: Kind = row.kind  # type: ignore[assignment]  # "x" was left out
-    mode = row.mode & MODE_BITS
-    match kind:
-        case "f":
-            return Entry(row.name, kind, mode, row.size, row.hash)
-        case "d":
-            return Entry(row.name, kind, mode, 0, row.hash)
-        case "l":
-            return Entry(row.name, kind, 0, 0, b"", row.target)
-        case "n":
-            return Entry(row.name, kind, mode, row.size, b"", b"", row.mtime)
-        case "o":
-            return Entry(row.name, kind, mode)

@@ -1,0 +1,81 @@
+"""The context of a call for a function that runs in a thread of its own.
+
+Rule: nothing of the engine is touched but on the event loop; where that is closed, what would be shown is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..contracts import CancelToken, ToolContext, Verified, Workspace
+from ..core.events import Labels
+from ..core.ids import CallId, RunId, SessionId
+from ..core.rules import Verdict
+
+
+class ContextForThread:
+    """A ToolContext for a function in a thread: what it shows or cancels is handed over to the event loop."""
+
+    def __init__(self, inner: ToolContext, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+
+    @property
+    def session(self) -> SessionId:
+        return self._inner.session
+
+    @property
+    def run(self) -> RunId | None:
+        return self._inner.run
+
+    @property
+    def call(self) -> CallId:
+        return self._inner.call
+
+    @property
+    def key(self) -> str:
+        return self._inner.key
+
+    @property
+    def workspace(self) -> Workspace:
+        return self._inner.workspace
+
+    @property
+    def labels(self) -> Labels:
+        return self._inner.labels
+
+    @property
+    def context(self) -> Any:
+        return self._inner.context
+
+    @property
+    def cancel(self) -> CancelToken:
+        return self._inner.cancel
+
+    @property
+    def grace_s(self) -> float:
+        return self._inner.grace_s
+
+    async def verify(self) -> Verified:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._inner.verify(), self._loop))
+
+    async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        asked = self._inner.ask_model(prompt, model=model, purpose=purpose)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
+
+    def verdict(self, arguments: dict[str, Any]) -> Verdict:
+        return self._inner.verdict(arguments)
+
+    def output(self, text: str) -> None:
+        self._soon(self._inner.output, text)
+
+    def progress(self, text: str) -> None:
+        self._soon(self._inner.progress, text)
+
+    def _soon(self, show: Callable[[str], None], text: str) -> None:
+        try:
+            self._loop.call_soon_threadsafe(show, text)
+        except RuntimeError:  # the loop is closed: nobody watches
+            pass
