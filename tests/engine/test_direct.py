@@ -10,7 +10,7 @@ import pytest
 
 import godwit
 from godwit.contracts import Appended, HookCall
-from godwit.core.errors import SessionArchived, SessionClosed, ToolFailed
+from godwit.core.errors import KeyReused, SessionArchived, SessionClosed, ToolFailed
 from godwit.core.events import Draft, HookBlocked, RunFinished, ToolFinished, ToolStarted
 from godwit.core.hooks import HookResult, HookSpec
 from godwit.core.ids import SessionId
@@ -57,6 +57,30 @@ async def test_a_failure_is_a_result_of_tool_and_an_error_of_the_helpers(bench: 
     invalid = await session.tool("read", {})
     assert invalid.status == "invalid"
     assert "file_path" in invalid.output
+
+
+async def test_a_call_that_is_sent_again_under_its_key_is_run_once(bench: Bench) -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+    ran: list[int] = []
+
+    @godwit.tool
+    async def count(n: int) -> str:
+        """Count."""
+        ran.append(n)
+        entered.set()
+        await release.wait()
+        return f"number {len(ran)}"
+
+    session = await bench.start([], count)
+    first = asyncio.ensure_future(session.tool("count", {"n": 1}, key="k"))
+    await within(entered.wait())
+    again = asyncio.ensure_future(session.tool("count", {"n": 1}, key="k"))
+    release.set()
+    assert await within(again) == await within(first)
+    assert await within(session.tool("count", {"n": 1}, key="k")) == first.result()
+    with pytest.raises(KeyReused):
+        await within(session.tool("count", {"n": 2}, key="k"))
+    assert (first.result().output, ran) == ("number 1", [1])
 
 
 async def test_the_agents_rules_do_not_bind_the_host(bench: Bench) -> None:

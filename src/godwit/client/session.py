@@ -376,13 +376,19 @@ class RemoteSession(RemoteSending, HostCalls):
     # --- tools and evidence ----------------------------------------------------------------------------------------
 
     async def tool(
-        self, name: str, arguments: dict[str, Any] | None = None, *, context: Any = None, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        timeout_s: float | None = None,
+        key: str | None = None,
     ) -> ToolCallResult:
         """Run a tool on the server. One that fails and a name that is unknown are results. Needs the scope `admin`."""
         self._check_open()
         no_context(context)
         body = {"arguments": arguments or {}, "timeout_s": timeout_s}
-        return await self._post(f"/tools/{segment(name)}", ToolCallResult, body)
+        return await self._post(f"/tools/{segment(name)}", ToolCallResult, body, key=key)
 
     async def verify_commands(self, subject: str, commands: Sequence[VerificationCommand | str]) -> VerificationReport:
         """Run these commands on the server and record what came of them. Needs the scope `admin`."""

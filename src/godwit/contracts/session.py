@@ -281,7 +281,13 @@ class SessionHandle(Protocol):
     # Tools called by the host.
 
     async def tool(
-        self, name: str, arguments: dict[str, Any] | None = None, *, context: Any = None, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        timeout_s: float | None = None,
+        key: str | None = None,
     ) -> ToolCallResult: ...
     async def read_file(self, path: str, *, offset: int | None = None, limit: int | None = None) -> str: ...
     async def write_file(self, path: str, content: str) -> str: ...

@@ -19,11 +19,11 @@ from typing import Any
 
 from ..contracts import EventStore, Tool, ToolOutput, Verified, Workspace
 from ..core.budget import ALLOWED
-from ..core.errors import SessionArchived, StoreError, ToolFailed
+from ..core.errors import KeyReused, SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
 from ..core.facts import ToolCallResult
 from ..core.hooks import INTERRUPTED
-from ..core.ids import CallId, Clock, RunId, Seq, SessionId
+from ..core.ids import CallId, Clock, RunId, Seq, SessionId, derived_id
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import State
 from .aside import Asides
@@ -36,6 +36,8 @@ from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import checked
 from .tool_context import Context
 
+LOST_LOOK_S = 1.0
+"""How often who waits for a call of another process looks whether that one is alive."""
 ABANDON_S = 1.0
 """How long a call that was cut off may ignore it before it is left to itself."""
 
@@ -55,12 +57,19 @@ class HostCalls(ABC):
         """Raise SessionClosed when the handle is."""
 
     async def tool(
-        self, name: str, arguments: dict[str, Any] | None = None, *, context: Any = None, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        context: Any = None,
+        timeout_s: float | None = None,
+        key: str | None = None,
     ) -> ToolCallResult:
         """Run a tool. One that fails, arguments that do not fit and a name that is unknown are results: see
-        `ToolCallResult.ok`. `context`: the value for function tools."""
+        `ToolCallResult.ok`. `context`: the value for function tools. `key`: an idempotency key; what was begun under it is
+        not run again, and its result is told, once it has ended. KeyReused when that was another call."""
         self._check_open()
-        return await self.calls.run(name, arguments or {}, context=context, timeout_s=timeout_s)
+        return await self.calls.run(name, arguments or {}, context=context, timeout_s=timeout_s, key=key)
 
     async def read_file(self, path: str, *, offset: int | None = None, limit: int | None = None) -> str:
         """The file's text as the tool `read` shows it, with line numbers."""
@@ -157,16 +166,18 @@ class DirectCalls:
         run: RunId | None = None,
         call: CallId | None = None,
         paid: bool = False,
+        key: str | None = None,
     ) -> ToolCallResult:
         """Run the tool of this name, the agent's or else any that the process knows, and return what it came to, whatever
         that is: a tool that fails, or that there is none, is a result and no exception.
 
         `timeout_s`: in place of the tool's own limit. `cancel`: ends the call, as the closing of the handle does. `run`: the
         open run it belongs to. `call`: its id, for one that may have been begun before; the id is its idempotency key too.
-        `paid`: the budget has been asked about it.
+        `paid`: the budget has been asked about it. `key`: see `HostCalls.tool`.
         Raises SessionArchived, SessionNotFound and the store's errors, in which case nothing was run.
         """
-        call = CallId(self._parts.ids.new("call")) if call is None else call
+        if call is None:
+            call = CallId(self._parts.ids.new("call") if key is None else derived_id("call", self._session, key))
         if origin == "model":
             raise ValueError("a model's calls belong to its turns")
         tools = self._tools()
@@ -183,7 +194,7 @@ class DirectCalls:
         token = self._token.child() if cancel is None else cancel.child()
         take_back = None if cancel is None else self._token.on_cancel(token.cancel)
         try:
-            return await self._hooked(tool, call, arguments, origin, run, context, timeout_s, state, token, paid)
+            return await self._hooked(tool, call, arguments, origin, run, context, timeout_s, state, token, paid, key)
         finally:
             if take_back is not None:
                 take_back()
@@ -200,6 +211,7 @@ class DirectCalls:
         state: State,
         token: Cancel,
         paid: bool,
+        key: str | None,
     ) -> ToolCallResult:
         name = tool.definition.name
         notes: list[str] = []
@@ -256,7 +268,16 @@ class DirectCalls:
         )
 
         async def work() -> ToolCallResult:
-            await self._append(run, *(e for e in recorded if from_outside(e)), started, epoch=self._epoch())
+            begun = [*(e for e in recorded if from_outside(e)), started]
+            own = None if key is None else f"{key}\0tool"
+            try:
+                appended = await append_outside(
+                    self._store, self._session, begun, self._parts.clock, run=run, epoch=self._epoch(), key=own
+                )
+            except KeyReused:  # by another process, or with something else that the budget had to record
+                return await self._before(started, state)
+            if appended.duplicate:
+                return await self._before(started, state)
             return await self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides)
 
         # The start as well: a caller who is cancelled while it is being stored must not leave a call that never ends.
@@ -350,11 +371,30 @@ class DirectCalls:
         seq = await self._append(run, *([artifact] if artifact is not None else []), finished)
         return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
 
-    async def _append(self, run: RunId | None, *data: EventData, epoch: int | None = None) -> Seq:
+    async def _before(self, again: ToolStarted, state: State) -> ToolCallResult:
+        """What came of a call that was begun before, under the same key. It is waited for while somebody is at it."""
+        store, session = self._store, self._session
+        begun = await store.read(session, types=("tool.started",), newest_first=True)
+        first = next(e for e in begun if isinstance(e.data, ToolStarted) and e.data.call == again.call)
+        assert isinstance(first.data, ToolStarted)
+        if (first.data.name, first.data.arguments) != (again.name, again.arguments):
+            raise KeyReused(f"this idempotency key was used for another call of {first.data.name!r}: take a new one")
+        seq = first.seq
+        while True:
+            for event in await store.read(session, seq, types=("tool.finished",)):
+                done = event.data
+                if isinstance(done, ToolFinished) and done.call == again.call:
+                    took_ms = done.duration_ms or 0
+                    return ToolCallResult(done.call, done.name, done.status, done.content, done.metadata, took_ms, event.seq)
+            await close_lost_calls(store, session, state, self._parts.clock, self._parts.owner)
+            seq = max(seq, state.seq)
+            await store.wait(session, seq, LOST_LOOK_S)
+            state = await load_state(store, session)
+
+    async def _append(self, run: RunId | None, *data: EventData) -> Seq:
         if not data:
             return 0
-        clock = self._parts.clock
-        return (await append_outside(self._store, self._session, data, clock, run=run, epoch=epoch)).last
+        return (await append_outside(self._store, self._session, data, self._parts.clock, run=run)).last
 
 
 async def close_lost_calls(store: EventStore, session: SessionId, state: State, clock: Clock, own: str) -> None:

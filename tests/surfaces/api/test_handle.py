@@ -64,6 +64,7 @@ from tests.engine.test_control import (  # noqa: F401 - collected here again
     test_undelivered_steers_end_with_their_run,
 )
 from tests.engine.test_direct import (  # noqa: F401 - collected here again
+    test_a_call_that_is_sent_again_under_its_key_is_run_once,
     test_a_direct_call_beside_an_open_run_enters_neither_turn_nor_transcript,
     test_a_failure_is_a_result_of_tool_and_an_error_of_the_helpers,
     test_an_archived_session_runs_nothing,

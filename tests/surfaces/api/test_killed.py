@@ -62,3 +62,32 @@ async def test_a_killed_server_is_waited_for(tmp_path: Path) -> None:
     finally:
         for process in processes:
             await asyncio.to_thread(process.close)
+
+
+async def test_a_direct_call_that_was_cut_off_is_not_run_again(tmp_path: Path) -> None:
+    """The client asks again by itself; what was begun has an outcome that nobody knows."""
+    flags = ("--setup", setup(tmp_path, CODE))
+    first = await asyncio.to_thread(Process, tmp_path, *flags)
+    processes = [first]
+    try:
+        async with cutting(first.url, 0, most=0) as (url, proxy), connect(url) as client:
+            agent = godwit.Agent("writer", model="scripted:any", tools=["bash"])
+            session = await client.start_session(agent, own_workspace=True)
+            calling = asyncio.ensure_future(session.tool("bash", {"command": "echo ran >> log; sleep 600"}))
+            begun = await until_type(session, "tool.started")
+            assert session.workspace is not None
+            log = Path(session.workspace) / "log"
+            while not await asyncio.to_thread(log.exists):
+                assert (await session.status()) != "archived"
+            assert await asyncio.to_thread(first.end, signal.SIGKILL) == -signal.SIGKILL
+            second = await asyncio.to_thread(Process, tmp_path, *flags)
+            processes.append(second)
+            proxy.to(second.url)
+            result = await asyncio.wait_for(calling, 60)
+            assert (result.status, result.ok) == ("unknown", False)
+            assert isinstance(begun.data, ToolStarted)
+            assert result.call == begun.data.call
+            assert log.read_text() == "ran\n"
+    finally:
+        for process in processes:
+            await asyncio.to_thread(process.close)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from ...core.errors import ArtifactNotFound
 from ...core.facts import ToolCallResult
 from ...core.verification import VerificationReport
-from .calls import Controlled, Driven, Watched
+from .calls import Controlled, Driven, KeyHeader, Watched
 from .operations import operation
 from .shapes import (
     ArtifactList,
@@ -35,10 +35,10 @@ RefPath = Annotated[str, Path(alias="ref", description="The artifact's ref, or t
 @router.post("/tools/{name}")
 @operation(takes=ToolBody, gives=ToolCallResult, scope="admin")
 async def call_tool(
-    session: Driven, name: Annotated[str, Path()], sent: Annotated[ToolBody, Depends(body(ToolBody))]
+    session: Driven, name: Annotated[str, Path()], sent: Annotated[ToolBody, Depends(body(ToolBody))], key: KeyHeader
 ) -> Response:
     """Run a tool. One that fails, arguments that do not fit and a name that is unknown are results."""
-    return answer(await session.tool(name, sent.arguments, timeout_s=sent.timeout_s))
+    return answer(await session.tool(name, sent.arguments, timeout_s=sent.timeout_s, key=key))
 
 
 @router.get("/verification")
