@@ -83,8 +83,10 @@ class Sending(Reading):
         while len(self._own_runs) > OWN_RUNS:
             del self._own_runs[next(iter(self._own_runs))]
         self._home.guards.begin(self.id, run)
-        if context is not None:
-            self._home.give_context(self.id, run, context)
+        self._home.started(self.id, run, context)
+        if self._token.cancelled:
+            # The token was fired while the prompt was being stored: nobody could know of this run then.
+            self._home.cut(self.id, run)
         self._wake()
 
     async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult:
@@ -230,6 +232,7 @@ class Sending(Reading):
         """`resume_run` that returns the new run's id at once; the work goes on beside. Errors as there."""
         self._check_open()
         new = await self._runs.resume(RunId(run), self._inbox, self._home.ids)
+        self._home.started(self.id, new, None)
         self._wake()
         return new
 

@@ -51,6 +51,10 @@ class Opener(Protocol):
 
     async def open_session(self, session: str, *, drive: bool = True) -> Session: ...
 
+    def recovers(self, session: SessionId, run: RunId) -> None:
+        """Say that this run was left behind, before the session is opened: it waits for a place to be gone on with."""
+        ...
+
     def hosts(self, session: SessionId) -> bool:
         """Whether this process drives the session when there is something to do."""
         ...
@@ -201,14 +205,15 @@ class Desk:
 
         A parked run is taken as well: its time runs, and answers to it are heard from now on. A paused one is not, unless
         it is to end. A session that cannot be driven here (a tool or a sandbox is missing) is logged and left to others.
-        Several processes may do this at once: one of them drives, and the others take over should it die. StoreError.
+        Several processes may do this at once: one of them drives, and the others take over should it die. No more runs than
+        a process drives at once begin at once; the others wait in the order in which they were started. StoreError.
         """
         taken: list[SessionId] = []
         tried: set[SessionId] = set()
         again = True
         while again:  # the list is by activity: what moves in it meanwhile is found by the next look
             again = False
-            for row in await self._open_rows():
+            for row in await self._by_start(await self._open_rows()):
                 if row.id in tried or row.owner is not None or self._opener.hosts(row.id):
                     continue
                 tried.add(row.id)
@@ -227,10 +232,21 @@ class Desk:
                 return found
             before = (rows[-1].updated_ms, rows[-1].id)
 
+    async def _by_start(self, rows: list[SessionRow]) -> list[SessionRow]:
+        """The one whose run was started first comes first."""
+        started: list[tuple[int, SessionId, SessionRow]] = []
+        for row in rows:
+            with contextlib.suppress(SessionNotFound):  # deleted just now
+                found = await self._opener.store.read(row.id, types=("run.started",), newest_first=True, limit=1)
+                started.append((found[0].at_ms if found else row.updated_ms, row.id, row))
+        return [row for _, _, row in sorted(started, key=lambda one: one[:2])]
+
     async def _go_on(self, row: SessionRow) -> bool:
+        assert row.run is not None
         try:
             if row.status == "paused" and not (await load_state(self._opener.store, row.id)).gate.drivable:
                 return False
+            self._opener.recovers(row.id, row.run)
             await self.session(row.id)
         except StoreError:
             raise

@@ -2,8 +2,9 @@
 
 It may be woken twice, late, or for nothing: a drive begins from the log and ends with its run. It drives only sessions of
 which a driving handle is open here, since their function tools live in this process; while one rests it listens to the log,
-so that an answer or a resume from another process wakes it too. Rules: whatever fails is tried again only after a pause, and
-nothing of one run (its token, its context) reaches the next.
+so that an answer or a resume from another process wakes it too. A run that finds no place among those that are driven at
+once waits for one like a session that rests. Rules: whatever fails is tried again only after a pause; nothing of one run (its
+token, its context) reaches the next; a run that only has to end needs no place.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
@@ -24,6 +27,7 @@ from ..engine.driver import Driver, Parts, time_left_s
 from ..engine.log import Log
 from ..engine.loop import drive
 from ..engine.receiver import either
+from .run_limit import RunLimit
 
 logger = logging.getLogger("godwit")
 
@@ -33,7 +37,8 @@ RETRY_S = 1.0
 """How often a session that another process drives is looked at again."""
 FAILURE_RETRY_S = 5.0
 """How long after a drive broke off (a full disk, say) it is tried again by itself."""
-ANY_RUN = RunId("*")
+RECOVERED = 64
+"""How many runs that were gone on with after a restart are driven at once, where no limit is set for all runs."""
 CONTEXTS = 64
 """Values given with prompts that are kept for runs that have not begun."""
 
@@ -53,7 +58,10 @@ class _Hosted:
         "failure",
         "force",
         "handles",
+        "line_s",
+        "nested",
         "over",
+        "run",
         "task",
         "woken",
     )
@@ -69,41 +77,63 @@ class _Hosted:
         self.failure: BaseException | None = None
         self.again = False
         self.force = False
+        self.run: RunId | None = None  # the open run, as far as this process has heard
         self.cut: RunId | None = None
+        self.line_s: float | None = None  # the run waits for a place, for so long at most
+        self.nested = False  # asked for by a tool of a run that has a place
         self.alarm: asyncio.TimerHandle | None = None
         self.due = False
         self.woken: asyncio.Event | None = None  # made when there is something to wait for: idle sessions have none
 
 
 class EmbeddedDispatcher:
-    """Implements `godwit.contracts.Dispatcher` for one process."""
+    """Implements `godwit.contracts.Dispatcher` for one process.
 
-    def __init__(self, parts: Parts) -> None:
+    `max_runs`: how many runs are driven at once; None for as many as there are, save that of those a restart has left behind
+    `RECOVERED` are. The others wait, the one that was started first comes next.
+    """
+
+    def __init__(self, parts: Parts, max_runs: int | None = None) -> None:
         self._parts = parts
+        self._limits_all = max_runs is not None
+        self._limit = RunLimit(RECOVERED if max_runs is None else max_runs, self._call)
+        self._recovered: dict[SessionId, RunId] = {}
         self._hosted: dict[SessionId, _Hosted] = {}
         self._logs: OrderedDict[SessionId, Log] = OrderedDict()
         self._listeners: dict[SessionId, list[Callable[[], None]]] = {}
         self._closing: asyncio.Future[None] | None = None
 
-    def open(self, session: SessionId, handle: Cancel, context: Any = None) -> None:
-        """Drive this session from now on whenever it has something to do; `handle` is the token of the handle."""
-        hosted = self._hosted.setdefault(session, _Hosted())
+    def open(self, session: SessionId, handle: Cancel, context: Any = None, run: RunId | None = None) -> None:
+        """Drive this session from now on whenever it has something to do; `handle` is the token of the handle. `run`: the
+        open one, as the handle has found it."""
+        hosted = self._hosted.get(session)
+        if hosted is None:
+            hosted = self._hosted[session] = _Hosted()
+            hosted.run = run
         if context is not None:
             hosted.context = context
-
-        def cut() -> None:
-            # A drive may be past its last look, and a parked or paused run has none: so the next look is told as well.
-            driver = hosted.driver
-            if driver is None:
-                hosted.cut = ANY_RUN
-            elif driver.state.run is not None:
-                hosted.cut = driver.state.run.id
-                driver.token.cancel()
-            self.wake(session)
-
-        hosted.handles[handle] = handle.on_cancel(cut)
+        # Bound to the session's id and not to what is hosted now: a handle may outlive that.
+        hosted.handles[handle] = handle.on_cancel(partial(self._cut_known, session))
         if hosted.task is None and hosted.ear is None and self._closing is None:
             hosted.ear = asyncio.create_task(self._listen(session, hosted, False), name=f"listen {session}")
+
+    def _cut_known(self, session: SessionId) -> None:
+        hosted = self._hosted.get(session)
+        if hosted is not None and hosted.run is not None:
+            self.cut(session, hosted.run)
+
+    def cut(self, session: SessionId, run: RunId) -> None:
+        """End that run, and no other one: whoever wants it ended may be late, and the next one be somebody else's."""
+        hosted = self._hosted.get(session)
+        if hosted is None:
+            return
+        # A drive may be past its last look, or not have claimed yet, and a parked or paused run has none: the next look is
+        # told as well.
+        hosted.cut = run
+        driver = hosted.driver
+        if driver is not None and driver.log.lease is not None and _runs(driver.state, run):
+            driver.token.cancel()
+        self.wake(session)
 
     def leave(self, session: SessionId, handle: Cancel) -> None:
         """That handle was closed; with the last one, this process drives the session no more.
@@ -134,10 +164,16 @@ class EmbeddedDispatcher:
         hosted = self._hosted.get(session)
         return hosted is not None and hosted.driver is not None and hosted.driver.log.lease is not None
 
-    def wake(self, session: SessionId) -> None:
+    def recover(self, session: SessionId, run: RunId) -> None:
+        """This run was left behind by a process that has ended: it is gone on with when it finds a place."""
+        self._recovered[session] = run
+
+    def wake(self, session: SessionId, *, nested: bool = False) -> None:
+        """`nested`: a tool has asked for the work, and may be waiting for it; its own run has a place for both."""
         hosted = self._hosted.get(session)
         if hosted is None or self._closing is not None:
             return
+        hosted.nested = hosted.nested or nested
         hosted.failure = None
         if hosted.task is not None:
             hosted.again = True
@@ -149,10 +185,23 @@ class EmbeddedDispatcher:
             hosted.ear = None
         hosted.task = asyncio.create_task(self._drive(session, hosted), name=f"drive {session}")
 
-    def give_context(self, session: SessionId, run: RunId, context: Any) -> None:
-        """The value for function tools of that run."""
+    @property
+    def waiting(self) -> tuple[SessionId, ...]:
+        """The sessions whose runs wait for a place, the next one first."""
+        return self._limit.waiting
+
+    @property
+    def driven(self) -> int:
+        """How many runs are driven here now."""
+        return sum(self.drives(session) for session in self._hosted)
+
+    def started(self, session: SessionId, run: RunId, context: Any = None) -> None:
+        """A handle here has started that run. `context`: the value for its function tools."""
         hosted = self._hosted.get(session)
-        if hosted is not None:
+        if hosted is None:
+            return
+        hosted.run = run
+        if context is not None:
             hosted.contexts[run] = context
             while len(hosted.contexts) > CONTEXTS:
                 del hosted.contexts[next(iter(hosted.contexts))]
@@ -264,6 +313,8 @@ class EmbeddedDispatcher:
             hosted.failure = error
             if hosted is self._hosted.get(session) and not await self._exists(session):
                 self._hosted.pop(session, None)
+                self._recovered.pop(session, None)
+                self._limit.quit(session)
             self._tell(session)
         except Exception as error:
             if not isinstance(error, GodwitError):
@@ -274,10 +325,11 @@ class EmbeddedDispatcher:
                 self._tell(session)
         finally:
             hosted.task = None
+            self._limit.leave(session)  # called, and then not able to make use of its place
             if self._hosted.get(session) is hosted and self._closing is None and not hosted.handles:
                 self._drop(session, hosted)
             elif self._hosted.get(session) is hosted and self._closing is None:
-                listening = self._listen(session, hosted, hosted.failure is not None)
+                listening = self._listen(session, hosted, hosted.failure is not None, hosted.line_s)
                 hosted.ear = asyncio.create_task(listening, name=f"listen {session}")
 
     async def _drive_once(self, session: SessionId, hosted: _Hosted) -> tuple[bool, bool]:
@@ -285,27 +337,42 @@ class EmbeddedDispatcher:
         store = self._parts.store
         log = self._logs.pop(session, None) or await Log.open(store, session, self._parts.clock)
         await log.sync()
+        hosted.line_s = None
         gate, run = log.state.gate, log.state.run
+        hosted.run = None if run is None else run.id
         due, hosted.due = hosted.due, False
         cut, hosted.cut = hosted.cut, None
-        is_cut = run is not None and cut in (run.id, ANY_RUN)
+        is_cut = cut is not None and _runs(log.state, cut)
         if gate.archived or (not gate.drivable and gate.opened and not due and not is_cut):
             hosted.force = False
+            self._limit.quit(session)
             self._keep(session, log)
             if gate.phase == "waiting":
                 await self._set_alarm(session, hosted, log.state)
             return False, False
         if self._closing is not None:
             return False, False
+        if not await self._has_place(session, hosted, log.state, ends=is_cut or hosted.force, due=due):
+            hosted.due = due
+            self._keep(session, log)
+            return False, False
         force, hosted.force = hosted.force, False
         context = hosted.contexts.pop(run.id, hosted.context) if run is not None else None
         driver = Driver(self._parts, log, context=context, force=force)
         hosted.driver = driver
-        if is_cut:
-            driver.token.cancel()
         try:
             async with driver:
-                hosted.force = False  # asked for while this was claiming: it has it now
+                # Only now is it known which run this is: it may have ended, and another one begun, before the claim.
+                if any(c is not None and _runs(log.state, c) for c in (cut, hosted.cut)):
+                    driver.token.cancel()
+                hosted.run = None if log.state.run is None else log.state.run.id
+                force, hosted.force = force or hosted.force, False  # asked for while this was claiming: it has it now
+                ends = driver.token.cancelled or force
+                if not await self._has_place(session, hosted, log.state, ends=ends, due=due):
+                    return False, False
+                gate = log.state.gate
+                if self._limits_all and not (gate.drivable or due or ends):
+                    driver.stop()  # it is opened, no more: a run that is started meanwhile has no place yet
                 await drive(driver)
         except SessionOwned:
             self._keep(session, log)
@@ -314,6 +381,11 @@ class EmbeddedDispatcher:
             return True, False
         finally:
             hosted.driver = None
+            hosted.run = None if log.state.run is None else log.state.run.id
+            if run is not None and not _runs(log.state, run.id):
+                hosted.nested = False
+                self._recovered.pop(session, None)
+            self._limit.leave(session)
             if hosted.over is not None:
                 hosted.over.set_result(None)
                 hosted.over = None
@@ -323,6 +395,35 @@ class EmbeddedDispatcher:
         if log.state.gate.phase == "waiting":
             await self._set_alarm(session, hosted, log.state)
         return False, log.state.gate.drivable
+
+    async def _has_place(self, session: SessionId, hosted: _Hosted, state: State, *, ends: bool, due: bool) -> bool:
+        """Whether the open run may be driven now; if not, it stands in line, and `hosted.line_s` says for how long at most.
+        `ends`: it only has to end. `due`: its time, or that of a question, is over."""
+        run, gate = state.run, state.gate
+        works = run is not None and run.interrupt is None and (gate.drivable or due) and not (gate.restoring or ends)
+        if run is None or not works or not (self._limits_all or self._recovered.get(session) == run.id):
+            self._limit.quit(session)
+            return True
+        if hosted.nested or (state.parent is not None and self.drives(state.parent)):
+            self._limit.quit(session)
+            return True
+        if self._limit.enter(session, run.started_ms):
+            return True
+        assert state.agent is not None
+        _, spec = await self._parts.store.get_agent(state.agent.name, state.agent.version)
+        left_s = time_left_s(state, spec.limits, self._parts.clock)
+        if left_s == 0.0:
+            self._limit.quit(session)
+            return True  # to be ended
+        if self._limit.enter(session, run.started_ms):  # called meanwhile
+            return True
+        hosted.line_s = math.inf if left_s is None else left_s
+        return False
+
+    def _call(self, session: SessionId) -> bool:
+        """A run that waited has a place; False when it needs none any more."""
+        self.wake(session)
+        return session in self._hosted and self._closing is None
 
     async def _set_alarm(self, session: SessionId, hosted: _Hosted, state: State) -> None:
         """A parked run's time runs on: this is what ends it, or answers for it, when no answer comes."""
@@ -349,6 +450,8 @@ class EmbeddedDispatcher:
 
     def _drop(self, session: SessionId, hosted: _Hosted) -> None:
         self._hosted.pop(session, None)
+        self._recovered.pop(session, None)
+        self._limit.quit(session)
         self._logs.pop(session, None)
         if hosted.alarm is not None:
             hosted.alarm.cancel()
@@ -370,29 +473,38 @@ class EmbeddedDispatcher:
             return True
         return True
 
-    async def _look(self, session: SessionId) -> tuple[Seq, bool, bool]:
-        """The head, whether there is something to drive, and whether a run is open. No more than that is kept meanwhile."""
+    async def _look(self, session: SessionId, hosted: _Hosted) -> tuple[Seq, bool, bool]:
+        """The head, whether there is something to drive, and whether somebody drives it. No more than that is kept
+        meanwhile, beside which run is open."""
         row = await self._parts.store.session(session)
-        has_run = row.run is not None
-        return row.head, has_run and row.status in ("queued", "running", "retrying"), has_run
+        hosted.run = row.run
+        return row.head, row.run is not None and row.status in ("queued", "running", "retrying"), row.owner is not None
 
-    async def _listen(self, session: SessionId, hosted: _Hosted, failed: bool) -> None:
+    async def _listen(self, session: SessionId, hosted: _Hosted, failed: bool, line_s: float | None = None) -> None:
         """While the session rests: wake it when something arrived that makes it drivable.
 
-        After a failure it looks again at whatever arrives, and by itself after a while: a disk may have room again.
+        After a failure it looks again at whatever arrives, and by itself after a while: a disk may have room again. So it
+        does while the run waits for a place, for `line_s` seconds at most, unless another process drives it meanwhile.
         """
         store = self._parts.store
+        until_s = asyncio.get_running_loop().time() + (math.inf if line_s is None else line_s)
         while True:
             try:
-                head, drivable, _ = await self._look(session)
-                if drivable and not failed:
+                head, drivable, owned = await self._look(session, hosted)
+                waits = line_s is not None and (drivable or owned)
+                if drivable and not failed and not waits:
                     break
-                now = await store.wait(session, head, FAILURE_RETRY_S if failed else None)
+                left_s = max(0.0, until_s - asyncio.get_running_loop().time()) if waits and until_s != math.inf else None
+                now = await store.wait(session, head, FAILURE_RETRY_S if failed else left_s)
                 if failed:
-                    _, _, has_run = await self._look(session)
-                    if now == head or has_run:
+                    await self._look(session, hosted)
+                    if now == head or hosted.run is not None:
                         break
                     failed = False
+                elif waits:
+                    _, _, owned = await self._look(session, hosted)
+                    if not owned or hosted.run is None or now == head:
+                        break
             except NotFound:
                 self._drop(session, hosted)
                 return
@@ -400,3 +512,8 @@ class EmbeddedDispatcher:
                 await asyncio.sleep(FAILURE_RETRY_S)
         hosted.ear = None
         self.wake(session)
+
+
+def _runs(state: State, run: RunId) -> bool:
+    """Whether that run is open."""
+    return state.run is not None and state.run.id == run

@@ -34,7 +34,7 @@ from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, System
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
 from ..engine.builtin_commands import CommandContext
-from ..engine.cancel import Cancel
+from ..engine.cancel import WITHIN, Cancel
 from ..engine.commands import Command, CommandRegistry, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
@@ -106,6 +106,7 @@ class Runtime:
         config: Configs = None,
         checkpoints: Checkpoints | None = None,
         secret_keys: Sequence[str] | None = None,
+        max_runs: int | None = None,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -149,7 +150,7 @@ class Runtime:
             guards=self.guards.of,
         )
         self._config = config
-        self._dispatcher = EmbeddedDispatcher(self.parts)
+        self._dispatcher = EmbeddedDispatcher(self.parts, max_runs)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
         self._attendants: list[Attendant] = []
@@ -181,6 +182,7 @@ class Runtime:
         sandbox: SandboxPolicy | None = None,
         checkpoints: Checkpoints | None = None,
         secret_keys: Sequence[str] | None = None,
+        max_runs: int | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -200,6 +202,8 @@ class Runtime:
         `config`: what holds beside the agents' own rules, for all folders or, as a function, for each. No file is read by
         itself: `config=godwit.host.config.load` reads the person's and the folder's.
         `secret_keys`: what seals the secrets in the store, the current one first; see `host.secret_keys.keys_for`.
+        `max_runs`: how many runs this process drives at once, by default as many as are open. The others wait, the one that
+        was started first comes next, and `waiting_runs` lists them; a run that a tool asks for works in its own run's place.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..models.registry import Registry
@@ -241,6 +245,7 @@ class Runtime:
             config=config,
             checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
             secret_keys=secret_keys,
+            max_runs=max_runs,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -423,7 +428,9 @@ class Runtime:
             for spec_of_file in hooks_of(self._config, state.workspace):
                 self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
-            self._dispatcher.open(session, handle.session_cancel_token, context)
+            self._dispatcher.open(
+                session, handle.session_cancel_token, context, None if state.run is None else state.run.id
+            )
             for part in (self._tracing, *self._attendants):
                 if part is not None:
                     part.follow(session, state.seq)
@@ -513,6 +520,15 @@ class Runtime:
         await self.desk.delete(session)
         self._left(SessionId(session))
 
+    def waiting_runs(self) -> list[SessionId]:
+        """The sessions here whose runs wait for a place among those that are driven at once, the next one first."""
+        return list(self._dispatcher.waiting)
+
+    @property
+    def driven_runs(self) -> int:
+        """How many runs this process drives now."""
+        return self._dispatcher.driven
+
     async def get_artifact(self, ref: str) -> bytes:
         """The content of an artifact, by the reference a result names. ArtifactNotFound."""
         from ..core.ids import ArtifactRef
@@ -526,10 +542,13 @@ class Runtime:
     # --- what handles ask (engine.session.SessionHome) -----------------------------------------------------------
 
     def wake(self, session: SessionId) -> None:
-        self._dispatcher.wake(session)
+        self._dispatcher.wake(session, nested=WITHIN.get() is not None)
 
-    def give_context(self, session: SessionId, run: RunId, context: Any) -> None:
-        self._dispatcher.give_context(session, run, context)
+    def started(self, session: SessionId, run: RunId, context: Any) -> None:
+        self._dispatcher.started(session, run, context)
+
+    def cut(self, session: SessionId, run: RunId) -> None:
+        self._dispatcher.cut(session, run)
 
     def check_model(self, name: str) -> None:
         self.models.resolve(name)
@@ -543,6 +562,9 @@ class Runtime:
         agent, standing = session.config.spec.permissions, self.parts.standing(session.workspace)
         policy = policy_of(agent, standing, saved, state.permissions, shell=self.parts.shell)
         return CommandContext(session, commands, state, policy, sender)
+
+    def recovers(self, session: SessionId, run: RunId) -> None:
+        self._dispatcher.recover(session, run)
 
     def hosts(self, session: SessionId) -> bool:
         return self._dispatcher.hosts(session)
