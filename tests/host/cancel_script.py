@@ -1,4 +1,4 @@
-"""A process that drives one session and fires the token of its handle when it is told to: `cancel_script.py DATABASE SESSION`."""
+"""A process that drives one session and fires the token of its handle when told to: `cancel_script.py DATABASE SESSION`."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The cancel token of a handle ends the run that was open when it fell, as far as its process knew, and never a later one."""
+"""The cancel token of a handle ends the run that was open when it fell, as far as its process knew, and no later one."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from tests.engine.conftest import MODEL, Bench, until_type, within
 
 import godwit
 from godwit.contracts import Appended, Lease
-from godwit.core.events import Event, RunFinished, UserInterrupt
+from godwit.core.events import Draft, Event, RunFinished, UserInterrupt
 from godwit.core.ids import Seq, SessionId
 from godwit.models.script import call
 from godwit.stores.sqlite import SqliteStore
@@ -46,17 +46,23 @@ class Slow(SqliteStore):
         from_seq: Seq = 0,
         *,
         to_seq: Seq | None = None,
-        types: Collection[str] | None = None,
+        types: Sequence[str] | None = None,
         limit: int | None = None,
         newest_first: bool = False,
     ) -> list[Event]:
         await self._wait("read")
-        return await super().read(
-            session, from_seq, to_seq=to_seq, types=types, limit=limit, newest_first=newest_first
-        )
+        return await super().read(session, from_seq, to_seq=to_seq, types=types, limit=limit, newest_first=newest_first)
 
-    async def append(self, *given: object, **more: object) -> Appended:  # type: ignore[override]
-        appended = await super().append(*given, **more)  # type: ignore[arg-type]
+    async def append(
+        self,
+        session: SessionId,
+        events: Sequence[Draft],
+        *,
+        epoch: int | None = None,
+        expect: Seq | None = None,
+        key: str | None = None,
+    ) -> Appended:
+        appended = await super().append(session, events, epoch=epoch, expect=expect, key=key)
         await self._wait("append")
         return appended
 
@@ -67,7 +73,7 @@ def anew() -> None:
 
 
 async def test_a_run_that_begins_before_the_token_is_heeded_goes_on(bench: Bench) -> None:
-    """Given no open run, when a token falls and another handle prompts before this process has looked, then nothing is cut."""
+    """Given no open run, when a token falls and another handle prompts before this process looks, then nothing is cut."""
     runtime = await bench.runtime(store=Slow.open(bench.path))
     session = await bench.start(["hello"], runtime=runtime)
     await within(runtime.settle(session.id))

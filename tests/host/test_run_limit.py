@@ -1,4 +1,4 @@
-"""A limit of runs that are driven at once: who waits and who comes next, what goes past the line, and what gives a place on."""
+"""A limit of runs driven at once: who waits and who comes next, what goes past the line, and what gives a place on."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def outcome(runtime: Runtime, session: str, times: int = 1) -> str:
 async def waiting(runtime: Runtime, *sessions: str) -> None:
     """Return when these wait for a place, in this order."""
     async with asyncio.timeout(WAIT_S):
-        while runtime.waiting_runs() != list(sessions):
+        while runtime.waiting_runs() != list(sessions):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.005)
 
 
@@ -205,7 +205,7 @@ async def test_a_parked_run_leaves_its_place_and_comes_back_by_its_age(bench: Be
     assert desks.most == 1
 
 
-# --- what goes past the line ------------------------------------------------------------------------------------------------
+# --- what goes past the line ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whose", ["own", "another process"])
@@ -361,6 +361,26 @@ async def test_the_line_is_no_obstacle_to_closing(bench: Bench) -> None:
     assert desks.most <= 3
 
 
+async def test_a_limit_can_be_changed_while_runs_wait(bench: Bench) -> None:
+    desks = Desks()
+    await begun(bench, 4, desks)
+    runtime = await here(bench, desks, max_runs=1)
+    await runtime.desk.recover()
+    await desks.hold("s0")
+    runtime.limit_runs(3)
+    await desks.hold("s0", "s1", "s2")
+    runtime.limit_runs(1)
+    desks.release("s0", "s1")
+    for session in ("s0", "s1"):
+        assert await outcome(runtime, session) == "done"
+    await waiting(runtime, "s3")
+    await desks.hold("s2")
+    with pytest.raises(InvalidArgument, match="max_runs"):
+        runtime.limit_runs(0)
+    desks.release("s2", "s3")
+    assert await outcome(runtime, "s3") == "done"
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "3"])
 async def test_a_limit_is_a_whole_number_greater_than_0(bench: Bench, wrong: Any) -> None:
     with pytest.raises(InvalidArgument, match="max_runs"):
@@ -373,7 +393,7 @@ async def test_in_any_order_of_things_the_limit_holds_and_every_run_ends(bench: 
     now, most, ends = 0, 0, 0
 
     @godwit.tool
-    async def held(context: godwit.ToolContext) -> str:
+    async def held() -> str:
         """Work for a while."""
         nonlocal now, most
         now += 1

@@ -213,8 +213,9 @@ class Desk:
         again = True
         while again:  # the list is by activity: what moves in it meanwhile is found by the next look
             again = False
-            for row in await self._by_start(await self._open_rows()):
-                if row.id in tried or row.owner is not None or self._opener.hosts(row.id):
+            rows = [row for row in await self._open_rows() if row.id not in tried and row.owner is None]
+            for row in await self._by_start([row for row in rows if not self._opener.hosts(row.id)]):
+                if self._opener.hosts(row.id):  # since then
                     continue
                 tried.add(row.id)
                 again = True

@@ -3,8 +3,8 @@
 It may be woken twice, late, or for nothing: a drive begins from the log and ends with its run. It drives only sessions of
 which a driving handle is open here, since their function tools live in this process; while one rests it listens to the log,
 so that an answer or a resume from another process wakes it too. A run that finds no place among those that are driven at
-once waits for one like a session that rests. Rules: whatever fails is tried again only after a pause; nothing of one run (its
-token, its context) reaches the next; a run that only has to end needs no place.
+once waits for one like a session that rests. Rules: whatever fails is tried again only after a pause; nothing of one run
+(its token, its context) reaches the next; a run that only has to end needs no place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..engine.driver import Driver, Parts, time_left_s
 from ..engine.log import Log
 from ..engine.loop import drive
 from ..engine.receiver import either
-from .run_limit import RunLimit
+from .run_limit import RunLimit, checked
 
 logger = logging.getLogger("godwit")
 
@@ -96,7 +96,7 @@ class EmbeddedDispatcher:
     def __init__(self, parts: Parts, max_runs: int | None = None) -> None:
         self._parts = parts
         self._limits_all = max_runs is not None
-        self._limit = RunLimit(RECOVERED if max_runs is None else max_runs, self._call)
+        self._limit = RunLimit(RECOVERED if max_runs is None else checked(max_runs), self._call)
         self._recovered: dict[SessionId, RunId] = {}
         self._hosted: dict[SessionId, _Hosted] = {}
         self._logs: OrderedDict[SessionId, Log] = OrderedDict()
@@ -184,6 +184,14 @@ class EmbeddedDispatcher:
             hosted.ear.cancel()
             hosted.ear = None
         hosted.task = asyncio.create_task(self._drive(session, hosted), name=f"drive {session}")
+
+    def limit_runs(self, most: int | None) -> None:
+        """Drive no more runs at once from now on; those under way go on. InvalidArgument."""
+        if most is None:
+            self._limits_all, most = False, RECOVERED
+        else:
+            self._limits_all, most = True, checked(most)
+        self._limit.resize(most)
 
     @property
     def waiting(self) -> tuple[SessionId, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from ..core.errors import InvalidArgument
 from ..core.ids import SessionId
@@ -18,13 +19,9 @@ from ..core.ids import SessionId
 class RunLimit:
     """`most`: how many places there are. `call`: is told whose turn it is; that session has a place from then on, unless it
     answers False.
-
-    InvalidArgument unless `most` is a whole number greater than 0.
     """
 
     def __init__(self, most: int, call: Callable[[SessionId], bool]) -> None:
-        if isinstance(most, bool) or not isinstance(most, int) or most <= 0:
-            raise InvalidArgument(f"max_runs {most!r} is no whole number greater than 0; None is no limit", max_runs=most)
         self.most = most
         self._call = call
         self._taken: set[SessionId] = set()
@@ -33,14 +30,14 @@ class RunLimit:
         self._number = count()
 
     @property
-    def taken(self) -> int:
-        """How many have a place."""
-        return len(self._taken)
-
-    @property
     def waiting(self) -> tuple[SessionId, ...]:
         """Who stands in line, the next one first."""
         return tuple(sorted(self._standing, key=self._standing.__getitem__))
+
+    def resize(self, most: int) -> None:
+        """There are so many places from now on; who has one keeps it."""
+        self.most = most
+        self._give_on()
 
     def enter(self, session: SessionId, started_ms: int) -> bool:
         """Take a place, or else stand in line by when the run was started; True with a place. Safe to repeat."""
@@ -78,4 +75,11 @@ class RunLimit:
                 self._taken.discard(session)
 
 
-__all__ = ["RunLimit"]
+def checked(most: Any) -> int:
+    """The number, as a limit of runs. InvalidArgument unless it is a whole number greater than 0."""
+    if isinstance(most, bool) or not isinstance(most, int) or most <= 0:
+        raise InvalidArgument(f"max_runs {most!r} is no whole number greater than 0; None is no limit", max_runs=most)
+    return most
+
+
+__all__ = ["RunLimit", "checked"]

@@ -428,9 +428,7 @@ class Runtime:
             for spec_of_file in hooks_of(self._config, state.workspace):
                 self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
-            self._dispatcher.open(
-                session, handle.session_cancel_token, context, None if state.run is None else state.run.id
-            )
+            self._dispatcher.open(session, handle.session_cancel_token, context, None if state.run is None else state.run.id)
             for part in (self._tracing, *self._attendants):
                 if part is not None:
                     part.follow(session, state.seq)
@@ -519,6 +517,11 @@ class Runtime:
         """
         await self.desk.delete(session)
         self._left(SessionId(session))
+
+    def limit_runs(self, most: int | None) -> None:
+        """Drive no more runs than that at once from now on, see `open`'s `max_runs`; those under way go on. None: no limit.
+        InvalidArgument."""
+        self._dispatcher.limit_runs(most)
 
     def waiting_runs(self) -> list[SessionId]:
         """The sessions here whose runs wait for a place among those that are driven at once, the next one first."""

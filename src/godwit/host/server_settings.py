@@ -99,8 +99,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     What is there: `models`, names that clients use and the `provider:model` behind each, where `*` at the end stands for
     any rest and `*` alone for every name. `folder`: where workspaces of sessions are made, by default beside the database.
 
-    How much: `max_body`, `max_upload`, bytes of a request's body, and of a file's; `max_header`, bytes of all headers.
-    `tenant`: what each tenant may use.
+    How much: `max_runs`, how many runs this process drives at once; the others wait, the one that was started first comes
+    next, and None is no limit. `max_body`, `max_upload`, bytes of a request's body, and of a file's; `max_header`, bytes of
+    all headers. `tenant`: what each tenant may use.
 
     How long, in seconds: `heartbeat_s`, how long a stream may be silent; `header_s`, until the headers of a request are
     there; `body_s`, between two pieces of its body; `request_s`, until it is answered (of a file, `upload_s`); `send_s`,
@@ -127,6 +128,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proxies: tuple[str, ...] = ()
     models: dict[str, str] = {}
     folder: str | None = None
+    max_runs: int | None = None
     max_body: int = 32 * MIB
     max_upload: int = 512 * MIB
     max_header: int = 64 * 1024

@@ -42,6 +42,7 @@ class ServeFlags:
     keys: bool | None = None
     models: tuple[str, ...] = ()
     folder: Path | None = None
+    max_runs: int | None = None
     setup: str | None = None
     quiet: bool = False
     tls_cert: Path | None = None
@@ -79,7 +80,7 @@ def settings_of(flags: ServeFlags) -> ServerSettings:
     for notice in config.notices:
         print(f"note: {notice}", file=sys.stderr)
     settings = config.server or ServerSettings()
-    changes: dict[str, Any] = {"host": flags.host, "port": flags.port, "keys": flags.keys}
+    changes: dict[str, Any] = {"host": flags.host, "port": flags.port, "keys": flags.keys, "max_runs": flags.max_runs}
     if flags.folder is not None:
         folder = flags.folder.expanduser().resolve()
         if not folder.is_dir():

@@ -258,11 +258,12 @@ def test_settings_of_files_count_where_nothing_was_typed(
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GODWIT_CONFIG", str(config))
     config.write_text(
-        '[server]\nkeys = true\nport = 1\n[server.models]\n"*" = "a:b"\n"c" = "d:e"\n[server.tenant]\nburst = 7\n'
+        '[server]\nkeys = true\nport = 1\nmax_runs = 9\n[server.models]\n"*" = "a:b"\n"c" = "d:e"\n'
+        "[server.tenant]\nburst = 7\n"
         '[server.jwt]\njwks_url = "https://issuer.example/keys"\nissuer = "i"\naudience = "a"\n'
     )
-    settings = settings_of(ServeFlags(port=2, models=("c=f:g",)))
-    assert (settings.keys, settings.port, settings.tenant.burst) == (True, 2, 7)
+    settings = settings_of(ServeFlags(port=2, models=("c=f:g",), max_runs=5))
+    assert (settings.keys, settings.port, settings.max_runs, settings.tenant.burst) == (True, 2, 5, 7)
     assert settings.models == {"*": "a:b", "c": "f:g"}
     assert settings.jwt is not None
     for text, told in (

@@ -167,6 +167,41 @@ def test_runs_of_dead_processes_go_on_at_the_start_and_later(tmp_path: Path) -> 
         assert "godwit_runs_recovered_total 2.0" in httpx2.get(f"{server.url}/metrics").text
 
 
+def test_runs_above_the_limit_are_taken_and_wait(tmp_path: Path) -> None:
+    """Given one place, when three are prompted over the wire, then the others are taken, and seen to wait."""
+    reached, release = asyncio.Event(), asyncio.Event()
+    model = ScriptedModel([hold(release, reached=reached) + say("Done.")])
+    settings = ServerSettings(max_runs=1, models={"*": "scripted:x"})
+    with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings) as server:
+        with httpx2.Client(base_url=f"{server.url}/godwit/v1", timeout=30) as client:
+            assert client.put("/agents/a", json={"models": ["m"]}).status_code < 300
+            for session in ("first", "second", "third"):
+                made = client.post("/sessions", json={"agent": "a", "session": session})
+                assert made.status_code == 200, made.text
+                assert client.post(f"/sessions/{session}/prompt", json={"prompt": "Go."}).status_code < 300
+                server.call(reached.wait)
+
+            async def waits(*sessions: str) -> None:
+                async with asyncio.timeout(30):
+                    while server.runtime.waiting_runs() != list(sessions):  # noqa: ASYNC110 - nothing tells of it
+                        await asyncio.sleep(0.01)
+
+            server.call(lambda: waits("second", "third"))
+            lines = httpx2.get(f"{server.url}/metrics").text.splitlines()
+            assert {"godwit_runs_driven 1.0", "godwit_runs_waiting 2.0"} <= set(lines)
+            assert client.get("/sessions/second").json()["session"]["status"] == "queued"
+            assert client.post("/sessions/second/interrupt", json={}).status_code == 200
+            server.call(lambda: waits("third"))
+
+            async def go_on() -> None:
+                release.set()
+                async for event in await server.runtime.stream_events("third", 0):
+                    if isinstance(event, Event) and event.type == "run.finished":
+                        return
+
+            server.call(go_on)
+
+
 def test_a_tenant_has_so_many_runs_and_no_more(tmp_path: Path) -> None:
     release = asyncio.Event()
     settings = ServerSettings(keys=True, tenant=TenantLimits(runs=1), models={"*": "scripted:x"})

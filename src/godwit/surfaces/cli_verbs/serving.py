@@ -30,6 +30,10 @@ def serve(
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="Where workspaces of sessions are made.")
     ] = None,
+    max_runs: Annotated[
+        int | None,
+        typer.Option("--max-runs", metavar="N", min=1, help="Drive at most N runs at once; the others wait. [default: all]"),
+    ] = None,
     setup: Annotated[
         str | None,
         typer.Option("--setup", metavar="MODULE:FUNCTION", help="What it returns is given to Runtime.open: tools, models."),
@@ -57,7 +61,7 @@ def serve(
     """
     from .. import cli_serve
 
-    flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, setup, quiet, tls_cert, tls_key)
+    flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, max_runs, setup, quiet, tls_cert, tls_key)
     ends(cli_serve.serve(context.obj, flags, as_json=as_json))
 
 

@@ -31,7 +31,10 @@ class App(Front):
 def create_app(
     runtime: Runtime, settings: ServerSettings | None = None, dialects: Sequence[MakeDialect] | None = None
 ) -> App:
-    """An ASGI app over this runtime, which stays the caller's to close. `dialects`: by default all there are."""
+    """An ASGI app over this runtime, which stays the caller's to close; it heeds `settings.max_runs` from now on.
+    `dialects`: by default all there are."""
+    if settings is not None and settings.max_runs is not None:
+        runtime.limit_runs(settings.max_runs)
     service = Service(runtime, settings or ServerSettings(), webhook_sources())
     return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 

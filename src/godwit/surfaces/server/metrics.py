@@ -46,6 +46,10 @@ class Metrics:
         self._streams = Gauge("godwit_http_streams", "Streams that are open.", registry=self.registry)
         self._sessions = Gauge("godwit_sessions", "Sessions in the store.", ["status"], registry=self.registry)
         self._handles = Gauge("godwit_sessions_open", "Sessions this process holds open.", registry=self.registry)
+        self._driven = Gauge("godwit_runs_driven", "Runs this process drives.", registry=self.registry)
+        self._waiting = Gauge(
+            "godwit_runs_waiting", "Runs that wait for a place among those driven at once.", registry=self.registry
+        )
         self._recovered = Counter(
             "godwit_runs_recovered", "Runs of others that this process went on with.", registry=self.registry
         )
@@ -68,6 +72,8 @@ class Metrics:
         """All of them now."""
         self._streams.set(service.tenants.open_streams)
         self._handles.set(len(service.runtime.desk))
+        self._driven.set(service.runtime.driven_runs)
+        self._waiting.set(len(service.runtime.waiting_runs()))
         counts = {str(status): count for status, count in (await service.store.session_counts()).items()}
         for status in STATUSES:
             self._sessions.labels(status).set(counts.get(status, 0))
