@@ -60,7 +60,7 @@ class Sender:
     """`reach`: see `ServerSettings.reach`."""
 
     def __init__(self, reach: Sequence[str], settings: WebhookSettings, clock: Clock) -> None:
-        self._guard = AddressGuard(reach)
+        self._guard = AddressGuard(reach, setting="reach of [server]")
         limits = FetchLimits(timeout_s=settings.timeout_s, wire_bytes=64 * 1024, body_bytes=0)
         self._fetcher = Fetcher(self._guard, limits=limits, user_agent="godwit-webhooks")
         self._clock = clock

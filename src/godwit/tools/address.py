@@ -145,9 +145,17 @@ def place(entry: str) -> Place:
 class AddressGuard:
     """`allow_private`: hosts and networks that may be reached although they are not public, see `place`. `allow_ports`:
     ports beside 80 and 443; an entry with a port of its own allows that one as well. `deny`: hosts and networks that are
-    never reached, public ones too. ConfigurationError."""
+    never reached, public ones too. `setting`: what the person who may allow more calls the first of them.
+    ConfigurationError."""
 
-    def __init__(self, allow_private: Iterable[str] = (), allow_ports: Iterable[int] = (), deny: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        allow_private: Iterable[str] = (),
+        allow_ports: Iterable[int] = (),
+        deny: Iterable[str] = (),
+        *,
+        setting: str = "allow_private",
+    ) -> None:
         if isinstance(allow_private, str) or isinstance(deny, str):
             raise ConfigurationError("allow_private and deny are lists of hosts and networks, not a text")
         ports: tuple[Any, ...] = tuple(allow_ports)
@@ -157,6 +165,7 @@ class AddressGuard:
         self._allowed = tuple(place(entry) for entry in allow_private)
         self._denied = tuple(place(entry) for entry in deny)
         self._ports = frozenset({*PORTS, *ports})
+        self._setting = setting
 
     def check(self, url: Url, addresses: Sequence[Address]) -> None:
         """Raise ToolFailed unless each of the addresses the URL's host has may be reached."""
@@ -177,7 +186,7 @@ class AddressGuard:
         if kind is not None and not (granted and kind in _ALLOWABLE):
             # Which address a name has is not told: a model could look around in an internal network by asking for names.
             where = f"{url.host} is" if url.literal is not None else f"{url.host} leads to"
-            hint = "" if kind not in _ALLOWABLE else "; the person who runs this can allow it with allow_private"
+            hint = "" if kind not in _ALLOWABLE else f"; the person who runs this can allow it with {self._setting}"
             raise ToolFailed(f"{where} {_SAID[kind]}, which is not reached from here{hint}", kind=kind)
         if url.port not in self._ports and not any(entry.port == url.port for entry in granted):
             raise ToolFailed(f"port {url.port} is not reached from here, only {_listed(self._ports)}", port=url.port)

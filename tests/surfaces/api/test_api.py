@@ -169,6 +169,16 @@ def test_what_cannot_be_done_is_told_in_one_shape(
     assert told["request_id"] == answer.headers["request-id"]
 
 
+def test_a_method_that_is_not_there_is_answered_with_those_that_are(api: httpx2.Client) -> None:
+    for path, methods in (
+        ("/agents/coder", "DELETE, GET, PUT"),
+        ("/sessions/x/prompt", "POST"),
+        ("/sessions/x/stream", "GET, HEAD"),
+    ):
+        answer = api.options(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 def test_a_body_that_is_no_json_is_refused(api: httpx2.Client) -> None:
     for body in (b"{", b"\xff", b"[]", b'{"agent": "\\ud800"}', b"[" * 100_000):
         answer = api.post("/sessions", content=body)

@@ -84,6 +84,7 @@ def test_an_error_names_its_request(client: anthropic.Anthropic) -> None:
 def test_every_answer_has_the_protocols_shape(shared: RunningServer, method: str, path: str, status: int, kind: str) -> None:
     answer = httpx2.request(method, f"{shared.url}{path}")
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+    assert answer.headers.get("allow") == ("GET, POST" if status == 405 else None)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def test_one_session_does_not_see_the_folder_of_another(start: Start, tmp_path: 
         items = [event.item for event in events if event.type == "agent.session.turn.item.done"]
     (looked,) = [item for item in items if item.type == "mcp_call"]
     assert (looked.server_label, looked.name, looked.status, looked.output) == ("godwit", "read", "failed", None)
-    assert "outside the workspace" in str(looked.error) and "hidden" not in str(looked.error)
+    assert "outside the workspace" in str(looked.error)
+    assert "hidden" not in str(looked.error)
 
 
 def _in(folder: Path) -> ServerSettings:

@@ -27,6 +27,7 @@ def test_a_server_answers_and_names_its_requests(tmp_path: Path) -> None:
         answer = httpx2.get(f"{server.url}/healthz", headers={"x-request-id": "mine"})
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert answer.headers["request-id"].startswith("req_")
+        assert answer.headers["x-request-id"] == answer.headers["request-id"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
@@ -226,6 +227,12 @@ def test_who_sends_a_body_drop_by_drop_is_refused(small: RunningServer) -> None:
             except TimeoutError:
                 connection.sendall(b"1")
         assert answer.startswith(b"HTTP/1.1 504")
+
+
+def test_headers_that_are_too_large_are_refused_also_where_they_come_at_once(small: RunningServer) -> None:
+    assert httpx2.get(f"{small.url}/echo/things/1", headers={"x-long": "a" * 3000}).status_code == 200
+    refused = httpx2.get(f"{small.url}/echo/things/1", headers={"x-long": "a" * 4200})
+    assert (refused.status_code, refused.json()["echo"]["code"]) == (400, "invalid_argument")
 
 
 def test_a_request_that_takes_too_long_is_given_up(small: RunningServer) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 import godwit
 from godwit.core.document import Document
 from godwit.core.events import Event, Labels
 from godwit.models.script import ScriptedModel, hold, say
-from godwit.surfaces.server import ServerSettings
+from godwit.surfaces.server import ServerSettings, upkeep as upkeep_module
 from godwit.surfaces.server.service import Service
 from godwit.surfaces.server.settings import TenantLimits
 from godwit.surfaces.server.tenants import DOCUMENTS_S
@@ -256,6 +258,15 @@ def test_a_tenant_keeps_so_many_bytes_and_no_more(tmp_path: Path) -> None:
             assert client.get("/echo/things/1").status_code == 200
 
 
+def test_what_a_tenant_uploads_counts_at_once(tmp_path: Path) -> None:
+    settings = ServerSettings(keys=True, tenant=TenantLimits(documents=2000))
+    with running(tmp_path / "g.db", models={}, settings=settings) as server, keyed(server) as client:
+        assert client.post("/v1/files", files={"file": b"x" * 2500}).status_code == 429
+        statuses = [client.post("/v1/files", files={"file": b"x" * 900}).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]  # in less time than a count of the store holds for
+        assert len(client.get("/v1/files").json()["data"]) == 2
+
+
 # --- forgetting -----------------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +292,25 @@ def test_archived_sessions_are_deleted_in_time(tmp_path: Path) -> None:
             return [row.id for row in await server.runtime.sessions()]
 
         assert server.call(left) == ["kept"]
+
+
+def test_jobs_have_their_first_turn_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is started anew within the hour forgets as well."""
+    monkeypatch.setattr(upkeep_module, "FIRST_S", 0.01)
+    deleted = threading.Event()
+
+    async def prepare(runtime: godwit.Runtime) -> None:
+        await runtime.start_session(godwit.Agent(name="bird", model="scripted:x"), session="old", drive=False)
+        await runtime.archive("old")
+
+    settings = ServerSettings(archived_days=0.000_000_01)
+    with running(tmp_path / "g.db", models={"scripted:x": ScriptedModel([])}, settings=settings, prepare=prepare) as server:
+        server.app.service.forgetting.append(lambda _: told(deleted))
+        assert deleted.wait(10)
+
+
+async def told(event: threading.Event) -> None:
+    event.set()
 
 
 def test_it_is_not_ready_once_it_ends(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError, InvalidArgument, NotFound
+from ..server.methods import allowed
 from ..server.rule import OPERATE, READ, SAFE, Rule
 from ..server.service import Service, request_id_of
 from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams, webhooks
@@ -106,8 +107,8 @@ async def _unrouted(request: Request, found: Exception) -> Response:
     what = f"{request.method} {request.url.path}"
     text = f"{what}: there is no such method here" if found.status_code == 405 else f"{what}: there is nothing here"
     told = error(NotFound(text), request_id_of(request), found.status_code)
-    if found.headers:
-        told.headers.update(found.headers)
+    if found.status_code == 405:
+        told.headers["allow"] = allowed(request, request.app.router.routes)
     return told
 
 

@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Path, Query
 from starlette.requests import Request
 
 from ...contracts import SessionRow
-from ...core.errors import ConfigurationError, InvalidArgument, ToolNotFound
+from ...core.errors import ConfigurationError, ToolNotFound
 from ...core.principal import Principal
 from ...engine.session import Session
 from ..server.service import Service, principal_of
@@ -56,11 +56,10 @@ async def _controlled(request: Request, session: SessionPath) -> Session:
 
 async def _key(
     idempotency_key: Annotated[
-        str | None, Header(description="The same request again under the same key is done once.")
+        str | None,
+        Header(description="The same request again under the same key is done once.", min_length=1, max_length=KEY_LIMIT),
     ] = None,
 ) -> str | None:
-    if idempotency_key is not None and not 0 < len(idempotency_key) <= KEY_LIMIT:
-        raise InvalidArgument(f"the header Idempotency-Key has 1 to {KEY_LIMIT} characters, not {len(idempotency_key)}")
     return idempotency_key
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError
+from ..server.methods import allowed
 from ..server.rule import Rule
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
@@ -80,4 +81,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path}"
     message = f"{what}: there is no such method here" if error.status_code == 405 else f"{what}: there is nothing here"
-    return envelope(error.status_code, message, request_id_of(request))
+    told = envelope(error.status_code, message, request_id_of(request))
+    if error.status_code == 405:
+        told.headers["allow"] = allowed(request, request.app.router.routes)
+    return told

@@ -62,8 +62,8 @@ def file_routes(service: Service) -> APIRouter:
 
     @routes.post("")
     async def upload(principal: Operator, request: Request) -> dict[str, Any]:
-        await service.tenants.room(principal, "documents")
         name, kind, content, keep_s = await _parts(request)
+        await service.tenants.room(principal, "documents", len(content))
         id_ = id_of(request, "file") or service.new_id("file")
         try:
             made = await files.put(id_, name, content, tenant=principal.tenant, media_type=kind, keep_s=keep_s)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError
 from ...host.agent_registry import AgentRegistry
+from ..server.methods import allowed
 from ..server.rule import Rule
 from ..server.service import Service
 from .absent import absent_routes
@@ -75,4 +76,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path}"
     message = f"{what}: there is no such method here" if error.status_code == 405 else f"{what}: there is nothing here"
-    return envelope(error.status_code, message)
+    told = envelope(error.status_code, message)
+    if error.status_code == 405:
+        told.headers["allow"] = allowed(request, request.app.router.routes)
+    return told

@@ -23,7 +23,7 @@ from .dialect import Dialect
 from .errors import plain
 from .exchange import Exchange
 from .metrics import Metrics
-from .origin import Origins, Peers, check_host
+from .origin import Origins, Peers, check_host, check_size
 from .replies import HEADER, MAX_KEY, Replies, Run, digest_of
 from .retries import Retries
 from .rule import rule_of
@@ -92,6 +92,7 @@ class Front:
         try:
             if unfit is not None:
                 raise unfit
+            check_size(request, self._settings.max_header)
             await self._answer(request, dialect, exchange, receive, answer)
         except _TooLong:
             error = GodwitError(f"this took longer than {self._limit_s(exchange):g} s and was given up")
@@ -232,7 +233,7 @@ class _Answer:
             self.started = True
             exchange.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["request-id"] = exchange.id
+            headers["request-id"] = headers["x-request-id"] = exchange.id  # clients of OpenAI's know it by the latter
             for name, value in _SECURITY.items():
                 headers.setdefault(name, value)
             if exchange.status == 409:

@@ -32,6 +32,13 @@ def check_host(request: HTTPConnection) -> None:
         raise InvalidArgument("the Host header is none")
 
 
+def check_size(request: HTTPConnection, limit: int) -> None:
+    """What reads the connection lets more than the limit through where it comes at once. InvalidArgument."""
+    size = sum(len(name) + len(value) + 4 for name, value in request.headers.raw)
+    if size > limit:
+        raise InvalidArgument(f"the headers have {size} bytes; at most {limit} are taken", limit=limit)
+
+
 class Origins:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings

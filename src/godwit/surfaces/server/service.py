@@ -54,7 +54,7 @@ class Service:
     @cached_property
     def fetcher(self) -> Fetcher:
         """Goes out to the servers that clients name, and to none that is not public unless `settings.reach` says so."""
-        return Fetcher(AddressGuard(self.settings.reach))
+        return Fetcher(AddressGuard(self.settings.reach, setting="reach of [server]"))
 
     @cached_property
     def vaults(self) -> Vaults:

@@ -101,8 +101,9 @@ class Tenants:
         for end in [*self._ends, *self._waits]:
             end()
 
-    async def room(self, principal: Principal, what: Literal["runs", "documents"]) -> None:
-        """Whether one more run may begin, or something more may be kept. TooMany."""
+    async def room(self, principal: Principal, what: Literal["runs", "documents"], size: int = 0) -> None:
+        """Whether one more run may begin, or something more may be kept: of `size` bytes, which count from now on, or of
+        some that are not known yet. TooMany."""
         limit = None if principal is LOCAL else getattr(self._limits, what)
         if limit is None:
             return
@@ -113,9 +114,12 @@ class Tenants:
                 raise TooMany(text, retry_after_s=5.0, limit="runs")
             return
         now = self._clock.monotonic()
-        at_s, size = self._documents.get(principal.tenant, (now - DOCUMENTS_S, 0))
+        at_s, kept = self._documents.get(principal.tenant, (now - DOCUMENTS_S, 0))
         if now - at_s >= DOCUMENTS_S:
-            size = await self._store.document_bytes(principal.tenant, leave_out=OWN)
-            self._documents[principal.tenant] = (now, size)
-        if size >= limit:
-            raise TooMany(f"{size} bytes are kept, and {limit} is the limit: delete something", limit="documents")
+            at_s, kept = now, await self._store.document_bytes(principal.tenant, leave_out=OWN)
+            self._documents[principal.tenant] = (at_s, kept)
+        if kept >= limit or kept + size > limit:
+            more = f", {size} more were to come" if size else ""
+            raise TooMany(f"{kept} bytes are kept{more}, and {limit} is the limit: delete something", limit="documents")
+        if size:
+            self._documents[principal.tenant] = (at_s, kept + size)

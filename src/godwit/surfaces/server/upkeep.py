@@ -20,6 +20,8 @@ logger = logging.getLogger("godwit.server")
 SETTLE_S = 1.0
 PURGE_S = 600.0
 ARCHIVE_S = 3600.0
+FIRST_S = 60.0
+"""No job waits longer for its first turn: a server that is started anew each hour forgets as well."""
 _PAGE = 200
 
 
@@ -101,8 +103,10 @@ class Upkeep:
             before = (rows[-1].updated_ms, rows[-1].id)
 
     async def _each(self, job: Callable[[], Awaitable[object]], seconds: float) -> None:
+        wait_s = min(seconds, FIRST_S)
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(wait_s)
+            wait_s = seconds
             try:
                 await job()
             except Exception as error:
