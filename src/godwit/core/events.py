@@ -177,6 +177,26 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     redoes: Seq | None = None
 
 
+class SessionCompacted(Data, frozen=True, tag="session.compacted"):
+    """In what the model sees, `summary` stands for the messages before `kept_from`, and for an earlier summary.
+
+    Recorded while a run is open, it takes effect where the run ends. A rewind to before it takes it back. `files_read` and
+    `files_changed`: what tools were called with so far, earlier compactions included. `focus`: what was to be kept above all. `model`: who
+    wrote it, empty when a hook did. The numbers are of what the model sees, before and after; tokens are estimated.
+    """
+
+    summary: str
+    kept_from: Seq
+    focus: str | None = None
+    model: str = ""
+    files_read: tuple[str, ...] = ()
+    files_changed: tuple[str, ...] = ()
+    messages_before: int = 0
+    messages_after: int = 0
+    tokens_before: int = 0
+    tokens_after: int = 0
+
+
 class SessionArchived(Data, frozen=True, tag="session.archived"):
     """The session is final. Its log stays readable."""
 
@@ -448,6 +468,7 @@ KnownData = (
     | SessionPaused
     | SessionResumed
     | SessionRewound
+    | SessionCompacted
     | SessionArchived
     | RunStarted
     | RunClaimed
@@ -491,6 +512,7 @@ OUTSIDE_TYPES = (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SessionCompacted,
     SessionArchived,
     RunStarted,
     ToolStarted,

@@ -49,6 +49,7 @@ from .events import (
     RunUnparked,
     RunYielded,
     SessionArchived,
+    SessionCompacted,
     SessionConfigured,
     SessionCreated,
     SessionOpened,
@@ -221,6 +222,12 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to)
             _need_files(gate, "rewound")
             return replace(gate, restoring=data.files is not None)
+        case SessionCompacted():
+            if data.kept_from < 1:
+                raise IllegalEvent(f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from)
+            if not data.summary.strip():
+                raise IllegalEvent("a summary that says nothing cannot stand for messages")
+            return gate
         case SessionArchived():
             if gate.phase != "none":
                 raise SessionBusy("an open run must end before the session can be archived", run=gate.run)

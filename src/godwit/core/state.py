@@ -47,6 +47,7 @@ from .events import (
     RunUnparked,
     RunYielded,
     SessionArchived,
+    SessionCompacted,
     SessionConfigured,
     SessionCreated,
     SessionOpened,
@@ -516,6 +517,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionOpened()
             | SessionPaused()
             | SessionResumed()
+            | SessionCompacted()
             | SessionArchived()
             | ArtifactStored()
             | HookReported()

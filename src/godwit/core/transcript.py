@@ -8,7 +8,10 @@ An `Entry` is one message plus a drawer for what model adapters made of it. The 
 its encoding: an adapter that keeps the bytes for its wire format in `Entry.encoded` pays for new messages only, and the
 prefix it sends stays the same to the byte. Drawers are never stored.
 
-The entries form a tree (a rewind leaves a branch behind); `messages` is the path to the head.
+The entries form a tree (a rewind leaves a branch behind); `messages` is the path to the head. A compaction leaves one
+behind as well: on the new one a summary stands for the older messages, and the rest is as it was but for its thinking, which
+providers take back only after exactly what it was thought after. While a run is open nothing moves under it: a compaction
+that is recorded then takes effect where the run ends.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from .events import (
     InputDelivered,
     InputWithdrawn,
     RunStarted,
+    SessionCompacted,
     SessionRewound,
     ToolFinished,
     UserMessage,
 )
 from .ids import CallId, InputId, Seq
-from .messages import Assistant, Message, Text, ToolResult, User
+from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
 
 
 class Entry:
@@ -46,17 +50,36 @@ class Entry:
         return f"Entry({self.seq}, {self.message.__class__.__name__})"
 
 
+class _Branch:
+    """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first."""
+
+    __slots__ = ("behind", "entries", "summary")
+
+    def __init__(
+        self,
+        entries: list[Entry] | None = None,
+        summary: SessionCompacted | None = None,
+        behind: tuple[Entry, ...] = (),
+    ) -> None:
+        self.entries: list[Entry] = [] if entries is None else entries
+        self.summary = summary
+        self.behind = behind
+
+
 class Transcript:
     """Folds events with `apply`; `entries` is the current branch, oldest first, and must not be changed by readers."""
 
-    __slots__ = ("_answer", "_branches", "_entries", "_own", "_results", "_waiting", "seq")
+    __slots__ = ("_answer", "_branch", "_due", "_entries", "_left", "_results", "_running", "_waiting", "seq")
 
     def __init__(self) -> None:
         self.seq: Seq = 0
-        self._entries: list[Entry] = []
-        # Each branch that was left, by the seq of the rewind that left it. Needed to rewind onto one of them.
-        self._branches: list[tuple[Seq, list[Entry]]] = []
-        self._own: list[Entry] | None = None
+        self._branch = _Branch()
+        # Where messages are added: the branch's, or those of a run with a history of its own.
+        self._entries = self._branch.entries
+        # Each branch that was left, by the seq at which it was. Needed to rewind onto one of them.
+        self._left: list[tuple[Seq, _Branch]] = []
+        self._running = False
+        self._due: SessionCompacted | None = None
         self._waiting: dict[InputId, UserMessage] = {}
         self._answer: Assistant | None = None
         self._results: dict[CallId, ToolFinished] = {}
@@ -70,9 +93,24 @@ class Transcript:
         return tuple(e.message for e in self._entries)
 
     @property
+    def own_entries(self) -> Sequence[Entry]:
+        """The session's entries, also while a run works on a history of its own."""
+        return self._branch.entries
+
+    @property
     def own_messages(self) -> tuple[Message, ...]:
         """The session's messages, also while a run works on a history of its own."""
-        return tuple(e.message for e in (self._entries if self._own is None else self._own))
+        return tuple(e.message for e in self._branch.entries)
+
+    @property
+    def summary(self) -> SessionCompacted | None:
+        """The compaction whose summary stands first on the session's branch."""
+        return self._branch.summary
+
+    @property
+    def behind(self) -> Sequence[Entry]:
+        """The entries that the summary stands for, oldest first; no earlier summary is among them."""
+        return self._branch.behind
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -119,13 +157,37 @@ class Transcript:
 
     def _begin_run(self, event: Event) -> None:
         data = event.data
-        if isinstance(data, RunStarted) and data.history is not None:
-            self._own = self._entries
-            self._entries = [Entry(m, event.seq) for m in data.history]
+        if isinstance(data, RunStarted):
+            self._running = True
+            if data.history is not None:
+                self._entries = [Entry(m, event.seq) for m in data.history]
 
     def _end_run(self, event: Event) -> None:
-        if self._own is not None:
-            self._entries, self._own = self._own, None
+        self._running = False
+        self._entries = self._branch.entries
+        if self._due is not None:
+            due, self._due = self._due, None
+            self._sum_up(event.seq, due)
+
+    def _compact(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, SessionCompacted):
+            if self._running:
+                self._due = data
+            else:
+                self._sum_up(event.seq, data)
+
+    def _sum_up(self, seq: Seq, data: SessionCompacted) -> None:
+        branch = self._branch
+        # The summary's own seq is later than those of what follows it.
+        first = 0 if branch.summary is None else 1
+        cut = next((n for n, e in enumerate(branch.entries) if n >= first and e.seq >= data.kept_from), len(branch.entries))
+        kept = [entry for e in branch.entries[cut:] if (entry := _without_thinking(e)) is not None]
+        self._left.append((seq, branch))
+        self._branch = _Branch(
+            [Entry(summary_message(data), seq), *kept], data, (*branch.behind, *branch.entries[first:cut])
+        )
+        self._entries = self._branch.entries
 
     def _go_back(self, event: Event) -> None:
         data = event.data
@@ -147,10 +209,11 @@ class Transcript:
             self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
 
     def _rewind(self, seq: Seq, to: Seq) -> None:
-        # The head stood on a branch until the rewind that left it; so `to` lies on the first one left after it.
-        stood_on = next((entries for left, entries in self._branches if to < left), self._entries)
-        self._branches.append((seq, self._entries))
-        self._entries = [e for e in stood_on if e.seq <= to]
+        # The head stood on a branch until that was left; so `to` lies on the first one left after it.
+        stood_on = next((branch for left, branch in self._left if to < left), self._branch)
+        self._left.append((seq, self._branch))
+        self._branch = _Branch([e for e in stood_on.entries if e.seq <= to], stood_on.summary, stood_on.behind)
+        self._entries = self._branch.entries
 
 
 # By the name of the type, so that the many events whose content is not needed here are never decoded.
@@ -164,6 +227,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "run.started": Transcript._begin_run,
     "run.finished": Transcript._end_run,
     "session.rewound": Transcript._go_back,
+    "session.compacted": Transcript._compact,
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""
@@ -175,6 +239,33 @@ def as_sent(answer: Assistant) -> Assistant | None:
         texts = tuple(b for b in answer.content if isinstance(b, Text) and b.text)
         return msgspec.structs.replace(answer, content=texts) if texts else None
     return answer if answer.content else None
+
+
+def summary_message(data: SessionCompacted) -> User:
+    """A compaction's summary as the model reads it."""
+    parts = [
+        "The conversation before this point was summarised, to make room. The summary:",
+        f"<summary>\n{data.summary.strip()}\n</summary>",
+    ]
+    for tag, paths in (("files-read", data.files_read), ("files-changed", data.files_changed)):
+        if paths:
+            parts.append(f"<{tag}>\n" + "\n".join(paths) + f"\n</{tag}>")
+    return User((Text("\n\n".join(parts)),))
+
+
+def _without_thinking(entry: Entry) -> Entry | None:
+    message = entry.message
+    if not isinstance(message, Assistant) or not any(isinstance(b, Thinking) for b in message.content):
+        return entry
+    # A provider that numbers its items wants none of an answer by its number without the thinking it came with.
+    rest = tuple(_without_number(b) for b in message.content if not isinstance(b, Thinking))
+    return Entry(msgspec.structs.replace(message, content=rest), entry.seq) if rest else None
+
+
+def _without_number(block: AgentBlock) -> AgentBlock:
+    if not isinstance(block, Text | ToolCall) or block.opaque is None or block.opaque.id is None:
+        return block
+    return msgspec.structs.replace(block, opaque=msgspec.structs.replace(block.opaque, id=None))
 
 
 def transcript_of(events: Iterable[Event]) -> Transcript:

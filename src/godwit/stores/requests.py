@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from ..contracts import Appended
 from ..core.errors import HeadMoved, IllegalEvent, InvalidArgument, KeyReused, SessionExists, SessionNotFound, StaleEpoch
-from ..core.events import Draft, SessionCreated, SessionRewound, from_outside
+from ..core.events import Draft, SessionCompacted, SessionCreated, SessionRewound, from_outside
 from ..core.gate import Gate, admit, consequence
 from ..core.ids import Seq, SessionId
 from ..core.meter import Meter, metered
@@ -134,6 +134,10 @@ class Append(Request[Appended]):
                 raise IllegalEvent("a log begins with session.created, once", seq=seq)
             if isinstance(data, SessionRewound) and not 0 < data.to < seq:
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=seq - 1)
+            if isinstance(data, SessionCompacted) and data.kept_from > seq:
+                raise IllegalEvent(
+                    f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from, head=seq - 1
+                )
             phase = gate.phase
             gate = admit(gate, data)
             meter = metered(meter, phase, gate.phase, data, draft.at_ms)
