@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings, strategies as st
 from tests.core.walk import CREATED, HISTORIES, Walk, event
 
@@ -15,6 +16,7 @@ from godwit.core.events import (
     RunClaimed,
     RunFinished,
     RunStarted,
+    SessionCompacted,
     SessionRewound,
     ToolFinished,
     ToolStarted,
@@ -23,8 +25,20 @@ from godwit.core.events import (
     UserMessage,
 )
 from godwit.core.ids import CallId, InputId, MessageId, RunId
-from godwit.core.messages import Assistant, Message, Text, Thinking, ToolCall, ToolResult, ToolStatus, User
-from godwit.core.transcript import Transcript, problems, transcript_of
+from godwit.core.messages import (
+    Assistant,
+    Message,
+    Opaque,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolStatus,
+    Usage,
+    User,
+    text_of,
+)
+from godwit.core.transcript import Transcript, problems, summary_message, transcript_of
 
 RUN = RunId("r")
 
@@ -165,16 +179,19 @@ def test_entries_and_their_drawers_stay_while_the_transcript_grows_and_goes_back
     assert walk.transcript.entries[0].encoded == {"wire": b"kept"}
 
 
-@given(st.lists(st.none() | st.integers(1, 40), max_size=14))
-@settings(max_examples=150)
+@given(st.lists(st.none() | st.integers(-40, 40), max_size=14))
+@settings(max_examples=200)
 def test_a_rewind_leads_to_any_place_on_any_branch(plan: list[int | None]) -> None:
-    """None says something, a number rewinds to it (if it is there); from where that ends, every place is tried."""
+    """None says something, a number rewinds to it (if it is there), one below 1 keeps what came since and sums up the rest;
+    from where that ends, every place is tried."""
     log: list[EventData] = [CREATED]
     for number, step in enumerate(plan):
         if step is None:
             log += [UserMessage(InputId(f"i{number}"), (Text(str(number)),)), InputDelivered(InputId(f"i{number}"))]
-        else:
+        elif step > 0:
             log.append(SessionRewound(min(step, len(log))))
+        else:
+            log.append(SessionCompacted(f"up to {-step}", min(1 - step, len(log) + 1)))
     events = [event(seq, data) for seq, data in enumerate(log, 1)]
     stood, transcript = [()], Transcript()
     for e in events:
@@ -183,6 +200,110 @@ def test_a_rewind_leads_to_any_place_on_any_branch(plan: list[int | None]) -> No
     for to in range(1, len(stood)):
         again = transcript_of([*events, event(len(events) + 1, SessionRewound(to))])
         assert again.messages == stood[to]
+
+
+def spoken(walk: Walk, *answers: Assistant) -> Walk:
+    """One run for each answer, each with a prompt of its own."""
+    for answer in answers:
+        number, run = walk.state.seq, RunId(f"r{walk.state.seq}")
+        walk.take(UserMessage(InputId(f"i{number}"), (Text(f"ask {answer.id}"),)))
+        walk.take(RunStarted(run, InputId(f"i{number}")))
+        walk.take(RunClaimed(run, 1))
+        walk.take(InputDelivered(InputId(f"i{number}")))
+        answered(walk, answer)
+        for call in answer.calls:
+            walk.take(ToolStarted(call.id, call.name, call.arguments, call.id))
+            walk.take(finished(call))
+        walk.take(TurnFinished(walk.state.turns))
+        walk.take(RunFinished(run, "done"))
+    return walk
+
+
+def said(number: int, *blocks: Text | Thinking | ToolCall) -> Assistant:
+    return Assistant(MessageId(f"m{number}"), blocks or (Text(f"answer {number}"),), usage=Usage(1000, 10))
+
+
+def created() -> Walk:
+    walk = Walk()
+    walk.take(CREATED)
+    return walk
+
+
+def test_a_summary_stands_for_the_older_messages_and_a_rewind_brings_them_back() -> None:
+    walk = spoken(created(), said(1), said(2), said(3))
+    before = walk.transcript.messages
+    compaction = SessionCompacted("so far", walk.transcript.entries[4].seq)
+    walk.take(compaction)
+    assert walk.transcript.messages == (summary_message(compaction), *before[4:])
+    assert [e.message for e in walk.transcript.behind] == list(before[:4])
+    assert walk.transcript.older == 3
+    walk.take(SessionRewound(walk.state.seq - 1))
+    assert walk.transcript.messages == before
+    assert (walk.transcript.summary, walk.transcript.older, list(walk.transcript.behind)) == (None, 0, [])
+    walk.take(SessionRewound(walk.state.seq - 1))
+    assert walk.transcript.messages == (summary_message(compaction), *before[4:])
+    assert walk.transcript.summary == compaction
+
+
+def test_a_later_summary_takes_the_place_of_the_earlier_one() -> None:
+    walk = spoken(created(), said(1), said(2))
+    walk.take(SessionCompacted("first", walk.transcript.entries[2].seq))
+    spoken(walk, said(3))
+    kept = walk.transcript.entries[-2:]
+    # The earlier summary is younger than what is kept from here on, and goes all the same.
+    second = SessionCompacted("second", walk.transcript.entries[1].seq, files_changed=("a.py", "b.py"))
+    walk.take(second)
+    assert walk.transcript.messages[0] == summary_message(second)
+    assert "<files-changed>\na.py\nb.py\n</files-changed>" in text_of(summary_message(second).content)
+    assert len(walk.transcript) == 5
+    third = SessionCompacted("third", kept[0].seq)
+    walk.take(third)
+    assert walk.transcript.messages == (summary_message(third), *(e.message for e in kept))
+    assert [text_of(e.message.content) for e in walk.transcript.behind] == ["ask m1", "answer 1", "ask m2", "answer 2"]
+
+
+def test_calls_and_results_stay_together_whatever_a_compaction_keeps() -> None:
+    walk = spoken(created(), said(1, Text("I look"), A, B), said(2, C), said(3))
+    for kept_from in range(1, walk.state.seq + 2):
+        log = [*walk.events, event(walk.state.seq + 1, SessionCompacted("s", kept_from))]
+        assert list(problems(transcript_of(log).messages)) == []
+
+
+def test_what_is_kept_leaves_its_thinking_and_its_numbers_behind() -> None:
+    """A provider takes thinking back only after exactly what it was thought after, and its numbered items only with it."""
+    numbered = Opaque("openai", "fc_1", {"part": {"x": 1}})
+    thought = said(1, Thinking("hm", "sig"), msgspec.structs.replace(A, opaque=numbered))
+    only = said(2, Thinking("and nothing more", "sig"))
+    plain = said(3, Text("done", Opaque("openai", "msg_1")))
+    walk = spoken(created(), said(0), thought, only, plain)
+    walk.take(SessionCompacted("s", walk.transcript.entries[2].seq))
+    _, _, kept, result, _, _, last = walk.transcript.messages
+    assert kept == msgspec.structs.replace(
+        thought, content=(msgspec.structs.replace(A, opaque=Opaque("openai", None, numbered.details)),)
+    )
+    assert isinstance(result, ToolResult)
+    assert last == plain
+    assert list(problems(walk.transcript.messages)) == []
+
+
+def test_a_compaction_waits_for_the_end_of_the_open_run() -> None:
+    walk = spoken(created(), said(1), said(2))
+    run, before = RunId("open"), walk.transcript.messages
+    walk.take(UserMessage(InputId("j"), (Text("go on"),)))
+    walk.take(RunStarted(run, InputId("j"), history=HISTORIES[2]))
+    walk.take(RunClaimed(run, 1))
+    walk.take(InputDelivered(InputId("j")))
+    walk.take(SessionCompacted("early", walk.transcript.own_entries[2].seq))
+    assert walk.transcript.messages == (*HISTORIES[2], user("go on"))
+    assert walk.transcript.own_messages == before
+    assert walk.transcript.due is not None
+    assert walk.transcript.older == 0
+    answered(walk, said(3)).take(TurnFinished(walk.state.turns))
+    walk.take(RunFinished(run, "done"))
+    assert walk.transcript.messages[1:] == before[2:]
+    assert walk.transcript.due is None
+    walk.take(SessionRewound(walk.state.seq - 1))
+    assert walk.transcript.messages == before
 
 
 def test_problems_name_what_a_provider_would_reject() -> None:

@@ -46,6 +46,7 @@ from godwit.core.events import (
     RunUnparked,
     RunYielded,
     SessionArchived,
+    SessionCompacted,
     SessionConfigured,
     SessionCreated,
     SessionOpened,
@@ -131,6 +132,8 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionResumed()
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
     yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"), 1)
+    yield from (SessionCompacted("so far", to, files_read=("a",)) for to in (-1, 0, 1, n // 2, n, n + 1))
+    yield SessionCompacted(" ", 1)
     yield SessionArchived()
     yield UserMessage(InputId(f"i{n}"), (Text("go"),), "prompt")
     yield UserMessage(InputId(f"i{n}"), (Text("no, so"),), "steer", "skip")

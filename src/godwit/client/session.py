@@ -18,7 +18,7 @@ from ..core.budget import Budget, Scope, Spent, budgets_of
 from ..core.checkpoint import Checkpoint, FileDiff, OnConflict, RewindPreview, RewindResult, Turning
 from ..core.errors import ActionNotFound, ArtifactNotFound, GodwitError, InvalidArgument
 from ..core.events import Event, Remember, UserAnswer, UserInterrupt, UserMessage
-from ..core.facts import InputEntry, PendingAction, ToolCallResult
+from ..core.facts import KEEP_TOKENS, Compaction, InputEntry, PendingAction, ToolCallResult
 from ..core.ids import ArtifactRef, RunId, Seq
 from ..core.messages import ResultBlock
 from ..core.record import RunResult, RunSnapshot, RunStatus
@@ -439,6 +439,11 @@ class RemoteSession(RemoteSending, HostCalls):
         """What `redo` would do to the files; does nothing."""
         self._check_open()
         return await self._get("/preview_redo", RewindPreview)
+
+    async def compact(self, focus: str | None = None, *, keep_tokens: int = KEEP_TOKENS) -> Compaction:
+        """Have the session's model write a summary that stands for the older messages from here on."""
+        self._check_open()
+        return await self._post("/compact", Compaction, {"focus": focus, "keep_tokens": keep_tokens})
 
     async def turnings(self) -> list[Turning]:
         """The messages of users that the conversation holds, each with the seq to rewind to before it."""

@@ -181,8 +181,9 @@ class SessionCompacted(Data, frozen=True, tag="session.compacted"):
     """In what the model sees, `summary` stands for the messages before `kept_from`, and for an earlier summary.
 
     Recorded while a run is open, it takes effect where the run ends. A rewind to before it takes it back. `files_read` and
-    `files_changed`: what tools were called with so far, earlier compactions included. `focus`: what was to be kept above all. `model`: who
-    wrote it, empty when a hook did. The numbers are of what the model sees, before and after; tokens are estimated.
+    `files_changed`: what tools have worked on so far, earlier compactions included. `focus`: what was to be kept above all.
+    `model`: who wrote it, empty when a hook did. The numbers are of what the model sees, before and after; tokens are
+    estimated.
     """
 
     summary: str

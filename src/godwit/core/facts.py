@@ -19,9 +19,32 @@ from .messages import ResultBlock, ToolStatus, UserBlock, text_of
 SCHEMA = "godwit.trace/1"
 """Of a `TraceEvent`."""
 
+KEEP_TOKENS = 20_000
+"""About how many of the newest tokens a compaction leaves word by word."""
+
 Prompt = str | UserBlock | list[UserBlock] | tuple[UserBlock, ...]
 """What may be sent as a message: a text, or blocks."""
 InputStatus = Literal["accepted", "delivered", "withdrawn"]
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """A summary that stands for older messages. `seq`: its event; `kept_from`: the first event whose messages stay.
+
+    The numbers are of what the model sees, before and after; tokens are estimated. `waits`: a run is open, and it takes
+    effect where that ends. `model`: who wrote it, empty when a hook did.
+    """
+
+    seq: Seq
+    kept_from: Seq
+    summary: str
+    model: str
+    messages_before: int
+    messages_after: int
+    tokens_before: int
+    tokens_after: int
+    focus: str | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True)

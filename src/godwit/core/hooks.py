@@ -29,6 +29,7 @@ HookPoint = Literal[
     "before_checkpoint", "after_checkpoint",
     "before_restore", "after_restore",
     "before_verification", "after_verification",
+    "before_compaction", "after_compaction",  # a summary is to stand for / stands for older messages
     "before_command", "after_command",  # slash commands
     "on_error", "on_rate_limit",
 ]  # fmt: skip
@@ -37,7 +38,7 @@ POINTS: tuple[HookPoint, ...] = get_args(HookPoint)
 GATING: frozenset[HookPoint] = frozenset(
     (
         "before_prompt", "before_run", "before_turn", "before_model", "before_tool", "before_approval", "before_finish",
-        "before_restore", "before_verification", "before_command",
+        "before_restore", "before_verification", "before_compaction", "before_command",
     )
 )  # fmt: skip
 """Points at which a hook that fails, hangs or answers nonsense blocks; elsewhere its failure is recorded and passed over."""
@@ -56,6 +57,7 @@ MODIFIABLE: dict[HookPoint, tuple[str, ...]] = {
     "before_prompt": ("prompt", "content"),
     "before_tool": ("arguments",),
     "after_tool": ("result", "content"),
+    "before_compaction": ("focus", "summary"),
     "before_command": ("arguments",),
 }
 """Keys of the payload that `modified` may replace. At before_tool `modified` is the new arguments themselves."""
@@ -85,6 +87,10 @@ PAYLOAD: dict[HookPoint, tuple[str, ...]] = {
     "after_restore": ("ref", "result", "left", "error"),
     "before_verification": ("subject", "source", "commands"),
     "after_verification": ("subject", "source", "status", "checks", "seq"),
+    "before_compaction": ("trigger", "focus", "summary", "messages", "tokens"),
+    "after_compaction": (
+        "trigger", "focus", "summary", "messages_before", "messages_after", "tokens_before", "tokens_after", "seq",
+    ),
     "before_command": ("name", "arguments", "sender"),
     "after_command": ("name", "arguments", "sender", "text", "is_error"),
     "on_error": ("code", "message", "model", "will_retry", "where"),
@@ -106,6 +112,8 @@ ALIASES: dict[str, HookPoint] = {
     "PermissionRequest": "before_approval",
     "Stop": "before_finish",
     "StopFailure": "on_error",
+    "PreCompact": "before_compaction",
+    "PostCompact": "after_compaction",
     # seed 001
     "session_start": "before_session",
     "session_end": "after_session",
@@ -118,14 +126,12 @@ ALIASES: dict[str, HookPoint] = {
     "generate_start": "before_model",
     "generate_end": "after_model",
     "on_success": "after_finish",
+    "pre_compact": "before_compaction",
+    "post_compact": "after_compaction",
 }
 """What others call our points. `on_error` and `on_rate_limit` are called the same."""
 
 LATER: dict[str, str] = {
-    "PreCompact": "compaction",
-    "PostCompact": "compaction",
-    "pre_compact": "compaction",
-    "post_compact": "compaction",
     "pre_context_perception": "context providers",
     "post_context_perception": "context providers",
     "pre_memory_recall": "memory",
@@ -160,6 +166,8 @@ _SAID_BY_CLAUDE: dict[HookPoint, str] = {
     "before_approval": "PermissionRequest",
     "before_finish": "Stop",
     "on_error": "StopFailure",
+    "before_compaction": "PreCompact",
+    "after_compaction": "PostCompact",
 }
 
 
@@ -366,6 +374,11 @@ def applied(point: HookPoint, payload: dict[str, Any], modified: dict[str, Any])
         if not isinstance(modified["arguments"], str):
             raise ValueError("its modified arguments are no text, as the arguments of a slash command are")
         return {**payload, "arguments": modified["arguments"]}
+    if point == "before_compaction":
+        for key, value in modified.items():
+            if not isinstance(value, str) or (key == "summary" and not value.strip()):
+                raise ValueError(f"its modified {key} is no text, or an empty one")
+        return {**payload, **modified}
     text = "prompt" if point == "before_prompt" else "result"
     given = modified.get("content", modified.get(text))
     if isinstance(given, str):

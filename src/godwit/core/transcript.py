@@ -51,19 +51,22 @@ class Entry:
 
 
 class _Branch:
-    """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first."""
+    """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first; `kept`: how
+    many entries behind it are older than it is."""
 
-    __slots__ = ("behind", "entries", "summary")
+    __slots__ = ("behind", "entries", "kept", "summary")
 
     def __init__(
         self,
         entries: list[Entry] | None = None,
         summary: SessionCompacted | None = None,
         behind: tuple[Entry, ...] = (),
+        kept: int = 0,
     ) -> None:
         self.entries: list[Entry] = [] if entries is None else entries
         self.summary = summary
         self.behind = behind
+        self.kept = kept
 
 
 class Transcript:
@@ -106,6 +109,18 @@ class Transcript:
     def summary(self) -> SessionCompacted | None:
         """The compaction whose summary stands first on the session's branch."""
         return self._branch.summary
+
+    @property
+    def due(self) -> SessionCompacted | None:
+        """A compaction that waits for the end of the open run."""
+        return self._due
+
+    @property
+    def older(self) -> int:
+        """How many of `entries`, from the first, stood in another context when they came: what providers counted for
+        their answers says nothing of this one."""
+        branch = self._branch
+        return 0 if branch.summary is None or self._entries is not branch.entries else 1 + branch.kept
 
     @property
     def behind(self) -> Sequence[Entry]:
@@ -185,7 +200,7 @@ class Transcript:
         kept = [entry for e in branch.entries[cut:] if (entry := _without_thinking(e)) is not None]
         self._left.append((seq, branch))
         self._branch = _Branch(
-            [Entry(summary_message(data), seq), *kept], data, (*branch.behind, *branch.entries[first:cut])
+            [Entry(summary_message(data), seq), *kept], data, (*branch.behind, *branch.entries[first:cut]), len(kept)
         )
         self._entries = self._branch.entries
 
@@ -212,7 +227,9 @@ class Transcript:
         # The head stood on a branch until that was left; so `to` lies on the first one left after it.
         stood_on = next((branch for left, branch in self._left if to < left), self._branch)
         self._left.append((seq, self._branch))
-        self._branch = _Branch([e for e in stood_on.entries if e.seq <= to], stood_on.summary, stood_on.behind)
+        self._branch = _Branch(
+            [e for e in stood_on.entries if e.seq <= to], stood_on.summary, stood_on.behind, stood_on.kept
+        )
         self._entries = self._branch.entries
 
 

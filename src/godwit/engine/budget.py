@@ -412,17 +412,24 @@ def check_answer(asked: dict[str, Any], arguments: dict[str, Any]) -> None:
         raise InvalidArgument(f"the question is about {resource}: say how much more, as {resource}=...", asked=asked)
 
 
-def estimated_tokens(messages: Sequence[Message], more: Iterable[Any], fixed: Callable[[], int]) -> int:
+def estimated_tokens(messages: Sequence[Message], more: Iterable[Any], fixed: Callable[[], int], older: int = 0) -> int:
     """Tokens of a request: what the last answer was counted as, and a quarter of the characters that came since.
 
-    `more`: blocks that are to be added. `fixed`: characters of what goes with each request, for the first one.
+    `more`: blocks that are to be added. `fixed`: characters of what goes with each request, for the first one. `older`:
+    how many messages, from the first, stood in another context when they were counted.
     """
     characters = sum(_characters(block) for block in more)
-    for message in reversed(messages):
-        if isinstance(message, Assistant) and message.complete and message.usage.input_tokens:
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        if place >= older and isinstance(message, Assistant) and message.complete and message.usage.input_tokens:
             return message.usage.total_tokens + characters // CHARACTERS_PER_TOKEN
-        characters += sum(_characters(block) for block in message.content)
+        characters += characters_of(message)
     return (characters + fixed()) // CHARACTERS_PER_TOKEN
+
+
+def characters_of(message: Message) -> int:
+    """How long a message is; a file counts as much text as it costs about as many tokens as."""
+    return sum(_characters(block) for block in message.content)
 
 
 def _characters(block: object) -> int:

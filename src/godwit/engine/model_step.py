@@ -149,7 +149,8 @@ def _estimate(driver: Driver, blocks: Sequence[UserBlock]) -> int:
     def fixed() -> int:
         return len(driver.spec.instructions) + sum(len(msgspec.json.encode(t.definition)) for t in driver.tools)
 
-    return estimated_tokens([e.message for e in driver.log.transcript.entries], blocks, fixed)
+    transcript = driver.log.transcript
+    return estimated_tokens([e.message for e in transcript.entries], blocks, fixed, transcript.older)
 
 
 async def _stream(driver: Driver, model: Model, request: ModelRequest, partial: _Partial) -> None:

@@ -177,7 +177,8 @@ class HostRewinds(ABC):
         return await self._rewinds.preview_redo()
 
     async def turnings(self) -> list[Turning]:
-        """The messages of users that the conversation holds, oldest first, each with the seq to rewind to before it."""
+        """The messages of users that the conversation holds, those included that a summary stands for, oldest first, each
+        with the seq to rewind to before it."""
         return await self._rewinds.turnings()
 
     async def checkpoints(self) -> list[Checkpoint]:
@@ -356,7 +357,7 @@ class Rewinds:
         delivered = {e.seq: e.at_ms for e in await self._store.read(self._session, types=("input.delivered",))}
         return [
             Turning(entry.seq - 1, text_of(entry.message.content), delivered[entry.seq])
-            for entry in transcript.entries
+            for entry in (*transcript.behind, *transcript.own_entries)
             if isinstance(entry.message, User) and entry.seq in delivered
         ]
 

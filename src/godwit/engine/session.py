@@ -25,6 +25,7 @@ from .answers import Answers
 from .artifacts import Artifacts
 from .budget import Budgets
 from .commands import CommandRegistry
+from .compaction import Compactions, HostCompaction
 from .control import Control
 from .direct import DirectCalls, HostCalls
 from .handle import Home
@@ -60,7 +61,7 @@ class SessionHome(Home, Protocol):
         ...
 
 
-class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, Purse):
+class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     _home: SessionHome
@@ -135,6 +136,19 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
             workspace=self.workspace,
             finish=self._finish_restoring,
             hooks=self._hooks,
+        )
+
+    @cached_property
+    def _compactions(self) -> Compactions:  # type: ignore[override]  # made when first used
+        return Compactions(
+            self._home.parts,
+            self.id,
+            budget=self._budgets,
+            model=lambda: self.model,
+            retries=lambda: self._spec.limits.max_model_retries,
+            tools=self._tools_here,
+            hooks=self._hooks,
+            token=self._token,
         )
 
     async def current_run(self) -> RunHandle | None:

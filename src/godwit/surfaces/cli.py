@@ -56,6 +56,7 @@ VERBS = (
     control.delete,
     undo.rewind,
     undo.redo,
+    undo.compact,
     undo.diff,
     undo.checkpoints,
     serving.serve,

@@ -1,4 +1,4 @@
-"""Going back on the command line: rewind, redo, what changed, which checkpoints there are.
+"""Going back on the command line: rewind, redo, what changed, which checkpoints there are; and making room.
 
 A person sees what would become of the files, as a diff, and which of it somebody else has changed as well, before anything
 is done; where nobody can be asked, files are put back only with `--yes`. Leaves out what is put back: the session knows.
@@ -70,6 +70,25 @@ async def redo(place: Where, typed: str, *, on_conflict: OnConflict, yes: bool, 
         if chosen is None:
             return INTERRUPTED
         return _done(handle, await handle.redo(on_conflict=chosen), "the rewind is taken back", as_json=as_json)
+
+
+async def compact(place: Where, typed: str, focus: str | None, *, keep_tokens: int, as_json: bool) -> int:
+    """Have a summary stand for the older messages."""
+    async with place.reach() as runtime:
+        handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
+        done = await handle.compact(focus, keep_tokens=keep_tokens)
+        if as_json:
+            write_json(done)
+            return DONE
+        print(clean(done.summary))
+        before, after = counted_as(done.messages_before, "message"), counted_as(done.messages_after, "message")
+        print(
+            f"{before} of about {done.tokens_before:,} tokens became {after} of about {done.tokens_after:,}"
+            + (", as soon as the open run ends" if done.waits else ""),
+            file=sys.stderr,
+        )
+        print(f"back to before it: {place.command('rewind', handle.id)} {done.seq - 1}", file=sys.stderr)
+        return DONE
 
 
 async def diff(

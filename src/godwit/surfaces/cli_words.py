@@ -38,6 +38,7 @@ from ..core.events import (
     RunUnparked,
     RunYielded,
     SessionArchived,
+    SessionCompacted,
     SessionConfigured,
     SessionCreated,
     SessionOpened,
@@ -223,6 +224,11 @@ def event_text(event: Event) -> str:
             return one_line(data.reason or "")
         case SessionRewound():
             return f"to {data.to}" + (f", files as of {data.files[:17]}" if data.files else "")
+        case SessionCompacted():
+            return (
+                f"{data.messages_before} messages to {data.messages_after}, about {data.tokens_before:,} tokens to"
+                f" {data.tokens_after:,}"
+            )
         case SessionResumed() | SessionArchived():
             return ""
         case RunStarted():

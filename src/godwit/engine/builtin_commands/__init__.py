@@ -1,8 +1,7 @@
 """The built-in slash commands: what can be asked of a session and done with its run, for people at a keyboard.
 
 Owns what each of them says and does, and the `CommandContext` every command gets. Each is a few lines over the session's own
-methods: nothing can be done here that a program could not do with the handle. Summarising a history (`/compact`) is not
-among them, since godwit cannot do it yet.
+methods: nothing can be done here that a program could not do with the handle.
 
 Rules a change must keep: a command that is `safe` can be used while a run is open, so it neither starts one then nor moves
 the transcript nor waits for the run (but for `/interrupt`, which ends it). None runs a shell command that was typed.

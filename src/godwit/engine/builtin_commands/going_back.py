@@ -1,4 +1,4 @@
-"""Commands that go back, and what tells where to and what of the files."""
+"""Commands that move the transcript: going back, making room; and what tells where to and what of the files."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ async def _rewind(arguments: str, context: CommandContext) -> CommandOutput:
 async def _redo(arguments: str, context: CommandContext) -> CommandOutput:
     result = await context.session.redo(on_conflict=_on_conflict(arguments.split()))
     return CommandOutput(_went("The last rewind is taken back.", result), state_changed=True)
+
+
+async def _compact(arguments: str, context: CommandContext) -> CommandOutput:
+    done = await context.session.compact(arguments or None)
+    return CommandOutput(
+        f"{counted(done.messages_before, 'message')} of about {done.tokens_before:,} tokens became"
+        f" {counted(done.messages_after, 'message')} of about {done.tokens_after:,}: a summary stands for the older ones."
+        f" The log stays, and /rewind {done.seq - 1} brings them back.",
+        state_changed=True,
+    )
 
 
 async def _diff(arguments: str, context: CommandContext) -> str:
@@ -108,6 +118,7 @@ GOING_BACK: tuple[Command, ...] = (
         "[SEQ|last [files [keep|overwrite]]]",
         safe=False,
     ),
+    builtin("compact", "Have a summary stand for the older messages.", _compact, "[FOCUS]", safe=False),
     builtin("redo", "Take the last rewind back.", _redo, "[keep|overwrite]", safe=False),
     builtin("diff", "Show what changed in the files, by default in the whole session.", _diff, "[SEQ [SEQ]]"),
     builtin("checkpoints", "List the states of the files that are kept.", alone(_checkpoints)),

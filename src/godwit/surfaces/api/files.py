@@ -1,4 +1,7 @@
-"""Routes of going back: the conversation, and with it the workspace's files. Paths are told as text, see `shown_path`."""
+"""Routes of going back, the conversation and with it the workspace's files, and of making room in it.
+
+Paths are told as text, see `shown_path`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from ...core.checkpoint import Checkpoint, FileChange, FileDiff, RewindPreview, RewindResult, shown_path
+from ...core.facts import Compaction
 from .calls import MOST, Driven, Watched
 from .operations import operation
-from .shapes import CheckpointList, RedoBody, RewindBody, TurningList
+from .shapes import CheckpointList, CompactBody, RedoBody, RewindBody, TurningList
 from .wire import answer, body
 
 router = APIRouter(prefix="/sessions/{session}", tags=["files"])
@@ -53,6 +57,13 @@ async def preview_redo(session: Driven) -> Response:
     """What `redo` would do to the files; does nothing."""
     found = await session.preview_redo()
     return answer(dataclasses.replace(found, changes=_shown(found.changes)))
+
+
+@router.post("/compact")
+@operation(takes=CompactBody, gives=Compaction)
+async def compact(session: Driven, sent: Annotated[CompactBody, Depends(body(CompactBody))]) -> Response:
+    """Have the session's model write a summary that stands for the older messages from here on."""
+    return answer(await session.compact(sent.focus, keep_tokens=sent.keep_tokens))
 
 
 @router.get("/turnings")

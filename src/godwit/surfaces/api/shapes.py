@@ -24,7 +24,7 @@ from ...core.artifact import HeldArtifact
 from ...core.budget import Budget, Spent
 from ...core.checkpoint import Checkpoint, CheckpointPolicy, OnConflict, Turning
 from ...core.events import Remember
-from ...core.facts import CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
+from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
 from ...core.hooks import HookSpec
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.record import ActiveTool, RunSnapshot
@@ -340,6 +340,11 @@ class RewindBody(Shape, frozen=True):
 
 class RedoBody(Shape, frozen=True):
     on_conflict: OnConflict = "refuse"
+
+
+class CompactBody(Shape, frozen=True):
+    focus: Annotated[str, Meta(max_length=10_000)] | None = None
+    keep_tokens: Annotated[int, Meta(ge=0, le=100_000_000)] = KEEP_TOKENS
 
 
 class TurningList(Shape, frozen=True):

@@ -1,4 +1,4 @@
-"""The verbs that go back and show what changed."""
+"""The verbs that move the conversation, back or to a summary, and show what changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...core.facts import KEEP_TOKENS
 from ..cli_exit import CliError
 from .options import Json, SessionArgument
 from .work import ends
@@ -75,6 +76,30 @@ def redo(
 
     chosen = _on_conflict(keep, overwrite)
     ends(cli_rewind.redo(context.obj, session, on_conflict=chosen, yes=yes, as_json=as_json))
+
+
+def compact(
+    context: typer.Context,
+    session: SessionArgument,
+    focus: Annotated[str | None, typer.Argument(metavar="FOCUS", help="What the summary is to keep above all.")] = None,
+    keep_tokens: Annotated[
+        int, typer.Option("--keep-tokens", min=0, help="About how much of the newest messages stays word by word.")
+    ] = KEEP_TOKENS,
+    as_json: Json = False,
+) -> None:
+    """Make room: have the model write a summary that stands for the older messages.
+
+    The log loses nothing, and `godwit rewind` to before it brings the messages back. What is written costs tokens.
+
+    \b
+    Examples:
+      godwit compact last
+      godwit compact last "the migration of the tests"
+      godwit compact ses_01k9 --keep-tokens 0
+    """
+    from .. import cli_rewind
+
+    ends(cli_rewind.compact(context.obj, session, focus, keep_tokens=keep_tokens, as_json=as_json))
 
 
 def diff(

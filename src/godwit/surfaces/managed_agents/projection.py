@@ -47,6 +47,7 @@ from ...core.events import (
     RunUnparked,
     RunYielded,
     SessionArchived,
+    SessionCompacted,
     SessionConfigured,
     SessionCreated,
     SessionOpened,
@@ -284,6 +285,8 @@ class Projector:
                     changed["budget"] = budget_of(data.budgets)
                 if changed:
                     self._show("session.updated", changed)
+            case SessionCompacted():
+                self._show("agent.thread_context_compacted", {})
             case SessionArchived():
                 self._announced = "terminated"
                 self._show("session.thread_status_terminated", self._of_thread())
