@@ -14,6 +14,7 @@ from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.surfaces import cli
 from godwit.surfaces.cli_agent import AgentFlags
+from tests.loopback import Loopback, Reply
 from tests.surfaces.terminal import MODEL, Command, Ended, Terminal
 
 
@@ -201,3 +202,31 @@ async def test_the_log_tells_of_it(worked: Command) -> None:
     log = await run(worked, "log", "last")
     assert "workspace.restored" in log.out
     assert restored.seq
+
+
+async def test_compact_shows_its_summary_and_the_way_back(command: Command) -> None:
+    """The model is a provider's: one on loopback."""
+    command.database.parent.mkdir()
+    asked = "openai-chat:m"
+    async with await Runtime.open(command.database, models={asked: ScriptedModel(["First.", "Second."], asked)}) as runtime:
+        session = await runtime.start_session(AgentFlags().agent(asked), workspace=command.folder, session="ses_1")
+        await session.send("Do the first thing.")
+        await session.send("Do the second thing.")
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    said = {"index": 0, "delta": {"role": "assistant", "content": "In short."}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    events = [{**head, "choices": [said]}, {**head, "choices": [], "usage": usage}]
+    async with Loopback(otherwise=lambda _: Reply.sse(events, done=True)) as server:
+        env = {"OPENAI_BASE_URL": f"{server.url}/v1"}
+        ended = await command.run("compact", "last", **env)
+        assert (ended.code, ended.out) == (6, "")
+        assert "nothing to compact" in ended.err
+        assert server.requests == []
+        done = await command.run("compact", "last", "names", "--keep-tokens", "0", **env)
+        assert (done.code, done.out) == (0, "In short.\n")
+        assert "4 messages of about" in done.err
+        assert "keep what concerns this: names" in str(server.requests[0].body)
+    back = next(line.split("godwit ")[1].split() for line in done.err.splitlines() if line.startswith("back to before it:"))
+    assert (await run(command, *back[back.index("rewind") :])).code == 0
+    async with await Runtime.open(command.database, models={asked: ScriptedModel([], asked)}) as runtime:
+        assert len(await (await runtime.open_session("ses_1", drive=False)).history()) == 4

@@ -34,8 +34,6 @@ from .driver import Parts
 from .hooks import Hooks
 from .log import append_outside, load_state, load_transcript
 
-LEAST_MESSAGES: Final = 2
-"""Fewer messages than this are not worth a summary."""
 ATTEMPTS: Final = 50
 """How often the event is offered again because the log went on meanwhile."""
 PART_CHARACTERS: Final = 240_000
@@ -86,8 +84,8 @@ class HostCompaction(ABC):
         keeps none. The log loses nothing: `rewind` to before it brings the messages back. What is said meanwhile is kept.
         While a run is open, the summary is made at once and takes effect where the run ends.
 
-        The tokens count for the session's budget. Conflict (`nothing_to_compact`) when fewer than two messages would
-        give way, and when the conversation went back or was compacted meanwhile; BlockedByHook by a hook of
+        The tokens count for the session's budget. Conflict (`nothing_to_compact`) when all messages are
+        kept, and when the conversation went back or was compacted meanwhile; BlockedByHook by a hook of
         before_compaction; BudgetExhausted; InvalidArgument; ModelError's leaves. Nothing is changed then.
         """
         self._check_open()
@@ -134,10 +132,10 @@ class Compactions:
         if transcript.due is not None:
             raise Conflict("the conversation is compacted already, as soon as the open run ends: compact again after it")
         messages, tokens = len(entries), tokens_of(e.message for e in entries)
-        if len(old) < LEAST_MESSAGES:
+        if not old:
             raise Conflict(
-                f"nothing to compact: of {messages} messages (about {tokens:,} tokens) the newest {keep_tokens:,} tokens are"
-                " kept, so none would give way. keep_tokens says how much is",
+                f"nothing to compact: the newest {keep_tokens:,} tokens are kept, and of {messages} messages (about"
+                f" {tokens:,} tokens) none is older. keep_tokens says how much is kept",
                 reason="nothing_to_compact",
                 messages=messages,
                 tokens=tokens,

@@ -433,10 +433,14 @@ class _Difference(msgspec.Struct, frozen=True):
 
 
 def _without_lost(exchanges: Sequence[Exchange]) -> Iterator[Exchange]:
-    """Leave out answers that were asked for again within their turn: the process died before they were stored."""
+    """Leave out answers that were asked for again within their turn: the process died before they were stored.
+
+    What is asked beside the conversation belongs to no turn (its number is 0), and is never the same again by that.
+    """
+    last = {(exchange.session, exchange.turn): number for number, exchange in enumerate(exchanges)}
     for number, exchange in enumerate(exchanges):
-        own = (exchange.session, exchange.turn)
-        lost = exchange.error is None and any((e.session, e.turn) == own for e in exchanges[number + 1 :])
+        asked_again = exchange.turn > 0 and last[exchange.session, exchange.turn] > number
+        lost = exchange.error is None and asked_again
         if not lost:
             yield exchange
 

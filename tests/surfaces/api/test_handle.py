@@ -40,6 +40,15 @@ from tests.engine.test_commands import (  # noqa: F401 - collected here again
     test_texts_that_are_no_commands_are_prompts,
     test_what_waits_is_listed_and_answered,
 )
+from tests.engine.test_compaction import (  # noqa: F401 - collected here again
+    test_a_short_conversation_is_left_alone,
+    test_a_summary_is_paid_for,
+    test_a_summary_stands_for_what_was_said,
+    test_compact_is_a_command,
+    test_of_two_at_once_one_counts,
+    test_places_to_go_back_to_are_those_before_a_summary_too,
+    test_what_is_said_meanwhile_is_kept,
+)
 from tests.engine.test_control import (  # noqa: F401 - collected here again
     test_a_failed_run_says_why_and_events_tell_it,
     test_a_full_inbox_is_a_conflict_and_blocks_no_other_session,
