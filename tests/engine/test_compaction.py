@@ -364,5 +364,6 @@ async def test_compact_is_a_command(bench: Bench) -> None:
         "Answer three.",
     ]
     refused = await within(talk.session.command("/compact"))
+    assert refused is not None
     assert refused.error == "conflict"
     assert "nothing to compact" in refused.text
