@@ -13,8 +13,9 @@ import httpx2
 import openai
 import pytest
 
+import godwit
 from godwit.models.script import ScriptedModel, call, hold, say, think
-from godwit.surfaces.openai_agents.ids import Cursor, Place, cursor_of
+from godwit.surfaces.openai_agents.ids import Cursor, Place, Shown, cursor_of
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.server.running import RunningServer, running
 
@@ -120,6 +121,45 @@ def test_a_restart_changes_no_id(tmp_path: Path) -> None:
         assert client_of(server).beta.agents.sessions.items.list(session).data == listed
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_answer_that_was_begun_and_will_not_be_is_closed_for_who_comes_back(tmp_path: Path, goes_on: bool) -> None:
+    """The server ends within an answer; with the next one the model is asked again, or the run is interrupted at once."""
+    reached = asyncio.Event()
+    held = ScriptedModel([think("hm ") + say("half ") + hold(asyncio.Event(), reached=reached)])
+    first: list[Sent] = []
+    with running(tmp_path / "g.db", models={"scripted:any": held}, settings=ANY) as server:
+        session = client_of(server).beta.agents.sessions.create(agent=MODEL, environment=NONE, input="Go").id
+        server.call(reached.wait)
+        with closing(read(server, session, "0")) as frames:
+            for frame in frames:
+                first.append(frame)
+                if "half" in frame.data.get("delta", ""):
+                    break
+    again = ScriptedModel([say("whole")])
+
+    async def prepare(runtime: godwit.Runtime) -> None:
+        if not goes_on:
+            await runtime.interrupt(session)
+
+    with running(tmp_path / "g.db", models={"scripted:any": again}, settings=ANY, prepare=prepare) as server:
+        rest = upto(read(server, session, first[-1].id), "agent.session.idle")
+    opened = [f.data["item"]["id"] for f in [*first, *rest] if f.type == "agent.session.turn.item.added"]
+    closed = {
+        f.data["item"]["id"]: (f.data["item"]["type"], f.data["item"]["status"])
+        for f in rest
+        if f.type == "agent.session.turn.item.done"
+    }
+    said = opened[0]
+    assert [closed.get(item) for item in opened if item != said] == [
+        ("reasoning", "incomplete"),
+        ("message", "incomplete"),
+        *([("message", "completed")] if goes_on else []),
+    ]
+    assert "~" not in rest[-1].id
+    ids = [frame.data["event_id"] for frame in [*first, *rest]]
+    assert len(set(ids)) == len(ids)
+
+
 def test_a_stream_from_now_says_first_how_the_session_stands(start: Start) -> None:
     server = start("Hello.")
     client = client_of(server)
@@ -166,7 +206,7 @@ def test_a_stream_ends_with_its_session(start: Start) -> None:
         assert [event.type for event in events] == ["agent.session.idle", "agent.session.failed"]
 
 
-@pytest.mark.parametrize("last", ["x", "1.", "-1", "1~", "1~2", "1.2.3", "9" * 40, "99", "1~1.0:x", "1 OR 1"])
+@pytest.mark.parametrize("last", ["x", "1.", "-1", "1~", "1~2", "1.2.3", "9" * 40, "99", "1~1.0:7", "1~1.0m:x", "1 OR 1"])
 def test_a_place_that_is_none_is_refused(shared: Shared, last: str) -> None:
     client = shared.client
     session = client.beta.agents.sessions.create(agent=MODEL, environment=NONE)
@@ -177,5 +217,10 @@ def test_a_place_that_is_none_is_refused(shared: Shared, last: str) -> None:
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    for cursor in (Cursor(0), Cursor(12), Cursor(12, 3), Cursor(12, 0, {Place(12, 0): 34, Place(12, 1): 7})):
+    for cursor in (
+        Cursor(0),
+        Cursor(12),
+        Cursor(12, 3),
+        Cursor(12, 0, {Place(12, 0): Shown("thinking", 34), Place(12, 1): Shown("text", 7)}),
+    ):
         assert cursor_of(str(cursor)) == cursor

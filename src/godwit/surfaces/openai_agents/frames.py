@@ -11,12 +11,13 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from . import items
-from .ids import Place, event_id, item_id
+from .ids import Kind, Place, event_id, item_id
 from .items import ItemStatus
 
 Role = Literal["open", "delta", "whole", "close"]
 """What a frame is of its item: it announces it, is a piece of it, is all of it in one piece, or is the item as it ended."""
-Kind = Literal["text", "thinking"]
+Answer = Literal["text", "thinking"]
+"""The kinds of what an answer is made of."""
 
 
 class Frame(msgspec.Struct):
@@ -33,7 +34,7 @@ class ItemFrames(msgspec.Struct, frozen=True):
     session: str
     turn: str
 
-    def opening(self, place: Place, kind: Kind, output: int) -> list[Frame]:
+    def opening(self, place: Place, kind: Answer, output: int) -> list[Frame]:
         """An answer's item and its only part are announced."""
         item = item_id(self.session, place)
         if kind == "text":
@@ -47,7 +48,7 @@ class ItemFrames(msgspec.Struct, frozen=True):
     def delta(
         self,
         place: Place,
-        kind: Kind | Literal["output"],
+        kind: Kind,
         output: int,
         start: int,
         text: str,
@@ -75,7 +76,7 @@ class ItemFrames(msgspec.Struct, frozen=True):
             case _:
                 assert_never(kind)
 
-    def given_up(self, place: Place, kind: Kind, output: int) -> Frame:
+    def given_up(self, place: Place, kind: Answer, output: int) -> Frame:
         """An item that was announced and will not be: it is asked for again, under another id."""
         make = items.message(item_id(self.session, place), self.turn, None, "incomplete", None)
         if kind == "thinking":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -52,23 +52,36 @@ def place_of(session: str, item: str) -> Place | None:
     return None if match is None else Place(int(match[1]), int(match[2]))
 
 
+Kind = Literal["text", "thinking", "output"]
+"""What is shown of an item while it is on its way: an answer's text, its reasoning, or what a command says."""
+_LETTERS: Mapping[Kind, str] = {"text": "m", "thinking": "r", "output": "o"}
+_KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+class Shown(NamedTuple):
+    """How much of an item was shown: 0 when it was only announced, else one more than the characters."""
+
+    kind: Kind
+    amount: int
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """How far a stream was read: up to the event `seq`, and of its frames up to `frame` (None: all).
 
-    `shown`: how much of items that are on their way, which come as deltas and are not stored: 0 when one was only announced,
-    else one more than the characters.
+    `shown`: of items that are on their way, which come as deltas and are not stored.
 
-    Written as `12`, `12.3`, or `12~12.0:34,12.1:7`.
+    Written as `12`, `12.3`, or `12~12.0r:34,12.1m:7`.
     """
 
     seq: Seq
     frame: int | None = None
-    shown: Mapping[Place, int] = {}
+    shown: Mapping[Place, Shown] = {}
 
     def __str__(self) -> str:
         text = str(self.seq) if self.frame is None else f"{self.seq}.{self.frame}"
         if self.shown:
-            text += "~" + ",".join(f"{p.seq}.{p.number}:{count}" for p, count in self.shown.items())
+            parts = (f"{p.seq}.{p.number}{_LETTERS[s.kind]}:{s.amount}" for p, s in self.shown.items())
+            text += "~" + ",".join(parts)
         return text
 
     def covers(self, seq: Seq, frame: int) -> bool:
@@ -76,8 +89,8 @@ class Cursor(msgspec.Struct, frozen=True):
         return seq < self.seq or (seq == self.seq and (self.frame is None or frame <= self.frame))
 
 
-_CURSOR = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?(?:~([0-9.:,]{1,2000}))?")
-_SHOWN = re.compile(r"([0-9]{1,18})\.([0-9]{1,9}):([0-9]{1,12})")
+_CURSOR = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?(?:~([0-9.mro:,]{1,2000}))?")
+_SHOWN = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})([mro]):([0-9]{1,12})")
 
 
 def cursor_of(text: str) -> Cursor:
@@ -86,5 +99,5 @@ def cursor_of(text: str) -> Cursor:
     parts = [] if match is None or match[3] is None else [_SHOWN.fullmatch(part) for part in match[3].split(",")]
     if match is None or not all(parts):
         raise InvalidArgument(f"{text[:100]!r} is no place in a stream: use the id of an event of it, or a seq")
-    shown = {Place(int(p[1]), int(p[2])): int(p[3]) for p in parts if p is not None}
+    shown = {Place(int(p[1]), int(p[2])): Shown(_KINDS[p[3]], int(p[4])) for p in parts if p is not None}
     return Cursor(int(match[1]), None if match[2] is None else int(match[2]), shown)

@@ -8,13 +8,12 @@ reader who comes back goes on at the very character.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
 from ...core.events import Delta, Event
-from .frames import Frame, Kind
-from .ids import Cursor, Place
+from .frames import Answer, Frame
+from .ids import Cursor, Kind, Place, Shown
 from .items import COMMAND
 from .projection import Projection
 
@@ -41,7 +40,6 @@ class Live:
         self._projection = projection
         self._from = cursor
         self._shown = dict(cursor.shown)
-        self._kinds: dict[Place, Kind] = {}
         self._texts: dict[Place, list[str]] = {}
 
     def event(self, event: Event) -> Iterator[Cut]:
@@ -61,7 +59,7 @@ class Live:
 
     def before(self, event: Event) -> Iterator[Cut]:
         """What is to be said before this event is taken in: that an answer which was shown will not be."""
-        if event.type == "model.started":
+        if event.type in ("model.started", "run.finished"):
             yield from self._give_up(event.seq)
 
     def delta(self, delta: Delta) -> Iterator[Cut]:
@@ -80,11 +78,11 @@ class Live:
         """What shows one who has seen nothing of what is on its way all of it up to here."""
         turn, found = self._projection.turn, list[Frame]()
         for place, pieces in self._texts.items():
-            kind, text = self._kinds.get(place), "".join(pieces)
-            if turn is None or place not in self._shown:
+            shown, text = self._shown.get(place), "".join(pieces)
+            if turn is None or shown is None:
                 continue
-            if kind is not None:
-                output = turn.outputs + place.number
+            if shown.kind != "output":
+                kind, output = shown.kind, turn.outputs + place.number
                 found += self._projection.frames.opening(place, kind, output)
                 found.append(self._projection.frames.delta(place, kind, output, 0, text))
             else:
@@ -99,7 +97,7 @@ class Live:
         if place is None or place not in self._shown:
             return frame
         if role == "open":
-            return None if self._shown[place] or frame.data["type"].endswith(".item.added") else frame
+            return None if self._shown[place].amount or frame.data["type"].endswith(".item.added") else frame
         shown = self._chars(place)
         if role == "whole":
             text = frame.data["delta"]
@@ -113,11 +111,10 @@ class Live:
                 return Frame(data, place, role)
         if role == "close":
             del self._shown[place]
-            self._kinds.pop(place, None)
             self._texts.pop(place, None)
         return frame
 
-    def _answer(self, delta: Delta, kind: Kind) -> Iterator[Cut]:
+    def _answer(self, delta: Delta, kind: Answer) -> Iterator[Cut]:
         projection = self._projection
         asked, turn = projection.asked, projection.turn
         if asked is None or turn is None or asked.message != delta.id:
@@ -126,11 +123,10 @@ class Live:
         if place not in self._shown:
             if delta.offset > 0 or not delta.text:
                 return  # its beginning was missed: it comes as a whole
-            self._shown[place] = 0
+            self._shown[place] = Shown(kind, 0)
             yield self._between(projection.frames.opening(place, kind, output)[0])
-        self._kinds.setdefault(place, kind)
-        if self._shown[place] == 0:
-            self._shown[place] = 1
+        if self._shown[place].amount == 0:
+            self._shown[place] = Shown(kind, 1)
             yield self._between(projection.frames.opening(place, kind, output)[1])
         yield from self._grown(delta, place, kind, output)
 
@@ -141,30 +137,29 @@ class Live:
         if opened.place not in self._shown:
             if delta.offset > 0:
                 return
-            self._shown[opened.place] = 1
+            self._shown[opened.place] = Shown("output", 1)
         yield from self._grown(delta, opened.place, "output", opened.call.output_index)
 
-    def _grown(self, delta: Delta, place: Place, kind: Literal["text", "thinking", "output"], output: int) -> Iterator[Cut]:
+    def _grown(self, delta: Delta, place: Place, kind: Kind, output: int) -> Iterator[Cut]:
         shown = self._chars(place)
         text = delta.text[shown - delta.offset :] if delta.offset <= shown else ""
         if text:
-            self._shown[place] = 1 + shown + len(text)
+            self._shown[place] = Shown(kind, 1 + shown + len(text))
             self._texts.setdefault(place, []).append(text)
             yield self._between(self._projection.frames.delta(place, kind, output, shown, text))
 
     def _chars(self, place: Place) -> int:
-        return max(0, self._shown[place] - 1)
+        return max(0, self._shown[place].amount - 1)
 
     def _give_up(self, seq: int | None) -> Iterator[Cut]:
-        """What was shown of an answer that is asked for again."""
+        """What was shown of an answer that is asked for again, or not at all: of one that was begun before `seq`."""
         turn = self._projection.turn
-        for place, kind in list(self._kinds.items()):
-            if place.seq == seq or turn is None:
+        for place, shown in list(self._shown.items()):
+            if turn is None or shown.kind == "output" or (seq is not None and place.seq >= seq):
                 continue
-            del self._kinds[place]
-            self._shown.pop(place, None)
+            del self._shown[place]
             self._texts.pop(place, None)
-            yield self._between(self._projection.frames.given_up(place, kind, turn.outputs + place.number))
+            yield self._between(self._projection.frames.given_up(place, shown.kind, turn.outputs + place.number))
 
     def _between(self, frame: Frame) -> Cut:
         return Cut(frame, Cursor(self._projection.seq, None, dict(self._shown)))
