@@ -146,12 +146,14 @@ from tests.engine.test_seed_session import (  # noqa: F401 - collected here agai
     test_the_open_run_and_its_tools_can_be_looked_at,
     test_tool_definitions_and_names_are_what_the_model_is_told,
 )
-from tests.engine.test_verification import (  # noqa: F401 - collected here again
-    test_a_run_is_done_once_its_checks_pass,
+from tests.engine.test_verification_reports import (  # noqa: F401 - collected here again
     test_each_command_is_a_check_and_its_exit_code_decides,
     test_nothing_is_run_or_recorded_of_what_cannot_be_used,
     test_one_unusable_report_refuses_all,
     test_reports_from_elsewhere_are_evidence_beside_ours,
+)
+from tests.engine.test_verified_runs import (  # noqa: F401 - collected here again
+    test_a_run_is_done_once_its_checks_pass,
 )
 
 
