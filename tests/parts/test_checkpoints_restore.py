@@ -356,7 +356,7 @@ def test_a_restore_can_be_broken_off_and_gone_on_with(kept: Kept) -> None:
 
 
 def damage(contents: Contents, statement: str) -> None:
-    with contents._connection() as db:
+    with contents.connection() as db:
         db.execute(statement)
 
 

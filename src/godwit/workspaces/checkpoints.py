@@ -24,7 +24,8 @@ from ..core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange, FileD
 from ..core.errors import CheckpointFailed, CheckpointNotFound
 from ..core.ids import Clock, SessionId, SystemClock
 from . import difftext
-from .contents import Contents, Durability, Reading, Seen
+from .contents import Contents, Reading, Seen
+from .contents_file import Durability
 from .exclusions import MAX_RULES, Rules
 from .listing import Difference, Entry, change_of, differences, merge, text
 from .restore import Restore

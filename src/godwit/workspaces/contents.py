@@ -1,54 +1,34 @@
 """What checkpoints are made of, kept once by its hash: contents and listings, in one SQLite file beside the database.
 
-Owns the file, its transactions, who holds which state, what was seen of each folder, and the sweep of what nobody holds.
-Leaves out what a listing means. Why one SQLite file and no loose ones: decision 13. Rules:
+Owns who holds which state, what was seen of each folder, and the sweep of what nobody holds. Leaves out the file itself
+(`contents_file`) and what a listing means. Why one SQLite file and no loose ones: decision 13. Rules:
 
 * Everything a state is made of is stored before the row that holds it, and that row is as durable as was asked for.
 * Who stores holds the lock file shared from the first look for what is there until the state is held; who sweeps holds it
   alone. So a sweep takes nothing away under a checkpoint that is being taken, in whatever process.
 * What was seen of folders names contents; a sweep forgets what is not of a held state.
 
-Blocking, usable from any thread. sqlite3's errors leave this module as StoreErrors only.
+Blocking, usable from any thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import os
 import sqlite3
-import threading
-import time
 import zlib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from ..core.errors import (
-    CheckpointNotFound,
-    InvalidArgument,
-    StoreClosed,
-    StoreCorrupt,
-    StoreError,
-    StoreFull,
-    StoreLocked,
-    StoreReadOnly,
-    StoreTooNew,
-)
+from ..core.errors import CheckpointNotFound, StoreCorrupt
+from .contents_file import ContentsFile
 from .listing import EMPTY, FOLDER, Listing, unpack
-
-Durability = Literal["memory", "process", "disk"]
 
 CHUNK = 1 << 20
 """Contents are kept in pieces of this many bytes, so that none has to fit into memory and what is appended costs its own."""
-APPLICATION_ID = 0x67647766
-"""Of the SQLite file: "gdwf"."""
-VERSION = 1
-
-_SYNCHRONOUS: dict[Durability, str] = {"memory": "OFF", "process": "NORMAL", "disk": "FULL"}
 _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 2000
 _ASK_BYTES = 32 << 10
@@ -57,33 +37,6 @@ _NOT_SMALLER = 0.9
 
 # `kind`: a piece of a file, the hashes of a file's pieces, a listing.
 _PIECE, _PIECES, _LISTING = 0, 1, 2
-
-_SCHEMA = """
-CREATE TABLE objects (
-    hash BLOB NOT NULL PRIMARY KEY,
-    kind INTEGER NOT NULL,
-    size INTEGER NOT NULL,    -- of the content, in bytes
-    packed INTEGER NOT NULL,  -- 1: zlib
-    data BLOB NOT NULL
-);
-CREATE TABLE holds (
-    session TEXT NOT NULL,
-    hash BLOB NOT NULL,       -- of the root's listing
-    number INTEGER NOT NULL,  -- grows with each time a state is seen
-    taken_ms INTEGER NOT NULL,
-    PRIMARY KEY (session, hash)
-) WITHOUT ROWID;
-CREATE TABLE roots (
-    root BLOB NOT NULL PRIMARY KEY,  -- the folder, and the policy it was looked at with
-    hash BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE folders (
-    root BLOB NOT NULL,
-    path BLOB NOT NULL,
-    seen BLOB NOT NULL,
-    PRIMARY KEY (root, path)
-) WITHOUT ROWID;
-"""
 
 
 class Held(NamedTuple):
@@ -114,40 +67,13 @@ def pieces_hash(hashes: bytes) -> bytes:
     return blake2b(hashes, digest_size=32, person=b"godwit.pieces").digest()
 
 
-class Contents:
-    """The contents kept in `folder`, which is made when something is first stored.
-
-    `durability`: as for the store, see `godwit.stores`. `wait_s`: seconds to wait for another process's write lock before
-    StoreLocked.
-    """
-
-    def __init__(self, folder: str, *, durability: Durability = "disk", wait_s: float = 10.0) -> None:
-        if durability not in _SYNCHRONOUS:
-            raise InvalidArgument(f"durability {durability!r} is none of {', '.join(_SYNCHRONOUS)}", durability=durability)
-        self.folder = folder
-        self.durability: Durability = durability
-        self._wait_s = wait_s
-        self._file = os.path.join(folder, "contents.db")
-        self._free: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def exists(self) -> bool:
-        return os.path.exists(self._file)
-
-    def close(self) -> None:
-        """Safe to repeat. Threads that are at work finish on connections of their own."""
-        with self._lock:
-            self._closed = True
-            free, self._free = self._free, []
-        for db in free:
-            with contextlib.suppress(sqlite3.Error):
-                db.close()
+class Contents(ContentsFile):
+    """The contents kept in `folder`."""
 
     @contextlib.contextmanager
     def storing(self) -> Iterator[Storing]:
         """To look for what is there and add to it, safe from sweeps. What was not committed at the end is dropped."""
-        with self._locked(fcntl.LOCK_SH), self._connection() as db:
+        with self.locked(fcntl.LOCK_SH), self.connection() as db:
             storing = Storing(self, db)
             try:
                 yield storing
@@ -156,13 +82,13 @@ class Contents:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reading]:
-        with self._connection() as db:
+        with self.connection() as db:
             yield Reading(self, db)
 
     def sweep(self) -> int:
         """Remove what no held state needs; returns the bytes that were freed. 0, and nothing, while somebody stores."""
         try:
-            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB), self._connection() as db:
+            with self.locked(fcntl.LOCK_EX | fcntl.LOCK_NB), self.connection() as db:
                 return self._sweep(db)
         except BlockingIOError:
             return 0
@@ -187,135 +113,11 @@ class Contents:
             db.executescript("PRAGMA incremental_vacuum;")
         return freed
 
-    # --- connections ------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        self._make_folder()
-        try:
-            descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise self._unusable(error) from error
-        try:
-            fcntl.flock(descriptor, how)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _make_folder(self) -> None:
-        try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._closed:
-                raise StoreClosed()
-            db = self._free.pop() if self._free else None
-        try:
-            if db is None:
-                db = self._open()
-            yield db
-        except BaseException as error:
-            # What a connection has cached may be part of the fault.
-            if db is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    db.close()
-            if isinstance(error, sqlite3.Error):
-                raise self._translated(error) from error
-            raise
-        with self._lock:
-            if not self._closed:
-                self._free.append(db)
-                return
-        db.close()
-
-    def _open(self) -> sqlite3.Connection:
-        self._make_folder()
-        db = sqlite3.connect(
-            self._file, timeout=self._wait_s, isolation_level=None, check_same_thread=False, cached_statements=32
-        )
-        try:
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            application = int(db.execute("PRAGMA application_id").fetchone()[0])
-            if version > VERSION:
-                raise StoreTooNew(f"{self._file} has schema {version}, this godwit knows {VERSION}: upgrade godwit")
-            if application not in (0, APPLICATION_ID):
-                raise StoreCorrupt(f"{self._file} is a database of another program", application=application)
-            db.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
-            db.execute("PRAGMA journal_size_limit = 67108864")
-            if version < VERSION:
-                self._make(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _make(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        deadline = time.monotonic() + self._wait_s
-        while True:
-            try:
-                db.execute("PRAGMA journal_mode = WAL").fetchone()
-                break
-            except sqlite3.OperationalError as error:
-                # Two processes that make it at once; SQLite does not wait here by itself.
-                if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-        with self.transaction(db):
-            if int(db.execute("PRAGMA user_version").fetchone()[0]) == VERSION:
-                return
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
-
-    @contextlib.contextmanager
-    def transaction(self, db: sqlite3.Connection) -> Iterator[None]:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-
-    def _unusable(self, error: OSError) -> StoreError:
-        words = (error.strerror or str(error)).lower()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StoreFull(f"no space is left for the kept files in {self.folder}: free some and go on", path=self.folder)
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            return StoreReadOnly(f"the folder of the kept files {self.folder} cannot be written: {words}", path=self.folder)
-        return StoreError(f"the folder of the kept files {self.folder} cannot be used: {words}", path=self.folder)
-
-    def _translated(self, error: sqlite3.Error) -> StoreError:
-        details = {"path": self._file, "sqlite": str(error)}
-        match _primary(error):
-            case sqlite3.SQLITE_FULL:
-                return StoreFull(f"no space is left for {self._file}: free some and go on; nothing kept was lost", **details)
-            case sqlite3.SQLITE_IOERR if _full(error):
-                return StoreFull(f"{self._file} could not be written ({error}): check the disk and its space", **details)
-            case sqlite3.SQLITE_READONLY:
-                return StoreReadOnly(f"{self._file} cannot be written: check its permissions", **details)
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
-                return StoreLocked(f"another process held the write lock of {self._file} for {self._wait_s:g} s", **details)
-            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return StoreCorrupt(
-                    f"{self._file} is damaged ({error}): move the folder away, and checkpoints begin anew", **details
-                )
-            case _:
-                return StoreError(f"{self._file}: {error}", **details)
-
 
 class Reading:
     """Looks at what is kept, on one connection."""
 
-    def __init__(self, contents: Contents, db: sqlite3.Connection) -> None:
+    def __init__(self, contents: ContentsFile, db: sqlite3.Connection) -> None:
         self._contents = contents
         self._db = db
 
@@ -420,7 +222,7 @@ class Reading:
 class Storing(Reading):
     """Adds to what is kept. `put` and its kin collect; `hold` commits the state they make up."""
 
-    def __init__(self, contents: Contents, db: sqlite3.Connection) -> None:
+    def __init__(self, contents: ContentsFile, db: sqlite3.Connection) -> None:
         super().__init__(contents, db)
         self._waiting: dict[bytes, tuple[bytes, int, int, int, bytes]] = {}
         self._bytes = 0
@@ -537,13 +339,3 @@ class Storing(Reading):
 
 def _unpacked(row: tuple[bytes, int, int, int, bytes]) -> bytes:
     return zlib.decompress(row[4]) if row[3] else row[4]
-
-
-def _primary(error: sqlite3.Error) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-# Extended codes of failed writes; SQLite reports most full disks as SQLITE_FULL itself, but not those of its shared memory.
-def _full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) in (778, 1546, 4874)

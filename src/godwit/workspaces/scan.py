@@ -22,7 +22,8 @@ from typing import Protocol
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import CheckpointFailed
 from . import drafts
-from .contents import APPLICATION_ID, CHUNK, piece_hash, pieces_hash
+from .contents import CHUNK, piece_hash, pieces_hash
+from .contents_file import APPLICATION_ID
 from .exclusions import BESIDE_DATABASE, MAX_RULES, Rules, beside_one_of, not_ours
 from .listing import join, pack, stored, text
 from .seen import Row, SeenFolder, encode_seen, entry_of, noted, row_key, row_of, same, seen_decoder, unreadable
