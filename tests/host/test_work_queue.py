@@ -332,3 +332,23 @@ async def test_whoever_drives_next_makes_the_item_that_a_crash_kept_from_being_m
         found = await asyncio.wait_for(h.queue.poll(**WHERE, wait_ms=1 << 30), 10)
         assert found is not None
         assert item_of(found).session == session.id
+
+
+async def test_a_poll_in_another_process_is_woken_when_there_is_work(tmp_path: Path) -> None:
+    clock = SystemClock()
+    async with here(tmp_path / "g.db", clock) as h, await godwit.Runtime.open(tmp_path / "g.db", models={}) as runtime:
+
+        async def place_of(_: SessionId, __: str | None) -> str | None:
+            return "here"
+
+        # A store of its own, which hears of the other one by its sockets alone.
+        queue = WorkQueue(runtime.store, runtime.ids, clock, place_of)
+        async with asyncio.timeout(20):
+            for number in range(3):
+                polling = asyncio.create_task(queue.poll(**WHERE, worker="w", wait_ms=60_000))
+                session = await h.busy(f"ses_{number}")
+                found = await polling
+                assert found is not None
+                assert item_of(found).session == session.id
+                await queue.stop(found.id, **WHERE, force=True)
+                await session.interrupt()

@@ -7,8 +7,8 @@ the session rests. Leaves out how calls are answered, which workers do like any 
 Rules: whoever drives a session sees to its item, so one that a crash kept from being made is made by the driver that comes
 next. Every step is one conditional write, so of any number of workers and servers on one database one alone gets through it.
 A session has one item that lives at most. When an item ends while a run is open there is another one afterwards, in
-whichever order the run began and the item ended. A poll waits for a wake-up, and for the moment at which the next item comes
-free.
+whichever order the run began and the item ended. A poll waits for a wake-up, from whichever process, and for the moment at
+which the next item comes free.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..core.errors import (
     SessionNotFound,
     WorkLost,
 )
+from ..core.events import Delta
 from ..core.ids import Clock, IdSource, RunId, Seq, SessionId
 from ..engine.receiver import EventReceiver
 from .work_item import KIND, WorkItem, item_of
@@ -73,7 +74,6 @@ class WorkQueue:
         self._clock = clock
         self._place_of = place_of
         self._lease_s = lease_s
-        self._bells: dict[str, set[asyncio.Event]] = {}
         self._look_ms: dict[tuple[str | None, str], int] = {}
         self._polled: dict[tuple[str | None, str], dict[str, float]] = {}
         self._followers: dict[SessionId, asyncio.Task[None]] = {}
@@ -176,8 +176,7 @@ class WorkQueue:
         if worker is not None:
             self._polling(place, tenant)[worker] = self._clock.monotonic()
         bell = asyncio.Event()
-        bells = self._bells.setdefault(place, set())
-        bells.add(bell)
+        unwatch = self._store.watch(_bell_of(place), lambda _: bell.set())
         until = self._clock.now_ms() + wait_ms
         try:
             while True:
@@ -189,9 +188,7 @@ class WorkQueue:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(bell.wait(), max(1, min(until, next_ms) - now) / 1000)
         finally:
-            bells.discard(bell)
-            if not bells:
-                self._bells.pop(place, None)
+            unwatch()
 
     async def _take(
         self, place: str, tenant: str | None, worker: str | None, reclaim_ms: int
@@ -401,5 +398,10 @@ class WorkQueue:
         return stored
 
     def _ring(self, place: str) -> None:
-        for bell in self._bells.get(place, ()):
-            bell.set()
+        """Wake who polls for this place, in this process and others. It may be lost: a poll ends by itself and comes again."""
+        self._store.publish(Delta(_bell_of(place), "progress", "work"))
+
+
+def _bell_of(place: str) -> SessionId:
+    """What polls for a place watch, as they would a session: deltas go from process to process and are kept nowhere."""
+    return SessionId(f"work of {place}")
