@@ -8,7 +8,7 @@ from typing import Any
 from anthropic._models import validate_type
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent
 
-from godwit.surfaces.managed_agents.projection import Projected
+from godwit.surfaces.managed_agents.projected import Projected
 
 PAIRS = {
     "session.status_running": "session.thread_status_running",

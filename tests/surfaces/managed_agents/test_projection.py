@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from godwit.core.events import Event, UserMessage
 from godwit.core.ids import Seq, SessionId
 from godwit.surfaces.managed_agents.event_ids import call_index, call_number, event_id, place_of_id
-from godwit.surfaces.managed_agents.projection import BASES, Place, Projected, Projector
+from godwit.surfaces.managed_agents.projected import Place, Projected
+from godwit.surfaces.managed_agents.projection import BASES, Projector
 from tests.core.walk import CREATED, Walk, picker, walks
 from tests.surfaces.managed_agents.legal import check
 

@@ -11,7 +11,7 @@ from ...core.state import Question, State
 from ...engine.log import append_outside
 from ...engine.session import Session
 from ..server.service import Service
-from .projection import is_budget_question
+from .event_fields import is_budget_question
 
 _NO_LIMIT_USD: Final = 1e12
 """By how much a limit is raised for a run that goes on after it was taken away."""

@@ -19,8 +19,8 @@ from ...core.events import (
     UserAnswer,
 )
 from ...core.ids import ActionId, CallId, Seq, SessionId
+from .event_fields import BUILT_IN, is_budget_question
 from .event_ids import call_number, is_handed_out, place_of_id
-from .projection import BUILT_IN, is_budget_question
 
 _PAGE: Final = 256
 

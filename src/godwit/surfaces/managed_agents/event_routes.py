@@ -27,7 +27,7 @@ from .history import BEHIND, History
 from .inputs import Inputs, read_inputs
 from .live import TOPICS, Live, place_of
 from .paging import Cursor, cursor_of
-from .projection import Body, Place, Projected
+from .projected import Body, Place, Projected
 from .query import Order, Query, moment, moment_or_none
 from .session_record import record_of, session_of, usage_of
 

@@ -15,7 +15,8 @@ from ...core.errors import AgentNotFound
 from ...core.events import Event, SessionConfigured, UserMessage
 from ...core.ids import InputId, Seq, SessionId
 from .agent_shapes import resolved, snapshot_of
-from .projection import BASES, Place, Projected, Projector
+from .projected import Place, Projected
+from .projection import BASES, Projector
 
 PORTION: Final = 256
 """Events read at a time."""

@@ -24,7 +24,7 @@ from ..server.broadcast import Frame, Piece
 from ..server.stream import frame
 from .event_ids import MESSAGE, THINKING, event_id
 from .history import BEHIND, History
-from .projection import Place, Projected
+from .projected import Place, Projected
 from .query import moment
 
 NAME: Final = "message"

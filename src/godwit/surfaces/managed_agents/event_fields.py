@@ -1,0 +1,68 @@
+"""Fields of events: what our values are in this protocol's words."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from ...core.budget import Budget
+from ...core.errors import Fault
+from ...core.messages import Usage
+from ...engine.budget import QUESTION
+
+BUILT_IN: Final = frozenset(("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"))
+"""The tools of this protocol's own toolset: a client that runs one answers with `user.tool_result`."""
+
+
+def is_budget_question(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether what a run asks is for more of what its session may spend; a guard asks about one step."""
+    return name == QUESTION and arguments.get("scope") != "guard"
+
+
+def usage_of(usage: Usage) -> dict[str, Any]:
+    """A model step's usage; theirs counts cached tokens apart."""
+    return {
+        "input_tokens": max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens),
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+    }
+
+
+def budget_of(budgets: tuple[Budget, ...]) -> dict[str, Any] | None:
+    """The limit in money, in cents; None without one."""
+    usd = next((b.usd for b in budgets if b.usd is not None), None)
+    if usd is None:
+        return None
+    return {"type": "limit", "max_list_cost": {"amount": str(round(usd * 100)), "currency": "USD"}}
+
+
+_ERRORS: Final[dict[str, str]] = {
+    "rate_limited": "model_rate_limited_error",
+    "model_unavailable": "model_overloaded_error",
+    "max_turns": "tool_use_limit_reached_error",
+    **dict.fromkeys(
+        (
+            "model",
+            "authentication_failed",
+            "context_too_long",
+            "model_refused",
+            "stream_broken",
+            "replay_mismatch",
+            "model_not_found",
+        ),
+        "model_request_failed_error",
+    ),
+}
+
+
+def error_of(fault: Fault, status: Literal["retrying", "exhausted", "terminal"]) -> dict[str, Any]:
+    """The `error` of a `session.error`."""
+    kind = _ERRORS.get(fault.code, "unknown_error")
+    return {"type": kind, "message": fault.message, "retry_status": {"type": status}}
+
+
+def server_of(name: str) -> tuple[str, str, str]:
+    """The MCP server a tool belongs to, and its name there; ("", "", "") for any other tool."""
+    prefix, _, rest = name.partition("__")
+    server, _, tool = rest.partition("__")
+    return (server, "__", tool) if prefix == "mcp" and server and tool else ("", "", "")
