@@ -30,6 +30,7 @@ from godwit.core.errors import (
 )
 from godwit.core.events import (
     AgentMessage,
+    Labels,
     ModelStarted,
     SessionConfigured,
     SessionPaused,
@@ -386,6 +387,23 @@ def as_of(path: Path, version: int) -> None:
     old.execute("DETACH new")
     old.close()
     path.with_suffix(".old").replace(path)
+
+
+async def test_logs_of_an_older_store_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "godwit.db"
+    sessions = [(S, "acme"), (SessionId("other"), None), (SessionId("third"), "acme")]
+    async with SqliteStore.open(path) as store:
+        for session, tenant in sessions:
+            await new_session(store, session, labels=Labels(tenant=tenant))
+            await store.append(session, drafts(named("x" * 20_000)))
+        counted = [await store.log_bytes(tenant) for tenant in ("acme", None, "none")]
+    as_of(path, 7)
+    async with SqliteStore.open(path) as store:
+        assert [await store.log_bytes(tenant) for tenant in ("acme", None, "none")] == counted
+        await store.delete(S)
+        await store.delete(SessionId("third"))
+        assert await store.log_bytes("acme") == 0
+    assert counted[0] > counted[1] > counted[2] == 0
 
 
 async def test_many_may_make_one_store(tmp_path: Path) -> None:

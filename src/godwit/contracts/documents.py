@@ -76,6 +76,10 @@ class DocumentStore(Protocol):
         session that was never made whole. The oldest first. InvalidArgument."""
         ...
 
+    async def count_documents(self, kind: str, key: str) -> int:
+        """How many documents of this kind have this key, of all tenants."""
+        ...
+
     async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """Bytes of all that is kept for just this tenant, but for these kinds: bodies and what is kept beside them."""
         ...

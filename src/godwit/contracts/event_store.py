@@ -244,6 +244,16 @@ class EventStore(Protocol):
         """How many sessions of just this tenant work or wait for a driver; parked and paused ones do not."""
         ...
 
+    async def open_runs(self) -> dict[Status, int]:
+        """How many sessions of all tenants have a run that is queued, running, retrying or waiting. Left out are those that
+        were made and not used, and paused ones."""
+        ...
+
+    async def log_bytes(self, tenant: str | None) -> int:
+        """Bytes of what is in the logs of just this tenant's sessions: bodies of events, but for the last
+        16 KiB of each. As cheap as a look at one row."""
+        ...
+
     def has_ended(self, owner: str) -> bool:
         """True when `owner` was a process with this store (its own `owner`) and has surely ended."""
         ...

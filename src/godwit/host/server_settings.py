@@ -21,17 +21,18 @@ class TenantLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What each tenant may use; None for as much as it likes. Who needs no key has no limits.
 
     `requests_per_s`: requests, in the long run; `burst`: how many of them at once. `runs`: runs that work at once.
-    `streams`: open streams at once. `documents`: bytes of what it keeps beside sessions, uploaded files among it.
+    `streams`: open streams at once. `storage`: bytes of the logs of its sessions and of what it keeps beside them, such as
+    uploaded files. Rates and streams count in each process of its own.
     """
 
     requests_per_s: float | None = 100.0
     burst: int = 500
     runs: int | None = None
     streams: int | None = 1000
-    documents: int | None = None
+    storage: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("requests_per_s", "burst", "runs", "streams", "documents"):
+        for name in ("requests_per_s", "burst", "runs", "streams", "storage"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigurationError(f"{name} {value} is not greater than 0; leave it out for no limit", field=name)

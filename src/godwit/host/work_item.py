@@ -18,6 +18,8 @@ from ..core.ids import RunId, SessionId
 
 KIND = "work"
 """Of the documents."""
+WAITS, HELD = "waits", "held"
+"""The key of a document whose item waits for a worker, and of one that a worker holds; each says the place."""
 State = Literal["queued", "starting", "active", "stopping", "stopped"]
 
 
@@ -68,7 +70,7 @@ class WorkItem(msgspec.Struct, frozen=True, omit_defaults=True):
         keys = {"place": self.place, "session": self.session}
         if self.state == "stopped":
             return document.changed(_plain(self), keys=keys, unique={}, expires_ms=expires_ms)
-        keys["waits" if self.state == "queued" else "held"] = self.place
+        keys[WAITS if self.state == "queued" else HELD] = self.place
         return document.changed(_plain(self), keys=keys, unique={"live": self.session})
 
 
@@ -81,4 +83,4 @@ def _plain(item: WorkItem) -> dict[str, Any]:
     return found
 
 
-__all__ = ["KIND", "State", "WorkItem", "item_of"]
+__all__ = ["HELD", "KIND", "State", "WAITS", "WorkItem", "item_of"]

@@ -132,6 +132,10 @@ class SqliteDocuments(SqlitePart):
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
         return [_document(one) for one in self._select("stray_documents", {"before_ms": before_ms, "limit": limit})]
 
+    async def count_documents(self, kind: str, key: str) -> int:
+        """See `DocumentStore.count_documents`."""
+        return int(self._select("count_documents", {"kind": kind, "key": key, "now": self._clock.now_ms()})[0][0])
+
     async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """See `DocumentStore.document_bytes`."""
         parameters = {"tenant": tenant or "", "leave_out": msgspec.json.encode(list(leave_out)).decode()}

@@ -158,6 +158,7 @@ class SqliteLogs(SqliteFollowers):
             for child in children:
                 transaction.forget(child)
             transaction.execute("delete_artifacts", {"session": key})
+            transaction.logged(row.tenant, row.uncounted - transaction.execute("log_size", {"session": key}).fetchone()[0])
             transaction.execute("delete_events", {"session": key})
             for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_session"):
                 transaction.execute(name, (key,))

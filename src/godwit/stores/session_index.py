@@ -120,6 +120,15 @@ class SqliteSessions(SqliteFollowers):
         """See `EventStore.working_sessions`."""
         return int(self._select("count_working", (tenant,))[0][0])
 
+    async def open_runs(self) -> dict[Status, int]:
+        """See `EventStore.open_runs`."""
+        return dict(self._select("count_open_runs", ()))
+
+    async def log_bytes(self, tenant: str | None) -> int:
+        """See `EventStore.log_bytes`."""
+        found = self._select("log_bytes", {"tenant": tenant or ""})
+        return int(found[0][0]) if found else 0
+
     async def spent(self, session: SessionId) -> Spent:
         """What the session and all that worked for it have used up, deleted ones included. SessionNotFound."""
         found = self._select("spent", (session,))

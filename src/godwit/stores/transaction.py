@@ -40,6 +40,10 @@ ACTIVITY_BITS = 16
 """`sessions.activity` is `updated_ms` without its last bits."""
 
 
+COUNTED_BYTES = 16 * 1024
+"""A log's bytes go to its tenant's count in pieces of this size, so that an append rarely touches that."""
+
+
 FEED = SessionId("*")
 """Stands for the feed where sessions are waited for: no session has this id. Its head is one ahead of the last position."""
 
@@ -67,6 +71,7 @@ class Row:
     """A session as the writer knows it. One that was `changed` goes to the table before the commit.
 
     `meter`: what was spent since the row was last written, beside the time its clock runs from. `parent`: a key.
+    `status`: as it stands in the table. `uncounted`: bytes of the log that its tenant's count does not have yet.
     """
 
     __slots__ = (
@@ -83,6 +88,9 @@ class Row:
         "parent",
         "prompt",
         "prompted",
+        "status",
+        "tenant",
+        "uncounted",
         "updated_ms",
     )
 
@@ -97,6 +105,8 @@ class Row:
         prompted: bool,
         parent: int | None,
         meter: Meter,
+        tenant: str | None,
+        uncounted: int = 0,
     ) -> None:
         self.id = id_
         self.key = key
@@ -107,6 +117,9 @@ class Row:
         self.prompted = prompted
         self.parent = parent
         self.meter = meter
+        self.tenant = tenant
+        self.uncounted = uncounted
+        self.status = gate.status
         self.changed = False
         self.updated_ms = 0
         self.name: str | None = None
@@ -127,6 +140,7 @@ class Transaction:
         self._events: list[tuple[int, int, RunId | None, str, bytes]] = []
         self._feed: list[dict[str, Any]] = []
         self._fed_some = False
+        self._logged: dict[str | None, int] = {}
         self.gone: set[SessionId] = set()
 
     def execute(self, name: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -145,9 +159,9 @@ class Transaction:
         found = self.execute("session_row", {"id": session}).fetchone()
         if found is None:
             return None
-        key, head, gate, epoch, activity, prompted, parent, since_ms = found
+        key, head, gate, epoch, activity, prompted, parent, since_ms, tenant, uncounted = found
         meter = Meter(since_ms=since_ms)
-        row = Row(session, key, head, decode_gate(gate), epoch, activity, bool(prompted), parent, meter)
+        row = Row(session, key, head, decode_gate(gate), epoch, activity, bool(prompted), parent, meter, tenant, uncounted)
         self.rows[session] = row
         return row
 
@@ -188,7 +202,7 @@ class Transaction:
             },
         ).lastrowid
         assert key is not None
-        row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False, parent, Meter())
+        row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False, parent, Meter(), data.labels.tenant)
         return row
 
     def write(self, row: Row, drafts: list[Draft], gate: Gate, meter: Meter) -> None:
@@ -197,8 +211,10 @@ class Transaction:
         if written is None:
             written = self._open[row.id] = Written(row.id, 0, [], ())
             self.written.append(written)
+        size = 0
         for draft in drafts:
             seq += 1
+            size += len(draft.body)
             self._events.append((log + seq, draft.at_ms, draft.run, draft.type, draft.body))
             if draft.type in self.fed:
                 entry = {"key": row.key, "type": draft.type, "seq": seq, "at_ms": draft.at_ms, "body": draft.body}
@@ -222,9 +238,14 @@ class Transaction:
                     written.ended += ("all",)
                 case _:
                     pass
+        row.uncounted += size
         row.head, row.gate, row.updated_ms, row.changed, row.meter = seq, gate, drafts[-1].at_ms, True, meter
         written.head = seq
         written.drafts += drafts
+
+    def logged(self, tenant: str | None, size: int) -> None:
+        """The logs of this tenant have become larger by so many bytes, or smaller."""
+        self._logged[tenant] = self._logged.get(tenant, 0) + size
 
     def forget(self, session: SessionId, *, deleted: bool = False) -> None:
         """Its row is read anew next time."""
@@ -245,8 +266,12 @@ class Transaction:
         self.execute("feed_document", (type_, id_, tenant, revision, at_ms, body))
         self._fed_some = True
 
-    def tell_feed(self) -> None:
-        """Before the commit: whoever waits for the feed is to be woken with it."""
+    def end(self) -> None:
+        """Before the commit: keep count of the logs; whoever waits for the feed is to be woken with it."""
+        for tenant, size in self._logged.items():
+            parameters = (size, tenant or "")
+            if self.execute("add_log_bytes", parameters).rowcount == 0:
+                self.execute("begin_log_bytes", parameters)
         if self._fed_some:
             self.written.append(Written(FEED, self.execute("feed_head").fetchone()[0] + 1, [], ()))
 
@@ -263,6 +288,12 @@ class Transaction:
             if not row.changed:
                 continue
             gate, meter = row.gate, row.meter
+            if gate.status != row.status:
+                self.execute("update_session_status", {"key": row.key, "status": gate.status})
+                row.status = gate.status
+            if row.uncounted >= COUNTED_BYTES:
+                self.logged(row.tenant, row.uncounted)
+                row.uncounted = 0
             more = {
                 "tokens": meter.tokens,
                 "nano_usd": meter.nano_usd,
@@ -276,7 +307,7 @@ class Transaction:
                     "key": row.key,
                     "head": row.head,
                     "gate": encode_gate(gate),
-                    "status": gate.status,
+                    "uncounted": row.uncounted,
                     "updated_ms": row.updated_ms,
                     "queued": len(gate.queue),
                     "actions": sum(not a.answered for a in gate.actions),

@@ -234,7 +234,7 @@ class Writer:
                     # A refusal, or a bug in what the caller handed in: its own affair, checked before it wrote anything.
                     request.error = error if isinstance(error, GodwitError) else _explained(error)
             transaction.flush()
-            transaction.tell_feed()
+            transaction.end()
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self._recover(db)

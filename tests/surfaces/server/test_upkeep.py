@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 import godwit
 from godwit.core.document import Document
 from godwit.core.events import Event, Labels
+from godwit.core.ids import SessionId
+from godwit.host.work_item import WorkItem
 from godwit.models.script import ScriptedModel, hold, say
 from godwit.surfaces.server import ServerSettings, upkeep as upkeep_module
 from godwit.surfaces.server.service import Service
@@ -241,7 +244,7 @@ def test_a_tenant_keeps_so_many_bytes_and_no_more(tmp_path: Path) -> None:
     async def kept(runtime: godwit.Runtime) -> None:
         await runtime.store.put_documents([Document("thing", "a", b"{}")], contents={"a": b"x" * 900})
 
-    settings = ServerSettings(keys=True, tenant=TenantLimits(documents=1500))
+    settings = ServerSettings(keys=True, tenant=TenantLimits(storage=1500))
     clock = SteppedClock()
     with running(tmp_path / "g.db", models={}, settings=settings, dialects=[Echo], prepare=kept, clock=clock) as server:
         with keyed(server) as client:
@@ -259,12 +262,83 @@ def test_a_tenant_keeps_so_many_bytes_and_no_more(tmp_path: Path) -> None:
 
 
 def test_what_a_tenant_uploads_counts_at_once(tmp_path: Path) -> None:
-    settings = ServerSettings(keys=True, tenant=TenantLimits(documents=2000))
+    settings = ServerSettings(keys=True, tenant=TenantLimits(storage=2000))
     with running(tmp_path / "g.db", models={}, settings=settings) as server, keyed(server) as client:
         assert client.post("/v1/files", files={"file": b"x" * 2500}).status_code == 429
         statuses = [client.post("/v1/files", files={"file": b"x" * 900}).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]  # in less time than a count of the store holds for
         assert len(client.get("/v1/files").json()["data"]) == 2
+
+
+def test_logs_count_and_stop_what_would_write_more(tmp_path: Path) -> None:
+    settings = ServerSettings(keys=True, tenant=TenantLimits(storage=30_000), models={"*": "scripted:x"})
+    model = ScriptedModel([say("Done.")] * 3)
+    with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings) as server, keyed(server) as client:
+        agent = client.post("/v1/agents", json={"name": "a", "model": "m"}).json()["id"]
+        place = client.post("/v1/environments", json={"name": "e"}).json()["id"]
+        session = client.post("/v1/sessions", json={"agent": agent, "environment_id": place}).json()["id"]
+
+        def send(text: str) -> httpx2.Response:
+            event = {"type": "user.message", "content": [{"type": "text", "text": text}]}
+            return client.post(f"/v1/sessions/{session}/events", json={"events": [event]})
+
+        async def idle() -> None:
+            async with asyncio.timeout(30):
+                async for event in await server.runtime.stream_events(session, 0):
+                    if isinstance(event, Event) and event.type == "run.finished":
+                        return
+
+        assert send("x" * 40_000).status_code == 200
+        server.call(idle)
+        refused = send("y")
+        assert (refused.status_code, "30000 is the limit" in refused.json()["error"]["message"]) == (429, True)
+        assert client.post("/v1/agents", json={"name": "b", "model": "m"}).status_code == 429
+        assert client.get(f"/v1/sessions/{session}/events").status_code == 200
+        other = client.post("/admin/keys", json={"name": "b", "tenant": "acme"}).json()["key"]
+        with keyed(server, other) as acme:
+            assert acme.post("/v1/agents", json={"name": "a", "model": "m"}).status_code == 200
+        assert client.delete(f"/v1/sessions/{session}").status_code == 200
+        assert client.post("/v1/agents", json={"name": "b", "model": "m"}).status_code == 200
+
+
+def test_open_runs_and_work_queues_are_measured(tmp_path: Path) -> None:
+    async def before(runtime: godwit.Runtime) -> None:
+        items = [WorkItem("p", SessionId(name)) for name in ("a", "b", "c")]
+        items += [WorkItem("q", SessionId("d"), state="active"), WorkItem("q", SessionId("e"), state="stopped")]
+        await runtime.store.put_documents([item.document(f"work_{item.session}", "acme") for item in items])
+
+    release = asyncio.Event()
+    model = ScriptedModel([hold(release) + say("Done.")])
+    with running(tmp_path / "g.db", models={"scripted:x": model}, prepare=before) as server:
+
+        async def begun() -> None:
+            agent = godwit.Agent(name="bird", model="scripted:x")
+            await server.runtime.start_session(agent, session="unused", drive=False)
+            session = await server.runtime.start_session(agent, session="busy")
+            await session.prompt("Go.")
+            async with asyncio.timeout(30):
+                async for event in await server.runtime.stream_events("busy", 0):
+                    if isinstance(event, Event) and event.type == "model.started":
+                        return
+
+        server.call(begun)
+        lines = set(httpx2.get(f"{server.url}/metrics").text.splitlines())
+        for line in (
+            'godwit_runs_open{status="running"} 1.0',
+            'godwit_runs_open{status="queued"} 0.0',
+            'godwit_runs_open{status="waiting"} 0.0',
+            'godwit_work_items{state="queued"} 3.0',
+            'godwit_work_items{state="held"} 1.0',
+        ):
+            assert line in lines, line
+        server.call(release_now(release))
+
+
+def release_now(event: asyncio.Event) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def release() -> None:
+        event.set()
+
+    return release
 
 
 # --- forgetting -----------------------------------------------------------------------------------------------------------

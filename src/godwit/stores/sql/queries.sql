@@ -2,7 +2,8 @@
 
 -- name: session_row
 -- What an append is checked against.
-SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms FROM sessions WHERE id = :id;
+SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms, tenant, uncounted
+FROM sessions WHERE id = :id;
 
 -- name: insert_session
 INSERT INTO sessions (id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
@@ -12,7 +13,7 @@ VALUES (:id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_versi
 
 -- name: update_session
 UPDATE sessions
-SET head = :head, gate = :gate, status = :status, updated_ms = :updated_ms, queued = :queued, actions = :actions,
+SET head = :head, gate = :gate, uncounted = :uncounted, updated_ms = :updated_ms, queued = :queued, actions = :actions,
     name = coalesce(:name, name), agent = coalesce(:agent, agent), agent_version = coalesce(:agent_version, agent_version),
     first_prompt = coalesce(:first_prompt, first_prompt), since_ms = :since_ms,
     tokens = tokens + :tokens, nano_usd = nano_usd + :nano_usd, turns = turns + :turns,
@@ -40,6 +41,22 @@ SELECT id FROM sessions WHERE parent = ?;
 -- name: hand_over_children
 -- Those of a session that goes work for the one it worked for, and its own spending stays with that one.
 UPDATE sessions SET parent = (SELECT parent FROM sessions WHERE key = :key) WHERE parent = :key;
+
+-- name: update_session_status
+-- On its own, as is the activity: naming a column touches its indexes with every append.
+UPDATE sessions SET status = :status WHERE key = :key;
+
+-- name: log_size
+SELECT coalesce(sum(length(body)), 0) FROM events WHERE position >= :session << 32 AND position < (:session + 1) << 32;
+
+-- name: add_log_bytes
+UPDATE log_bytes SET bytes = bytes + ? WHERE tenant = ?;
+
+-- name: begin_log_bytes
+INSERT INTO log_bytes (bytes, tenant) VALUES (?, ?);
+
+-- name: log_bytes
+SELECT bytes FROM log_bytes WHERE tenant = :tenant;
 
 -- name: update_session_activity
 -- On its own, because naming the column would touch its index with every append.
@@ -270,9 +287,20 @@ INSERT INTO document_keys (kind, name, value, tenant, document, only)
 VALUES (:kind, :name, :value, :tenant, :document, :only);
 
 -- name: document_bytes
+-- Kind by kind, so that those left out, which may be most of all, are not walked over.
+WITH RECURSIVE kinds (kind) AS (
+  SELECT min(kind) FROM documents WHERE tenant = :tenant
+  UNION ALL
+  SELECT (SELECT min(kind) FROM documents WHERE tenant = :tenant AND kind > k.kind) FROM kinds k WHERE k.kind IS NOT NULL
+)
 SELECT coalesce(sum(length(d.body) + coalesce(length(c.content), 0)), 0)
-FROM documents d LEFT JOIN document_contents c ON c.document = d.key
-WHERE d.tenant = :tenant AND d.kind NOT IN (SELECT value FROM json_each(:leave_out));
+FROM kinds k CROSS JOIN documents d ON d.tenant = :tenant AND d.kind = k.kind
+LEFT JOIN document_contents c ON c.document = d.key
+WHERE k.kind NOT IN (SELECT value FROM json_each(:leave_out));
+
+-- name: count_documents
+SELECT count(*) FROM document_keys k JOIN documents d ON d.key = k.document
+WHERE k.kind = :kind AND k.name = :key AND (d.expires_ms IS NULL OR d.expires_ms > :now);
 
 -- name: unique_holder
 SELECT d.id FROM document_keys k JOIN documents d ON d.key = k.document
@@ -391,7 +419,12 @@ SELECT status, count(*) FROM sessions GROUP BY status;
 -- name: count_working
 -- A session that was made and not used is queued as well.
 SELECT count(*) FROM sessions
-WHERE tenant IS ? AND (status IN ('running', 'retrying') OR (status = 'queued' AND (queued > 0 OR first_prompt <> '')));
+WHERE status IN ('running', 'retrying', 'queued') AND tenant IS ? AND (status <> 'queued' OR queued > 0 OR first_prompt <> '');
+
+-- name: count_open_runs
+SELECT status, count(*) FROM sessions
+WHERE status IN ('running', 'retrying', 'waiting', 'queued') AND (status <> 'queued' OR queued > 0 OR first_prompt <> '')
+GROUP BY status;
 
 -- name: feed_types
 SELECT type FROM feed_types;

@@ -28,7 +28,8 @@ CREATE TABLE sessions (
   turns INTEGER NOT NULL DEFAULT 0,
   tool_calls INTEGER NOT NULL DEFAULT 0,
   time_ms INTEGER NOT NULL DEFAULT 0,
-  since_ms INTEGER                          -- since when its own clock runs, if it does
+  since_ms INTEGER,                         -- since when its own clock runs, if it does
+  uncounted INTEGER NOT NULL DEFAULT 0      -- bytes of its log that log_bytes does not have yet
 );
 
 CREATE INDEX sessions_by_activity ON sessions (activity);
@@ -153,3 +154,10 @@ CREATE TABLE feed (
 CREATE TABLE feed_types (                   -- what is fed
   type TEXT PRIMARY KEY
 ) WITHOUT ROWID;
+
+CREATE TABLE log_bytes (
+  tenant TEXT PRIMARY KEY,                  -- '' for none
+  bytes INTEGER NOT NULL                    -- of the bodies of all events of its sessions, but sessions.uncounted
+) WITHOUT ROWID;
+
+CREATE INDEX sessions_by_status ON sessions (status, tenant);

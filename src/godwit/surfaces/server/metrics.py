@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from ...host.work_item import HELD, KIND as WORK, WAITS
 from .exchange import Exchange
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """All others are counted as `-`: a client may call a method what it likes, and each would be a counter of its own."""
 STATUSES = ("queued", "idle", "running", "waiting", "retrying", "paused", "archived")
+RUNS = ("queued", "running", "retrying", "waiting")
 
 
 class Metrics:
@@ -45,6 +47,18 @@ class Metrics:
         )
         self._streams = Gauge("godwit_http_streams", "Streams that are open.", registry=self.registry)
         self._sessions = Gauge("godwit_sessions", "Sessions in the store.", ["status"], registry=self.registry)
+        self._runs = Gauge(
+            "godwit_runs_open",
+            "Runs in the store that have not ended; paused ones are left out.",
+            ["status"],
+            registry=self.registry,
+        )
+        self._work = Gauge(
+            "godwit_work_items",
+            "Sessions in the work queues of all environments: queued for a worker, or held by one.",
+            ["state"],
+            registry=self.registry,
+        )
         self._handles = Gauge("godwit_sessions_open", "Sessions this process holds open.", registry=self.registry)
         self._driven = Gauge("godwit_runs_driven", "Runs this process drives.", registry=self.registry)
         self._waiting = Gauge(
@@ -77,5 +91,10 @@ class Metrics:
         counts = {str(status): count for status, count in (await service.store.session_counts()).items()}
         for status in STATUSES:
             self._sessions.labels(status).set(counts.get(status, 0))
+        runs = {str(status): count for status, count in (await service.store.open_runs()).items()}
+        for status in RUNS:
+            self._runs.labels(status).set(runs.get(status, 0))
+        for state, key in (("queued", WAITS), ("held", HELD)):
+            self._work.labels(state).set(await service.store.count_documents(WORK, key))
         found: bytes = generate_latest(self.registry)
         return found

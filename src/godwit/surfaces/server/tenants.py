@@ -1,4 +1,5 @@
-"""Tenants: what each of them uses right now, against what it may. In memory, for this process."""
+"""Tenants: what each of them uses right now, against what it may. Rates and streams are counted in memory, for this process;
+what is kept and what runs is the store's to tell, for all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ KNOWN = 4096
 OWN = ("audit", "reply")
 """Kinds of documents that the server keeps for itself."""
 DOCUMENTS_S = 10.0
-"""For how long a count of bytes is used."""
+"""For how long a count of the bytes of documents is used. Those of logs the store knows without counting."""
 
 
 class _Bucket:
@@ -104,22 +105,30 @@ class Tenants:
     async def room(self, principal: Principal, what: Literal["runs", "documents"], size: int = 0) -> None:
         """Whether one more run may begin, or something more may be kept: of `size` bytes, which count from now on, or of
         some that are not known yet. TooMany."""
-        limit = None if principal is LOCAL else getattr(self._limits, what)
-        if limit is None:
+        if principal is LOCAL:
             return
-        if what == "runs":
+        await self._has_room(principal.tenant, size)  # what is said is kept as well
+        limit = self._limits.runs
+        if what == "runs" and limit is not None:
             used = await self._store.working_sessions(principal.tenant)
             if used >= limit:
                 text = f"{used} runs are open, and that is the limit: wait for one to end"
                 raise TooMany(text, retry_after_s=5.0, limit="runs")
+
+    async def _has_room(self, tenant: str | None, more: int) -> None:
+        limit = self._limits.storage
+        if limit is None:
             return
         now = self._clock.monotonic()
-        at_s, kept = self._documents.get(principal.tenant, (now - DOCUMENTS_S, 0))
+        at_s, documents = self._documents.get(tenant, (now - DOCUMENTS_S, 0))
         if now - at_s >= DOCUMENTS_S:
-            at_s, kept = now, await self._store.document_bytes(principal.tenant, leave_out=OWN)
-            self._documents[principal.tenant] = (at_s, kept)
-        if kept >= limit or kept + size > limit:
-            more = f", {size} more were to come" if size else ""
-            raise TooMany(f"{kept} bytes are kept{more}, and {limit} is the limit: delete something", limit="documents")
-        if size:
-            self._documents[principal.tenant] = (at_s, kept + size)
+            at_s, documents = now, await self._store.document_bytes(tenant, leave_out=OWN)
+            self._documents[tenant] = (at_s, documents)
+            if len(self._documents) > KNOWN:
+                del self._documents[next(iter(self._documents))]
+        kept = documents + await self._store.log_bytes(tenant)
+        if kept >= limit or kept + more > limit:
+            to_come = f", {more} more were to come" if more else ""
+            raise TooMany(f"{kept} bytes are kept{to_come}, and {limit} is the limit: delete something", limit="storage")
+        if more:
+            self._documents[tenant] = (at_s, documents + more)

@@ -184,9 +184,27 @@ class Documents(StoreSuite):
             if second is not None:
                 await second.close()
 
+    async def test_documents_with_a_key_are_counted(self) -> None:
+        async with self.opened() as store:
+            found = [
+                msgspec.structs.replace(nest(name, tenant), keys={"waits": name})
+                for name, tenant in (("a", "one"), ("b", None))
+            ]
+            await store.put_documents(
+                [*found, nest("c"), msgspec.structs.replace(nest("d"), keys={"waits": "d"}, expires_ms=1)]
+            )
+            assert [await store.count_documents("nest", key) for key in ("waits", "held")] == [2, 0]
+            assert await store.count_documents("tree", "waits") == 0
+            await store.delete_document("nest", "b", tenant=None)
+            assert await store.count_documents("nest", "waits") == 1
+
     async def test_bytes_of_a_tenant_are_counted(self) -> None:
         async with self.opened() as store:
             await store.put_documents([nest("x", "one"), nest("y", "two")], contents={"x": b"12345"})
             assert await store.document_bytes("one") == len(nest("x").body) + 5
             assert await store.document_bytes("one", leave_out=["tree", "nest"]) == 0
+            tree = Document("tree", "t", b'{"leaves": 7}', "one")
+            await store.put_documents([tree])
+            assert await store.document_bytes("one") == len(nest("x").body) + 5 + len(tree.body)
+            assert await store.document_bytes("one", leave_out=["nest"]) == len(tree.body)
             assert await store.document_bytes(None) == 0

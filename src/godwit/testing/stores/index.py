@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ...core.agent import AgentRef, base_of, variant_name
-from ...core.errors import InvalidArgument
+from ...core.errors import GodwitError, InvalidArgument
 from ...core.events import (
     Labels,
     RunStarted,
@@ -181,3 +182,30 @@ class Index(StoreSuite):
             await store.append(SessionId("d"), drafts(SessionArchived()))
             assert await store.session_counts() == {"queued": 2, "running": 1, "archived": 1}
             assert [await store.working_sessions(tenant) for tenant in ("one", "two", None)] == [2, 0, 0]
+            assert await store.open_runs() == {"queued": 1, "running": 1}
+
+    async def test_bytes_of_logs_are_counted(self) -> None:
+        async with self.opened() as store:
+
+            async def kept(*sessions: str) -> int:
+                return sum([sum([len(e.body) for e in await store.read(SessionId(one))]) for one in sessions])
+
+            async def counted(tenant: str | None, *sessions: str) -> bool:
+                found, size = await store.log_bytes(tenant), await kept(*sessions)
+                return size - len(sessions) * 16 * 1024 <= found <= size
+
+            assert await store.log_bytes("one") == 0
+            for name, tenant in (("a", "one"), ("b", "one"), ("c", None)):
+                await new_session(store, SessionId(name), labels=Labels(tenant=tenant))
+                for number in range(40):
+                    said = drafts(SessionConfigured(name=f"{number}" + "x" * 2500))
+                    await store.append(SessionId(name), said)
+                    with contextlib.suppress(GodwitError):  # nothing of what is refused
+                        await store.append(SessionId(name), said, expect=0)
+            assert await counted("one", "a", "b")
+            assert await counted(None, "c")
+            assert await store.log_bytes("two") == 0
+            await store.delete(SessionId("a"))
+            assert await counted("one", "b")
+            await store.delete(SessionId("b"))
+            assert await store.log_bytes("one") == 0
