@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
-    from .engine.hooks import hook
+    from .engine.hook import hook
     from .engine.session import Session
     from .host.agents import Agent
     from .host.runtime import Runtime
@@ -90,7 +90,7 @@ _HOMES = {
     "VerificationPolicy": "core.verification",
     "VerificationReport": "core.verification",
     "connect": "client.runtime",
-    "hook": "engine.hooks",
+    "hook": "engine.hook",
     "tool": "tools.function",
 }
 

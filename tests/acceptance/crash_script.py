@@ -23,7 +23,7 @@ import godwit
 from godwit.contracts import HookCall, ModelChunk, ModelRequest
 from godwit.core.events import ActionOpened, RunFinished, ToolStarted
 from godwit.core.hooks import HookMatcher, HookResult, HookSpec
-from godwit.engine.hooks import Hook
+from godwit.engine.hook import Hook
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
 

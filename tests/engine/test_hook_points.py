@@ -25,7 +25,8 @@ from godwit.core.events import (
 )
 from godwit.core.hooks import GATING, PAYLOAD, POINTS, HookMatcher, HookPoint, HookResult, HookSpec
 from godwit.core.messages import Text, ToolResult, User, text_of
-from godwit.engine.hooks import Hook, Hooks
+from godwit.engine.hook import Hook
+from godwit.engine.hooks import Hooks
 from godwit.engine.points import BLOCKED, HELD_LONGEST
 from godwit.engine.session import Session
 from godwit.models.script import Script, call, tries

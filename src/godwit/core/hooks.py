@@ -1,9 +1,9 @@
 """Hooks as data: the points of a session's life, what a hook is called for, what it may answer, and how answers combine.
 
-Pure: calling handlers, their timeouts and failures are the business of `engine/hooks.py`. Names of other systems for the
-same points (`PreToolUse`, `pre_tool_use`) are read as aliases and never written. Rules a change must keep: a name that is
-not known is refused where it is given; an answer that makes no sense at its point is a failure of its hook, never a
-"go on"; of several answers the stricter one wins, whatever the order of the hooks.
+Pure: calling handlers, their timeouts and failures are the business of `engine/hook_calls.py`. Names of other systems for
+the same points (`PreToolUse`, `pre_tool_use`) are read as aliases and never written. Rules a change must keep: a name that
+is not known is refused where it is given; an answer that makes no sense at its point is a failure of its hook, never a "go
+on"; of several answers the stricter one wins, whatever the order of the hooks.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..core.errors import GodwitError
 from ..core.ids import SessionId
 from ..core.messages import Usage
 from .cancel import WITHIN, Cancel
-from .hooks import in_thread
+from .thread import in_thread
 
 GUARD_S = 5.0
 """How long a guard may take to answer."""

@@ -1,9 +1,8 @@
 """Hooks: the code around the steps of one live session: who is called at a point, in which order, and what they come to.
 
-Owns calling handlers, with their timeouts, tries and failures. Leaves out what a point means (loop and steps) and how
-a matcher is compiled and a command run (`contracts.HookKit`, the host's). Rules a change must keep: a gating hook that
-raises, hangs or answers nonsense blocks; a handler never holds the session for longer than its time, whatever it ignores;
-where no hook is registered, nothing is built, called or waited for; nothing a handler does to its payload reaches anybody.
+Leaves out calling one of them (`hook_calls`), what a point means (loop and steps) and how a matcher is compiled and a
+command run (`contracts.HookKit`, the host's). Rule a change must keep: where no hook is registered, nothing is built, called
+or waited for.
 
 Hooks live in the process. All handles of a session in one process share them; a crash in the middle of one means that it is
 called again (at least once).
@@ -13,20 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextvars
-import inspect
-import logging
 import posixpath
-import threading
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from ..contracts import CancelToken, HookCall, HookHandler, HookKit
-from ..core.errors import ConfigurationError, GodwitError
-from ..core.events import HookReported, Labels
+from ..contracts import CancelToken, HookHandler, HookKit
+from ..core.errors import ConfigurationError
+from ..core.events import HookReported
 from ..core.hooks import (
     ASKING,
     CONTINUE,
@@ -34,81 +28,27 @@ from ..core.hooks import (
     GATING,
     INTERRUPTED,
     MODIFIABLE,
-    NOTED,
-    SKIPPABLE,
-    HookMatcher,
     HookPoint,
     HookResult,
     HookSpec,
     applied,
     folded,
-    point_named,
-    problem_of,
     subject,
 )
 from ..core.ids import RunId, SessionId
-from .cancel import WITHIN, Cancel
-
-logger = logging.getLogger("godwit")
+from .cancel import Cancel
+from .hook import Hook
+from .hook_calls import HookCalls, failed, packed_payload
 
 ASKED_AGAIN = 5
 """How often a point is asked again because a hook answered `retry`; then it blocks."""
 DELAY_LONGEST_S = 60.0
 """The longest wait before it is asked again, whatever the hook said."""
-CLEANUP_S = 0.5
-"""How long a handler that was cancelled may take to notice; then it is left to itself."""
 CLOSING_S = 5.0
 """How long all hooks of after_session together may hold up the closing of a session."""
-TEXT_LIMIT = 16 * 1024
-"""Characters of a hook's reason, note or message that are kept."""
-REPORTS_KEPT = 100
-"""Reports that wait to be recorded; older ones are forgotten."""
-
 Matches = Callable[[dict[str, Any]], bool]
 _NONE: Mapping[Any, Any] = {}
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class Hook:
-    """A hook together with the function behind it, as `godwit.hook` makes it. Calling it calls the function."""
-
-    spec: HookSpec
-    handler: HookHandler
-
-    def __call__(self, call: HookCall) -> HookResult | Awaitable[HookResult | None] | None:
-        return self.handler(call)
-
-
-def hook(
-    point: str,
-    *,
-    id: str | None = None,  # noqa: A002 - the field's name
-    tool: str | None = None,
-    path: str | None = None,
-    command: str | None = None,
-    when: dict[str, str] | None = None,
-    priority: int = 100,
-    timeout_s: float = 30.0,
-    retries: int = 0,
-    background: bool = False,
-) -> Callable[[HookHandler], Hook]:
-    """Make a hook of a function that takes a `HookCall` and returns a `HookResult`, or None to go on.
-
-    With or without `async`; without, it runs in a thread of its own. `tool`, `path`, `command`, `when`: see `HookMatcher`.
-    `id`: the function's name by default. The hook is `required`: a process that has the agent but not the function blocks
-    at a gating point instead of letting everything pass. Raises ConfigurationError.
-    """
-
-    where = point_named(point)
-    matcher = HookMatcher(tool=tool, path=path, command=command, when=when or {})
-
-    def make(function: HookHandler) -> Hook:
-        name = id or str(getattr(function, "__name__", type(function).__name__))
-        spec = HookSpec(name, where, matcher, None, priority, timeout_s, retries, background, required=True)
-        return Hook(spec, function)
-
-    return make
 
 
 class _Registered:
@@ -121,7 +61,7 @@ class _Registered:
         self.of_agent = of_agent
 
 
-class Hooks:
+class Hooks(HookCalls):
     """The hooks of one session in this process."""
 
     __slots__ = (
@@ -132,21 +72,13 @@ class Hooks:
         "_handlers_of_agent",
         "_hooks",
         "_kit",
-        "_left",
         "_of_agent",
-        "_reports",
-        "labels",
         "note",
-        "session",
-        "workspace",
     )
 
     def __init__(self, session: SessionId, kit: HookKit | None = None) -> None:
-        self.session = session
-        self.labels = Labels()
-        self.workspace: str | None = None
+        super().__init__(session)
         self.note: str | None = None  # of before_session, for the next prompt
-        self._reports: tuple[HookReported, ...] = ()
         self._kit = kit
         # Replaced as a whole and never changed, so that a session without hooks shares these and costs little.
         self._hooks: Mapping[str, _Registered] = _NONE
@@ -155,7 +87,6 @@ class Hooks:
         self._of_agent: tuple[HookSpec, ...] | None = None
         self._brought: Mapping[str, HookHandler] = _NONE
         self._handlers_of_agent: Mapping[str, HookHandler] = _NONE
-        self._left: set[asyncio.Future[Any]] | None = None
 
     # --- who is there --------------------------------------------------------------------------------------------
 
@@ -316,10 +247,10 @@ class Hooks:
                 if not (spec.required and point in GATING):
                     continue
                 why = "it has no handler in this process: open the session with the agent that brings it"
-                return _failed(spec, why)
+                return failed(spec, why)
             if cancel is not None and cancel.cancelled:
                 return INTERRUPTED
-            packed = _packed(payload)
+            packed = packed_payload(payload)
             if spec.background:
                 self._keep(asyncio.ensure_future(self._in_background(spec, handler, packed, run)))
                 continue
@@ -344,86 +275,6 @@ class Hooks:
             return msgspec.structs.replace(result, modified=payload["arguments"])
         return msgspec.structs.replace(result, modified={key: payload[key] for key in MODIFIABLE[point]})
 
-    async def _asked(
-        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
-    ) -> HookResult:
-        """The hook's answer, or what its failure counts as."""
-        why = ""
-        for _ in range(spec.retries + 1):
-            answer = await self._tried(spec, handler, packed, run, cancel)
-            if isinstance(answer, HookResult):
-                return answer
-            why = answer
-        if spec.point in GATING:
-            return _failed(spec, why)
-        self._passed_over(spec, why)
-        return CONTINUE
-
-    async def _tried(
-        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
-    ) -> HookResult | str:
-        """One try: the answer, checked, or why there is none."""
-        payload: dict[str, Any] = msgspec.json.decode(packed)
-        call = HookCall(spec.point, self.session, run, self.labels, self.workspace, payload)
-        inside = contextvars.copy_context()
-        inside.run(WITHIN.set, self.session)
-        task = asyncio.get_running_loop().create_task(_called(handler, call), context=inside)
-        self._keep(task)
-        cut = asyncio.get_running_loop().create_future()
-
-        def cut_off() -> None:
-            if not cut.done():
-                cut.set_result(None)
-
-        take_back = None if cancel is None else cancel.on_cancel(cut_off)
-        try:
-            await asyncio.wait([task, cut], timeout=spec.timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                late = not cut.done()
-                task.cancel()
-                await asyncio.wait([task], timeout=CLEANUP_S)
-                return f"it did not answer within {spec.timeout_s:g} s" if late else INTERRUPTED
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        finally:
-            if take_back is not None:
-                take_back()
-            cut.cancel()
-        if task.cancelled():
-            return "it cancelled itself"
-        error = task.exception()
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
-        if error is not None:
-            return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
-        return _checked(spec, packed, task.result())
-
-    async def _in_background(self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None) -> None:
-        answer = await self._asked(spec, handler, packed, run, None)
-        if answer.message is not None:
-            self._report(HookReported(spec.id, spec.point, answer.message))
-
-    def _passed_over(self, spec: HookSpec, why: str) -> None:
-        logger.warning("hook %s at %s failed in session %s: %s", spec.id, spec.point, self.session, why)
-        self._report(HookReported(spec.id, spec.point, why[:TEXT_LIMIT], failed=True))
-
-    def _report(self, report: HookReported) -> None:
-        self._reports = (*self._reports, report)[-REPORTS_KEPT:]
-
-    def _keep(self, task: asyncio.Future[Any]) -> None:
-        """Hold the task as long as it lives: it may be left to itself, and nobody complains of how it ended."""
-        if self._left is None:
-            self._left = set()
-        self._left.add(task)
-        task.add_done_callback(self._look_at)
-
-    def _look_at(self, task: asyncio.Future[Any]) -> None:
-        if self._left is not None:
-            self._left.discard(task)
-        if not task.cancelled():
-            task.exception()
-
     async def opened(self, source: str, *, agent: str, model: str) -> None:
         """Tell of a handle that opens the session: `startup` for a new one, else `resume`. Its note goes with the
         next prompt."""
@@ -441,18 +292,6 @@ class Hooks:
             finally:
                 timer.cancel()
 
-    def take_reports(self) -> tuple[HookReported, ...]:
-        """What is to be recorded of failures that were passed over, and of messages for people, since it was last taken."""
-        taken, self._reports = self._reports, ()
-        return taken
-
-    def cut_off(self) -> set[asyncio.Future[Any]]:
-        """Cancel what still runs in the background or was left to itself; returns it, to be waited for."""
-        left = set(self._left or ())
-        for task in left:
-            task.cancel()
-        return left
-
 
 def _check_callable(id: str, handler: HookHandler) -> None:  # noqa: A002 - the field's name
     if not callable(handler):
@@ -465,95 +304,6 @@ def _without(found: Mapping[str, V], key: str) -> Mapping[str, V]:
 
 def _order(registered: _Registered) -> tuple[int, str]:
     return registered.spec.priority, registered.spec.id
-
-
-def _packed(payload: dict[str, Any]) -> bytes:
-    """The payload as JSON, so that each handler gets one of its own, and a command the same as a function."""
-    return msgspec.json.encode(payload, enc_hook=repr)
-
-
-def _failed(spec: HookSpec, why: str) -> HookResult:
-    reason = f"Required hook '{spec.id}' failed: {_short(why)}"
-    return HookResult("block", reason=reason, hook=spec.id, failed=True)
-
-
-def _checked(spec: HookSpec, packed: bytes, answer: object) -> HookResult | str:
-    """The answer with its texts cut to size, or why it is none."""
-    if answer is None:
-        return HookResult(hook=spec.id)
-    problem = problem_of(spec.point, answer)
-    if problem is not None:
-        return problem
-    assert isinstance(answer, HookResult)
-    modified = answer.modified
-    if modified is not None:
-        try:
-            # What goes into the log is JSON, and nothing a handler may still hold and change.
-            modified = msgspec.json.decode(msgspec.json.encode(modified))
-            applied(spec.point, msgspec.json.decode(packed), modified)
-        except (TypeError, ValueError) as error:
-            return str(error)
-    action, note = answer.action, answer.note
-    if spec.point not in GATING and action != "continue":
-        if action == "block" and spec.point in NOTED:
-            note = answer.reason or note
-        action = "skip" if action == "skip" and spec.point in SKIPPABLE else "continue"
-    elif answer.end_run and spec.point in GATING:
-        action = "block"
-    return HookResult(
-        action,
-        _short(answer.reason),
-        modified,
-        answer.delay_s,
-        _short(note),
-        spec.id,
-        _short(answer.message),
-        end_run=answer.end_run,
-    )
-
-
-def _short(text: str | None) -> str | None:
-    if text is None or len(text) <= TEXT_LIMIT:
-        return text
-    return f"{text[:TEXT_LIMIT]} [... {len(text) - TEXT_LIMIT} characters left out]"
-
-
-async def _called(handler: HookHandler, call: HookCall) -> object:
-    """What the handler answers. One that is no coroutine function runs in a thread, so that it blocks nobody."""
-    target = handler.handler if isinstance(handler, Hook) else handler
-    if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None)):  # noqa: B004
-        answer: object = target(call)
-    else:
-        answer, failure = await in_thread(lambda: target(call))
-        if failure is not None:
-            raise failure
-    return await answer if inspect.isawaitable(answer) else answer
-
-
-async def in_thread(call: Callable[[], object]) -> tuple[object, BaseException | None]:
-    """What the call returned or raised. A daemon thread, since nobody waits at the end for one that hangs."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(result: object, failure: BaseException | None) -> None:
-        if not done.done():
-            done.set_result((result, failure))
-
-    def work() -> None:
-        result: object = None
-        failure: BaseException | None = None
-        try:
-            result = context.run(call)
-        except BaseException as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:  # the loop was closed while we worked: nobody waits
-            pass
-
-    threading.Thread(target=work, name="godwit-hook", daemon=True).start()
-    return await done
 
 
 async def _passed(delay_s: float, cancel: CancelToken | None) -> bool:

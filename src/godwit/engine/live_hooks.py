@@ -6,7 +6,8 @@ from ..contracts import HookHandler
 from ..core.errors import InvalidArgument
 from ..core.hooks import HookSpec
 from .handle import Handle
-from .hooks import Hook, Hooks
+from .hook import Hook
+from .hooks import Hooks
 
 
 class LiveHooks(Handle):

@@ -16,7 +16,7 @@ from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command, checked_commands
-from ..engine.hooks import Hook
+from ..engine.hook import Hook
 from .guards import checked
 
 

@@ -38,7 +38,8 @@ from ..engine.cancel import WITHIN, Cancel
 from ..engine.commands import Command, CommandRegistry, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
-from ..engine.hooks import Hook, Hooks
+from ..engine.hook import Hook
+from ..engine.hooks import Hooks
 from ..engine.log import create_log, load_state, record_reports
 from ..engine.permissions import policy_of, saved_permissions
 from ..engine.receiver import EventReceiver, EventStream, Watch
