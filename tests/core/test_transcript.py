@@ -78,6 +78,11 @@ def finished(call: ToolCall, status: ToolStatus = "ok", text: str = "out") -> To
 A, B, C = (ToolCall(CallId(c), "bash", {"command": c}) for c in "abc")
 
 
+def test_a_message_of_any_role_tells_its_text() -> None:
+    said = (Text("one "), Text("two"))
+    assert [User(said).text, Assistant(MessageId("m"), said).text] == ["one two", "one two"]
+
+
 def test_an_input_enters_when_it_is_delivered_and_not_before() -> None:
     walk = Walk()
     walk.take(CREATED)

@@ -36,6 +36,8 @@ async def test_a_session_from_its_start_to_its_end(command: Command, server: Run
 
     listed = await command.run("ls", **at)
     assert session in listed.out
+    unknown = await command.run("log", "ses_unknown", **at)
+    assert (unknown.code, "--server" in unknown.err) == (5, True)
     assert "Write it." in listed.out
     assert [line["id"] for line in (await command.run("ls", "--json", **at)).lines] == [session]
     shown = await command.run("log", "last", **at)

@@ -22,6 +22,15 @@ class Configured:
         return await self.command.run(*words, GODWIT_CONFIG=str(file))
 
 
+async def test_a_list_is_of_one_tenants_and_says_so(command: Command) -> None:
+    added = await command.run("webhooks", "add", "https://1.1.1.1/hook", "--tenant", "acme", "--json")
+    assert added.code == 0, added.err
+    nobodys = await command.run("webhooks", "list")
+    assert (nobodys.code, nobodys.out, "--tenant" in nobodys.err) == (0, "", True)
+    assert added.lines[0]["id"] in (await command.run("webhooks", "list", "--tenant", "acme")).out
+    assert "'globex' has none" in (await command.run("webhooks", "list", "--tenant", "globex")).err
+
+
 async def test_an_endpoint_is_added_listed_tested_changed_and_removed(command: Command) -> None:
     async with site() as here:
         inbox = Inbox(here)

@@ -118,6 +118,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class User(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="role", tag="user"):
     content: tuple[UserBlock, ...]
 
+    @property
+    def text(self) -> str:
+        return text_of(self.content)
+
 
 class Assistant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="role", tag="assistant"):
     """What a model answered. `complete` is False when it was cut: only what had arrived is kept."""

@@ -43,7 +43,7 @@ _HINTS: tuple[tuple[type[GodwitError], str], ...] = (
     (ModelNotFound, "name it as provider:model; godwit doctor lists the providers"),
     (ToolNotFound, "the tool sets are files and web, and bash is a tool"),
     (ArtifactNotFound, "godwit artifacts ID lists what is kept"),
-    (SessionNotFound, "godwit ls --all lists the sessions of this database; --db chooses another one"),
+    (SessionNotFound, "godwit ls --all lists the sessions there are; --db and --server say where to look"),
     (SessionOwned, "godwit log ID --follow shows what it does"),
     (RewindConflict, "--keep leaves theirs, --overwrite puts it back all the same; --preview shows both"),
     (SessionBusy, "put a message into the open run with godwit steer, or queue it with godwit send --follow-up"),

@@ -47,7 +47,8 @@ async def show(place: Place, *, tenant: str | None, as_json: bool) -> int:
             write_json(_shown(one))
         return DONE
     if not found:
-        print("no webhooks; godwit webhooks add URL makes one", file=sys.stderr)
+        whose = f"tenant {tenant!r} has none" if tenant is not None else "none without a tenant (--tenant shows a tenant's)"
+        print(f"no webhooks: {whose}; godwit webhooks add URL makes one", file=sys.stderr)
     for one in found:
         types = ", ".join(one.types) or "everything"
         print(f"{one.id}  {one.status}  {clean(one.url)}  {types}{f'  ({clean(one.why)})' if one.why else ''}")

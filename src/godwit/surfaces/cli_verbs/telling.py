@@ -21,7 +21,7 @@ def webhooks(
         list[str] | None, typer.Option("--type", metavar="NAME", help="add: of what it is told. [default: everything]")
     ] = None,
     description: Annotated[str, typer.Option("--description", metavar="TEXT", help="add: what it is for.")] = "",
-    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose it is.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose it is. [default: nobody's]")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell an address what happens: sessions that begin, wait for an answer, end.
