@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from ..core.agent import SteerMode
-from ..core.errors import Fault, RunFailed
-from ..core.events import Delta, Event, RunFinished, RunOutcome
+from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt
 from ..core.ids import InputId, RunId, Seq
-from ..core.messages import Message, Usage, user_content
+from ..core.messages import Message, user_content
 from ..core.record import RunResult
 from ..engine.commands import as_prompt, parse
+from ..engine.handles import AnyHandle, ended
 from .connection import new_key, segment
 from .following import Feed
 from .handle import no_context
@@ -25,28 +25,8 @@ WAIT_S = 20.0
 """How long one request waits for the end of a run."""
 
 
-class RemoteSending(RemoteReading):
+class RemoteSending(AnyHandle, RemoteReading):
     """Inputs of one session, and the runs they start. See `engine.sending.Sending`."""
-
-    async def send(
-        self,
-        prompt: Prompt,
-        *,
-        history: list[Message] | tuple[Message, ...] | None = None,
-        context: Any = None,
-        key: str | None = None,
-        sender: str | None = None,
-        unattended: bool = False,
-        commands: bool = True,
-    ) -> RunResult:
-        """Send a prompt and wait for the run to end."""
-        if commands and isinstance(prompt, str) and history is None:
-            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
-            if executed is not None:
-                return _command_result(executed) if executed.run is None else await self.wait(executed.run)
-            prompt = as_prompt(prompt)
-        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
-        return await self.wait(run)
 
     async def prompt(
         self,
@@ -58,7 +38,7 @@ class RemoteSending(RemoteReading):
         sender: str | None = None,
         unattended: bool = False,
     ) -> RunId:
-        """Send a prompt and return the run's id at once."""
+        """See `engine.sending.Sending.prompt`."""
         started = await self._prompt(prompt, history, context, key, sender, unattended)
         return RunId(started.run)
 
@@ -83,10 +63,6 @@ class RemoteSending(RemoteReading):
         }
         return await self._post("/prompt", Started, body, key=own)
 
-    async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult:
-        """`send` without slash commands, under the name of seed 002."""
-        return await self.send(prompt, context=context, commands=False)
-
     async def command(
         self,
         text: str,
@@ -96,7 +72,7 @@ class RemoteSending(RemoteReading):
         sender: str | None = None,
         unattended: bool = False,
     ) -> CommandResult | None:
-        """Run the slash command that this text is; None when it is a prompt, and then nothing was done."""
+        """See `engine.sending.Sending.command`."""
         self._check_open()
         if parse(text) is None:
             return None
@@ -120,8 +96,7 @@ class RemoteSending(RemoteReading):
         unattended: bool = False,
         commands: bool = True,
     ) -> AsyncIterator[Event | Delta]:
-        """Send a prompt and yield the run's events, with deltas between them, until it ends. Leaving the loop does not stop
-        the run."""
+        """See `engine.sending.Sending.stream`."""
         self._check_open()
         head = (await self._row()).head
         # Connected before anything is sent, so that no delta is missed.
@@ -167,51 +142,36 @@ class RemoteSending(RemoteReading):
                 return
 
     async def wait(self, run: RunId | str | None = None) -> RunResult:
-        """Wait until that run, or the open one, has ended; at once when it has. NoOpenRun, RunNotFound, RunFailed."""
+        """See `engine.sending.Sending.wait`."""
         while True:
             path = f"{self._path}/result" if run is None else f"{self._path}/runs/{segment(run)}/result"
             answered = await self._connection.ask("GET", path, query={"wait_s": WAIT_S}, wait_s=WAIT_S)
             if answered.status_code == 202:
                 run = msgspec.json.decode(answered.content, type=NotYet).run
                 continue
-            result = msgspec.json.decode(answered.content, type=RunResult)
-            if result.outcome == "failed":
-                fault = result.error
-                raise RunFailed(fault.message if fault else None, result=result, reason=fault.code if fault else "unknown")
-            return result
+            return ended(msgspec.json.decode(answered.content, type=RunResult))
 
     async def steer(
         self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
     ) -> InputId:
-        """Put a message into the open run at its next boundary. NoOpenRun when none is open."""
+        """See `engine.sending.Sending.steer`."""
         self._check_open()
         own = new_key()
         body = {"message": user_content(message), "mode": mode, "sender": sender, "key": key or own}
         return InputId((await self._post("/steer", Accepted, body, key=own)).input)
 
     async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId:
-        """Queue a message for when nothing else is left to do. On an idle session that is now."""
+        """See `engine.sending.Sending.follow_up`."""
         self._check_open()
         own = new_key()
         body = {"message": user_content(message), "sender": sender, "key": key or own}
         return InputId((await self._post("/follow_up", Accepted, body, key=own)).input)
 
-    async def resume_run(self, run: RunId | str) -> RunResult:
-        """Continue a run that was interrupted, failed or met a limit, as a new run; wait for it."""
-        return await self.wait(await self.continue_run(run))
-
     async def continue_run(self, run: RunId | str) -> RunId:
-        """`resume_run` that returns the new run's id at once."""
+        """See `engine.sending.Sending.continue_run`."""
         self._check_open()
         return RunId((await self._post(f"/runs/{segment(run)}/resume", Started)).run)
 
 
 def _ends(event: Event, run: RunId) -> bool:
     return event.type == "run.finished" and isinstance(event.data, RunFinished) and event.data.run == run
-
-
-def _command_result(executed: CommandResult) -> RunResult:
-    """A command's answer in the shape of a run's."""
-    fault = None if executed.error is None else Fault(executed.error, executed.text)
-    outcome: RunOutcome = "done" if fault is None else "failed"
-    return RunResult(RunId(executed.id), outcome, executed.text, None, Usage(), 0, 0, fault, executed.seq)

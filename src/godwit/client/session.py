@@ -235,18 +235,6 @@ class RemoteSession(RemoteSending, HostCalls):
         body = {"run": run, "force": force, "reason": reason}
         return (await self._post("/interrupt", Changed, body, key=key)).changed
 
-    async def cancel(self) -> bool:
-        """`interrupt` under the name of seeds 001 and 002."""
-        return await self.interrupt()
-
-    async def abort(self) -> bool:
-        """`interrupt(force=True)` under the name of seed 002."""
-        return await self.interrupt(force=True)
-
-    async def cancel_run(self, run: RunId | str) -> bool:
-        """Interrupt that run only while it is the open one: an old id changes nothing (seed 001)."""
-        return await self.interrupt(run=run)
-
     async def pause(self, reason: str | None = None) -> bool:
         """Stop at the next checkpoint. False when it was paused already."""
         self._check_open()
@@ -260,10 +248,6 @@ class RemoteSession(RemoteSending, HostCalls):
     async def set_model(self, model: str) -> None:
         """Use this model from the next prompt on. ModelNotFound, AuthenticationFailed."""
         await self.configure(model=model)
-
-    async def set_thinking(self, level: ThinkingLevel) -> None:
-        """Use this thinking level from the next prompt on."""
-        await self.configure(thinking=level)
 
     async def configure(
         self,
@@ -327,21 +311,6 @@ class RemoteSession(RemoteSending, HostCalls):
         await self.close()
 
     # --- answers ---------------------------------------------------------------------------------------------------
-
-    async def pending_confirmations(self) -> list[PendingAction]:
-        """Approvals that wait for an answer, oldest first (seed 001)."""
-        return [p for p in await self.approvals.pending() if p.kind == "approval"]
-
-    async def cancel_confirmations(self) -> int:
-        """Deny every pending approval with the reason "cancelled"; returns how many there were (seed 001)."""
-        return sum([await self.deny(p.id, "cancelled") for p in await self.pending_confirmations()])
-
-    async def confirm_tool_use(self, tool_id: str, approved: bool, reason: str | None = None) -> bool:
-        """Approve or deny the pending call of this id (seed 001). False when it is not pending."""
-        try:
-            return await (self.approve(tool_id) if approved else self.deny(tool_id, reason))
-        except ActionNotFound:
-            return False
 
     async def approve(
         self,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from ..core.errors import ActionNotFound
 from ..core.events import Remember
-from ..core.facts import PendingAction
 from ..core.messages import ResultBlock
 from .approvals import Approvals
 from .handle import Handle
@@ -20,23 +18,6 @@ class Answers(Handle):
     def approvals(self) -> Approvals:
         """What the session waits for, and the answers."""
         return Approvals(self._store, self.id, self._inbox, self._home.clock)
-
-    async def pending_confirmations(self) -> list[PendingAction]:
-        """Approvals that wait for an answer, oldest first (seed 001)."""
-        return [p for p in await self.approvals.pending() if p.kind == "approval"]
-
-    async def cancel_confirmations(self) -> int:
-        """Deny every pending approval with the reason "cancelled"; returns how many there were (seed 001)."""
-        return sum([await self.deny(p.id, "cancelled") for p in await self.pending_confirmations()])
-
-    async def confirm_tool_use(self, tool_id: str, approved: bool, reason: str | None = None) -> bool:
-        """Approve or deny the pending call of this id (seed 001). False when it is not pending."""
-        try:
-            if approved:
-                return await self._answered(self.approvals.approve(tool_id))
-            return await self._answered(self.approvals.deny(tool_id, reason))
-        except ActionNotFound:
-            return False
 
     async def approve(
         self,

@@ -72,18 +72,6 @@ class Control(Handle):
                 await self._home.do_once(self.id, force=late)
             await asyncio.wait([ended], timeout=OWNER_LOOK_S)
 
-    async def cancel(self) -> bool:
-        """`interrupt` under the name of seeds 001 and 002."""
-        return await self.interrupt()
-
-    async def abort(self) -> bool:
-        """`interrupt(force=True)` under the name of seed 002."""
-        return await self.interrupt(force=True)
-
-    async def cancel_run(self, run: RunId | str) -> bool:
-        """Interrupt that run only while it is the open one: an old id changes nothing (seed 001)."""
-        return await self.interrupt(run=run)
-
     async def pause(self, reason: str | None = None) -> bool:
         """Stop at the next checkpoint: the step in hand ends, then nothing more is taken, by any process.
 
@@ -107,10 +95,6 @@ class Control(Handle):
         if self._drives:
             self._home.check_model(model)
         await self.configure(model=model)
-
-    async def set_thinking(self, level: ThinkingLevel) -> None:
-        """Use this thinking level from the next prompt on."""
-        await self.configure(thinking=level)
 
     async def configure(
         self,

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ..core.agent import SteerMode
-from ..core.errors import Fault, KeyReused, NoOpenRun, RunFailed
-from ..core.events import Delta, Event, RunFinished, RunOutcome
+from ..core.errors import KeyReused, NoOpenRun
+from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq
-from ..core.messages import Message, Usage, user_content
+from ..core.messages import Message, user_content
 from ..core.record import RunResult
 from .commands import Command, CommandRegistry, as_prompt
+from .handles import AnyHandle, ended
 from .log import load_state
 from .reading import Reading
 from .typed_commands import TypedCommands
@@ -21,39 +22,10 @@ OWN_RUNS = 16
 """Runs whose beginning a handle keeps in mind, so that waiting for them needs no search."""
 
 
-class Sending(Reading):
+class Sending(AnyHandle, Reading):
     """Inputs of one session, and the runs they start."""
 
     _typed: TypedCommands
-
-    async def send(
-        self,
-        prompt: Prompt,
-        *,
-        history: list[Message] | tuple[Message, ...] | None = None,
-        context: Any = None,
-        key: str | None = None,
-        sender: str | None = None,
-        unattended: bool = False,
-        commands: bool = True,
-    ) -> RunResult:
-        """Send a prompt and wait for the run to end.
-
-        `history`: run on these messages instead of the session's own, which stay as they are. `context`: a value for
-        function tools. `key`: an idempotency key; sending again under it joins the run it started. `unattended`: nobody can
-        be asked meanwhile, so calls that need an approval are denied.
-        A plain text without `history` that begins with a slash and a name is a command, see `command`: no model is asked,
-        and the result's `text` is what it answered, `run` its id. `commands=False` sends every text as it is.
-        Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
-        result) when the run fails. Interrupted and limited runs are results, not errors; so is a command that failed.
-        """
-        if commands and isinstance(prompt, str) and history is None:
-            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
-            if executed is not None:
-                return _command_result(executed) if executed.run is None else await self.wait(executed.run)
-            prompt = as_prompt(prompt)
-        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
-        return await self.wait(run)
 
     async def prompt(
         self,
@@ -88,11 +60,6 @@ class Sending(Reading):
             # The token was fired while the prompt was being stored: nobody could know of this run then.
             self._home.cut(self.id, run)
         self._wake()
-
-    async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult:
-        """`send` without slash commands, under the name of seed 002. Events stay readable, however many and whether or not
-        anyone reads."""
-        return await self.send(prompt, context=context, commands=False)
 
     async def command(
         self,
@@ -185,11 +152,7 @@ class Sending(Reading):
         start = self._own_runs.pop(RunId(run), None)
         if start is None:
             start = await self._runs.start_of(RunId(run))
-        result = await self._runs.result(await self._finished(RunId(run), start), start)
-        if result.outcome == "failed":
-            fault = result.error
-            raise RunFailed(fault.message if fault else None, result=result, reason=fault.code if fault else "unknown")
-        return result
+        return ended(await self._runs.result(await self._finished(RunId(run), start), start))
 
     async def steer(
         self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
@@ -220,14 +183,6 @@ class Sending(Reading):
         self._wake()
         return input_id
 
-    async def resume_run(self, run: RunId | str) -> RunResult:
-        """Continue a run that was interrupted, failed or met a limit, from its last checkpoint, as a new run; wait for it.
-
-        Usage, turns and tool calls so far are carried over. The session is rewound to the checkpoint when it has moved
-        on since. CheckpointNotFound when there is no such run, or it is done; SessionBusy while a run is open.
-        """
-        return await self.wait(await self.continue_run(run))
-
     async def continue_run(self, run: RunId | str) -> RunId:
         """`resume_run` that returns the new run's id at once; the work goes on beside. Errors as there."""
         self._check_open()
@@ -235,10 +190,3 @@ class Sending(Reading):
         self._home.started(self.id, new, None)
         self._wake()
         return new
-
-
-def _command_result(executed: CommandResult) -> RunResult:
-    """A command's answer in the shape of a run's."""
-    fault = None if executed.error is None else Fault(executed.error, executed.text)
-    outcome: RunOutcome = "done" if fault is None else "failed"
-    return RunResult(RunId(executed.id), outcome, executed.text, None, Usage(), 0, 0, fault, executed.seq)
