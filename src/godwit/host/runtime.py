@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
 from ..contracts import (
@@ -27,30 +27,28 @@ from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
 from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
-from ..core.events import Labels, SessionCreated, UserAnswer, UserInterrupt, UserMessage
+from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
-from ..core.ids import Clock, IdSource, RandomIds, RunId, Seq, SessionId, SystemClock
+from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
-from ..engine.builtin_commands import CommandContext
-from ..engine.cancel import WITHIN, Cancel
-from ..engine.commands import Command, CommandRegistry, checked_commands
+from ..engine.commands import Command, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.log import create_log, load_state, record_reports
-from ..engine.permissions import policy_of, saved_permissions
-from ..engine.receiver import EventReceiver, EventStream, Watch
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
-from .command_files import FOLDERS, checked_folders, registry_of
+from .by_id import SessionsById
+from .command_files import FOLDERS, checked_folders
 from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
+from .home import Attendant as Attendant
 from .hooks import HOOK_KIT
 from .search import Searching
 from .secret_keys import keys_for
@@ -64,23 +62,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Attendant(Protocol):
-    """Does something beside each session that this process drives."""
-
-    def follow(self, session: SessionId, after: Seq) -> None:
-        """It is driven here; its log up to `after` is known. Said again for each handle that drives it."""
-        ...
-
-    async def leave(self, session: SessionId) -> None:
-        """Nobody here drives it any more."""
-        ...
-
-    async def close(self) -> None:
-        """The runtime closes; its store is still open."""
-        ...
-
-
-class Runtime:
+class Runtime(SessionsById):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -455,70 +437,6 @@ class Runtime:
             include_archived=include_archived,
         )
 
-    # --- sessions by their ids (seed 003) --------------------------------------------------------------------------
-
-    async def send_event(
-        self, session: str, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None
-    ) -> None:
-        """Send an input to a session, see `Session.send_event`. A message or an answer makes this process drive it, and
-        raises what `open_session` does before anything is stored; an interrupt begins nothing."""
-        await self.desk.send_event(session, event, key=key)
-
-    async def stream_events(self, session: str, from_seq: Seq | None = None, *, deltas: bool = False) -> EventStream:
-        """The stored events with a greater seq than `from_seq`, then each new one, once each; from the first with 0, and
-        without it those that are stored from this call on. `deltas`: with what is on its way between them.
-
-        It reads on for as long as the session lasts: it ends behind `session.archived`, or when the session is deleted.
-        However slow it is read, nobody waits for it and no event is left out. Waiting for the next one with a timeout loses
-        nothing. Leaving it (`aclose`) stops nothing; come back with the last seq that was seen.
-        SessionNotFound now; while it is read StoreClosed, when the runtime is closed.
-        """
-        row = await self.store.session(SessionId(session))
-        start = row.head if from_seq is None else from_seq
-        over = row.status == "archived" and start >= row.head
-        if deltas:
-            return EventStream(Watch(self.store, row.id, start, labels=row.labels), over=over)
-        return EventStream(EventReceiver(self.store, row.id, start, labels=row.labels), over=over)
-
-    async def interrupt(
-        self,
-        session: str,
-        *,
-        run: RunId | str | None = None,
-        force: bool = False,
-        reason: str | None = None,
-        key: str | None = None,
-    ) -> bool:
-        """End the open run, wherever it is driven, see `Session.interrupt`. Its tools need not be here."""
-        return await self.desk.interrupt(session, run=run, force=force, reason=reason, key=key)
-
-    async def pause(self, session: str, reason: str | None = None) -> bool:
-        """Stop at the next checkpoint, wherever the session is driven, see `Session.pause`."""
-        return await self.desk.pause(session, reason)
-
-    async def resume(self, session: str) -> bool:
-        """Go on from the checkpoint in this process, see `Session.resume`. What `open_session` raises."""
-        return await self.desk.resume(session)
-
-    async def status(self, session: str) -> Status:
-        return (await self.store.session(SessionId(session))).status
-
-    async def archive(self, session: str) -> None:
-        """End the open run and make the session final. Its log stays readable.
-
-        SessionArchived when it is; SessionBusy when a tool of the session itself asks for it, or when a rewind's files
-        cannot be put back.
-        """
-        await self.desk.archive(session)
-
-    async def delete_session(self, session: str) -> None:
-        """Archive it unless it is, then remove its log and all that only it used.
-
-        SessionOwned when another process that drove it does not let go of it within the time of its lease.
-        """
-        await self.desk.delete(session)
-        self._left(SessionId(session))
-
     def limit_runs(self, most: int | None) -> None:
         """Drive no more runs than that at once from now on, see `open`'s `max_runs`; those under way go on. None: no limit.
         InvalidArgument."""
@@ -533,120 +451,9 @@ class Runtime:
         """How many runs this process drives now."""
         return self._dispatcher.driven
 
-    async def get_artifact(self, ref: str) -> bytes:
-        """The content of an artifact, by the reference a result names. ArtifactNotFound."""
-        from ..core.ids import ArtifactRef
-
-        return (await self.store.get_artifact(ArtifactRef(ref)))[1]
-
     def attend(self, attendant: Attendant) -> None:
         """Tell it of every session that is driven here from now on."""
         self._attendants.append(attendant)
-
-    # --- what handles ask (engine.session.SessionHome) -----------------------------------------------------------
-
-    def wake(self, session: SessionId) -> None:
-        self._dispatcher.wake(session, nested=WITHIN.get() is not None)
-
-    def started(self, session: SessionId, run: RunId, context: Any) -> None:
-        self._dispatcher.started(session, run, context)
-
-    def cut(self, session: SessionId, run: RunId) -> None:
-        self._dispatcher.cut(session, run)
-
-    def check_model(self, name: str) -> None:
-        self.models.resolve(name)
-
-    def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
-        return registry_of(workspace, (*self._commands, *self._agent_commands.get(spec.name, ())), self._command_folders)
-
-    async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
-        state = await load_state(self.store, session.id)
-        saved = saved_permissions(await self.store.rules(workspace=session.workspace, tenant=session.labels.tenant))
-        agent, standing = session.config.spec.permissions, self.parts.standing(session.workspace)
-        policy = policy_of(agent, standing, saved, state.permissions, shell=self.parts.shell)
-        return CommandContext(session, commands, state, policy, sender)
-
-    def recovers(self, session: SessionId, run: RunId) -> None:
-        self._dispatcher.recover(session, run)
-
-    def hosts(self, session: SessionId) -> bool:
-        return self._dispatcher.hosts(session)
-
-    def drives(self, session: SessionId) -> bool:
-        return self._dispatcher.drives(session)
-
-    def failure(self, session: SessionId) -> BaseException | None:
-        return self._dispatcher.failure(session)
-
-    def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]:
-        return self._dispatcher.on_failure(session, call)
-
-    async def settle(self, session: SessionId, *, force: bool = False, run: RunId | None = None) -> None:
-        await self._dispatcher.settle(session, force=force, run=run)
-
-    def _handlers_of(self, spec: AgentSpec) -> Mapping[str, HookHandler]:
-        return self._hook_handlers.get(spec.name, {})
-
-    def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
-        """The hooks of a session in this process; the same for all its handles. `keep`: also while nobody uses them."""
-        found = self._hooks.get(session)
-        if found is None:
-            found = self._hooks[session] = Hooks(session, HOOK_KIT)
-            for hook in self._hooks_of_all:
-                found.register(hook)
-        if keep:
-            self._kept_hooks[session] = found
-        return found
-
-    def _forget_hooks(self, session: SessionId) -> None:
-        """Nobody here drives the session any more: what was registered in this process ends with it."""
-        if not self._dispatcher.hosts(session):
-            self._kept_hooks.pop(session, None)
-            self.guards.forget(session)
-            hooks = self._hooks.pop(session, None)
-            if hooks is not None:
-                hooks.cut_off()
-
-    async def do_once(self, session: SessionId, *, force: bool = False) -> None:
-        await self._dispatcher.do_once(session, force=force)
-        self._forget_hooks(session)
-
-    def leave(self, session: SessionId, handle: Cancel) -> None:
-        self._dispatcher.leave(session, handle)
-        self._left(session)
-
-    def leave_at_rest(self, session: SessionId, handle: Cancel) -> None:
-        if not self._dispatcher.works(session):
-            self.leave(session, handle)
-            return
-
-        async def leave() -> None:
-            # Its hooks, guards and tools are needed until then, and go with the last handle.
-            await self._dispatcher.settle(session)
-            self.leave(session, handle)
-
-        self._leave_beside(leave())
-
-    def _leave_beside(self, work: Coroutine[Any, Any, None]) -> None:
-        leaving = asyncio.create_task(work)
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-
-    def _left(self, session: SessionId) -> None:
-        self._forget_hooks(session)
-        if self._dispatcher.hosts(session):
-            return
-        for part in (self._tracing, self._places, *self._attendants):
-            if part is not None:
-                self._leave_beside(part.leave(session))
-
-    async def row(self, session: str) -> SessionRow:
-        """The session as it is listed. SessionNotFound."""
-        return await self.store.session(SessionId(session))
-
-    async def head(self, session: str) -> Seq:
-        return (await self.store.session(SessionId(session))).head
 
 
 def _file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:

@@ -1,0 +1,173 @@
+"""What the handles of sessions ask of the runtime that opened them: who drives, which hooks, guards and commands there are,
+and what happens when a handle is let go of.
+
+Leaves out opening handles (`runtime`) and driving (`dispatch`). Rule: what was registered for a session in this process ends
+when nobody here drives it any more, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from ..contracts import HookHandler, ModelRegistry, SessionRow, Store
+from ..core.agent import AgentSpec
+from ..core.hooks import HookSpec
+from ..core.ids import RunId, Seq, SessionId
+from ..engine.builtin_commands import CommandContext
+from ..engine.cancel import WITHIN, Cancel
+from ..engine.commands import Command, CommandRegistry
+from ..engine.driver import Parts
+from ..engine.hook import Hook
+from ..engine.hooks import Hooks
+from ..engine.log import load_state
+from ..engine.permissions import policy_of, saved_permissions
+from ..engine.session import Session
+from .command_files import registry_of
+from .dispatch import EmbeddedDispatcher
+from .guards import BudgetGuards
+from .hooks import HOOK_KIT
+from .tracing import Tracing
+from .workspaces import LocalWorkspaces
+
+
+class Attendant(Protocol):
+    """Does something beside each session that this process drives."""
+
+    def follow(self, session: SessionId, after: Seq) -> None:
+        """It is driven here; its log up to `after` is known. Said again for each handle that drives it."""
+        ...
+
+    async def leave(self, session: SessionId) -> None:
+        """Nobody here drives it any more."""
+        ...
+
+    async def close(self) -> None:
+        """The runtime closes; its store is still open."""
+        ...
+
+
+class RuntimeHome:
+    """What a runtime is to the handles of its sessions (`engine.session.SessionHome`); it sets the parts this works with."""
+
+    store: Store
+    models: ModelRegistry
+    parts: Parts
+    guards: BudgetGuards
+    _dispatcher: EmbeddedDispatcher
+    _commands: tuple[Command, ...]
+    _agent_commands: dict[str, tuple[Command, ...]]
+    _command_folders: tuple[str, ...]
+    _hooks: WeakValueDictionary[SessionId, Hooks]
+    _kept_hooks: dict[SessionId, Hooks]
+    _hooks_of_all: tuple[Hook | HookSpec, ...]
+    _hook_handlers: dict[str, dict[str, HookHandler]]
+    _places: LocalWorkspaces | None
+    _tracing: Tracing | None
+    _attendants: list[Attendant]
+    _leaving: set[asyncio.Task[None]]
+
+    def wake(self, session: SessionId) -> None:
+        self._dispatcher.wake(session, nested=WITHIN.get() is not None)
+
+    def started(self, session: SessionId, run: RunId, context: Any) -> None:
+        self._dispatcher.started(session, run, context)
+
+    def cut(self, session: SessionId, run: RunId) -> None:
+        self._dispatcher.cut(session, run)
+
+    def check_model(self, name: str) -> None:
+        self.models.resolve(name)
+
+    def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
+        return registry_of(workspace, (*self._commands, *self._agent_commands.get(spec.name, ())), self._command_folders)
+
+    async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
+        state = await load_state(self.store, session.id)
+        saved = saved_permissions(await self.store.rules(workspace=session.workspace, tenant=session.labels.tenant))
+        agent, standing = session.config.spec.permissions, self.parts.standing(session.workspace)
+        policy = policy_of(agent, standing, saved, state.permissions, shell=self.parts.shell)
+        return CommandContext(session, commands, state, policy, sender)
+
+    def recovers(self, session: SessionId, run: RunId) -> None:
+        self._dispatcher.recover(session, run)
+
+    def hosts(self, session: SessionId) -> bool:
+        return self._dispatcher.hosts(session)
+
+    def drives(self, session: SessionId) -> bool:
+        return self._dispatcher.drives(session)
+
+    def failure(self, session: SessionId) -> BaseException | None:
+        return self._dispatcher.failure(session)
+
+    def on_failure(self, session: SessionId, call: Callable[[], None]) -> Callable[[], None]:
+        return self._dispatcher.on_failure(session, call)
+
+    async def settle(self, session: SessionId, *, force: bool = False, run: RunId | None = None) -> None:
+        await self._dispatcher.settle(session, force=force, run=run)
+
+    def _handlers_of(self, spec: AgentSpec) -> Mapping[str, HookHandler]:
+        return self._hook_handlers.get(spec.name, {})
+
+    def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
+        """The hooks of a session in this process; the same for all its handles. `keep`: also while nobody uses them."""
+        found = self._hooks.get(session)
+        if found is None:
+            found = self._hooks[session] = Hooks(session, HOOK_KIT)
+            for hook in self._hooks_of_all:
+                found.register(hook)
+        if keep:
+            self._kept_hooks[session] = found
+        return found
+
+    def _forget_hooks(self, session: SessionId) -> None:
+        """Nobody here drives the session any more: what was registered in this process ends with it."""
+        if not self._dispatcher.hosts(session):
+            self._kept_hooks.pop(session, None)
+            self.guards.forget(session)
+            hooks = self._hooks.pop(session, None)
+            if hooks is not None:
+                hooks.cut_off()
+
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None:
+        await self._dispatcher.do_once(session, force=force)
+        self._forget_hooks(session)
+
+    def leave(self, session: SessionId, handle: Cancel) -> None:
+        self._dispatcher.leave(session, handle)
+        self._left(session)
+
+    def leave_at_rest(self, session: SessionId, handle: Cancel) -> None:
+        if not self._dispatcher.works(session):
+            self.leave(session, handle)
+            return
+
+        async def leave() -> None:
+            # Its hooks, guards and tools are needed until then, and go with the last handle.
+            await self._dispatcher.settle(session)
+            self.leave(session, handle)
+
+        self._leave_beside(leave())
+
+    def _leave_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        leaving = asyncio.create_task(work)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    def _left(self, session: SessionId) -> None:
+        self._forget_hooks(session)
+        if self._dispatcher.hosts(session):
+            return
+        for part in (self._tracing, self._places, *self._attendants):
+            if part is not None:
+                self._leave_beside(part.leave(session))
+
+    async def row(self, session: str) -> SessionRow:
+        """The session as it is listed. SessionNotFound."""
+        return await self.store.session(SessionId(session))
+
+    async def head(self, session: str) -> Seq:
+        return (await self.store.session(SessionId(session))).head
