@@ -57,7 +57,7 @@ Secret = Mapping[str, str]
 
 
 class Vault(msgspec.Struct, frozen=True):
-    """Times in ms."""
+    """`revision`: grows with each change. Times in ms."""
 
     id: str
     title: str
@@ -65,10 +65,12 @@ class Vault(msgspec.Struct, frozen=True):
     created_ms: int
     updated_ms: int
     archived_ms: int | None
+    revision: int
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """What may be shown of it. `url`: of the server it is for. `client`: how a token is renewed, if it can be."""
+    """What may be shown of it. `url`: of the server it is for. `client`: how a token is renewed, if it can be. `revision`:
+    grows with each change."""
 
     id: str
     vault: str
@@ -79,6 +81,7 @@ class Credential(msgspec.Struct, frozen=True):
     created_ms: int
     updated_ms: int
     archived_ms: int | None
+    revision: int
     expires_ms: int | None = None
     client: Client | None = None
 
@@ -144,9 +147,11 @@ class Vaults:
         )
         return [_vault(one) for one in found]
 
-    async def update(self, vault: str, title: str, metadata: Mapping[str, str], *, tenant: str | None) -> Vault:
-        """NotFound; InvalidArgument when it is archived; RevisionConflict."""
-        old = await self._vault(vault, tenant, usable=True)
+    async def update(
+        self, vault: str, title: str, metadata: Mapping[str, str], *, tenant: str | None, expect: int | None = None
+    ) -> Vault:
+        """`expect`: the revision that this changes. NotFound; InvalidArgument when it is archived; RevisionConflict."""
+        old = _expected(await self._vault(vault, tenant, usable=True), expect)
         data = {"title": title, "metadata": dict(metadata)}
         return _vault(old if data == old.data() else (await self._store.put_documents([old.changed(data)]))[0])
 
@@ -235,12 +240,16 @@ class Vaults:
         )
         return [_credential(one, _decoder.decode(one.body)) for one in found]
 
-    async def change(self, vault: str, credential: str, secret: Secret, *, tenant: str | None, **fields: Any) -> Credential:
-        """Set these parts of the secret, and these fields: `title`, `metadata`, `expires_ms`, `client`.
+    async def change(
+        self, vault: str, credential: str, secret: Secret, *, tenant: str | None, expect: int | None = None, **fields: Any
+    ) -> Credential:
+        """Set these parts of the secret, and these fields: `title`, `metadata`, `expires_ms`, `client`. `expect`: the
+        revision that this changes.
 
         NotFound; InvalidArgument when it is archived; RevisionConflict.
         """
         document, body = await self._credential(vault, credential, tenant)
+        _expected(document, expect)
         if document.archived_ms is not None:
             raise InvalidArgument(f"credential {credential!r} is archived: add another", credential=credential)
         body = msgspec.structs.replace(body, **fields)
@@ -441,10 +450,24 @@ def _current(method: Method, secret: Secret) -> str:
 _decoder = msgspec.json.Decoder(CredentialBody)
 
 
+def _expected(document: Document, revision: int | None) -> Document:
+    """RevisionConflict unless it has this revision, or any will do."""
+    if revision is not None and document.revision != revision:
+        text = f"{document.kind} {document.id!r} was changed meanwhile: it has revision {document.revision}, not {revision}"
+        raise RevisionConflict(text, kind=document.kind, id=document.id, revision=document.revision)
+    return document
+
+
 def _vault(document: Document) -> Vault:
     data = document.data()
     return Vault(
-        document.id, data["title"], data["metadata"], document.created_ms, document.updated_ms, document.archived_ms
+        document.id,
+        data["title"],
+        data["metadata"],
+        document.created_ms,
+        document.updated_ms,
+        document.archived_ms,
+        document.revision,
     )
 
 
@@ -459,6 +482,7 @@ def _credential(document: Document, body: CredentialBody) -> Credential:
         document.created_ms,
         document.updated_ms,
         document.archived_ms,
+        document.revision,
         body.expires_ms,
         body.client,
     )

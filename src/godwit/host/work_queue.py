@@ -398,7 +398,7 @@ class WorkQueue:
         return stored
 
     def _ring(self, place: str) -> None:
-        """Wake who polls for this place, in this process and others. It may be lost: a poll ends by itself and comes again."""
+        """Wake who polls for this place, in this process and others. It may be lost: a poll comes again by itself."""
         self._store.publish(Delta(_bell_of(place), "progress", "work"))
 
 

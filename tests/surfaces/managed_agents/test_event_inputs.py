@@ -132,6 +132,11 @@ def test_answers_fit_what_is_asked(talk: Talk) -> None:
         ([{"type": "user.tool_result", "tool_use_id": look}], "send user.custom_tool_result"),
         ([{"type": "user.tool_confirmation", "tool_use_id": span, "result": "allow"}], "no call"),
         ([{"type": "user.custom_tool_result", "custom_tool_use_id": look}] * 2, "answered twice"),
+        ([{"type": "user.custom_tool_result", "custom_tool_use_id": look, "session_thread_id": "sthr_x"}], "no thread"),
+        (
+            [{"type": "user.tool_confirmation", "tool_use_id": bash, "result": "allow", "session_thread_id": "sthr_x"}],
+            "no thread",
+        ),
         (
             [{"type": "user.interrupt"}, {"type": "user.custom_tool_result", "custom_tool_use_id": look}],
             "an interrupt before",

@@ -76,6 +76,9 @@ def test_cursors_are_of_their_list_and_order(start: Start) -> None:
                 talk.events.list(talk.id, page=bad)
         with pytest.raises(anthropic.BadRequestError, match="order"):
             talk.events.list(talk.id, page=page.next_page, order="desc")
+        another = talk.client.beta.sessions.create(agent=talk.agent.id, environment_id=talk.session.environment_id)
+        with pytest.raises(anthropic.BadRequestError, match="another list"):
+            talk.events.list(another.id, page=page.next_page)
         other = talk.client.beta.agents.list(limit=1)
         assert other.next_page is None
         unfit: Any = [{"limit": 0}, {"limit": -1}, {"order": "up"}, {"created_at_gt": "yesterday"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anthropic
@@ -117,3 +118,24 @@ def test_what_is_asked_twice_is_made_once(client: anthropic.Anthropic) -> None:
     one, two = [vaults.credentials.create(first.id, auth=auth, extra_headers=key) for _ in range(2)]
     assert one == two
     assert len(list(vaults.list())) == len(list(vaults.credentials.list(first.id))) == 1
+
+
+def test_of_several_who_patch_at_once_each_is_heeded(server: RunningServer, client: anthropic.Anthropic) -> None:
+    vault = client.beta.vaults.create(display_name="field").id
+    auth: Any = {"type": "static_bearer", "token": "t", "mcp_server_url": "https://mcp.example.com/"}
+    credential = client.beta.vaults.credentials.create(vault, auth=auth).id
+    names = [f"k{number}" for number in range(6)]
+
+    async def all_at_once() -> None:
+        options: Any = {"base_url": server.url, "api_key": "any", "max_retries": 0}
+        async with anthropic.AsyncAnthropic(**options) as several:
+            vaults = several.beta.vaults
+            await asyncio.gather(
+                *(vaults.update(vault, metadata={name: "v"}) for name in names),
+                *(vaults.credentials.update(credential, vault_id=vault, metadata={name: "v"}) for name in names),
+            )
+
+    asyncio.run(all_at_once())
+    expected = dict.fromkeys(names, "v")
+    assert client.beta.vaults.retrieve(vault).metadata == expected
+    assert client.beta.vaults.credentials.retrieve(credential, vault_id=vault).metadata == expected

@@ -29,6 +29,7 @@ from .credential_shapes import (
     until,
 )
 from .paging import paged
+from .patching import patch
 from .query import Query, moment
 from .shapes import metadata_of, patched
 from .vaults import MOST_PER_PAGE
@@ -86,23 +87,26 @@ def credential_routes(service: Service) -> APIRouter:
         credential: str,
         given: Annotated[CredentialUpdate, Depends(body(CredentialUpdate))],
     ) -> dict[str, Any]:
-        old = await vaults.credential(vault, credential, tenant=principal.tenant)
-        fields: dict[str, Any] = {"metadata": patched(old.metadata, given.metadata)}
-        if given.display_name is not None:
-            fields["title"] = given.display_name
-        secret: dict[str, str] = {}
-        match given.auth:
-            case None:
-                pass
-            case BearerUpdate(token=token):
-                _same(old, "bearer")
-                secret = {} if token is None else {"token": token}
-            case OAuthUpdate() as auth:
-                _same(old, "oauth")
-                secret = _renewed(service, old, auth, fields)
-            case _:
-                raise no_variable()
-        return shown_credential(await vaults.change(vault, credential, secret, tenant=principal.tenant, **fields))
+        async def change() -> Credential:
+            old = await vaults.credential(vault, credential, tenant=principal.tenant)
+            fields: dict[str, Any] = {"metadata": patched(old.metadata, given.metadata), "expect": old.revision}
+            if given.display_name is not None:
+                fields["title"] = given.display_name
+            secret: dict[str, str] = {}
+            match given.auth:
+                case None:
+                    pass
+                case BearerUpdate(token=token):
+                    _same(old, "bearer")
+                    secret = {} if token is None else {"token": token}
+                case OAuthUpdate() as auth:
+                    _same(old, "oauth")
+                    secret = _renewed(service, old, auth, fields)
+                case _:
+                    raise no_variable()
+            return await vaults.change(vault, credential, secret, tenant=principal.tenant, **fields)
+
+        return shown_credential(await patch(change))
 
     @routes.delete("/{credential}")
     async def delete(principal: Operator, vault: str, credential: str) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def credential_routes(service: Service) -> APIRouter:
 
     @routes.post("/{credential}/archive")
     async def archive(principal: Operator, vault: str, credential: str) -> dict[str, Any]:
-        return shown_credential(await vaults.archive_credential(vault, credential, tenant=principal.tenant))
+        return shown_credential(await patch(lambda: vaults.archive_credential(vault, credential, tenant=principal.tenant)))
 
     @routes.post("/{credential}/mcp_oauth_validate")
     async def validate(principal: Operator, vault: str, credential: str) -> dict[str, Any]:

@@ -159,9 +159,9 @@ class _Page:
         limit = min(query.number("limit") or MOST, MOST)
         types = query.texts("types")
         first, last = query.moments("created_at")
-        given = query.text("page")
+        given, listing = query.text("page"), f"events of {self.row.id}"
         history = History(self.service.store, self.row.id, await _name(self.service, self.row))
-        place = None if given is None else _place_of(cursor_of(given, "events", order), given)
+        place = None if given is None else _place_of(cursor_of(given, listing, order), given)
         events = history.behind(place or (Seq(0), BEHIND)) if order == "asc" else history.before(place)
         page: list[Projected] = []
         more = False
@@ -174,7 +174,7 @@ class _Page:
                 more = True
                 break
             page.append(projected)
-        following = Cursor("events", order, (page[-1].place[0], str(page[-1].place[1]))).text() if more else None
+        following = Cursor(listing, order, (page[-1].place[0], str(page[-1].place[1]))).text() if more else None
         return {"data": [projected.body for projected in page], "next_page": following}
 
     async def _waits(self, message: InputId) -> bool:

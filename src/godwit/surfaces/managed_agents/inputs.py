@@ -65,6 +65,7 @@ class Confirmation:
     allow: bool
     reason: str | None = None
     arguments: dict[str, Any] | None = None
+    thread: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Result:
     custom: bool
     content: tuple[UserBlock, ...]
     is_error: bool
+    thread: str | None = None
 
 
 Given = Message | Interrupt | Confirmation | Result
@@ -149,13 +151,15 @@ def _confirmation(fields: Body, at: str) -> Confirmation:
         an_object(edited, f"{at}.input")
         if result != "allow":
             raise InvalidArgument(f"{at}.input: other arguments go with allow", at=at)
-    return Confirmation(a_text(fields, at, "tool_use_id"), result == "allow", reason, edited)
+    thread = an_optional_text(fields, at, "session_thread_id")
+    return Confirmation(a_text(fields, at, "tool_use_id"), result == "allow", reason, edited, thread)
 
 
 def _result(fields: Body, at: str, name: str, *, custom: bool, files: Files) -> Result:
     given = fields.get("content")
     content = () if given is None else read_blocks(given, f"{at}.content", results=True, files=files)
-    return Result(a_text(fields, at, name), custom, content, an_optional_flag(fields, at, "is_error"))
+    thread = an_optional_text(fields, at, "session_thread_id")
+    return Result(a_text(fields, at, name), custom, content, an_optional_flag(fields, at, "is_error"), thread)
 
 
 class Inputs:
@@ -176,7 +180,7 @@ class Inputs:
         if row.status == "archived":
             raise InvalidArgument(f"session {session!r} is archived: nothing can be sent to it any more", session=session)
         for one in given:
-            if isinstance(one, Interrupt) and one.thread not in (None, thread_id(row.id)):
+            if not isinstance(one, Message) and one.thread not in (None, thread_id(row.id)):
                 raise InvalidArgument(f"session_thread_id: session {session!r} has no thread {one.thread!r}", id=one.thread)
         asked = await self._asked(row.id, given, key)
         if row.run is None and any(isinstance(one, Message) for one in given):

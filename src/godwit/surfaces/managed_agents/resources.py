@@ -130,7 +130,9 @@ def resource_routes(service: Service) -> APIRouter:
                 numbered = [one for one in numbered if (one[0] > after[0] if ascending else one[0] < after[0])]
             return numbered[:limit]
 
-        page = await paged(Query(request), "resources", fetch, lambda one: (one[0], one[1]["id"]), order="asc", limit=MOST)
+        page = await paged(
+            Query(request), f"resources of {session}", fetch, lambda one: (one[0], one[1]["id"]), order="asc", limit=MOST
+        )
         return page.body([one for _, one in page.rows])
 
     @routes.get("/{resource}")

@@ -14,6 +14,7 @@ from ..server.service import Service
 from .body import body
 from .caller import Operator, Reader, id_of
 from .paging import paged
+from .patching import patch
 from .query import Query, moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
 
@@ -73,9 +74,12 @@ def vault_routes(service: Service) -> APIRouter:
     async def update(
         principal: Operator, vault: str, given: Annotated[VaultUpdate, Depends(body(VaultUpdate))]
     ) -> dict[str, Any]:
-        old = await vaults.get(vault, tenant=principal.tenant)
-        metadata = patched(old.metadata, given.metadata)
-        return _shown(await vaults.update(vault, given.display_name or old.title, metadata, tenant=principal.tenant))
+        async def change() -> Vault:
+            old = await vaults.get(vault, tenant=principal.tenant)
+            title, metadata = given.display_name or old.title, patched(old.metadata, given.metadata)
+            return await vaults.update(vault, title, metadata, tenant=principal.tenant, expect=old.revision)
+
+        return _shown(await patch(change))
 
     @routes.delete("/{vault}")
     async def delete(principal: Operator, vault: str) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def vault_routes(service: Service) -> APIRouter:
 
     @routes.post("/{vault}/archive")
     async def archive(principal: Operator, vault: str) -> dict[str, Any]:
-        return _shown(await vaults.archive(vault, tenant=principal.tenant))
+        return _shown(await patch(lambda: vaults.archive(vault, tenant=principal.tenant)))
 
     return routes
 

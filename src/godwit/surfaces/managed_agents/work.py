@@ -88,7 +88,7 @@ def work_routes(service: Service, queue: WorkQueue) -> APIRouter:
         async def fetch(limit: int, after: tuple[int, str] | None, ascending: bool) -> list[Document]:
             return list(await queue.list(**where, limit=limit, after=after, ascending=ascending))
 
-        page = await paged(Query(request), "work", fetch, lambda one: (one.created_ms, one.id))
+        page = await paged(Query(request), f"work of {environment}", fetch, lambda one: (one.created_ms, one.id))
         return page.body([_shown(one) for one in page.rows])
 
     @routes.get("/poll")
