@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from godwit.surfaces.server.tenants import DOCUMENTS_S
 
 from .clocks import SteppedClock
 from .echo import Echo
+from .process import serving
 from .running import RunningServer, running
 
 KEYED = ServerSettings(keys=True)
@@ -106,6 +108,59 @@ def test_the_audit_log_outlives_the_server_and_is_forgotten_in_time(tmp_path: Pa
             clock.advance(91 * 86_400)
             assert client.get("/admin/audit").json()["data"] == []
         assert server.call(lambda: server.runtime.store.purge_documents()) == 1
+
+
+def test_what_is_under_way_has_its_entry_and_no_result_yet(tmp_path: Path) -> None:
+    made: list[Echo] = []
+
+    def make(service: Service) -> Echo:
+        made.append(Echo(service))
+        return made[-1]
+
+    with running(tmp_path / "g.db", models={}, dialects=[make]) as server:
+
+        async def held() -> None:
+            await made[0].held.acquire()
+
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(httpx2.post, f"{server.url}/echo/slow", content=b"s")
+            server.call(held)
+            (entry,) = httpx2.get(f"{server.url}/admin/audit").json()["data"]
+            assert (entry["action"], entry["path"], entry["status"]) == ("POST -", "/echo/slow", None)
+            server.call(release_now(made[0].hold))
+            assert waiting.result(30).status_code == 200
+        (entry,) = httpx2.get(f"{server.url}/admin/audit").json()["data"]
+        assert (entry["action"], entry["path"], entry["status"]) == ("POST /echo/slow", "/echo/slow", 200)
+
+
+@pytest.mark.slow
+def test_no_change_is_without_its_entry_when_the_server_is_killed(tmp_path: Path) -> None:
+    """The entry is committed before what it is of, or with it: so it is there once anybody has heard of that."""
+    with serving(tmp_path) as process:
+        with httpx2.Client(base_url=process.url) as client:
+            for number in range(3):
+                assert client.post("/v1/agents", json={"name": f"a{number}", "model": "claude-sonnet-5"}).status_code == 200
+            assert client.post("/admin/keys", json={"name": "k"}).status_code == 201
+        process.end(signal.SIGKILL)
+    with serving(tmp_path) as process:
+        found = httpx2.get(f"{process.url}/admin/audit").json()["data"]
+        assert [entry["path"] for entry in found] == ["/admin/keys", *["/v1/agents"] * 3]
+
+
+def test_an_entry_that_cannot_be_stored_holds_up_no_other(tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models={}, dialects=[Echo]) as server:
+        with httpx2.Client(base_url=server.url) as client:
+            client.post("/echo", json=1)
+
+            async def spoil() -> None:
+                await server.app.audit.flush()
+                server.app.audit._number -= 1  # as if two processes had drawn one name
+
+            server.call(spoil)
+            client.post("/echo/answers/1", json=2)
+            client.post("/echo/answers/2", json=3)
+            paths = [one["path"] for one in client.get("/admin/audit").json()["data"]]
+        assert paths == ["/echo/answers/2", "/echo"]
 
 
 # --- metrics ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Audit: who did what, when, from where, and with which result. No bodies and no secrets; the path says what it was done to.
 
-Entries are documents of the caller's tenant that expire. They are stored within `FLUSH_S`, many in one commit, so as not to
-hold up the answer: that much is lost when the process is killed.
+Entries are documents of the caller's tenant that expire. That a request is let in is put into the store's queue in front of
+whatever it does, and the store commits in order: so there is no change without its entry, whenever the process is killed,
+and nobody waits for a commit of its own. The result is stored within `FLUSH_S`, many at once; what is killed before has no
+result.
+A request that was refused changes nothing, and its entry is stored within `FLUSH_S` as well.
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from typing import NamedTuple
 
 import msgspec
 
 from ...contracts import Store
 from ...core.document import Document
-from ...core.errors import GodwitError
+from ...core.errors import DocumentExists, DocumentNotFound, GodwitError, RevisionConflict
 from .exchange import Exchange
 from .service import Service
 
@@ -28,7 +32,8 @@ _BATCH = 500
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """`at_ms`: when it began. `request`: the id of the request. `peer`: the address it came from."""
+    """`at_ms`: when it began. `status`: None while it is not answered, and when its process was killed before. `request`:
+    its id. `peer`: the address it came from."""
 
     id: str
     at_ms: int
@@ -36,11 +41,18 @@ class AuditEntry(msgspec.Struct, frozen=True):
     tenant: str | None
     action: str
     path: str
-    status: int
+    status: int | None
     request: str
     dialect: str
     peer: str | None = None
     error: str | None = None
+
+
+class _Begun(NamedTuple):
+    """`id`: of the entry. `making`: it is being stored without its result."""
+
+    id: str
+    making: asyncio.Future[list[Document]]
 
 
 class Audit:
@@ -50,33 +62,30 @@ class Audit:
         self._service = service
         self._store: Store = service.store
         self._kept_ms = int(service.settings.audit_days * 86_400_000)
-        self._waiting: deque[AuditEntry] = deque()
+        self._begun: dict[str, _Begun] = {}
+        self._waiting: deque[tuple[AuditEntry, _Begun | None]] = deque()
         # Entries of one commit have one time, and ids of one millisecond no order: so ours are numbered.
         self._series = service.new_id("aud")
         self._number = 0
         self._lock = asyncio.Lock()
 
-    def note(self, exchange: Exchange, at_ms: int, error: str | None) -> None:
-        """Take it down, to be stored soon."""
-        who = exchange.principal
-        if who is None:
+    async def begin(self, exchange: Exchange, at_ms: int) -> None:
+        """Take down that it is let in; whatever the store is asked for from now on is committed behind this, or with it."""
+        entry = self._entry(exchange, at_ms, None)
+        if entry is None:
             return
-        self._number += 1
-        self._waiting.append(
-            AuditEntry(
-                f"{self._series}-{self._number:09d}",
-                at_ms,
-                who.id,
-                who.tenant,
-                f"{exchange.method} {exchange.route}",
-                exchange.path[:500],
-                exchange.status,
-                exchange.id,
-                exchange.dialect,
-                exchange.peer,
-                error,
-            )
+        self._begun[exchange.id] = _Begun(
+            entry.id, asyncio.ensure_future(self._store.put_documents([self._document(entry)]))
         )
+        await asyncio.sleep(0)  # it is in the queue now
+
+    def note(self, exchange: Exchange, at_ms: int, error: str | None) -> None:
+        """Take down how it ended, to be stored soon."""
+        begun = self._begun.pop(exchange.id, None)
+        entry = self._entry(exchange, at_ms, exchange.status, error, None if begun is None else begun.id)
+        if entry is None:
+            return
+        self._waiting.append((entry, begun))
         if len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
             logger.error("the audit log is behind: an entry was given up")
@@ -85,18 +94,64 @@ class Audit:
         """Store what waits; on a failing store it goes on waiting."""
         async with self._lock:
             while self._waiting:
-                batch = [self._waiting[n] for n in range(min(_BATCH, len(self._waiting)))]
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                made = [await self._made(begun) for _, begun in batch]
+                documents = [self._document(entry, before) for (entry, _), before in zip(batch, made, strict=True)]
                 try:
-                    await self._store.put_documents([self._document(entry) for entry in batch])
-                except GodwitError as error:
+                    await self._put(documents)
+                except BaseException as error:
+                    self._waiting.extendleft(reversed(batch))
+                    if not isinstance(error, GodwitError):
+                        raise
                     logger.error("the audit log cannot be stored: %s", error.message)
                     return
-                for _ in batch:
-                    self._waiting.popleft()
 
-    def _document(self, entry: AuditEntry) -> Document:
-        return Document(
-            *(KIND, entry.id, msgspec.json.encode(entry), entry.tenant),
+    async def _made(self, begun: _Begun | None) -> Document | None:
+        """What was stored when it began; None when there is nothing."""
+        if begun is None:
+            return None
+        await asyncio.wait([begun.making])
+        return None if begun.making.cancelled() or begun.making.exception() is not None else begun.making.result()[0]
+
+    async def _put(self, documents: list[Document]) -> None:
+        try:
+            await self._store.put_documents(documents)
+        except (DocumentExists, DocumentNotFound, RevisionConflict):
+            # One that cannot be stored, since somebody has removed it, holds up no other.
+            for document in documents:
+                try:
+                    await self._store.put_documents([document])
+                except (DocumentExists, DocumentNotFound, RevisionConflict) as error:
+                    logger.error("an entry of the audit log is given up: %s", error.message)
+
+    def _entry(
+        self, exchange: Exchange, at_ms: int, status: int | None, error: str | None = None, id_: str | None = None
+    ) -> AuditEntry | None:
+        who = exchange.principal
+        if who is None:
+            return None
+        if id_ is None:
+            self._number += 1
+            id_ = f"{self._series}-{self._number:09d}"
+        return AuditEntry(
+            id_,
+            at_ms,
+            who.id,
+            who.tenant,
+            f"{exchange.method} {exchange.route}",
+            exchange.path[:500],
+            status,
+            exchange.id,
+            exchange.dialect,
+            exchange.peer,
+            error,
+        )
+
+    def _document(self, entry: AuditEntry, before: Document | None = None) -> Document:
+        document = before or Document(KIND, entry.id, b"", entry.tenant)
+        return msgspec.structs.replace(
+            document,
+            body=msgspec.json.encode(entry),
             expires_ms=entry.at_ms + self._kept_ms,
             keys={"principal": entry.principal},
         )

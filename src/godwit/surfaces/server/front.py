@@ -152,6 +152,8 @@ class Front:
 
     async def _once(self, request: HTTPConnection, app: ASGIApp, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Let the dialect answer, or a kept answer of the same request."""
+        if exchange.rule.writes:
+            app = self._audited(app, exchange)
         key, count = request.headers.get(HEADER), self.retries.count(request)
         if not exchange.rule.writes or (key is None and (count is None or exchange.rule.upload)):
             await app(request.scope, receive, send)
@@ -171,6 +173,13 @@ class Front:
         else:
             assert count is not None
             await self.retries.told(count, digest, exchange, run, request.scope, receive, send)
+
+    def _audited(self, app: ASGIApp, exchange: Exchange) -> ASGIApp:
+        async def audited(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.audit.begin(exchange, self.service.now_ms())
+            await app(scope, receive, send)
+
+        return audited
 
     def _limit_s(self, exchange: Exchange) -> float:
         return self._settings.upload_s if exchange.rule.upload else self._settings.request_s

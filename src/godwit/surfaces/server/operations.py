@@ -59,6 +59,8 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             assert exchange is not None
             exchange.rule = _ADMIN_READ if request.method in ("GET", "HEAD") else ADMIN
             await front.admit(request, exchange)
+            if exchange.rule.writes:
+                await front.audit.begin(exchange, front.service.now_ms())
             return await answer(request)
 
         return admitted
