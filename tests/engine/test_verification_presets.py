@@ -9,7 +9,7 @@ from pathlib import Path
 import godwit
 from godwit.contracts import FileInfo
 from godwit.core.errors import ToolFailed
-from godwit.engine.verification import find_presets
+from godwit.engine.checks import find_presets
 from godwit.workspaces.local import LocalWorkspace
 from tests.engine.conftest import Bench
 

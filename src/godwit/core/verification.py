@@ -1,6 +1,6 @@
 """Verification: checks, reports, and what they add up to. The status rules are those of seed 001.
 
-Data and arithmetic. Leaves out running anything (`engine/verification.py`) and finding commands (`presets.py`). Rules a
+Data and arithmetic. Leaves out running anything (`engine/checks.py`) and finding commands (`presets.py`). Rules a
 change must keep: a status is computed from checks and never stored beside them, so that the two cannot disagree; what was
 not looked at is never counted as passed.
 """

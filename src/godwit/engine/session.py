@@ -36,8 +36,8 @@ from .queue import Queue
 from .rewind import HostRewinds, Rewinds
 from .runs import RunHandle
 from .sending import Sending
+from .session_verification import HostVerification, Verifications
 from .typed_commands import TypedCommands
-from .verification import HostVerification, Verifications
 
 
 class CommandSender:

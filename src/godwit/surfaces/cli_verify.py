@@ -110,7 +110,7 @@ async def _done(showing: asyncio.Future[None]) -> None:
 
 async def of_folder(folder: Path, wanted: Wanted, subject: str, *, as_json: bool) -> int:
     """Run the checks in the folder, as a person would; nothing is recorded."""
-    from ..engine.verification import Ran, find_presets, judged
+    from ..engine.checks import Ran, find_presets, judged
     from ..workspaces.local import LocalWorkspace
 
     if not folder.is_dir():
