@@ -46,6 +46,7 @@ def test_what_a_process_that_was_killed_has_left_is_taken_away(tmp_path: Path) -
         assert server.call(documents) == 0
 
 
+@pytest.mark.slow
 def test_who_asks_again_gets_the_session_that_was_begun(tmp_path: Path) -> None:
     database, script = tmp_path / "g.db", Mortal("opening_script", exists)
     assert script.run(database, HALF).killed

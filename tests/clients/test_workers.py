@@ -71,7 +71,10 @@ def server(tmp_path: Path) -> Any:
         yield server
 
 
-@pytest.mark.parametrize("version", [one for one in VERSIONS if one not in WITHOUT])
+OLDEST, *NEWER = (one for one in VERSIONS if one not in WITHOUT)
+
+
+@pytest.mark.parametrize("version", [OLDEST, *(pytest.param(one, marks=pytest.mark.slow) for one in NEWER)])
 def test_the_worker_of_a_python_client_of_any_version(server: RunningServer, tmp_path: Path, version: str) -> None:
     client = CLIENTS / f"anthropic-{version}"
     if not (client / ".made").exists():

@@ -14,9 +14,10 @@ import godwit
 from godwit.core.agent import AgentSpec, ToolDefinition
 from godwit.core.document import Document
 from godwit.core.errors import Conflict, NotFound, WorkLost
+from godwit.core.events import Delta
 from godwit.core.ids import AgentName, Clock, ManualClock, SessionId, SystemClock
 from godwit.host.work_item import WorkItem, item_of
-from godwit.host.work_queue import KEPT_MS, RECLAIM_MS, WorkQueue
+from godwit.host.work_queue import KEPT_MS, RECLAIM_MS, WorkQueue, bell_of
 from godwit.models.script import ScriptedModel, call, say
 
 AGENT = AgentSpec(
@@ -335,7 +336,7 @@ async def test_whoever_drives_next_makes_the_item_that_a_crash_kept_from_being_m
 
 
 async def test_a_poll_in_another_process_is_woken_when_there_is_work(tmp_path: Path) -> None:
-    clock = SystemClock()
+    clock, heard = SystemClock(), asyncio.Event()
     async with here(tmp_path / "g.db", clock) as h, await godwit.Runtime.open(tmp_path / "g.db", models={}) as runtime:
 
         async def place_of(_: SessionId, __: str | None) -> str | None:
@@ -344,6 +345,11 @@ async def test_a_poll_in_another_process_is_woken_when_there_is_work(tmp_path: P
         # A store of its own, which hears of the other one by its sockets alone.
         queue = WorkQueue(runtime.store, runtime.ids, clock, place_of)
         async with asyncio.timeout(20):
+            # Until the other one knows that somebody listens, what it says is heard by nobody.
+            runtime.store.watch(bell_of("here"), lambda _: heard.set())
+            while not heard.is_set():
+                h.runtime.store.publish(Delta(bell_of("here"), "progress", "work"))
+                await asyncio.sleep(0)
             for number in range(3):
                 polling = asyncio.create_task(queue.poll(**WHERE, worker="w", wait_ms=60_000))
                 session = await h.busy(f"ses_{number}")

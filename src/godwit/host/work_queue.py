@@ -176,7 +176,7 @@ class WorkQueue:
         if worker is not None:
             self._polling(place, tenant)[worker] = self._clock.monotonic()
         bell = asyncio.Event()
-        unwatch = self._store.watch(_bell_of(place), lambda _: bell.set())
+        unwatch = self._store.watch(bell_of(place), lambda _: bell.set())
         until = self._clock.now_ms() + wait_ms
         try:
             while True:
@@ -399,9 +399,9 @@ class WorkQueue:
 
     def _ring(self, place: str) -> None:
         """Wake who polls for this place, in this process and others. It may be lost: a poll comes again by itself."""
-        self._store.publish(Delta(_bell_of(place), "progress", "work"))
+        self._store.publish(Delta(bell_of(place), "progress", "work"))
 
 
-def _bell_of(place: str) -> SessionId:
+def bell_of(place: str) -> SessionId:
     """What polls for a place watch, as they would a session: deltas go from process to process and are kept nowhere."""
     return SessionId(f"work of {place}")
