@@ -323,6 +323,18 @@ def test_what_has_surely_come_is_forgotten(tmp_path: Path) -> None:
         assert served.server.call(kept) == 0
 
 
+def test_an_answer_that_was_stored_is_not_kept_in_memory_as_well(served: Watched) -> None:
+    """Behind a proxy nobody knows what has arrived, so each of them is stored."""
+    retries, body = served.server.app.retries, b'"' + b"x" * 100_000 + b'"'
+    first = raw(served.url, 0, body, via="1.1 gate")
+    assert sum(len(one.kept.body) for one in retries._attempts.values() if one.kept is not None) > 100_000
+    served.server.call(retries.settle)
+    assert [one.kept.body for one in retries._attempts.values() if one.kept is not None] == [b""]
+    again = raw(served.url, 1, body, via="1.1 gate")
+    assert (again.headers["idempotent-replayed"], again.content) == ("true", first.content)
+    assert len(served.said) == 1
+
+
 def test_a_fault_is_tried_again_under_the_same_key(served: Watched) -> None:
     with client(served.url, max_retries=2) as sdk, pytest.raises(anthropic.InternalServerError):
         sdk.post("/echo/broken", body={}, cast_to=object)

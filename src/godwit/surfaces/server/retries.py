@@ -13,8 +13,8 @@ None of that counts where a proxy stands between, since it is the proxy's connec
 
 Nor when its answer may have arrived and it is older than `UNSURE_S`: a client asks again within seconds of seeing that an
 answer is lost. One that surely has not arrived counts for `LOST_S`, longer than a client waits by default.
-The answer stays in memory and is stored when it may have been lost; what dies before has left the record, and the engine
-does nothing twice under the key in it. What may go wrong: docs/decisions/0022-asked-again.md.
+The answer stays in memory until it is known to have arrived, or was stored because it may have been lost; what dies before
+has left the record, and the engine does nothing twice under the key in it. What may go wrong: docs/decisions/0022-asked-again.md.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ _PROXIES = ("via", "forwarded", "x-forwarded-for")
 
 
 class _Attempt:
-    """A recorded request of this process. `at`: how many requests its connection had seen then."""
+    """A recorded request of this process. `at`: how many requests its connection had seen then. `stored`: its answer
+    was given to the store; `released`: it is there, and its body no longer here."""
 
-    __slots__ = ("answered_s", "at", "direct", "document", "done", "kept", "lost", "stored", "wire")
+    __slots__ = ("answered_s", "at", "direct", "document", "done", "kept", "lost", "released", "stored", "wire")
 
     def __init__(self, document: Document, wire: Wire | None, direct: bool) -> None:
         self.document = document
@@ -59,6 +60,7 @@ class _Attempt:
         self.done = asyncio.Event()
         self.kept: KeptAnswer | None = None
         self.stored = False
+        self.released = False
         self.answered_s: float | None = None
         self.lost = False
 
@@ -167,10 +169,15 @@ class Retries:
             if attempt.kept is not None and attempt.answered_s is not None:
                 arrived = attempt.arrived()
                 age_s = self._clock.monotonic() - attempt.answered_s
-                return None if arrived or age_s > (UNSURE_S if arrived is None else LOST_S) else attempt.kept
+                if arrived or age_s > (UNSURE_S if arrived is None else LOST_S):
+                    return None
+                if not attempt.released:
+                    return attempt.kept
         try:
             equal = await self._store.get_document(KIND, equal.id, tenant=tenant)
             record = msgspec.json.decode(equal.body, type=Reply)
+            if attempt is not None and attempt.released:
+                return await self._replies.kept(equal, record)
             age_s = (self._service.now_ms() - equal.updated_ms) / 1000
             if self._replies.under_way_elsewhere(record):
                 raise Conflict("this request is under way already: ask again in a moment", again=True)
@@ -209,6 +216,7 @@ class Retries:
 
     async def _keep(self, attempt: _Attempt, kept: KeptAnswer) -> None:
         await self._replies.keep(attempt.document, kept)
+        attempt.kept, attempt.released = msgspec.structs.replace(kept, body=b""), True
 
     async def _forget(self, attempt: _Attempt) -> None:
         await self._store.delete_document(KIND, attempt.document.id, tenant=attempt.document.tenant)
