@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from godwit.core.errors import GodwitError, StoreLocked
 from godwit.core.ids import Seq
 from godwit.surfaces.server import broadcast
 from godwit.surfaces.server.broadcast import Broadcast, Frame, Piece, Place
@@ -182,3 +183,26 @@ async def test_a_thousand_followers_share_each_frame() -> None:
     assert len({id(chunk) for chunk in last}) == 1, "the very same bytes"
     log.end()
     await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("fault", [StoreLocked("the disk is busy"), RuntimeError("a secret of the inside")])
+async def test_a_reader_that_breaks_off_is_no_end_of_the_session(fault: Exception) -> None:
+    """Who follows would take an end for the session's, and not connect again."""
+
+    class Broken(Log):
+        async def live(self, after: Place) -> AsyncIterator[Frame]:
+            async for frame in super().live(after):
+                yield frame
+            raise fault
+
+    log = Broken()
+    one = Broadcast(log, (Seq(0), BEHIND))
+    both = [one.follow((Seq(0), BEHIND)) for _ in range(2)]
+    log.say("a")
+    assert [await anext(following) for following in both] == [b"a", b"a"]
+    log.end()
+    for following in both:
+        with pytest.raises(GodwitError) as caught:
+            await anext(following)
+        assert "secret" not in caught.value.message
+    assert one.followers == 0

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
+from ...core.errors import GodwitError, SessionNotFound
 from ...core.ids import Seq, SessionId
 
 logger = logging.getLogger("godwit.server")
@@ -86,6 +87,7 @@ class Broadcast:
         self._waiting: set[asyncio.Future[None]] = set()
         self._followers = 0
         self._reading: asyncio.Task[None] | None = None
+        self._broke: GodwitError | None = None
         self.ended = False
 
     @property
@@ -93,7 +95,8 @@ class Broadcast:
         return self._followers
 
     async def follow(self, after: Place, topics: Collection[str] = ()) -> AsyncIterator[bytes]:
-        """The stored frames behind a place, then each new one, and pieces of these topics. It ends with the session."""
+        """The stored frames behind a place, then each new one, and pieces of these topics. It ends with the session;
+        with an error when its reader breaks off before, for an end would be taken for the session's."""
         self._followers += 1
         try:
             if self._reading is None and not self.ended:
@@ -141,6 +144,8 @@ class Broadcast:
                     size += len(data)
                 if taken:
                     yield b"".join(taken)
+                elif self._broke is not None:
+                    raise self._broke.with_traceback(None)
                 elif self.ended:
                     return
                 else:
@@ -179,8 +184,13 @@ class Broadcast:
             async with contextlib.aclosing(source) as frames:  # type: ignore[type-var]
                 async for frame in frames:
                     self._put(frame)
+        except SessionNotFound:
+            pass  # it was deleted, which is an end
+        except GodwitError as error:
+            self._broke = error
         except Exception:
             logger.exception("what followers are shown of a session broke off: they have to connect again")
+            self._broke = GodwitError("what is shown of this session broke off: connect again")
         finally:
             self.ended = True
             self._over()

@@ -106,8 +106,10 @@ async def serving(
         yield Serving(app, server, server.servers[0].sockets[0].getsockname()[1])
     finally:
         server.should_exit = True
-        await asyncio.gather(running, return_exceptions=True)
-        await app.upkeep.stop()
+        try:
+            await asyncio.gather(running, return_exceptions=True)
+        finally:
+            await app.upkeep.stop()
 
 
 async def _run(server: _Server) -> None:

@@ -78,12 +78,13 @@ class EventStream(Response):
                 await asyncio.gather(sending, beating, return_exceptions=True)
                 await send({"type": "http.response.body", "body": GOODBYE, "more_body": False})
         finally:
+            # Also when this is cancelled once more: what is counted must not stay so.
+            if leave is not None:
+                leave()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._close()
-            if leave is not None:
-                leave()
 
     async def _close(self) -> None:
         close = getattr(self._frames, "aclose", None)
