@@ -14,7 +14,8 @@ None of that counts where a proxy stands between, since it is the proxy's connec
 Nor when its answer may have arrived and it is older than `UNSURE_S`: a client asks again within seconds of seeing that an
 answer is lost. One that surely has not arrived counts for `LOST_S`, longer than a client waits by default.
 The answer stays in memory until it is known to have arrived, or was stored because it may have been lost; what dies before
-has left the record, and the engine does nothing twice under the key in it. What may go wrong: docs/decisions/0022-asked-again.md.
+has left the record, and the engine does nothing twice under the key in it. What may go wrong:
+docs/decisions/0022-asked-again.md.
 """
 
 from __future__ import annotations
