@@ -311,7 +311,8 @@ def table_of_promises() -> str:
 
 
 def table_of_operations() -> str:
-    from godwit.surfaces.api.app import PREFIX, openapi
+    from godwit.surfaces.api.app import openapi
+    from godwit.surfaces.api.operations import PREFIX
 
     lines = ["| | below `/godwit/v1` | what it does | scope |", "|---|---|---|---|"]
     for path, methods in openapi()["paths"].items():

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from .calls import Controlled, Watched
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import ActionList, AnswerBody, ApproveBody, Changed, DenyBody
 from .wire import answer, body
 
-router = APIRouter(prefix="/sessions/{session}/actions", tags=["actions"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}/actions", tags=["actions"])
 ActionPath = Annotated[str, Path(alias="action", description="The action's id, or that of the call it is about.")]
 
 

@@ -20,11 +20,11 @@ from ...host.agent_registry import StoredAgent
 from ...host.hooks import HOOK_KIT
 from .calls import MOST, Host, Who
 from .names import Names, name_of, named
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import AgentBody, AgentList, AgentView
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/agents", tags=["agents"])
+router = APIRouter(prefix=f"{PREFIX}/agents", tags=["agents"])
 
 AgentPath = Annotated[str, Path(alias="agent", description="The agent's name, or its id.")]
 

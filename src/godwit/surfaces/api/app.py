@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError, InvalidArgument, NotFound
 from ..server.methods import allowed
+from ..server.routing import DialectApp, Table
 from ..server.rule import OPERATE, READ, SAFE, Rule
 from ..server.service import Service, request_id_of
 from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams, webhooks
-from .operations import operation_of
+from .operations import PREFIX, operation_of
 from .wire import error
 
-PREFIX = "/godwit/v1"
 _ROUTERS = tuple(
     module.router for module in (agents, sessions, inputs, runs, control, actions, records, files, evidence, webhooks)
 )
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
-"""The operations, by their paths behind the prefix."""
+"""The operations."""
 
 
 class Api:
@@ -37,6 +34,7 @@ class Api:
 
     def __init__(self, service: Service) -> None:
         self._app = _made()
+        self._operations = Table(ROUTES)
         self._app.state.service = service
         self._app.state.names = names.Names(service)
         self._app.state.broadcasts = streams.broadcasts(service)
@@ -50,16 +48,15 @@ class Api:
     def rule(self, request: HTTPConnection) -> Rule | None:
         """What an operation says of itself; None for what its method says."""
         method: str = request.scope["method"]
-        asked = {"type": "http", "path": request.url.path.removeprefix(PREFIX), "method": method}
-        for route in ROUTES:
-            if route.matches(asked)[0] is Match.FULL:
-                told = operation_of(route.endpoint)
-                usual = READ if method in SAFE else OPERATE
-                return Rule(told.scope or usual.scope, usual.writes, waits=told.waits)
-        return None
+        found = self._operations.find(request.scope)
+        if found is None:
+            return None
+        told = operation_of(found[0].endpoint)
+        usual = READ if method in SAFE else OPERATE
+        return Rule(told.scope or usual.scope, usual.writes, waits=told.waits)
 
     def claims(self, request: HTTPConnection) -> bool:
-        return request.url.path.startswith(f"{PREFIX}/")
+        return bool(request.scope["path"].startswith(f"{PREFIX}/"))
 
     def error(self, found: GodwitError, request_id: str) -> Response:
         return error(found, request_id)
@@ -70,15 +67,12 @@ def _made() -> _App:
         title="godwit",
         version="1",
         description="Durable agent sessions.",
-        redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
         exception_handlers={HTTPException: _unrouted, RequestValidationError: _invalid},
     )
     for router in _ROUTERS:
-        app.include_router(router, prefix=PREFIX)
-    app.router.routes.append(streams.route(PREFIX))
+        app.take(router)
+    app.take([streams.route()])
     return app
 
 
@@ -87,18 +81,13 @@ def openapi() -> dict[str, Any]:
     return _made().openapi()
 
 
-class _App(FastAPI):
-    """With our document, and without the layer that answers in plain text what nobody expected: the front logs that."""
+class _App(DialectApp):
+    """With our document."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = document.document(self, PREFIX, ROUTES)
+            self.openapi_schema = document.document(self, ROUTES)
         return self.openapi_schema
-
-    def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        assert isinstance(stack, ServerErrorMiddleware)
-        return stack.app
 
 
 async def _unrouted(request: Request, found: Exception) -> Response:

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from ...core.budget import Scope
 from .calls import Controlled, Host, KeyHeader, Row, Watched
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import BudgetBody, BudgetView, Changed, InterruptBody, PauseBody, SpentView
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/sessions/{session}", tags=["control"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["control"])
 
 
 @router.post("/interrupt")

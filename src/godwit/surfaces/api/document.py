@@ -61,8 +61,8 @@ _STREAM = {
 }
 
 
-def document(app: FastAPI, prefix: str, routes: Sequence[APIRoute]) -> dict[str, Any]:
-    """The document of this app, whose `routes` lie below `prefix`."""
+def document(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
+    """The document of this app; `routes`: its operations."""
     made = get_openapi(title="godwit", version=app.version, routes=app.routes, description=app.description)
     found = [(route, operation_of(route.endpoint)) for route in routes]
     schemas, components = _schemas([told for _, told in found])
@@ -72,14 +72,14 @@ def document(app: FastAPI, prefix: str, routes: Sequence[APIRoute]) -> dict[str,
     }
     for route, told in found:
         for method in route.methods or ():
-            entry = made["paths"][f"{prefix}{route.path_format}"][method.lower()]
+            entry = made["paths"][route.path_format][method.lower()]
             entry["operationId"] = route.name
             entry["description"] = " ".join((route.endpoint.__doc__ or "").split())
             if told.takes is not None:
                 entry["requestBody"] = {"required": True, "content": _content(schemas[told.takes])}
             entry["responses"] = {**_answers(told, schemas), **_refusals(failed)}
             entry["x-scope"] = told.scope or ("read" if method == "GET" else "operate")
-    made["paths"][f"{prefix}{PATH}"] = {
+    made["paths"][PATH] = {
         "get": {**_STREAM, "x-scope": "read", "responses": {**_STREAM["responses"], **_refusals(failed)}}  # type: ignore[dict-item]
     }
     made["components"] = {

@@ -15,7 +15,7 @@ from ...core.errors import ArtifactNotFound
 from ...core.facts import ToolCallResult
 from ...core.verification import VerificationReport
 from .calls import Controlled, Driven, KeyHeader, Watched
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import (
     ArtifactList,
     Changed,
@@ -28,7 +28,7 @@ from .shapes import (
 )
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/sessions/{session}", tags=["evidence"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["evidence"])
 RefPath = Annotated[str, Path(alias="ref", description="The artifact's ref, or the beginning of it.")]
 
 

@@ -16,11 +16,11 @@ from starlette.responses import Response
 from ...core.checkpoint import Checkpoint, FileChange, FileDiff, RewindPreview, RewindResult, shown_path
 from ...core.facts import Compaction
 from .calls import MOST, Driven, Watched
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import CheckpointList, CompactBody, RedoBody, RewindBody, TurningList
 from .wire import answer, body
 
-router = APIRouter(prefix="/sessions/{session}", tags=["files"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["files"])
 
 
 def _shown(changes: Iterable[FileChange]) -> tuple[FileChange, ...]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
 from .calls import Controlled, Driven, Host, KeyHeader, Watched, Who
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import (
     Accepted,
     CommandBody,
@@ -23,7 +23,7 @@ from .shapes import (
 )
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/sessions/{session}", tags=["inputs"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["inputs"])
 
 
 @router.post("/prompt")

@@ -10,6 +10,8 @@ from ...core.principal import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NAME = "__godwit_operation__"
+PREFIX = "/godwit/v1"
+"""Where all operations lie."""
 
 
 class Operation(NamedTuple):

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from .calls import MOST, FromSeq, Host, Row, Watched
-from .operations import operation
+from .operations import PREFIX, operation
 from .runs import raw
 from .shapes import EventList, History, Trace
 from .wire import answer
 
-router = APIRouter(prefix="/sessions/{session}", tags=["events"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["events"])
 
 
 @router.get("/events")

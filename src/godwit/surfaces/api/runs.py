@@ -15,14 +15,14 @@ from ...core.events import Event
 from ...core.record import RunPage, RunResult, RunSnapshot
 from ..server.service import Service
 from .calls import MOST, Controlled, Driven, Host, Row, Watched, Who
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
 from .wire import answer
 
 WAIT_S = 30.0
 """How long a request may wait for the end of a run."""
 
-router = APIRouter(prefix="/sessions/{session}", tags=["runs"])
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["runs"])
 RunPath = Annotated[str, Path(alias="run", description="The run's id.")]
 Wait = Annotated[float, Query(ge=0, le=WAIT_S, description="Seconds to wait for the end.")]
 

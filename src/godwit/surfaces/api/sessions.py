@@ -22,11 +22,11 @@ from ..server.service import Service
 from .agents import Registered, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
 from .names import named, ref_of
-from .operations import operation
+from .operations import PREFIX, operation
 from .shapes import ConfigureBody, NamedVersion, SessionList, SessionView, StartBody
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/sessions", tags=["sessions"])
+router = APIRouter(prefix=f"{PREFIX}/sessions", tags=["sessions"])
 
 
 async def told(service: Service, row: SessionRow) -> SessionRow:

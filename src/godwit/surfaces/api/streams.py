@@ -22,8 +22,9 @@ from ..server.service import Service, principal_of
 from ..server.stream import EventStream, frame
 from .calls import MOST, service_of
 from .live import DELTAS, Live
+from .operations import PREFIX
 
-PATH = "/sessions/{session}/stream"
+PATH = f"{PREFIX}/sessions/{{session}}/stream"
 OPEN = b": open\n"
 """Sent first, so that a client knows that the stream stands before anything happens."""
 END = frame(b"{}", event="end")
@@ -79,5 +80,5 @@ def _flag(given: str | None, name: str) -> bool:
     return known[given]
 
 
-def route(prefix: str) -> Route:
-    return Route(f"{prefix}{PATH}", stream, methods=["GET"])
+def route() -> Route:
+    return Route(PATH, stream, methods=["GET"])

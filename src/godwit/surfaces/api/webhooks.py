@@ -12,7 +12,7 @@ from ...host.webhook_queue import State
 from ..server.service import key_of, tells_secret
 from .agents import read_place, write_place
 from .calls import Host, KeyHeader, Who
-from .operations import operation
+from .operations import PREFIX, operation
 from .webhook_shapes import (
     WebhookBody,
     WebhookChange,
@@ -30,7 +30,7 @@ from .webhook_shapes import (
 )
 from .wire import answer, body, nothing
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix=f"{PREFIX}/webhooks", tags=["webhooks"])
 
 WebhookPath = Annotated[str, Path(alias="webhook", description="The webhook's id.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]

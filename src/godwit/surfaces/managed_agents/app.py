@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...core.errors import GodwitError
 from ..server.methods import allowed
+from ..server.routing import DialectApp
 from ..server.rule import Rule
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
@@ -36,18 +35,18 @@ class ManagedAgents:
     name = "managed_agents"
 
     def __init__(self, service: Service) -> None:
-        app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
-        app.include_router(agent_routes(service))
-        app.include_router(work_routes(service, work_queue(service)))
-        app.include_router(environment_routes(service))
-        app.include_router(file_routes(service))
-        app.include_router(resource_routes(service))
-        app.include_router(session_routes(service))
-        app.include_router(vault_routes(service))
-        app.include_router(credential_routes(service))
-        app.include_router(event_routes(service))
-        app.router.routes.extend(stream_routes(service))
-        app.router.routes.extend(absent_routes())
+        app = DialectApp(openapi_url=None, exception_handlers={HTTPException: _unrouted})
+        app.take(agent_routes(service))
+        app.take(work_routes(service, work_queue(service)))
+        app.take(environment_routes(service))
+        app.take(file_routes(service))
+        app.take(resource_routes(service))
+        app.take(session_routes(service))
+        app.take(vault_routes(service))
+        app.take(credential_routes(service))
+        app.take(event_routes(service))
+        app.take(stream_routes(service))
+        app.take(absent_routes())
         self._app = app
 
     @property
@@ -55,25 +54,16 @@ class ManagedAgents:
         return self._app
 
     def claims(self, request: HTTPConnection) -> bool:
-        return request.url.path.startswith("/v1/") and "openai-beta" not in request.headers
+        return request.scope["path"].startswith("/v1/") and "openai-beta" not in request.headers
 
     def rule(self, request: HTTPConnection) -> Rule | None:
         """Who may answer may send events; what else they may send is asked when the body is read."""
-        if request.scope["method"] == "POST" and _EVENTS.fullmatch(request.url.path):
+        if request.scope["method"] == "POST" and _EVENTS.fullmatch(request.scope["path"]):
             return Rule("answer", True)
         return work_rule(request)
 
     def error(self, error: GodwitError, request_id: str) -> Response:
         return render(error, request_id)
-
-
-class _App(FastAPI):
-    """Without the layer that answers what nobody expected in plain text: the front logs that, and says it as we do."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        assert isinstance(stack, ServerErrorMiddleware)
-        return stack.app
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

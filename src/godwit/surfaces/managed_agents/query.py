@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, cast
 
 from starlette.requests import Request
@@ -96,7 +97,13 @@ class Query:
 
 def moment(ms: int) -> str:
     """A time as this protocol writes it: RFC 3339, UTC, with milliseconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(s: int) -> str:
+    # What stands together in a page or a stream happened within few seconds.
+    return datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def moment_or_none(ms: int | None) -> str | None:

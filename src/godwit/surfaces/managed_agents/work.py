@@ -50,7 +50,7 @@ class WorkStop(Shape):
 
 def work_rule(request: HTTPConnection) -> Rule | None:
     """A worker's own requests need no more than to answer. Heartbeats tell workers apart, so none is ever replayed."""
-    found = _PATH.fullmatch(request.url.path)
+    found = _PATH.fullmatch(request.scope["path"])
     return None if found is None else Rule("answer", writes=found["step"] in ("ack", "stop"))
 
 

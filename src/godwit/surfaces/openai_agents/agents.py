@@ -19,7 +19,7 @@ from .pages import asked, page
 
 def agent_routes(service: Service, registry: AgentRegistry) -> APIRouter:
     """`/agents` and what hangs on one."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
     settings = service.settings
 
     @router.post("/agents")

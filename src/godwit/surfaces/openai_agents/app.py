@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -14,6 +12,7 @@ from starlette.types import ASGIApp
 from ...core.errors import GodwitError
 from ...host.agent_registry import AgentRegistry
 from ..server.methods import allowed
+from ..server.routing import DialectApp
 from ..server.rule import Rule
 from ..server.service import Service
 from .absent import absent_routes
@@ -35,15 +34,13 @@ class OpenAIAgents:
     def __init__(self, service: Service) -> None:
         runtime = service.runtime
         registry = AgentRegistry(service.store, ids=runtime.ids, clock=runtime.clock)
-        app = _App(redirect_slashes=False, openapi_url=None, exception_handlers={HTTPException: _unrouted})
-        app.router.routes.extend(absent_routes())
-        routes = APIRouter(prefix="/v1")
+        app = DialectApp(openapi_url=None, exception_handlers={HTTPException: _unrouted})
+        app.take(absent_routes())
         # Sessions first: `/agents/sessions` would be an agent of that name.
-        routes.include_router(session_routes(service, registry, service.folders))
-        routes.include_router(turn_routes(service))
-        routes.include_router(artifact_routes(service))
-        routes.include_router(agent_routes(service, registry))
-        app.include_router(routes)
+        app.take(session_routes(service, registry, service.folders))
+        app.take(turn_routes(service))
+        app.take(artifact_routes(service))
+        app.take(agent_routes(service, registry))
         self._app = app
 
     @property
@@ -55,20 +52,11 @@ class OpenAIAgents:
 
     def rule(self, request: HTTPConnection) -> Rule | None:
         """Events may be answers alone, which need less than messages; which they are is seen when they are read."""
-        is_input = request.scope["method"] == "POST" and _EVENTS.fullmatch(request.url.path)
+        is_input = request.scope["method"] == "POST" and _EVENTS.fullmatch(request.scope["path"])
         return Rule("answer", True) if is_input else None
 
     def error(self, error: GodwitError, request_id: str) -> Response:
         return render(error, request_id)
-
-
-class _App(FastAPI):
-    """Without the layer that answers what nobody expected in plain text: the front logs that, and says it as we do."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        assert isinstance(stack, ServerErrorMiddleware)
-        return stack.app
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

@@ -93,7 +93,7 @@ async def _files(service: Service, files: Files, row: SessionRow) -> list[Publis
 
 
 def artifact_routes(service: Service) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
     base = "/agents/sessions/{session_id}/artifacts"
 
     files = Files(service.store, service.runtime.clock, most=service.settings.max_upload)

@@ -72,7 +72,7 @@ class SessionUpdate(Shape):
 
 def session_routes(service: Service, registry: AgentRegistry, folders: Folders) -> APIRouter:
     """`/agents/sessions` and one of them."""
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
     runtime = service.runtime
     service.forgetting.append(lambda row: folders.remove(row.id, row.workspace))
 

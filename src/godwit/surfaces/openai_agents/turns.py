@@ -24,7 +24,7 @@ from .views import turn_body
 
 
 def turn_routes(service: Service) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(prefix="/v1")
     followers = Followers(service)
 
     async def history_of(request: Request, session_id: str) -> History:
