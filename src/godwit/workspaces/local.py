@@ -62,9 +62,20 @@ class LocalWorkspace:
         self._backend = backend
         self._temporary = temporary or TemporaryFolder()
         self._own_temporary = temporary is None
-        refusal = None if sandbox is None else Guard(real, sandbox, hidden).refusal
-        self._files = Confined(real, given, refusal, self.links)
+        self._guard: Guard | None = None
+        self._files = Confined(real, given, None if sandbox is None else self._refusal, self.links)
         self._search = Search(self._files, ripgrep() if use_ripgrep else None)
+
+    def _guarded(self, policy: SandboxPolicy) -> Guard:
+        """Made for the first file or command, on the thread of that: it looks at some two hundred paths, and most runs need
+        neither. Not later, or what a command has made would count as what was there before it."""
+        if self._guard is None:
+            self._guard = Guard(self._root, policy, self._hidden)
+        return self._guard
+
+    def _refusal(self, path: Sequence[str], writing: bool) -> str | None:
+        assert self._policy is not None
+        return self._guarded(self._policy).refusal(path, writing)
 
     async def close(self) -> None:
         """Remove the temporary folder, if it is the workspace's own. Safe to repeat."""
@@ -150,6 +161,7 @@ class LocalWorkspace:
         environment = variables(self._policy, given, self._root)
         if self._policy is None:
             return Confinement(argv, environment)
+        self._guarded(self._policy)
         from .sandboxes.choice import choose, warn
 
         try:
