@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
-from ..contracts import Appended, EventStore, Lease, Snapshot
+from ..contracts import Appended, EventStore, Lease, SessionRow, Snapshot
 from ..core.errors import Conflict, HeadMoved, NotFound, StaleEpoch, StoreError
 from ..core.events import (
     ActionClosed,
@@ -38,6 +40,8 @@ SNAPSHOT_EVERY = 100
 """A snapshot is stored when the log has grown by this many events since the last one."""
 PAGE = 512
 """Events read at a time."""
+FOLDS = 256
+"""States kept by `load_state`."""
 
 FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed, VerificationReported, BudgetExceeded)
 """What has happened and cannot be decided again: it stays staged when an append fails, all else is decided anew."""
@@ -80,18 +84,60 @@ async def create_log(
     return await store.create(session, [Draft(d, at_ms=now) for d in data], key=key)
 
 
+class _Folds:
+    """States that were asked for last, of one store, so that asking again folds only what is new.
+
+    A log may be deleted and another begun under its id: those here begin at the same moment only if both happened within a
+    millisecond, in another process; what this one deletes is forgotten (`forget_state`).
+    """
+
+    def __init__(self) -> None:
+        self._states: OrderedDict[SessionId, State] = OrderedDict()
+
+    def of(self, row: SessionRow) -> State | None:
+        state = self._states.get(row.id)
+        return state if state is not None and state.created_ms == row.created_ms and state.seq <= row.head else None
+
+    def keep(self, session: SessionId, state: State) -> None:
+        self._states.pop(session, None)
+        self._states[session] = state
+        while len(self._states) > FOLDS:
+            self._states.popitem(last=False)
+
+    def forget(self, session: SessionId) -> None:
+        self._states.pop(session, None)
+
+
+_folds: WeakKeyDictionary[EventStore, _Folds] = WeakKeyDictionary()
+
+
 async def load_state(store: EventStore, session: SessionId) -> State:
-    """The fold of the whole log: the newest snapshot and the rest. SessionNotFound."""
-    state = State()
-    snapshot = await store.get_snapshot(session)
-    if snapshot is not None and snapshot.version == SNAPSHOT_VERSION:
-        state = decode_state(snapshot.state)
-    while True:
+    """The fold of the whole log: what is known of it, else the newest snapshot, and the rest. SessionNotFound."""
+    folds = _folds.get(store)
+    if folds is None:
+        folds = _folds[store] = _Folds()
+    row = await store.session(session)
+    state = folds.of(row)
+    if state is None:
+        state = State()
+        snapshot = await store.get_snapshot(session)
+        if snapshot is not None and snapshot.version == SNAPSHOT_VERSION:
+            state = decode_state(snapshot.state)
+    while state.seq < row.head:
         events = await store.read(session, state.seq, limit=PAGE)
         for event in events:
             state = fold(state, event)
         if len(events) < PAGE:
-            return state
+            break
+    folds.keep(session, state)
+    return state
+
+
+def forget_state(store: EventStore, session: SessionId) -> None:
+    """The session was deleted."""
+    folds = _folds.get(store)
+    if folds is not None:
+        folds.forget(session)
 
 
 async def load_transcript(store: EventStore, session: SessionId, to_seq: Seq | None = None) -> Transcript:

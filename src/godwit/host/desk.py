@@ -22,7 +22,7 @@ from ..core.gate import Status
 from ..core.ids import Clock, RunId, SessionId
 from ..engine.cancel import WITHIN
 from ..engine.driver import Parts
-from ..engine.log import append_outside, load_state
+from ..engine.log import append_outside, forget_state, load_state
 from ..engine.session import Session
 
 logger = logging.getLogger("godwit")
@@ -351,6 +351,7 @@ class Desk:
         while True:
             try:
                 await store.delete(session_id)
+                forget_state(store, session_id)
                 break
             except SessionOwned:
                 # It has nothing left to do there: its driver lets go, or the lease runs out.
