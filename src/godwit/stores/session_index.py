@@ -17,7 +17,7 @@ from ..core.agent import AgentRef, variant_prefix
 from ..core.budget import Spent
 from ..core.errors import InvalidArgument
 from ..core.events import Labels
-from ..core.gate import Status, decode_gate
+from ..core.gate import Status, run_of_gate
 from ..core.ids import AgentName, SessionId
 from ..core.meter import Meter
 from .followers import SqliteFollowers
@@ -185,7 +185,7 @@ class SqliteSessions(SqliteFollowers):
             name=name,
             labels=_NO_LABELS if labels == "{}" else _labels_decoder.decode(labels),
             owner=owner,
-            run=None if status in _NO_RUN else decode_gate(gate).run,
+            run=None if status in _NO_RUN else run_of_gate(gate),
             epoch=epoch,
             queued=queued,
             actions=actions,
