@@ -19,7 +19,7 @@ from .agents import agent_routes
 from .credentials import credential_routes
 from .environments import environment_routes
 from .errors import envelope, render
-from .event_routes import event_routes, stream_routes
+from .event_routes import event_routes, plain_routes
 from .files import file_routes
 from .resources import resource_routes
 from .sessions import session_routes
@@ -45,7 +45,7 @@ class ManagedAgents:
         app.take(vault_routes(service))
         app.take(credential_routes(service))
         app.take(event_routes(service))
-        app.take(stream_routes(service))
+        app.take(plain_routes(service))
         app.take(absent_routes())
         self._app = app
 

@@ -1,4 +1,5 @@
-"""Bodies of requests: JSON, read strictly, as the shape a route asks for."""
+"""Bodies: those of requests are JSON, read strictly, as the shape a route asks for; those of answers are written here where
+no FastAPI does it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import pydantic
 from starlette.requests import Request
+from starlette.responses import Response
 
 from ...core.errors import InvalidArgument
 
@@ -36,6 +38,11 @@ def decoded(raw: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeError, OverflowError, ValueError) as error:
         raise InvalidArgument(f"the body is not JSON that can be read: {error}") from None
     return data
+
+
+def answer(data: Any) -> Response:
+    """The data as JSON."""
+    return Response(_encoder.encode(data), media_type="application/json")
 
 
 def fit(shape: type[T], data: Any, at: Sequence[str | int] = ()) -> T:

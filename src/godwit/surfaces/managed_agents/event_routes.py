@@ -18,7 +18,8 @@ from ...engine.log import load_state
 from ..server.broadcast import Broadcasts
 from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
-from .body import decoded
+from .agent_shapes import resolved
+from .body import answer, decoded
 from .caller import Answerer, Reader
 from .content import an_object, only
 from .event_ids import thread_id
@@ -29,26 +30,13 @@ from .live import TOPICS, Live, place_of
 from .paging import Cursor, cursor_of
 from .projected import Body, Place, Projected
 from .query import Order, Query, moment, moment_or_none
-from .session_record import record_of, session_of, usage_of
+from .session_record import session_of, usage_of
 
 MOST: Final = 1000
 
 
 def event_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/sessions/{session}")
-    inputs = Inputs(service)
-
-    @routes.post("/events")
-    async def send(principal: Answerer, session: str, request: Request) -> dict[str, Any]:
-        fields = an_object(decoded(await request.body()), "the body")
-        only(fields, "the body", "events")
-        given = fields.get("events")
-        read = read_inputs(given, files=await named_files(service, principal, given))
-        return {"data": await inputs.send(principal, session, read, key=key_of(request))}
-
-    @routes.get("/events")
-    async def listed(principal: Reader, session: str, request: Request) -> dict[str, Any]:
-        return await _Page(service, await service.row(principal, session), Query(request)).body()
 
     @routes.get("/threads")
     async def threads(principal: Reader, session: str, request: Request) -> dict[str, Any]:
@@ -71,17 +59,33 @@ def event_routes(service: Service) -> APIRouter:
         await _own_thread(service, principal, session, thread)
         raise InvalidArgument("a session's primary thread ends with it: archive the session", thread=thread)
 
-    @routes.get("/threads/{thread}/events")
-    async def thread_events(principal: Reader, session: str, thread: str, request: Request) -> dict[str, Any]:
-        row = await _own_thread(service, principal, session, thread)
-        return await _Page(service, row, Query(request)).body()
-
     return routes
 
 
-def stream_routes(service: Service) -> list[BaseRoute]:
-    """Plain routes: a stream is no JSON, and nothing is to stand between it and its client."""
+def plain_routes(service: Service) -> list[BaseRoute]:
+    """What is asked for most, without FastAPI, which costs as much as some of it; and streams, which are no JSON."""
     streams = Streams(service)
+    inputs = Inputs(service)
+
+    async def send(request: Request) -> Response:
+        principal = principal_of(request)
+        principal.require("answer")
+        fields = an_object(decoded(await request.body()), "the body")
+        only(fields, "the body", "events")
+        given = fields.get("events")
+        read = read_inputs(given, files=await named_files(service, principal, given))
+        session = request.path_params["session"]
+        return answer({"data": await inputs.send(principal, session, read, key=key_of(request))})
+
+    async def listed(request: Request) -> Response:
+        principal = principal_of(request)
+        principal.require("read")
+        session, thread = request.path_params["session"], request.path_params.get("thread")
+        if thread is None:
+            row = await service.row(principal, session)
+        else:
+            row = await _own_thread(service, principal, session, thread)
+        return answer(await _Page(service, row, Query(request)).body())
 
     async def stream(request: Request) -> Response:
         principal = principal_of(request)
@@ -93,7 +97,13 @@ def stream_routes(service: Service) -> list[BaseRoute]:
         return await streams.open(row, request)
 
     below = "/v1/sessions/{session}"
-    return [Route(f"{below}/events/stream", stream), Route(f"{below}/threads/{{thread}}/stream", stream)]
+    return [
+        Route(f"{below}/events", send, methods=["POST"]),
+        Route(f"{below}/events", listed),
+        Route(f"{below}/threads/{{thread}}/events", listed),
+        Route(f"{below}/events/stream", stream),
+        Route(f"{below}/threads/{{thread}}/stream", stream),
+    ]
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------
@@ -139,7 +149,7 @@ def _resumed(request: Request, query: Query, row: SessionRow) -> Place | None:
 
 async def _name(service: Service, row: SessionRow) -> str:
     """What people call the agent."""
-    return (await record_of(service, row)).definition.name
+    return (await resolved(service.store, row.agent, tenant=row.labels.tenant)).title
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ class Inputs:
         asked = await self._asked(row.id, given, key)
         if row.run is None and any(isinstance(one, Message) for one in given):
             await self._service.tenants.room(principal, "runs")
-        handle = await self._service.session(principal, session)
+        handle = await self._service.runtime.desk.session(row.id)
         shown: list[Body] = []
         group: list[tuple[Given, UserMessage | UserAnswer]] = []
         part = 0
