@@ -46,6 +46,7 @@ class GodwitServer:
         import godwit
         from godwit.surfaces.server import ServerSettings, serving
         from godwit.surfaces.server.access import log_as_json
+        from godwit.surfaces.server.listening import freeze
 
         log_as_json()
         settings = ServerSettings(port=0, folder=str(self._folder / "workspaces"))
@@ -53,6 +54,7 @@ class GodwitServer:
             self._runtime = runtime
             async with serving(runtime, settings) as server:
                 self.url = server.url
+                freeze()
                 yield
 
     async def store(self, session: str, pace: Pace) -> None:

@@ -39,6 +39,9 @@ FAILURE_RETRY_S = 5.0
 """How long after a drive broke off (a full disk, say) it is tried again by itself."""
 RECOVERED = 64
 """How many runs that were gone on with after a restart are driven at once, where no limit is set for all runs."""
+STARTS = 8
+"""Drives that begin at the same time. A drive's beginning is work without a pause; when many begin at once, the others wait
+here, and what streams is not held up by all of them together."""
 CONTEXTS = 64
 """Values given with prompts that are kept for runs that have not begun."""
 
@@ -102,6 +105,7 @@ class EmbeddedDispatcher:
         self._logs: OrderedDict[SessionId, Log] = OrderedDict()
         self._listeners: dict[SessionId, list[Callable[[], None]]] = {}
         self._closing: asyncio.Future[None] | None = None
+        self._starting = asyncio.Semaphore(STARTS)
 
     def open(self, session: SessionId, handle: Cancel, context: Any = None, run: RunId | None = None) -> None:
         """Drive this session from now on whenever it has something to do; `handle` is the token of the handle. `run`: the
@@ -369,7 +373,9 @@ class EmbeddedDispatcher:
         driver = Driver(self._parts, log, context=context, force=force)
         hosted.driver = driver
         try:
-            async with driver:
+            async with contextlib.AsyncExitStack() as claimed:
+                async with self._starting:
+                    await claimed.enter_async_context(driver)
                 # Only now is it known which run this is: it may have ended, and another one begun, before the claim.
                 if any(c is not None and _runs(log.state, c) for c in (cut, hosted.cut)):
                     driver.token.cancel()
