@@ -26,6 +26,8 @@ FLOOR, GODWIT = "floor", "godwit"
 QUEUED = 32
 """Messages that are sent to one session while its run stands still."""
 PAGE = 50
+WARM = 20
+"""Followers of each kind that are there before those that are weighed."""
 TEXT = "The quick brown fox jumps over the lazy dog and then sits down to think about what it has done. "
 
 
@@ -340,15 +342,17 @@ def _memory(bench: Bench) -> None:
             if server.kind == GODWIT:
                 _rest(server, count)
                 bench.add("server-memory", server.kind, f"idle session, of {count}", "KB", [(_kb(server) - before) / count])
-            for what, paths in (
-                (f"follower, {count} of one session", [stream_of(server.sessions(1)[0])] * count),
-                (f"follower, of {count} sessions", [stream_of(session) for session in server.sessions(count)]),
-            ):
-                Followers(server.url, paths[: count // 4 + 1]).close()
-                before = _kb(server)
-                group = Followers(server.url, paths)
-                bench.add("server-memory", server.kind, what, "KB", [(_kb(server) - before) / count])
-                group.close()
+            # All of them stay until the end: what a follower that leaves gives back would hide what the next one takes.
+            with ExitStack() as stack:
+                for what, sessions in (
+                    (f"follower, {count} of one session", server.sessions(1) * (count + WARM)),
+                    (f"follower, of {count} sessions", server.sessions(count + WARM)),
+                ):
+                    paths = [stream_of(session) for session in sessions]
+                    stack.callback(Followers(server.url, paths[:WARM]).close)
+                    before = _kb(server)
+                    stack.callback(Followers(server.url, paths[WARM:]).close)
+                    bench.add("server-memory", server.kind, what, "KB", [(_kb(server) - before) / count])
 
 
 def _rest(server: Process, count: int) -> None:
