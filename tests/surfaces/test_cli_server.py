@@ -103,6 +103,20 @@ async def test_what_waits_is_answered_from_another_terminal(command: Command, tm
         assert busy.code == 6
 
 
+async def test_a_paused_run_is_seen_to_its_end_however_fast_the_server_is(command: Command, server: RunningServer) -> None:
+    at = {"GODWIT_SERVER": server.url}
+    assert (await command.run("run", "Write it.", "-m", MODEL, **at)).code == 0
+    nothing = await command.run("resume", "last", **at)
+    assert (nothing.code, "gives it a new prompt" in nothing.err) == (6, True)
+    assert (await command.run("pause", "last", **at)).code == 0
+    assert (await command.run("send", "last", "And again.", **at)).code == 0
+    resumed = await command.run("resume", "last", **at)
+    assert (resumed.code, "Again." in resumed.out) == (0, True), (resumed.out, resumed.err)
+    assert (await command.run("pause", "last", **at)).code == 0
+    alone = await command.run("resume", "last", **at)
+    assert (alone.code, "no longer paused" in alone.out) == (0, True)
+
+
 async def test_a_chat_on_a_pipe(command: Command, server: RunningServer) -> None:
     talk = await command.run("--server", server.url, "chat", "-m", MODEL, text="Write it.\n/status\nAgain.\n")
     assert talk.code == 0, talk.err

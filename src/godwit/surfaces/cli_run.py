@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..contracts import EventStore, SessionHandle, SessionRow
     from ..core.facts import CommandResult
     from ..core.ids import RunId, Seq
+    from ..core.state import State
     from ..engine.commands import CommandRegistry
 
 
@@ -239,18 +240,7 @@ class Run:
         watched = await runtime.open_session(row.id, drive=False)
         state = await watched.state()
         if state.run is None:
-            last = f"; its last run is {state.last_outcome}" if state.last_outcome else ""
-            hint = (
-                f"{self.place.command('resume', row.id, '--again')} continues it"
-                if last and state.last_outcome != "done"
-                else ""
-            )
-            raise CliError(
-                f"session {row.id} has no open run to go on with{last}",
-                hint=hint or f'{self.place.command("run", "--session", row.id)} "..." gives it a new prompt',
-                code=NoOpenRun.code,
-                exit_code=CONFLICT,
-            )
+            raise self._nothing_open(row, state)
         if row.status == "paused":
             raise self._paused(row)
         if row.owner is not None:
@@ -299,6 +289,16 @@ class Run:
         raise NoOpenRun()
 
     # --- both --------------------------------------------------------------------------------------------------
+
+    def _nothing_open(self, row: SessionRow, state: State) -> CliError:
+        """That there is no run to go on with, and what there is to do instead."""
+        last = f"; its last run is {state.last_outcome}" if state.last_outcome else ""
+        hint = f'{self.place.command("run", "--session", row.id)} "..." gives it a new prompt'
+        if last and state.last_outcome != "done":
+            hint = f"{self.place.command('resume', row.id, '--again')} continues it"
+        return CliError(
+            f"session {row.id} has no open run to go on with{last}", hint=hint, code=NoOpenRun.code, exit_code=CONFLICT
+        )
 
     async def foreground(self, handle: SessionHandle, run: RunId, from_seq: Seq) -> int:
         """Show the run until it ends or parks, and say how to go on."""

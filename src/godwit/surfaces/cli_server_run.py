@@ -11,7 +11,7 @@ from ..engine.commands import as_prompt, parse
 from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_chat import Chat
-from .cli_exit import CONFLICT, DONE, CliError
+from .cli_exit import DONE, CliError
 from .cli_place import NEWEST, Host, Where, find
 from .cli_run import Run, picked_up
 from .cli_words import owner_text
@@ -127,11 +127,14 @@ class ServerRun(Run):
             if row.status == "paused":
                 await handle.resume()
                 self.view.say(f"session {row.id} is no longer paused")
-                if not drive or not await handle.is_running():
+                if not drive or row.run is None:
                     taker = await picked_up(host, handle)
                     if taker is not None:
                         self.view.say(f"{owner_text(taker)} goes on with it")
                     return DONE
+                if not again:
+                    # The server may have ended it by now: what it comes to is shown from here on.
+                    return await self.foreground(handle, row.run, row.head)
                 row = await host.row(row.id)
             elif not drive:
                 return DONE
@@ -151,8 +154,7 @@ class ServerRun(Run):
         handle = await runtime.open_session(row.id)
         state = await handle.state()
         if state.run is None:
-            last = f"; its last run is {state.last_outcome}" if state.last_outcome else ""
-            raise CliError(f"session {row.id} has no open run to go on with{last}", code=NoOpenRun.code, exit_code=CONFLICT)
+            raise self._nothing_open(row, state)
         if row.status == "paused":
             raise self._paused(row)
         return await self.foreground(handle, state.run.id, row.head)
