@@ -19,8 +19,9 @@ from ..core.events import EventData, UsageRecorded
 from ..core.ids import MessageId, RunId, SessionId
 from ..core.messages import Text, Usage, User, text_of
 from ..core.transcript import Entry
-from .budget import Budgets, Means, estimated_tokens, refusal
+from .budget import Budgets, Means, refusal
 from .cancel import Cancel
+from .estimate import estimated_tokens
 from .log import append_outside
 
 RETRY_FIRST_S: Final = 1.0

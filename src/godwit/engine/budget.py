@@ -46,31 +46,20 @@ from ..core.budget import (
     raised,
 )
 from ..core.errors import Fault, GodwitError, InvalidArgument, SessionNotFound
-from ..core.events import (
-    ActionClosed,
-    ActionOpened,
-    BudgetExceeded,
-    BudgetWarned,
-    EventData,
-    SessionConfigured,
-    UserAnswer,
-)
+from ..core.events import ActionClosed, ActionOpened, BudgetExceeded, BudgetWarned, EventData, SessionConfigured, UserAnswer
 from ..core.ids import ActionId, Clock, IdSource, RunId, SessionId
-from ..core.messages import AgentBlock, Assistant, Document, Image, Message, Text, Thinking, ToolCall, Usage
+from ..core.messages import AgentBlock, Usage
 from ..core.state import State
 from .cancel import Cancel
+from .estimate import CHARACTERS_PER_TOKEN, block_characters
 from .guard import GRAVITY, GuardCalls
 from .tree_budget import Held, raise_tree_budget, tree_budget
 
 QUESTION: Final = "budget"
 """The name of the question that a run asks when a limit was met."""
 _TREE_OF = "tree of "
-CHARACTERS_PER_TOKEN = 4
-TOKENS_PER_FILE = 1500
-"""What an image or a document counts as in an estimate."""
 _LEAST_MORE: dict[Resource, float] = {"tokens": 10_000, "usd": 1, "turns": 10, "tool_calls": 10, "time_s": 600}
 """What is offered beyond a limit of nothing."""
-
 Guards = Callable[[SessionId, RunId | None, AgentSpec, Sequence[SessionId]], Sequence[BudgetGuard]]
 """Who guards a run of a session in this process; the last ones are the sessions it works for, nearest first."""
 
@@ -178,7 +167,7 @@ class Budgets:
         """The usage of a step with its price, as far as it is known. Under a budget, what the provider did not count (or
         could not, since its answer was cut) is estimated: `asked` gives the tokens of the request."""
         if not usage.total_tokens and not self.idle:
-            said = sum(_characters(block) for block in content) // CHARACTERS_PER_TOKEN
+            said = sum(block_characters(block) for block in content) // CHARACTERS_PER_TOKEN
             usage = msgspec.structs.replace(usage, input_tokens=asked(), output_tokens=said)
         if usage.cost_usd is not None or not usage.total_tokens:
             return usage
@@ -365,9 +354,6 @@ class Budgets:
         return [BudgetExceeded(str(asked.get("resource", "")), consumed, limit, scope, reason)]
 
 
-# --- pieces ---------------------------------------------------------------------------------------------------------
-
-
 def refusal(decision: BudgetDecision) -> str:
     """What the one who asked for the step is told."""
     return f"Budget exhausted on '{decision.resource}': {decision.reason}"
@@ -412,38 +398,6 @@ def check_answer(asked: dict[str, Any], arguments: dict[str, Any]) -> None:
         raise InvalidArgument(f"the question is about {resource}: say how much more, as {resource}=...", asked=asked)
 
 
-def estimated_tokens(messages: Sequence[Message], more: Iterable[Any], fixed: Callable[[], int], older: int = 0) -> int:
-    """Tokens of a request: what the last answer was counted as, and a quarter of the characters that came since.
-
-    `more`: blocks that are to be added. `fixed`: characters of what goes with each request, for the first one. `older`:
-    how many messages, from the first, stood in another context when they were counted.
-    """
-    characters = sum(_characters(block) for block in more)
-    for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
-        if place >= older and isinstance(message, Assistant) and message.complete and message.usage.input_tokens:
-            return message.usage.total_tokens + characters // CHARACTERS_PER_TOKEN
-        characters += characters_of(message)
-    return (characters + fixed()) // CHARACTERS_PER_TOKEN
-
-
-def characters_of(message: Message) -> int:
-    """How long a message is; a file counts as much text as it costs about as many tokens as."""
-    return sum(_characters(block) for block in message.content)
-
-
-def _characters(block: object) -> int:
-    match block:
-        case Text() | Thinking():
-            return len(block.text)
-        case ToolCall():
-            return len(block.name) + len(msgspec.json.encode(block.arguments))
-        case Image() | Document():
-            return TOKENS_PER_FILE * CHARACTERS_PER_TOKEN
-        case _:
-            return 0
-
-
 def _graver(one: BudgetDecision, other: BudgetDecision) -> BudgetDecision:
     return other if GRAVITY[other.verdict] > GRAVITY[one.verdict] else one
 
@@ -477,7 +431,6 @@ __all__ = [
     "Budgets",
     "Guards",
     "check_answer",
-    "estimated_tokens",
     "exhausted",
     "new",
     "raise_of",

@@ -28,9 +28,10 @@ from ..core.messages import Assistant, Document, Image, Message, Text, ToolCall,
 from ..core.state import State
 from ..core.transcript import Entry, Transcript, summary_message
 from .aside import Asides
-from .budget import CHARACTERS_PER_TOKEN, Budgets, characters_of
+from .budget import Budgets
 from .cancel import Cancel
 from .driver import Parts
+from .estimate import CHARACTERS_PER_TOKEN, characters_of
 from .hooks import Hooks
 from .log import append_outside, load_state, load_transcript
 

@@ -19,9 +19,10 @@ from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaim
 from ..core.hooks import HookResult
 from ..core.ids import InputId, MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
-from .budget import estimated_tokens, new
+from .budget import new
 from .context import build_request, models_of
 from .driver import Driver
+from .estimate import estimated_tokens
 from .points import after_model, before_model, model_failed
 
 RETRY_FIRST_S = 1.0

@@ -1,8 +1,8 @@
 """Going back: the conversation to an earlier place, the files with it, and forward again.
 
-Owns what is put back and what is not: of the log's checkpoints this module reads which paths the agent's turns have changed
-since then and which somebody else has, and plans from that. Leaves out the putting back itself, which a driver does when the
-rewind is in the log (`checkpoints.finish_restoring`), here or wherever the session is opened next. Rules:
+Owns what is put back and what is not, and plans that from which paths the agent's turns have changed since then and which
+somebody else has (`file_work`). Leaves out the putting back itself, which a driver does when the rewind is in the log
+(`checkpoints.finish_restoring`), here or wherever the session is opened next. Rules:
 
 * Nothing is changed before the plan is stored, and that is refused when the log has moved on since it was made.
 * Only what the agent changed is undone. What somebody else changed as well is a conflict, and refused unless they say so;
@@ -12,7 +12,6 @@ rewind is in the log (`checkpoints.finish_restoring`), here or wherever the sess
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +45,7 @@ from ..core.events import HookBlocked, InputDelivered, SessionRewound, UserMessa
 from ..core.ids import Seq, SessionId
 from ..core.messages import User, text_of
 from .driver import Parts
+from .file_work import FileWork, edges
 from .hooks import Hooks
 from .log import append_outside, load_transcript
 
@@ -53,72 +53,6 @@ ATTEMPTS = 5
 """How often a plan is made again because the log moved on meanwhile."""
 SHOWN = 1000
 """Paths that an event or an error names."""
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """A time in which only the agent worked, with the files before and after it; None where they were not kept.
-
-    `back`: a rewind instead, which undid what had been done since some earlier place: `before` are the files as they were
-    there, `after` those it left. What differs between the two is others' work.
-    """
-
-    seq: Seq
-    before: CheckpointRef | None
-    after: CheckpointRef | None
-    back: bool = False
-
-
-Way = tuple[_Stretch, ...]
-
-
-class _Work:
-    """Who changed the files when, as the log tells it: the way to where they are now, and to where they were at any seq.
-
-    A rewind that put files back goes on from the way to the place it went to: what was undone is not on it any more.
-    """
-
-    def __init__(self) -> None:
-        self._ways: list[tuple[Seq, Way]] = [(0, ())]
-        self._seen: list[tuple[Seq, CheckpointRef | None]] = []
-        self._open: _Stretch | None = None
-
-    def at(self, seq: Seq | None = None) -> Way:
-        """The way to the files at `seq`, or now."""
-        return next(way for known, way in reversed(self._ways) if seq is None or known <= seq)
-
-    def seen_after(self, seq: Seq) -> CheckpointRef | None:
-        """The files at `seq`: as they were seen next, before anything else changed them. None when they were not kept."""
-        return next((ref for known, ref in self._seen if known > seq), None)
-
-    def add(self, seq: Seq, data: WorkspaceCheckpointed | SessionRewound) -> None:
-        way = self.at()
-        match data:
-            case WorkspaceCheckpointed(when="before"):
-                self._open = _Stretch(seq, data.ref, None)
-                self._ways.append((seq, (*way, self._open)))
-                self._seen.append((seq, data.ref))
-            case WorkspaceCheckpointed(when="after"):
-                if self._open is not None and way and way[-1] is self._open:
-                    done = _Stretch(self._open.seq, self._open.before, data.ref)
-                    self._ways.append((seq, (*way[:-1], done)))
-                self._open = None
-            case WorkspaceCheckpointed():
-                if self._open is None and data.ref is not None:
-                    self._seen.append((seq, data.ref))
-            case SessionRewound() if data.files is not None:
-                before = self.seen_after(data.to)
-                self._seen.append((seq, data.undo))
-                self._ways.append((seq, (*self.at(data.to), _Stretch(seq, before, data.files, back=True))))
-                self._open = None
-            case SessionRewound():
-                pass
-
-
-def _edges(way: Way, agent: set[str], others: set[str]) -> list[tuple[CheckpointRef | None, set[str]]]:
-    """The states along a way, each with the paths of those whose work led to it."""
-    edges = [((one.before, others), (one.after, others if one.back else agent)) for one in way]
-    return [edge for pair in edges for edge in pair]
 
 
 @dataclass
@@ -132,70 +66,6 @@ class _Plan:
     clashes: frozenset[str] = frozenset()
     quiet: frozenset[str] = frozenset()
     left: list[LeftAlone] = field(default_factory=list)
-
-
-class HostRewinds(ABC):
-    """The part of a session's handle that goes back, and forth again."""
-
-    _rewinds: Rewinds
-
-    @abstractmethod
-    def _check_open(self) -> None:
-        """Raise SessionClosed when the handle is."""
-
-    async def rewind(self, seq: Seq, *, files: bool = False, on_conflict: OnConflict = "refuse") -> RewindResult:
-        """Go back to where the conversation stood at `seq`, with `files` also to what the workspace was then.
-
-        Of the files only what the agent has changed since is put back. Where somebody else has changed the same since then,
-        `refuse` raises RewindConflict and does nothing, `keep` leaves theirs, `overwrite` puts it back all the same; ignored
-        files that both changed stay theirs, but with `overwrite`. The log stays, the files as they were are kept, and `redo`
-        takes it back. Returns when the files are back; broken off, it is finished by whoever opens the session next.
-
-        A hook of before_restore may leave the files as they are, or raise BlockedByHook. SessionBusy while a run is
-        open; InvalidArgument for a seq within a turn; CheckpointNotFound when the files of then are not kept;
-        CheckpointFailed when the disk is at fault: the rewind is then stored, and goes on when it is not.
-        """
-        self._check_open()
-        return await self._rewinds.rewind(seq, files=files, on_conflict=on_conflict)
-
-    async def preview_rewind(self, seq: Seq) -> RewindPreview:
-        """What `rewind(seq, files=True, on_conflict="overwrite")` would do to the files; does nothing. Errors as there."""
-        self._check_open()
-        return await self._rewinds.preview(seq)
-
-    async def redo(self, *, on_conflict: OnConflict = "refuse") -> RewindResult:
-        """Take the last rewind back that is not taken back yet, with the files if it had put some back; itself a rewind.
-
-        Conflict when there is none, or the session has gone on since. Other errors as for `rewind`.
-        """
-        self._check_open()
-        return await self._rewinds.redo(on_conflict)
-
-    async def preview_redo(self) -> RewindPreview:
-        """What `redo(on_conflict="overwrite")` would do to the files; does nothing. Errors as there."""
-        self._check_open()
-        return await self._rewinds.preview_redo()
-
-    async def turnings(self) -> list[Turning]:
-        """The messages of users that the conversation holds, those included that a summary stands for, oldest first, each
-        with the seq to rewind to before it."""
-        return await self._rewinds.turnings()
-
-    async def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints of files that the log names, oldest first; `kept` tells which are still there."""
-        return await self._rewinds.all()
-
-    async def checkpoint(self) -> Checkpoint:
-        """Keep the files as they are now, to go back to or compare with. CheckpointFailed."""
-        self._check_open()
-        return await self._rewinds.take()
-
-    async def diff(
-        self, start: Seq | str | None = None, end: Seq | str | None = None, *, paths: Sequence[str] | None = None
-    ) -> FileDiff:
-        """What changed in the files between two moments: each a seq, a checkpoint's ref, or None; without a `start` since
-        the session's first checkpoint, without an `end` until now. CheckpointNotFound, CheckpointFailed."""
-        return await self._rewinds.diff(start, end, paths)
 
 
 class Rewinds:
@@ -462,7 +332,7 @@ class Rewinds:
         # what happened around it may be either's.
         known: CheckpointRef | None = None
         whose: list[set[str]] = []
-        for ref, owner in [*_edges(since, agent, others), (plan.base, others)]:
+        for ref, owner in [*edges(since, agent, others), (plan.base, others)]:
             whose.append(owner)
             if ref is None or (ref not in kept and ref != plan.base):
                 continue
@@ -483,8 +353,8 @@ class Rewinds:
         assert after is not None
         return {change.path for change in await self._checkpoints().changes(before, after)}
 
-    async def _work(self) -> _Work:
-        work = _Work()
+    async def _work(self) -> FileWork:
+        work = FileWork()
         types = ("workspace.checkpointed", "session.rewound")
         for event in await self._store.read(self._session, types=types):
             match event.data:

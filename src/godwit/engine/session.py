@@ -33,9 +33,10 @@ from .live_hooks import LiveHooks
 from .log import record_reports
 from .purse import Purse
 from .queue import Queue
-from .rewind import HostRewinds, Rewinds
+from .rewind import Rewinds
 from .runs import RunHandle
 from .sending import Sending
+from .session_rewind import HostRewinds
 from .session_verification import HostVerification, Verifications
 from .typed_commands import TypedCommands
 
