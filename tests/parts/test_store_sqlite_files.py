@@ -85,6 +85,16 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+async def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "g.db") as store:
+        await new_session(store)
+        beside = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert beside == dict.fromkeys(("g.db", "g.db-wal", "g.db-shm"), 0)
+    (tmp_path / "g.db").chmod(0o640)
+    await SqliteStore.open(tmp_path / "g.db").close()
+    assert (tmp_path / "g.db").stat().st_mode & 0o777 == 0o640  # whoever wants it otherwise says so once
+
+
 async def test_full_then_room_again(tmp_path: Path) -> None:
     async with SqliteStore.open(tmp_path / "godwit.db") as store:
         await new_session(store)

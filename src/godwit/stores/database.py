@@ -65,6 +65,7 @@ class Database:
 
         StoreTooNew, StoreCorrupt, StoreLocked, StoreReadOnly (a read-only file of an older schema), StoreError.
         """
+        self._make_private()
         db = self.connect()
         try:
             with self.translated():
@@ -76,6 +77,14 @@ class Database:
             db.close()
             raise
         return db
+
+    def _make_private(self) -> None:
+        """A new file is its owner's alone, since logs hold whatever was said and read; SQLite gives what it puts beside the
+        file the same mode. One that is there keeps its mode; what cannot be made here, SQLite says better."""
+        if self.memory or self._name.startswith("file:"):
+            return
+        with contextlib.suppress(OSError):
+            os.close(os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def connect(self) -> sqlite3.Connection:
         """Another connection, usable from any thread, one at a time."""
