@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from godwit.core.errors import Conflict, GodwitError, InvalidArgument
 from godwit.surfaces.server.errors import status_of
-from godwit.surfaces.server.rule import Rule
+from godwit.surfaces.server.rule import UPLOAD, Rule
 from godwit.surfaces.server.service import Service, key_of, principal_of
 from godwit.surfaces.server.stream import EventStream, frame
 
@@ -50,6 +50,8 @@ class Echo:
     def rule(self, request: HTTPConnection) -> Rule | None:
         if request.url.path == "/echo/poll":
             return Rule("read", False, waits=True)
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            return UPLOAD
         return Rule("answer", True) if request.url.path.startswith("/echo/answers/") else None
 
     def error(self, error: GodwitError, request_id: str) -> Response:

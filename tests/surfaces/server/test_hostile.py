@@ -180,3 +180,14 @@ def dripping() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/keys"
         answering.join(20)
         assert not answering.is_alive(), "its reader goes on reading"
+
+
+@pytest.mark.parametrize("path", ["/v1/agents", "/v1/sessions", "/v1/sessions/s/events", "/godwit/v1/sessions"])
+def test_what_says_it_is_a_file_and_is_none_has_the_limits_of_any_body(tmp_path: Path, path: str) -> None:
+    settings = ServerSettings(max_body=1000, max_upload=100_000)
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    with running(tmp_path / "g.db", models={}, settings=settings) as server:
+        for more in ({}, {"openai-beta": "agents=v1"}):
+            answer = httpx2.post(f"{server.url}{path}", content=b" " * 5000, headers={**headers, **more})
+            assert answer.status_code == 413, answer.text
+        assert httpx2.post(f"{server.url}/v1/files", files={"file": b"x" * 5000}).status_code == 200

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from ...core.errors import GodwitError
 from ..server.methods import allowed
 from ..server.routing import DialectApp
-from ..server.rule import Rule
+from ..server.rule import UPLOAD, Rule
 from ..server.service import Service, request_id_of
 from .absent import absent_routes
 from .agents import agent_routes
@@ -60,6 +60,8 @@ class ManagedAgents:
         """Who may answer may send events; what else they may send is asked when the body is read."""
         if request.scope["method"] == "POST" and _EVENTS.fullmatch(request.scope["path"]):
             return Rule("answer", True)
+        if request.scope["method"] == "POST" and request.scope["path"] == "/v1/files":
+            return UPLOAD
         return work_rule(request)
 
     def error(self, error: GodwitError, request_id: str) -> Response:

@@ -27,6 +27,7 @@ class Rule(msgspec.Struct, frozen=True):
 READ = Rule("read", False)
 OPERATE = Rule("operate", True)
 ADMIN = Rule("admin", True)
+UPLOAD = Rule("operate", True, upload=True)
 
 
 @runtime_checkable
@@ -39,11 +40,11 @@ class Ruled(Protocol):
 
 
 def rule_of(request: HTTPConnection, dialect: object) -> Rule:
-    """Reading needs `read`, all else `operate`, unless the dialect says otherwise. A body of several parts is a file."""
+    """Reading needs `read`, all else `operate`, unless the dialect says otherwise. Only the dialect says what is a file:
+    by its content type any request could have the limits of one, and be read into memory."""
     found = dialect.rule(request) if isinstance(dialect, Ruled) else None
     if found is not None:
         return found
     if request.scope["method"] in SAFE:
         return READ
-    upload = request.headers.get("content-type", "").startswith("multipart/")
-    return Rule("operate", True, upload=upload)
+    return OPERATE
