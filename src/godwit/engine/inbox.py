@@ -38,6 +38,15 @@ from ..core.rules import ApprovalPolicy, Permissions
 from .log import append_outside
 
 
+def accepted_id(session: SessionId, key: str, place: int) -> InputId:
+    """The id that `Inbox.accept` gives to the message at this place under this key: to find out whether it was stored."""
+    return InputId(derived_id("in", session, _key_at(key, place)))
+
+
+def _key_at(key: str, place: int) -> str:
+    return f"{key}\0{place}"
+
+
 class Inbox:
     """Accepts what reaches one session from outside."""
 
@@ -154,7 +163,7 @@ class Inbox:
             if not isinstance(given, UserMessage):
                 data.append(given)
                 continue
-            own = None if key is None else f"{key}\0{place}"
+            own = None if key is None else _key_at(key, place)
             message = msgspec.structs.replace(given, id=InputId(self._id("in", own)))
             data.append(message)
             if message.delivery == "prompt":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from godwit.core.events import UserMessage
 from godwit.core.ids import SessionId
 from godwit.core.messages import Document, Image, Text
-from godwit.models.script import ScriptedModel, call
-from godwit.surfaces.managed_agents.inputs import KINDS
+from godwit.core.principal import Principal
+from godwit.models.script import ScriptedModel, call, hold, say
+from godwit.surfaces.managed_agents.inputs import KINDS, Inputs, read_inputs
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.managed_agents.test_projection import SESSION_OF_OTHERS
 from tests.surfaces.server.running import running
@@ -191,3 +193,29 @@ def test_queries_of_any_kind_are_answered_or_refused(talk: Talk, value: str, nam
     if name in ("from_seq", "event_deltas[]"):
         with httpx.stream("GET", f"{url}/stream", params={name: value}, headers={"x-api-key": "any"}) as stream:
             assert stream.status_code in (200, 400)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_an_interrupt_that_is_done_again_does_not_end_the_run_that_it_made_room_for(start: Start, idle: bool) -> None:
+    """As when the server was killed before its answer was, and the client asks the next one."""
+    server = start(*([] if idle else [hold(asyncio.Event()) + say("Never.")]), hold(asyncio.Event()) + say("Never."))
+    service = server.app.service
+    with Talk(server) as talk, talk.listen() as heard:
+        if not idle:
+            talk.say("first")
+            heard.some("span.model_request_start")
+
+        async def redirect() -> list[Any]:
+            inputs = read_inputs([{"type": "user.interrupt"}, said("anew")])
+            return await Inputs(service).send(Principal("me", scopes=frozenset(["admin"])), talk.id, inputs, key="once")
+
+        first = server.call(redirect)
+        heard.some("span.model_request_start", 1 if idle else 2)
+        again = server.call(redirect)
+        assert first[1]["id"] == again[1]["id"]
+        kinds = [e.type for e in talk.list()]
+        assert kinds.count("user.interrupt") == (0 if idle else 1)
+        assert kinds.count("user.message") == (1 if idle else 2)
+        assert talk.status() == "running"
+        talk.send({"type": "user.interrupt"})
+        heard.idle(1 if idle else 2)

@@ -22,6 +22,7 @@ from ...core.errors import (
     HeadMoved,
     InputNotFound,
     InvalidArgument,
+    KeyReused,
     NoOpenRun,
     NotSupported,
     RunFailed,
@@ -31,6 +32,7 @@ from ...core.ids import InputId, Seq, SessionId
 from ...core.messages import UserBlock, user_content
 from ...core.principal import Principal
 from ...core.state import State
+from ...engine.inbox import accepted_id
 from ...engine.log import load_state
 from ...engine.session import Session
 from ..server.service import Service
@@ -194,7 +196,9 @@ class Inputs:
                 if group:
                     shown += await self._append(handle, group, _part(key, part))
                     group, part = [], part + 1
-                shown.append(await self._interrupt(handle, last=number == len(given) - 1))
+                done = key is not None and await self._went_on(row.id, given[number + 1 :], f"{key}/{part}")
+                own = None if key is None else f"{key}/interrupt {number}"
+                shown.append(await self._interrupt(handle, own, last=number == len(given) - 1, done=done))
             else:
                 group.append((one, _own(one, asked, principal)))
         if group:
@@ -266,13 +270,26 @@ class Inputs:
         with contextlib.suppress(InputNotFound):
             await handle.queue.withdraw(input_id)
 
-    async def _interrupt(self, handle: Session, *, last: bool) -> Body:
-        """End the open run, if there is one; what follows in the request waits until it has ended."""
+    async def _went_on(self, session: SessionId, rest: Sequence[Given], key: str) -> bool:
+        """Whether a message behind an interrupt was stored: the request is done again, and the open run may be that
+        message's own. `key`: of what is stored together behind the interrupt."""
+        for place, one in enumerate(rest):
+            if isinstance(one, Interrupt):
+                break
+            if isinstance(one, Message):
+                wanted = accepted_id(session, key, place)
+                lately = await self._store.read(session, types=("user.message",), newest_first=True, limit=MOST)
+                return any(isinstance(e.data, UserMessage) and e.data.id == wanted for e in lately)
+        return False
+
+    async def _interrupt(self, handle: Session, key: str | None, *, last: bool, done: bool) -> Body:
+        """End the open run, if there is one; what follows in the request waits until it has ended. `done`: it was ended
+        before, by this same request."""
         session, run = handle.id, (await self._store.session(handle.id)).run
-        if run is not None:
+        if run is not None and not done:
             try:
-                appended = await handle.send_events([UserInterrupt(run)])
-            except NoOpenRun:
+                appended = await handle.send_events([UserInterrupt(run)], key=key)
+            except (NoOpenRun, KeyReused):
                 pass
             else:
                 if not last:
