@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, commands, permissions, processes, scenarios, server
+from . import checkpoints, commands, lanes, permissions, processes, scenarios, server
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -34,6 +34,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "commands": commands.commands,
     "checkpoints": checkpoints.checkpoints,
     "permissions": permissions.permissions,
+    "lanes": lanes.lanes,
     "writes": processes.writes,
     "kill": processes.kill,
     "memory": processes.memory,

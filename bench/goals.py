@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import server
+from . import lanes, server
 from .measure import Bench
 from .scenarios import ADAPTER, DIRECT, FLOOR, LIVE, SCRIPTED, STORED
 
@@ -140,6 +140,15 @@ GOALS: tuple[Goal, ...] = (
         "killed after 20 steps, process: steps found", 20, "", _value("kill", "godwit, process", "steps found of 20"), False
     ),
     Goal("fdatasync calls of a durable 20-step loop", 40, "", _value("writes", SCRIPTED, "fdatasync per 20-step loop")),
+    Goal(
+        "tasks through a lane of 16 per second",
+        20_000,
+        "",
+        _value("lanes", lanes.NARROW, "tasks per s"),
+        False,
+        True,
+    ),
+    Goal("wait of a task where there is room: p99", 1, "ms", _value("lanes", lanes.ROOM, "p99 wait"), full=True),
     Goal(
         "burst to 100 followers in the process, per delivery",
         1,

@@ -14,7 +14,7 @@ import pytest
 
 import godwit
 
-SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "kill", "memory")
+SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "lanes", "kill", "memory")
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

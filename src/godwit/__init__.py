@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
+    from .core.lanes import LaneConfig, LaneSettings, RateLimit, RetryPolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
@@ -62,13 +63,17 @@ _HOMES = {
     "HookSpec": "core.hooks",
     "Image": "core.messages",
     "Labels": "core.events",
+    "LaneConfig": "core.lanes",
+    "LaneSettings": "core.lanes",
     "Limits": "core.agent",
     "ModelSettings": "core.agent",
     "Permissions": "core.agent",
     "Price": "core.budget",
+    "RateLimit": "core.lanes",
     "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
+    "RetryPolicy": "core.lanes",
     "RewindPreview": "core.checkpoint",
     "RewindResult": "core.checkpoint",
     "RunFailed": "core.errors",
@@ -119,13 +124,17 @@ __all__ = [
     "HookSpec",
     "Image",
     "Labels",
+    "LaneConfig",
+    "LaneSettings",
     "Limits",
     "ModelSettings",
     "Permissions",
     "Price",
+    "RateLimit",
     "RecordLimits",
     "RecordedModel",
     "Recorder",
+    "RetryPolicy",
     "RewindPreview",
     "RewindResult",
     "RunFailed",

@@ -15,6 +15,7 @@
         x ToolNotFound               tool_not_found
         x ModelNotFound              model_not_found
         x DocumentNotFound           document_not_found
+        x LaneNotFound               lane_not_found
       x Conflict                     conflict                legal in itself, but not now
         x SessionBusy                session_busy
         x SessionClosed              session_closed
@@ -35,6 +36,7 @@
         x DocumentExists             document_exists
         x RevisionConflict           revision_conflict       somebody else changed it meanwhile
         x WorkLost                   work_lost               another worker has it, or will
+        x LanesClosed                lanes_closed            no further step is taken
       x Refused                      refused                 not from this caller, or not now
         x Unauthenticated            unauthenticated         no valid key
         x PermissionDenied           permission_denied       the key may not do this
@@ -60,6 +62,7 @@
       x ToolFailed                   tool_failed             raised by a tool, becomes an error result
         x InvalidToolArguments       invalid_tool_arguments
         x ToolTimeout                tool_timeout
+      x TaskTimedOut                 task_timed_out          a task of a lane took longer than it may
       x Unreachable                  unreachable             no server answers
       x CheckpointFailed             checkpoint_failed       the files cannot be kept, or not be put back
       x HookFailed                   hook_failed             a hook could not answer
@@ -183,6 +186,12 @@ class DocumentNotFound(NotFound):
     code = "document_not_found"
 
 
+class LaneNotFound(NotFound):
+    """There is no lane of that name."""
+
+    code = "lane_not_found"
+
+
 class Conflict(GodwitError):
     """The session's state does not allow this now."""
 
@@ -241,6 +250,12 @@ class WorkLost(Conflict):
     """The worker's lease is gone, and with it the work: leave it to whoever has it now, and poll for other work."""
 
     code = "work_lost"
+
+
+class LanesClosed(Conflict):
+    """The lanes are closed: no further step is taken."""
+
+    code = "lanes_closed"
 
 
 class NoOpenRun(Conflict):
@@ -474,6 +489,12 @@ class ToolTimeout(ToolFailed):
     """The tool took longer than it may."""
 
     code = "tool_timeout"
+
+
+class TaskTimedOut(GodwitError):
+    """A task took longer than its lane allows."""
+
+    code = "task_timed_out"
 
 
 class Unreachable(GodwitError):

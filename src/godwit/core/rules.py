@@ -20,10 +20,9 @@ from typing import Literal
 import msgspec
 
 from .errors import ConfigurationError
+from .lanes import Lane
 
 Verdict = Literal["allow", "ask", "deny"]
-Lane = Literal["control", "query", "execute", "generate"]
-"""Kinds of work, as lanes name them: `query` only reads, `execute` may change something (seed 001)."""
 
 SubjectKind = Literal["command", "path", "url", "text"]
 Reading = Literal["narrow", "wide"]

@@ -45,6 +45,7 @@ class Asides:
         run: RunId | None,
         model: str,
         retries: int,
+        tenant: str | None,
         recorded: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._parts = parts
@@ -54,6 +55,7 @@ class Asides:
         self._run = run
         self._model = model
         self._retries = retries
+        self._tenant = tenant
         self._recorded = recorded
 
     async def ask(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
@@ -99,6 +101,10 @@ class Asides:
             turn=0,
         )
         said: list[str] = []
+        lanes = self._parts.lanes
+        ticket = lanes.ask("generate", session=self._session, tenant=self._tenant)
+        if not await ticket.granted(self._token):
+            raise ToolFailed("[interrupted]")
         streaming = asyncio.ensure_future(_streamed(model, request, said))
         ended = asyncio.ensure_future(self._token.wait())
         answer: ModelAnswer | None = None
@@ -112,6 +118,7 @@ class Asides:
             if not streaming.done():
                 streaming.cancel()
                 await asyncio.wait([streaming], timeout=CLOSING_S)
+            ticket.end("completed" if answer is not None else "failed")
             content = answer.content if answer is not None else (Text("".join(said)),)
             if answer is not None or said:
                 usage = answer.usage if answer is not None else Usage(requests=1)

@@ -53,6 +53,7 @@ from ..core.state import State
 from .cancel import Cancel
 from .estimate import CHARACTERS_PER_TOKEN, block_characters
 from .guard import GRAVITY, GuardCalls
+from .lanes import Lanes
 from .tree_budget import Held, raise_tree_budget, tree_budget
 
 QUESTION: Final = "budget"
@@ -73,6 +74,7 @@ class Means(Protocol):
     ids: IdSource
     guards: Guards
     held: Held
+    lanes: Lanes
 
 
 class Budgets:

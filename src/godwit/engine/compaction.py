@@ -206,6 +206,7 @@ class Compactions:
             run=None,
             model=model,
             retries=self._retries(),
+            tenant=latest[0].labels.tenant,
             recorded=refresh,
         )
         summary = None if earlier is None else earlier.summary

@@ -31,6 +31,7 @@ from .budget import Budgets, refusal
 from .cancel import WITHIN, Cancel
 from .driver import Parts
 from .hooks import Hooks
+from .lanes import HELD
 from .log import append_outside, load_state
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import checked
@@ -264,21 +265,31 @@ class DirectCalls:
             run=run,
             model=self._model(),
             retries=self._retries(),
+            tenant=self._labels.tenant,
             recorded=refresh,
         )
 
+        lanes = self._parts.lanes
+
         async def work() -> ToolCallResult:
-            begun = [*(e for e in recorded if from_outside(e)), started]
-            own = None if key is None else f"{key}\0tool"
-            try:
-                appended = await append_outside(
-                    self._store, self._session, begun, self._parts.clock, run=run, epoch=self._epoch(), key=own
+            ticket = lanes.ask(lanes.lane_of(tool), session=self._session, tenant=self._labels.tenant)
+            if not await ticket.granted(token):
+                return _not_run(call, name, "skipped", "[interrupted]")
+            async with ticket:
+                HELD.set(ticket)
+                begun = [*(e for e in recorded if from_outside(e)), started]
+                own = None if key is None else f"{key}\0tool"
+                try:
+                    appended = await append_outside(
+                        self._store, self._session, begun, self._parts.clock, run=run, epoch=self._epoch(), key=own
+                    )
+                except KeyReused:  # by another process, or with something else that the budget had to record
+                    return await self._before(started, state)
+                if appended.duplicate:
+                    return await self._before(started, state)
+                return await self._effect(
+                    tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides
                 )
-            except KeyReused:  # by another process, or with something else that the budget had to record
-                return await self._before(started, state)
-            if appended.duplicate:
-                return await self._before(started, state)
-            return await self._effect(tool, call, arguments, origin, run, context, timeout_s, state, token, notes, asides)
 
         # The start as well: a caller who is cancelled while it is being stored must not leave a call that never ends.
         effect = asyncio.ensure_future(work())

@@ -22,6 +22,7 @@ from ..core.state import State
 from .budget import Budgets, Guards
 from .cancel import Cancel
 from .hooks import Hooks
+from .lanes import Lanes
 from .log import Log
 from .permissions import Judgement, Policy, Standing, policy_of, saved_permissions
 
@@ -69,6 +70,7 @@ class Parts:
         shell: ShellParser | None = None,
         standing: Callable[[str | None], Standing] = lambda _: Standing(),
         held: Callable[[AgentSpec, str | None], AgentSpec] = lambda spec, _: spec,
+        lanes: Lanes | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -88,6 +90,7 @@ class Parts:
         self.shell = shell
         self.standing = standing
         self.held = held
+        self.lanes = lanes or Lanes(clock=clock.monotonic)
 
 
 class Driver:

@@ -19,10 +19,12 @@ from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaim
 from ..core.hooks import HookResult
 from ..core.ids import InputId, MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
+from ..core.state import Run, Turn
 from .budget import new
 from .context import build_request, models_of
 from .driver import Driver
 from .estimate import estimated_tokens
+from .lanes import Ticket
 from .points import after_model, before_model, model_failed
 
 RETRY_FIRST_S = 1.0
@@ -75,6 +77,35 @@ async def ask_model(driver: Driver) -> Fault | None:
     passed = await before_model(driver, run, turn, name)
     if not isinstance(passed, HookResult):
         return passed
+    ticket = await _room(driver)
+    if ticket is None:
+        return None
+    try:
+        return await _ask(driver, run, turn, name, candidates, ticket)
+    finally:
+        ticket.end("cancelled")
+
+
+async def _room(driver: Driver) -> Ticket | None:
+    """Room in the lane of models. None when something arrived first that stops the work, which is then decided on."""
+    lanes, tenant = driver.parts.lanes, driver.state.labels.tenant
+    ticket = lanes.ask("generate", session=driver.session, tenant=tenant, on_granted=driver.changed.set)
+    try:
+        while ticket.waiting and not (driver.token.cancelled or driver.shutdown or driver.state.gate.paused):
+            driver.changed.clear()
+            await driver.changes()
+    except BaseException:
+        ticket.end("cancelled")
+        raise
+    if not ticket.active:
+        ticket.end("cancelled")
+        return None
+    return ticket
+
+
+async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tuple[str, ...], ticket: Ticket) -> Fault | None:
+    """Ask, now that there is room; give the room back as soon as the answer is there."""
+    log = driver.log
     message_id = MessageId(driver.ids.new("msg"))
     await log.commit(ModelStarted(message_id, name))
     driver.budget.granted = False
@@ -102,6 +133,7 @@ async def ask_model(driver: Driver) -> Fault | None:
     except BaseException as failure:
         # A model adapter may be anybody's code; whatever it raises ends this step and not the driver.
         error = ModelError(f"{type(failure).__name__}: {failure}")
+    ticket.end("failed" if error is not None else "completed" if partial.answer is not None else "cancelled")
     answer = partial.answer
     if answer is not None:
         usage = driver.budget.counted(name, answer.usage, lambda: _estimate(driver, ()), answer.content)

@@ -18,10 +18,11 @@ from ..core.events import ActionOpened, AgentMessage, EventData, HookBlocked, To
 from ..core.hooks import INTERRUPTED, HookPoint, HookResult
 from ..core.ids import ActionId, CallId
 from ..core.messages import ResultBlock, ToolCall, ToolStatus
-from ..core.rules import ApprovalPolicy, Lane
+from ..core.rules import ApprovalPolicy
 from ..core.state import Call
 from .budget import refusal
 from .driver import Driver
+from .lanes import lane_of
 from .permissions import Judgement
 from .results import said
 
@@ -351,11 +352,6 @@ class Reviewer:
             if isinstance(data, ToolStarted) and data.call == call.id and data.origin == "model":
                 return data
         return None
-
-
-def lane_of(tool: Tool) -> Lane:
-    """The kind of work a call of this tool is: `query` when it only reads, else `execute` (seed 001)."""
-    return "query" if tool.traits.read_only else "execute"
 
 
 def checked(tool: Tool, arguments: dict[str, Any]) -> Refused | None:

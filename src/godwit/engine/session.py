@@ -126,6 +126,7 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
             self._token,
             context=lambda sender: home.command_context(self, commands, sender),
             check_model=home.check_model if self._drives else lambda _: None,
+            room=lambda: home.parts.lanes.ask("control", session=self.id, tenant=self.labels.tenant),
         )
 
     @cached_property

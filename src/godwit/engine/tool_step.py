@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
@@ -20,6 +21,7 @@ import msgspec
 from ..contracts import ToolOutput
 from ..core.errors import ActionNotFound, AlreadyAnswered
 from ..core.events import ActionClosed, EventData, ToolFinished, ToolStarted
+from ..core.ids import CallId
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
 from .approvals import expired_actions, next_expiry_s, policy_answer
@@ -29,6 +31,7 @@ from .cancel import WITHIN, Cancel
 from .checkpoints import before_changes
 from .context import models_of
 from .driver import Driver
+from .lanes import HELD, Ticket
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import Answered, Asks, Ready, Refused, Reviewer, Waits
 from .tool_context import Context
@@ -44,12 +47,13 @@ async def run_tools(driver: Driver) -> None:
     Returns early, with no call under way, when the run was interrupted, paused, or the host shuts down.
     """
     running: dict[asyncio.Task[ToolOutput], _Running] = {}
+    tickets: dict[CallId, Ticket] = {}  # of calls that are due and have not begun
     reviewer = await Reviewer.open(driver)
     try:
         while True:
             driver.changed.clear()
-            await _start_ready(driver, reviewer, running)
-            if not running:
+            await _start_ready(driver, reviewer, running, tickets)
+            if not running and (not tickets or _stops(driver)):
                 return
             changed = asyncio.ensure_future(driver.changes())
             expiry_s = next_expiry_s(driver.state, driver.clock.now_ms())
@@ -68,6 +72,8 @@ async def run_tools(driver: Driver) -> None:
             if not running and (turn is None or not turn.unfinished):
                 return
     finally:
+        for ticket in tickets.values():
+            ticket.end("cancelled")
         if running:
             await _stop(driver, running, record=False)
 
@@ -78,13 +84,19 @@ class _Running:
     token: Cancel
     started: float
     timeout_s: float | None
+    ticket: Ticket
     timer: asyncio.TimerHandle | None = None
     timed_out: bool = False
     abandoned: bool = False
 
 
-async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio.Task[ToolOutput], _Running]) -> None:
-    """Settle what needs no effect, open what needs a person, and begin what may run now."""
+async def _start_ready(
+    driver: Driver,
+    reviewer: Reviewer,
+    running: dict[asyncio.Task[ToolOutput], _Running],
+    tickets: dict[CallId, Ticket],
+) -> None:
+    """Settle what needs no effect, open what needs a person, and begin what may run now and has room in its lane."""
     log, limits = driver.log, driver.spec.limits
     busy = {r.ready.call.id for r in running.values()}
     unkept: str | None = None
@@ -97,7 +109,7 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
             unkept = await before_changes(driver)
     stop, skip = _stops(driver), _skips(driver)
     ahead = [r.ready for r in running.values()]
-    begin: list[tuple[Ready, str]] = []
+    begin: list[tuple[Ready, str, Ticket]] = []
     for call in _unfinished(driver):
         if call.id in busy:
             continue
@@ -112,11 +124,13 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
             case Ready() if unkept is not None and not review.tool.traits.read_only:
                 log.stage(*review.events, *_closing(driver, call, Refused("error", unkept)))
             case Ready():
-                if not any(review.clashes(o) for o in ahead) and len(running) + len(begin) < limits.max_parallel_tools:
+                free = len(running) + len(begin) < limits.max_parallel_tools
+                ticket = _ticket(driver, review, tickets) if free and not any(review.clashes(o) for o in ahead) else None
+                if ticket is not None and ticket.active:
                     key = call.key or f"{driver.session}/{call.id}"
                     log.stage(*new(log.state, review.events), *_answered(driver, call))
                     log.stage(ToolStarted(call.id, call.name, review.arguments, key, review.edited))
-                    begin.append((review, key))
+                    begin.append((review, key, ticket))
                 ahead.append(review)
             case Refused():
                 log.stage(*new(log.state, review.events), *_closing(driver, call, review))
@@ -130,19 +144,44 @@ async def _start_ready(driver: Driver, reviewer: Reviewer, running: dict[asyncio
                 log.stage(*new(log.state, events))
             case _:
                 assert_never(review)
+    left = {c.id for c in _unfinished(driver)}
+    for gone in [call for call in tickets if call not in left]:
+        tickets.pop(gone).end("cancelled")
     await log.commit()
-    for ready, key in begin:
+    for ready, key, ticket in begin:
         driver.guard()
         token = driver.token.child()
         own = ready.tool.traits.timeout_s
-        record = _Running(ready, token, driver.clock.monotonic(), own if own is not None else limits.tool_timeout_s)
+        limit_s = own if own is not None else limits.tool_timeout_s
+        record = _Running(ready, token, driver.clock.monotonic(), limit_s, ticket)
         inside = contextvars.copy_context()
         inside.run(WITHIN.set, driver.session)
+        inside.run(HELD.set, tickets.pop(ready.call.id))
         task = asyncio.create_task(_run(ready, _context(driver, ready, key, token)), context=inside)
         task.add_done_callback(look_at)
+        task.add_done_callback(functools.partial(_give_back, ticket))
         if record.timeout_s is not None:
             record.timer = asyncio.get_running_loop().call_later(record.timeout_s, _time_out, record, task, driver)
         running[task] = record
+
+
+def _ticket(driver: Driver, ready: Ready, tickets: dict[CallId, Ticket]) -> Ticket:
+    """The call's place in its lane; it may have to wait for room."""
+    found = tickets.get(ready.call.id)
+    if found is None:
+        lanes, tenant = driver.parts.lanes, driver.state.labels.tenant
+        lane = lanes.lane_of(ready.tool)
+        found = lanes.ask(lane, session=driver.session, tenant=tenant, on_granted=driver.changed.set)
+        tickets[ready.call.id] = found
+    return found
+
+
+def _give_back(ticket: Ticket, task: asyncio.Task[ToolOutput]) -> None:
+    """The call has ended, however it did: the next one of its lane may begin."""
+    if task.cancelled():
+        ticket.end("cancelled")
+    else:
+        ticket.end("completed" if task.exception() is None and not task.result().is_error else "failed")
 
 
 def _unfinished(driver: Driver) -> tuple[Call, ...]:
@@ -173,6 +212,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         run=run.id,
         model=models_of(driver.spec, run)[0],
         retries=driver.spec.limits.max_model_retries,
+        tenant=driver.state.labels.tenant,
         recorded=driver.log.sync,
     )
     return Context(
@@ -208,6 +248,7 @@ def _time_out(record: _Running, task: asyncio.Task[ToolOutput], driver: Driver) 
 
     def abandon() -> None:
         record.abandoned = True
+        record.ticket.end("timed_out")
         driver.changed.set()
 
     record.timed_out = True

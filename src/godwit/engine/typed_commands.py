@@ -21,6 +21,7 @@ from .cancel import Cancel
 from .commands import NAME_LIMIT, CommandOutput, CommandRegistry, Typed, parse
 from .hooks import Hooks
 from .inbox import Inbox
+from .lanes import HELD, Ticket
 
 BLOCKED = "command_blocked"
 """`CommandResult.error` when a hook kept a command from being carried out."""
@@ -29,7 +30,8 @@ BLOCKED = "command_blocked"
 class TypedCommands:
     """Carries out what is typed on one handle.
 
-    `context`: makes what a command is given, for a sender; `check_model`: raises for a name that is no model's.
+    `context`: makes what a command is given, for a sender; `check_model`: raises for a name that is no model's;
+    `room`: asks for some in the lane of control.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class TypedCommands:
         *,
         context: Callable[[str | None], Awaitable[Any]],
         check_model: Callable[[str], None],
+        room: Callable[[], Ticket],
     ) -> None:
         self.registry = registry
         self._store = store
@@ -52,6 +55,7 @@ class TypedCommands:
         self._token = token
         self._context = context
         self._check_model = check_model
+        self._room = room
 
     async def run(
         self, text: str, *, key: str | None = None, sender: str | None = None, unattended: bool = False
@@ -71,7 +75,12 @@ class TypedCommands:
         await self.registry.refreshed()
         if row.run is not None and not self.registry.is_safe(typed.name):
             raise SessionBusy(f"/{typed.name} needs a session without an open run", session=self._session, run=row.run)
-        output, said = await self._carried_out(typed, row.run, sender)
+        async with self._room() as ticket:
+            held = HELD.set(ticket)
+            try:
+                output, said = await self._carried_out(typed, row.run, sender)
+            finally:
+                HELD.reset(held)
         said = (*said, *self._hooks.take_reports())
         done = CommandExecuted(
             command_id, typed.name[:NAME_LIMIT], typed.arguments, output.text, is_error=output.error is not None

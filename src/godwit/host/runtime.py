@@ -31,6 +31,7 @@ from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
+from ..core.lanes import LaneConfig, LaneSettings
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
 from ..engine.commands import Command, checked_commands
@@ -38,6 +39,7 @@ from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
+from ..engine.lanes import Lanes
 from ..engine.log import create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
@@ -90,6 +92,7 @@ class Runtime(SessionsById):
         checkpoints: Checkpoints | None = None,
         secret_keys: Sequence[str] | None = None,
         max_runs: int | None = None,
+        lanes: LaneSettings | None = None,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -131,6 +134,7 @@ class Runtime(SessionsById):
             standing=standing_of(config),
             held=held_of(config),
             guards=self.guards.of,
+            lanes=Lanes(lanes, clock=clock.monotonic),
         )
         self._config = config
         self._dispatcher = EmbeddedDispatcher(self.parts, max_runs)
@@ -166,6 +170,7 @@ class Runtime(SessionsById):
         checkpoints: Checkpoints | None = None,
         secret_keys: Sequence[str] | None = None,
         max_runs: int | None = None,
+        lanes: LaneSettings | Sequence[LaneConfig] | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -184,6 +189,7 @@ class Runtime(SessionsById):
         `sandbox`: how commands of all sessions are confined here, in place of what their agents say.
         `config`: what holds beside the agents' own rules, for all folders or, as a function, for each. No file is read by
         itself: `config=godwit.host.config.load` reads the person's and the folder's.
+        `lanes`: how many steps of each kind run at once in this process, by default as many as there are.
         `secret_keys`: what seals the secrets in the store, the current one first; see `host.secret_keys.keys_for`.
         `max_runs`: how many runs this process drives at once, by default as many as are open. The others wait, the one that
         was started first comes next, and `waiting_runs` lists them; a run that a tool asks for works in its own run's place.
@@ -229,6 +235,7 @@ class Runtime(SessionsById):
             checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
             secret_keys=secret_keys,
             max_runs=max_runs,
+            lanes=lanes if lanes is None or isinstance(lanes, LaneSettings) else LaneSettings(tuple(lanes)),
         )
 
     async def __aenter__(self) -> Runtime:
@@ -242,6 +249,7 @@ class Runtime(SessionsById):
         await self.desk.close(self._grace_s)
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
+        self.lanes.close()
         for part in (self._tracing, *self._attendants):
             if part is not None:
                 await part.close()
@@ -262,6 +270,11 @@ class Runtime(SessionsById):
         if self.parts.checkpoints is not None:
             await self.parts.checkpoints.close()
         await self.store.close()
+
+    @property
+    def lanes(self) -> Lanes:
+        """In which the steps of this process wait for room."""
+        return self.parts.lanes
 
     # --- agents ------------------------------------------------------------------------------------------------
 

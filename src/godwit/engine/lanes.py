@@ -1,0 +1,616 @@
+"""Lanes: who waits for room, and who goes next. What lanes are, as data, stands in `core.lanes`.
+
+Within a lane whoever came first goes first, whose tenant has room; between lanes that share room the lower priority, and
+waiting makes it lower still. Nothing is looked at by the clock: room is given when it comes free, and one timer waits for
+the next step that a rate allows. Rules a change must keep: when a call here has returned, nobody waits who could go; a step
+asked for from within another never waits for room that what it is in could hold; a rate is only used up by a step that
+begins; what waits to be tried again counts as work that is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Literal, TypeVar
+
+from ..contracts import CancelToken, Tool
+from ..core.errors import LaneNotFound, LanesClosed, TaskTimedOut
+from ..core.ids import SessionId
+from ..core.lanes import (
+    Lane,
+    LaneConfig,
+    LaneEvent,
+    LaneMetrics,
+    LaneSettings,
+    LaneStats,
+    MetricsSnapshot,
+    QueueStats,
+    RateLimit,
+    Times,
+)
+
+T = TypeVar("T")
+Outcome = Literal["completed", "failed", "timed_out", "cancelled"]
+Listener = Callable[[LaneEvent], None]
+_ROUNDING = 1e-9
+
+
+class Ticket:
+    """A step's place in a lane: it waits, then runs, until `end`. As a context manager it waits when entered, and ends."""
+
+    __slots__ = ("_asked_s", "_began_s", "_lane", "_lanes", "_on_granted", "_shares", "order", "session", "state", "tenant")
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        lane: _Lane,
+        order: int,
+        session: SessionId | None,
+        tenant: str | None,
+        shares: bool,
+        now_s: float,
+    ) -> None:
+        self.state: Literal["waiting", "active", "ended"] = "waiting"
+        self.order = order
+        self.session = session
+        self.tenant = tenant
+        self._lanes = lanes
+        self._lane = lane
+        self._shares = shares  # takes of what all lanes share
+        self._asked_s = now_s
+        self._began_s = now_s
+        self._on_granted: Callable[[], None] | None = None
+
+    @property
+    def lane(self) -> str:
+        return self._lane.config.name
+
+    @property
+    def waiting(self) -> bool:
+        return self.state == "waiting"
+
+    @property
+    def active(self) -> bool:
+        return self.state == "active"
+
+    def end(self, outcome: Outcome = "completed") -> None:
+        """Give the room back, or leave the line (which counts as cancelled). Safe to repeat."""
+        self._lanes._end(self, outcome)
+
+    async def granted(self, cancel: CancelToken | None = None) -> bool:
+        """Wait for room. False when `cancel` fell first: then it has left the line."""
+        if self.state == "active":
+            return True
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not granted.done():
+                granted.set_result(None)
+
+        self._on_granted = wake
+        take_back = cancel.on_cancel(wake) if cancel is not None else None
+        try:
+            if self.state == "waiting" and not (cancel is not None and cancel.cancelled):
+                await granted
+        except BaseException:
+            self.end("cancelled")
+            raise
+        finally:
+            if take_back is not None:
+                take_back()
+        if not self.active:
+            self.end("cancelled")
+        return self.active
+
+    async def __aenter__(self) -> Ticket:
+        if not await self.granted():
+            raise LanesClosed()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end(_outcome(error))
+
+
+HELD: ContextVar[Ticket | None] = ContextVar("godwit_held", default=None)
+"""The step that the current task is part of."""
+
+
+class Lanes:
+    """The lanes of one process. Lives on one event loop. `clock`: seconds that only grow."""
+
+    def __init__(self, settings: LaneSettings | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings or LaneSettings()
+        self._clock = clock
+        self._lanes = {config.name: _Lane(config, clock()) for config in self.settings.all()}
+        self._by_tool = {tool: c.name for c in self.settings.lanes for tool in c.tools}
+        self._highest = min(lane.priority for lane in self._lanes.values())
+        self._room = self.settings.concurrency
+        self._shared = 0  # steps that take of what all lanes share
+        self._waiting = 0
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_s = 0.0
+        self._closing = self._closed = False
+        self._listeners: list[Listener] = []
+        self._draining: list[asyncio.Future[None]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._lanes)
+
+    def config(self, lane: str) -> LaneConfig:
+        """LaneNotFound."""
+        return self._find(lane).config
+
+    def lane_of(self, tool: Tool) -> str:
+        """The lane of this tool's calls: the one that names it, else by the kind of work it is."""
+        return self._by_tool.get(tool.definition.name) or lane_of(tool)
+
+    # --- a step's way -----------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        lane: str,
+        *,
+        session: SessionId | None = None,
+        tenant: str | None = None,
+        on_granted: Callable[[], None] | None = None,
+    ) -> Ticket:
+        """Ask for room. The ticket has it at once, or waits; `on_granted` is called, and must be quick, when that changes.
+
+        Within another step (`HELD`) a lane of lower or the same priority number is open whatever its limits, and one of a
+        higher number is only held to its own: otherwise steps could wait for each other. LaneNotFound, LanesClosed.
+        """
+        if self._closing:
+            raise LanesClosed()
+        found = self._find(lane)
+        found.submitted += 1
+        return self._ask(found, session, tenant, on_granted)
+
+    def _ask(
+        self, found: _Lane, session: SessionId | None, tenant: str | None, on_granted: Callable[[], None] | None = None
+    ) -> Ticket:
+        if self._closed:
+            raise LanesClosed()
+        now_s = self._clock()
+        held = HELD.get()
+        if held is not None and held.state == "active":
+            ticket = Ticket(self, found, next(self._order), session, tenant, False, now_s)
+            if found.priority <= held._lane.priority:
+                self._grant(ticket, now_s)
+                return ticket
+        else:
+            ticket = Ticket(self, found, next(self._order), session, tenant, True, now_s)
+        if not found.waiting and self._fits(found, ticket, now_s):
+            self._grant(ticket, now_s)
+            return ticket
+        ticket._on_granted = on_granted
+        found.put(ticket)
+        self._waiting += 1
+        self._give()
+        # Whoever finds room at once is not called back.
+        if ticket.state == "waiting" and self._listeners:
+            self._tell_pressure(found)
+        return ticket
+
+    async def submit(
+        self,
+        lane: str,
+        work: Callable[[], Awaitable[T]],
+        *,
+        session: SessionId | None = None,
+        tenant: str | None = None,
+        repeatable: bool = False,
+        timeout_s: float | None = None,
+    ) -> T:
+        """Do `work` when it has room, and return what it returns. `timeout_s`: for each try, in place of the lane's.
+
+        It is tried again, as the lane's retry policy says, only where it is `repeatable`. Raises what its last try raised;
+        TaskTimedOut, LaneNotFound, LanesClosed.
+        """
+        if self._closing:
+            raise LanesClosed()
+        found = self._find(lane)
+        found.submitted += 1
+        limit_s = timeout_s if timeout_s is not None else found.config.timeout_s
+        failures = 0
+        while True:
+            ticket = self._ask(found, session, tenant)
+            if not await ticket.granted():
+                raise LanesClosed()
+            try:
+                if limit_s is None:
+                    result = await work()
+                else:
+                    result = await self._in_time(work, lane, limit_s)
+            except Exception as error:
+                failures += 1
+                pause_ms = found.config.retry.pause_ms(failures, random.random()) if repeatable else None
+                if pause_ms is None or self._closed:
+                    ticket.end(_outcome(error))
+                    found.dead += 1
+                    self._tell(LaneEvent("dead", lane, found.waiting, found.active, f"{type(error).__name__}: {error}"))
+                    raise
+                # It counts as left to do before it gives its room back: a drain must not end in between.
+                found.retrying += 1
+                ticket.end(_outcome(error))
+                try:
+                    await asyncio.sleep(pause_ms / 1000)
+                finally:
+                    found.retrying -= 1
+                    if self._draining:
+                        asyncio.get_running_loop().call_soon(self._tell_drained)
+                found.retried += 1
+            except BaseException:
+                ticket.end("cancelled")
+                raise
+            else:
+                ticket.end()
+                return result
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]], lane: str, limit_s: float) -> T:
+        try:
+            async with asyncio.timeout(limit_s) as scope:
+                return await work()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise TaskTimedOut(f"a task of lane {lane!r} took longer than {limit_s} s", lane=lane) from None
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    def stats(self, session: SessionId | None = None) -> QueueStats:
+        """How much waits and runs in each lane; of one session, where one is given."""
+        return QueueStats.of(lane.stats(session) for lane in self._lanes.values())
+
+    def metrics(self) -> MetricsSnapshot:
+        return MetricsSnapshot({name: lane.metrics() for name, lane in self._lanes.items()})
+
+    def has_room(self, lane: str, *, tenant: str | None = None) -> bool:
+        """Whether a step would begin at once."""
+        found, now_s = self._find(lane), self._clock()
+        return not found.waiting and self._fits(found, Ticket(self, found, 0, None, tenant, True, now_s), now_s)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell it of pressure, idleness and tasks that failed for good; returns what takes it back. It must be quick."""
+        self._listeners.append(listener)
+
+        def take_back() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return take_back
+
+    @property
+    def busy(self) -> int:
+        """What waits, runs, or waits to be tried again."""
+        return sum(lane.waiting + lane.active + lane.retrying for lane in self._lanes.values())
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing waits, runs, or waits to be tried again. False when that took longer."""
+        until_s = None if timeout_s is None else self._clock() + timeout_s
+        while self.busy:
+            left_s = None if until_s is None else until_s - self._clock()
+            if left_s is not None and left_s <= 0:
+                return False
+            drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._draining.append(drained)
+            try:
+                await asyncio.wait([drained], timeout=left_s)
+            finally:
+                self._draining.remove(drained)
+        return True
+
+    def close(self) -> None:
+        """Take no further step. What waits is turned away (`granted` says False); what runs may end."""
+        self._closing = self._closed = True
+        for lane in self._lanes.values():
+            for ticket in lane.all_waiting():
+                on_granted = ticket._on_granted
+                self._end(ticket, "cancelled")
+                if on_granted is not None:
+                    on_granted()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def shutdown(self, timeout_s: float | None = None) -> bool:
+        """Refuse what is new, and wait for what is there, tries to come included. False when that took longer; what is left
+        then is turned away."""
+        self._closing = True
+        drained = await self.drain(timeout_s)
+        self.close()
+        return drained
+
+    # --- who goes next ----------------------------------------------------------------------------------------------
+
+    def _find(self, lane: str) -> _Lane:
+        try:
+            return self._lanes[lane]
+        except KeyError:
+            known = ", ".join(self._lanes)
+            raise LaneNotFound(f"there is no lane {lane!r}. Lanes: {known}", lane=lane) from None
+
+    def _fits(self, lane: _Lane, ticket: Ticket, now_s: float) -> bool:
+        config = lane.config
+        if config.concurrency is not None and lane.active >= config.concurrency:
+            return False
+        if ticket._shares and self._room is not None and self._shared >= self._room:
+            return False
+        if config.per_tenant is not None and lane.tenants.get(ticket.tenant, 0) >= config.per_tenant:
+            return False
+        return lane.bucket is None or lane.bucket.has_one(now_s)
+
+    def _grant(self, ticket: Ticket, now_s: float) -> None:
+        lane = ticket._lane
+        ticket.state = "active"
+        ticket._began_s = now_s
+        lane.active += 1
+        lane.running.add(ticket)
+        if ticket._shares:
+            self._shared += 1
+        if lane.config.per_tenant is not None:
+            lane.tenants[ticket.tenant] = lane.tenants.get(ticket.tenant, 0) + 1
+        if lane.bucket is not None:
+            lane.bucket.take(now_s)
+        lane.wait.add(now_s - ticket._asked_s)
+
+    def _give(self) -> None:
+        """Give room to all who can have it, the first first."""
+        while self._waiting:
+            now_s = self._clock()
+            best: Ticket | None = None
+            best_key = (0, 0)
+            soonest_s: float | None = None
+            for lane in self._lanes.values():
+                ticket = lane.head() if lane.waiting else None
+                if ticket is None:
+                    continue
+                if not self._fits(lane, ticket, now_s):
+                    if lane.bucket is not None and not lane.bucket.has_one(now_s):
+                        left_s = lane.bucket.left_s(now_s)
+                        soonest_s = left_s if soonest_s is None else min(soonest_s, left_s)
+                    continue
+                key = (self._rank(ticket, now_s), ticket.order)
+                if best is None or key < best_key:
+                    best, best_key = ticket, key
+            if best is None:
+                if soonest_s is not None:
+                    self._arm(soonest_s)
+                return
+            best._lane.drop(best)
+            self._waiting -= 1
+            self._grant(best, now_s)
+            if best._on_granted is not None:
+                best._on_granted()
+
+    def _rank(self, ticket: Ticket, now_s: float) -> int:
+        priority, ageing_s = ticket._lane.priority, self.settings.ageing_s
+        if ageing_s is None:
+            return priority
+        return max(self._highest, priority - int((now_s - ticket._asked_s) / ageing_s))
+
+    def _arm(self, left_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + left_s
+        if self._timer is not None:
+            if self._due_s <= due_s:
+                return
+            self._timer.cancel()
+        self._due_s = due_s
+        self._timer = loop.call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._give()
+
+    def _end(self, ticket: Ticket, outcome: Outcome) -> None:
+        lane = ticket._lane
+        if ticket.state == "ended":
+            return
+        if ticket.state == "waiting":
+            ticket.state = "ended"
+            lane.drop(ticket)
+            self._waiting -= 1
+            lane.cancelled += 1
+        else:
+            ticket.state = "ended"
+            lane.active -= 1
+            lane.running.discard(ticket)
+            if ticket._shares:
+                self._shared -= 1
+            if lane.config.per_tenant is not None:
+                lane.freed(ticket.tenant)
+            lane.run.add(self._clock() - ticket._began_s)
+            lane.count(outcome)
+        if self._waiting:
+            self._give()
+        if not lane.waiting:
+            lane.pressed = False
+            if not lane.active and self._listeners:
+                self._tell(LaneEvent("idle", lane.config.name))
+        if self._draining:
+            self._tell_drained()
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell_pressure(self, lane: _Lane) -> None:
+        threshold = lane.config.pressure
+        if threshold is not None and lane.waiting >= threshold and not lane.pressed:
+            lane.pressed = True
+            self._tell(LaneEvent("pressure", lane.config.name, lane.waiting, lane.active))
+
+    def _tell(self, event: LaneEvent) -> None:
+        for listener in list(self._listeners):
+            listener(event)
+
+    def _tell_drained(self) -> None:
+        if not self.busy:
+            for drained in self._draining:
+                if not drained.done():
+                    drained.set_result(None)
+
+
+class _Lane:
+    """One lane: those who wait in the order they came, and counts."""
+
+    def __init__(self, config: LaneConfig, now_s: float) -> None:
+        assert config.priority is not None
+        self.config = config
+        self.priority = config.priority
+        self.bucket = None if config.rate is None else _Bucket(config.rate, now_s)
+        self.waiting = 0
+        self.active = 0
+        self.retrying = 0
+        self.pressed = False
+        self.running: set[Ticket] = set()
+        self.tenants: dict[str | None, int] = {}
+        self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
+        self.retried = self.dead = 0
+        self.wait, self.run = Times(), Times()
+        # Of each tenant in a line of its own where each has room of its own, else all in one.
+        self._lines: dict[str | None, OrderedDict[Ticket, None]] = {}
+        self._heads: list[tuple[int, int, str | None]] = []  # (order, entry, tenant); who is no head any more is passed over
+        self._entries = itertools.count()
+
+    def _line(self, ticket: Ticket) -> str | None:
+        return ticket.tenant if self.config.per_tenant is not None else None
+
+    def put(self, ticket: Ticket) -> None:
+        name = self._line(ticket)
+        line = self._lines.setdefault(name, OrderedDict())
+        line[ticket] = None
+        self.waiting += 1
+        if len(line) == 1:
+            self._offer(name)
+
+    def head(self) -> Ticket | None:
+        """Who came first of those whose tenant has room."""
+        while self._heads:
+            order, _, name = self._heads[0]
+            line = self._lines.get(name)
+            first = next(iter(line)) if line else None
+            if first is not None and first.order == order and self._open(name):
+                return first
+            heapq.heappop(self._heads)
+        return None
+
+    def drop(self, ticket: Ticket) -> None:
+        name = self._line(ticket)
+        line = self._lines[name]
+        was_first = next(iter(line)) is ticket
+        del line[ticket]
+        self.waiting -= 1
+        if not line:
+            del self._lines[name]
+        elif was_first:
+            self._offer(name)
+
+    def freed(self, tenant: str | None) -> None:
+        left = self.tenants[tenant] - 1
+        if left:
+            self.tenants[tenant] = left
+        else:
+            del self.tenants[tenant]
+        if tenant in self._lines:
+            self._offer(tenant)
+
+    def all_waiting(self) -> Iterator[Ticket]:
+        return iter([ticket for line in self._lines.values() for ticket in line])
+
+    def count(self, outcome: Outcome) -> None:
+        match outcome:
+            case "completed":
+                self.completed += 1
+            case "failed":
+                self.failed += 1
+            case "timed_out":
+                self.timed_out += 1
+            case "cancelled":
+                self.cancelled += 1
+
+    def stats(self, session: SessionId | None) -> LaneStats:
+        pending, active = self.waiting, self.active
+        if session is not None:
+            pending = sum(ticket.session == session for ticket in self.all_waiting())
+            active = sum(ticket.session == session for ticket in self.running)
+        config = self.config
+        retrying = self.retrying if session is None else 0
+        return LaneStats(config.name, pending, active, retrying, 0, config.concurrency, config.mode)
+
+    def metrics(self) -> LaneMetrics:
+        return LaneMetrics(
+            self.config.name,
+            self.submitted,
+            self.completed,
+            self.failed,
+            self.timed_out,
+            self.cancelled,
+            self.retried,
+            self.dead,
+            self.waiting + self.retrying,
+            self.active,
+            self.wait.percentiles(),
+            self.run.percentiles(),
+        )
+
+    def _open(self, name: str | None) -> bool:
+        most = self.config.per_tenant
+        return most is None or self.tenants.get(name, 0) < most
+
+    def _offer(self, name: str | None) -> None:
+        if self._open(name):
+            heapq.heappush(self._heads, (next(iter(self._lines[name])).order, next(self._entries), name))
+
+
+class _Bucket:
+    """Tokens that grow with the time up to what a rate allows at once; a step takes one."""
+
+    __slots__ = ("_at_s", "_most", "_per_s", "_tokens")
+
+    def __init__(self, rate: RateLimit, now_s: float) -> None:
+        self._most = float(rate.steps)
+        self._per_s = rate.steps / rate.per_s
+        self._tokens = self._most
+        self._at_s = now_s
+
+    def has_one(self, now_s: float) -> bool:
+        return self._have(now_s) >= 1 - _ROUNDING
+
+    def take(self, now_s: float) -> None:
+        """Take one. A step that passes by the limits of its lane may leave less than none."""
+        self._tokens, self._at_s = self._have(now_s) - 1, now_s
+
+    def left_s(self, now_s: float) -> float:
+        """How long until there is one."""
+        return max(0.0, (1 - self._have(now_s)) / self._per_s)
+
+    def _have(self, now_s: float) -> float:
+        return min(self._most, self._tokens + (now_s - self._at_s) * self._per_s)
+
+
+def lane_of(tool: Tool) -> Lane:
+    """The kind of work a call of this tool is: `query` when it only reads, else `execute` (seed 001)."""
+    return "query" if tool.traits.read_only else "execute"
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "completed"
+    if isinstance(error, TaskTimedOut):
+        return "timed_out"
+    return "failed" if isinstance(error, Exception) else "cancelled"
+
+
+__all__ = ["HELD", "Lanes", "Listener", "Ticket", "lane_of"]
