@@ -272,6 +272,8 @@ class Transaction:
             parameters = (size, tenant or "")
             if self.execute("add_log_bytes", parameters).rowcount == 0:
                 self.execute("begin_log_bytes", parameters)
+            if size <= 0:
+                self.execute("end_log_bytes", (tenant or "",))
         if self._fed_some:
             self.written.append(Written(FEED, self.execute("feed_head").fetchone()[0] + 1, [], ()))
 

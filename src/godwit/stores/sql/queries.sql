@@ -55,6 +55,10 @@ UPDATE log_bytes SET bytes = bytes + ? WHERE tenant = ?;
 -- name: begin_log_bytes
 INSERT INTO log_bytes (bytes, tenant) VALUES (?, ?);
 
+-- name: end_log_bytes
+-- With its last session nothing of a tenant stays.
+DELETE FROM log_bytes WHERE tenant = ? AND bytes = 0;
+
 -- name: log_bytes
 SELECT bytes FROM log_bytes WHERE tenant = :tenant;
 
