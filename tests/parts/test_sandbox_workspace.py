@@ -129,6 +129,13 @@ class TestFileTools:
             await workspace.write("keys/open/b", b"")
         assert {path for path, _, _ in await workspace.grep("content")} == {"keys/open/b", "notes"}
 
+    async def test_what_a_command_makes_is_not_taken_for_what_was_there_before_it(self, tmp_path: Path) -> None:
+        """A hidden path that is not there is hidden as it is named, and not what a command has a link lead to."""
+        (tmp_path / "notes").write_text("content")
+        workspace = LocalWorkspace(tmp_path, sandbox=SandboxPolicy(backend="none", hidden=(str(tmp_path / "keys"),)))
+        await run(workspace, "ln -s notes keys")
+        assert await workspace.read("notes") == b"content"
+
     async def test_without_a_policy_nothing_is_left_alone(self, tmp_path: Path) -> None:
         workspace = LocalWorkspace(tmp_path)
         await workspace.write(".godwit/config.toml", b"x")
