@@ -89,6 +89,9 @@ PATHS = (
     "agents/environments/{other}",
     "agents/automations",
     "vaults/{other}/credentials",
+    "files",
+    "files/{other}",
+    "files/{other}/content",
 )
 
 

@@ -19,6 +19,7 @@ from .absent import absent_routes
 from .agents import agent_routes
 from .artifacts import artifact_routes
 from .errors import envelope, render
+from .files import asks_for_files, file_routes
 from .sessions import session_routes
 from .turns import turn_routes
 
@@ -27,7 +28,8 @@ _EVENTS = re.compile(r"/v1/agents/sessions/[^/]+/events")
 
 
 class OpenAIAgents:
-    """Implements `surfaces.server.dialect.Dialect`. It takes what says `OpenAI-Beta: agents=v1`, below `/v1/`."""
+    """Implements `surfaces.server.dialect.Dialect`. It takes what says `OpenAI-Beta: agents=v1`, below `/v1/`, and
+    what the official packages ask of files, which does not say it."""
 
     name = "openai_agents"
 
@@ -41,6 +43,7 @@ class OpenAIAgents:
         app.take(turn_routes(service))
         app.take(artifact_routes(service))
         app.take(agent_routes(service, registry))
+        app.take(file_routes(service))
         self._app = app
 
     @property
@@ -48,7 +51,8 @@ class OpenAIAgents:
         return self._app
 
     def claims(self, request: HTTPConnection) -> bool:
-        return any(VERSION in map(str.strip, value.split(",")) for value in request.headers.getlist(HEADER))
+        named = any(VERSION in map(str.strip, value.split(",")) for value in request.headers.getlist(HEADER))
+        return named or asks_for_files(request)
 
     def rule(self, request: HTTPConnection) -> Rule | None:
         """Events may be answers alone, which need less than messages; which they are is seen when they are read."""

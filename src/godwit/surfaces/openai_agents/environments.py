@@ -84,16 +84,18 @@ Environment = Annotated[NoEnvironment | Hosted | SelfHosted, pydantic.Field(disc
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be made for a session. `hosted`: a folder with these files, by paths within it, and these variables."""
+    """What is to be made for a session. `hosted`: a folder with these files, by paths within it, and these variables.
+    `uploads`: the ids of those files that were uploaded, by their paths."""
 
     hosted: bool
     network: bool = False
     variables: Mapping[str, str] = {}
     files: Mapping[str, bytes] = {}
+    uploads: Mapping[str, str] = {}
 
 
-def planned(given: Environment) -> Plan:
-    """InvalidArgument, NotSupported."""
+def planned(given: Environment, contents: Mapping[str, bytes]) -> Plan:
+    """`contents`: of the uploaded files it names, by their ids. InvalidArgument, NotSupported."""
     match given:
         case NoEnvironment():
             return Plan(False)
@@ -103,10 +105,10 @@ def planned(given: Environment) -> Plan:
                 param="environment.type",
             )
         case Hosted():
-            return _hosted(given)
+            return _hosted(given, contents)
 
 
-def _hosted(given: Hosted) -> Plan:
+def _hosted(given: Hosted, contents: Mapping[str, bytes]) -> Plan:
     for name, why in (
         ("environment_id", "no environment is made before its session"),
         ("environment_template_id", "there are no templates"),
@@ -129,18 +131,20 @@ def _hosted(given: Hosted) -> Plan:
             param="environment.network.access",
         )
     files: dict[str, bytes] = {}
+    uploads: dict[str, str] = {}
     for place, file in enumerate(given.files or ()):
         at = f"environment.files.{place}"
-        if isinstance(file, UploadedFile):
-            raise NotSupported(f"{at}.file_id: there is no Files API; give the file inline", param=f"{at}.file_id")
         path = _path(file.path, f"{at}.path")
         if path in files or any(path.startswith(f"{p}/") or p.startswith(f"{path}/") for p in files):
             raise InvalidArgument(f"{at}.path: {file.path!r} clashes with another file", param=f"{at}.path")
-        files[path] = _decoded(file.data, f"{at}.data")
+        if isinstance(file, UploadedFile):
+            files[path], uploads[path] = contents[file.file_id], file.file_id
+        else:
+            files[path] = _decoded(file.data, f"{at}.data")
     for name in given.env or {}:
         if not name or "=" in name or "\0" in name or "\0" in (given.env or {})[name]:
             raise InvalidArgument(f"environment.env: {name!r} is no variable", param="environment.env")
-    return Plan(True, network.access == "enabled", dict(given.env or {}), files)
+    return Plan(True, network.access == "enabled", dict(given.env or {}), files, uploads)
 
 
 def _path(given: str, param: str) -> str:
@@ -167,7 +171,12 @@ def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str 
     links = spec.sandbox.links if LINK in spec.sandbox.links else (*spec.sandbox.links, LINK)
     sandbox = msgspec.structs.replace(spec.sandbox, network=plan.network, hidden=paths, links=links)
     shown = [
-        {"type": "inline", "id": f"{environment}_file_{n}", "path": f"{ROOT}/{path}", "size_bytes": len(content)}
+        {
+            **({"type": "file_id", "file_id": plan.uploads[path]} if path in plan.uploads else {"type": "inline"}),
+            "id": f"{environment}_file_{n}",
+            "path": f"{ROOT}/{path}",
+            "size_bytes": len(content),
+        }
         for n, (path, content) in enumerate(plan.files.items())
     ]
     own = {**spec.extensions.get(SURFACE, {}), "files": shown}

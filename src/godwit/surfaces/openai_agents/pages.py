@@ -27,8 +27,9 @@ class Asked(msgspec.Struct, frozen=True):
         return self.order == "asc"
 
 
-def asked(request: Request, *others: str) -> Asked:
+def asked(request: Request, *others: str, most: int = MOST) -> Asked:
     """What a list is asked for. `others`: further parameters it knows; one that is given twice or unknown is refused.
+    `most`: the largest page.
 
     InvalidArgument.
     """
@@ -40,8 +41,8 @@ def asked(request: Request, *others: str) -> Asked:
         if len(query.getlist(name)) > 1:
             raise InvalidArgument(f"parameter {name!r} is given {len(query.getlist(name))} times", param=name)
     limit, order = query.get("limit", str(LIMIT)), query.get("order", "desc")
-    if not limit.isascii() or not limit.isdigit() or len(limit) > 6 or not 1 <= int(limit) <= MOST:
-        raise InvalidArgument(f"limit {limit[:20]!r} is not a number from 1 to {MOST}", param="limit")
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 6 or not 1 <= int(limit) <= most:
+        raise InvalidArgument(f"limit {limit[:20]!r} is not a number from 1 to {most}", param="limit")
     if order not in ("asc", "desc"):
         raise InvalidArgument(f"order {order[:20]!r} is neither asc nor desc", param="order")
     after = query.get("after")

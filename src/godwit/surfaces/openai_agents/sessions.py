@@ -29,6 +29,7 @@ from .agents import check_tools
 from .artifacts import OUTPUTS
 from .body import Shape, body, metadata_of
 from .environments import Environment, Plan, planned, with_environment
+from .files import uploaded_for
 from .following import own_stream
 from .history import History
 from .ids import Cursor, environment_id
@@ -85,7 +86,8 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
             raise NotSupported("vault_ids: there are no vaults on this protocol; leave it out", param="vault_ids")
         if given.stream_options is not None and not given.stream:
             raise InvalidArgument("stream_options: only with stream=true", param="stream_options")
-        plan, said = planned(given.environment), _said(given.input)
+        contents = await uploaded_for(service, principal, given.environment)
+        plan, said = planned(given.environment, contents), _said(given.input)
         metadata = metadata_of(given.metadata)
         if said:
             await service.tenants.room(principal, "runs")
