@@ -29,6 +29,7 @@ KIND = "api_key"
 PREFIX = "gw_"
 USED_MS = 10 * 60 * 1000
 """How exact the time of the last use is: at most one write in so long."""
+LONGEST_MS = 100 * 366 * 86_400_000
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHANCE, _CHECK = 43, 6
 _PAGE = 200
@@ -75,6 +76,8 @@ class ApiKeys:
         now = self._clock.now_ms()
         if expires_ms is not None and expires_ms <= now:
             raise InvalidArgument("a key that has expired already is of no use", expires_ms=expires_ms)
+        if expires_ms is not None and expires_ms - now > LONGEST_MS:
+            raise InvalidArgument("a key expires within 100 years, or never: leave it out for that", expires_ms=expires_ms)
         given = [scope for scope in known if scope in scopes]
         key = new_key()
         made = ApiKey(self._ids.new("key"), name, tenant, tuple(given), now, expires_ms)

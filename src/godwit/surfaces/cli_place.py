@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.errors import SessionNotFound
+from ..core.errors import DocumentNotFound, SessionNotFound
 from ..core.events import RunFinished, RunOutcome
 from .cli_exit import NOT_FOUND, CliError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..core.ids import Seq
     from ..host.agents import Agent
     from ..host.runtime import Runtime
+    from ..stores.sqlite import SqliteStore
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
 IGNORED = "*\n!config.toml\n!commands/\n!commands/**\n"
@@ -186,6 +187,28 @@ class Place:
 
         async with SqliteStore.open(self.database) as store:
             yield store
+
+    @asynccontextmanager
+    async def open_documents(self, *, make: bool = False) -> AsyncIterator[SqliteStore]:
+        """The store alone, for who works on what belongs to no session. Without `make` a missing database is an error."""
+        from ..stores.sqlite import SqliteStore
+
+        if make and not self.database.exists():
+            self.make_folder()
+        elif not make:
+            self.require_database()
+        async with SqliteStore.open(self.database) as store:
+            yield store
+
+    def require_database(self) -> None:
+        """CliError when there is none."""
+        if not self.database.exists():
+            raise CliError(
+                f"there is no database at {self.database}",
+                hint="--db or GODWIT_DB chooses another database",
+                code=DocumentNotFound.code,
+                exit_code=NOT_FOUND,
+            )
 
     def make_folder(self) -> None:
         """The default folder, kept out of version control but for command files; a named one must exist, since it may be

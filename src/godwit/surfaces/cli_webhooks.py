@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ import msgspec
 
 from ..core.errors import DocumentNotFound
 from ..core.ids import RandomIds, SystemClock
-from .cli_exit import DONE, FAILED, NOT_FOUND, CliError
+from .cli_exit import DONE, FAILED, CliError
 from .cli_place import Place
 from .cli_view import write_json
-from .cli_words import clean
+from .cli_words import clean, date_of
 
 if TYPE_CHECKING:
     from ..host.secrets import Secrets
@@ -77,8 +76,12 @@ async def log(place: Place, typed: str, *, tenant: str | None, as_json: bool) ->
             write_json(msgspec.to_builtins(one))
             continue
         last = f", {_told(one.attempts[-1])}" if one.attempts else ""
-        due = f", next try {_date(one.due_ms)}" if one.state == "pending" and one.attempts and one.due_ms else ""
-        print(f"{_date(one.created_ms)}  {one.type}  {one.state} ({len(one.attempts)} tries{last}{due})")
+        due = (
+            f", next try {date_of(one.due_ms, seconds=True)}"
+            if one.state == "pending" and one.attempts and one.due_ms
+            else ""
+        )
+        print(f"{date_of(one.created_ms, seconds=True)}  {one.type}  {one.state} ({len(one.attempts)} tries{last}{due})")
     return DONE
 
 
@@ -119,7 +122,7 @@ async def remove(place: Place, typed: str, *, tenant: str | None, as_json: bool)
 
 async def rotate_secrets(place: Place, *, as_json: bool) -> int:
     """A new key, and everything sealed with it."""
-    async with _store(place) as store:
+    async with place.open_documents() as store:
         done = await _secrets(store).rotate()
     if as_json:
         write_json(msgspec.to_builtins(done))
@@ -130,7 +133,7 @@ async def rotate_secrets(place: Place, *, as_json: bool) -> int:
 
 async def _found(webhooks: Webhooks, typed: str, tenant: str | None) -> Endpoint:
     """The id may be cut off where it is not ambiguous."""
-    found = [one for one in await webhooks.page(tenant=tenant, limit=MOST) if one.id.startswith(typed)]
+    found = [one for one in await webhooks.page(tenant=tenant, limit=MOST) if typed and one.id.startswith(typed)]
     if not found:
         raise DocumentNotFound(f"there is no webhook whose id begins with {typed!r}", id=typed)
     if len(found) > 1:
@@ -147,26 +150,9 @@ async def _webhooks(place: Place, *, make: bool = False) -> AsyncIterator[Webhoo
     from .server.sources import webhook_sources
 
     settings, clock = load(Path.cwd()).server or ServerSettings(), SystemClock()
-    async with _store(place, make=make) as store:
+    async with place.open_documents(make=make) as store:
         sender = Sender(settings.reach, settings.webhooks, clock)
         yield Webhooks(store, _secrets(store), sender, webhook_sources(), RandomIds(), clock)
-
-
-@asynccontextmanager
-async def _store(place: Place, *, make: bool = False) -> AsyncIterator[SqliteStore]:
-    from ..stores.sqlite import SqliteStore
-
-    if not place.database.exists():
-        if not make:
-            raise CliError(
-                f"there is no database at {place.database}",
-                hint="--db or GODWIT_DB chooses another database",
-                code=DocumentNotFound.code,
-                exit_code=NOT_FOUND,
-            )
-        place.make_folder()
-    async with SqliteStore.open(place.database) as store:
-        yield store
 
 
 def _secrets(store: SqliteStore) -> Secrets:
@@ -183,7 +169,3 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
 
 def _told(attempt: Attempt) -> str:
     return f"answered {attempt.status} after {attempt.duration_ms} ms" if attempt.error is None else clean(attempt.error)
-
-
-def _date(ms: int | None) -> str:
-    return "-" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,6 +11,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from ..core.budget import Budget
@@ -311,3 +312,10 @@ def message_text(data: AgentMessage) -> str:
     said = [one_line(b.text) for b in message.content if isinstance(b, Text) and b.text.strip()]
     said += [f"→ {call_text(b.name, b.arguments, 60)}" for b in message.content if isinstance(b, ToolCall)]
     return " ".join(said) + ("" if message.complete else " [cut]")
+
+
+def date_of(ms: int | None, *, seconds: bool = False) -> str:
+    """A time in ms since 1970 as a person reads it, in UTC; `-` for none."""
+    return (
+        "-" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''}")
+    )

@@ -17,6 +17,7 @@ from godwit.host.api_keys import KIND, USED_MS, ApiKeys, hash_of, new_key, well_
 from godwit.stores.sqlite import SqliteStore
 from godwit.surfaces.server import ServerSettings
 
+from ..terminal import Command
 from .echo import Echo
 from .running import running
 
@@ -192,3 +193,12 @@ def test_no_key_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         assert wrong not in said
         data = httpx2.get(f"{server.url}/admin/audit", headers={"x-api-key": server.key}).text
         assert server.key not in data
+
+
+async def test_the_command_line_makes_no_key_that_it_cannot_show(command: Command) -> None:
+    refused = await command.run("keys", "create", "--name", "a", "--expires", "999999999w")
+    assert (refused.code, "within 100 years" in refused.err) == (2, True), refused.err
+    assert (await command.run("keys", "create", "--name", "a", "--expires", "52w")).code == 0
+    assert (await command.run("keys", "list")).code == 0
+    assert (await command.run("keys", "revoke", "")).code == 5
+    assert [key["state"] for key in (await command.run("keys", "list", "--json")).lines] == ["active"]

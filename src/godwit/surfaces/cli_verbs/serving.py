@@ -94,20 +94,20 @@ def keys(
       godwit keys list
       godwit keys revoke key_01k9
     """
-    from .. import cli_serve
+    from .. import cli_keys
 
     if what == "create":
         if key is not None:
             raise CliError("create takes no id: name it with --name")
-        work = cli_serve.create_key(
+        work = cli_keys.create_key(
             context.obj, name or "", tenant=tenant, scopes=scope or ["operate"], expires=expires, as_json=as_json
         )
     elif what == "list":
-        work = cli_serve.list_keys(context.obj, tenant=tenant, as_json=as_json)
+        work = cli_keys.list_keys(context.obj, tenant=tenant, as_json=as_json)
     elif what == "revoke":
         if key is None:
             raise CliError("revoke needs the id of a key", hint="godwit keys list shows them")
-        work = cli_serve.revoke_key(context.obj, key, as_json=as_json)
+        work = cli_keys.revoke_key(context.obj, key, as_json=as_json)
     else:
         raise CliError(f"{what!r} is none of create, list and revoke")
     ends(work)
@@ -128,9 +128,9 @@ def backup(
       godwit backup godwit-monday.tar
       godwit --db /srv/godwit.db backup /backup/godwit.tar --overwrite
     """
-    from .. import cli_serve
+    from .. import cli_backup
 
-    ends(cli_serve.back_up(context.obj, file, overwrite=overwrite, as_json=as_json))
+    ends(cli_backup.back_up(context.obj, file, overwrite=overwrite, as_json=as_json))
 
 
 def restore(
@@ -148,6 +148,6 @@ def restore(
       godwit --db restored.db restore godwit-monday.tar
       godwit restore godwit-monday.tar --overwrite
     """
-    from .. import cli_serve
+    from .. import cli_backup
 
-    ends(cli_serve.put_back(context.obj, file, overwrite=overwrite, as_json=as_json))
+    ends(cli_backup.put_back(context.obj, file, overwrite=overwrite, as_json=as_json))
