@@ -139,7 +139,8 @@ async def test_a_workspace_that_is_no_folder_is_refused(bench: Bench, tmp_path: 
 async def test_an_unknown_model_fails_the_run_with_its_code(bench: Bench) -> None:
     from godwit.core.errors import RunFailed
 
-    session = await bench.start(["hello"], model="nowhere:model")
+    runtime = await bench.runtime(["hello"], check_models=False)
+    session = await bench.start(["hello"], runtime=runtime, model="nowhere:model")
     with pytest.raises(RunFailed) as failed:
         await within(session.send("Hi."))
     assert failed.value.details["reason"] == "model_not_found"

@@ -32,7 +32,7 @@ async def test_a_model_that_fails_is_recorded_and_the_session_stays_usable(bench
 
 async def test_a_model_that_is_not_there_is_recorded_and_can_be_replaced(bench: Bench) -> None:
     """Defect 8: a start that cannot work. The agent is stored before its model is known."""
-    runtime = await bench.runtime(["Usable."])
+    runtime = await bench.runtime(["Usable."], check_models=False)
     agent = await runtime.create(godwit.Agent("tester", model="nowhere:model"))
     session = (await runtime.start_session(agent, drive=False)).id
     await runtime.send_event(session, says("Go."))

@@ -436,6 +436,26 @@ async def test_doctor_tells_names_of_keys_and_never_a_key(command: Command) -> N
     assert list(command.folder.iterdir()) == []
 
 
+async def test_doctor_shows_what_configuration_files_say_and_what_of_it_holds(command: Command) -> None:
+    own, folder = command.folder / "own.toml", command.folder / ".godwit" / "config.toml"
+    folder.parent.mkdir()
+    own.write_text("[budget]\nusd = 5\n")
+    folder.write_text('[budget]\nusd = 2\n[permissions]\nallow = ["bash"]\n')
+    ended = await command.run("doctor", GODWIT_CONFIG=str(own))
+    assert ended.code == 0, ended.err
+    assert f"✗ budget.usd = 5\n    {own}:2: {folder} says otherwise, and counts\n" in ended.out
+    assert f"✓ budget.usd = 2\n    {folder}:2\n" in ended.out
+    assert f'✗ permissions.allow = "bash"\n    {folder}:4: allow' in ended.out
+    lines = {line["name"]: line for line in (await command.run("doctor", "--json", GODWIT_CONFIG=str(own))).lines}
+    assert lines["this folder's"]["value"].startswith(str(folder))
+    found = lines["setting budget.usd"]
+    assert (found["value"], found["ok"], found["file"], found["line"], found["why"]) == ("2", True, str(folder), 2, None)
+    folder.write_text("[budget]\nusd = true\n")
+    ended = await command.run("doctor", GODWIT_CONFIG=str(own))
+    assert ended.code == 1
+    assert f"✗ configuration              {folder}:2: " in ended.out
+
+
 async def test_doctor_says_when_the_database_is_damaged(command: Command) -> None:
     (command.folder / "bad.db").write_bytes(b"no database" * 100)
     ended = await command.run("--db", "bad.db", "doctor")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,7 +26,7 @@ from ..core.rules import Verdict
 from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
 from .config_file import File, read
-from .config_sections import SECTIONS, PermissionSection
+from .config_sections import SECTIONS, Left, PermissionSection
 from .search import SearchSettings
 from .server_settings import ServerSettings
 from .terms import BudgetSection, CheckpointTerms, Terms, over
@@ -183,8 +183,29 @@ def user_file(environment: Mapping[str, str] | None = None) -> str | None:
     return os.path.join(base, USER_FILE)
 
 
-def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Config:
-    """What holds for sessions in this folder. ConfigurationError, beginning with file and line."""
+class Part(msgspec.Struct, frozen=True):
+    """One section of one file. `found`: what counts of it. `left`: what does not, by key, and why. `whose`: the person's own
+    file or the folder's."""
+
+    whose: Literal["user", "project"]
+    file: File
+    section: str
+    found: Any
+    left: Left
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The files as they were read. `within`: the person's own lies in the workspace, where an agent can write."""
+
+    user: File | None
+    project: File | None
+    trusted: bool
+    within: bool
+    parts: tuple[Part, ...]
+
+
+def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Reading:
+    """The files for sessions in this folder. ConfigurationError, beginning with file and line."""
     known = os.environ if environment is None else environment
     path = user_file(known)
     user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
@@ -194,33 +215,48 @@ def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mappin
         project = None
     within = user is not None and root is not None and _lies_in(os.path.realpath(user.path), root)
     trusted = user is not None and root is not None and not within and root in _trusted_folders(user)
-    notices: list[Notice] = []
-    kept: dict[str, Any] = {}
-    for source, prefix, free in ((user, "user", not within), (project, "project", trusted)):
-        if source is None:
-            continue
-        unused: list[Notice] = []
+    parts: list[Part] = []
+    own: dict[str, Any] = {}
+    files: tuple[tuple[Literal["user", "project"], File | None, bool], ...] = (
+        ("user", user, not within),
+        ("project", project, trusted),
+    )
+    for whose, file, free in files:
         for name, section in SECTIONS.items():
-            if name not in source.content:
+            if file is None or name not in file.content:
                 continue
-            found = section.read(source, source.content[name])
+            found, left = section.read(file, file.content[name]), []
             if not free:
-                found, left = section.untrusted(found, kept.get(f"user_{name}"))
-                for key, value, text in left:
-                    table, _, last = f"{name}.{key}".rpartition(".") if key else ("", "", name)
-                    line = source.line(table, last, value)
-                    unused.append(Notice(source.path, line, text))
-            kept[f"{prefix}_{name}"] = found
+                found, left = section.untrusted(found, own.get(name))
+            if whose == "user":
+                own[name] = found
+            parts.append(Part(whose, file, name, found, left))
+    return Reading(user, project, trusted, within, tuple(parts))
+
+
+def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Config:
+    """What holds for sessions in this folder. ConfigurationError, beginning with file and line."""
+    reading = read_files(workspace, environment=environment)
+    user, project = reading.user, reading.project
+    notices: list[Notice] = []
+    for file in (user, project):
+        unused: list[Notice] = []
+        for part in reading.parts:
+            if part.file is not file:
+                continue
+            for key, value, text in part.left:
+                table, _, last = f"{part.section}.{key}".rpartition(".") if key else ("", "", part.section)
+                unused.append(Notice(part.file.path, part.file.line(table, last, value), text))
         notices += sorted(unused, key=lambda notice: notice.line)
-    if within and user is not None and notices:
+    if reading.within and user is not None and notices:
         notices.insert(
             0, Notice(user.path, 1, "this file lies in the workspace, where an agent can write: it is not trusted")
         )
     if project is not None and "trusted" in project.content:
         notices.append(Notice(project.path, project.line("", "trusted"), "trusted is read from your own file only"))
-    return Config(
-        None if user is None else user.path, None if project is None else project.path, trusted, tuple(notices), **kept
-    )
+    kept = {f"{part.whose}_{part.section}": part.found for part in reading.parts}
+    paths = (None if file is None else file.path for file in (user, project))
+    return Config(*paths, reading.trusted, tuple(notices), **kept)
 
 
 def _lies_in(path: str, folder: str) -> bool:

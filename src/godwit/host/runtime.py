@@ -93,6 +93,7 @@ class Runtime(SessionsById):
         secret_keys: Sequence[str] | None = None,
         max_runs: int | None = None,
         lanes: LaneSettings | None = None,
+        check_models: bool = True,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -137,6 +138,7 @@ class Runtime(SessionsById):
             lanes=Lanes(lanes, clock=clock.monotonic),
         )
         self._config = config
+        self._check_models = check_models
         self._dispatcher = EmbeddedDispatcher(self.parts, max_runs)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
@@ -171,6 +173,7 @@ class Runtime(SessionsById):
         secret_keys: Sequence[str] | None = None,
         max_runs: int | None = None,
         lanes: LaneSettings | Sequence[LaneConfig] | None = None,
+        check_models: bool = True,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -193,6 +196,8 @@ class Runtime(SessionsById):
         `secret_keys`: what seals the secrets in the store, the current one first; see `host.secret_keys.keys_for`.
         `max_runs`: how many runs this process drives at once, by default as many as are open. The others wait, the one that
         was started first comes next, and `waiting_runs` lists them; a run that a tool asks for works in its own run's place.
+        `check_models`: agents are created, and sessions of them started, only if all their models can be asked here. A host
+        that stores agents for others to drive says False: then a run fails whose model is not there.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..models.registry import Registry
@@ -236,6 +241,7 @@ class Runtime(SessionsById):
             secret_keys=secret_keys,
             max_runs=max_runs,
             lanes=lanes if lanes is None or isinstance(lanes, LaneSettings) else LaneSettings(tuple(lanes)),
+            check_models=check_models,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -278,12 +284,15 @@ class Runtime(SessionsById):
 
     # --- agents ------------------------------------------------------------------------------------------------
 
-    async def create(self, agent: Agent | AgentSpec) -> AgentRef:
+    async def create(self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None) -> AgentRef:
         """Store the agent: a new immutable version, or the newest one when nothing changed.
 
-        ToolNotFound; ConfigurationError when a pattern of its hooks cannot be used, or the sandbox it demands cannot be had.
+        `workspace`: an existing folder that its sessions are to work in, whose configuration files count for what is checked
+        here; it is not stored. ModelNotFound, AuthenticationFailed (a model's key is missing; see `open`'s `check_models`),
+        ToolNotFound, InvalidArgument (no such folder); ConfigurationError when a pattern of its hooks cannot be used, or the
+        sandbox it demands cannot be had.
         """
-        return await self._create(agent, None)
+        return await self._create(agent, _existing(workspace))
 
     async def _create(self, agent: Agent | AgentSpec, folder: str | None) -> AgentRef:
         spec = agent.spec if isinstance(agent, Agent) else agent
@@ -291,11 +300,17 @@ class Runtime(SessionsById):
             HOOK_KIT.matcher(hook)
         if isinstance(agent, Agent):
             self._bring(agent)
+        self._check_models_of(spec)
         self.tools_of(spec, folder)
-        await self._check_sandbox(spec)
+        await self._check_sandbox(spec, folder)
         return await self.store.put_agent(spec)
 
-    async def _check_sandbox(self, spec: AgentSpec, folder: str | None = None) -> None:
+    def _check_models_of(self, spec: AgentSpec) -> None:
+        if self._check_models:
+            for model in spec.models:
+                self.check_model(model)
+
+    async def _check_sandbox(self, spec: AgentSpec, folder: str | None) -> None:
         if self._places is not None:
             await self._places.check(spec.sandbox, folder)
 
@@ -353,22 +368,19 @@ class Runtime(SessionsById):
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
         `parent`: the session this one works for, and whose budgets for its tree count here as well.
         AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
-        ConfigurationError (the sandbox that the agent demands cannot be had here).
+        ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
+        given whole, or is to be driven here.
         """
-        folder = None
-        if workspace is not None:
-            path = Path(workspace).resolve()
-            if not path.is_dir():
-                raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
-            folder = str(path)
+        folder = _existing(workspace)
         if isinstance(agent, Agent | AgentSpec):
-            await self._check_sandbox(agent.spec if isinstance(agent, Agent) else agent, folder)
             ref = await self._create(agent, folder)
             _, spec = await self.store.get_agent(ref.name, ref.version)
         elif isinstance(agent, AgentRef):
             ref, spec = await self.store.get_agent(agent.name, agent.version)
         else:
             ref, spec = await self.store.get_agent(agent)
+        if drive:
+            self._check_models_of(spec)
         await self._check_sandbox(spec, folder)
         if session is not None and not _SESSION_ID.fullmatch(session):
             raise InvalidArgument(
@@ -467,6 +479,16 @@ class Runtime(SessionsById):
     def attend(self, attendant: Attendant) -> None:
         """Tell it of every session that is driven here from now on."""
         self._attendants.append(attendant)
+
+
+def _existing(workspace: str | os.PathLike[str] | None) -> str | None:
+    """The whole path of the folder. InvalidArgument when it is none."""
+    if workspace is None:
+        return None
+    path = Path(workspace).resolve()
+    if not path.is_dir():
+        raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
+    return str(path)
 
 
 def _file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:

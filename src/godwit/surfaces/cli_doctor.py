@@ -22,6 +22,7 @@ from ..core.errors import GodwitError
 from . import cli_sandbox
 from .cli_exit import DONE, FAILED
 from .cli_place import Place
+from .cli_words import clean
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -32,7 +33,38 @@ class Check(msgspec.Struct, frozen=True):
     ok: bool | None = None
 
 
-def checks(place: Place, sandboxes: cli_sandbox.Found) -> list[Check]:
+class Setting(Check, frozen=True):
+    """One setting of a configuration file. `why`: why it does not hold, None when it does."""
+
+    file: str = ""
+    line: int = 0
+    why: str | None = None
+
+
+def configuration() -> tuple[list[Check], list[Setting]]:
+    """The configuration files for this folder, and what each of them says."""
+    from ..host.config_choices import choices
+
+    try:
+        found = choices(os.getcwd())
+    except GodwitError as error:
+        return [Check("configuration", error.message, False)], []
+    files = []
+    for name, file in (("your configuration", found.user), ("this folder's", found.project)):
+        if file is None:
+            files.append(Check(name, "none is looked for"))
+        elif not file.found:
+            files.append(Check(name, f"{file.path} (none)"))
+        else:
+            trust = "" if file.trusted else " (not trusted: it may only make things stricter)"
+            files.append(Check(name, f"{file.path}{trust}", True))
+    said = [
+        Setting(choice.key, choice.value, choice.why is None, choice.file, choice.line, choice.why) for choice in found.choices
+    ]
+    return files, said
+
+
+def checks(place: Place, sandboxes: cli_sandbox.Found, files: list[Check]) -> list[Check]:
     return [
         Check("godwit", version()),
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
@@ -42,6 +74,7 @@ def checks(place: Place, sandboxes: cli_sandbox.Found) -> list[Check]:
         _program("git", shutil.which("git"), "only needed for working with repositories"),
         _program("bash", shutil.which("bash"), "commands run with sh"),
         Check("sandbox", cli_sandbox.summary(sandboxes), sandboxes.taken != "none"),
+        *files,
         *_providers(),
         Check(
             "pytest", "importable" if _importable("pytest") else "not importable: godwit demo needs it (pip install pytest)"
@@ -120,9 +153,10 @@ def version() -> str:
 
 
 def show(place: Place, *, as_json: bool) -> int:
-    """Print the checks. 1 when the database cannot be used."""
+    """Print the checks. 1 when the database or a configuration file cannot be used."""
     sandboxes = cli_sandbox.look()
-    found = checks(place, sandboxes)
+    files, said = configuration()
+    found = checks(place, sandboxes, files)
     if as_json:
         from .cli_view import write_json
 
@@ -131,6 +165,8 @@ def show(place: Place, *, as_json: bool) -> int:
             found.append(Check(f"sandbox {finding.backend} {finding.promise}", text, finding.holds))
         for check in found:
             write_json(check)
+        for setting in said:
+            write_json(msgspec.structs.replace(setting, name=f"setting {setting.name}"))
     else:
         from rich.console import Console
 
@@ -139,5 +175,10 @@ def show(place: Place, *, as_json: bool) -> int:
             mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}[check.ok]
             console.print(f"{mark} {check.name:<26} {check.value}", style=style or None)
         cli_sandbox.show(sandboxes, console)
-    broken = any(check.name == "database" and check.ok is False for check in found)
+        for setting in said:
+            mark, style = ("✓", None) if setting.ok else ("✗", "yellow")
+            console.print(f"{mark} {clean(f'{setting.name} = {setting.value}')}", style=style)
+            why = f": {clean(setting.why)}" if setting.why else ""
+            console.print(f"    {clean(setting.file)}:{setting.line}{why}", style=style)
+    broken = any(check.name in ("database", "configuration") and check.ok is False for check in found)
     return FAILED if broken else DONE

@@ -145,7 +145,8 @@ def unpin(context: typer.Context, session: SessionArgument, ref: RefArgument, as
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Show what this installation finds.
 
-    Versions, the database, programs, providers with a key (never a key itself).
+    Versions, the database, programs, providers with a key (never a key itself), and what the configuration files say for
+    this folder: which file and line, and whether it holds.
 
     \b
     Examples:
