@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from godwit.stores.sqlite import SqliteStore
 from godwit.testing import S, drafts, drive, eventually, folded, new_session, prompt, refused, seqs, within
 
 Role = Callable[[SqliteStore], Awaitable[None]]
+ROUNDS = 350
+SESSIONS = 6
 BIG = "The godwit flies. " * 20_000
 
 
@@ -60,6 +63,21 @@ async def waits(store: SqliteStore) -> None:
     while cursor >= 0:
         cursor = await store.wait(S, cursor)
         say(cursor)
+
+
+async def echoes(store: SqliteStore) -> None:
+    """Answers each append with one of its own, in each session; says when a session is through."""
+
+    async def answer(session: SessionId) -> None:
+        cursor = 1
+        for _ in range(ROUNDS):
+            cursor = await store.wait(session, cursor)
+            cursor = (await store.append(session, drafts(named("back")))).last
+        say(session)
+
+    say("ready")
+    await asyncio.gather(*(answer(SessionId(f"s{number}")) for number in range(SESSIONS)))
+    await heard()
 
 
 async def claims(store: SqliteStore) -> None:
@@ -111,7 +129,7 @@ async def watches(store: SqliteStore) -> None:
     await heard()
 
 
-ROLES: dict[str, Role] = {role.__name__: role for role in (appends, waits, claims, publishes, flies, watches)}
+ROLES: dict[str, Role] = {role.__name__: role for role in (appends, waits, echoes, claims, publishes, flies, watches)}
 
 
 async def run_role(name: str, path: str, durability: Durability = "disk") -> None:
@@ -254,6 +272,45 @@ async def test_a_full_queue_loses_no_wake_up(short_path: Path) -> None:
         other.signal(signal.SIGCONT)
         while int(await other.says()) < 301:
             pass
+
+
+async def test_no_wake_up_is_lost_between_two_processes_that_take_turns(short_path: Path) -> None:
+    """Each side appends only once the other's append has woken it, thousands of times, so a single wake-up that is lost is the
+    end; nobody polls. Meanwhile a third process writes as fast as it can, so that queues of datagrams are full."""
+    path = short_path / "godwit.db"
+    async with SqliteStore.open(path, poll_s=None, durability="process") as store:
+        await new_session(store)
+        for number in range(SESSIONS):
+            await new_session(store, session=SessionId(f"s{number}"))
+        async with child(echoes, path) as other, child(flies, path) as busy:
+            assert await other.says() == "ready"
+            noise = asyncio.create_task(store.wait(S, 1 << 40))  # so that hints of it are read here as well
+            reading = threading.Thread(target=_drain, args=(busy,), daemon=True)
+            reading.start()
+
+            async def ask(session: SessionId) -> None:
+                cursor = 1
+                for turn in range(ROUNDS):
+                    own = (await store.append(session, drafts(named("forth")))).last
+                    for _ in range(turn % 5):  # begin to wait sooner or later
+                        await asyncio.sleep(0)
+                    cursor = await within(store.wait(session, own))
+                    assert cursor == own + 1
+
+            await asyncio.gather(*(ask(SessionId(f"s{number}")) for number in range(SESSIONS)))
+            assert {await other.says() for _ in range(SESSIONS)} == {f"s{number}" for number in range(SESSIONS)}
+            noise.cancel()
+            busy.process.kill()
+            reading.join()
+        for number in range(SESSIONS):
+            assert (await store.session(SessionId(f"s{number}"))).head == 1 + 2 * ROUNDS
+
+
+def _drain(one: Child) -> None:
+    """Read what it says, or it stands still."""
+    assert one.process.stdout is not None
+    for _ in one.process.stdout:
+        pass
 
 
 async def test_a_delete_ends_the_other_process_waiting(short_path: Path) -> None:

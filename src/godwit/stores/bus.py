@@ -351,8 +351,10 @@ class Bus:
                     os.unlink(peer)
             self._drop(peer)
         except OSError as error:
-            if error.errno == errno.ENOBUFS:
+            if error.errno in (errno.ENOBUFS, errno.ENOMEM):
                 return False
+            # Looked for again with the next letter: the folder has not changed, so a peer that lives would stay forgotten.
+            self._listed = (-1, 0.0)
             self._drop(peer)
         return True
 
