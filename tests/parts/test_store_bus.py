@@ -275,8 +275,8 @@ async def test_a_full_queue_loses_no_wake_up(short_path: Path) -> None:
 
 
 async def test_no_wake_up_is_lost_between_two_processes_that_take_turns(short_path: Path) -> None:
-    """Each side appends only once the other's append has woken it, thousands of times, so a single wake-up that is lost is the
-    end; nobody polls. Meanwhile a third process writes as fast as it can, so that queues of datagrams are full."""
+    """Each side appends only once the other's append has woken it, thousands of times, so a single wake-up that is lost is
+    the end; nobody polls. Meanwhile a third process writes as fast as it can, so that queues of datagrams are full."""
     path = short_path / "godwit.db"
     async with SqliteStore.open(path, poll_s=None, durability="process") as store:
         await new_session(store)

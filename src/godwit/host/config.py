@@ -225,7 +225,8 @@ def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: 
         for name, section in SECTIONS.items():
             if file is None or name not in file.content:
                 continue
-            found, left = section.read(file, file.content[name]), []
+            found = section.read(file, file.content[name])
+            left: Left = []
             if not free:
                 found, left = section.untrusted(found, own.get(name))
             if whose == "user":
@@ -255,8 +256,8 @@ def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mappin
     if project is not None and "trusted" in project.content:
         notices.append(Notice(project.path, project.line("", "trusted"), "trusted is read from your own file only"))
     kept = {f"{part.whose}_{part.section}": part.found for part in reading.parts}
-    paths = (None if file is None else file.path for file in (user, project))
-    return Config(*paths, reading.trusted, tuple(notices), **kept)
+    own, folder = (None if file is None else file.path for file in (user, project))
+    return Config(own, folder, reading.trusted, tuple(notices), **kept)
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -1,8 +1,8 @@
 """Choices: every setting that configuration files make for a folder, one by one: which file says it, and whether it holds.
 
-For people who wonder what is in force. Leaves out what the settings mean, and what comes from elsewhere (agents, flags, saved
-rules). Rules a change must keep: a setting that does not hold says why; the text of a hook's command is not shown, since it
-may hold what is secret.
+For people who wonder what is in force. Leaves out what the settings mean, and what comes from elsewhere (agents, flags,
+saved rules). Rules a change must keep: a setting that does not hold says why; the text of a hook's command is not shown,
+since it may hold what is secret.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def choices(workspace: str | os.PathLike[str], *, environment: Mapping[str, str]
     reading = read_files(workspace, environment=environment)
     config = load(workspace, environment=environment)
     own = user_file(environment)
-    user = None if own is None else ConfigFile(own, reading.user is not None, reading.user is not None and not reading.within)
+    user = (
+        None if own is None else ConfigFile(own, reading.user is not None, reading.user is not None and not reading.within)
+    )
     place = os.path.join(os.path.realpath(workspace), PROJECT_FILE)
-    project = ConfigFile(place, reading.project is not None, reading.trusted)
+    project: ConfigFile | None = ConfigFile(place, reading.project is not None, reading.trusted)
     if own is not None and os.path.realpath(own) == os.path.realpath(place):
         project = None
     found = [choice for part in reading.parts for choice in _of(part, reading, config)]
@@ -73,7 +75,9 @@ def _of(part: Part, reading: Reading, config: Config) -> Iterator[Choice]:
         if part.section == "hooks":
             line = next(tables, line)
         shown = json.dumps(value, ensure_ascii=False, default=str)
-        yield Choice(key, shown, part.file.path, line, _left(part, key, value) or _replaced(part, key, value, reading, config))
+        yield Choice(
+            key, shown, part.file.path, line, _left(part, key, value) or _replaced(part, key, value, reading, config)
+        )
 
 
 def _said(name: str, given: Any) -> Iterator[tuple[str, Any]]:

@@ -72,7 +72,7 @@ class _Hosted:
     def __init__(self) -> None:
         self.handles: dict[Cancel, Callable[[], None]] = {}
         self.context: Any = None
-        self.contexts: dict[RunId, Any] = {}
+        self.contexts: dict[RunId, Any] | None = None  # made with the first one
         self.task: asyncio.Task[None] | None = None
         self.ear: asyncio.Task[None] | None = None
         self.driver: Driver | None = None
@@ -214,6 +214,7 @@ class EmbeddedDispatcher:
             return
         hosted.run = run
         if context is not None:
+            hosted.contexts = {} if hosted.contexts is None else hosted.contexts
             hosted.contexts[run] = context
             while len(hosted.contexts) > CONTEXTS:
                 del hosted.contexts[next(iter(hosted.contexts))]
@@ -369,7 +370,7 @@ class EmbeddedDispatcher:
             self._keep(session, log)
             return False, False
         force, hosted.force = hosted.force, False
-        context = hosted.contexts.pop(run.id, hosted.context) if run is not None else None
+        context = None if run is None else (hosted.contexts or {}).pop(run.id, hosted.context)
         driver = Driver(self._parts, log, context=context, force=force)
         hosted.driver = driver
         try:
@@ -404,7 +405,8 @@ class EmbeddedDispatcher:
                 hosted.over.set_result(None)
                 hosted.over = None
             if run is not None and log.state.run is not None and log.state.run.id == run.id and context is not None:
-                hosted.contexts[run.id] = context  # parked, paused or broken off: the same run goes on with it
+                # Parked, paused or broken off: the same run goes on with it.
+                hosted.contexts = {run.id: context, **(hosted.contexts or {})}
         self._keep(session, log)
         if log.state.gate.phase == "waiting":
             await self._set_alarm(session, hosted, log.state)

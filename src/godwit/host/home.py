@@ -70,7 +70,7 @@ class RuntimeHome:
     _leaving: set[asyncio.Task[None]]
 
     def wake(self, session: SessionId) -> None:
-        self._dispatcher.wake(session, nested=WITHIN.get() is not None)
+        self._dispatcher.wake(session, nested=WITHIN.get() not in (None, session))
 
     def started(self, session: SessionId, run: RunId, context: Any) -> None:
         self._dispatcher.started(session, run, context)

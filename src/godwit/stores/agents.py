@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from ..core.agent import AgentRef, AgentSpec
@@ -11,7 +13,16 @@ from .part import SqlitePart
 from .requests import Call
 from .transaction import Transaction
 
+SPECS = 256
+"""Agent versions that are kept decoded."""
+
 _spec_decoder = msgspec.json.Decoder(AgentSpec)
+
+
+@lru_cache(maxsize=SPECS)
+def _spec(stored: str) -> AgentSpec:
+    """Found by the whole text, so it is right whoever wrote that. Shared: thousands of open sessions have few agents."""
+    return _spec_decoder.decode(stored)
 
 
 class SqliteAgents(SqlitePart):
@@ -25,7 +36,7 @@ class SqliteAgents(SqlitePart):
             if expect is not None and expect != (found := 0 if newest is None else newest[0]):
                 text = f"agent {spec.name!r} was changed meanwhile: its newest version is {found}, not {expect}"
                 raise RevisionConflict(text, agent=spec.name, version=found)
-            if newest is not None and _spec_decoder.decode(newest[1]) == spec:
+            if newest is not None and _spec(newest[1]) == spec:
                 return AgentRef(spec.name, newest[0])
             version = 1 if newest is None else newest[0] + 1
             transaction.execute("insert_agent", (spec.name, version, msgspec.json.encode(spec).decode()))
@@ -40,7 +51,7 @@ class SqliteAgents(SqlitePart):
         if not found:
             which = f"agent {name!r}" if version is None else f"version {version} of agent {name!r}"
             raise AgentNotFound(f"there is no {which}", agent=name, version=version)
-        return AgentRef(AgentName(name), found[0][0]), _spec_decoder.decode(found[0][1])
+        return AgentRef(AgentName(name), found[0][0]), _spec(found[0][1])
 
     async def agents(self) -> list[AgentRef]:
         """The newest version of each agent, by name."""

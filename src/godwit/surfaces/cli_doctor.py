@@ -59,7 +59,8 @@ def configuration() -> tuple[list[Check], list[Setting]]:
             trust = "" if file.trusted else " (not trusted: it may only make things stricter)"
             files.append(Check(name, f"{file.path}{trust}", True))
     said = [
-        Setting(choice.key, choice.value, choice.why is None, choice.file, choice.line, choice.why) for choice in found.choices
+        Setting(choice.key, choice.value, choice.why is None, choice.file, choice.line, choice.why)
+        for choice in found.choices
     ]
     return files, said
 
@@ -176,9 +177,9 @@ def show(place: Place, *, as_json: bool) -> int:
             console.print(f"{mark} {check.name:<26} {check.value}", style=style or None)
         cli_sandbox.show(sandboxes, console)
         for setting in said:
-            mark, style = ("✓", None) if setting.ok else ("✗", "yellow")
-            console.print(f"{mark} {clean(f'{setting.name} = {setting.value}')}", style=style)
+            mark, colour = ("✓", None) if setting.ok else ("✗", "yellow")
+            console.print(f"{mark} {clean(f'{setting.name} = {setting.value}')}", style=colour)
             why = f": {clean(setting.why)}" if setting.why else ""
-            console.print(f"    {clean(setting.file)}:{setting.line}{why}", style=style)
+            console.print(f"    {clean(setting.file)}:{setting.line}{why}", style=colour)
     broken = any(check.name in ("database", "configuration") and check.ok is False for check in found)
     return FAILED if broken else DONE
