@@ -129,3 +129,11 @@ def test_what_godwit_does_not_have_says_so(shared: Shared, given: dict[str, obje
     assert (caught.value.status_code, caught.value.code, caught.value.type) == (501, "not_supported", "not_supported_error")
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert client.beta.agents.list().data == []
+
+
+def test_another_version_of_the_protocol_is_refused_in_its_words(shared: Shared) -> None:
+    with pytest.raises(openai.InternalServerError, match="agents=v1 is") as caught:
+        shared.client.get("/agents", cast_to=object, options={"headers": {"OpenAI-Beta": "agents=v2"}})
+    assert (caught.value.status_code, caught.value.code) == (501, "not_supported")
+    both = {"OpenAI-Beta": "assistants=v2, agents=v1"}
+    assert shared.client.get("/agents", cast_to=object, options={"headers": both}) is not None

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from ...core.errors import GodwitError
+from ...core.errors import GodwitError, NotSupported
 from ...host.agent_registry import AgentRegistry
 from ..server.methods import allowed
 from ..server.routing import DialectApp
@@ -23,13 +23,14 @@ from .files import asks_for_files, file_routes
 from .sessions import session_routes
 from .turns import turn_routes
 
-HEADER, VERSION = "openai-beta", "agents=v1"
+HEADER, PROTOCOL, VERSION = "openai-beta", "agents=", "agents=v1"
 _EVENTS = re.compile(r"/v1/agents/sessions/[^/]+/events")
 
 
 class OpenAIAgents:
-    """Implements `surfaces.server.dialect.Dialect`. It takes what says `OpenAI-Beta: agents=v1`, below `/v1/`, and
-    what the official packages ask of files, which does not say it."""
+    """Implements `surfaces.server.dialect.Dialect`. It takes what says `OpenAI-Beta: agents=...`, below `/v1/`, and refuses
+    another version than `agents=v1` in words that a client of it understands; and what the official packages ask of files,
+    which does not say it."""
 
     name = "openai_agents"
 
@@ -51,16 +52,23 @@ class OpenAIAgents:
         return self._app
 
     def claims(self, request: HTTPConnection) -> bool:
-        named = any(VERSION in map(str.strip, value.split(",")) for value in request.headers.getlist(HEADER))
-        return named or asks_for_files(request)
+        return any(one.startswith(PROTOCOL) for one in _betas(request)) or asks_for_files(request)
 
     def rule(self, request: HTTPConnection) -> Rule | None:
-        """Events may be answers alone, which need less than messages; which they are is seen when they are read."""
+        """Events may be answers alone, which need less than messages; which they are is seen when they are read.
+        NotSupported for another version of the protocol."""
+        others = [one for one in _betas(request) if one.startswith(PROTOCOL)]
+        if others and VERSION not in others:
+            raise NotSupported(f"OpenAI-Beta: {others[0][:100]!r} is not spoken here: {VERSION} is", given=others[0][:100])
         is_input = request.scope["method"] == "POST" and _EVENTS.fullmatch(request.scope["path"])
         return Rule("answer", True) if is_input else None
 
     def error(self, error: GodwitError, request_id: str) -> Response:
         return render(error, request_id)
+
+
+def _betas(request: HTTPConnection) -> list[str]:
+    return [one.strip() for value in request.headers.getlist(HEADER) for one in value.split(",")]
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
