@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 import msgspec
+import openai
 import pytest
 
 from godwit.models.script import call, hold, say
+from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.replies import KIND, Reply
+from godwit.surfaces.server.settings import TenantLimits
 from tests.surfaces.server.running import RunningServer
 
-from .conftest import NONE, WEATHER, Start, client_of
+from .conftest import ANY, NONE, WEATHER, Start, client_of
 from .test_events import CANCEL, message, until
 
 MODEL: Any = {"model": "m"}
@@ -112,3 +116,21 @@ def test_a_session_is_made_and_told_once(start: Start, stream: bool) -> None:
     with sessions.stream(made[0], input="And?") as events:
         events.until_done()
     assert len(list(sessions.turns.list(made[0]))) == 2
+
+
+def test_the_run_of_what_is_sent_again_does_not_stand_in_its_way(start: Start) -> None:
+    never, reached = asyncio.Event(), asyncio.Event()
+    settings = ServerSettings(port=0, keys=True, tenant=TenantLimits(runs=1), models=ANY.models)
+    server = start(say("I ") + hold(never, reached=reached), settings=settings)
+    sessions = client_of(server, api_key=server.key).beta.agents.sessions
+    given: Any = {"agent": MODEL, "environment": NONE, "input": "Hi"}
+    key = {"Idempotency-Key": "k-1"}
+    made = sessions.create(**given, extra_headers=key)
+    server.call(reached.wait)
+    with pytest.raises(openai.RateLimitError):
+        sessions.create(**given)
+    lose_answers(server)
+    assert sessions.create(**given, extra_headers=key).id == made.id
+    head = {"authorization": f"Bearer {server.key}", "idempotency-key": "k-2"}
+    other = httpx2.post(f"{server.url}/godwit/v1/sessions/{made.id}/prompt", headers=head, json={"prompt": "Hi"})
+    assert other.json()["error"]["code"] == "session_busy"

@@ -32,7 +32,8 @@ async def prompt(
     service: Host, who: Who, session: Driven, sent: Annotated[PromptBody, Depends(body(PromptBody))], key: KeyHeader
 ) -> Response:
     """Start a run with this message and return at once. Under the key of an earlier prompt it joins the run of that one."""
-    await service.tenants.room(who, "runs")
+    if not await session.is_running():  # else it is refused for that, or was sent before
+        await service.tenants.room(who, "runs")
     run = await session.prompt(
         sent.prompt, history=sent.history, key=sent.key or key, sender=sent.sender, unattended=sent.unattended
     )

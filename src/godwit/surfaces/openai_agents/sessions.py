@@ -89,13 +89,15 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         contents = await uploaded_for(service, principal, given.environment)
         plan, said = planned(given.environment, contents), _said(given.input)
         metadata = metadata_of(given.metadata)
-        if said:
-            await service.tenants.room(principal, "runs")
         key = key_of(request)
         session = SessionId(service.new_id("ses") if key is None else derived_id("ses", principal.tenant or "", key))
         try:
             row = await service.row(principal, session)  # what the same request has begun before
+            if said and row.run is None:
+                await service.tenants.room(principal, "runs")
         except SessionNotFound:
+            if said:
+                await service.tenants.room(principal, "runs")
             await begin(principal, given, plan, session, metadata)
             row = await service.row(principal, session)
         if said:
