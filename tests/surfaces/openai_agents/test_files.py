@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from godwit.models.script import call, say
+from godwit.surfaces.server import ServerSettings
 
 from .conftest import HOSTED, Shared, Start, client_of
 
@@ -58,3 +59,11 @@ def test_what_is_no_file_is_refused_and_leaves_nothing(shared: Shared) -> None:
     with pytest.raises(openai.NotFoundError):
         client.beta.agents.sessions.create(agent={"model": "m"}, environment=environment)
     assert client.beta.agents.sessions.list().data == []
+
+
+def test_a_file_may_be_larger_than_other_bodies(start: Start) -> None:
+    client = client_of(start(settings=ServerSettings(port=0, max_body=1000, max_upload=5000)))
+    assert client.files.create(file=("a.bin", b"x" * 4000), purpose="user_data").bytes == 4000
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.files.create(file=("b.bin", b"x" * 6000), purpose="user_data")
+    assert caught.value.status_code == 413

@@ -13,7 +13,7 @@ from ...core.errors import GodwitError, NotSupported
 from ...host.agent_registry import AgentRegistry
 from ..server.methods import allowed
 from ..server.routing import DialectApp
-from ..server.rule import Rule
+from ..server.rule import UPLOAD, Rule
 from ..server.service import Service
 from .absent import absent_routes
 from .agents import agent_routes
@@ -60,6 +60,8 @@ class OpenAIAgents:
         others = [one for one in _betas(request) if one.startswith(PROTOCOL)]
         if others and VERSION not in others:
             raise NotSupported(f"OpenAI-Beta: {others[0][:100]!r} is not spoken here: {VERSION} is", given=others[0][:100])
+        if request.scope["method"] == "POST" and request.scope["path"] == "/v1/files":
+            return UPLOAD
         is_input = request.scope["method"] == "POST" and _EVENTS.fullmatch(request.scope["path"])
         return Rule("answer", True) if is_input else None
 

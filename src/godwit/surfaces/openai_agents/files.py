@@ -64,8 +64,8 @@ def file_routes(service: Service) -> APIRouter:
     async def upload(request: Request) -> dict[str, Any]:
         principal = principal_of(request)
         principal.require("operate")
-        await service.tenants.room(principal, "documents")
         name, kind, content, keep_s = await _form(request)
+        await service.tenants.room(principal, "documents", len(content))
         key = key_of(request)
         own = service.new_id("file") if key is None else derived_id("file", principal.tenant or "", key)
         return _shown(await files.put(own, name, content, tenant=principal.tenant, media_type=kind, keep_s=keep_s))
