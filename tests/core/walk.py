@@ -53,6 +53,10 @@ from godwit.core.events import (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentProgressed,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -67,7 +71,7 @@ from godwit.core.events import (
     WorkspaceRestored,
 )
 from godwit.core.gate import Gate, admit
-from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId
+from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId, TaskId
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import State, fold
@@ -206,6 +210,22 @@ def candidates(state: State) -> Iterator[EventData]:
     yield WorkspaceRestored(CheckpointRef("tree:1"), None, (LeftAlone("a", "it was changed meanwhile"),), "gone")
     yield VerificationReported(VerificationReport("it works", (Check("tests", status="passed"),), source="run"))
     yield VerificationReported(VerificationReport("from elsewhere"))
+    for action in actions:
+        yield SubagentStarted(
+            TaskId(f"t{n}"), SessionId(f"child-{n}"), AgentName("helper"), "do it", 1, calls[-1][0], action
+        )
+    for call, name in calls:
+        yield ActionOpened(ActionId(f"a{n}"), "task", call, name)
+    yield SubagentStarted(TaskId(f"t{n}"), SessionId(f"child-{n}"), AgentName("helper"), "do it", 1)
+    yield SubagentStarted(TaskId(f"t{n}"), SessionId("theirs"), AgentName("helper"), "do it", 1, external=True)
+    tasks = [("t-none", SessionId("none"), None), *((t.id, t.session, t.action) for t in gate.tasks)]
+    for task, child, _ in tasks:
+        yield SubagentProgressed(TaskId(task), "tool_completed", {"tool": "bash"})
+        yield SubagentAsked(
+            TaskId(task), child, ActionId("a"), "approval", (AgentName("helper"),), "bash", {"command": "ls"}
+        )
+        yield SubagentFinished(TaskId(task), child, "completed", "done", structured={"x": [1]})
+        yield SubagentFinished(TaskId(task), child, "cancelled")
     yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
     yield ArtifactStored(ArtifactRef("sha256:00"), 3)
     yield Unknown("future.happened", b'{"type":"future.happened","deep":{"x":[1.50,2e3]}}')
@@ -232,6 +252,8 @@ _WEIGHTS: dict[type, int] = {
     SessionRewound: 6,
     WorkspaceRestored: 3,
     RunRetrying: 6,
+    SubagentStarted: 6,
+    SubagentFinished: 4,
 }
 
 
@@ -289,6 +311,7 @@ def ending(state: State) -> Iterator[EventData]:
     """What ends the open run from any state, as a driver that gives up writes it."""
     gate, turn = state.gate, state.turn
     assert gate.run is not None
+    yield from (SubagentFinished(t.id, t.session, "cancelled") for t in gate.tasks if t.action is not None)
     yield from (ActionClosed(a.id, "interrupted") for a in gate.actions)
     if turn is not None:
         yield from (ToolFinished(c.id, c.name, "skipped") for c in turn.unfinished)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from godwit.contracts import Tool, ToolOutput, Verified, Workspace
+from godwit.contracts import Tasks, Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.ids import CallId, RunId, SessionId
@@ -44,6 +44,10 @@ class Context:
 
     async def verify(self) -> Verified:
         raise ToolFailed("checks cannot be run from here")
+
+    @property
+    def tasks(self) -> Tasks:
+        raise ToolFailed("there are no tasks here")
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self.rules(arguments)

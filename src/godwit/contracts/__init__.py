@@ -34,6 +34,7 @@ from .secrets import SecretStore
 from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, SessionHandle
 from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
+from .subagents import GivesTasks, Subagents, Tasks
 from .tool import HasSubject, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
@@ -55,6 +56,7 @@ __all__ = [
     "Execution",
     "Feed",
     "FileInfo",
+    "GivesTasks",
     "HasLinks",
     "HasSubject",
     "HeldArtifacts",
@@ -80,6 +82,7 @@ __all__ = [
     "ShellPart",
     "Snapshot",
     "Store",
+    "Subagents",
     "StoredArtifact",
     "Subject",
     "SupportsClose",
@@ -87,6 +90,7 @@ __all__ = [
     "SupportsPrices",
     "TextDelta",
     "ThinkingDelta",
+    "Tasks",
     "Tool",
     "ToolCallDelta",
     "ToolContext",

@@ -167,6 +167,14 @@ class EventStore(Protocol):
         """
         ...
 
+    async def sessions_with_tasks(self) -> list[SessionId]:
+        """The sessions of which a task has not ended, of all tenants."""
+        ...
+
+    async def descendants(self, session: SessionId) -> list[SessionId]:
+        """All sessions that work for this one, and for those, parents before their children; empty where there are none."""
+        ...
+
     async def spent(self, session: SessionId) -> Spent:
         """What the session and all its descendants have used up, counted as `core.meter` does in the transaction of each
         append; descendants that were deleted still count. SessionNotFound."""

@@ -17,6 +17,7 @@ from ..core.messages import ResultBlock
 from ..core.rules import Subject, Verdict
 from ..core.verification import VerificationReport
 from .cancel import CancelToken
+from .subagents import Tasks
 from .workspace import Workspace
 
 
@@ -32,13 +33,15 @@ class ToolTraits(msgspec.Struct, frozen=True):
     """How a tool may be run.
 
     `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
-    `external`: it has no body; the call is answered from outside. `timeout_s`: None takes the agent's limit.
+    `external`: it has no body; the call is answered from outside. `delegates`: its calls are work for children, and it is
+    `GivesTasks`. `timeout_s`: None takes the agent's limit.
     """
 
     repeatable: bool = False
     exclusive: bool = False
     external: bool = False
     read_only: bool = False
+    delegates: bool = False
     timeout_s: float | None = None
 
 
@@ -97,6 +100,11 @@ class ToolContext(Protocol):
 
         Nobody is asked. A call of the host is allowed everything.
         """
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """The session's tasks."""
         ...
 
     def output(self, text: str) -> None:

@@ -29,7 +29,12 @@ class ToolDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a run ends by itself. `max_duration_s` counts wall seconds of the whole run, waiting included."""
+    """Where a run ends by itself. `max_duration_s` counts wall seconds of the whole run, waiting included.
+
+    Of children: `max_depth` is how far the line of them goes below the first session, `max_children` how many of one
+    session's tasks are worked on at a time (further ones wait), `max_descendants` how many sessions the whole tree may have
+    below the first one.
+    """
 
     max_turns: int = 50
     max_duration_s: float | None = None
@@ -38,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     max_repeated_calls: int = 3
     max_model_retries: int = 3
     max_takeovers: int = 5
+    max_depth: int = 8
+    max_children: int = 8
+    max_descendants: int = 100
     tool_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +77,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
+    `subagents`: the agents that it may hand tasks to, stored or built-in ones, and what each is for.
     `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
     `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
     """
@@ -91,6 +100,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     verification: VerificationPolicy | None = None
     title: str = ""
     extensions: dict[str, dict[str, Any]] = {}
+    subagents: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -9,6 +9,7 @@
         x AgentNotFound              agent_not_found
         x RunNotFound                run_not_found
         x ActionNotFound             action_not_found
+        x TaskNotFound               task_not_found
         x InputNotFound              input_not_found
         x ArtifactNotFound           artifact_not_found
         x CheckpointNotFound         checkpoint_not_found
@@ -148,6 +149,12 @@ class ActionNotFound(NotFound):
     """There is no pending action with this id."""
 
     code = "action_not_found"
+
+
+class TaskNotFound(NotFound):
+    """There is no such task, or it has ended already."""
+
+    code = "task_not_found"
 
 
 class InputNotFound(NotFound):
@@ -316,6 +323,12 @@ class BudgetExhausted(Conflict):
     """A limit of the session's budget was met: raise it, or end the work here."""
 
     code = "budget_exhausted"
+
+
+class SubagentLimit(Conflict):
+    """Subagents are limited here: in depth, or in number. This is a limit, and no answer."""
+
+    code = "subagent_limit"
 
 
 class Refused(GodwitError):

@@ -20,14 +20,16 @@ from .budget import Budget
 from .checkpoint import CheckpointRef, LeftAlone
 from .errors import ConfigurationError, Fault
 from .hooks import HookPoint
-from .ids import ActionId, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId
+from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId, TaskId
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .rules import ApprovalPolicy, Permissions
+from .tasks import TaskEnd
 from .verification import VerificationReport
 
 Delivery = Literal["prompt", "steer", "follow_up"]
 Decision = Literal["approve", "deny", "result"]
-ActionKind = Literal["approval", "question", "external"]
+ActionKind = Literal["approval", "question", "external", "task"]
+"""A `task` waits for children of the session and is answered by nobody else."""
 RunOutcome = Literal["done", "interrupted", "failed", "limited"]
 Origin = Literal["model", "direct", "verification"]
 """Who asked for a call: the model in its turn, the host on the session, or a verification. Only the first makes messages."""
@@ -113,7 +115,8 @@ class InputReordered(Data, frozen=True, tag="input.reordered"):
 class SessionCreated(Data, frozen=True, tag="session.created"):
     """Always seq 1. `workspace` is the absolute folder, `environment` variables for its commands.
 
-    `parent`: the session that this one works for, and `root` the first in that line; both None for one of its own.
+    `parent`: the session that this one works for, and `root` the first in that line; both None for one of its own. `depth`:
+    how many stand before it in that line. `task`: the one that it was made for, if any.
     """
 
     agent: AgentRef
@@ -124,6 +127,8 @@ class SessionCreated(Data, frozen=True, tag="session.created"):
     metadata: dict[str, str] = {}
     parent: SessionId | None = None
     root: SessionId | None = None
+    depth: int = 0
+    task: TaskId | None = None
 
 
 class SessionOpened(Data, frozen=True, tag="session.opened"):
@@ -232,10 +237,12 @@ class RunClaimed(Data, frozen=True, tag="run.claimed"):
 
 
 class RunParked(Data, frozen=True, tag="run.parked"):
-    """Only answers from outside are missing: the run waits and needs no process."""
+    """Only answers from outside are missing: the run waits and needs no process. `children`: they are all to come from
+    children of the session, and no person is asked for one here."""
 
     run: RunId
     actions: tuple[ActionId, ...]
+    children: bool = False
 
 
 class RunUnparked(Data, frozen=True, tag="run.unparked"):
@@ -449,6 +456,67 @@ class CommandExecuted(Data, frozen=True, tag="command.executed"):
     starts: RunId | None = None
 
 
+class SubagentStarted(Data, frozen=True, tag="subagent.started"):
+    """A task was given to a child, the session `child`, which is made for it unless it is there already (`reused`).
+
+    `call` and `action`: the call that asked for it, and what the run waits for with it; without an action it is in the
+    background, and its end is told by a message. `depth`: of the child, from 0 at the first of the line. `reused`: how often
+    the same child has worked before. `external`: the host runs the child its own way. `max_turns`, `output_schema`: see
+    `core.tasks.TaskRequest`.
+    """
+
+    task: TaskId
+    child: SessionId
+    agent: AgentName
+    prompt: str
+    depth: int
+    call: CallId | None = None
+    action: ActionId | None = None
+    description: str = ""
+    reused: int = 0
+    max_turns: int | None = None
+    output_schema: dict[str, Any] | None = None
+    external: bool = False
+
+
+class SubagentProgressed(Data, frozen=True, tag="subagent.progressed"):
+    """A child that the host runs its own way has done a step; of others, their own logs tell."""
+
+    task: TaskId
+    status: str
+    metadata: dict[str, Any] = {}
+
+
+class SubagentAsked(Data, frozen=True, tag="subagent.asked"):
+    """Somebody below waits for an answer: `action` is open in `asked_by`. `path`: the agents that lead there, from the child
+    of this session on. It can be answered on any session above as well."""
+
+    task: TaskId
+    asked_by: SessionId
+    action: ActionId
+    kind: ActionKind
+    path: tuple[AgentName, ...]
+    name: str
+    arguments: dict[str, Any] = {}
+    message: str | None = None
+
+
+class SubagentFinished(Data, frozen=True, tag="subagent.finished"):
+    """A task has ended, and stays so. `output`: the child's answer as its parent reads it, `artifact` the whole of a long
+    one, `structured` it as data. `up_to`: where the child's log stood then. `usage`, `turns`: of the child's run."""
+
+    task: TaskId
+    child: SessionId
+    status: TaskEnd
+    output: str = ""
+    artifact: ArtifactRef | None = None
+    structured: Any = None
+    error: Fault | None = None
+    up_to: Seq = 0
+    usage: Usage = Usage()
+    turns: int = 0
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """An event of a type this version does not know, or whose shape it cannot read; `body` is untouched."""
 
@@ -496,6 +564,10 @@ KnownData = (
     | WorkspaceRestored
     | VerificationReported
     | CommandExecuted
+    | SubagentStarted
+    | SubagentProgressed
+    | SubagentAsked
+    | SubagentFinished
 )
 EventData = KnownData | Unknown
 
@@ -527,6 +599,10 @@ OUTSIDE_TYPES = (
     WorkspaceCheckpointed,
     VerificationReported,
     CommandExecuted,
+    SubagentStarted,
+    SubagentProgressed,
+    SubagentAsked,
+    SubagentFinished,
 )
 """What may be appended without being the driver, but for a model's own call and a report that decides on a run. All else
 needs the driver's epoch."""
@@ -541,6 +617,8 @@ def from_outside(data: EventData) -> bool:
         return data.origin != "model"
     if isinstance(data, VerificationReported):
         return data.report.source != "run"
+    if isinstance(data, SubagentStarted):
+        return data.action is None
     return isinstance(data, OUTSIDE_TYPES)
 
 

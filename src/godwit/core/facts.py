@@ -13,7 +13,7 @@ import msgspec
 
 from .agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel
 from .events import ActionKind, Delivery, Origin
-from .ids import ActionId, ArtifactRef, CallId, InputId, RunId, Seq
+from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, RunId, Seq, SessionId
 from .messages import ResultBlock, ToolStatus, UserBlock, text_of
 
 SCHEMA = "godwit.trace/1"
@@ -68,7 +68,8 @@ class PendingAction:
     """`kind`: approval (may this call run?), question, or external (what is this call's result?). `age_s` in seconds.
 
     An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
-    remembered with the answer. `remaining_s`: until the policy answers; None when it never does.
+    remembered with the answer. `remaining_s`: until the policy answers; None when it never does. `session` asks; where that
+    is a subagent's, `path` has the agents that lead there.
     """
 
     id: ActionId
@@ -81,6 +82,8 @@ class PendingAction:
     age_s: float
     rules: tuple[str, ...] = ()
     remaining_s: float | None = None
+    session: SessionId | None = None
+    path: tuple[AgentName, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .errors import (
     SessionArchived as SessionArchivedError,
     SessionBusy,
     SessionPaused as SessionPausedError,
+    TaskNotFound,
 )
 from .events import (
     ActionClosed,
@@ -56,6 +57,10 @@ from .events import (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentProgressed,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -72,6 +77,7 @@ from .events import (
 )
 from .ids import ActionId, InputId, RunId, derived_id
 from .rules import Permissions
+from .tasks import OpenTask
 from .transcript import problems
 
 Phase = Literal["none", "queued", "running", "waiting", "retrying"]
@@ -125,6 +131,7 @@ class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
     queue: tuple[QueuedInput, ...] = ()
     actions: tuple[OpenAction, ...] = ()
     restoring: bool = False
+    tasks: tuple[OpenTask, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -187,6 +194,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise IllegalEvent("only an approval's answer is remembered, and with a rule", action=data.action)
             if data.rule is not None:
                 Permissions(deny=(data.rule,))  # a rule that cannot be read is refused before it is stored
+            if found.kind == "task":
+                raise IllegalEvent("what waits for a task is answered by its end: cancel it instead", action=data.action)
             if data.decision == "approve" and found.kind != "approval":
                 raise IllegalEvent(f"a pending {found.kind} is answered with a result", action=data.action)
             return replace(
@@ -270,6 +279,25 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise IllegalEvent(f"action id {data.action!r} is open already", action=data.action)
             opened = OpenAction(data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout)
             return replace(gate, actions=(*gate.actions, opened))
+        case SubagentStarted():
+            if any(t.id == data.task for t in gate.tasks):
+                raise IllegalEvent(f"task {data.task!r} has begun already", task=data.task)
+            if any(t.session == data.child for t in gate.tasks):
+                raise SessionBusy(f"session {data.child!r} works on a task already", session=data.child)
+            if data.action is not None and not any(a.id == data.action and a.kind == "task" for a in gate.actions):
+                raise IllegalEvent(f"action {data.action!r} waits for no task", action=data.action)
+            return replace(gate, tasks=(*gate.tasks, OpenTask(data.task, data.child, data.action, data.external)))
+        case SubagentFinished():
+            ended = next((t for t in gate.tasks if t.id == data.task), None)
+            if ended is None:
+                raise TaskNotFound(f"task {data.task!r} is not open: it has ended already, or never began", task=data.task)
+            tasks = tuple(t for t in gate.tasks if t.id != data.task)
+            if ended.action is None or any(t.action == ended.action for t in tasks):
+                return replace(gate, tasks=tasks)
+            actions = tuple(replace(a, answered=True) if a.id == ended.action else a for a in gate.actions)
+            return replace(gate, tasks=tasks, actions=actions)
+        case ActionClosed() if any(t.action == data.action for t in gate.tasks):
+            raise IllegalEvent("an action is closed only after its tasks have ended", action=data.action)
         case ActionClosed():
             if not any(a.id == data.action for a in gate.actions):
                 raise IllegalEvent(f"action {data.action!r} is not open", action=data.action)
@@ -298,6 +326,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | WorkspaceCheckpointed()
             | VerificationReported()
             | CommandExecuted()
+            | SubagentProgressed()
+            | SubagentAsked()
             | Unknown()
         ):
             return gate
@@ -316,6 +346,10 @@ def consequence(gate: Gate, data: EventData) -> EventData | None:
             return RunStarted(RunId(derived_id("run", data.id)), data.id)
         case UserAnswer() | UserInterrupt() if gate.phase == "waiting" and gate.run is not None:
             return RunUnparked(gate.run)
+        case SubagentFinished() if gate.phase == "waiting" and gate.run is not None:
+            # What was the last of its action has answered it. Should others be missing still, the run parks again.
+            answered = any(a.kind == "task" and a.answered for a in gate.actions)
+            return RunUnparked(gate.run) if answered else None
         case UserMessage(delivery="steer", mode="skip") if gate.phase == "waiting" and gate.run is not None:
             return RunUnparked(gate.run)
         case _:

@@ -19,6 +19,7 @@ CallId = NewType("CallId", str)
 ActionId = NewType("ActionId", str)
 AgentName = NewType("AgentName", str)
 ArtifactRef = NewType("ArtifactRef", str)
+TaskId = NewType("TaskId", str)
 """`sha256:<hex>`, the hash of the content."""
 Seq = int
 """Position of an event in its session's log, from 1, without gaps. 0 stands before the first."""

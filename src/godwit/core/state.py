@@ -54,6 +54,10 @@ from .events import (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentProgressed,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -94,7 +98,8 @@ _NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One call of the open turn. `answer` is what came from outside for it, `key` its idempotency key once started."""
+    """One call of the open turn. `answer` is what came from outside for it, `key` its idempotency key once started, `tasks`
+    what has become of those that it gave to children."""
 
     id: CallId
     name: str
@@ -104,6 +109,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     action: ActionId | None = None
     answer: UserAnswer | None = None
     repeat: int = 1
+    tasks: Literal["open", "done"] | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -229,6 +235,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     restoring: Restoring | None = None
     parent: SessionId | None = None
     root: SessionId | None = None
+    depth: int = 0
     meter: Meter = Meter()
     warned: tuple[Warned, ...] = ()
 
@@ -269,6 +276,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 metadata=data.metadata,
                 parent=data.parent,
                 root=data.root,
+                depth=data.depth,
             )
         case SessionConfigured():
             budgets = state.budgets if data.budgets is None else data.budgets
@@ -431,7 +439,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, turn=_with_call(turn, data, data.call, phase="started", key=data.key))
         case ToolFinished():
             call = _call(turn, data, data.call)
-            if data.status in _NEEDS_START and call.phase != "started" and call.answer is None:
+            if data.status in _NEEDS_START and call.phase != "started" and call.answer is None and call.tasks is None:
                 raise IllegalEvent(f"a call that never started cannot end as {data.status}", call=data.call)
             run = _open(run, data)
             return replace(
@@ -456,6 +464,18 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if call.action is not None and any(a.id == call.action for a in state.gate.actions):
                 raise IllegalEvent("the call has an open action already", call=data.call, action=call.action)
             return replace(state, turn=_replace_call(turn, replace(call, action=data.action, answer=None)))
+        case SubagentStarted() if data.action is not None:
+            call = _call_of(turn, data, data.action)
+            return replace(state, turn=_replace_call(turn, replace(call, tasks="open")))
+        case SubagentFinished():
+            # The gate has taken it from the open tasks only afterwards: `state.gate` is the one before.
+            ended = next((t for t in state.gate.tasks if t.id == data.task), None)
+            if ended is None or ended.action is None or turn is None:
+                return state
+            if any(t.action == ended.action for t in state.gate.tasks if t.id != data.task):
+                return state
+            call = _call_of(turn, data, ended.action)
+            return replace(state, turn=_replace_call(turn, replace(call, tasks="done")))
         case TurnFinished():
             run = _open(run, data)
             turn = _need_turn(turn, data)
@@ -522,6 +542,9 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | ArtifactStored()
             | HookReported()
             | CommandExecuted()
+            | SubagentStarted()
+            | SubagentProgressed()
+            | SubagentAsked()
             | Unknown()
         ):
             return state
@@ -540,7 +563,7 @@ def _with_rule(permissions: Permissions | None, decision: str, rule: str) -> Per
 def _touched(run: Run, call: Call, data: ToolFinished) -> tuple[str, ...]:
     """The tools that did something, with this call's if it did."""
     came_from_outside = call.answer is not None and call.answer.decision == "result"
-    if data.name in run.touched or not (call.phase == "started" or came_from_outside):
+    if data.name in run.touched or not (call.phase == "started" or came_from_outside or call.tasks is not None):
         return run.touched
     return (*run.touched, data.name)
 
@@ -578,6 +601,13 @@ def _call(turn: Turn | None, data: EventData, call_id: CallId) -> Call:
     raise IllegalEvent(f"{type_of(data)}: the open turn has no call {call_id!r}", call=call_id)
 
 
+def _call_of(turn: Turn | None, data: EventData, action: ActionId) -> Call:
+    for call in _need_turn(turn, data).calls:
+        if call.action == action:
+            return call
+    raise IllegalEvent(f"{type_of(data)}: no call of the open turn has action {action!r}", action=action)
+
+
 def _replace_call(turn: Turn | None, call: Call) -> Turn:
     assert turn is not None
     return msgspec.structs.replace(turn, calls=tuple(call if c.id == call.id else c for c in turn.calls))
@@ -599,7 +629,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any
 
 from ..contracts import EventStore
-from ..core.errors import ActionNotFound, InvalidArgument
+from ..core.agent import base_of
+from ..core.errors import ActionNotFound, InvalidArgument, SessionNotFound
 from ..core.events import ActionOpened, Decision, Remember, UserAnswer
 from ..core.facts import PendingAction
 from ..core.gate import OpenAction
-from ..core.ids import Clock, SessionId
+from ..core.ids import AgentName, Clock, SessionId
 from ..core.messages import ResultBlock, Text
 from ..core.state import State
 from .budget import QUESTION, check_answer
@@ -71,18 +74,47 @@ class Approvals:
         self._clock = clock
 
     async def pending(self) -> list[PendingAction]:
-        """What waits for an answer, oldest first."""
-        state = await load_state(self._store, self._session)
-        waiting = {a.id for a in state.gate.actions if not a.answered}
-        if not waiting:
-            return []
+        """What waits for an answer, here and below, each level oldest first.
+
+        What subagents ask is told with the agents that lead to it (`path`), and is answered here like anything else.
+        """
+        found: list[PendingAction] = []
         now = self._clock.now_ms()
-        found = []
-        for event in await self._store.read(self._session, types=("action.opened",)):
-            data = event.data
-            if isinstance(data, ActionOpened) and data.action in waiting:
-                found.append(pending_action(data, event.at_ms, now))
+        async for at, state, path in self._tree():
+            waiting = {a.id for a in state.gate.actions if not a.answered and a.kind != "task"}
+            if not waiting:
+                continue
+            for event in await self._store.read(at._session, types=("action.opened",)):
+                data = event.data
+                if isinstance(data, ActionOpened) and data.action in waiting:
+                    told = pending_action(data, event.at_ms, now)
+                    found.append(dataclasses.replace(told, session=at._session, path=path))
         return found
+
+    async def inbox_of(self, action: str) -> Inbox:
+        """The inbox of the session that asks this: this one, or one that works for it. ActionNotFound."""
+        return (await self._where(action))[0]._inbox
+
+    async def _tree(self) -> AsyncIterator[tuple[Approvals, State, tuple[AgentName, ...]]]:
+        """This session and those that work on its open tasks, and on theirs, each with the agents that lead there."""
+        waiting: list[tuple[Approvals, tuple[AgentName, ...]]] = [(self, ())]
+        seen: set[SessionId] = set()
+        while waiting:
+            at, path = waiting.pop(0)
+            if at._session in seen:
+                continue
+            seen.add(at._session)
+            try:
+                state = await load_state(self._store, at._session)
+            except SessionNotFound:
+                continue  # not made yet, or run by the host its own way
+            if at is not self and state.agent is not None:
+                path = (*path, base_of(state.agent).name)
+            yield at, state, path
+            waiting += [(self._of(task.session), path) for task in state.gate.tasks]
+
+    def _of(self, session: SessionId) -> Approvals:
+        return Approvals(self._store, session, self._inbox.of(session), self._clock)
 
     async def approve(
         self,
@@ -125,9 +157,9 @@ class Approvals:
         rule: str | None,
         sender: str | None,
     ) -> bool:
-        opened = await self._find(action)
+        at, opened = await self._where(action)
         if arguments is not None:
-            await self.check_arguments(opened.action, arguments)
+            await at.check_arguments(opened.action, arguments)
         if rule is not None and remember is None:
             raise InvalidArgument("a rule is given, but not how far it is to be remembered: session or always", rule=rule)
         if remember is not None:
@@ -141,15 +173,15 @@ class Approvals:
                     action=opened.action,
                 )
             if remember == "always":
-                await self._save_rule(decision, rule)
-        return await self._inbox.answer(
+                await at._save_rule(decision, rule)
+        return await at._inbox.answer(
             opened.action, decision, reason=reason, arguments=arguments, sender=sender, remember=remember, rule=rule
         )
 
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
         """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use;
         what a call can take is only seen when it is looked at. ActionNotFound."""
-        opened = await self._find(action)
+        _, opened = await self._where(action)
         if opened.call is None and opened.name == QUESTION:
             check_answer(opened.arguments, arguments)
 
@@ -170,14 +202,14 @@ class Approvals:
     ) -> bool:
         """Give an external call's result, or the answer to a question. False when it had been answered before."""
         content = (Text(result),) if isinstance(result, str) else result
-        return await self._inbox.answer(
-            (await self._find(action)).action, "result", content=content, is_error=is_error, sender=sender
-        )
+        at, opened = await self._where(action)
+        return await at._inbox.answer(opened.action, "result", content=content, is_error=is_error, sender=sender)
 
-    async def _find(self, name: str) -> ActionOpened:
-        """The action of this id, or the newest one about the call of this id. ActionNotFound."""
-        newest = await self._store.read(self._session, types=("action.opened",), newest_first=True)
-        for event in newest:
-            if isinstance(event.data, ActionOpened) and name in (event.data.action, event.data.call):
-                return event.data
+    async def _where(self, name: str) -> tuple[Approvals, ActionOpened]:
+        """The action of this id, or the newest one about the call of this id, and where it is asked: here, or by a session
+        that works for this one. ActionNotFound."""
+        async for at, _, _ in self._tree():
+            for event in await self._store.read(at._session, types=("action.opened",), newest_first=True):
+                if isinstance(event.data, ActionOpened) and name in (event.data.action, event.data.call):
+                    return at, event.data
         raise ActionNotFound(f"session {self._session} has no action or call {name!r}", action=name)

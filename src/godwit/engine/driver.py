@@ -11,9 +11,20 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..contracts import BlobStore, Checkpoints, EventStore, HookHandler, Lease, ModelRegistry, ShellParser, Tool, Workspace
+from ..contracts import (
+    BlobStore,
+    Checkpoints,
+    EventStore,
+    HookHandler,
+    Lease,
+    ModelRegistry,
+    ShellParser,
+    Subagents,
+    Tool,
+    Workspace,
+)
 from ..core.agent import AgentSpec, Limits, Permissions
-from ..core.errors import ConfigurationError, SessionOwned, StaleEpoch, StoreError, ToolNotFound
+from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
@@ -23,8 +34,8 @@ from .budget import Budgets, Guards
 from .cancel import Cancel
 from .hooks import Hooks
 from .lanes import Lanes
-from .log import Log
-from .permissions import Judgement, Policy, Standing, policy_of, saved_permissions
+from .log import Log, load_state
+from .permissions import Judgement, Narrowed, Policy, Standing, merged, policy_of, saved_permissions
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -71,6 +82,7 @@ class Parts:
         standing: Callable[[str | None], Standing] = lambda _: Standing(),
         held: Callable[[AgentSpec, str | None], AgentSpec] = lambda spec, _: spec,
         lanes: Lanes | None = None,
+        subagents: Subagents | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -91,6 +103,23 @@ class Parts:
         self.standing = standing
         self.held = held
         self.lanes = lanes or Lanes(clock=clock.monotonic)
+        self.subagents = subagents
+
+
+async def rules_above(store: EventStore, parent: SessionId) -> tuple[tuple[Permissions, Permissions | None], ...]:
+    """The rules of the sessions that one works for, nearest first: each agent's, and what was set and answered there."""
+    found: list[tuple[Permissions, Permissions | None]] = []
+    above: SessionId | None = parent
+    while above is not None:
+        try:
+            state = await load_state(store, above)
+        except SessionNotFound:
+            break
+        assert state.agent is not None
+        _, spec = await store.get_agent(state.agent.name, state.agent.version)
+        found.append((spec.permissions, state.permissions))
+        above = state.parent
+    return tuple(found)
 
 
 class Driver:
@@ -119,6 +148,7 @@ class Driver:
         self._agent: Any = None
         self._standing = Standing()
         self._saved = Permissions()
+        self._above: tuple[tuple[Permissions, Permissions | None], ...] = ()
         self._policy: Policy | None = None
         self._policy_of: Permissions | None = None
 
@@ -231,7 +261,14 @@ class Driver:
         """The rules of all layers: the agent's, the host's configuration, saved ones, the session's own."""
         own = self.state.permissions
         if self._policy is None or self._policy_of != own:
-            made = policy_of(self.spec.permissions, self._standing, self._saved, own, shell=self.parts.shell)
+            shell = self.parts.shell
+            made = policy_of(self.spec.permissions, self._standing, self._saved, own, shell=shell)
+            if self._above:
+                above = [
+                    policy_of(agent, self._standing, self._saved, merged(theirs, own), shell=shell)
+                    for agent, theirs in self._above
+                ]
+                made = Narrowed(made, above)
             self._policy, self._policy_of = made, own
         return self._policy
 
@@ -243,6 +280,10 @@ class Driver:
         permissions = saved_permissions(saved)
         if (standing, permissions) != (self._standing, self._saved):
             self._standing, self._saved, self._policy = standing, permissions, None
+        if state.parent is not None:
+            above = await rules_above(self.parts.store, state.parent)
+            if above != self._above:
+                self._above, self._policy = above, None
 
     def judge(self, tool: Tool, arguments: dict[str, Any]) -> Judgement:
         """What the rules say of this call."""

@@ -47,12 +47,19 @@ class HookCalls:
         self._left: set[asyncio.Future[Any]] | None = None
 
     async def _asked(
-        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
+        self,
+        spec: HookSpec,
+        handler: HookHandler,
+        packed: bytes,
+        run: RunId | None,
+        cancel: CancelToken | None,
+        of: HookCalls,
     ) -> HookResult:
-        """The hook's answer, or what its failure counts as."""
+        """The hook's answer, or what its failure counts as. `of`: the session's that it is called for, which may be one
+        that works for this one's."""
         why = ""
         for _ in range(spec.retries + 1):
-            answer = await self._tried(spec, handler, packed, run, cancel)
+            answer = await self._tried(spec, handler, packed, run, cancel, of)
             if isinstance(answer, HookResult):
                 return answer
             why = answer
@@ -62,13 +69,19 @@ class HookCalls:
         return CONTINUE
 
     async def _tried(
-        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, cancel: CancelToken | None
+        self,
+        spec: HookSpec,
+        handler: HookHandler,
+        packed: bytes,
+        run: RunId | None,
+        cancel: CancelToken | None,
+        of: HookCalls,
     ) -> HookResult | str:
         """One try: the answer, checked, or why there is none."""
         payload: dict[str, Any] = msgspec.json.decode(packed)
-        call = HookCall(spec.point, self.session, run, self.labels, self.workspace, payload)
+        call = HookCall(spec.point, of.session, run, of.labels, of.workspace, payload)
         inside = contextvars.copy_context()
-        inside.run(WITHIN.set, self.session)
+        inside.run(WITHIN.set, of.session)
         task = asyncio.get_running_loop().create_task(_called(handler, call), context=inside)
         self._keep(task)
         cut = asyncio.get_running_loop().create_future()
@@ -101,8 +114,10 @@ class HookCalls:
             return error.message if isinstance(error, GodwitError) else f"{type(error).__name__}: {error}"
         return _checked(spec, packed, task.result())
 
-    async def _in_background(self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None) -> None:
-        answer = await self._asked(spec, handler, packed, run, None)
+    async def _in_background(
+        self, spec: HookSpec, handler: HookHandler, packed: bytes, run: RunId | None, of: HookCalls
+    ) -> None:
+        answer = await self._asked(spec, handler, packed, run, None, of)
         if answer.message is not None:
             self._report(HookReported(spec.id, spec.point, answer.message))
 

@@ -51,6 +51,10 @@ _NONE: Mapping[Any, Any] = {}
 V = TypeVar("V")
 
 
+_OF_HANDLES: frozenset[HookPoint] = frozenset(("before_session", "after_session"))
+"""Points of one session's handles, which those of sessions above are not asked about."""
+
+
 class _Registered:
     __slots__ = ("command", "matches", "of_agent", "spec")
 
@@ -73,11 +77,13 @@ class Hooks(HookCalls):
         "_hooks",
         "_kit",
         "_of_agent",
+        "above",
         "note",
     )
 
     def __init__(self, session: SessionId, kit: HookKit | None = None) -> None:
         super().__init__(session)
+        self.above: Hooks | None = None  # of the session that this one works for
         self.note: str | None = None  # of before_session, for the next prompt
         self._kit = kit
         # Replaced as a whole and never changed, so that a session without hooks shares these and costs little.
@@ -160,7 +166,7 @@ class Hooks(HookCalls):
 
     def wants(self, point: HookPoint) -> bool:
         """True when some hook is there for this point. Ask before a payload is built."""
-        return point in self._at
+        return point in self._at or (self.above is not None and point not in _OF_HANDLES and self.above.wants(point))
 
     def _made(self, spec: HookSpec, *, of_agent: bool) -> _Registered:
         matcher = spec.matcher
@@ -221,10 +227,10 @@ class Hooks(HookCalls):
         and whether it `failed`. INTERRUPTED when `cancel` falls meanwhile. Failures that were passed over and messages
         for people wait in `take_reports`.
         """
-        if point not in self._at:
+        if not self.wants(point):
             return CONTINUE
         for _ in range(ASKED_AGAIN + 1):
-            result = await self._chain(point, payload, run, cancel)
+            result = await self._chains(point, payload, run, cancel)
             if result.action != "retry":
                 return result
             if not await _passed(min(result.delay_s, DELAY_LONGEST_S), cancel):
@@ -233,9 +239,28 @@ class Hooks(HookCalls):
         reason = f"{why}: {result.reason}" if result.reason else why
         return HookResult("block", reason=f"Required hook '{result.hook}' failed: {reason}", hook=result.hook, failed=True)
 
-    async def _chain(
+    async def _chains(
         self, point: HookPoint, payload: dict[str, Any], run: RunId | None, cancel: CancelToken | None
     ) -> HookResult:
+        """The session's own hooks, then those of the sessions that it works for, each seeing what the ones before left."""
+        result = CONTINUE
+        level: Hooks | None = self
+        while level is not None and result.action not in ENDS_CHAIN and result is not INTERRUPTED:
+            if point in level._at and (level is self or point not in _OF_HANDLES):
+                answer = await level._chain(point, payload, run, cancel, self)
+                if answer is INTERRUPTED:
+                    return INTERRUPTED
+                if answer.modified is not None:
+                    modified = answer.modified
+                    payload = {**payload, **({"arguments": modified} if point == "before_tool" else modified)}
+                result = answer if level is self else folded(result, answer)
+            level = level.above
+        return result
+
+    async def _chain(
+        self, point: HookPoint, payload: dict[str, Any], run: RunId | None, cancel: CancelToken | None, of: Hooks
+    ) -> HookResult:
+        """`of`: the session's, which may be one that works for this one's."""
         result, changed = CONTINUE, False
         # What is registered meanwhile is called from the next time on.
         for registered in self._at.get(point, ()):
@@ -252,9 +277,9 @@ class Hooks(HookCalls):
                 return INTERRUPTED
             packed = packed_payload(payload)
             if spec.background:
-                self._keep(asyncio.ensure_future(self._in_background(spec, handler, packed, run)))
+                self._keep(asyncio.ensure_future(self._in_background(spec, handler, packed, run, of)))
                 continue
-            answer = await self._asked(spec, handler, packed, run, cancel)
+            answer = await self._asked(spec, handler, packed, run, cancel, of)
             if answer is INTERRUPTED:
                 return INTERRUPTED
             if answer.modified is not None:

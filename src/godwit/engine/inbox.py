@@ -58,6 +58,10 @@ class Inbox:
         self._clock = clock
         self._ids = ids
 
+    def of(self, session: SessionId) -> Inbox:
+        """That of another session, which this one's host sees to as well."""
+        return Inbox(self._store, session, self._clock, self._ids)
+
     async def _append(
         self, *data: EventData, run: RunId | None = None, key: str | None = None, expect: Seq | None = None
     ) -> Appended:

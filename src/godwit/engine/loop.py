@@ -184,7 +184,8 @@ def decide(
         if turn.message_seq is None:
             return AskModel()
         if turn.unfinished:
-            return Park() if all(_waits(state, c.action) for c in turn.unfinished) and not _skips(state) else RunTools()
+            skips = _skips(state) and any(c.phase == "requested" and c.tasks is None for c in turn.unfinished)
+            return Park() if all(_waits(state, c.action) for c in turn.unfinished) and not skips else RunTools()
         return CloseTurn()
     due = tuple(q.id for q in gate.queue if q.delivery != "follow_up")
     if due:
@@ -281,7 +282,9 @@ async def _advance(driver: Driver) -> bool:
         # The session's token was cancelled directly: the run is recorded as interrupted (seed 001).
         await log.commit(UserInterrupt(run.id, reason="the session's cancel token was cancelled"))
     decision: Decision | KeepFiles = _decide(driver)
-    if isinstance(decision, Park | Yield | CloseTurn | End) and files_changed(log.state, driver.spec):
+    # What children do in the folder is the turn's own work, so while it waits for them it goes on.
+    works = isinstance(decision, Park) and bool(log.state.gate.tasks)
+    if isinstance(decision, Park | Yield | CloseTurn | End) and not works and files_changed(log.state, driver.spec):
         decision = KeepFiles()
     try:
         match decision:
@@ -326,8 +329,9 @@ async def _advance(driver: Driver) -> bool:
             case RunTools():
                 await run_tools(driver)
             case Park():
-                actions = tuple(a.id for a in log.state.gate.actions if not a.answered)
-                await log.commit(RunParked(_run(driver), actions), seen=seen)
+                waits = [a for a in log.state.gate.actions if not a.answered]
+                children = all(a.kind == "task" for a in waits)
+                await log.commit(RunParked(_run(driver), tuple(a.id for a in waits), children), seen=seen)
                 return False
             case Expire(expired):
                 log.stage(*(policy_answer(a) for a in expired))

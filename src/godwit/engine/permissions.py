@@ -325,6 +325,56 @@ def saved_permissions(saved: Iterable[SavedRule]) -> Permissions:
     return Permissions(allow, ask, deny)
 
 
+class Narrowed(Policy):
+    """The policy of a session that works for others: theirs hold as well, each with what was answered here, and of several
+    verdicts the strictest counts."""
+
+    def __init__(self, own: Policy, above: Sequence[Policy]) -> None:
+        super().__init__(own.layers, shell=own.shell, default=own.default)
+        self.above = tuple(above)
+
+    def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
+        judged = [super().judge(tool, arguments, workspace_root)]
+        judged += [policy.judge(tool, arguments, workspace_root) for policy in self.above]
+        return _strictest(judged)
+
+    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
+        judged = [super().judge_subject(name, subject, workspace_root)]
+        judged += [policy.judge_subject(name, subject, workspace_root) for policy in self.above]
+        return _strictest(judged)
+
+    def suggest(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> tuple[str, ...]:
+        """Rules that would let it run as far as every policy that asks is concerned."""
+        offers = [
+            offered
+            for policy in (Policy(self.layers, shell=self.shell, default=self.default), *self.above)
+            if policy.judge(tool, arguments, workspace_root).verdict == "ask"
+            for offered in [policy.suggest(tool, arguments, workspace_root)]
+        ]
+        if not offers:
+            return ()
+        return tuple(rule for rule in offers[0] if all(rule in others for others in offers[1:]))
+
+    def hidden(self, name: str) -> bool:
+        return super().hidden(name) or any(policy.hidden(name) for policy in self.above)
+
+
+def _strictest(judged: Sequence[Judgement]) -> Judgement:
+    found = max(judged, key=lambda one: _STRICTNESS.index(one.verdict))
+    if found.verdict == "ask" and any(one.doubted for one in judged):
+        return next(one for one in judged if one.doubted)
+    return found
+
+
+def merged(one: Permissions | None, other: Permissions | None) -> Permissions | None:
+    """The rules of both."""
+    if one is None or other is None:
+        return one or other
+    return msgspec.structs.replace(
+        one, allow=(*one.allow, *other.allow), ask=(*one.ask, *other.ask), deny=(*one.deny, *other.deny)
+    )
+
+
 def policy_of(
     agent: Permissions,
     standing: Standing = Standing(),  # noqa: B008 - immutable

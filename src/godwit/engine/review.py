@@ -21,6 +21,7 @@ from ..core.messages import ResultBlock, ToolCall, ToolStatus
 from ..core.rules import ApprovalPolicy
 from ..core.state import Call
 from .budget import refusal
+from .delegation import Delegates, delegated, results
 from .driver import Driver
 from .lanes import lane_of
 from .permissions import Judgement
@@ -65,6 +66,7 @@ class Answered:
 
     status: ToolStatus
     content: tuple[ResultBlock, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,14 +84,14 @@ class Waits:
     events: tuple[EventData, ...] = ()
 
 
-Review = Ready | Refused | Answered | Asks | Waits
+Review = Ready | Refused | Answered | Asks | Waits | Delegates
 
-Key = tuple[CallId, str, ActionId | None, bool]
+Key = tuple[CallId, str, ActionId | None, bool, str | None]
 
 
 def key_of(call: Call) -> Key:
     """What a review depends on: with another key it is made again."""
-    return call.id, call.phase, call.action, call.answer is not None
+    return call.id, call.phase, call.action, call.answer is not None, call.tasks
 
 
 @dataclass
@@ -151,6 +153,8 @@ class Reviewer:
             started = await self._logged(call)
             arguments = request.arguments if started is None else started.arguments
             return self._ready(call, tool, arguments, isinstance(started, ToolStarted) and started.edited)
+        if call.tasks == "done":
+            return Answered(*await results(driver, call))
         if call.answer is not None:
             return await self._answered(call, tool, request, ahead)
         if call.action is not None:
@@ -208,7 +212,7 @@ class Reviewer:
                 nobody = "This call needs an approval, and nobody can be asked in this run."
                 return Refused("denied", f"{nobody} {judgement.told}".rstrip())
             return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)
-        return await self._paid(self._ready(call, tool, arguments, False, changed_by, _notes(hooked)), ahead)
+        return await self._begun(call, tool, arguments, ahead, changed_by=changed_by, notes=_notes(hooked))
 
     async def _answered(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
         """A call that was asked about, and the answer is here."""
@@ -253,7 +257,28 @@ class Reviewer:
             opened_for = ActionOpened(ActionId(self.driver.ids.new("act")), "external", call.id, call.name, arguments)
             return Asks(opened_for)
         changed = None if edited or shown == request.arguments else "a hook"
-        return await self._paid(self._ready(call, tool, arguments, edited, changed, notes), ahead)
+        return await self._begun(call, tool, arguments, ahead, edited=edited, changed_by=changed, notes=notes)
+
+    async def _begun(
+        self,
+        call: Call,
+        tool: Tool,
+        arguments: dict[str, Any],
+        ahead: int,
+        *,
+        edited: bool = False,
+        changed_by: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Review:
+        """Nobody objects: it may begin, if it can be paid for, here or with children."""
+        review = await self._paid(self._ready(call, tool, arguments, edited, changed_by, notes), ahead)
+        if not (isinstance(review, Ready) and tool.traits.delegates):
+            return review
+        given = await delegated(self.driver, call, tool, arguments, edited=edited)
+        if isinstance(given, str):
+            return Refused("error", given, events=review.events)
+        given.before = review.events
+        return given
 
     def _ready(
         self,

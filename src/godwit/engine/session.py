@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..contracts import Appended, SessionHandle, Tool, Workspace
 from ..core.agent import AgentSpec
-from ..core.errors import NoOpenRun, SessionNotFound, ToolNotFound
+from ..core.errors import ActionNotFound, NoOpenRun, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
 from ..core.ids import Seq, SessionId
@@ -29,6 +29,7 @@ from .compaction import Compactions, HostCompaction
 from .control import Control
 from .direct import DirectCalls, HostCalls
 from .handle import Home
+from .inbox import Inbox
 from .live_hooks import LiveHooks
 from .log import record_reports
 from .purse import Purse
@@ -38,6 +39,7 @@ from .runs import RunHandle
 from .sending import Sending
 from .session_rewind import HostRewinds
 from .session_verification import HostVerification, Verifications
+from .tasks import SessionTasks
 from .typed_commands import TypedCommands
 
 
@@ -76,6 +78,11 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
     def queue(self) -> Queue:
         """The inputs that wait."""
         return Queue(self._store, self.id, self._inbox)
+
+    @cached_property
+    def tasks(self) -> SessionTasks:
+        """What it has handed to subagents."""
+        return SessionTasks(self._home.parts, self.id)
 
     @cached_property
     def artifacts(self) -> Artifacts:
@@ -174,7 +181,8 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
             case UserAnswer():
                 if event.decision == "approve" and event.arguments is not None:
                     await self.approvals.check_arguments(event.action, event.arguments)
-                await self._inbox.answer(
+                inbox = await self._answered_at(event.action)
+                await inbox.answer(
                     event.action,
                     event.decision,
                     reason=event.reason,
@@ -186,6 +194,13 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
                     rule=event.rule,
                 )
         self._wake()
+
+    async def _answered_at(self, action: str) -> Inbox:
+        """Where this action is open: here, as the inbox itself says, or in a session below."""
+        try:
+            return await self.approvals.inbox_of(action)
+        except ActionNotFound:
+            return self._inbox
 
     async def send_events(
         self,
@@ -219,7 +234,8 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
         await self._store.flush()
 
     async def close(self) -> None:
-        """End the open run with its questions, unless another process drives it, then refuse further calls on this handle.
+        """End the open run with its questions and its tasks, unless another process drives it, then refuse further calls on
+        this handle.
 
         The hooks of after_session are told, for a few seconds at most. Other handles of the session stay usable. Safe to
         repeat.
@@ -237,6 +253,8 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
                     if not self._within():
                         await self._finished(row.run, row.head)
                         await self._home.settle(self.id, run=row.run)
+            with contextlib.suppress(SessionNotFound):
+                await self.tasks.cancel_all("the session was closed")
             await self._hooks.closed("closed")
             await record_reports(self._store, self.id, self._hooks, self._home.clock)
             self._home.leave(self.id, self._token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..contracts import EventStore, Verified, Workspace
+from ..contracts import EventStore, Tasks, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
@@ -33,6 +33,7 @@ class Context:
         after: Seq,
         verify: Callable[[], Awaitable[Verified]] | None = None,
         asides: Asides | None = None,
+        tasks: Tasks | None = None,
         verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
     ) -> None:
         self.session = session
@@ -49,6 +50,7 @@ class Context:
         self._after = after
         self._verify = verify
         self._asides = asides
+        self._tasks = tasks
         self._verdict = verdict
 
     @property
@@ -66,6 +68,12 @@ class Context:
         if self._verify is None:
             raise ToolFailed("checks cannot be run from here")
         return await self._verify()
+
+    @property
+    def tasks(self) -> Tasks:
+        if self._tasks is None:
+            raise ToolFailed("this session has no tasks")
+        return self._tasks
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._verdict(arguments)

@@ -20,7 +20,7 @@ import msgspec
 
 from ..contracts import ToolOutput
 from ..core.errors import ActionNotFound, AlreadyAnswered
-from ..core.events import ActionClosed, EventData, ToolFinished, ToolStarted
+from ..core.events import ActionClosed, EventData, SubagentFinished, ToolFinished, ToolStarted
 from ..core.ids import CallId
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
@@ -30,10 +30,12 @@ from .budget import new
 from .cancel import WITHIN, Cancel
 from .checkpoints import before_changes
 from .context import models_of
+from .delegation import Delegates
 from .driver import Driver
 from .lanes import HELD, Ticket
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
-from .review import Answered, Asks, Ready, Refused, Reviewer, Waits
+from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
+from .tasks import SessionTasks
 from .tool_context import Context
 from .verification import verify_for_model
 
@@ -103,17 +105,18 @@ async def _start_ready(
     if not _stops(driver):
         # A call that will be skipped is not looked at; one that a driver before this had begun is not skipped.
         skip = _skips(driver)
-        waiting = [c for c in _unfinished(driver) if c.id not in busy and not (skip and c.phase == "requested")]
+        waiting = [c for c in _unfinished(driver) if c.id not in busy and not (skip and _skippable(c))]
         await reviewer.look_at(waiting)
-        if any(isinstance(r, Ready) and not r.tool.traits.read_only for r in map(reviewer.known, waiting)):
+        if any(_may_change(r) for r in map(reviewer.known, waiting)):
             unkept = await before_changes(driver)
     stop, skip = _stops(driver), _skips(driver)
     ahead = [r.ready for r in running.values()]
     begin: list[tuple[Ready, str, Ticket]] = []
+    handed = False
     for call in _unfinished(driver):
         if call.id in busy:
             continue
-        if skip and call.phase == "requested":
+        if skip and _skippable(call):
             skipped = Refused("skipped", "Skipped: the user sent a new message.", "skipped")
             log.stage(*_closing(driver, call, skipped))
             continue
@@ -134,10 +137,14 @@ async def _start_ready(
                 ahead.append(review)
             case Refused():
                 log.stage(*new(log.state, review.events), *_closing(driver, call, review))
-            case Answered(status, content):
-                log.stage(
-                    *_answered(driver, call), ToolFinished(call.id, call.name, status, content or (Text("(no output)"),))
-                )
+            case Answered(status, content, metadata):
+                said = content or (Text("(no output)"),)
+                log.stage(*_answered(driver, call), ToolFinished(call.id, call.name, status, said, as_json(metadata)))
+            case Delegates() if unkept is not None:
+                log.stage(*review.before, *_closing(driver, call, Refused("error", unkept)))
+            case Delegates():
+                log.stage(*new(log.state, review.before), *_answered(driver, call), *review.events)
+                handed = True
             case Asks(opened):
                 log.stage(*review.events, *_answered(driver, call), opened)
             case Waits(events):
@@ -148,6 +155,8 @@ async def _start_ready(
     for gone in [call for call in tickets if call not in left]:
         tickets.pop(gone).end("cancelled")
     await log.commit()
+    if handed and driver.parts.subagents is not None:
+        driver.parts.subagents.look(driver.session)
     for ready, key, ticket in begin:
         driver.guard()
         token = driver.token.child()
@@ -197,6 +206,16 @@ def _stops(driver: Driver) -> bool:
     return state.gate.paused or driver.shutdown or driver.token.cancelled or asks
 
 
+def _may_change(review: Review | None) -> bool:
+    """Whether files may be changed by what comes of it; children work in the same folder."""
+    return isinstance(review, Delegates) or (isinstance(review, Ready) and not review.tool.traits.read_only)
+
+
+def _skippable(call: Call) -> bool:
+    """Whether a message that skips what has not begun skips this."""
+    return call.phase == "requested" and call.tasks is None
+
+
 def _skips(driver: Driver) -> bool:
     return any(q.delivery == "steer" and q.mode == "skip" for q in driver.state.gate.queue)
 
@@ -229,6 +248,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         after=driver.log.seq,
         verify=lambda: verify_for_model(driver, token, ready.asks.extend),
         asides=asides,
+        tasks=SessionTasks(driver.parts, driver.session),
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
     )
 
@@ -365,8 +385,14 @@ async def close_calls(driver: Driver, why: Literal["interrupted", "ended"]) -> N
     turn = driver.state.turn
     if turn is None:
         return
+    for task in driver.state.gate.tasks:
+        if task.action is not None:
+            driver.log.stage(SubagentFinished(task.id, task.session, "cancelled"))
     for call in turn.unfinished:
-        if call.phase == "started":
+        if call.tasks is not None:
+            stopped = Refused("error", "[interrupted: its subagents were stopped]", "interrupted")
+            driver.log.stage(*_closing(driver, call, stopped))
+        elif call.phase == "started":
             text = "The process died while this call was under way. Its outcome is unknown."
             driver.log.stage(*_closing(driver, call, Refused("unknown", text, "interrupted")))
         else:

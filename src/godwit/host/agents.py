@@ -17,6 +17,7 @@ from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..engine.commands import Command, checked_commands
 from ..engine.hook import Hook
+from .builtin_agents import ALIASES, BUILTIN_AGENTS
 from .guards import checked
 
 
@@ -34,6 +35,8 @@ class Agent:
     `sandbox`: how commands are confined; by default by the strongest sandbox that works here, without a network.
     `checkpoints`: whether the workspace's files are kept before each turn that may change them, and which.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
+    `subagents`: agents that it may hand tasks to with the tool `task`: other `Agent`s, and names, of stored agents or of
+    built-in ones (explore, general, plan, review, verify); as a mapping, names with what each is for.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -59,6 +62,7 @@ class Agent:
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
         hooks: Sequence[Hook | HookSpec] = (),
+        subagents: Sequence[Agent | str] | Mapping[str, str] = (),
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -83,6 +87,7 @@ class Agent:
             chosen = ModelSettings(
                 chosen.max_tokens, chosen.temperature, chosen.top_p, thinking, chosen.stop_sequences, chosen.extra
             )
+        self.subagents = tuple(one for one in subagents if isinstance(one, Agent))
         self.spec = AgentSpec(
             name=AgentName(name),
             models=(model,) if isinstance(model, str) else tuple(model),
@@ -99,6 +104,7 @@ class Agent:
             metadata=dict(metadata or {}),
             verification=_verification(verification),
             hooks=tuple(h.spec if isinstance(h, Hook) else h for h in hooks),
+            subagents=_subagents(subagents),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
         )
 
@@ -120,6 +126,22 @@ def _as_tool(item: Any) -> Tool:
         function: Tool = tool(item)
         return function
     raise ConfigurationError(f"{item!r} is neither a tool name, a function nor a tool", tool=repr(item))
+
+
+def _subagents(given: Sequence[Agent | str] | Mapping[str, str]) -> dict[str, str]:
+    """What each is for, by name."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    found: dict[str, str] = {}
+    for one in given:
+        name = one.name if isinstance(one, Agent) else one
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{one!r} is no subagent: give an Agent, or the name of one")
+        if name in found:
+            raise ConfigurationError(f"subagent {name!r} is named twice", name=name)
+        builtin = BUILTIN_AGENTS.get(ALIASES.get(name, name))
+        found[name] = one.spec.description if isinstance(one, Agent) else builtin.description if builtin else ""
+    return found
 
 
 def _verification(given: VerificationPolicy | Sequence[VerificationCommand | str] | None) -> VerificationPolicy | None:

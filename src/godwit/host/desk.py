@@ -24,6 +24,7 @@ from ..engine.cancel import WITHIN
 from ..engine.driver import Parts
 from ..engine.log import append_outside, forget_state, load_state
 from ..engine.session import Session
+from .subagents import SubagentHost
 
 logger = logging.getLogger("godwit")
 
@@ -55,6 +56,8 @@ class Opener(Protocol):
         """Say that this run was left behind, before the session is opened: it waits for a place to be gone on with."""
         ...
 
+    @property
+    def subagents(self) -> SubagentHost: ...
     def hosts(self, session: SessionId) -> bool:
         """Whether this process drives the session when there is something to do."""
         ...
@@ -221,6 +224,7 @@ class Desk:
                 again = True
                 if await self._go_on(row):
                     taken.append(row.id)
+        await self._opener.subagents.recover()
         return taken
 
     async def _open_rows(self) -> list[SessionRow]:
@@ -245,6 +249,9 @@ class Desk:
     async def _go_on(self, row: SessionRow) -> bool:
         assert row.run is not None
         try:
+            if row.parent is not None and await self._opener.subagents.orphaned(row.id):
+                await self._opener.subagents.stop(row.id, "nobody waits for it any more")
+                return False
             if row.status == "paused" and not (await load_state(self._opener.store, row.id)).gate.drivable:
                 return False
             self._opener.recovers(row.id, row.run)

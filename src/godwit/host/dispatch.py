@@ -96,8 +96,15 @@ class EmbeddedDispatcher:
     `RECOVERED` are. The others wait, the one that was started first comes next.
     """
 
-    def __init__(self, parts: Parts, max_runs: int | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        max_runs: int | None = None,
+        rested: Callable[[SessionId, State], None] = lambda _session, _state: None,
+    ) -> None:
+        """`rested`: told of the end of each drive, with what it left."""
         self._parts = parts
+        self._rested = rested
         self._limits_all = max_runs is not None
         self._limit = RunLimit(RECOVERED if max_runs is None else checked(max_runs), self._call)
         self._recovered: dict[SessionId, RunId] = {}
@@ -408,6 +415,7 @@ class EmbeddedDispatcher:
                 # Parked, paused or broken off: the same run goes on with it.
                 hosted.contexts = {run.id: context, **(hosted.contexts or {})}
         self._keep(session, log)
+        self._rested(session, log.state)
         if log.state.gate.phase == "waiting":
             await self._set_alarm(session, hosted, log.state)
         return False, log.state.gate.drivable

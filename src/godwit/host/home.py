@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store
-from ..core.agent import AgentSpec
+from ..core.agent import AgentRef, AgentSpec, base_of
 from ..core.hooks import HookSpec
 from ..core.ids import RunId, Seq, SessionId
 from ..engine.builtin_commands import CommandContext
@@ -26,6 +26,7 @@ from ..engine.log import load_state
 from ..engine.permissions import policy_of, saved_permissions
 from ..engine.session import Session
 from .command_files import registry_of
+from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
@@ -53,6 +54,7 @@ class RuntimeHome:
     """What a runtime is to the handles of its sessions (`engine.session.SessionHome`); it sets the parts this works with."""
 
     store: Store
+    desk: Desk
     models: ModelRegistry
     parts: Parts
     guards: BudgetGuards
@@ -82,7 +84,9 @@ class RuntimeHome:
         self.models.resolve(name)
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
-        return registry_of(workspace, (*self._commands, *self._agent_commands.get(spec.name, ())), self._command_folders)
+        return registry_of(
+            workspace, (*self._commands, *self._agent_commands.get(base_name(spec), ())), self._command_folders
+        )
 
     async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
         state = await load_state(self.store, session.id)
@@ -93,6 +97,9 @@ class RuntimeHome:
 
     def recovers(self, session: SessionId, run: RunId) -> None:
         self._dispatcher.recover(session, run)
+
+    async def drive_session(self, session: SessionId) -> Session:
+        return await self.desk.session(session)
 
     def hosts(self, session: SessionId) -> bool:
         return self._dispatcher.hosts(session)
@@ -110,7 +117,7 @@ class RuntimeHome:
         await self._dispatcher.settle(session, force=force, run=run)
 
     def _handlers_of(self, spec: AgentSpec) -> Mapping[str, HookHandler]:
-        return self._hook_handlers.get(spec.name, {})
+        return self._hook_handlers.get(base_name(spec), {})
 
     def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
         """The hooks of a session in this process; the same for all its handles. `keep`: also while nobody uses them."""
@@ -122,6 +129,18 @@ class RuntimeHome:
         if keep:
             self._kept_hooks[session] = found
         return found
+
+    async def _inherit(self, session: SessionId, parent: SessionId) -> None:
+        """Have the hooks of the sessions above called for this one as well."""
+        state = await load_state(self.store, parent)
+        assert state.agent is not None
+        _, spec = await self.store.get_agent(state.agent.name, state.agent.version)
+        above = self.hooks(parent)
+        above.labels, above.workspace = state.labels, state.workspace
+        above.adopt(spec.hooks, self._handlers_of(spec))
+        self.hooks(session, keep=True).above = above
+        if state.parent is not None:
+            await self._inherit(parent, state.parent)
 
     def _forget_hooks(self, session: SessionId) -> None:
         """Nobody here drives the session any more: what was registered in this process ends with it."""
@@ -171,3 +190,8 @@ class RuntimeHome:
 
     async def head(self, session: str) -> Seq:
         return (await self.store.session(SessionId(session))).head
+
+
+def base_name(spec: AgentSpec) -> str:
+    """What an agent's functions are kept under: those of one that was narrowed for another are the same."""
+    return base_of(AgentRef(spec.name, 0)).name

@@ -26,7 +26,7 @@ from ..contracts import (
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, ToolNotFound
+from ..core.errors import ConfigurationError, InvalidArgument, SubagentLimit, ToolNotFound
 from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
@@ -50,11 +50,12 @@ from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
-from .home import Attendant as Attendant
+from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
+from .subagents import SubagentHost
 from .tracing import Tracing, TracingSettings
 from .workspaces import LocalWorkspaces, database_files
 
@@ -137,9 +138,10 @@ class Runtime(SessionsById):
             guards=self.guards.of,
             lanes=Lanes(lanes, clock=clock.monotonic),
         )
+        self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
         self._check_models = check_models
-        self._dispatcher = EmbeddedDispatcher(self.parts, max_runs)
+        self._dispatcher = EmbeddedDispatcher(self.parts, max_runs, self.subagents.rested)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
         self._attendants: list[Attendant] = []
@@ -252,6 +254,7 @@ class Runtime(SessionsById):
 
     async def close(self) -> None:
         """Let open runs yield at a checkpoint, to be gone on with by the next process, and close the store."""
+        await self.subagents.close()
         await self.desk.close(self._grace_s)
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
@@ -300,10 +303,14 @@ class Runtime(SessionsById):
             HOOK_KIT.matcher(hook)
         if isinstance(agent, Agent):
             self._bring(agent)
+            for below in agent.subagents:
+                await self._create(below, folder)
         self._check_models_of(spec)
         self.tools_of(spec, folder)
         await self._check_sandbox(spec, folder)
-        return await self.store.put_agent(spec)
+        ref = await self.store.put_agent(spec)
+        await self.subagents.known(spec)
+        return ref
 
     def _check_models_of(self, spec: AgentSpec) -> None:
         if self._check_models:
@@ -316,6 +323,8 @@ class Runtime(SessionsById):
 
     def _bring(self, agent: Agent) -> None:
         """What of an agent is Python and not in the database."""
+        for below in agent.subagents:
+            self._bring(below)
         self._functions[agent.name] = list(agent.functions)
         self._agent_commands[agent.name] = agent.commands
         self._hook_handlers[agent.name] = dict(agent.hook_handlers)
@@ -325,12 +334,15 @@ class Runtime(SessionsById):
         """The agent's tools for a session in this folder, in fixed order. ToolNotFound, ConfigurationError when a name is
         there twice."""
         from ..tools.external import external_tool
+        from ..tools.task import task_tools
 
-        own = {t.definition.name: t for t in self._functions.get(spec.name, ())}
+        own = {t.definition.name: t for t in self._functions.get(base_name(spec), ())}
         found: list[Tool] = []
         toolbox = self._searching.toolbox(spec.tools, folder)
         for name in spec.tools:
             found += [own[name]] if name in own else toolbox.select([name])
+        if spec.subagents:
+            found += task_tools(spec.subagents)
         found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
         unique: dict[str, Tool] = {}
         for tool in found:
@@ -389,18 +401,33 @@ class Runtime(SessionsById):
             )
         self.parts.standing(folder)  # a wrong file is told before anything is stored
         session_id = SessionId(session or self.ids.new("ses"))
-        above, root = (None, None) if parent is None else (SessionId(parent), await self._root(SessionId(parent)))
+        above, root, depth = None, None, 0
+        if parent is not None:
+            above, root, depth, labels = await self._below(SessionId(parent), labels)
         created = SessionCreated(
-            ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root
+            ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root, depth
         )
         await create_log(self.store, session_id, [created], self.clock)
         return await self._handle(session_id, spec, drive, source="startup")
 
-    async def _root(self, session: SessionId) -> SessionId:
-        """The first in the line of sessions that this one works for; itself, if there is none. SessionNotFound."""
-        first = (await self.store.read(session, limit=1))[0].data
-        assert isinstance(first, SessionCreated)
-        return first.root or session
+    async def _below(self, parent: SessionId, labels: Labels | None) -> tuple[SessionId, SessionId, int, Labels]:
+        """Where a session stands that works for this one: its parent, the first in the line, its depth, its labels.
+
+        SessionNotFound; SubagentLimit when it would be too deep; InvalidArgument for a session of another tenant.
+        """
+        state = await load_state(self.store, parent)
+        given = state.labels if labels is None else labels
+        if given.tenant != state.labels.tenant:
+            raise InvalidArgument(f"session {parent!r} is of another tenant", parent=parent)
+        assert state.agent is not None
+        _, spec = await self.store.get_agent(state.agent.name, state.agent.version)
+        if state.depth + 1 > spec.limits.max_depth:
+            raise SubagentLimit(
+                f"a session at depth {state.depth + 1} would be deeper than the limit of {spec.limits.max_depth}",
+                depth=state.depth + 1,
+                limit=spec.limits.max_depth,
+            )
+        return parent, state.root or parent, state.depth + 1, given
 
     async def open_session(
         self, session: str, *, agent: Agent | None = None, drive: bool = True, context: Any = None
@@ -428,6 +455,10 @@ class Runtime(SessionsById):
         self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None, *, source: str = "resume"
     ) -> Session:
         state = await load_state(self.store, session)
+        if drive and state.parent is not None:
+            await self._inherit(session, state.parent)
+        if drive and state.gate.tasks:
+            self.subagents.look(session)
         if drive and state.own_calls:
             await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)

@@ -48,6 +48,14 @@ class SqliteSessions(SqliteFollowers):
             raise no_session(session)
         return self._row(found[0], {})
 
+    async def sessions_with_tasks(self) -> list[SessionId]:
+        """See `EventStore.sessions_with_tasks`."""
+        return [SessionId(id_) for (id_,) in self._select("sessions_with_tasks", ())]
+
+    async def descendants(self, session: SessionId) -> list[SessionId]:
+        """See `EventStore.descendants`."""
+        return [SessionId(id_) for (id_,) in self._select("descendants", (session,))]
+
     async def sessions(
         self,
         *,

@@ -71,7 +71,7 @@ class Row:
     """A session as the writer knows it. One that was `changed` goes to the table before the commit.
 
     `meter`: what was spent since the row was last written, beside the time its clock runs from. `parent`: a key.
-    `status`: as it stands in the table. `uncounted`: bytes of the log that its tenant's count does not have yet.
+    `status`, `tasks`: as they stand in the table. `uncounted`: bytes of the log that its tenant's count does not have yet.
     """
 
     __slots__ = (
@@ -89,6 +89,7 @@ class Row:
         "prompt",
         "prompted",
         "status",
+        "tasks",
         "tenant",
         "uncounted",
         "updated_ms",
@@ -120,6 +121,7 @@ class Row:
         self.tenant = tenant
         self.uncounted = uncounted
         self.status = gate.status
+        self.tasks = len(gate.tasks)
         self.changed = False
         self.updated_ms = 0
         self.name: str | None = None
@@ -293,6 +295,9 @@ class Transaction:
             if gate.status != row.status:
                 self.execute("update_session_status", {"key": row.key, "status": gate.status})
                 row.status = gate.status
+            if len(gate.tasks) != row.tasks:
+                self.execute("update_session_tasks", {"key": row.key, "tasks": len(gate.tasks)})
+                row.tasks = len(gate.tasks)
             if row.uncounted >= COUNTED_BYTES:
                 self.logged(row.tenant, row.uncounted)
                 row.uncounted = 0
@@ -312,7 +317,7 @@ class Transaction:
                     "uncounted": row.uncounted,
                     "updated_ms": row.updated_ms,
                     "queued": len(gate.queue),
-                    "actions": sum(not a.answered for a in gate.actions),
+                    "actions": sum(not a.answered and a.kind != "task" for a in gate.actions),
                     "name": row.name,
                     "agent": row.agent[0] if row.agent else None,
                     "agent_version": row.agent[1] if row.agent else None,

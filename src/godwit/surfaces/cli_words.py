@@ -46,6 +46,10 @@ from ..core.events import (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentProgressed,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -286,6 +290,17 @@ def event_text(event: Event) -> str:
         case CommandExecuted():
             answer = one_line(data.text, 60)
             return one_line(f"/{data.name} {data.arguments}".strip(), 60) + (f" → {answer}" if answer else "")
+        case SubagentStarted():
+            how = " (in the background)" if data.action is None else ""
+            return f"{data.agent} {data.child}: {one_line(data.description or data.prompt, 60)}{how}"
+        case SubagentProgressed():
+            return f"{data.task} {data.status}"
+        case SubagentAsked():
+            who = " > ".join(data.path)
+            return f"{who}: {data.kind} {data.action}: {one_line(data.message or call_text(data.name, data.arguments))}"
+        case SubagentFinished():
+            why = f": {one_line(data.error.message)}" if data.error else ""
+            return f"{data.task} {data.status}{why}" + (f": {one_line(data.output, 60)}" if data.output else "")
         case Unknown():
             return "(of a type this version does not know)"
         case _:

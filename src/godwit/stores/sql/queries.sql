@@ -20,6 +20,9 @@ SET head = :head, gate = :gate, uncounted = :uncounted, updated_ms = :updated_ms
     tool_calls = tool_calls + :tool_calls, time_ms = time_ms + :time_ms
 WHERE key = :key;
 
+-- name: update_session_tasks
+UPDATE sessions SET tasks = :tasks WHERE key = :key;
+
 -- name: spend_above
 -- What a session spends is spent by those it works for as well.
 WITH RECURSIVE above (key) AS (
@@ -37,6 +40,18 @@ SELECT tokens, nano_usd, turns, tool_calls, time_ms FROM sessions WHERE id = ?;
 
 -- name: children
 SELECT id FROM sessions WHERE parent = ?;
+
+-- name: sessions_with_tasks
+SELECT id FROM sessions WHERE tasks > 0 ORDER BY key;
+
+-- name: descendants
+-- Parents before their children.
+WITH RECURSIVE below (key, id, depth) AS (
+  SELECT c.key, c.id, 1 FROM sessions c JOIN sessions p ON c.parent = p.key WHERE p.id = ?
+  UNION ALL
+  SELECT c.key, c.id, b.depth + 1 FROM below b JOIN sessions c ON c.parent = b.key
+)
+SELECT id FROM below ORDER BY depth, key;
 
 -- name: hand_over_children
 -- Those of a session that goes work for the one it worked for, and its own spending stays with that one.

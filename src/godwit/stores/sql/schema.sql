@@ -29,10 +29,12 @@ CREATE TABLE sessions (
   tool_calls INTEGER NOT NULL DEFAULT 0,
   time_ms INTEGER NOT NULL DEFAULT 0,
   since_ms INTEGER,                         -- since when its own clock runs, if it does
-  uncounted INTEGER NOT NULL DEFAULT 0      -- bytes of its log that log_bytes does not have yet
+  uncounted INTEGER NOT NULL DEFAULT 0,     -- bytes of its log that log_bytes does not have yet
+  tasks INTEGER NOT NULL DEFAULT 0          -- how many of its tasks have not ended
 );
 
 CREATE INDEX sessions_by_activity ON sessions (activity);
+CREATE INDEX sessions_with_tasks ON sessions (key) WHERE tasks > 0;
 CREATE INDEX sessions_by_parent ON sessions (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE events (

@@ -49,6 +49,10 @@ from ...core.events import (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentProgressed,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -168,7 +172,8 @@ class Projector:
                 self._turn.show_rest()
                 self._turn.end_span(cut=True)
                 self._claimed = False
-                self._sink.idle(self._reason_to_wait(data))
+                if not data.children:
+                    self._sink.idle(self._reason_to_wait(data))
             case RunYielded():
                 self._turn.end_span(cut=True)
                 self._claimed = False
@@ -244,6 +249,10 @@ class Projector:
                 | WorkspaceRestored()
                 | VerificationReported()
                 | CommandExecuted()
+                | SubagentStarted()
+                | SubagentProgressed()
+                | SubagentAsked()
+                | SubagentFinished()
                 | Unknown()
             ):
                 pass
@@ -284,6 +293,8 @@ class Projector:
     # --- what is asked ------------------------------------------------------------------------------------------------
 
     def _opened(self, data: ActionOpened) -> None:
+        if data.kind == "task":
+            return
         if data.call is None:
             if is_budget_question(data.name, data.arguments):
                 self._asked[data.action] = _Asked()

@@ -180,6 +180,8 @@ class Projection:
                 return self._begun(data.run, at)
             case RunClaimed():
                 return self._set_turn("in_progress", at)
+            case RunParked(children=True):
+                return []
             case RunParked():
                 return [*self._set_turn("waiting", at), self._of_session("requires_action")]
             case RunUnparked():
@@ -205,6 +207,8 @@ class Projection:
                 return self._announce(data.call)
             case ToolFinished() if data.origin == "model":
                 return self._over(event, data)
+            case ActionOpened(kind="task"):
+                return []
             case ActionOpened():
                 return self._asks(data)
             case UserAnswer() | ActionClosed():

@@ -1,0 +1,99 @@
+"""Built-in agents: what any agent may hand tasks to by name, without writing an agent of its own.
+
+Owns their instructions and what they are allowed. Each works with the models of the agent that gives the task, in its
+folder, under its rules as well. Rules: none hands tasks on; those that are to look only cannot write, since their tools are
+limited and not just their instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..core.agent import AgentSpec, Limits
+from ..core.ids import AgentName
+from ..core.narrowing import INHERIT
+from ..core.rules import Permissions
+
+_LOOK = ("read", "ls", "glob", "grep")
+_SHELL_LOOKS = tuple(
+    f"bash({command}:*)"
+    for command in ("ls", "cat", "head", "tail", "wc", "find", "grep", "rg", "file", "stat", "git log", "git show",
+                    "git diff", "git status", "git blame", "git ls-files")
+)  # fmt: skip
+_LOOKS_ONLY = Permissions(allow=(*_LOOK, "web_fetch", "web_search", *_SHELL_LOOKS), default="deny")
+_COMMON = (
+    "You work on one task for another agent. Nobody reads along, and you cannot ask back. Your last message is all that it"
+    " gets: say there what it needs, with file names, lines and numbers, and what you are not sure of."
+)
+
+
+def _agent(
+    name: str, description: str, instructions: str, tools: tuple[str, ...], permissions: Permissions, turns: int
+) -> AgentSpec:
+    return AgentSpec(
+        AgentName(name),
+        (INHERIT,),
+        f"{instructions} {_COMMON}",
+        description,
+        tools,
+        permissions=permissions,
+        limits=Limits(max_turns=turns),
+    )
+
+
+_AGENTS = (
+    _agent(
+        "explore",
+        "Finds things out in files: where something is, how it works. Changes nothing.",
+        "You find things out. You look and read, and change nothing.",
+        (*_LOOK, "bash"),
+        _LOOKS_ONLY,
+        20,
+    ),
+    _agent(
+        "general",
+        "Does a piece of work with files and commands, of any kind.",
+        "You do the work that you are asked for, fully and no more.",
+        ("files", "bash"),
+        Permissions(),
+        50,
+    ),
+    _agent(
+        "plan",
+        "Works out how something could be done, step by step. Changes nothing.",
+        "You work out a plan: read what matters, weigh the ways, and write the steps of the best in order, with the files"
+        " each touches and how to see that it is done. You change nothing.",
+        (*_LOOK, "bash"),
+        _LOOKS_ONLY,
+        30,
+    ),
+    _agent(
+        "review",
+        "Reads a change and tells what is wrong with it. Changes nothing.",
+        "You review a change. Look for what is wrong: mistakes, cases left out, holes, things that will hurt later. Give"
+        " each with its place and why, the worst first. Do not praise, and do not mend anything.",
+        (*_LOOK, "bash"),
+        _LOOKS_ONLY,
+        25,
+    ),
+    _agent(
+        "verify",
+        "Runs tests and checks and tells what they came to. Writes no files itself.",
+        "You find out whether something holds: run the tests and checks that show it, and tell what they printed. You mend"
+        " nothing.",
+        (*_LOOK, "bash", "verify"),
+        Permissions(allow=(*_LOOK, "bash", "verify"), deny=("write", "edit", "patch"), default="deny"),
+        30,
+    ),
+)
+BUILTIN_AGENTS: Mapping[str, AgentSpec] = {agent.name: agent for agent in _AGENTS}
+"""By name."""
+ALIASES: Mapping[str, str] = {
+    "general-purpose": "general",
+    "verification": "verify",
+    "verifier": "verify",
+    "reviewer": "review",
+    "code-review": "review",
+    "planner": "plan",
+}
+"""Other names for them (seed 001)."""

@@ -1,0 +1,507 @@
+"""Subagents: makes the children that sessions hand tasks to, has them driven, and brings what they answer.
+
+It works from the log alone: `look` reads which tasks of a session are open and does for each what is due next, and may be
+said at any time, twice, or after a crash. Rules a change must keep:
+
+* A child's id, its prompt's key and the end of its task follow from the task, so whatever is done again finds itself done.
+* A result is one append to the parent's log, with the message that tells of it; the gate takes the end of a task once.
+* Nothing waits for a child: what it comes to is brought when its drive has ended, here, or by whoever looks after a crash.
+* A child may never do more than those it works for: its agent is narrowed as it is made, and rules are asked all the way up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ..contracts import EventStore
+from ..core.agent import AgentRef, AgentSpec, base_of, variant_name
+from ..core.errors import (
+    AgentNotFound,
+    Conflict,
+    Fault,
+    GodwitError,
+    NoOpenRun,
+    NotFound,
+    SessionExists,
+    SessionNotFound,
+    StoreClosed,
+    SubagentLimit,
+    TaskNotFound,
+)
+from ..core.events import (
+    ActionOpened,
+    ArtifactStored,
+    Event,
+    EventData,
+    RunFinished,
+    RunStarted,
+    SessionCreated,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentStarted,
+    UserInterrupt,
+    UserMessage,
+)
+from ..core.ids import AgentName, RunId, SessionId, TaskId
+from ..core.messages import Text
+from ..core.narrowing import narrowed
+from ..core.record import RunResult
+from ..core.state import State
+from ..core.tasks import OUTPUT_LIMIT, SCHEMA_ATTEMPTS, OpenTask, TaskEnd, TaskRequest, run_of, shown_output
+from ..engine.delegation import report_of
+from ..engine.driver import Parts
+from ..engine.log import append_outside, create_log, load_state
+from ..engine.runs import Runs
+from ..engine.session import Session
+from ..engine.tasks import report_id, started_event
+from ..tools.schema import Schema
+from .builtin_agents import ALIASES, BUILTIN_AGENTS
+
+logger = logging.getLogger("godwit")
+
+RETRY_S = 1.0
+"""How long after something failed a session's tasks are looked at again."""
+LIMIT = "This is a limit, and no answer: do the work yourself, or say that it is not done."
+
+
+class Host(Protocol):
+    """The runtime, as far as subagents need it."""
+
+    @property
+    def store(self) -> EventStore: ...
+    @property
+    def parts(self) -> Parts: ...
+
+    async def drive_session(self, session: SessionId) -> Session:
+        """A handle that drives it, kept for as long as its run is open."""
+        ...
+
+    def hosts(self, session: SessionId) -> bool: ...
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None: ...
+
+
+class SubagentHost:
+    """Implements `godwit.contracts.Subagents` for one process."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._busy: dict[SessionId, asyncio.Task[None]] = {}
+        self._again: set[SessionId] = set()
+        self._seen: dict[SessionId, dict[TaskId, SessionId]] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._closed = False
+
+    @property
+    def _store(self) -> EventStore:
+        return self._host.store
+
+    @property
+    def _parts(self) -> Parts:
+        return self._host.parts
+
+    # --- who may be asked -------------------------------------------------------------------------------------------
+
+    async def known(self, spec: AgentSpec) -> Mapping[AgentName, AgentSpec]:
+        """See `Subagents.known`. One of its own name goes before a built-in one."""
+        found: dict[AgentName, AgentSpec] = {}
+        for name in spec.subagents:
+            try:
+                found[AgentName(name)] = (await self._store.get_agent(name))[1]
+            except AgentNotFound:
+                builtin = BUILTIN_AGENTS.get(ALIASES.get(name, name))
+                if builtin is None:
+                    raise
+                found[AgentName(name)] = builtin
+        return found
+
+    async def check(self, session: SessionId, spec: AgentSpec, depth: int, requests: Sequence[TaskRequest]) -> None:
+        """See `Subagents.check`."""
+        limits = spec.limits
+        strangers = sorted({r.agent for r in requests} - set(spec.subagents))
+        if strangers:
+            raise AgentNotFound(
+                f"there is no subagent {strangers[0]!r}. Subagents: {', '.join(sorted(spec.subagents)) or 'none'}",
+                agent=strangers[0],
+            )
+        await self.known(spec)
+        if depth + 1 > limits.max_depth:
+            raise SubagentLimit(
+                f"a subagent at depth {depth + 1} would be deeper than the limit of {limits.max_depth}. {LIMIT}",
+                depth=depth + 1,
+                limit=limits.max_depth,
+            )
+        first = (await self._store.read(session, limit=1))[0].data
+        root = session if not isinstance(first, SessionCreated) else first.root or session
+        there = await self._store.descendants(root)
+        waiting = [t for t in (await load_state(self._store, session)).gate.tasks if t.session not in there]
+        count = len(there) + len(waiting) + len(requests)
+        if count > limits.max_descendants:
+            raise SubagentLimit(
+                f"with {len(requests)} more there would be {count} subagents under this conversation, and the limit is"
+                f" {limits.max_descendants}. {LIMIT}",
+                count=count,
+                limit=limits.max_descendants,
+            )
+
+    # --- seeing to tasks --------------------------------------------------------------------------------------------
+
+    def look(self, session: SessionId) -> None:
+        """See `Subagents.look`."""
+        if self._closed:
+            return
+        self._again.add(session)
+        if session not in self._busy:
+            self._busy[session] = asyncio.create_task(self._see_to(session), name=f"tasks of {session}")
+
+    def rested(self, session: SessionId, state: State) -> None:
+        """A drive of this session has ended here, and left it so."""
+        if state.gate.tasks or session in self._seen:
+            self.look(session)
+        if state.parent is not None:
+            self.look(state.parent)
+
+    async def recover(self) -> list[SessionId]:
+        """Look at every session that has open tasks, whatever process had them; returns them."""
+        found = await self._store.sessions_with_tasks()
+        for session in found:
+            self.look(session)
+        return found
+
+    async def orphaned(self, session: SessionId) -> bool:
+        """Whether the work of this child was to end: its task was cancelled, or that of one it works for, or one of these is
+        gone."""
+        at = session
+        while True:
+            first = (await self._store.read(at, limit=1))[0].data
+            if not isinstance(first, SessionCreated) or first.task is None or first.parent is None:
+                return False
+            try:
+                ended = await self._store.read(first.parent, types=("subagent.finished",))
+            except SessionNotFound:
+                return True
+            for event in ended:
+                data = event.data
+                if isinstance(data, SubagentFinished) and data.task == first.task and data.status == "cancelled":
+                    return True
+            at = first.parent
+
+    async def settle(self) -> None:
+        """Return when nothing is being seen to here."""
+        while self._busy:
+            await asyncio.wait(list(self._busy.values()))
+
+    async def close(self) -> None:
+        """See to nothing more. What is left is found by whoever looks next."""
+        self._closed = True
+        for timer in self._timers:
+            timer.cancel()
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _see_to(self, session: SessionId) -> None:
+        try:
+            while session in self._again and not self._closed:
+                self._again.discard(session)
+                await self._work_through(session)
+        except (SessionNotFound, StoreClosed):
+            self._seen.pop(session, None)
+        except Exception:
+            # One session whose tasks cannot be seen to must not be forgotten, nor keep others waiting.
+            logger.exception("the tasks of session %s cannot be seen to", session)
+            self._look_later(session)
+        finally:
+            del self._busy[session]
+            if session in self._again and not self._closed:
+                self.look(session)
+
+    def _look_later(self, session: SessionId) -> None:
+        def now() -> None:
+            self._timers.discard(timer)
+            self.look(session)
+
+        timer = asyncio.get_running_loop().call_later(RETRY_S, now)
+        self._timers.add(timer)
+
+    async def _work_through(self, parent: SessionId) -> None:
+        state = await load_state(self._store, parent)
+        own = {t.id: t.session for t in state.gate.tasks if not t.external}
+        before = self._seen.pop(parent, {})
+        if own:
+            self._seen[parent] = own
+        gone = {task: child for task, child in before.items() if task not in own and child not in own.values()}
+        for child in await self._cancelled(parent, gone):
+            await self.stop(child, "its task was cancelled")
+        if not own or state.agent is None or state.gate.archived:
+            return
+        _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
+        room = spec.limits.max_children
+        for task in state.gate.tasks:
+            if task.external:
+                continue
+            try:
+                room -= await self._go_on(parent, state, spec, task, room)
+            except (TaskNotFound, StoreClosed, asyncio.CancelledError):
+                raise
+            except GodwitError as error:
+                logger.warning("task %s of session %s cannot be done: %s", task.id, parent, error.message)
+                await self._end(parent, task, SubagentFinished(task.id, task.session, "failed", error=error.fault()))
+                self._again.add(parent)
+
+    async def _cancelled(self, parent: SessionId, gone: Mapping[TaskId, SessionId]) -> list[SessionId]:
+        """Of the children whose tasks have ended, those whose work is to end with it. What others have in the background
+        goes on."""
+        if not gone:
+            return []
+        ended = await self._store.read(parent, types=("subagent.finished",), newest_first=True, limit=len(gone) + 100)
+        return [
+            gone[e.data.task]
+            for e in ended
+            if isinstance(e.data, SubagentFinished) and e.data.status == "cancelled" and e.data.task in gone
+        ]
+
+    async def _go_on(self, parent: SessionId, state: State, spec: AgentSpec, task: OpenTask, room: int) -> int:
+        """Do what is due for this task. Returns how many places it takes."""
+        started = await started_event(self._store, parent, task.id)
+        try:
+            row = await self._store.session(task.session)
+        except SessionNotFound:
+            if room <= 0:
+                return 0
+            await self._make(parent, state, spec, started)
+            row = await self._store.session(task.session)
+        attempt, last = await self._attempt(started, row.id)
+        if row.run is None and last is not None and isinstance(last.data, RunFinished):
+            return await self._brought(parent, task, started, last, attempt)
+        if row.run is None and last is None and room <= 0:
+            return 0
+        handle = await self._host.drive_session(row.id)
+        if row.run is None:
+            await self._ask(handle, started, attempt, unattended=_unattended(state))
+        elif row.status == "waiting":
+            await self._announce(row.id)
+        return 1
+
+    async def _make(self, parent: SessionId, state: State, spec: AgentSpec, started: SubagentStarted) -> None:
+        """The child's session, under the id that follows from the task."""
+        known = await self.known(spec)
+        wanted = known.get(started.agent)
+        if wanted is None:
+            raise AgentNotFound(f"there is no subagent {started.agent!r} any more", agent=started.agent)
+        ref = await self._narrowed(wanted, spec, started.max_turns)
+        created = SessionCreated(
+            ref,
+            state.workspace,
+            state.environment,
+            state.labels,
+            started.description or None,
+            {},
+            parent,
+            state.root or parent,
+            started.depth,
+            started.task,
+        )
+        # Somebody else, or a process before this one, may have made it.
+        with contextlib.suppress(SessionExists):
+            await create_log(self._store, started.child, [created], self._parts.clock)
+
+    async def _narrowed(self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None) -> AgentRef:
+        """The agent as it may work for this one, as a version that is stored."""
+        made = narrowed(wanted, spec, max_turns=max_turns)
+        try:
+            ref, stored = await self._store.get_agent(wanted.name)
+        except AgentNotFound:
+            ref, stored = AgentRef(wanted.name, 0), wanted
+        if made == stored and ref.version:
+            return ref
+        digest = variant_name(base_of(ref), _digest(made))
+        return await self._store.put_agent(msgspec.structs.replace(made, name=digest))
+
+    async def _ask(self, handle: Session, started: SubagentStarted, attempt: int, *, unattended: bool = False) -> None:
+        """Give the child its prompt, or, where its answer did not fit, tell it so."""
+        text = started.prompt
+        if started.output_schema is not None:
+            schema = msgspec.json.encode(started.output_schema).decode()
+            text = f"{text}\n\nAnswer at the end with JSON alone, which fits this schema:\n{schema}"
+        key = started.task if attempt == 0 else f"{started.task}\0{attempt}"
+        if attempt:
+            text = await self._misfit(handle.id, started, attempt)
+        with contextlib.suppress(Conflict):  # it has been asked already
+            await handle.prompt(text, key=key, sender=f"task {started.task}", unattended=unattended)
+
+    async def _misfit(self, child: SessionId, started: SubagentStarted, attempt: int) -> str:
+        finished = await self._finished(child, _run_of(started.task, child, attempt - 1))
+        assert finished is not None
+        _, problem = self._structured(started, (await self._result(child, finished)).text)
+        return f"Your answer does not fit: {problem}. Answer again with JSON alone, which fits the schema."
+
+    async def _attempt(self, started: SubagentStarted, child: SessionId) -> tuple[int, Event | None]:
+        """Which try of the task is the newest, and the newest event of its run, its start or its end. None: not asked."""
+        runs = {_run_of(started.task, child, n): n for n in range(SCHEMA_ATTEMPTS)}
+        found: tuple[int, Event | None] = (0, None)
+        for event in await self._store.read(child, types=("run.started", "run.finished")):
+            data = event.data
+            if isinstance(data, RunStarted | RunFinished) and data.run in runs:
+                found = (runs[data.run], event)
+        return found
+
+    async def _finished(self, child: SessionId, run: RunId) -> Event | None:
+        for event in await self._store.read(child, types=("run.finished",), newest_first=True):
+            if isinstance(event.data, RunFinished) and event.data.run == run:
+                return event
+        return None
+
+    async def _result(self, child: SessionId, finished: Event) -> RunResult:
+        runs = Runs(self._store, child)
+        assert isinstance(finished.data, RunFinished)
+        return await runs.result(finished, await runs.start_of(finished.data.run))
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    async def _brought(
+        self, parent: SessionId, task: OpenTask, started: SubagentStarted, finished: Event, attempt: int
+    ) -> int:
+        """Bring the end of the child's run to its parent, or ask the child again where its answer does not fit."""
+        result = await self._result(task.session, finished)
+        structured, problem = None, None
+        if started.output_schema is not None and result.outcome == "done":
+            structured, problem = self._structured(started, result.text)
+            if problem is not None and attempt + 1 < SCHEMA_ATTEMPTS:
+                await self._ask(await self._host.drive_session(task.session), started, attempt + 1)
+                return 1
+        ends: dict[str, TaskEnd] = {"done": "completed", "interrupted": "cancelled"}
+        status, error = ends.get(result.outcome, "failed"), result.error
+        if problem is not None:
+            status = "failed"
+            error = Fault("output_schema", f"after {SCHEMA_ATTEMPTS} tries the answer does not fit: {problem}")
+        artifact: ArtifactStored | None = None
+        if len(result.text) > OUTPUT_LIMIT:
+            kept = await self._parts.blobs.put_artifact(parent, result.text.encode(), "text/plain; charset=utf-8")
+            artifact = ArtifactStored(kept.ref, kept.size, kept.media_type, started.call)
+        ended = SubagentFinished(
+            task.id,
+            task.session,
+            status,
+            shown_output(result.text, None if artifact is None else artifact.ref),
+            None if artifact is None else artifact.ref,
+            structured,
+            error,
+            finished.seq,
+            result.usage,
+            result.turns,
+        )
+        await self._end(parent, task, ended, artifact)
+        self._again.add(parent)
+        return 0
+
+    async def _end(
+        self, parent: SessionId, task: OpenTask, ended: SubagentFinished, artifact: ArtifactStored | None = None
+    ) -> None:
+        """Record it, with the message that tells of one in the background, and see that the parent hears of it."""
+        events: list[EventData] = [] if artifact is None else [artifact]
+        events.append(ended)
+        if task.action is None:
+            started = await started_event(self._store, parent, task.id)
+            text = report_of(started, ended)
+            message = UserMessage(report_id(parent, task.id), (Text(text),), "follow_up", sender=f"task {task.id}")
+            events.append(message)
+        # Ended meanwhile by a cancel or by another process; or the parent is final.
+        with contextlib.suppress(TaskNotFound, Conflict):
+            await append_outside(self._store, parent, events, self._parts.clock)
+        row = await self._store.session(parent)
+        if row.run is not None and row.owner is None and not self._host.hosts(parent):
+            await self._host.drive_session(parent)
+
+    def _structured(self, started: SubagentStarted, text: str) -> tuple[Any, str | None]:
+        """The answer as data, or why it is none that fits."""
+        assert started.output_schema is not None
+        bare = text.strip()
+        if bare.startswith("```"):
+            bare = bare.partition("\n")[2].rpartition("```")[0].strip()
+        try:
+            value = msgspec.json.decode(bare)
+        except msgspec.DecodeError as error:
+            return None, f"it is no JSON ({error})"
+        problem = Schema(started.output_schema).problem(value)
+        if problem is None:
+            return value, None
+        where, what = problem
+        return None, f"{where}: {what}" if where else what
+
+    # --- questions and ends -----------------------------------------------------------------------------------------
+
+    async def _announce(self, child: SessionId) -> None:
+        """What this session waits for is told to every session above it."""
+        state = await load_state(self._store, child)
+        pending = {a.id for a in state.gate.actions if not a.answered and a.kind != "task"}
+        if not pending:
+            return
+        opened = [
+            e.data
+            for e in await self._store.read(child, types=("action.opened",))
+            if isinstance(e.data, ActionOpened) and e.data.action in pending
+        ]
+        path: tuple[AgentName, ...] = ()
+        below, above = state, state.parent
+        below_id = child
+        while above is not None:
+            assert below.agent is not None
+            path = (base_of(below.agent).name, *path)
+            state = await load_state(self._store, above)
+            task = next((t for t in state.gate.tasks if t.session == below_id), None)
+            if task is None:
+                return
+            for action in opened:
+                asked = SubagentAsked(
+                    task.id, child, action.action, action.kind, path, action.name, action.arguments, action.message
+                )
+                with contextlib.suppress(Conflict):
+                    await append_outside(
+                        self._store, above, [asked], self._parts.clock, key=f"{child}\0{action.action}\0asked"
+                    )
+            below, below_id, above = state, above, state.parent
+
+    async def stop(self, session: SessionId, reason: str) -> None:
+        """See `Subagents.stop`."""
+        try:
+            state = await load_state(self._store, session)
+        except SessionNotFound:
+            return
+        clock = self._parts.clock
+        if state.gate.run is not None and not state.gate.interrupted:
+            with contextlib.suppress(NoOpenRun, Conflict):
+                interrupt = UserInterrupt(state.gate.run, reason=reason)
+                await append_outside(self._store, session, [interrupt], clock, run=state.gate.run)
+        for task in state.gate.tasks:
+            with contextlib.suppress(NotFound, Conflict):
+                ended = SubagentFinished(task.id, task.session, "cancelled", reason)
+                await append_outside(self._store, session, [ended], clock)
+            await self.stop(task.session, reason)
+        row = await self._store.session(session)
+        if row.run is not None and row.owner is None and not self._host.hosts(session):
+            await self._host.do_once(session)
+
+
+def _unattended(parent: State) -> bool:
+    return parent.run is not None and parent.run.unattended
+
+
+def _run_of(task: TaskId, child: SessionId, attempt: int) -> RunId:
+    return run_of(task if attempt == 0 else TaskId(f"{task}\0{attempt}"), child)
+
+
+def _digest(spec: AgentSpec) -> str:
+    import hashlib
+
+    body = msgspec.json.encode(msgspec.structs.replace(spec, name=AgentName("")), order="sorted")
+    return hashlib.blake2b(body, digest_size=6).hexdigest()
+
+
+__all__ = ["SubagentHost"]
