@@ -91,7 +91,7 @@ class Approvals:
                     found.append(dataclasses.replace(told, session=at._session, path=path))
         return found
 
-    async def inbox_of(self, action: str) -> Inbox:
+    async def _inbox_of(self, action: str) -> Inbox:
         """The inbox of the session that asks this: this one, or one that works for it. ActionNotFound."""
         return (await self._where(action))[0]._inbox
 

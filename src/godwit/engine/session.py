@@ -198,7 +198,7 @@ class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification,
     async def _answered_at(self, action: str) -> Inbox:
         """Where this action is open: here, as the inbox itself says, or in a session below."""
         try:
-            return await self.approvals.inbox_of(action)
+            return await self.approvals._inbox_of(action)
         except ActionNotFound:
             return self._inbox
 

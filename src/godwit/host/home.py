@@ -98,9 +98,6 @@ class RuntimeHome:
     def recovers(self, session: SessionId, run: RunId) -> None:
         self._dispatcher.recover(session, run)
 
-    async def drive_session(self, session: SessionId) -> Session:
-        return await self.desk.session(session)
-
     def hosts(self, session: SessionId) -> bool:
         return self._dispatcher.hosts(session)
 

@@ -32,6 +32,7 @@ from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.lanes import LaneConfig, LaneSettings
+from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
 from ..engine.commands import Command, checked_commands
@@ -313,7 +314,7 @@ class Runtime(SessionsById):
         return ref
 
     def _check_models_of(self, spec: AgentSpec) -> None:
-        if self._check_models:
+        if self._check_models and spec.models != (INHERIT,):
             for model in spec.models:
                 self.check_model(model)
 

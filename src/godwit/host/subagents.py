@@ -78,8 +78,9 @@ class Host(Protocol):
     @property
     def parts(self) -> Parts: ...
 
-    async def drive_session(self, session: SessionId) -> Session:
-        """A handle that drives it, kept for as long as its run is open."""
+    @property
+    def desk(self) -> Any:
+        """Its `session(id)` gives a handle that drives, kept for as long as its run is open."""
         ...
 
     def hosts(self, session: SessionId) -> bool: ...
@@ -104,6 +105,10 @@ class SubagentHost:
     @property
     def _parts(self) -> Parts:
         return self._host.parts
+
+    async def _drive(self, session: SessionId) -> Session:
+        handle: Session = await self._host.desk.session(session)
+        return handle
 
     # --- who may be asked -------------------------------------------------------------------------------------------
 
@@ -282,7 +287,7 @@ class SubagentHost:
             return await self._brought(parent, task, started, last, attempt)
         if row.run is None and last is None and room <= 0:
             return 0
-        handle = await self._host.drive_session(row.id)
+        handle = await self._drive(row.id)
         if row.run is None:
             await self._ask(handle, started, attempt, unattended=_unattended(state))
         elif row.status == "waiting":
@@ -374,7 +379,7 @@ class SubagentHost:
         if started.output_schema is not None and result.outcome == "done":
             structured, problem = self._structured(started, result.text)
             if problem is not None and attempt + 1 < SCHEMA_ATTEMPTS:
-                await self._ask(await self._host.drive_session(task.session), started, attempt + 1)
+                await self._ask(await self._drive(task.session), started, attempt + 1)
                 return 1
         ends: dict[str, TaskEnd] = {"done": "completed", "interrupted": "cancelled"}
         status, error = ends.get(result.outcome, "failed"), result.error
@@ -417,7 +422,7 @@ class SubagentHost:
             await append_outside(self._store, parent, events, self._parts.clock)
         row = await self._store.session(parent)
         if row.run is not None and row.owner is None and not self._host.hosts(parent):
-            await self._host.drive_session(parent)
+            await self._drive(parent)
 
     def _structured(self, started: SubagentStarted, text: str) -> tuple[Any, str | None]:
         """The answer as data, or why it is none that fits."""

@@ -72,6 +72,7 @@ class AgentBody(Shape, frozen=True):
     sandbox: SandboxPolicy = SandboxPolicy()
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     verification: VerificationPolicy | None = None
+    subagents: dict[str, str] = {}
 
 
 class AgentView(Shape, frozen=True):
