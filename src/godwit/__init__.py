@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
-    from .core.lanes import LaneConfig, LaneSettings, RateLimit, RetryPolicy
+    from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
@@ -56,6 +56,7 @@ _HOMES = {
     "Delta": "core.events",
     "Document": "core.messages",
     "Event": "core.events",
+    "ExternalTaskResult": "core.lanes",
     "GodwitError": "core.errors",
     "HookCall": "contracts",
     "HookMatcher": "core.hooks",
@@ -64,6 +65,7 @@ _HOMES = {
     "Image": "core.messages",
     "Labels": "core.events",
     "LaneConfig": "core.lanes",
+    "LaneHandler": "core.lanes",
     "LaneSettings": "core.lanes",
     "Limits": "core.agent",
     "ModelSettings": "core.agent",
@@ -117,6 +119,7 @@ __all__ = [
     "Delta",
     "Document",
     "Event",
+    "ExternalTaskResult",
     "GodwitError",
     "HookCall",
     "HookMatcher",
@@ -125,6 +128,7 @@ __all__ = [
     "Image",
     "Labels",
     "LaneConfig",
+    "LaneHandler",
     "LaneSettings",
     "Limits",
     "ModelSettings",

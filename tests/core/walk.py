@@ -72,6 +72,7 @@ from godwit.core.events import (
 )
 from godwit.core.gate import Gate, admit
 from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId, TaskId
+from godwit.core.lanes import LaneHandler
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import State, fold
@@ -131,6 +132,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionConfigured(model="p:m", thinking="high", steer_mode="batch")
     yield SessionConfigured(thinking="default", name="new", agent=AgentRef(AgentName("other"), 2), metadata={"k": "w"})
     yield SessionConfigured(permissions=Permissions(allow=("bash",)), approvals=ApprovalPolicy(60), budgets=(Budget(usd=1),))
+    yield SessionConfigured(lanes={"execute": LaneHandler("outside")})
     yield SessionConfigured(budgets=(Budget(usd=2),), raised_by=ActionId("a-none"))
     yield SessionPaused("why")
     yield SessionResumed()
@@ -343,6 +345,7 @@ JSON = st.recursive(
 CHECKED: dict[Any, list[Any]] = {
     Permissions: [Permissions(), Permissions(("bash",), ("write",), ("x*",), "deny")],
     ApprovalPolicy: [ApprovalPolicy(), ApprovalPolicy(1.5, "approve", ("query",))],
+    LaneHandler: [LaneHandler(), LaneHandler("outside", 1.5, {"os": "linux"}, 5.5)],
     Budget: [Budget(), Budget(usd=0.5, scope="tree", on_limit="ask"), Budget(tokens=0)],
 }
 

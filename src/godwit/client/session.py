@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+import msgspec
+
 from ..core.agent import SteerMode, ThinkingLevel
 from ..core.artifact import HeldArtifact
 from ..core.budget import Budget, Scope, Spent, budgets_of
@@ -20,6 +22,15 @@ from ..core.errors import ActionNotFound, ArtifactNotFound, GodwitError, Invalid
 from ..core.events import Event, Remember, UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import KEEP_TOKENS, Compaction, InputEntry, PendingAction, ToolCallResult
 from ..core.ids import ArtifactRef, RunId, Seq
+from ..core.lanes import (
+    DeadLetter,
+    ExternalTask,
+    ExternalTaskResult,
+    LaneHandler,
+    LaneMode,
+    MetricsSnapshot,
+    QueueStats,
+)
 from ..core.messages import ResultBlock
 from ..core.record import RunResult, RunSnapshot, RunStatus
 from ..core.rules import ApprovalPolicy, Permissions
@@ -32,11 +43,12 @@ from ..core.verification import (
 )
 from ..engine.budget import QUESTION, check_answer
 from ..engine.direct import HostCalls
+from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
 from .sending import RemoteSending
-from .shapes import BudgetTold, Changed, Found, Listed, SpentTold, Verified
+from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, SpentTold, Verified
 
 
 class RemoteQueue:
@@ -341,6 +353,48 @@ class RemoteSession(RemoteSending, HostCalls):
     ) -> bool:
         """See `engine.approvals.Approvals.answer`."""
         return await self.approvals.answer(action, result, is_error=is_error, sender=sender)
+
+    # --- lanes -----------------------------------------------------------------------------------------------------
+
+    async def set_lane_handler(self, lane: str, handler: LaneHandler | LaneMode | Mapping[str, Any]) -> None:
+        """From the next call on this is who does the session's calls of the lane. LaneNotFound, ConfigurationError."""
+        self._check_open()
+        await self._post(f"/lanes/{segment(lane)}", object, handler_given(handler), method="PUT")
+
+    async def pending_external_tasks(self) -> list[ExternalTask]:
+        """Calls that wait for somebody outside, the oldest first."""
+        return (await self._get("/external_tasks", Listed[ExternalTask])).data
+
+    async def complete_external_task(
+        self, task_id: str, result: ExternalTaskResult | Mapping[str, Any], *, sender: str | None = None
+    ) -> bool:
+        """Answer a pending external task, whoever works on it. False when it does not wait any more."""
+        self._check_open()
+        given = result if isinstance(result, ExternalTaskResult) else msgspec.convert(result, ExternalTaskResult)
+        body = {"result": given, "sender": sender}
+        return (await self._post(f"/external_tasks/{segment(task_id)}/complete", Changed, body)).changed
+
+    async def queue_stats(self) -> QueueStats:
+        """What of this session waits, runs, and is done outside, in each lane of the server."""
+        return await self._get("/queue_stats", QueueStats)
+
+    async def queue_metrics(self) -> MetricsSnapshot | None:
+        """What became of all steps of the server; None unless its lanes tell, and for a key of a tenant's."""
+        return (await self._get("/queue_metrics", MetricsTold)).metrics
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """The session's calls whose last try outside failed, the oldest first."""
+        return (await self._get("/dead_letters", Listed[DeadLetter])).data
+
+    async def requeue_dead_letter(self, task_id: str) -> bool:
+        """Hand it out again; the model gets its result as a follow-up. False when there is none of that id."""
+        self._check_open()
+        return (await self._post(f"/dead_letters/{segment(task_id)}/requeue", Changed)).changed
+
+    async def drop_dead_letter(self, task_id: str) -> bool:
+        """Remove it; False when there is none of that id."""
+        self._check_open()
+        return (await self._post(f"/dead_letters/{segment(task_id)}", Changed, method="DELETE")).changed
 
     # --- tools and evidence ----------------------------------------------------------------------------------------
 

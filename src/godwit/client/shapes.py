@@ -10,6 +10,7 @@ from ..contracts import SessionRow
 from ..core.agent import AgentSpec, ToolDefinition
 from ..core.budget import Budget, Spent
 from ..core.facts import CommandResult, SessionConfig
+from ..core.lanes import MetricsSnapshot
 from ..core.record import RunSnapshot
 from ..core.verification import VerificationReport, VerificationSummary
 
@@ -91,6 +92,10 @@ class Verified(msgspec.Struct, frozen=True):
     reports: list[VerificationReport]
     summary: VerificationSummary
     text: str
+
+
+class MetricsTold(msgspec.Struct, frozen=True):
+    metrics: MetricsSnapshot | None
 
 
 class Found(msgspec.Struct, frozen=True):

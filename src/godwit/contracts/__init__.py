@@ -35,6 +35,7 @@ from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, 
 from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
+from .tasks import TaskQueue
 from .tool import HasSubject, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
@@ -88,6 +89,7 @@ __all__ = [
     "SupportsClose",
     "SupportsPrice",
     "SupportsPrices",
+    "TaskQueue",
     "TextDelta",
     "ThinkingDelta",
     "Tasks",

@@ -24,6 +24,15 @@ from ..core.facts import (
 )
 from ..core.gate import Status
 from ..core.ids import ArtifactRef, InputId, RunId, Seq, SessionId
+from ..core.lanes import (
+    DeadLetter,
+    ExternalTask,
+    ExternalTaskResult,
+    LaneHandler,
+    LaneMode,
+    MetricsSnapshot,
+    QueueStats,
+)
 from ..core.messages import Message, ResultBlock
 from ..core.record import ActiveTool, RunPage, RunResult, RunSnapshot, RunStatus
 from ..core.rules import ApprovalPolicy, Permissions
@@ -279,6 +288,20 @@ class SessionHandle(Protocol):
     async def answer(
         self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
     ) -> bool: ...
+
+    # Who does its calls, and what is done outside.
+
+    def has_queue(self) -> bool: ...
+    async def set_lane_handler(self, lane: str, handler: LaneHandler | LaneMode | Mapping[str, Any]) -> None: ...
+    async def pending_external_tasks(self) -> list[ExternalTask]: ...
+    async def complete_external_task(
+        self, task_id: str, result: ExternalTaskResult | Mapping[str, Any], *, sender: str | None = None
+    ) -> bool: ...
+    async def queue_stats(self) -> QueueStats: ...
+    async def queue_metrics(self) -> MetricsSnapshot | None: ...
+    async def dead_letters(self) -> list[DeadLetter]: ...
+    async def requeue_dead_letter(self, task_id: str) -> bool: ...
+    async def drop_dead_letter(self, task_id: str) -> bool: ...
 
     # Tools called by the host.
 

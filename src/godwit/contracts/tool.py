@@ -34,7 +34,8 @@ class ToolTraits(msgspec.Struct, frozen=True):
 
     `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
     `external`: it has no body; the call is answered from outside. `delegates`: its calls are work for children, and it is
-    `GivesTasks`. `timeout_s`: None takes the agent's limit.
+    `GivesTasks`. `timeout_s`: None takes the agent's limit. `bound`: it works the engine that calls it, so no
+    worker can do it.
     """
 
     repeatable: bool = False
@@ -43,6 +44,7 @@ class ToolTraits(msgspec.Struct, frozen=True):
     read_only: bool = False
     delegates: bool = False
     timeout_s: float | None = None
+    bound: bool = False
 
 
 class Verified(NamedTuple):

@@ -21,6 +21,7 @@ from .checkpoint import CheckpointRef, LeftAlone
 from .errors import ConfigurationError, Fault
 from .hooks import HookPoint
 from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId, TaskId
+from .lanes import LaneHandler
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .rules import ApprovalPolicy, Permissions
 from .tasks import TaskEnd
@@ -75,7 +76,7 @@ class UserAnswer(Data, frozen=True, tag="user.answer"):
     """Answers a pending action. `arguments` replace the call's whole arguments on approval.
 
     `remember`: the same holds from now on for every call that `rule` matches, in this session (`always`: the rule was
-    saved for others as well).
+    saved for others as well). `metadata` of a result (exit code and the like) is for people, not for the model.
     """
 
     action: ActionId
@@ -87,6 +88,7 @@ class UserAnswer(Data, frozen=True, tag="user.answer"):
     sender: str | None = None
     remember: Remember | None = None
     rule: str | None = None
+    metadata: dict[str, Any] = {}
 
 
 class InputDelivered(Data, frozen=True, tag="input.delivered"):
@@ -143,6 +145,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     `permissions`: the session's own rules, beside the agent's, in force at once; `approvals` likewise. `budgets` take the
     place of the agent's for the scopes they name; `raised_by`: they are those before, raised by this answer, and in force
     at once. `metadata`: all of it, in place of what there was.
+    `lanes`: who does the calls of these lanes, from the next call on.
     """
 
     model: str | None = None
@@ -155,6 +158,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     budgets: tuple[Budget, ...] | None = None
     raised_by: ActionId | None = None
     metadata: dict[str, str] | None = None
+    lanes: dict[str, LaneHandler] | None = None
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):
@@ -345,7 +349,8 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
 
     Without a `call` the run itself asks (a budget for more, a hook for a person): `name` says who, and it is answered with
     approve or deny. `arguments`: the call's as they will be run. `rules`: what may be remembered with the answer.
-    `expires_ms`: the wall time at which, if nobody has answered, the answer is `on_timeout`.
+    `expires_ms`: the wall time at which, if nobody has answered, the answer is `on_timeout`. `lane`: workers do the call,
+    which has a body here as well.
     """
 
     action: ActionId
@@ -358,6 +363,7 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
     rules: tuple[str, ...] = ()
     expires_ms: int | None = None
     on_timeout: Literal["deny", "approve"] = "deny"
+    lane: str | None = None
 
 
 class ActionClosed(Data, frozen=True, tag="action.closed"):

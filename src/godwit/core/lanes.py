@@ -89,7 +89,7 @@ class LaneConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: RateLimit | None = None
     pressure: int | None = None
     timeout_s: float | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = RetryPolicy("exponential")
     mode: LaneMode = "inside"
     tools: tuple[str, ...] = ()
 
@@ -333,6 +333,16 @@ class ExternalTask(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def is_timed_out(self, now_ms: int) -> bool:
         return self.remaining_ms(now_ms) == 0
+
+
+class TaskOffer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task as it is handed out: how long a silent worker keeps it, what becomes of one that was lost, and after which
+    others (`after`, their ids) it may begin."""
+
+    task: ExternalTask
+    lease_s: float = 30.0
+    retry: RetryPolicy = RetryPolicy()
+    after: tuple[ActionId, ...] = ()
 
 
 class ExternalTaskResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -79,6 +79,7 @@ from .gate import (
     admit,
 )
 from .ids import ActionId, CallId, MessageId, RunId, Seq, SessionId
+from .lanes import LaneHandler
 from .messages import ToolStatus, Usage
 from .meter import Meter, metered
 from .rules import ApprovalPolicy, Permissions
@@ -238,6 +239,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     depth: int = 0
     meter: Meter = Meter()
     warned: tuple[Warned, ...] = ()
+    lanes: dict[str, LaneHandler] = {}
 
     @property
     def status(self) -> Status:
@@ -296,6 +298,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 name=state.name if data.name is None else data.name,
                 agent=state.agent if data.agent is None else data.agent,
                 metadata=state.metadata if data.metadata is None else data.metadata,
+                lanes=state.lanes if data.lanes is None else {**state.lanes, **data.lanes},
                 permissions=state.permissions if data.permissions is None else data.permissions,
                 approvals=state.approvals if data.approvals is None else data.approvals,
                 budgets=budgets,

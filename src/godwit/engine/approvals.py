@@ -56,6 +56,7 @@ def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAc
         age_s,
         data.rules,
         left_s,
+        lane=data.lane,
     )
 
 

@@ -20,6 +20,7 @@ from ..contracts import (
     ModelRegistry,
     ShellParser,
     Subagents,
+    TaskQueue,
     Tool,
     Workspace,
 )
@@ -83,6 +84,7 @@ class Parts:
         held: Callable[[AgentSpec, str | None], AgentSpec] = lambda spec, _: spec,
         lanes: Lanes | None = None,
         subagents: Subagents | None = None,
+        task_queue: TaskQueue | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -103,6 +105,7 @@ class Parts:
         self.standing = standing
         self.held = held
         self.lanes = lanes or Lanes(clock=clock.monotonic)
+        self.task_queue = task_queue
         self.subagents = subagents
 
 

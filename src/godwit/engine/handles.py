@@ -84,6 +84,10 @@ class AnyHandle:
         """Use this thinking level from the next prompt on."""
         await self.configure(thinking=level)
 
+    def has_queue(self: SessionHandle) -> bool:
+        """Lanes are always there (seed 001)."""
+        return True
+
     # --- answers ---------------------------------------------------------------------------------------------------
 
     async def pending_confirmations(self: SessionHandle) -> list[PendingAction]:

@@ -33,6 +33,7 @@ from ..core.events import (
     UserMessage,
 )
 from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, derived_id
+from ..core.lanes import LaneHandler
 from ..core.messages import Message, ResultBlock, UserBlock
 from ..core.rules import ApprovalPolicy, Permissions
 from .log import append_outside
@@ -137,9 +138,10 @@ class Inbox:
         sender: str | None = None,
         remember: Remember | None = None,
         rule: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> bool:
         """Answer a pending action. False when it had been answered before; ActionNotFound when there never was one."""
-        answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender, remember, rule)
+        answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender, remember, rule, metadata or {})
         try:
             await self._append(answer)
         except AlreadyAnswered:
@@ -211,12 +213,13 @@ class Inbox:
         approvals: ApprovalPolicy | None = None,
         budgets: tuple[Budget, ...] | None = None,
         metadata: dict[str, str] | None = None,
+        lanes: dict[str, LaneHandler] | None = None,
         expect: Seq | None = None,
     ) -> None:
         """Settings for the runs that start from now on; rules and the approval policy hold at once. `expect`: HeadMoved
         unless that is the last event."""
         configured = SessionConfigured(
-            model, thinking, steer_mode, name, agent, permissions, approvals, budgets, metadata=metadata
+            model, thinking, steer_mode, name, agent, permissions, approvals, budgets, metadata=metadata, lanes=lanes
         )
         await self._append(configured, expect=expect)
 

@@ -152,8 +152,10 @@ class Lanes:
         return self._find(lane).config
 
     def lane_of(self, tool: Tool) -> str:
-        """The lane of this tool's calls: the one that names it, else by the kind of work it is."""
-        return self._by_tool.get(tool.definition.name) or lane_of(tool)
+        """The lane of this tool's calls: the one that names it, `control` for one that works the engine (such as waiting for
+        children, whose calls must not lack the room it would hold), else by the kind of work it is."""
+        own = self._by_tool.get(tool.definition.name)
+        return own or ("control" if tool.traits.bound else lane_of(tool))
 
     # --- a step's way -----------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .driver import Driver
 from .lanes import lane_of
 from .permissions import Judgement
 from .results import said
+from .returns import received
 
 EXCLUSIVE = "*"
 
@@ -34,7 +35,7 @@ EXCLUSIVE = "*"
 class Ready:
     """It may run: its tool, its final arguments, what it must not overlap with, and what to tell the model beside.
 
-    `asks`: what its effect has the run ask once it has ended."""
+    `asks`: what its effect has the run ask once it has ended. `opens`: it was handed to workers, and waits with this."""
 
     call: Call
     tool: Tool
@@ -45,6 +46,7 @@ class Ready:
     notes: tuple[str, ...] = ()
     events: tuple[EventData, ...] = ()
     asks: list[EventData] = field(default_factory=list)
+    opens: ActionOpened | None = None
 
     def clashes(self, other: Ready) -> bool:
         return EXCLUSIVE in self.locks or EXCLUSIVE in other.locks or bool(self.locks & other.locks)
@@ -67,6 +69,7 @@ class Answered:
     status: ToolStatus
     content: tuple[ResultBlock, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    events: tuple[EventData, ...] = ()
 
 
 @dataclass
@@ -101,6 +104,7 @@ class Reviewer:
     driver: Driver
     requests: dict[CallId, ToolCall]
     made: dict[Key, Review] = field(default_factory=dict)
+    outside: list[tuple[Ready, ActionId]] = field(default_factory=list)
 
     @classmethod
     async def open(cls, driver: Driver) -> Reviewer:
@@ -228,9 +232,11 @@ class Reviewer:
                 return None
         if answer.decision == "deny":
             return Refused("denied", f"The user denied this call{f': {answer.reason}' if answer.reason else '.'}")
-        if answer.decision == "result":
-            return Answered("error" if answer.is_error else "ok", answer.content)
         opened = await self._logged(call)
+        if answer.decision == "result":
+            if isinstance(opened, ActionOpened) and opened.lane is not None:
+                return Answered(*await received(self.driver, opened, answer))
+            return Answered("error" if answer.is_error else "ok", answer.content, answer.metadata)
         shown = request.arguments if opened is None else opened.arguments
         arguments = shown if answer.arguments is None else answer.arguments
         edited = arguments != shown

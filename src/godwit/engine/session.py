@@ -30,6 +30,7 @@ from .control import Control
 from .direct import DirectCalls, HostCalls
 from .handle import Home
 from .inbox import Inbox
+from .lane_work import LaneWork
 from .live_hooks import LiveHooks
 from .log import record_reports
 from .purse import Purse
@@ -64,7 +65,9 @@ class SessionHome(Home, Protocol):
         ...
 
 
-class Session(Sending, Control, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse):
+class Session(
+    Sending, Control, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse, LaneWork
+):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
     _home: SessionHome

@@ -20,7 +20,7 @@ import msgspec
 
 from ..contracts import ToolOutput
 from ..core.errors import ActionNotFound, AlreadyAnswered
-from ..core.events import ActionClosed, EventData, SubagentFinished, ToolFinished, ToolStarted
+from ..core.events import ActionClosed, ActionOpened, EventData, SubagentFinished, ToolFinished, ToolStarted
 from ..core.ids import CallId
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
@@ -33,6 +33,7 @@ from .context import models_of
 from .delegation import Delegates
 from .driver import Driver
 from .lanes import HELD, Ticket
+from .outside import hand_out
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
 from .tasks import SessionTasks
@@ -107,12 +108,16 @@ async def _start_ready(
         skip = _skips(driver)
         waiting = [c for c in _unfinished(driver) if c.id not in busy and not (skip and _skippable(c))]
         await reviewer.look_at(waiting)
+        due = [r for c in waiting if isinstance(r := reviewer.known(c), Ready) and r.opens is None and c.id not in tickets]
+        if due and not _stops(driver):
+            await hand_out(driver, reviewer, due)
         if any(_may_change(r) for r in map(reviewer.known, waiting)):
             unkept = await before_changes(driver)
     stop, skip = _stops(driver), _skips(driver)
     ahead = [r.ready for r in running.values()]
     begin: list[tuple[Ready, str, Ticket]] = []
     handed = False
+    handed_out = False
     for call in _unfinished(driver):
         if call.id in busy:
             continue
@@ -124,6 +129,9 @@ async def _start_ready(
         if stop or review is None:
             continue
         match review:
+            case Ready(opens=ActionOpened() as opened):
+                log.stage(*new(log.state, review.events), *_answered(driver, call), opened)
+                handed_out = True
             case Ready() if unkept is not None and not review.tool.traits.read_only:
                 log.stage(*review.events, *_closing(driver, call, Refused("error", unkept)))
             case Ready():
@@ -137,9 +145,10 @@ async def _start_ready(
                 ahead.append(review)
             case Refused():
                 log.stage(*new(log.state, review.events), *_closing(driver, call, review))
-            case Answered(status, content, metadata):
+            case Answered(status, content, metadata, events):
                 said = content or (Text("(no output)"),)
-                log.stage(*_answered(driver, call), ToolFinished(call.id, call.name, status, said, as_json(metadata)))
+                log.stage(*_answered(driver, call), *events)
+                log.stage(ToolFinished(call.id, call.name, status, said, as_json(metadata)))
             case Delegates() if unkept is not None:
                 log.stage(*review.before, *_closing(driver, call, Refused("error", unkept)))
             case Delegates():
@@ -157,6 +166,8 @@ async def _start_ready(
     await log.commit()
     if handed and driver.parts.subagents is not None:
         driver.parts.subagents.look(driver.session)
+    if handed_out and driver.parts.task_queue is not None:
+        driver.parts.task_queue.offered()
     for ready, key, ticket in begin:
         driver.guard()
         token = driver.token.child()
@@ -208,7 +219,9 @@ def _stops(driver: Driver) -> bool:
 
 def _may_change(review: Review | None) -> bool:
     """Whether files may be changed by what comes of it; children work in the same folder."""
-    return isinstance(review, Delegates) or (isinstance(review, Ready) and not review.tool.traits.read_only)
+    return isinstance(review, Delegates) or (
+        isinstance(review, Ready) and review.opens is None and not review.tool.traits.read_only
+    )
 
 
 def _skippable(call: Call) -> bool:

@@ -53,6 +53,7 @@ from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
+from .lane_tasks import LaneTasks
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
@@ -118,6 +119,8 @@ class Runtime(SessionsById):
         self._command_folders = checked_folders(command_folders)
         self._agent_commands: dict[str, tuple[Command, ...]] = {}
         self._grace_s = grace_s
+        settings = lanes or LaneSettings()
+        self.external_tasks = LaneTasks(store, ids, clock, dead_letters=settings.dead_letters)
         self.parts = Parts(
             store=store,
             blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
@@ -137,7 +140,8 @@ class Runtime(SessionsById):
             standing=standing_of(config),
             held=held_of(config),
             guards=self.guards.of,
-            lanes=Lanes(lanes, clock=clock.monotonic),
+            lanes=Lanes(settings, clock=clock.monotonic),
+            task_queue=self.external_tasks,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
@@ -260,6 +264,7 @@ class Runtime(SessionsById):
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
         self.lanes.close()
+        await self.external_tasks.close()
         for part in (self._tracing, *self._attendants):
             if part is not None:
                 await part.close()
@@ -468,6 +473,7 @@ class Runtime(SessionsById):
             for spec_of_file in hooks_of(self._config, state.workspace):
                 self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
+            self.external_tasks.look_after(state)
             self._dispatcher.open(session, handle.session_cancel_token, context, None if state.run is None else state.run.id)
             for part in (self._tracing, *self._attendants):
                 if part is not None:

@@ -122,7 +122,7 @@ class NoArguments(Arguments, frozen=True):
 class TaskList(TypedTool[NoArguments]):
     name = "task_list"
     description = "List the tasks that were handed to subagents, with what has become of each."
-    traits = ToolTraits(read_only=True, repeatable=True)
+    traits = ToolTraits(bound=True, read_only=True, repeatable=True)
     arguments = NoArguments
 
     async def work(self, arguments: NoArguments, context: ToolContext) -> ToolOutput:
@@ -139,7 +139,7 @@ class WaitArguments(Arguments, frozen=True):
 class TaskWait(TypedTool[WaitArguments]):
     name = "task_wait"
     description = "Wait for tasks in the background, and return their answers."
-    traits = ToolTraits(read_only=True, repeatable=True, timeout_s=WAIT_S + 30)
+    traits = ToolTraits(bound=True, read_only=True, repeatable=True, timeout_s=WAIT_S + 30)
     arguments = WaitArguments
 
     async def work(self, arguments: WaitArguments, context: ToolContext) -> ToolOutput:
@@ -157,7 +157,7 @@ class OneTask(Arguments, frozen=True):
 class TaskOutput(TypedTool[OneTask]):
     name = "task_output"
     description = "Read what a subagent has answered, or said last if it still works."
-    traits = ToolTraits(read_only=True, repeatable=True)
+    traits = ToolTraits(bound=True, read_only=True, repeatable=True)
     arguments = OneTask
 
     async def work(self, arguments: OneTask, context: ToolContext) -> ToolOutput:
@@ -168,7 +168,7 @@ class TaskOutput(TypedTool[OneTask]):
 class TaskCancel(TypedTool[OneTask]):
     name = "task_cancel"
     description = "End a task, with all that works for it."
-    traits = ToolTraits(repeatable=True)
+    traits = ToolTraits(bound=True, repeatable=True)
     arguments = OneTask
 
     async def work(self, arguments: OneTask, context: ToolContext) -> ToolOutput:

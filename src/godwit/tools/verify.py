@@ -25,7 +25,7 @@ class Verify(TypedTool[VerifyArguments]):
         "Run the checks of this project (its tests, and what else it is verified by) and return what did not pass, with the "
         "end of the output. Use it when you believe that a change is finished, and before you say so."
     )
-    traits = ToolTraits(exclusive=True, repeatable=True)
+    traits = ToolTraits(exclusive=True, repeatable=True, bound=True)
     arguments = VerifyArguments
 
     async def work(self, arguments: VerifyArguments, context: ToolContext) -> ToolOutput:

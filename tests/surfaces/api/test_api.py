@@ -278,7 +278,7 @@ def test_a_tenant_finds_nothing_of_another_on_any_path(keyed: As) -> None:
         if "{session}" not in path and "{agent}" not in path:
             continue
         named = path.removeprefix("/godwit/v1").format(
-            session=session, run=run, agent="coder", action="x", input="x", name="bash", ref="x"
+            session=session, run=run, agent="coder", action="x", input="x", name="bash", ref="x", lane="execute", task="x"
         )
         for method, told in methods.items():
             if path.endswith("/agents/{agent}") and method == "put":
@@ -319,6 +319,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "RewindBody": {"seq": 1},
         "VerifyBody": {"subject": "s", "commands": ["true"]},
         "ReportsBody": {"reports": []},
+        "ResultBody": {"result": {"success": True}},
     }
     assert name in examples or not document["components"]["schemas"][name].get("required"), name
     return examples.get(name, {})

@@ -16,12 +16,27 @@ from ..server.methods import allowed
 from ..server.routing import DialectApp, Table
 from ..server.rule import OPERATE, READ, SAFE, Rule
 from ..server.service import Service, request_id_of
-from . import actions, agents, control, document, evidence, files, inputs, names, records, runs, sessions, streams, webhooks
+from . import (
+    actions,
+    agents,
+    control,
+    document,
+    evidence,
+    files,
+    inputs,
+    lanes,
+    names,
+    records,
+    runs,
+    sessions,
+    streams,
+    webhooks,
+)
 from .operations import PREFIX, operation_of
 from .wire import error
 
 _ROUTERS = tuple(
-    module.router for module in (agents, sessions, inputs, runs, control, actions, records, files, evidence, webhooks)
+    module.router for module in (agents, sessions, inputs, runs, control, actions, lanes, records, files, evidence, webhooks)
 )
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
 """The operations."""

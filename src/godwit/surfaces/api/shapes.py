@@ -26,6 +26,7 @@ from ...core.checkpoint import Checkpoint, CheckpointPolicy, OnConflict, Turning
 from ...core.events import Remember
 from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
 from ...core.hooks import HookSpec
+from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, Permissions
@@ -37,6 +38,7 @@ from ...core.verification import (
     VerificationReport,
     VerificationSummary,
 )
+from ...host.lane_tasks import Leased
 
 Place = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
 """A seq to go to; which there are is the session's to say."""
@@ -283,6 +285,61 @@ class Trace(Shape, frozen=True):
 
 class ActionList(Shape, frozen=True):
     data: list[PendingAction]
+
+
+class TaskList(Shape, frozen=True):
+    data: list[ExternalTask]
+
+
+class ResultBody(Shape, frozen=True):
+    result: ExternalTaskResult
+    sender: str | None = None
+
+
+class MetricsView(Shape, frozen=True):
+    metrics: MetricsSnapshot | None
+
+
+class DeadLetterList(Shape, frozen=True):
+    data: list[DeadLetter]
+
+
+class LeaseBody(Shape, frozen=True):
+    """`tools`: the ones the worker can run, null for any. `wait_s`: how long to wait for a task."""
+
+    lanes: Annotated[list[str], Meta(min_length=1, max_length=64)]
+    worker: Annotated[str, Meta(min_length=1, max_length=255)]
+    labels: dict[str, str] = {}
+    tools: list[str] | None = None
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+
+class LeaseView(Shape, frozen=True):
+    leased: Leased | None
+
+
+class TokenBody(Shape, frozen=True):
+    """`token`: of the lease."""
+
+    token: str
+
+
+class HeartbeatView(Shape, frozen=True):
+    """`lease_ms`: the wall time until which the task is this worker's."""
+
+    lease_ms: int
+
+
+class CompleteBody(Shape, frozen=True):
+    token: str
+    content: list[ResultBlock] = []
+    is_error: bool = False
+    metadata: dict[str, Any] = {}
+
+
+class FailBody(Shape, frozen=True):
+    token: str
+    error: str
 
 
 class ApproveBody(Shape, frozen=True):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
+from ...core.lanes import LaneMetrics, MetricsSnapshot, Percentiles
+from ...host.lane_tasks import DEAD, KIND as TASK
 from ...host.work_item import HELD, KIND as WORK, WAITS
 from .exchange import Exchange
 
@@ -59,6 +64,8 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        self._dead = Gauge("godwit_dead_letters", "Calls whose last try by a worker failed.", registry=self.registry)
+        self.registry.register(_Lanes(self))
         self._handles = Gauge("godwit_sessions_open", "Sessions this process holds open.", registry=self.registry)
         self._driven = Gauge("godwit_runs_driven", "Runs this process drives.", registry=self.registry)
         self._waiting = Gauge(
@@ -67,6 +74,8 @@ class Metrics:
         self._recovered = Counter(
             "godwit_runs_recovered", "Runs of others that this process went on with.", registry=self.registry
         )
+
+        self.lanes: MetricsSnapshot | None = None
 
     def request(self, exchange: Exchange, seconds: float) -> None:
         method = exchange.method if exchange.method in METHODS else "-"
@@ -96,5 +105,41 @@ class Metrics:
             self._runs.labels(status).set(runs.get(status, 0))
         for state, key in (("queued", WAITS), ("held", HELD)):
             self._work.labels(state).set(await service.store.count_documents(WORK, key))
+        self.lanes = service.runtime.lanes.metrics()
+        self._dead.set(await service.store.count_documents(TASK, DEAD))
         found: bytes = generate_latest(self.registry)
         return found
+
+
+class _Lanes(Collector):
+    """What the lanes of the server count, which they do themselves."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._metrics.lanes
+        lanes: list[LaneMetrics] = [] if snapshot is None else list(snapshot.lanes.values())
+        tasks = CounterMetricFamily("godwit_lane_tasks", "Steps of a lane, by what became of them.", labels=["lane", "what"])
+        for lane in lanes:
+            for what in ("submitted", "completed", "failed", "timed_out", "cancelled", "retried", "dead"):
+                tasks.add_metric([lane.lane, what], getattr(lane, what))
+        yield tasks
+        for name, text, field in (("depth", "Steps that wait.", "depth"), ("active", "Steps under way.", "active")):
+            gauge = GaugeMetricFamily(f"godwit_lane_{name}", text, labels=["lane"])
+            for lane in lanes:
+                gauge.add_metric([lane.lane], getattr(lane, field))
+            yield gauge
+        for name, text in (("wait", "Seconds until a step began."), ("run", "Seconds from then until it ended.")):
+            yield from _summary(f"godwit_lane_{name}_seconds", text, [(lane.lane, getattr(lane, name)) for lane in lanes])
+
+
+def _summary(name: str, text: str, lanes: list[tuple[str, Percentiles]]) -> Iterator[Metric]:
+    family = Metric(name, text, "summary")
+    for lane, times in lanes:
+        for quantile in ("0.5", "0.9", "0.95", "0.99"):
+            value = getattr(times, f"p{float(quantile) * 100:g}_ms") / 1000
+            family.add_sample(name, {"lane": lane, "quantile": quantile}, value)
+        family.add_sample(f"{name}_sum", {"lane": lane}, times.total_ms / 1000)
+        family.add_sample(f"{name}_count", {"lane": lane}, times.count)
+    yield family

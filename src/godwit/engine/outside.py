@@ -1,0 +1,78 @@
+"""Outside: calls of a lane that workers do in place of this process: which those are, and how they are handed out. What
+comes back is `returns.py`'s.
+
+A call goes out once it may run: after its hooks, the rules, the person's approval and the budget. Then the session waits for
+it as for any external call. Rules a change must keep: a task is offered before its action is stored (`TaskQueue`); calls
+that write the same are done one after the other, wherever they are done; a call that was begun here is never handed out.
+"""
+
+from __future__ import annotations
+
+from ..core.events import ActionOpened
+from ..core.ids import ActionId
+from ..core.lanes import ExternalTask, LaneHandler, TaskOffer
+from ..core.state import State
+from .driver import Driver, Parts
+from .lanes import Lanes
+from .review import Ready, Reviewer
+
+
+def handler_of(lanes: Lanes, state: State, lane: str) -> LaneHandler:
+    """Who does this session's calls of the lane. LaneNotFound."""
+    own = state.lanes.get(lane)
+    return LaneHandler(lanes.config(lane).mode) if own is None else own
+
+
+async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> None:
+    """Offer those of the calls to workers that workers do, and note it with them (`Ready.opens`).
+
+    Nothing may be staged when this is called.
+    """
+    offers: list[tuple[Ready, TaskOffer]] = []
+    for ready in calls:
+        lane = driver.parts.lanes.lane_of(ready.tool)
+        handler = _outside(driver.parts, driver.state, ready, lane)
+        if handler is None:
+            continue
+        now = driver.clock.now_ms()
+        action = ActionId(driver.ids.new("act"))
+        task = ExternalTask(
+            action,
+            driver.session,
+            ready.call.id,
+            lane,
+            ready.call.name,
+            ready.arguments,
+            handler.labels,
+            repeatable=ready.tool.traits.repeatable,
+            created_ms=now,
+            expires_ms=now + round(handler.timeout_s * 1000),
+        )
+        after = tuple(other for before, other in reviewer.outside if before.clashes(ready))
+        offer = TaskOffer(task, handler.lease_s, driver.parts.lanes.config(lane).retry, after)
+        reviewer.outside.append((ready, action))
+        offers.append((ready, offer))
+    if not offers:
+        return
+    assert driver.parts.task_queue is not None
+    await driver.parts.task_queue.offer([offer for _, offer in offers], tenant=driver.state.labels.tenant)
+    for ready, offer in offers:
+        task = offer.task
+        ready.opens = ActionOpened(
+            task.id, "external", task.call, task.command_type, task.payload, expires_ms=task.expires_ms, lane=task.lane
+        )
+
+
+def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneHandler | None:
+    """The lane's handler, if workers are to do this call."""
+    if parts.task_queue is None or ready.call.phase == "started" or ready.tool.traits.bound:
+        return None
+    handler, tenant = handler_of(parts.lanes, state, lane), state.labels.tenant
+    match handler.mode:
+        case "inside":
+            return None
+        case "outside":
+            return handler
+        case "both":
+            full = not parts.lanes.has_room(lane, tenant=tenant)
+            return handler if full and parts.task_queue.wanted(lane, tenant=tenant) else None

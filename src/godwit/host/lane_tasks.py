@@ -1,0 +1,576 @@
+"""LaneTasks: tool calls that workers do: which wait, who has which, and what becomes of those whose worker died.
+
+A durable queue over documents, a `TaskItem` each. The engine offers a task and opens an action for it; a worker leases it,
+keeps the lease by heartbeats, and completes or fails it once. The answer to the action, in the session's log, is the result;
+the document says who may give it. Leaves out how calls are chosen for workers (`engine.outside`) and what a worker does
+(`host.worker`).
+
+Rules: a task is offered before its action is stored, so an action without its task cannot be; a task without an action is
+nobody's and goes away. Who ends a task first says so in the document, by one conditional write, and then in the log; what a
+crash kept from the log is written there by whoever looks next. A task that was lost is handed out again only if its tool
+says that it is repeatable, and never once its time is over. Waiting is for a wake-up, and for the next moment at which one
+comes free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from ..contracts import Store
+from ..core.document import Document
+from ..core.errors import (
+    ActionNotFound,
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    GodwitError,
+    NotFound,
+    RevisionConflict,
+    WorkLost,
+)
+from ..core.events import Delta, UserAnswer
+from ..core.gate import OpenAction
+from ..core.ids import ActionId, Clock, IdSource, SessionId
+from ..core.lanes import DeadLetter, ExternalTask, RetryPolicy, TaskOffer
+from ..core.messages import ResultBlock, Text
+from ..core.state import State
+from ..engine.approvals import POLICY
+from ..engine.inbox import Inbox
+from ..engine.log import load_state
+
+logger = logging.getLogger("godwit")
+
+KIND = "task"
+"""Of the documents."""
+DEAD = "dead"
+"""The key of dead letters."""
+POLLING_S = 30.0
+"""How long a worker that asked counts as one that is there."""
+LOOK_S = 5.0
+"""How long a wait goes on at most without a look of its own, should a wake-up of another process have been lost."""
+STRAY_MS = 60_000
+"""After so long an offered task whose action was never stored is nobody's."""
+KEPT_MS = 30 * 24 * 3600 * 1000
+"""How long a dead letter can be looked at."""
+_PAGE, _TRIES = 100, 20
+_BELL = SessionId("godwit:tasks")
+"""No session: what is shown under this name wakes those who wait for tasks in other processes."""
+
+
+class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`token`: proves that a lease is the newest. `ready_ms`: it is handed out from then on. `content`, `is_error`,
+    `metadata`, `dead`: how it ended, once it is `ending`. `again`: a dead letter that was put back: its result is told as a
+    follow-up."""
+
+    task: ExternalTask
+    lease_s: float
+    retry: RetryPolicy
+    after: tuple[ActionId, ...] = ()
+    state: Literal["live", "ending", "dead"] = "live"
+    token: str | None = None
+    ready_ms: int = 0
+    content: tuple[ResultBlock, ...] = ()
+    is_error: bool = False
+    metadata: dict[str, Any] = {}
+    dead: str | None = None
+    failed_ms: int = 0
+    again: bool = False
+
+    def put_in(self, document: Document) -> Document:
+        """The document with this body, found by what the queue looks for."""
+        task = self.task
+        keys: dict[str, str] = {"session": task.session}
+        if self.state == "dead":
+            keys[DEAD] = DEAD
+            expires: int | None = self.failed_ms + KEPT_MS
+        else:
+            keys |= {"live": task.lane, "alive": task.session}
+            expires = None
+        body: dict[str, Any] = msgspec.to_builtins(self)
+        return document.changed(body, keys=keys, expires_ms=expires)
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """A task that a worker has, and the token it proves that with. `key`: the call's idempotency key."""
+
+    task: ExternalTask
+    token: str
+    lease_s: float
+    key: str
+
+
+class LaneTasks:
+    """Implements `godwit.contracts.TaskQueue`, and what workers ask. `dead_letters`: how many are kept of each tenant."""
+
+    def __init__(self, store: Store, ids: IdSource, clock: Clock, *, dead_letters: int = 1000) -> None:
+        self._store = store
+        self._ids = ids
+        self._clock = clock
+        self._most_dead = dead_letters
+        self._bells: set[asyncio.Event] = set()
+        self._asked_s: dict[tuple[str | None, str], float] = {}
+        self._watched: dict[str, str | None] = {}
+        self._woken = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._unwatch: Any = None
+
+    # --- what the engine asks ---------------------------------------------------------------------------------------
+
+    async def offer(self, offers: Sequence[TaskOffer], *, tenant: str | None) -> None:
+        for one in offers:
+            item = TaskItem(one.task, one.lease_s, one.retry, one.after)
+            document = Document(KIND, one.task.id, b"", tenant, session=one.task.session)
+            with contextlib.suppress(DocumentExists):
+                await self._store.put_documents([item.put_in(document)])
+            self._watch(one.task.id, tenant)
+
+    def offered(self) -> None:
+        """The actions of what was offered are stored: it may be handed out."""
+        self._ring()
+
+    def wanted(self, lane: str, *, tenant: str | None) -> bool:
+        asked = self._asked_s.get((tenant, lane))
+        return asked is not None and self._clock.monotonic() - asked < POLLING_S
+
+    async def of_session(self, session: SessionId, *, tenant: str | None) -> list[ExternalTask]:
+        return [item.task async for _, item in self._all({"alive": session}, tenant) if item.state == "live"]
+
+    async def forget(self, task: str, *, tenant: str | None) -> None:
+        with contextlib.suppress(DocumentNotFound, RevisionConflict):
+            document = await self._store.get_document(KIND, task, tenant=tenant)
+            item = _item(document)
+            if item.state == "live":
+                await self._remove(document, item)
+
+    def look_after(self, state: State) -> None:
+        """See to the tasks that this session waits with: it was opened here."""
+        for action in state.gate.actions:
+            if action.kind == "external" and not action.answered:
+                self._watch(action.id, state.labels.tenant)
+
+    # --- what workers do --------------------------------------------------------------------------------------------
+
+    async def lease(
+        self,
+        lanes: Sequence[str],
+        *,
+        tenant: str | None,
+        worker: str,
+        labels: Mapping[str, str] | None = None,
+        tools: Sequence[str] | None = None,
+        wait_s: float = 0.0,
+    ) -> Leased | None:
+        """The next task of these lanes, the first lane first; None when none came within `wait_s`. `labels`: what the worker
+        has; `tools`: the ones it can run, None for any."""
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        self._listen()
+        until_s = self._clock.monotonic() + wait_s
+        try:
+            while True:
+                bell.clear()
+                for lane in lanes:
+                    self._asked_s[tenant, lane] = self._clock.monotonic()
+                next_ms: int | None = None
+                for lane in lanes:
+                    leased, soonest = await self._take(lane, tenant, worker, labels or {}, tools)
+                    if leased is not None:
+                        return leased
+                    if soonest is not None:
+                        next_ms = soonest if next_ms is None else min(next_ms, soonest)
+                left_s = until_s - self._clock.monotonic()
+                if left_s <= 0:
+                    return None
+                pause_s = min(left_s, LOOK_S)
+                if next_ms is not None:
+                    pause_s = min(pause_s, max(0.001, (next_ms - self._clock.now_ms()) / 1000))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), pause_s)
+        finally:
+            self._bells.discard(bell)
+
+    async def _take(
+        self, lane: str, tenant: str | None, worker: str, labels: Mapping[str, str], tools: Sequence[str] | None
+    ) -> tuple[Leased | None, int | None]:
+        """A task that is this worker's now; else None, and when the next one may be free, if a time frees one."""
+        soonest: int | None = None
+        async for document, found in self._all({"live": lane}, tenant):
+            current = await self._settled(document, found)
+            if current is None:
+                continue
+            document, item = current
+            task, now = item.task, self._clock.now_ms()
+            due = task.lease_ms if task.state == "leased" else item.ready_ms
+            if due is not None and due > now:
+                soonest = due if soonest is None else min(soonest, due)
+                continue
+            fits = task.labels.items() <= labels.items() and (tools is None or task.command_type in tools)
+            if not fits or task.state == "leased":
+                continue
+            waiting, paused = await self._waiting(task.session)
+            if paused or (not item.again and task.id not in waiting) or any(a in waiting for a in item.after):
+                continue
+            leased = msgspec.structs.replace(
+                task, state="leased", worker=worker, attempt=task.attempt + 1, lease_ms=now + round(item.lease_s * 1000)
+            )
+            token = self._ids.new("lease")
+            with contextlib.suppress(RevisionConflict, DocumentNotFound):
+                await self._put(document, msgspec.structs.replace(item, task=leased, token=token))
+                return Leased(leased, token, item.lease_s, f"{task.session}/{task.call or task.id}"), None
+        return None, soonest
+
+    async def heartbeat(self, task: str, token: str, *, tenant: str | None) -> int:
+        """Keep the lease; returns until when. WorkLost when it is another's, or nobody waits for the task any more."""
+        for _ in range(_TRIES):
+            document, item = await self._held(task, token, tenant)
+            now = self._clock.now_ms()
+            if not item.again:
+                waiting, _ = await self._waiting(item.task.session)
+                if item.task.id not in waiting:
+                    await self._settled(document, item)
+                    raise WorkLost(f"nobody waits for task {task!r} any more", task=task)
+            until = now + round(item.lease_s * 1000)
+            with contextlib.suppress(RevisionConflict):
+                kept = msgspec.structs.replace(item, task=msgspec.structs.replace(item.task, lease_ms=until))
+                await self._put(document, kept)
+                return until
+        raise WorkLost(f"task {task!r} is being changed by others all the time", task=task)
+
+    async def complete(
+        self,
+        task: str,
+        token: str,
+        content: tuple[ResultBlock, ...],
+        *,
+        tenant: str | None,
+        is_error: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        """This is what it came to. False, and nothing is changed, when the lease is another's or has run out, when it was
+        completed before, or when nobody waits for it any more."""
+        return await self._end(task, token, tenant, content, is_error, metadata or {}, None)
+
+    async def fail(self, task: str, token: str, error: str, *, tenant: str | None) -> bool:
+        """The worker could not do it, or lost what it was doing. It is tried again where that is allowed, else it is dead,
+        and the model is told. False as for `complete`."""
+        try:
+            document, item = await self._held(task, token, tenant)
+        except WorkLost:
+            return False
+        return await self._failed(document, item, error)
+
+    async def give_back(self, task: str, token: str, *, tenant: str | None) -> bool:
+        """It was not begun: another worker gets it, and nothing counts. False as for `complete`."""
+        with contextlib.suppress(WorkLost, RevisionConflict, DocumentNotFound):
+            document, item = await self._held(task, token, tenant)
+            back = msgspec.structs.replace(
+                item.task, state="queued", worker=None, lease_ms=None, attempt=item.task.attempt - 1
+            )
+            await self._put(document, msgspec.structs.replace(item, task=back, token=None))
+            self._ring()
+            return True
+        return False
+
+    async def _held(self, task: str, token: str, tenant: str | None) -> tuple[Document, TaskItem]:
+        """WorkLost unless this token's lease is the newest one and has not run out."""
+        try:
+            document = await self._store.get_document(KIND, task, tenant=tenant)
+        except DocumentNotFound:
+            raise WorkLost(f"nobody waits for task {task!r} any more", task=task) from None
+        item = _item(document)
+        late = item.task.lease_ms is None or item.task.lease_ms <= self._clock.now_ms()
+        if item.state != "live" or item.token != token or late:
+            raise WorkLost(f"task {task!r} is not this worker's (any more)", task=task)
+        return document, item
+
+    async def _end(
+        self,
+        task: str,
+        token: str,
+        tenant: str | None,
+        content: tuple[ResultBlock, ...],
+        is_error: bool,
+        metadata: dict[str, Any],
+        dead: str | None,
+    ) -> bool:
+        for _ in range(_TRIES):
+            try:
+                document, item = await self._held(task, token, tenant)
+            except WorkLost:
+                return False
+            ending = msgspec.structs.replace(
+                item, state="ending", content=content, is_error=is_error, metadata=metadata, dead=dead
+            )
+            with contextlib.suppress(RevisionConflict, DocumentNotFound):  # a heartbeat of the same worker's, most likely
+                return await self._conclude(await self._put(document, ending), ending)
+        return False
+
+    async def _failed(self, document: Document, item: TaskItem, error: str) -> bool:
+        """A try of it has failed. True when this says what follows."""
+        task, now = item.task, self._clock.now_ms()
+        pause_ms = item.retry.pause_ms(task.attempt, random.random()) if task.repeatable else None
+        if pause_ms is not None and task.expires_ms is not None and now + pause_ms >= task.expires_ms:
+            pause_ms = None
+        with contextlib.suppress(RevisionConflict, DocumentNotFound):
+            if pause_ms is not None:
+                queued = msgspec.structs.replace(task, state="queued", worker=None, lease_ms=None)
+                again = msgspec.structs.replace(item, task=queued, token=None, ready_ms=now + pause_ms)
+                await self._put(document, again)
+                self._ring()
+                return True
+            return await self._die(document, item, error)
+        return False
+
+    async def _die(self, document: Document, item: TaskItem, error: str) -> bool:
+        content = (Text(f"[{error}]"),)
+        ending = msgspec.structs.replace(item, state="ending", content=content, is_error=True, dead=error)
+        return await self._conclude(await self._put(document, ending), ending)
+
+    async def _conclude(self, document: Document, item: TaskItem) -> bool:
+        """Write what it came to into the session's log, once, and let go of it. False when nobody waited for it."""
+        task = item.task
+        told = await self._tell(item)
+        if item.dead is not None:
+            await self._bury(document, item)
+        else:
+            await self._store.delete_document(KIND, task.id, tenant=document.tenant)
+        self._ring()  # others may have waited for this one
+        return told
+
+    async def _tell(self, item: TaskItem) -> bool:
+        task = item.task
+        inbox = Inbox(self._store, task.session, self._clock, self._ids)
+        try:
+            if item.again:
+                if item.dead is None:
+                    note = Text(f"[The call of {task.command_type} that had failed was done again. Result:]\n")
+                    key = f"task {task.id} {item.failed_ms}"
+                    await inbox.follow_up((note, *_texts(item)), key=key, sender=task.worker)
+                return True
+            return await inbox.answer(
+                task.id, "result", content=item.content, is_error=item.is_error, sender=task.worker, metadata=item.metadata
+            )
+        except (ActionNotFound, Conflict, NotFound):
+            return False
+
+    async def _remove(self, document: Document, item: TaskItem) -> None:
+        """Nobody waits for it. RevisionConflict, and it stays, when somebody has done something with it meanwhile: it may be
+        about to become a dead letter."""
+        await self._put(document, msgspec.structs.replace(item, state="ending", token=None))
+        await self._store.delete_document(KIND, item.task.id, tenant=document.tenant)
+
+    async def _bury(self, document: Document, item: TaskItem) -> None:
+        if self._most_dead == 0:
+            await self._store.delete_document(KIND, item.task.id, tenant=document.tenant)
+            return
+        dead = msgspec.structs.replace(
+            item, state="dead", failed_ms=self._clock.now_ms(), content=(), metadata={}, token=None
+        )
+        with contextlib.suppress(RevisionConflict, DocumentNotFound):
+            await self._put(document, dead)
+        kept = [d async for d, _ in self._all({DEAD: DEAD}, document.tenant)]
+        for old in kept[: max(0, len(kept) - self._most_dead)]:
+            await self._store.delete_document(KIND, old.id, tenant=document.tenant)
+
+    async def _settled(self, document: Document, item: TaskItem) -> tuple[Document, TaskItem] | None:
+        """The task as it is now, once what a time or a crash has left open is done; None when it has ended."""
+        with contextlib.suppress(RevisionConflict, DocumentNotFound):
+            task, now = item.task, self._clock.now_ms()
+            if item.state == "dead":
+                return None
+            if item.state == "ending":
+                await self._conclude(document, item)
+                return None
+            if not item.again:
+                action = await self._action(task)
+                if action is None or action.answered:
+                    if task.expires_ms is not None and now >= task.expires_ms and await self._timed_out(task):
+                        await self._bury(document, msgspec.structs.replace(item, dead="nobody answered in time"))
+                        return None
+                    if action is None and task.attempt == 0 and now - document.created_ms < STRAY_MS:
+                        return document, item  # its action is about to be stored
+                    await self._remove(document, item)
+                    return None
+                if task.expires_ms is not None and now >= task.expires_ms:
+                    await self._die(document, item, "nobody answered in time")
+                    return None
+            if task.state == "leased" and task.lease_ms is not None and task.lease_ms <= now:
+                error = f"The worker {task.worker} was lost while it did this call. Its outcome is unknown."
+                await self._failed(document, item, error)
+                fresh = await self._store.get_document(KIND, task.id, tenant=document.tenant)
+                found = _item(fresh)
+                return (fresh, found) if found.state == "live" else None
+            return document, item
+        return None
+
+    async def _waiting(self, session: SessionId) -> tuple[frozenset[str], bool]:
+        """The actions that wait for an answer, and whether the session is paused."""
+        try:
+            state = await load_state(self._store, session)
+        except NotFound:
+            return frozenset(), False
+        return frozenset(a.id for a in state.gate.actions if not a.answered), state.gate.paused
+
+    async def _action(self, task: ExternalTask) -> OpenAction | None:
+        try:
+            state = await load_state(self._store, task.session)
+        except NotFound:
+            return None
+        return next((a for a in state.gate.actions if a.id == task.id), None)
+
+    async def _timed_out(self, task: ExternalTask) -> bool:
+        """Whether its time was over before anybody answered."""
+        events = await self._store.read(task.session, types=("user.answer",), newest_first=True)
+        given = next((d for e in events if isinstance(d := e.data, UserAnswer) and d.action == task.id), None)
+        return given is not None and given.sender == POLICY
+
+    # --- dead letters -----------------------------------------------------------------------------------------------
+
+    async def dead_letters(self, *, tenant: str | None, session: SessionId | None = None) -> list[DeadLetter]:
+        if session is not None:  # what nobody has looked at since its time was over
+            async for document, item in self._all({"alive": session}, tenant):
+                await self._settled(document, item)
+        keys = {DEAD: DEAD} if session is None else {DEAD: DEAD, "session": str(session)}
+        return [_letter(item) async for _, item in self._all(keys, tenant)]
+
+    async def dead_letter(self, task: str, *, tenant: str | None) -> DeadLetter:
+        """NotFound."""
+        found = await self._dead(task, tenant, None)
+        if found is None:
+            raise NotFound(f"there is no dead letter {task!r}", task=task)
+        return _letter(found[1])
+
+    async def requeue(self, task: str, *, tenant: str | None, session: SessionId | None = None) -> bool:
+        found = await self._dead(task, tenant, session)
+        if found is None:
+            return False
+        document, item = found
+        fresh = msgspec.structs.replace(item.task, state="queued", worker=None, lease_ms=None, attempt=0, expires_ms=None)
+        again = TaskItem(fresh, item.lease_s, item.retry, again=True, failed_ms=item.failed_ms)
+        with contextlib.suppress(RevisionConflict, DocumentNotFound):
+            await self._put(document, again)
+            self._watch(task, tenant)
+            self._ring()
+            return True
+        return False
+
+    async def drop(self, task: str, *, tenant: str | None, session: SessionId | None = None) -> bool:
+        found = await self._dead(task, tenant, session)
+        return found is not None and await self._store.delete_document(KIND, task, tenant=tenant)
+
+    async def _dead(self, task: str, tenant: str | None, session: SessionId | None) -> tuple[Document, TaskItem] | None:
+        try:
+            document = await self._store.get_document(KIND, task, tenant=tenant)
+        except DocumentNotFound:
+            return None
+        item = _item(document)
+        ours = session is None or item.task.session == session
+        return (document, item) if item.state == "dead" and ours else None
+
+    # --- looking after what runs out --------------------------------------------------------------------------------
+
+    def _watch(self, task: str, tenant: str | None) -> None:
+        self._watched[task] = tenant
+        self._woken.set()
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._keep_watch(), name="tasks of lanes")
+
+    async def _keep_watch(self) -> None:
+        """End what runs out, although no worker asks for it."""
+        while True:
+            self._woken.clear()
+            next_ms: int | None = None
+            for task, tenant in list(self._watched.items()):
+                due = await self._look(task, tenant)
+                if due is None:
+                    self._watched.pop(task, None)
+                else:
+                    next_ms = due if next_ms is None else min(next_ms, due)
+            pause_s = None if next_ms is None else min(max(0.05, (next_ms - self._clock.now_ms()) / 1000), POLLING_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), pause_s)
+
+    async def _look(self, task: str, tenant: str | None) -> int | None:
+        """When to look again; None: never."""
+        now = self._clock.now_ms()
+        try:
+            document = await self._store.get_document(KIND, task, tenant=tenant)
+            current = await self._settled(document, _item(document))
+        except NotFound:
+            return None
+        except GodwitError as error:
+            logger.warning("task %s cannot be looked after: %s", task, error.message)
+            return now + 1000
+        if current is None:
+            return None
+        found = current[1].task
+        ends = [t for t in (found.lease_ms, found.expires_ms) if t is not None]
+        # A lease that is granted meanwhile is seen the next time.
+        return min([now + round(min(current[1].lease_s, POLLING_S) * 1000), *ends])
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait({self._watcher})
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        self._ring(others=False)
+
+    # --- what these share -------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        if self._unwatch is None:
+            self._unwatch = self._store.watch(_BELL, lambda _: self._ring(others=False))
+
+    def _ring(self, *, others: bool = True) -> None:
+        for bell in self._bells:
+            bell.set()
+        if others:
+            self._store.publish(Delta(_BELL, "progress", "tasks"))
+
+    async def _all(self, keys: dict[str, str], tenant: str | None) -> AsyncIterator[tuple[Document, TaskItem]]:
+        after: tuple[int, str] | None = None
+        while True:
+            page = await self._store.documents(KIND, tenant=tenant, keys=keys, limit=_PAGE, after=after, ascending=True)
+            for document in page:
+                yield document, _item(document)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1].created_ms, page[-1].id)
+
+    async def _put(self, document: Document, item: TaskItem) -> Document:
+        return (await self._store.put_documents([item.put_in(document)]))[0]
+
+
+def _item(document: Document) -> TaskItem:
+    return msgspec.convert(document.data(), TaskItem)
+
+
+def _texts(item: TaskItem) -> tuple[Text, ...]:
+    return tuple(b for b in item.content if isinstance(b, Text)) or (Text("(no output)"),)
+
+
+def _letter(item: TaskItem) -> DeadLetter:
+    task = item.task
+    return DeadLetter(
+        task.id,
+        task.session,
+        task.lane,
+        task.command_type,
+        item.dead or "",
+        task.attempt,
+        item.failed_ms,
+        task.payload,
+        task.worker,
+    )
+
+
+__all__ = ["DEAD", "KIND", "LaneTasks", "Leased", "TaskItem"]

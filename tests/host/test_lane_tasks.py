@@ -1,0 +1,507 @@
+"""Calls that workers do: handed out once, answered once, tried again only where that is allowed, and dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import godwit
+from godwit.core.agent import ToolDefinition
+from godwit.core.errors import ConfigurationError, LaneNotFound, WorkLost
+from godwit.core.events import ActionOpened, Labels, ToolFinished, ToolStarted, UserAnswer
+from godwit.core.ids import SystemClock
+from godwit.core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RetryPolicy
+from godwit.core.messages import Text, User, text_of
+from godwit.engine.session import Session
+from godwit.host.lane_tasks import LaneTasks, Leased
+from godwit.host.runtime import Runtime
+from godwit.models.script import Script, ScriptedModel, call, say
+
+MODEL = "scripted:test"
+WAIT_S = 20.0
+
+
+class Later(SystemClock):
+    """The real time, and what a test lets pass besides."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + round(self.passed_s * 1000)
+
+
+class Place:
+    """A runtime whose execute lane is worked on outside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Later()
+        self.ran: list[str] = []
+        self.runtimes: list[Runtime] = []
+
+        @godwit.tool
+        def build(target: str) -> str:
+            """Build."""
+            self.ran.append(target)
+            return f"built here: {target}"
+
+        @godwit.tool(repeatable=True)
+        def fetch(url: str) -> str:
+            """Fetch."""
+            self.ran.append(url)
+            return f"fetched here: {url}"
+
+        self.tools: list[Any] = [build, fetch]
+
+    async def open(self, script: Script = (), **options: Any) -> Runtime:
+        retry = RetryPolicy("fixed", retries=1, delay_ms=0)
+        options.setdefault("lanes", LaneSettings((LaneConfig("execute", mode="outside", retry=retry),)))
+        models = {MODEL: ScriptedModel(script, MODEL)}
+        runtime = await Runtime.open(self.path, models=models, clock=self.clock, **options)
+        self.runtimes.append(runtime)
+        return runtime
+
+    def agent(self, **more: Any) -> godwit.Agent:
+        return godwit.Agent("worker", model=MODEL, tools=self.tools, **more)
+
+    async def start(self, script: Script, *, tenant: str | None = None, **options: Any) -> Session:
+        runtime = await self.open(script, **options)
+        return await runtime.start_session(self.agent(), labels=Labels(tenant=tenant))
+
+    @property
+    def tasks(self) -> LaneTasks:
+        return self.runtimes[-1].external_tasks
+
+    async def lease(self, *lanes: str, wait_s: float = WAIT_S, **more: Any) -> Leased:
+        more.setdefault("tenant", None)
+        leased = await self.tasks.lease(lanes or ("execute",), worker=more.pop("worker", "w1"), wait_s=wait_s, **more)
+        assert leased is not None
+        return leased
+
+    async def nothing(self, **more: Any) -> None:
+        more.setdefault("tenant", None)
+        assert await self.tasks.lease(("execute",), worker="w", **more) is None
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(tmp_path / "godwit.db")
+    yield made
+    for runtime in made.runtimes:
+        await runtime.close()
+
+
+async def within(work: Any) -> Any:
+    return await asyncio.wait_for(work, WAIT_S)
+
+
+async def done(place: Place, leased: Leased, text: str = "built outside", **more: Any) -> bool:
+    return await place.tasks.complete(leased.task.id, leased.token, (Text(text),), tenant=None, **more)
+
+
+async def until(session: Session, kind: str, count: int = 1) -> None:
+    """Until so many events of this type are in its log."""
+    events = session.follow()
+    while count:
+        count -= (await within(anext(events))).type == kind
+
+
+async def finished(session: Session) -> list[ToolFinished]:
+    return [e.data for e in await session.events() if isinstance(e.data, ToolFinished)]
+
+
+GO = [call("build", target="a"), say("done")]
+
+
+async def test_a_worker_does_the_call_and_the_session_goes_on(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    assert (leased.task.command_type, leased.task.payload, leased.task.attempt) == ("build", {"target": "a"}, 1)
+    assert (await session.status(), (await session.queue_stats()).lanes["execute"].external) == ("waiting", 1)
+    (pending,) = await session.pending_external_tasks()
+    assert (pending.id, pending.state, pending.worker, pending.lane) == (leased.task.id, "leased", "w1", "execute")
+    assert await done(place, leased, metadata={"exit_code": 0})
+    assert (await within(run)).text == "done"
+    (result,) = await finished(session)
+    assert (result.status, text_of(result.content)) == ("ok", "built outside")
+    assert result.metadata == {"exit_code": 0, "worker": "w1"}
+    assert place.ran == []
+    assert not [e for e in await session.events() if isinstance(e.data, ToolStarted)]
+    assert await session.pending_external_tasks() == []
+    await place.nothing()
+
+
+async def test_a_late_or_repeated_completion_is_refused(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    assert await done(place, leased)
+    assert await done(place, leased, "twice") is False
+    assert await place.tasks.fail(leased.task.id, leased.token, "late", tenant=None) is False
+    assert await place.tasks.complete("act_unknown", "t", (), tenant=None) is False
+    await within(run)
+    assert await session.complete_external_task(leased.task.id, ExternalTaskResult()) is False
+    assert [text_of(r.content) for r in await finished(session)] == ["built outside"]
+    assert len([e for e in await session.events() if isinstance(e.data, UserAnswer)]) == 1
+
+
+async def test_the_holder_of_the_session_may_answer_in_the_workers_place(place: Place) -> None:
+    """Seed 001: complete_external_task by id; the shape of a result; what a worker says later is refused."""
+    session = await place.start([call("build", target="a") + call("build", target="b"), say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    assert await session.complete_external_task("act_unknown", {"success": True}) is False
+    result = {"success": True, "result": {"output": "by hand", "exit_code": 3, "metadata": {"who": "me"}}}
+    assert await session.complete_external_task(leased.task.id, result) is True
+    assert await done(place, leased) is False
+    with pytest.raises(WorkLost):
+        await place.tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+    second = await place.lease()
+    assert await session.complete_external_task(second.task.id, {"success": False}) is True
+    await within(run)
+    first, failed = await finished(session)
+    assert (text_of(first.content), first.metadata) == ("by hand", {"exit_code": 3, "who": "me"})
+    assert (failed.status, text_of(failed.content)) == ("error", "External task failed")
+
+
+async def test_of_many_who_ask_one_gets_it(place: Place) -> None:
+    session = await place.start(GO)
+    asking = [asyncio.ensure_future(place.tasks.lease(("execute",), tenant=None, worker=str(n), wait_s=1)) for n in range(8)]
+    run = asyncio.ensure_future(session.send("go"))
+    (leased,) = [one for one in await asyncio.gather(*asking) if one is not None]
+    assert await done(place, leased)
+    await within(run)
+
+
+async def test_a_worker_gets_what_its_lanes_labels_and_tools_fit(place: Place) -> None:
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", labels={"os": "linux"}))
+    run = asyncio.ensure_future(session.send("go"))
+    await until(session, "run.parked")
+    await place.nothing(labels={"os": "windows"})
+    await place.nothing(labels={"os": "linux"}, tools=["fetch"])
+    await place.nothing(labels={"os": "linux"}, tenant="another")
+    assert await place.tasks.lease(("query",), tenant=None, worker="w") is None
+    leased = await place.lease(labels={"os": "linux", "gpu": "none"}, tools=["build"])
+    await done(place, leased)
+    await within(run)
+
+
+async def test_a_lost_call_is_not_done_again_unless_it_is_repeatable(place: Place) -> None:
+    """Upstream a failed or timed-out external task runs up to four times."""
+    session = await place.start([call("build", target="a"), call("fetch", url="u"), say("done")])
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=10))
+    run = asyncio.ensure_future(session.send("go"))
+    lost = await place.lease()
+    place.clock.passed_s += 11
+    fetch = await place.lease(worker="w2")
+    assert fetch.task.command_type == "fetch", "build was not handed out again"
+    assert await done(place, lost) is False
+    place.clock.passed_s += 11
+    again = await place.lease(worker="w3")
+    assert (again.task.id, again.task.attempt) == (fetch.task.id, 2)
+    assert await done(place, fetch) is False, "its lease had run out"
+    assert await done(place, again, "fetched outside")
+    await within(run)
+    build, fetched = await finished(session)
+    assert build.status == "error"
+    assert "w1 was lost" in text_of(build.content)
+    assert text_of(fetched.content) == "fetched outside"
+    assert [(d.command_type, d.attempts, d.worker) for d in await session.dead_letters()] == [("build", 1, "w1")]
+
+
+async def test_what_fails_for_the_last_time_is_a_dead_letter(place: Place) -> None:
+    session = await place.start([call("fetch", url="u"), say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    for attempt in (1, 2):
+        leased = await place.lease()
+        assert leased.task.attempt == attempt
+        assert await place.tasks.fail(leased.task.id, leased.token, "no network", tenant=None)
+    await within(run)
+    (result,) = await finished(session)
+    assert (result.status, text_of(result.content)) == ("error", "[no network]")
+    (letter,) = await session.dead_letters()
+    assert (letter.error, letter.attempts, letter.lane, letter.payload) == ("no network", 2, "execute", {"url": "u"})
+    assert await place.tasks.dead_letter(letter.id, tenant=None) == letter
+    assert await session.drop_dead_letter(letter.id) is True
+    assert await session.drop_dead_letter(letter.id) is False
+    assert await session.dead_letters() == []
+
+
+async def test_a_dead_letter_that_is_put_back_tells_its_result_as_a_follow_up(place: Place) -> None:
+    session = await place.start([call("build", target="a"), say("failed"), say("thank you")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    await place.tasks.fail(leased.task.id, leased.token, "no disk", tenant=None)
+    assert (await within(run)).text == "failed"
+    assert await session.requeue_dead_letter("act_unknown") is False
+    assert await session.requeue_dead_letter(leased.task.id) is True
+    assert await session.dead_letters() == []
+    again = await place.lease()
+    assert again.task.attempt == 1
+    await place.tasks.heartbeat(again.task.id, again.token, tenant=None)
+    assert await done(place, again)
+    await until(session, "run.started", 2)
+    assert (await within(session.wait())).text == "thank you"
+    told = [text_of(m.content) for m in await session.history() if isinstance(m, User)]
+    assert "done again" in told[-1]
+    assert "built outside" in told[-1]
+
+
+async def test_the_newest_dead_letters_are_kept(place: Place) -> None:
+    """Seed 001: a queue of two that has seen three failures keeps the last two."""
+    settings = LaneSettings((LaneConfig("execute", mode="outside"),), dead_letters=2)
+    session = await place.start([*(call("build", target=t) for t in "abc"), say("done")], lanes=settings)
+    run = asyncio.ensure_future(session.send("go"))
+    for _ in range(3):
+        leased = await place.lease()
+        await place.tasks.fail(leased.task.id, leased.token, "no", tenant=None)
+    await within(run)
+    assert [d.payload["target"] for d in await session.dead_letters()] == ["b", "c"]
+
+
+async def test_what_nobody_does_in_time_is_an_error_and_a_dead_letter(place: Place) -> None:
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=0.2))
+    assert (await within(session.send("go"))).text == "done"
+    (result,) = await finished(session)
+    assert (result.status, "in time" in text_of(result.content)) == ("error", True)
+    assert await session.pending_external_tasks() == []
+    (letter,) = await session.dead_letters()
+    assert (letter.attempts, "in time" in letter.error) == (0, True)
+    await place.nothing()
+
+
+async def test_a_heartbeat_keeps_the_lease_and_says_when_nobody_waits(place: Place) -> None:
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=10))
+    await session.prompt("go")
+    leased = await place.lease()
+    for _ in range(4):
+        place.clock.passed_s += 6
+        await place.tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+    await place.nothing()
+    with pytest.raises(WorkLost):
+        await place.tasks.heartbeat(leased.task.id, "another", tenant=None)
+    await session.interrupt()
+    assert (await within(session.wait())).outcome == "interrupted"
+    with pytest.raises(WorkLost, match="nobody waits"):
+        await place.tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+    assert await done(place, leased) is False
+    assert await session.dead_letters() == []
+
+
+async def test_what_was_not_begun_is_given_back_and_counts_for_nothing(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    assert await place.tasks.give_back(leased.task.id, leased.token, tenant=None)
+    assert await place.tasks.give_back(leased.task.id, leased.token, tenant=None) is False
+    again = await place.lease(worker="w2")
+    assert again.task.attempt == 1
+    await done(place, again)
+    await within(run)
+
+
+async def test_tasks_survive_the_host(place: Place) -> None:
+    session = await place.start(GO)
+    await session.prompt("go")
+    leased = await place.lease()
+    await place.runtimes.pop().close()
+    runtime = await place.open(GO)
+    assert await done(place, leased), "the lease is in the database"
+    opened = await runtime.open_session(session.id, agent=place.agent())
+    assert (await within(opened.wait())).text == "done"
+
+
+async def test_a_completion_that_a_crash_kept_from_the_log_is_written_by_who_looks_next(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    conclude, place.tasks._conclude = place.tasks._conclude, crash  # type: ignore[method-assign, assignment]
+    with pytest.raises(RuntimeError):
+        await done(place, leased)
+    place.tasks._conclude = conclude  # type: ignore[method-assign]
+    assert not run.done()
+    await place.nothing()
+    assert (await within(run)).text == "done"
+    assert [text_of(r.content) for r in await finished(session)] == ["built outside"]
+
+
+async def crash(*_: Any) -> bool:
+    raise RuntimeError("the process dies here")
+
+
+async def test_calls_that_write_the_same_are_done_one_after_the_other(place: Place, tmp_path: Path) -> None:
+    script = [
+        call("write", file_path="a.txt", content="1")
+        + call("write", file_path="a.txt", content="2")
+        + call("write", file_path="b.txt", content="3"),
+        say("done"),
+    ]
+    runtime = await place.open(script)
+    agent = godwit.Agent("writer", model=MODEL, tools=["files"])
+    session = await runtime.start_session(agent, workspace=tmp_path)
+    run = asyncio.ensure_future(session.send("go"))
+    first, other = await place.lease(), await place.lease()
+    assert (first.task.payload["content"], other.task.payload["content"]) == ("1", "3")
+    await place.nothing()
+    await done(place, first)
+    second = await place.lease()
+    assert second.task.payload["content"] == "2"
+    for leased in (other, second):
+        await done(place, leased)
+    await within(run)
+
+
+async def test_the_mode_is_the_sessions_and_can_be_switched_while_it_works(place: Place) -> None:
+    """Seed 001: a handler takes effect with the next call; it is in the log, so it outlives the process."""
+    session = await place.start([call("build", target=t) for t in "ab"] + [say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    await session.set_lane_handler("execute", "inside")
+    assert (await session.queue_stats()).lanes["execute"].mode == "inside"
+    await done(place, leased)
+    await within(run)
+    assert place.ran == ["b"]
+    await place.runtimes.pop().close()
+    runtime = await place.open([call("build", target="c"), say("done")])
+    opened = await runtime.open_session(session.id, agent=place.agent())
+    assert (await opened.state()).lanes["execute"].mode == "inside"
+    with pytest.raises(LaneNotFound):
+        await opened.set_lane_handler("nowhere", "outside")
+    for lane in ("generate", "control"):
+        with pytest.raises(ConfigurationError, match="only tool calls"):
+            await opened.set_lane_handler(lane, "outside")
+    with pytest.raises(ConfigurationError):
+        await opened.set_lane_handler("execute", {"mode": "nowhere"})
+
+
+async def test_both_means_inside_while_there_is_room_and_outside_when_a_worker_is_there(place: Place) -> None:
+    go, reached = asyncio.Event(), asyncio.Event()
+
+    @godwit.tool
+    async def slow() -> str:
+        """Be slow."""
+        reached.set()
+        await go.wait()
+        return "inside"
+
+    place.tools = [slow]
+    lanes = LaneSettings((LaneConfig("execute", mode="both", concurrency=1),))
+    runtime = await place.open([call("slow"), say("done")], lanes=lanes)
+    sessions = [await runtime.start_session(place.agent()) for _ in range(3)]
+    first = asyncio.ensure_future(sessions[0].send("go"))
+    await within(reached.wait())
+    second = asyncio.ensure_future(sessions[1].send("go"))
+    while not runtime.lanes.stats().pending:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.01)
+    assert await sessions[1].pending_external_tasks() == [], "no worker has asked: it waits for room here"
+    await place.nothing()
+    third = asyncio.ensure_future(sessions[2].send("go"))
+    leased = await place.lease()
+    assert leased.task.session == sessions[2].id
+    await done(place, leased, "outside")
+    await within(third)
+    go.set()
+    await within(asyncio.gather(first, second))
+    assert [text_of((await finished(s))[0].content) for s in sessions] == ["inside", "inside", "outside"]
+
+
+async def test_a_call_goes_out_only_once_a_person_has_approved_it(place: Place) -> None:
+    runtime = await place.open(GO)
+    agent = place.agent(permissions=godwit.Permissions(ask=("build",)))
+    session = await runtime.start_session(agent)
+    run = asyncio.ensure_future(session.send("go"))
+    await until(session, "run.parked")
+    asked = await session.pending_confirmations()
+    await place.nothing()
+    await session.approve(asked[0].id, arguments={"target": "edited"})
+    leased = await place.lease()
+    assert leased.task.payload == {"target": "edited"}
+    await done(place, leased)
+    await within(run)
+
+
+async def test_hooks_see_what_a_worker_returns_and_large_outputs_become_artifacts(place: Place) -> None:
+    seen: list[Any] = []
+
+    @godwit.hook("after_tool")
+    def look(told: godwit.HookCall) -> None:
+        seen.append((told.payload["tool"], told.payload["exit_code"]))
+
+    runtime = await place.open(GO, hooks=[look])
+    session = await runtime.start_session(place.agent())
+    run = asyncio.ensure_future(session.send("go"))
+    await done(place, await place.lease(), "x" * 300_000, metadata={"exit_code": 1}, is_error=True)
+    await within(run)
+    (result,) = await finished(session)
+    assert (result.status, seen) == ("error", [("build", 1)])
+    assert len(text_of(result.content)) < 100_000
+    assert len(await session.artifacts.get(result.metadata["artifact"])) == 300_000
+
+
+async def test_tools_without_a_body_are_pending_as_well(place: Place) -> None:
+    ask = ToolDefinition("ask", "Ask.", {"type": "object", "properties": {}})
+    place.tools = [ask]
+    session = await place.start([call("ask"), say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    await until(session, "run.parked")
+    pending = await session.pending_external_tasks()
+    assert [(t.command_type, t.state) for t in pending] == [("ask", "queued")]
+    await place.nothing()
+    assert await session.complete_external_task(pending[0].id, {"success": True, "result": "42"})
+    await within(run)
+
+
+async def test_a_paused_session_hands_out_nothing(place: Place) -> None:
+    session = await place.start(GO)
+    await session.prompt("go")
+    await until(session, "run.parked")
+    await session.pause()
+    await place.nothing()
+    await session.resume()
+    await done(place, await place.lease())
+    assert (await within(session.wait())).text == "done"
+
+
+async def test_metrics_are_there_only_where_they_are_wanted(place: Place) -> None:
+    """Seed 001: a queue is always there; its metrics are None unless enabled."""
+    session = await place.start([say("hello")])
+    assert session.has_queue() is True
+    assert await session.queue_metrics() is None
+    assert await session.dead_letters() == []
+    await session.send("go")
+    stats = await session.queue_stats()
+    assert (stats.pending, stats.active, stats.external) == (0, 0, 0)
+    assert set(stats.lanes) == {"control", "query", "execute", "generate"}
+    runtime = await place.open([say("hello")], lanes=LaneSettings(metrics=True))
+    counted = await runtime.start_session(place.agent())
+    await counted.send("go")
+    metrics = await counted.queue_metrics()
+    assert metrics is not None
+    assert metrics.lanes["generate"].completed == 1
+
+
+async def test_deleting_a_session_takes_its_tasks_along(place: Place) -> None:
+    session = await place.start(GO)
+    await session.prompt("go")
+    leased = await place.lease()
+    await place.runtimes[-1].delete_session(session.id)
+    assert await done(place, leased) is False
+    await place.nothing()
+
+
+async def test_the_log_says_that_workers_do_the_call(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    await done(place, await place.lease())
+    await within(run)
+    (opened,) = [e.data for e in await session.events() if isinstance(e.data, ActionOpened)]
+    assert (opened.kind, opened.lane) == ("external", "execute")
