@@ -32,7 +32,8 @@ SCHEMA_ATTEMPTS = 3
 class TaskRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked of a child. `description`: a few words for people. `max_turns`: of its run, at most the agent's own.
 
-    `output_schema`: a JSON schema that its answer is to fit.
+    `output_schema`: a JSON schema that its answer is to fit. `continues`: an ended task of the same session, whose child
+    does this one as well, with all that it knows.
     """
 
     agent: str
@@ -40,12 +41,19 @@ class TaskRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""
     max_turns: int | None = None
     output_schema: dict[str, Any] | None = None
+    continues: TaskId | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt.strip():
             raise ConfigurationError("a task needs a prompt: what is the subagent to do?")
         if self.max_turns is not None and self.max_turns < 1:
             raise ConfigurationError(f"max_turns={self.max_turns!r} must be at least 1", max_turns=self.max_turns)
+        if self.continues is not None and self.max_turns is not None:
+            raise ConfigurationError(
+                f"max_turns={self.max_turns!r} cannot be given with a task that is gone on with: its subagent keeps what it"
+                " began with",
+                max_turns=self.max_turns,
+            )
 
 
 class OpenTask(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
 from ..core.tasks import child_id, task_id
 from .driver import Driver
+from .tasks import children_of
 
 
 @dataclass
@@ -38,6 +39,7 @@ async def delegated(driver: Driver, call: Call, tool: Tool, arguments: dict[str,
     try:
         requests, background = tool.requests(arguments)
         await driver.parts.subagents.check(driver.session, driver.spec, driver.state.depth, requests)
+        children = await children_of(driver.parts.store, driver.session, requests)
     except GodwitError as error:
         return error.message
     turn = driver.state.turn
@@ -46,16 +48,18 @@ async def delegated(driver: Driver, call: Call, tool: Tool, arguments: dict[str,
     started: list[EventData] = []
     for number, request in enumerate(requests):
         task = task_id(driver.session, turn.index, call.id, number)
+        child, reused = children[number] or (child_id(task), 0)
         started.append(
             SubagentStarted(
                 task,
-                child_id(task),
+                child,
                 AgentName(request.agent),
                 request.prompt,
                 driver.state.depth + 1,
                 call.id,
                 action,
                 request.description,
+                reused,
                 max_turns=request.max_turns,
                 output_schema=request.output_schema,
             )

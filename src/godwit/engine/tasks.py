@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..contracts import BlobStore, EventStore, Subagents
-from ..core.errors import Conflict, InvalidArgument, NotFound, SessionNotFound, TaskNotFound
+from ..core.errors import Conflict, InvalidArgument, NotFound, SessionBusy, SessionNotFound, TaskNotFound
 from ..core.events import (
     Event,
     EventData,
@@ -86,26 +86,36 @@ class SessionTasks:
         description: str = "",
         max_turns: int | None = None,
         output_schema: dict[str, Any] | None = None,
+        continue_task: str | None = None,
         key: str | None = None,
     ) -> TaskRecord:
         """Hand a task to a subagent, in the background: its end is told to the session by a message, as that of a tool's is.
 
-        `key`: an idempotency key. SubagentLimit, AgentNotFound, ConfigurationError, SessionArchived.
+        `continue_task`: an ended task of this session; its child does this one too, with all that it knows. `key`: an
+        idempotency key. SubagentLimit, AgentNotFound, ConfigurationError, SessionArchived; TaskNotFound and SessionBusy for
+        a task to go on with that is not here, or has not ended.
         """
-        request = TaskRequest(agent, prompt, description, max_turns, output_schema)
+        continues = None if continue_task is None else TaskId(continue_task)
+        request = TaskRequest(agent, prompt, description, max_turns, output_schema, continues)
         parts, state = self._parts, await load_state(self._store, self._session)
         if parts.subagents is None or state.agent is None:
             raise InvalidArgument("this host runs no subagents")
         _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
         await parts.subagents.check(self._session, spec, state.depth, [request])
         task = TaskId(parts.ids.new("task") if key is None else derived_id("task", self._session, key))
+        again = None if key is None else await self.get(task)
+        if again is not None:
+            child, reused = again.session, again.reused
+        else:
+            child, reused = (await children_of(self._store, self._session, [request]))[0] or (child_id(task), 0)
         started = SubagentStarted(
             task,
-            child_id(task),
+            child,
             AgentName(agent),
             prompt,
             state.depth + 1,
             description=description,
+            reused=reused,
             max_turns=max_turns,
             output_schema=output_schema,
         )
@@ -294,6 +304,49 @@ def _take(
             if before is not None:
                 step = TaskProgress(event.at_ms, data.status, data.metadata)
                 found[data.task] = replace(before, progress=(*before.progress, step), updated_ms=event.at_ms)
+
+
+async def children_of(
+    store: EventStore, session: SessionId, requests: Sequence[TaskRequest]
+) -> list[tuple[SessionId, int] | None]:
+    """For each request that goes on with a task, its child and how often that has worked before; None for the others.
+
+    TaskNotFound when this session never gave it; SessionBusy while its child works, or is asked twice here; InvalidArgument
+    when another agent did it, the host runs it its own way, or it never began.
+    """
+    if not any(request.continues is not None for request in requests):
+        return [None] * len(requests)
+    started = [e.data for e in await store.read(session, types=("subagent.started",)) if isinstance(e.data, SubagentStarted)]
+    by_task = {data.task: data for data in started}
+    busy = {task.session for task in (await load_state(store, session)).gate.tasks}
+    found: list[tuple[SessionId, int] | None] = []
+    for request in requests:
+        if request.continues is None:
+            found.append(None)
+            continue
+        earlier = by_task.get(request.continues)
+        if earlier is None:
+            raise TaskNotFound(f"this session has no task {request.continues!r} to go on with", task=request.continues)
+        if earlier.agent != request.agent or earlier.external:
+            who = "the host itself" if earlier.external else repr(earlier.agent)
+            raise InvalidArgument(
+                f"task {request.continues!r} was done by {who}, not by {request.agent!r}: begin a new one, or ask the same",
+                task=request.continues,
+            )
+        if earlier.child in busy:
+            raise SessionBusy(
+                f"the subagent of task {request.continues!r} still works: wait until it has ended", task=request.continues
+            )
+        try:
+            await store.session(earlier.child)
+        except SessionNotFound:
+            raise InvalidArgument(
+                f"task {request.continues!r} never began, or its session was deleted: begin a new one",
+                task=request.continues,
+            ) from None
+        busy.add(earlier.child)
+        found.append((earlier.child, sum(data.child == earlier.child for data in started)))
+    return found
 
 
 async def started_event(store: EventStore, session: SessionId, task: TaskId) -> SubagentStarted:

@@ -28,6 +28,7 @@ from ..core.errors import (
     GodwitError,
     NoOpenRun,
     NotFound,
+    SessionArchived,
     SessionExists,
     SessionNotFound,
     StoreClosed,
@@ -127,7 +128,6 @@ class SubagentHost:
 
     async def check(self, session: SessionId, spec: AgentSpec, depth: int, requests: Sequence[TaskRequest]) -> None:
         """See `Subagents.check`."""
-        limits = spec.limits
         strangers = sorted({r.agent for r in requests} - set(spec.subagents))
         if strangers:
             raise AgentNotFound(
@@ -135,6 +135,11 @@ class SubagentHost:
                 agent=strangers[0],
             )
         await self.known(spec)
+        await self.room(session, spec, depth, sum(r.continues is None for r in requests))
+
+    async def room(self, session: SessionId, spec: AgentSpec, depth: int, more: int) -> None:
+        """Whether a session at this depth may have that many children more. SubagentLimit."""
+        limits = spec.limits
         if depth + 1 > limits.max_depth:
             raise SubagentLimit(
                 f"a subagent at depth {depth + 1} would be deeper than the limit of {limits.max_depth}. {LIMIT}",
@@ -145,10 +150,10 @@ class SubagentHost:
         root = session if not isinstance(first, SessionCreated) else first.root or session
         there = await self._store.descendants(root)
         waiting = [t for t in (await load_state(self._store, session)).gate.tasks if t.session not in there]
-        count = len(there) + len(waiting) + len(requests)
-        if count > limits.max_descendants:
+        count = len(there) + len(waiting) + more
+        if more and count > limits.max_descendants:
             raise SubagentLimit(
-                f"with {len(requests)} more there would be {count} subagents under this conversation, and the limit is"
+                f"with {more} more there would be {count} subagents under this conversation, and the limit is"
                 f" {limits.max_descendants}. {LIMIT}",
                 count=count,
                 limit=limits.max_descendants,
@@ -179,21 +184,26 @@ class SubagentHost:
         return found
 
     async def orphaned(self, session: SessionId) -> bool:
-        """Whether the work of this child was to end: its task was cancelled, or that of one it works for, or one of these is
-        gone."""
+        """Whether the work of this child was to end: its last task was cancelled, or that of one it works for, or one of
+        these is gone."""
         at = session
         while True:
             first = (await self._store.read(at, limit=1))[0].data
             if not isinstance(first, SessionCreated) or first.task is None or first.parent is None:
                 return False
             try:
-                ended = await self._store.read(first.parent, types=("subagent.finished",))
+                tasks = await self._store.read(
+                    first.parent, types=("subagent.started", "subagent.finished"), newest_first=True
+                )
             except SessionNotFound:
                 return True
-            for event in ended:
+            # The newest of what its parent's log says of it: a child may go on after a task of it was cancelled.
+            for event in tasks:
                 data = event.data
-                if isinstance(data, SubagentFinished) and data.task == first.task and data.status == "cancelled":
-                    return True
+                if isinstance(data, SubagentStarted | SubagentFinished) and data.child == at:
+                    if isinstance(data, SubagentFinished) and data.status == "cancelled":
+                        return True
+                    break
             at = first.parent
 
     async def settle(self) -> None:
@@ -278,6 +288,8 @@ class SubagentHost:
         try:
             row = await self._store.session(task.session)
         except SessionNotFound:
+            if started.reused:
+                raise
             if room <= 0:
                 return 0
             await self._make(parent, state, spec, started)
@@ -285,6 +297,8 @@ class SubagentHost:
         attempt, last = await self._attempt(started, row.id)
         if row.run is None and last is not None and isinstance(last.data, RunFinished):
             return await self._brought(parent, task, started, last, attempt)
+        if row.run is None and last is None and row.status == "archived":
+            raise SessionArchived(f"session {row.id!r} is archived: its subagent does nothing more", session=row.id)
         if row.run is None and last is None and room <= 0:
             return 0
         handle = await self._drive(row.id)
@@ -505,7 +519,7 @@ def _run_of(task: TaskId, child: SessionId, attempt: int) -> RunId:
 def _digest(spec: AgentSpec) -> str:
     import hashlib
 
-    body = msgspec.json.encode(msgspec.structs.replace(spec, name=AgentName("")), order="sorted")
+    body = msgspec.json.encode(msgspec.structs.replace(spec, name=AgentName("any")), order="sorted")
     return hashlib.blake2b(body, digest_size=6).hexdigest()
 
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 from ..contracts import Tool, ToolContext, ToolOutput, ToolTraits
 from ..core.agent import ToolDefinition
 from ..core.errors import InvalidToolArguments
+from ..core.ids import TaskId
 from ..core.rules import Subject
 from ..core.tasks import MOST_TASKS, TaskRecord, TaskRequest
 from .schema import inlined
@@ -29,6 +30,12 @@ Prompt = Annotated[str, Meta(description="What it is to do: all that it needs to
 Description = Annotated[str, Meta(description="The task in a few words.")]
 Turns = Annotated[int, Meta(ge=1, description="How many turns it may take at most.")]
 OutputSchema = Annotated[dict[str, Any], Meta(description="A JSON schema: the answer is to be data that fits it.")]
+Continued = Annotated[
+    str,
+    Meta(
+        description="The id of an ended task: the same subagent goes on with all that it knows from it. Without max_turns."
+    ),
+]
 
 
 class One(Arguments, frozen=True):
@@ -39,6 +46,7 @@ class One(Arguments, frozen=True):
     description: Description = ""
     max_turns: Turns | None = None
     output_schema: OutputSchema | None = None
+    continue_task: Continued | None = None
 
 
 class TaskArguments(Arguments, frozen=True):
@@ -49,6 +57,7 @@ class TaskArguments(Arguments, frozen=True):
     description: Description = ""
     max_turns: Turns | None = None
     output_schema: OutputSchema | None = None
+    continue_task: Continued | None = None
     tasks: Annotated[list[One], Meta(max_length=MOST_TASKS, description="Several tasks, done side by side.")] = (
         msgspec.field(default_factory=list)
     )
@@ -71,6 +80,7 @@ class Task(TypedTool[TaskArguments]):
         text = (
             "Hand a task to a subagent, which works on its own, in the same folder, and answers once. Use it for work that"
             " can be done apart, and for several such things side by side (`tasks`): answers come in the order of the tasks."
+            " To ask the same one again, name its ended task (`continue_task`; `task_list` has the ids)."
             f"\n\nSubagents:\n{names}"
         )
         schema = inlined(msgspec.json.schema(TaskArguments))
@@ -91,6 +101,8 @@ class Task(TypedTool[TaskArguments]):
                 self._refuse("agent", f"there is no subagent {one.agent!r}; there are {', '.join(self._agents)}")
             if not one.prompt.strip():
                 self._refuse("prompt", "the prompt is empty: what is the subagent to do?")
+            if one.continue_task is not None and one.max_turns is not None:
+                self._refuse("max_turns", "the subagent of continue_task keeps the turns that it began with")
 
     def _refuse(self, parameter: str, problem: str) -> None:
         raise InvalidToolArguments(
@@ -104,7 +116,14 @@ class Task(TypedTool[TaskArguments]):
     def requests(self, arguments: dict[str, Any]) -> tuple[Sequence[TaskRequest], bool]:
         given = self.checked(arguments)
         asked = [
-            TaskRequest(one.agent, one.prompt, one.description, one.max_turns, one.output_schema)
+            TaskRequest(
+                one.agent,
+                one.prompt,
+                one.description,
+                one.max_turns,
+                one.output_schema,
+                None if one.continue_task is None else TaskId(one.continue_task),
+            )
             for one in self._ones(given)
         ]
         return asked, given.background
@@ -112,7 +131,16 @@ class Task(TypedTool[TaskArguments]):
     def _ones(self, given: TaskArguments) -> list[One]:
         if given.tasks:
             return given.tasks
-        return [One(given.agent or "", given.prompt or "", given.description, given.max_turns, given.output_schema)]
+        return [
+            One(
+                given.agent or "",
+                given.prompt or "",
+                given.description,
+                given.max_turns,
+                given.output_schema,
+                given.continue_task,
+            )
+        ]
 
 
 class NoArguments(Arguments, frozen=True):
