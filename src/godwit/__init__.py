@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import RemoteRuntime, RemoteSession, connect
+    from .client import RemoteRuntime, RemoteSession, Worker, connect
     from .contracts import BudgetCheck, BudgetGuard, HookCall, SessionHandle, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
@@ -96,6 +96,7 @@ _HOMES = {
     "VerificationCommand": "core.verification",
     "VerificationPolicy": "core.verification",
     "VerificationReport": "core.verification",
+    "Worker": "client.worker",
     "connect": "client.runtime",
     "hook": "engine.hook",
     "tool": "tools.function",
@@ -159,6 +160,7 @@ __all__ = [
     "VerificationCommand",
     "VerificationPolicy",
     "VerificationReport",
+    "Worker",
     "connect",
     "errors",
     "hook",

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from .following import RemoteEvents
     from .runtime import RemoteRuntime, connect
     from .session import RemoteRun, RemoteSession
+    from .worker import Worker
 
 _HOMES = {
     "RemoteEvents": ".following",
     "RemoteRun": ".session",
     "RemoteRuntime": ".runtime",
     "RemoteSession": ".session",
+    "Worker": ".worker",
     "connect": ".runtime",
 }
 
-__all__ = ["RemoteEvents", "RemoteRun", "RemoteRuntime", "RemoteSession", "connect"]
+__all__ = ["RemoteEvents", "RemoteRun", "RemoteRuntime", "RemoteSession", "Worker", "connect"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
-from ..contracts import EventStore, Tasks, Verified, Workspace
+from ..contracts import Tasks, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
@@ -14,12 +14,18 @@ from .aside import Asides
 from .cancel import Cancel
 
 
+class Shows(Protocol):
+    """Who shows what is on its way."""
+
+    def publish(self, delta: Delta) -> None: ...
+
+
 class Context:
     """Implements `godwit.contracts.ToolContext` for one call. `run` is None for a call outside any run."""
 
     def __init__(
         self,
-        store: EventStore,
+        store: Shows,
         *,
         session: SessionId,
         run: RunId | None,

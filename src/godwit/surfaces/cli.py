@@ -60,6 +60,7 @@ VERBS = (
     undo.diff,
     undo.checkpoints,
     serving.serve,
+    serving.work,
     serving.keys,
     telling.webhooks,
     telling.secrets,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..cli_exit import CliError
-from .options import Json
+from .options import Folder, Json
 from .work import ends
 
 
@@ -63,6 +63,43 @@ def serve(
 
     flags = cli_serve.ServeFlags(host, port, keys, tuple(model or ()), folder, max_runs, setup, quiet, tls_cert, tls_key)
     ends(cli_serve.serve(context.obj, flags, as_json=as_json))
+
+
+def work(
+    context: typer.Context,
+    lane: Annotated[
+        list[str] | None, typer.Option("--lane", "-l", metavar="NAME", help="A lane to work in. [default: query, execute]")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What this worker has, as sessions ask for it.")
+    ] = None,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option("--tool", "-t", metavar="NAME", help="A tool or toolset, yours as MODULE:NAME. [default: files, bash]"),
+    ] = None,
+    workspace: Folder = Path(),
+    per_session: Annotated[bool, typer.Option("--per-session", help="Work in a folder in it for each session.")] = False,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-n", min=1, metavar="N", help="Tasks at once.")] = 1,
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Whose tasks, of a database.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="As it is shown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Do calls of sessions that are driven elsewhere.
+
+    It leases tasks of its lanes, runs their tools in a sandbox here, and keeps each lease until the call has ended. At
+    SIGTERM or Ctrl-C it takes nothing new and ends what it has; once more, and that is stopped as well.
+
+    \b
+    Examples:
+      godwit --db /srv/godwit.db work -w ~/checkout          calls of the sessions in this database
+      godwit --server https://agents.example work --lane execute --label os=linux -n 4
+    """
+    from .. import cli_work
+
+    flags = cli_work.WorkFlags(
+        tuple(lane or ()), tuple(label or ()), tuple(tool or ()), workspace, per_session, concurrency, tenant, name
+    )
+    ends(cli_work.work(context.obj, flags, as_json=as_json))
 
 
 def keys(

@@ -1,0 +1,232 @@
+"""Workers: programs that do calls of sessions which are driven elsewhere, over the database and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import godwit
+from godwit.core.errors import ConfigurationError, ToolNotFound
+from godwit.core.events import ToolFinished
+from godwit.core.lanes import LaneConfig, LaneHandler, LaneSettings, RetryPolicy
+from godwit.core.messages import text_of
+from godwit.engine.session import Session
+from godwit.host.runtime import Runtime
+from godwit.models.script import Script, ScriptedModel, call, say
+from tests.surfaces.api.remote import served
+
+MODEL = "scripted:test"
+WAIT_S = 30.0
+LANES = LaneSettings((LaneConfig("execute", mode="outside", retry=RetryPolicy("fixed", delay_ms=0)),))
+
+
+class Site:
+    """A host whose execute lane is worked on outside, and a folder for the worker that is not the session's."""
+
+    def __init__(self, folder: Path, over_http: bool, stack: AsyncExitStack) -> None:
+        self.database = folder / "godwit.db"
+        self.sessions = folder / "sessions"
+        self.folder = folder / "worker"
+        self.sessions.mkdir()
+        self.folder.mkdir()
+        self.target: str | Path = self.database
+        self._over_http = over_http
+        self._stack = stack
+
+    async def start(self, script: Script, *tools: Any) -> Session:
+        runtime = await Runtime.open(self.database, models={MODEL: ScriptedModel(script, MODEL)}, lanes=LANES)
+        await self._stack.enter_async_context(runtime)
+        if self._over_http:
+            self.target = await self._stack.enter_async_context(served(runtime))
+        agent = godwit.Agent("worker", model=MODEL, tools=list(tools) or ["files", "bash"])
+        return await runtime.start_session(agent, workspace=self.sessions)
+
+    def worker(self, **more: Any) -> godwit.Worker:
+        return godwit.Worker(self.target, folder=self.folder, **more)
+
+
+@pytest.fixture(params=["database", "server"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr("godwit.client.worker.WAIT_S", 0.3)
+    async with AsyncExitStack() as stack:
+        yield Site(tmp_path, request.param == "server", stack)
+
+
+async def within(work: Any) -> Any:
+    return await asyncio.wait_for(work, WAIT_S)
+
+
+async def results(session: Session) -> list[ToolFinished]:
+    return [e.data for e in await session.events() if isinstance(e.data, ToolFinished)]
+
+
+async def test_built_in_tools_run_in_the_workers_folder(site: Site) -> None:
+    script = [
+        call("write", file_path="a.txt", content="by a worker\n"),
+        call("bash", command="cat a.txt; pwd; exit 3"),
+        call("read", file_path="a.txt"),
+        say("done"),
+    ]
+    session = await site.start(script)
+    async with site.worker(name="w1") as worker:
+        run = await within(session.send("go"))
+    assert run.text == "done"
+    write, bash, read = await results(session)
+    assert (site.folder / "a.txt").read_text() == "by a worker\n"
+    assert not (site.sessions / "a.txt").exists()
+    assert (bash.status, bash.metadata["exit_code"], bash.metadata["worker"]) == ("error", 3, "w1")
+    assert str(site.folder) in text_of(bash.content)
+    assert write.status == "ok"
+    assert read.status == "error", "reading is of lane query, which is worked on inside, where the file is not"
+    assert (worker.done, worker.failed, worker.lost) == (1, 1, 0)
+
+
+async def test_functions_of_ones_own_and_a_folder_for_each_session(site: Site) -> None:
+    @godwit.tool
+    def stamp(text: str, context: godwit.ToolContext) -> str:
+        """Write it down."""
+        folder = Path(context.workspace.root)
+        (folder / "stamp").write_text(text)
+        return folder.name
+
+    session = await site.start([call("stamp", text="hello"), say("done")], stamp)
+    async with site.worker(tools=[stamp], per_session=True):
+        await within(session.send("go"))
+    (result,) = await results(session)
+    assert text_of(result.content) == session.id
+    assert (site.folder / session.id / "stamp").read_text() == "hello"
+
+
+async def test_a_worker_takes_only_what_it_can_do(site: Site) -> None:
+    session = await site.start([call("bash", command="echo one"), say("done")])
+    await session.set_lane_handler("execute", LaneHandler("outside", labels={"os": "plan9"}))
+    run = asyncio.ensure_future(session.send("go"))
+    async with site.worker() as wrong, site.worker(labels={"os": "plan9"}, name="right"):
+        await within(run)
+    (result,) = await results(session)
+    assert result.metadata["worker"] == "right"
+    assert wrong.done == 0
+
+
+async def test_an_interrupt_reaches_the_command_of_a_worker(site: Site, tmp_path: Path) -> None:
+    mark = tmp_path / "worker" / "pid"
+    session = await site.start([call("bash", command="echo $$ > pid; exec sleep 300"), say("done")])
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=0.4))
+    await session.prompt("go")
+    async with site.worker() as worker:
+        await until(lambda: mark.exists() and mark.read_text().strip() != "")
+        await asyncio.sleep(0.5)  # longer than the lease: the heartbeat keeps it
+        assert worker.active == 1
+        await session.interrupt()
+        assert (await within(session.wait())).outcome == "interrupted"
+        await until(lambda: worker.active == 0)
+    assert (worker.done, worker.lost) == (0, 1)
+
+
+async def test_leaving_ends_what_is_under_way_and_takes_nothing_new(site: Site) -> None:
+    go, begun = asyncio.Event(), asyncio.Event()
+
+    @godwit.tool
+    async def slow() -> str:
+        """Be slow."""
+        begun.set()
+        await go.wait()
+        return "slow"
+
+    session = await site.start([call("slow"), call("slow"), say("done")], slow)
+    run = asyncio.ensure_future(session.send("go"))
+    worker = site.worker(tools=[slow])
+    async with worker:
+        await within(begun.wait())
+        worker.stop()
+        go.set()
+    assert worker.done == 1
+    async with site.worker(tools=[slow]) as second:
+        await within(run)
+    assert second.done == 1
+
+
+async def test_what_a_worker_breaks_off_is_done_again_only_where_that_is_allowed(site: Site) -> None:
+    begun = asyncio.Event()
+    hang = True
+
+    async def work() -> str:
+        begun.set()
+        if hang:
+            await asyncio.Event().wait()
+        return "done at last"
+
+    once = godwit.tool(work, name="once", description="Once.")
+    again = godwit.tool(work, name="again", description="Again.", repeatable=True)
+    session = await site.start([call("once"), call("again"), say("done")], once, again)
+    run = asyncio.ensure_future(session.send("go"))
+    for _ in range(2):
+        async with site.worker(tools=[once, again]) as worker:
+            await within(begun.wait())
+            begun.clear()
+            worker.cancel()
+        assert worker.failed == 1
+    hang = False
+    async with site.worker(tools=[once, again]):
+        await within(run)
+    first, second = await results(session)
+    assert (first.status, "stopped" in text_of(first.content)) == ("error", True)
+    assert text_of(second.content) == "done at last"
+    assert [d.command_type for d in await session.dead_letters()] == ["once"]
+
+
+async def test_what_a_worker_cannot_be_is_told_before_it_works(tmp_path: Path) -> None:
+    wrongs: list[dict[str, Any]] = [{"concurrency": 0}, {"lanes": []}, {"folder": tmp_path / "none"}, {"tools": ["verify"]}]
+    for wrong in wrongs:
+        with pytest.raises(ConfigurationError):
+            godwit.Worker(tmp_path / "g.db", **wrong)
+    with pytest.raises(ToolNotFound):
+        godwit.Worker(tmp_path / "g.db", tools=["none"])
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+async def work_process(site: Site, *flags: str) -> asyncio.subprocess.Process:
+    where = ["--db", str(site.target)] if isinstance(site.target, Path) else ["--server", site.target]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "godwit", *where, "work", "-w", str(site.folder), "--json", *flags,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(godwit.__file__).parents[1])},
+    )  # fmt: skip
+    assert process.stdout is not None
+    first = json.loads(await within(process.stdout.readline()))
+    assert first["lanes"] == ["execute"]
+    return process
+
+
+async def test_godwit_work_does_calls_and_drains_when_told_to_end(site: Site) -> None:
+    script = [call("bash", command="echo begun > begun; sleep 1; echo done > done"), say("done")]
+    session = await site.start(script)
+    process = await work_process(site, "--lane", "execute", "--name", "w9")
+    run = asyncio.ensure_future(session.send("go"))
+    await until((site.folder / "begun").exists)
+    process.send_signal(signal.SIGTERM)
+    out, err = await within(process.communicate())
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1]) == {"done": 1, "failed": 0, "lost": 0}
+    assert (site.folder / "done").exists(), "what was under way has ended as it would"
+    await within(run)
+    (result,) = await results(session)
+    assert (result.status, result.metadata["worker"]) == ("ok", "w9")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not holds():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.02)
