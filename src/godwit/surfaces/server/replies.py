@@ -34,8 +34,9 @@ _LEFT_OUT = (b"request-id", b"date", b"content-length", b"transfer-encoding", b"
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`digest`: of the request. `owner`: the process that does it. `key`: what the engine is given. `status`: None until it
-    was answered; the body is kept beside it."""
+    """`digest`: of the request. `owner`: the process that does it. `key`: what the engine is given, drawn for this record: who
+    uses the same idempotency key when the record has expired does something new. `status`: None until it was answered; the
+    body is kept beside it."""
 
     digest: str
     owner: str
@@ -75,7 +76,7 @@ class Replies:
             running = self._running.get(place)
             if running is not None:
                 await asyncio.wait([running])
-            record = Reply(digest, self._store.owner, f"idem-{hashlib.sha256(place.encode()).hexdigest()[:48]}")
+            record = Reply(digest, self._store.owner, self._service.new_id("idem"))
             document = Document(
                 KIND, name, msgspec.json.encode(record), tenant, expires_ms=self._service.now_ms() + self._kept_ms
             )
@@ -100,7 +101,7 @@ class Replies:
                         await replay(found, send)
                         return
                     document = found
-                exchange.key = record.key
+                exchange.key = msgspec.json.decode(document.body, type=Reply).key
                 await self._do(document, run, scope, receive, send, done)
                 return
             finally:
@@ -117,7 +118,8 @@ class Replies:
                 return await self.kept(found, before)
             if self.under_way_elsewhere(before):
                 raise Conflict("a request with this idempotency key is under way: ask again in a moment", again=True)
-            (taken,) = await self._store.put_documents([found.changed(msgspec.to_builtins(record))])
+            again = msgspec.structs.replace(before, owner=record.owner)
+            (taken,) = await self._store.put_documents([found.changed(msgspec.to_builtins(again))])
             return taken
         except (DocumentNotFound, RevisionConflict):
             return None
