@@ -266,6 +266,11 @@ class EventStore(Protocol):
         """True when `owner` was a process with this store (its own `owner`) and has surely ended."""
         ...
 
+    async def others(self) -> frozenset[str]:
+        """A name for each other process that drives sessions of this store, as far as that can be told. When one is missing
+        that was there before, what it drove may be gone on with. Cheap: it reads nothing of what is stored."""
+        ...
+
     async def flush(self) -> None:
         """Return when everything appended before is as durable as the store's level promises."""
         ...

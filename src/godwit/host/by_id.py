@@ -73,7 +73,8 @@ class SessionsById(RuntimeHome):
         await self.desk.archive(session)
 
     async def delete_session(self, session: str) -> None:
-        """Archive it unless it is, then remove its log and all that only it used.
+        """Archive it unless it is, then remove its log and all that only it used, its folder too when it has one of a
+        server's.
 
         SessionOwned when another process that drove it does not let go of it within the time of its lease.
         """

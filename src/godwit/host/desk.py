@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from ..contracts import EventStore, SessionRow
+from ..contracts import SessionRow, Store
 from ..core.errors import GodwitError, NoOpenRun, SessionArchived, SessionBusy, SessionNotFound, SessionOwned, StoreError
 from ..core.events import SessionArchived as Archived, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
@@ -24,6 +24,7 @@ from ..engine.cancel import WITHIN
 from ..engine.driver import Parts
 from ..engine.log import append_outside, forget_state, load_state
 from ..engine.session import Session
+from .session_folders import folder_of, remove_folder
 from .subagents import SubagentHost
 
 logger = logging.getLogger("godwit")
@@ -44,7 +45,7 @@ class Opener(Protocol):
     """The runtime, as far as a desk needs it."""
 
     @property
-    def store(self) -> EventStore: ...
+    def store(self) -> Store: ...
     @property
     def clock(self) -> Clock: ...
     @property
@@ -345,7 +346,8 @@ class Desk:
     async def delete(self, session: str) -> None:
         """See `Runtime.delete_session`."""
         session_id, store, parts = SessionId(session), self._opener.store, self._opener.parts
-        if (await store.session(session_id)).status != "archived":
+        row = await store.session(session_id)
+        if row.status != "archived":
             with contextlib.suppress(SessionArchived):  # by somebody else, just now
                 await self.archive(session)
         await self._opener.settle(session_id)
@@ -353,6 +355,10 @@ class Desk:
             # Kept files that are damaged must not keep a session from being deleted.
             with contextlib.suppress(StoreError):
                 await parts.checkpoints.release(session_id)
+        # Before the log, so that a session that is still there tells of what is left of it; and behind it, since a command
+        # that was not stopped at once may have written again.
+        folder = await folder_of(store, session_id, tenant=row.labels.tenant)
+        await remove_folder(folder)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + parts.lease_ttl_s
         while True:
@@ -366,6 +372,7 @@ class Desk:
                     raise
                 await asyncio.sleep(OWNER_LOOK_S)
         await self.drop(session)
+        await remove_folder(folder)
 
 
 def _begin(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

@@ -189,11 +189,6 @@ class Files:
         except (RevisionConflict, DocumentExists):
             pass  # another process has just taken it in
 
-    async def forget(self, session: SessionId, *, tenant: str | None) -> None:
-        """Remove all outputs of a session that is no more."""
-        for document in (await self._known(session, tenant)).values():
-            await self._store.delete_document(KIND, document.id, tenant=tenant)
-
     async def _document(self, file: str, tenant: str | None) -> Document:
         try:
             document = await self._store.get_document(KIND, file, tenant=tenant)

@@ -32,6 +32,10 @@ class SqliteLeases(SqlitePart):
         """See `EventStore.has_ended`."""
         return self._owners.dead(owner)
 
+    async def others(self) -> frozenset[str]:
+        """See `EventStore.others`."""
+        return await asyncio.to_thread(self._owners.others)
+
     async def claim(self, session: SessionId, owner: str, ttl_s: float, *, force: bool = False) -> Lease | None:
         """A lease with a new epoch, or None while another live owner holds one; `force` takes it anyway.
 

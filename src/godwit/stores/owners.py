@@ -16,6 +16,7 @@ import socket
 from pathlib import Path
 
 _OWNER = re.compile(r"^(?:[^/]*)-(\d+)-([0-9a-f]{12})$")
+_SUFFIX = ".owner"
 
 
 class Owners:
@@ -50,7 +51,22 @@ class Owners:
         found = _OWNER.match(owner)
         if found is None or self._folder is None or owner == self.name:
             return False
-        path = self._path(found[2])
+        return self._free(self._path(found[2]))
+
+    def others(self) -> frozenset[str]:
+        """The tokens of the other living instances: a look at their files and no more."""
+        if self._folder is None:
+            return frozenset()
+        try:
+            paths = [self._folder / name for name in os.listdir(self._folder) if name.endswith(_SUFFIX)]
+        except OSError:
+            return frozenset()
+        own = self._path(self.token)
+        return frozenset(path.name.removesuffix(_SUFFIX) for path in paths if path != own and not self._free(path))
+
+    @staticmethod
+    def _free(path: Path) -> bool:
+        """Whether nobody holds this file, which is then removed."""
         try:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:
@@ -77,4 +93,4 @@ class Owners:
 
     def _path(self, token: str) -> Path:
         assert self._folder is not None
-        return self._folder / f"{token}.owner"
+        return self._folder / f"{token}{_SUFFIX}"

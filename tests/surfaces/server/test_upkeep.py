@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 import godwit
 from godwit.core.document import Document
+from godwit.core.errors import SessionNotFound
 from godwit.core.events import Event, Labels
 from godwit.core.ids import SessionId
 from godwit.host.work_item import WorkItem
@@ -227,6 +227,28 @@ def test_runs_of_dead_processes_go_on_at_the_start_and_later(tmp_path: Path) -> 
         assert "godwit_runs_recovered_total 2.0" in httpx2.get(f"{server.url}/metrics").text
 
 
+def test_the_run_of_a_process_that_has_ended_goes_on_without_a_look_for_all(tmp_path: Path) -> None:
+    model = ScriptedModel([say("Done.")])
+    settings = ServerSettings(recover_s=3600)
+    with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings) as server:
+
+        async def elsewhere() -> None:
+            async with await godwit.Runtime.open(tmp_path / "g.db", models={"scripted:x": model}) as other:
+                await some_run(other, None, "left")
+                await asyncio.to_thread(server.call, server.app.upkeep.take_over)  # nobody has ended yet
+                assert (await other.store.session(SessionId("left"))).status == "queued"
+
+        async def finished() -> None:
+            async with asyncio.timeout(30):
+                async for event in await server.runtime.stream_events("left", 0):
+                    if isinstance(event, Event) and event.type == "run.finished":
+                        return
+
+        asyncio.run(elsewhere())
+        server.call(finished)
+        assert "godwit_runs_recovered_total 1.0" in httpx2.get(f"{server.url}/metrics").text
+
+
 def test_runs_above_the_limit_are_taken_and_wait(tmp_path: Path) -> None:
     """Given one place, when three are prompted over the wire, then the others are taken, and seen to wait."""
     reached, release = asyncio.Event(), asyncio.Event()
@@ -426,7 +448,6 @@ def test_archived_sessions_are_deleted_in_time(tmp_path: Path) -> None:
 def test_jobs_have_their_first_turn_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is started anew within the hour forgets as well."""
     monkeypatch.setattr(upkeep_module, "FIRST_S", 0.01)
-    deleted = threading.Event()
 
     async def prepare(runtime: godwit.Runtime) -> None:
         await runtime.start_session(godwit.Agent(name="bird", model="scripted:x"), session="old", drive=False)
@@ -434,12 +455,12 @@ def test_jobs_have_their_first_turn_soon(tmp_path: Path, monkeypatch: pytest.Mon
 
     settings = ServerSettings(archived_days=0.000_000_01)
     with running(tmp_path / "g.db", models={"scripted:x": ScriptedModel([])}, settings=settings, prepare=prepare) as server:
-        server.app.service.forgetting.append(lambda _: told(deleted))
-        assert deleted.wait(10)
 
+        async def gone() -> None:
+            with pytest.raises(SessionNotFound):
+                await server.runtime.store.wait(SessionId("old"), 1 << 30, 30)
 
-async def told(event: threading.Event) -> None:
-    event.set()
+        server.call(gone)
 
 
 def test_it_is_not_ready_once_it_ends(tmp_path: Path) -> None:

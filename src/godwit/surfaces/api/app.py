@@ -53,8 +53,6 @@ class Api:
         self._app.state.service = service
         self._app.state.names = names.Names(service)
         self._app.state.broadcasts = streams.broadcasts(service)
-        folders = sessions.folders_of(service)
-        service.forgetting.append(lambda row: folders.remove(row.id, row.workspace))
 
     @property
     def app(self) -> ASGIApp:

@@ -11,13 +11,20 @@ from starlette.responses import Response
 
 from ...contracts import SessionRow
 from ...core.agent import ToolDefinition
-from ...core.errors import Conflict, InvalidArgument, PermissionDenied, SessionArchived, SessionExists, ToolNotFound
+from ...core.errors import (
+    Conflict,
+    InvalidArgument,
+    PermissionDenied,
+    SessionArchived,
+    SessionExists,
+    SessionNotFound,
+    ToolNotFound,
+)
 from ...core.events import Labels
 from ...core.gate import Status
 from ...core.ids import SessionId, derived_id
 from ...core.state import State
 from ...engine.session import Session
-from ..server.folders import Folders
 from ..server.service import Service
 from .agents import Registered, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
@@ -76,7 +83,7 @@ async def start_session(
         await service.row(who, sent.parent)
     derived = derived_id("ses", who.tenant or "", key) if key is not None and sent.session is None else None
     name = sent.session or derived or service.new_id("ses")
-    folder = await own_folder(service, name) if sent.own_workspace else sent.workspace
+    folder = await own_folder(service, name, tenant=who.tenant) if sent.own_workspace else sent.workspace
     try:
         session = await service.runtime.start_session(
             agent.ref,
@@ -98,20 +105,21 @@ async def start_session(
     return answer(await view(service, session))
 
 
-def folders_of(service: Service) -> Folders:
-    """Where the sessions' own folders are."""
-    return service.folders
-
-
-async def own_folder(service: Service, session: str) -> str:
-    """An empty folder for this session; the one there is, when its start is asked for again."""
-    folders = folders_of(service)
+async def own_folder(service: Service, session: str, *, tenant: str | None) -> str | None:
+    """An empty folder for this session; None when it is there already. InvalidArgument, Conflict (files are left in it)."""
+    folders = service.folders
     if folders.of(session).parent != folders.of("any").parent or session.startswith(".") or len(session) > 128:
         raise InvalidArgument(f"session id {session!r} cannot be the name of a folder", session=session)
     try:
-        return str(await folders.make(session))
+        await service.store.session(SessionId(session))
+        return None
+    except SessionNotFound:
+        pass
+    try:
+        return str(await folders.make(session, tenant=tenant))
     except FileExistsError:
-        return str(folders.of(session))
+        text = f"the folder for session {session!r} is not empty: take another id, or remove what is left of the one before"
+        raise Conflict(text, session=session) from None
 
 
 @router.get("")
@@ -198,5 +206,5 @@ async def archive_session(service: Host, row: Row) -> Response:
 @operation()
 async def delete_session(service: Host, row: Row) -> Response:
     """Archive it, then remove its log and all that only it used."""
-    await service.delete(row)
+    await service.runtime.delete_session(row.id)
     return nothing()

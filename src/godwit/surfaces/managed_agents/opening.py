@@ -1,7 +1,7 @@
 """Opening: how a session is made. All that can be refused is, before anything is stored; what breaks off leaves nothing.
 
 Its document is put first, then its folder is made, then its log. So when the process dies on the way, what it has left is
-found by the document (`sweep`), or made whole when the client asks for the same again.
+found by documents (`Service.sweep`), or made whole when the client asks for the same again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from ...core.document import Document
 from ...core.errors import DocumentExists, GodwitError, InvalidArgument, SessionExists, SessionNotFound
 from ...core.events import Labels
 from ...core.principal import Principal
@@ -69,12 +68,8 @@ class Opening:
         """Take away what was made of a session."""
         with contextlib.suppress(SessionNotFound):
             await self._service.runtime.delete_session(session)
-        await self._folders.remove(session, self._folders.of(session))
+        await self._folders.remove(session, tenant=principal.tenant)
         await self._service.store.delete_document(KIND, session, tenant=principal.tenant)
-
-    async def sweep(self, document: Document) -> None:
-        """Take away the folder of a session that was never made whole."""
-        await self._folders.remove(document.id, self._folders.of(document.id))
 
     async def _make(self, principal: Principal, given: SessionCreate, session: str) -> None:
         service = self._service
@@ -100,7 +95,9 @@ class Opening:
         try:
             with contextlib.suppress(DocumentExists):  # when this was begun before, and broke off
                 await service.store.put_documents([document])
-            folder = await self._folders.make(session, places=PLACES, again=True) if config["type"] == "cloud" else None
+            folder = None
+            if config["type"] == "cloud":
+                folder = await self._folders.make(session, tenant=principal.tenant, places=PLACES, again=True)
             if folder is not None:
                 await mount_all(service, principal, folder, mounts)
             await service.runtime.start_session(

@@ -25,7 +25,7 @@ from .caller import Operator, Reader, id_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
-from .session_record import KIND, STATUSES, SessionRecord, record_of, session_of, shown, status_of
+from .session_record import STATUSES, SessionRecord, record_of, session_of, shown, status_of
 from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
 from .shapes import patched
 from .translation import placed, respelled
@@ -38,12 +38,6 @@ _TRIES = 50
 def session_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/sessions")
     opening = Opening(service)
-
-    async def forget(row: SessionRow) -> None:
-        await service.folders.remove(row.id, row.workspace)
-
-    service.forgetting.append(forget)
-    service.sweeping[KIND] = opening.sweep
 
     @routes.post("")
     async def create(
@@ -88,7 +82,7 @@ def session_routes(service: Service) -> APIRouter:
     async def delete(principal: Operator, session: str) -> dict[str, Any]:
         record = await session_of(service, principal, session)
         _check_rests(record, "deleted")
-        await service.delete(record.row)
+        await service.runtime.delete_session(session)
         return {"id": session, "type": "session_deleted"}
 
     return routes

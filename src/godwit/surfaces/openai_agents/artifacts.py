@@ -97,7 +97,6 @@ def artifact_routes(service: Service) -> APIRouter:
     base = "/agents/sessions/{session_id}/artifacts"
 
     files = Files(service.store, service.runtime.clock, most=service.settings.max_upload)
-    service.forgetting.append(lambda row: files.forget(row.id, tenant=row.labels.tenant))
 
     async def published(request: Request, session_id: str) -> Sequence[Published]:
         return await published_by(service, files, await service.row(principal_of(request), session_id))

@@ -21,7 +21,7 @@ from ...core.events import Labels
 from ...core.ids import AgentName, SessionId, derived_id
 from ...core.principal import Principal
 from ...host.agent_registry import AgentRegistry
-from ..server.folders import Folders
+from ...host.session_folders import Folders
 from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, with_session_settings
@@ -75,7 +75,6 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
     """`/agents/sessions` and one of them."""
     router = APIRouter(prefix="/v1")
     runtime = service.runtime
-    service.forgetting.append(lambda row: folders.remove(row.id, row.workspace))
 
     @router.post("/agents/sessions")
     async def create(request: Request, given: Annotated[SessionCreate, Depends(body(SessionCreate))]) -> Response:
@@ -113,9 +112,9 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         """All that can be refused is, before anything is stored; what breaks off leaves nothing."""
         ref, spec = await agent_for(principal, given, plan, session)
         runtime.check_model(spec.models[0])
-        own = str(folders.of(session))
-        await folders.remove(session, own)  # of one that broke off and was sent again
-        folder = await folders.make(session, plan.files) if plan.hosted else None
+        tenant = principal.tenant
+        await folders.remove(session, tenant=tenant)  # of one that broke off and was sent again
+        folder = await folders.make(session, plan.files, tenant=tenant) if plan.hosted else None
         try:
             if folder is not None:
                 await asyncio.to_thread(_make_outputs, folder)
@@ -129,7 +128,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
                 drive=False,
             )
         except BaseException:
-            await folders.remove(session, own)
+            await folders.remove(session, tenant=tenant)
             raise
 
     async def agent_for(
@@ -227,7 +226,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         principal = principal_of(request)
         principal.require("operate")
         row = await service.row(principal, session_id)
-        await service.delete(row)
+        await runtime.delete_session(row.id)
         return {"id": row.id, "object": "agent.session.deleted", "deleted": True}
 
     return router

@@ -3,18 +3,17 @@ another's sessions or documents: a thing of somebody else's is not there."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
 from ...contracts import SessionRow, Store
-from ...core.document import Document
 from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
+from ...host.session_folders import KIND as FOLDER, Folders, folders_for, named_in, remove_folder
 from ...host.vaults import Vaults
 from ...host.webhook_queue import Source
 from ...host.webhook_sending import Sender
@@ -22,7 +21,6 @@ from ...host.webhooks import Webhooks
 from ...tools.address import AddressGuard
 from ...tools.fetch import Fetcher
 from .exchange import exchange_of
-from .folders import Folders, folders_for
 from .settings import ServerSettings
 from .tenants import Tenants
 
@@ -37,14 +35,11 @@ STRAY_MS = 3_600_000
 @dataclass(frozen=True)
 class Service:
     """`store` holds documents as well; pass `principal.tenant` to whatever takes a tenant. `sources`: what each protocol
-    tells webhooks. `forgetting`: what each protocol removes beside the store that it kept of a session, when that is
-    deleted, by whichever door. `sweeping`: the same by the kind of a document whose session was never made whole."""
+    tells webhooks."""
 
     runtime: Runtime
     settings: ServerSettings
     sources: tuple[Source, ...] = ()
-    forgetting: list[Callable[[SessionRow], Awaitable[None]]] = field(default_factory=list)
-    sweeping: dict[str, Callable[[Document], Awaitable[None]]] = field(default_factory=dict)
 
     @cached_property
     def tenants(self) -> Tenants:
@@ -75,7 +70,7 @@ class Service:
     @cached_property
     def folders(self) -> Folders:
         """Where sessions work that were given no folder."""
-        return folders_for(getattr(self.store, "file", None), self.settings.folder)
+        return folders_for(self.store, self.settings.folder)
 
     @property
     def store(self) -> Store:
@@ -87,19 +82,14 @@ class Service:
     def new_id(self, kind: str) -> str:
         return self.runtime.ids.new(kind)
 
-    async def delete(self, row: SessionRow) -> None:
-        """Remove a session, and what each protocol kept of it. What `Runtime.delete_session` raises."""
-        await self.runtime.delete_session(row.id)
-        for forget in self.forgetting:
-            await forget(row)
-
     async def sweep(self) -> int:
-        """Remove what processes that died have left of sessions they were about to make; returns how many documents."""
+        """Remove what processes that died have left of sessions they were about to make, folders as well; returns how many
+        documents."""
         before_ms, swept = self.now_ms() - STRAY_MS, 0
         while strays := await self.store.stray_documents(before_ms):
             for document in strays:
-                if document.kind in self.sweeping:
-                    await self.sweeping[document.kind](document)
+                if document.kind == FOLDER:
+                    await remove_folder(named_in(self.store, document))
                 await self.store.delete_document(document.kind, document.id, tenant=document.tenant)
                 swept += 1
         return swept

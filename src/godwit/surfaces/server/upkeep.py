@@ -18,6 +18,8 @@ from .service import Service
 logger = logging.getLogger("godwit.server")
 
 SETTLE_S = 1.0
+OTHERS_S = 1.0
+"""How often it is looked whether another process has ended."""
 PURGE_S = 600.0
 ARCHIVE_S = 3600.0
 FIRST_S = 60.0
@@ -35,6 +37,8 @@ class Upkeep:
         self._more: list[tuple[Callable[[], Awaitable[object]], float]] = []
         self.webhooks = _delivery(self._service)
         self.ready = False
+        self._others: frozenset[str] = frozenset()
+        self._recovering = asyncio.Lock()
 
     def also(self, job: Callable[[], object], seconds: float) -> None:
         """Do this every so often as well, on another thread, from `start` on."""
@@ -42,6 +46,7 @@ class Upkeep:
 
     async def start(self) -> None:
         """Recover, then go on with all of them in the background. Errors of the store."""
+        self._others = await self._service.store.others()
         await self.recover()
         await self._service.sweep()
         self.webhooks.start()
@@ -49,6 +54,7 @@ class Upkeep:
         settings = self._service.settings
         jobs: list[tuple[Callable[[], Awaitable[object]], float]] = [
             (self.recover, settings.recover_s),
+            (self.take_over, OTHERS_S),
             (self._front.audit.flush, FLUSH_S),
             (self._front.retries.settle, SETTLE_S),
             (self._service.store.purge_documents, PURGE_S),
@@ -75,10 +81,18 @@ class Upkeep:
 
     async def recover(self) -> None:
         """Go on with each open run that no living process drives."""
-        taken = await self._service.runtime.desk.recover()
+        async with self._recovering:
+            taken = await self._service.runtime.desk.recover()
         self._front.metrics.recovered(len(taken))
         if taken:
             logger.info("went on with %d run(s) of processes that have ended", len(taken))
+
+    async def take_over(self) -> None:
+        """The same at once, when a process that was there has ended."""
+        others = await self._service.store.others()
+        if self._others - others:
+            await self.recover()  # when that fails, it is missing at the next turn as well
+        self._others = others
 
     async def delete_archived(self) -> int:
         """Delete the sessions that nobody has touched for longer than archived ones are kept; returns how many."""
@@ -92,7 +106,7 @@ class Upkeep:
             for row in rows:
                 if row.updated_ms <= until:
                     try:
-                        await self._service.delete(row)
+                        await self._service.runtime.delete_session(row.id)
                         deleted += 1
                     except SessionNotFound:
                         pass

@@ -111,8 +111,13 @@ class Leases(StoreSuite):
             second = await self.make_second(store)
             assert not store.has_ended(store.owner)
             assert not store.has_ended("somebody")
+            assert await store.others() == frozenset()
             if second is not None:
+                assert store.owner
                 owner = second.owner
                 assert not store.has_ended(owner)
+                assert len(await store.others()) == len(await second.others()) == 1
+                assert await store.others() != await second.others()
                 await second.close()
                 assert store.has_ended(owner)
+                assert await store.others() == frozenset()
