@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,21 @@ async def test_a_yes_may_be_remembered_for_the_session(command: Command, tmp_pat
         assert await terminal.code() == 0
     answers = [e.data for e in await command.log() if isinstance(e.data, UserAnswer)]
     assert [(a.decision, a.remember, bool(a.rule)) for a in answers] == [("approve", "session", True)]
+
+
+async def test_a_server_that_does_not_answer_is_said_to_be_tried_and_then_given_up(command: Command) -> None:
+    """On a terminal one is told at once; a script is told of the end alone."""
+    began_s = time.monotonic()
+    async with Terminal(command, "--server", "http://127.0.0.1:9", "ls") as terminal:
+        await terminal.shows("no answer from http://127.0.0.1:9 yet; trying for 5 s")
+        told_s = time.monotonic() - began_s
+        await terminal.shows("error[unreachable]: http://127.0.0.1:9 does not answer")
+        await terminal.shows("hint: is it running there?")
+        assert await terminal.code() == 1
+    assert time.monotonic() - began_s - told_s < 10
+
+
+async def test_a_script_is_not_told_that_a_server_is_tried(command: Command) -> None:
+    ended = await command.run("--server", "http://127.0.0.1:9", "ls")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[0].startswith("error[unreachable]: ")

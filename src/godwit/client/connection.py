@@ -10,7 +10,7 @@ import asyncio
 import random
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +26,8 @@ PATIENCE_S = 60.0
 """How long a server that does not answer is asked again."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 CONNECT_S = 10.0
+TOLD_S = 0.7
+"""How long a server may take for its first answer before whoever wants to know is told of it."""
 READ_S = 90.0
 """How long an answer may take, beyond what it was asked to wait for, before the connection counts as broken."""
 SILENCE_S = 60.0
@@ -58,12 +60,13 @@ KINDS = _kinds(e.GodwitError)
 
 
 class Pauses:
-    """Ever longer pauses while a server does not answer. Unreachable when that takes longer than `patience_s`."""
+    """Ever longer pauses while a server does not answer. Unreachable when that takes longer than `patience_s` since
+    the first of them, or since `since`."""
 
-    def __init__(self, url: str, patience_s: float) -> None:
+    def __init__(self, url: str, patience_s: float, since: float | None = None) -> None:
         self._url = url
         self._patience_s = patience_s
-        self._since: float | None = None
+        self._since = since
         self._pause_s = FIRST_PAUSE_S
 
     def over(self) -> None:
@@ -83,15 +86,27 @@ class Pauses:
 
 
 class Connection:
-    """`url`: where the server is; `key`: who asks. `patience_s`: how long one that does not answer is asked again."""
+    """`url`: where the server is; `key`: who asks. `patience_s`: how long one that does not answer is asked again;
+    `first_patience_s`: the same while it has not answered at all. `silent`: called once when it has not after `TOLD_S`."""
 
     def __init__(
-        self, url: str, key: str | None = None, *, patience_s: float = PATIENCE_S, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
+        first_patience_s: float | None = None,
+        silent: Callable[[], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise e.InvalidArgument(f"a server's address begins with http:// or https://, not {url!r}", url=url)
         self.url = url.rstrip("/")
         self.patience_s = patience_s
+        self._first_patience_s = patience_s if first_patience_s is None else first_patience_s
+        self._silent = silent
+        self._answered = False
+        self._telling: asyncio.TimerHandle | None = None
         given = {"user-agent": "godwit", **(headers or {})}
         if key is not None:
             given["authorization"] = f"Bearer {key}"
@@ -103,7 +118,15 @@ class Connection:
         )
 
     def pauses(self) -> Pauses:
-        return Pauses(self.url, self.patience_s)
+        if self._answered:
+            return Pauses(self.url, self.patience_s)
+        return Pauses(self.url, self._first_patience_s, asyncio.get_running_loop().time())
+
+    def _told(self) -> None:
+        """It has answered, and need not be said to be silent."""
+        self._answered = True
+        if self._telling is not None:
+            self._telling.cancel()
 
     async def get(self, path: str, gives: type[T], **query: Any) -> T:
         """What is there, as this type."""
@@ -146,6 +169,9 @@ class Connection:
             headers["content-type"] = "application/json"
             content = msgspec.json.encode(body)
         pauses = self.pauses()
+        connect_s = CONNECT_S if self._answered else min(CONNECT_S, self._first_patience_s)
+        if self._silent is not None and self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TOLD_S, self._silent)
         while True:
             try:
                 answered = await self._client.request(
@@ -154,11 +180,12 @@ class Connection:
                     content=content,
                     params=_query(query),
                     headers=headers,
-                    timeout=httpx2.Timeout(READ_S + wait_s, connect=CONNECT_S, pool=None),
+                    timeout=httpx2.Timeout(READ_S + wait_s, connect=connect_s, pool=None),
                 )
             except BROKEN as broken:
                 await pauses.next(broken)
                 continue
+            self._told()
             if answered.status_code < 400:
                 return answered
             failure = failure_of(answered.status_code, answered.content)
@@ -192,6 +219,8 @@ class Connection:
         raise failure
 
     async def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         await self._client.aclose()
 
 

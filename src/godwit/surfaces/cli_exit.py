@@ -31,6 +31,7 @@ from ..core.errors import (
     SessionOwned,
     SessionPaused,
     ToolNotFound,
+    Unreachable,
 )
 from ..core.events import RunOutcome
 
@@ -48,6 +49,7 @@ _HINTS: tuple[tuple[type[GodwitError], str], ...] = (
     (RewindConflict, "--keep leaves theirs, --overwrite puts it back all the same; --preview shows both"),
     (SessionBusy, "put a message into the open run with godwit steer, or queue it with godwit send --follow-up"),
     (SessionPaused, "godwit resume ID lets it go on"),
+    (Unreachable, "is it running there? godwit serve starts one; --server and GODWIT_SERVER say where it is"),
     (ReplayMismatch, "give the flags the recording was made with, or record it anew with --record"),
 )
 

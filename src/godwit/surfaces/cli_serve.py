@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..core.errors import AuthenticationFailed, ModelNotFound
 from .cli_exit import DONE, CliError
 from .cli_place import Place
 from .cli_view import write_json
 
 if TYPE_CHECKING:
+    from ..host.runtime import Runtime
     from ..host.server_settings import ServerSettings
     from .server.listening import Serving
 
@@ -56,6 +58,7 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
         sys.stdout.flush()
 
     async with place.open(make=True, options=options) as runtime:
+        check_models(runtime, settings)
         await serve_runtime(runtime, settings, started=started)
     return DONE
 
@@ -87,6 +90,19 @@ def settings_of(flags: ServeFlags) -> ServerSettings:
     if cert is not None or key is not None:  # of a pair
         changes.update(tls_cert=cert or settings.tls_cert, tls_key=key)
     return msgspec.structs.replace(settings, **changes, models=models)
+
+
+def check_models(runtime: Runtime, settings: ServerSettings) -> None:
+    """Whether the models are there that names of clients stand for. CliError for a provider that there is not; a key that is
+    missing is said, since the server has other uses."""
+    for name, model in settings.models.items():
+        try:
+            runtime.check_model(model)
+        except ModelNotFound as error:
+            hint = "correct --model, or models of [server]; godwit doctor lists the providers"
+            raise CliError(f"{name}={model}: {error.message}", hint=hint, code=error.code) from None
+        except AuthenticationFailed as error:
+            print(f"note: {name}={model}: {error.message}", file=sys.stderr)
 
 
 async def setup_of(named: str | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 KEY = "GODWIT_KEY"
 """The variable with the key for the server."""
 PATIENCE_S = 15.0
-"""How long a person waits for a server that does not answer."""
+"""How long a person waits for a server that does not answer any more, such as one that is started anew."""
+FIRST_S = 5.0
+"""The same for one that has not answered at all."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,22 @@ class ServerPlace:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[RemoteRuntime]:
-        from ..client import connect
+        from ..client import RemoteRuntime
+        from ..client.connection import Connection
 
-        async with connect(self.url, key=os.environ.get(KEY) or None, patience_s=PATIENCE_S) as runtime:
+        key = os.environ.get(KEY) or None
+        connection = Connection(
+            self.url,
+            key,
+            patience_s=PATIENCE_S,
+            first_patience_s=FIRST_S,
+            silent=self._silent if sys.stderr.isatty() else None,
+        )
+        async with RemoteRuntime(connection) as runtime:
             yield runtime
+
+    def _silent(self) -> None:
+        print(f"no answer from {self.url} yet; trying for {FIRST_S:.0f} s", file=sys.stderr)
 
 
 class _Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,27 @@ def test_told_to_end_it_lets_the_run_yield_and_the_next_one_goes_on(folder: Path
 
 
 @pytest.mark.slow
+def test_another_server_goes_on_with_the_run_of_one_that_was_killed_at_once(folder: Path) -> None:
+    """Long before it looks for whatever nobody drives, which is after half a minute."""
+    own = setup(folder, SLOW)
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(folder, "--setup", own, *ANY))
+        second = stack.enter_context(serving(folder, "--setup", own, *ANY, AWAKE="1"))
+        client, other = (stack.enter_context(client_of(one)) for one in (first, second))
+        session = begin(client)
+        listen(client, session, "one", "session.status_idle")
+        listen(client, session, "two", "session.status_running")
+        with other.beta.sessions.events.stream(session) as stream:
+            first.end(signal.SIGKILL)
+            killed_s = time.monotonic()
+            for event in stream:
+                if event.type == "session.status_idle":
+                    break
+        assert time.monotonic() - killed_s < 10
+        assert answers(other, session) == ["First.", "Rested."]
+
+
+@pytest.mark.slow
 async def test_a_run_that_was_let_go_says_so_in_its_log(folder: Path) -> None:
     own = setup(folder, SLOW)
     with serving(folder, "--setup", own, *ANY) as process, client_of(process) as client:
@@ -242,6 +264,19 @@ def test_flags_that_cannot_work_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
             settings_of(flags)
     with pytest.raises(ConfigurationError):
         settings_of(ServeFlags(host="0.0.0.0", keys=False))
+
+
+async def test_a_model_of_a_provider_that_there_is_not_is_told_at_the_start(folder: Path) -> None:
+    refused = await Command(folder).run("serve", "--port", "0", "-m", "x=nobody:y")
+    assert (refused.code, refused.out) == (2, ""), refused.err
+    assert "error[model_not_found]: x=nobody:y: model 'nobody:y': no provider 'nobody'" in refused.err
+    assert "hint: correct --model" in refused.err
+
+
+def test_a_key_that_is_missing_is_told_and_the_server_serves(folder: Path) -> None:
+    with serving(folder, "-m", "x=openai:gpt-5", OPENAI_API_KEY="") as process:
+        assert process.log[0] == "note: x=openai:gpt-5: provider 'openai' has no key: set OPENAI_API_KEY", process.log
+        assert httpx2.get(f"{process.url}/readyz").status_code == 200
 
 
 @pytest.mark.slow

@@ -34,9 +34,9 @@ _LEFT_OUT = (b"request-id", b"date", b"content-length", b"transfer-encoding", b"
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`digest`: of the request. `owner`: the process that does it. `key`: what the engine is given, drawn for this record: who
-    uses the same idempotency key when the record has expired does something new. `status`: None until it was answered; the
-    body is kept beside it."""
+    """`digest`: of the request. `owner`: the process that does it. `key`: what the engine is given, drawn for this record:
+    the same idempotency key means something new when the record has expired. `status`: None until it was answered; the body
+    is kept beside it."""
 
     digest: str
     owner: str
