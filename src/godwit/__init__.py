@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .engine.session import Session
     from .host.agents import Agent
     from .host.runtime import Runtime
+    from .host.subagent_session import SubagentEvent, SubagentSession
     from .models.replay import RecordedModel, Recorder
     from .models.script import ScriptedModel
     from .tools.function import Context, tool
@@ -88,6 +89,8 @@ _HOMES = {
     "Session": "engine.session",
     "SessionHandle": "contracts",
     "Spent": "core.budget",
+    "SubagentEvent": "host.subagent_session",
+    "SubagentSession": "host.subagent_session",
     "Text": "core.messages",
     "ToolContext": "contracts",
     "ToolDefinition": "core.agent",
@@ -152,6 +155,8 @@ __all__ = [
     "Session",
     "SessionHandle",
     "Spent",
+    "SubagentEvent",
+    "SubagentSession",
     "Text",
     "ToolContext",
     "ToolDefinition",

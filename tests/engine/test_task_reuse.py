@@ -77,6 +77,16 @@ async def test_a_task_goes_on_with_the_child_of_an_earlier_one(bench: Bench) -> 
     assert finished[0].up_to < finished[1].up_to < finished[2].up_to
 
 
+async def test_a_task_that_names_none_begins_a_fresh_child(bench: Bench) -> None:
+    tasks = [{"agent": "poet", "prompt": "One?"}, {"agent": "poet", "prompt": "Two?"}]
+    _, session = await open_tree(bench, [call("task", tasks=tasks), "Good."])
+    await within(session.send("Go."))
+    started, finished = await tasks_of(session)
+    assert len({s.child for s in started}) == 2
+    assert sorted(f.output for f in finished) == ["heard: One?", "heard: Two?"]
+    assert [s.reused for s in started] == [0, 0]
+
+
 async def test_what_cannot_be_gone_on_with_is_told_to_the_model(bench: Bench) -> None:
     seen: list[str] = []
 

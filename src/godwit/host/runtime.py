@@ -379,12 +379,14 @@ class Runtime(SessionsById):
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
         parent: str | None = None,
+        parent_depth: int | None = None,
         drive: bool = True,
     ) -> Session:
         """A new session of the agent, its status queued until it first runs.
 
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
-        `parent`: the session this one works for, and whose budgets for its tree count here as well.
+        `parent`: the session this one works for, and whose budgets for its tree count here as well. `parent_depth`: in its
+        place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep.
         AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
         ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
         given whole, or is to be driven here.
@@ -410,6 +412,14 @@ class Runtime(SessionsById):
         above, root, depth = None, None, 0
         if parent is not None:
             above, root, depth, labels = await self._below(SessionId(parent), labels)
+        elif parent_depth is not None:
+            depth = parent_depth + 1
+            if depth > spec.limits.max_depth:
+                raise SubagentLimit(
+                    f"a session at depth {depth} would be deeper than the limit of {spec.limits.max_depth}",
+                    depth=depth,
+                    limit=spec.limits.max_depth,
+                )
         created = SessionCreated(
             ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root, depth
         )

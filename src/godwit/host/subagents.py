@@ -49,7 +49,7 @@ from ..core.events import (
     UserInterrupt,
     UserMessage,
 )
-from ..core.ids import AgentName, RunId, SessionId, TaskId
+from ..core.ids import AgentName, CallId, RunId, SessionId, TaskId
 from ..core.messages import Text
 from ..core.narrowing import narrowed
 from ..core.record import RunResult
@@ -254,12 +254,16 @@ class SubagentHost:
         gone = {task: child for task, child in before.items() if task not in own and child not in own.values()}
         for child in await self._cancelled(parent, gone):
             await self.stop(child, "its task was cancelled")
-        if not own or state.agent is None or state.gate.archived:
+        if not state.gate.tasks or state.agent is None or state.gate.archived:
             return
         _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
         room = spec.limits.max_children
         for task in state.gate.tasks:
             if task.external:
+                # What it asks is told above as well, where it is a session of this store.
+                with contextlib.suppress(SessionNotFound):
+                    if (await self._store.session(task.session)).status == "waiting":
+                        await self._announce(task.session)
                 continue
             try:
                 room -= await self._go_on(parent, state, spec, task, room)
@@ -331,6 +335,10 @@ class SubagentHost:
         with contextlib.suppress(SessionExists):
             await create_log(self._store, started.child, [created], self._parts.clock)
 
+    async def narrow(self, wanted: AgentSpec, above: AgentSpec) -> AgentRef:
+        """The agent as it may work for this one, stored. ConfigurationError when the two sandboxes contradict each other."""
+        return await self._narrowed(wanted, above, None)
+
     async def _narrowed(self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None) -> AgentRef:
         """The agent as it may work for this one, as a version that is stored."""
         made = narrowed(wanted, spec, max_turns=max_turns)
@@ -400,15 +408,12 @@ class SubagentHost:
         if problem is not None:
             status = "failed"
             error = Fault("output_schema", f"after {SCHEMA_ATTEMPTS} tries the answer does not fit: {problem}")
-        artifact: ArtifactStored | None = None
-        if len(result.text) > OUTPUT_LIMIT:
-            kept = await self._parts.blobs.put_artifact(parent, result.text.encode(), "text/plain; charset=utf-8")
-            artifact = ArtifactStored(kept.ref, kept.size, kept.media_type, started.call)
+        shown, artifact = await self.kept_output(parent, result.text, started.call)
         ended = SubagentFinished(
             task.id,
             task.session,
             status,
-            shown_output(result.text, None if artifact is None else artifact.ref),
+            shown,
             None if artifact is None else artifact.ref,
             structured,
             error,
@@ -419,6 +424,15 @@ class SubagentHost:
         await self._end(parent, task, ended, artifact)
         self._again.add(parent)
         return 0
+
+    async def kept_output(
+        self, parent: SessionId, text: str, call: CallId | None = None
+    ) -> tuple[str, ArtifactStored | None]:
+        """A child's answer as its parent reads it, and what is recorded of the whole where that is long."""
+        if len(text) <= OUTPUT_LIMIT:
+            return text, None
+        kept = await self._parts.blobs.put_artifact(parent, text.encode(), "text/plain; charset=utf-8")
+        return shown_output(text, kept.ref), ArtifactStored(kept.ref, kept.size, kept.media_type, call)
 
     async def _end(
         self, parent: SessionId, task: OpenTask, ended: SubagentFinished, artifact: ArtifactStored | None = None
