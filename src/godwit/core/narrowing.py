@@ -6,25 +6,27 @@ all sessions above as well. Rule: every field of an agent that opens something i
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
 from .agent import AgentSpec, Limits
 from .rules import ApprovalPolicy
-from .sandbox import ENVIRONMENT, SandboxPolicy, tightened
+from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
 
 INHERIT = "inherit"
 """In place of an agent's models: those of the agent it works for."""
 
 
-def narrowed(child: AgentSpec, parent: AgentSpec, *, max_turns: int | None = None) -> AgentSpec:
-    """The child's agent as it may work for `parent`. `max_turns`: of this task. ConfigurationError when the two sandboxes
-    contradict each other."""
+def narrowed(child: AgentSpec, parent: AgentSpec, *, home: str, max_turns: int | None = None) -> AgentSpec:
+    """The child's agent as it may work for `parent`. `home`: the folder that `~` stands for in paths. `max_turns`: of this
+    task. ConfigurationError when the two sandboxes contradict each other."""
     return msgspec.structs.replace(
         child,
         models=parent.models if child.models == (INHERIT,) else child.models,
         limits=_limits(child.limits, parent.limits, max_turns),
         approvals=_approvals(child.approvals, parent.approvals),
-        sandbox=_sandbox(child.sandbox, parent.sandbox),
+        sandbox=_sandbox(child.sandbox, parent.sandbox, home),
         checkpoints=child.checkpoints if parent.checkpoints.enabled else parent.checkpoints,
     )
 
@@ -38,6 +40,7 @@ def _limits(child: Limits, parent: Limits, max_turns: int | None) -> Limits:
 
 
 def _approvals(child: ApprovalPolicy, parent: ApprovalPolicy) -> ApprovalPolicy:
+    """A child's policy without a time says nothing of what becomes of a question, so the parent's holds."""
     timeout_s = parent.timeout_s if child.timeout_s is None else child.timeout_s
     approves = parent.on_timeout == "approve" and parent.timeout_s is not None
     if child.timeout_s is not None:
@@ -47,22 +50,77 @@ def _approvals(child: ApprovalPolicy, parent: ApprovalPolicy) -> ApprovalPolicy:
     )
 
 
-def _sandbox(child: SandboxPolicy, parent: SandboxPolicy) -> SandboxPolicy:
-    both = tightened(child, parent)
-    return msgspec.structs.replace(
-        both,
-        backend=child.backend if parent.backend == "auto" else parent.backend,
+def _sandbox(child: SandboxPolicy, parent: SandboxPolicy, home: str) -> SandboxPolicy:
+    if child == parent:
+        return child
+    # What opens something is narrowed first: a network that the child may not have contradicts no promise of the parent.
+    narrower = msgspec.structs.replace(
+        child,
+        backend=_backend(child.backend, parent.backend),
         network=child.network and parent.network,
         unix_sockets=child.unix_sockets and parent.unix_sockets,
-        writable=tuple(path for path in child.writable if _within(path, parent.writable)),
-        readable=tuple(path for path in child.readable if _within(path, parent.readable)),
         environment=_environment(child.environment, parent.environment),
         links=parent.links,
+        **_places(child, parent, home),
     )
+    return tightened(narrower, parent)
 
 
-def _within(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+def _backend(child: Backend, parent: Backend) -> Backend:
+    """The parent's, unless the child's confines more for certain. Nobody is unconfined because somebody else is."""
+    if "bubblewrap" in (child, parent):
+        return "bubblewrap"
+    return child if parent == "none" else parent
+
+
+def _places(child: SandboxPolicy, parent: SandboxPolicy, home: str) -> dict[str, tuple[str, ...]]:
+    """Of each path that either names, the lesser of what the two may do there.
+
+    Where one path lies within another the inner one counts, so what lies between is only right if every path is named.
+    """
+    own, theirs = _access(child, parent, home), _access(parent, parent, home)
+    found: dict[str, list[str]] = {what: [] for what in _RANKS}
+    named = (child.writable, child.readable, child.hidden, parent.writable, parent.readable, parent.hidden)
+    for path in dict.fromkeys(path for paths in named for path in paths):
+        place = _place(path, home)
+        found[min(_at(place, own), _at(place, theirs), key=_RANKS.index)].append(path)
+    return {name: tuple(paths) for name, paths in found.items()}
+
+
+_RANKS = ("hidden", "readable", "writable")
+_Access = dict[tuple[str, ...], str]
+
+
+def _access(policy: SandboxPolicy, parent: SandboxPolicy, home: str) -> _Access:
+    """What may be done where; of one path the last counts. What hides by itself is hidden here as well, and more than that:
+    only what is opened by name is open there."""
+    found: _Access = {(): "readable"}
+    folders = [place.rpartition("/")[0] or place for place, _ in parent.links]
+    for paths, what in (
+        ((*folders, "/home", "/root", "/Users", "/etc/ssh"), "hidden"),
+        (("~",), "readable"),
+        (HIDDEN, "hidden"),
+        (policy.readable, "readable"),
+        (policy.writable, "writable"),
+        (policy.hidden, "hidden"),
+    ):
+        found.update((_place(path, home), what) for path in paths)
+    return found
+
+
+def _at(place: tuple[str, ...], access: _Access) -> str:
+    while place not in access:
+        place = place[:-1]
+    return access[place]
+
+
+def _place(path: str, home: str) -> tuple[str, ...]:
+    """The names on the way there from the root."""
+    if path == "~" or path.startswith("~/"):
+        path = home + path[1:]
+    elif path.startswith("~"):
+        path = f"/home/{path}"  # of somebody else: hidden, unless it is named
+    return tuple(name for name in posixpath.normpath(path).split("/") if name)
 
 
 def _environment(child: tuple[str, ...] | None, parent: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -73,7 +131,11 @@ def _environment(child: tuple[str, ...] | None, parent: tuple[str, ...] | None) 
 
 
 def _covers(rule: str, name: str) -> bool:
-    return name == rule or (rule.endswith("*") and name.startswith(rule[:-1]))
+    if name == rule:
+        return True
+    # A star passes no credentials on, a full name does.
+    full = not name.endswith("*") and CREDENTIAL.search(name) is not None
+    return rule.endswith("*") and name.startswith(rule[:-1]) and not full
 
 
 __all__ = ["INHERIT", "narrowed"]

@@ -238,3 +238,10 @@ ENVIRONMENT: tuple[str, ...] = (
     "NIX_PROFILES", "LOCALE_ARCHIVE", "HOMEBREW_PREFIX", "SDKROOT", "DEVELOPER_DIR",
 )  # fmt: skip
 """Passed on by default, besides what the session's own `environment` gives."""
+
+CREDENTIAL = re.compile(
+    r"(?:^|_)(?:API_?KEY|ACCESS_KEY|PRIVATE_KEY|SECRET|CREDENTIALS?|PASSWD|PASSPHRASE)(?:_|$)"
+    r"|(?:^|_)TOKENS?$|_KEY$|PASSWORD",
+    re.IGNORECASE,
+)
+"""A variable with such a name is passed on only by its full name."""

@@ -114,9 +114,10 @@ class TaskRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.finished_ms is None
 
 
-def task_id(session: SessionId, turn: int, call: str, number: int) -> TaskId:
-    """The id of a call's task of this number, from 0. The turn as well, since a provider may use a call's id again."""
-    return TaskId(derived_id("task", session, str(turn), call, str(number)))
+def task_id(session: SessionId, run: RunId, turn: int, call: str, number: int) -> TaskId:
+    """The id of a call's task of this number, from 0. The turn as well, since a provider may use a call's id again, and the
+    run, since a turn's number comes again after a rewind."""
+    return TaskId(derived_id("task", session, run, str(turn), call, str(number)))
 
 
 def child_id(task: TaskId) -> SessionId:

@@ -42,12 +42,13 @@ async def delegated(driver: Driver, call: Call, tool: Tool, arguments: dict[str,
         children = await children_of(driver.parts.store, driver.session, requests)
     except GodwitError as error:
         return error.message
-    turn = driver.state.turn
+    turn, run = driver.state.turn, driver.state.run
     assert turn is not None
+    assert run is not None
     action = None if background else ActionId(driver.ids.new("act"))
     started: list[EventData] = []
     for number, request in enumerate(requests):
-        task = task_id(driver.session, turn.index, call.id, number)
+        task = task_id(driver.session, run.id, turn.index, call.id, number)
         child, reused = children[number] or (child_id(task), 0)
         started.append(
             SubagentStarted(

@@ -35,6 +35,7 @@ from .lanes import HELD
 from .log import append_outside, load_state
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import checked
+from .tasks import SessionTasks
 from .tool_context import Context
 
 LOST_LOOK_S = 1.0
@@ -242,6 +243,8 @@ class DirectCalls:
                 refused = checked(tool, arguments)
                 if refused is not None:
                     return _not_run(call, name, "error", f"A hook has changed the arguments so: {refused.text}")
+        if tool.traits.delegates:
+            return _not_run(call, name, "error", "A model hands out tasks with it; a host does with session.tasks.start().")
         latest = [state]
         budget = self._budget(lambda: latest[0])
         decision = ALLOWED if paid else await budget.before_tool(name)
@@ -333,6 +336,7 @@ class DirectCalls:
             after=state.seq,
             verify=None if self._checks is None else functools.partial(self._checks, token),
             asides=asides,
+            tasks=SessionTasks(self._parts, self._session),
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)

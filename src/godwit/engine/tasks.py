@@ -76,7 +76,7 @@ class SessionTasks:
 
     async def pending(self) -> list[TaskRecord]:
         """Those that have not ended, oldest first."""
-        return [record for record in await self.all() if record.pending]
+        return [await self._with_child(record) for record in await self._told(lambda _: True) if record.pending]
 
     async def start(
         self,
@@ -131,14 +131,14 @@ class SessionTasks:
         until_s = None if timeout_s is None else loop.time() + timeout_s
         while True:
             head = (await self._store.session(self._session)).head
-            known = {r.id: r for r in await self._records(lambda id_: id_ in tasks)}
+            known = {r.id: r for r in await self._told(lambda id_: id_ in tasks)}
             missing = [task for task in tasks if task not in known]
             if missing:
                 raise TaskNotFound(f"this session has no task {missing[0]!r}", task=missing[0])
             found = [known[TaskId(task)] for task in tasks]
             left_s = None if until_s is None else until_s - loop.time()
             if not any(r.pending for r in found) or (left_s is not None and left_s <= 0):
-                return found
+                return [await self._with_child(record) for record in found]
             await self._store.wait(self._session, head, left_s)
 
     async def read(self, tasks: Sequence[str]) -> None:
@@ -219,12 +219,16 @@ class SessionTasks:
         return (await load_state(self._store, self._session)).gate
 
     async def _records(self, wanted: Callable[[TaskId], bool]) -> list[TaskRecord]:
+        return [await self._with_child(record) for record in await self._told(wanted)]
+
+    async def _told(self, wanted: Callable[[TaskId], bool]) -> list[TaskRecord]:
+        """What this session's own log tells of them."""
         found: dict[TaskId, TaskRecord] = {}
         for event in await self._store.read(self._session, types=TYPES):
             data = event.data
             if isinstance(data, SubagentStarted | SubagentFinished | SubagentProgressed) and wanted(data.task):
                 _take(found, self._session, event, data)
-        return [await self._with_child(record) for record in found.values()]
+        return list(found.values())
 
     async def _with_child(self, record: TaskRecord) -> TaskRecord:
         """The record with what the child's own log tells."""

@@ -16,8 +16,17 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from ..contracts import SessionRow, Store
-from ..core.errors import GodwitError, NoOpenRun, SessionArchived, SessionBusy, SessionNotFound, SessionOwned, StoreError
-from ..core.events import SessionArchived as Archived, UserAnswer, UserInterrupt, UserMessage
+from ..core.errors import (
+    GodwitError,
+    NoOpenRun,
+    SessionArchived,
+    SessionBusy,
+    SessionNotFound,
+    SessionOwned,
+    StoreError,
+    TaskNotFound,
+)
+from ..core.events import SessionArchived as Archived, SubagentFinished, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
 from ..core.ids import Clock, RunId, SessionId
 from ..engine.cancel import WITHIN
@@ -320,8 +329,14 @@ class Desk:
             try:
                 # Tried whenever something has happened, not only after the end: whoever sends one prompt after the other
                 # would always be first.
-                await append_outside(store, session_id, [Archived()], clock)
+                open_tasks = (await load_state(store, session_id)).gate.tasks
+                ended = [SubagentFinished(t.id, t.session, "cancelled") for t in open_tasks if t.action is None]
+                await append_outside(store, session_id, [*ended, Archived()], clock)
+                for task in ended:
+                    await self._opener.subagents.stop(task.child, "the session that it works for is archived")
                 return
+            except TaskNotFound:
+                continue  # one has ended just now
             except SessionBusy as busy:
                 run: RunId | None = busy.details.get("run")
                 if run is None and put_back:
@@ -359,6 +374,7 @@ class Desk:
         # that was not stopped at once may have written again.
         folder = await folder_of(store, session_id, tenant=row.labels.tenant)
         await remove_folder(folder)
+        await self._opener.subagents.deleting(session_id)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + parts.lease_ttl_s
         while True:

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..core.errors import GodwitError, NotFound, SessionClosed, SessionOwned, StaleEpoch
+from ..core.errors import GodwitError, NotFound, SessionClosed, SessionNotFound, SessionOwned, StaleEpoch
+from ..core.gate import Gate
 from ..core.ids import RunId, Seq, SessionId
 from ..core.state import State
 from ..engine.approvals import next_expiry_s
 from ..engine.cancel import Cancel
 from ..engine.driver import Driver, Parts, time_left_s
-from ..engine.log import Log
+from ..engine.log import Log, load_state
 from ..engine.loop import drive
 from ..engine.receiver import either
 from .run_limit import RunLimit, checked
@@ -100,9 +101,9 @@ class EmbeddedDispatcher:
         self,
         parts: Parts,
         max_runs: int | None = None,
-        rested: Callable[[SessionId, State], None] = lambda _session, _state: None,
+        rested: Callable[[SessionId, Gate, State], None] = lambda _session, _before, _state: None,
     ) -> None:
-        """`rested`: told of the end of each drive, with what it left."""
+        """`rested`: told of the end of each drive, with what it found and what it left."""
         self._parts = parts
         self._rested = rested
         self._limits_all = max_runs is not None
@@ -376,6 +377,7 @@ class EmbeddedDispatcher:
             hosted.due = due
             self._keep(session, log)
             return False, False
+        before = gate
         force, hosted.force = hosted.force, False
         context = None if run is None else (hosted.contexts or {}).pop(run.id, hosted.context)
         driver = Driver(self._parts, log, context=context, force=force)
@@ -415,7 +417,7 @@ class EmbeddedDispatcher:
                 # Parked, paused or broken off: the same run goes on with it.
                 hosted.contexts = {run.id: context, **(hosted.contexts or {})}
         self._keep(session, log)
-        self._rested(session, log.state)
+        self._rested(session, before, log.state)
         if log.state.gate.phase == "waiting":
             await self._set_alarm(session, hosted, log.state)
         return False, log.state.gate.drivable
@@ -428,7 +430,7 @@ class EmbeddedDispatcher:
         if run is None or not works or not (self._limits_all or self._recovered.get(session) == run.id):
             self._limit.quit(session)
             return True
-        if hosted.nested or (state.parent is not None and self.drives(state.parent)):
+        if hosted.nested or await self._above_drives(state):
             self._limit.quit(session)
             return True
         if self._limit.enter(session, run.started_ms):
@@ -442,6 +444,17 @@ class EmbeddedDispatcher:
         if self._limit.enter(session, run.started_ms):  # called meanwhile
             return True
         hosted.line_s = math.inf if left_s is None else left_s
+        return False
+
+    async def _above_drives(self, state: State) -> bool:
+        """Whether a session that this one works for is driven here, and may wait for it: its place is for both."""
+        while (above := state.parent) is not None:
+            if self.drives(above):
+                return True
+            try:
+                state = await load_state(self._parts.store, above)
+            except SessionNotFound:
+                return False
         return False
 
     def _call(self, session: SessionId) -> bool:

@@ -479,7 +479,7 @@ class Runtime(SessionsById):
             await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)
         if drive:
-            self.guards.opened(session, spec.name)
+            self.guards.opened(session, base_name(spec))
             for spec_of_file in hooks_of(self._config, state.workspace):
                 self.hooks(session).register(spec_of_file)
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)

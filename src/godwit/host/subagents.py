@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,15 +24,19 @@ from ..contracts import EventStore
 from ..core.agent import AgentRef, AgentSpec, base_of, variant_name
 from ..core.errors import (
     AgentNotFound,
+    ConfigurationError,
     Conflict,
     Fault,
     GodwitError,
+    InboxFull,
     NoOpenRun,
     NotFound,
     SessionArchived,
+    SessionBusy,
     SessionExists,
     SessionNotFound,
     StoreClosed,
+    StoreError,
     SubagentLimit,
     TaskNotFound,
 )
@@ -49,7 +54,8 @@ from ..core.events import (
     UserInterrupt,
     UserMessage,
 )
-from ..core.ids import AgentName, CallId, RunId, SessionId, TaskId
+from ..core.gate import Gate
+from ..core.ids import ActionId, AgentName, CallId, RunId, Seq, SessionId, TaskId
 from ..core.messages import Text
 from ..core.narrowing import narrowed
 from ..core.record import RunResult
@@ -96,7 +102,9 @@ class SubagentHost:
         self._busy: dict[SessionId, asyncio.Task[None]] = {}
         self._again: set[SessionId] = set()
         self._seen: dict[SessionId, dict[TaskId, SessionId]] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self._announced: dict[SessionId, set[ActionId]] = {}
+        self._making = asyncio.Lock()
         self._closed = False
 
     @property
@@ -135,6 +143,9 @@ class SubagentHost:
                 agent=strangers[0],
             )
         await self.known(spec)
+        for request in requests:
+            if request.output_schema is not None:
+                _schema(request.output_schema)
         await self.room(session, spec, depth, sum(r.continues is None for r in requests))
 
     async def room(self, session: SessionId, spec: AgentSpec, depth: int, more: int) -> None:
@@ -146,18 +157,11 @@ class SubagentHost:
                 depth=depth + 1,
                 limit=limits.max_depth,
             )
-        first = (await self._store.read(session, limit=1))[0].data
-        root = session if not isinstance(first, SessionCreated) else first.root or session
-        there = await self._store.descendants(root)
-        waiting = [t for t in (await load_state(self._store, session)).gate.tasks if t.session not in there]
-        count = len(there) + len(waiting) + more
-        if more and count > limits.max_descendants:
-            raise SubagentLimit(
-                f"with {more} more there would be {count} subagents under this conversation, and the limit is"
-                f" {limits.max_descendants}. {LIMIT}",
-                count=count,
-                limit=limits.max_descendants,
-            )
+        if more:
+            state = await load_state(self._store, session)
+            there = set(await self._store.descendants(state.root or session))
+            waiting = [t for t in state.gate.tasks if t.session not in there]
+            _check_number(len(there) + len(waiting) + more, spec)
 
     # --- seeing to tasks --------------------------------------------------------------------------------------------
 
@@ -169,8 +173,11 @@ class SubagentHost:
         if session not in self._busy:
             self._busy[session] = asyncio.create_task(self._see_to(session), name=f"tasks of {session}")
 
-    def rested(self, session: SessionId, state: State) -> None:
-        """A drive of this session has ended here, and left it so."""
+    def rested(self, session: SessionId, before: Gate, state: State) -> None:
+        """A drive of this session has ended here, and left it so; `before` it was so."""
+        if before.tasks:
+            # Those that this drive has ended may be known to no look of this process yet.
+            self._seen.setdefault(session, {}).update({t.id: t.session for t in before.tasks if not t.external})
         if state.gate.tasks or session in self._seen:
             self.look(session)
         if state.parent is not None:
@@ -214,8 +221,9 @@ class SubagentHost:
     async def close(self) -> None:
         """See to nothing more. What is left is found by whoever looks next."""
         self._closed = True
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
+        self._timers.clear()
         tasks = list(self._busy.values())
         for task in tasks:
             task.cancel()
@@ -239,11 +247,11 @@ class SubagentHost:
 
     def _look_later(self, session: SessionId) -> None:
         def now() -> None:
-            self._timers.discard(timer)
+            del self._timers[session]
             self.look(session)
 
-        timer = asyncio.get_running_loop().call_later(RETRY_S, now)
-        self._timers.add(timer)
+        if session not in self._timers and not self._closed:
+            self._timers[session] = asyncio.get_running_loop().call_later(RETRY_S, now)
 
     async def _work_through(self, parent: SessionId) -> None:
         state = await load_state(self._store, parent)
@@ -257,6 +265,11 @@ class SubagentHost:
         if not state.gate.tasks or state.agent is None or state.gate.archived:
             return
         _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
+        # Read once for all of them: a session with many tasks has a long log.
+        begun: dict[TaskId, tuple[Seq, SubagentStarted]] = {}
+        for event in await self._store.read(parent, types=("subagent.started",)):
+            if isinstance(event.data, SubagentStarted) and event.data.task in own:
+                begun[event.data.task] = (event.seq, event.data)
         room = spec.limits.max_children
         for task in state.gate.tasks:
             if task.external:
@@ -265,14 +278,24 @@ class SubagentHost:
                     if (await self._store.session(task.session)).status == "waiting":
                         await self._announce(task.session)
                 continue
+            seq, started = begun[task.id]
             try:
-                room -= await self._go_on(parent, state, spec, task, room)
-            except (TaskNotFound, StoreClosed, asyncio.CancelledError):
+                room -= await self._go_on(parent, state, spec, task, started, seq, room)
+            except StoreClosed:
                 raise
+            except (_NotHere, StoreError) as error:
+                # Nothing is wrong with the task: another process may do it, or this one when there is room on the disk.
+                logger.warning("task %s of session %s cannot be seen to now: %s", task.id, parent, error.message)
+                self._look_later(parent)
             except GodwitError as error:
                 logger.warning("task %s of session %s cannot be done: %s", task.id, parent, error.message)
-                await self._end(parent, task, SubagentFinished(task.id, task.session, "failed", error=error.fault()))
-                self._again.add(parent)
+                await self._end(
+                    parent, task, started, SubagentFinished(task.id, task.session, "failed", error=error.fault())
+                )
+            except Exception:
+                # One task that nothing can be done for must not keep the others waiting.
+                logger.exception("task %s of session %s cannot be seen to", task.id, parent)
+                self._look_later(parent)
 
     async def _cancelled(self, parent: SessionId, gone: Mapping[TaskId, SessionId]) -> list[SessionId]:
         """Of the children whose tasks have ended, those whose work is to end with it. What others have in the background
@@ -286,9 +309,10 @@ class SubagentHost:
             if isinstance(e.data, SubagentFinished) and e.data.status == "cancelled" and e.data.task in gone
         ]
 
-    async def _go_on(self, parent: SessionId, state: State, spec: AgentSpec, task: OpenTask, room: int) -> int:
-        """Do what is due for this task. Returns how many places it takes."""
-        started = await started_event(self._store, parent, task.id)
+    async def _go_on(
+        self, parent: SessionId, state: State, spec: AgentSpec, task: OpenTask, started: SubagentStarted, seq: Seq, room: int
+    ) -> int:
+        """Do what is due for this task, which began at `seq`. Returns how many places it takes."""
         try:
             row = await self._store.session(task.session)
         except SessionNotFound:
@@ -298,19 +322,40 @@ class SubagentHost:
                 return 0
             await self._make(parent, state, spec, started)
             row = await self._store.session(task.session)
+        works = row.run is not None and row.run in _runs_of(task.id, row.id)
+        if works and row.status != "waiting" and self._host.hosts(row.id):
+            return 1  # it is told when that has ended
         attempt, last = await self._attempt(started, row.id)
-        if row.run is None and last is not None and isinstance(last.data, RunFinished):
+        if last is not None and isinstance(last.data, RunFinished):
             return await self._brought(parent, task, started, last, attempt)
         if row.run is None and last is None and row.status == "archived":
             raise SessionArchived(f"session {row.id!r} is archived: its subagent does nothing more", session=row.id)
         if row.run is None and last is None and room <= 0:
             return 0
-        handle = await self._drive(row.id)
+        try:
+            handle = await self._drive(row.id)
+        except StoreError:
+            raise
+        except GodwitError as error:
+            # Where its parent is driven it should be possible to drive it as well, unless another process had begun it.
+            if last is None and self._host.hosts(parent):
+                raise
+            raise _NotHere(error.message) from error
         if row.run is None:
-            await self._ask(handle, started, attempt, unattended=_unattended(state))
+            await self._ask(handle, started, attempt, unattended=await self._unattended(parent, started, seq))
+            if all(t.id != task.id for t in (await load_state(self._store, parent)).gate.tasks):
+                await self.stop(row.id, "its task was cancelled")  # meanwhile, by another process
+                return 0
         elif row.status == "waiting":
             await self._announce(row.id)
         return 1
+
+    async def _unattended(self, parent: SessionId, started: SubagentStarted, seq: Seq) -> bool:
+        """Whether the run that asked for it could ask nobody."""
+        if started.call is None:
+            return False
+        runs = await self._store.read(parent, to_seq=seq, types=("run.started",), newest_first=True, limit=1)
+        return bool(runs) and isinstance(runs[0].data, RunStarted) and runs[0].data.unattended
 
     async def _make(self, parent: SessionId, state: State, spec: AgentSpec, started: SubagentStarted) -> None:
         """The child's session, under the id that follows from the task."""
@@ -319,6 +364,11 @@ class SubagentHost:
         if wanted is None:
             raise AgentNotFound(f"there is no subagent {started.agent!r} any more", agent=started.agent)
         ref = await self._narrowed(wanted, spec, started.max_turns)
+        async with self._making:
+            _check_number(len(await self._store.descendants(state.root or parent)) + 1, spec)
+            await self._create(parent, state, started, ref)
+
+    async def _create(self, parent: SessionId, state: State, started: SubagentStarted, ref: AgentRef) -> None:
         created = SessionCreated(
             ref,
             state.workspace,
@@ -341,7 +391,7 @@ class SubagentHost:
 
     async def _narrowed(self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None) -> AgentRef:
         """The agent as it may work for this one, as a version that is stored."""
-        made = narrowed(wanted, spec, max_turns=max_turns)
+        made = narrowed(wanted, spec, home=os.path.expanduser("~"), max_turns=max_turns)
         try:
             ref, stored = await self._store.get_agent(wanted.name)
         except AgentNotFound:
@@ -360,7 +410,7 @@ class SubagentHost:
         key = started.task if attempt == 0 else f"{started.task}\0{attempt}"
         if attempt:
             text = await self._misfit(handle.id, started, attempt)
-        with contextlib.suppress(Conflict):  # it has been asked already
+        with contextlib.suppress(SessionBusy):  # a person has asked it something else first: it is asked when that is done
             await handle.prompt(text, key=key, sender=f"task {started.task}", unattended=unattended)
 
     async def _misfit(self, child: SessionId, started: SubagentStarted, attempt: int) -> str:
@@ -371,7 +421,7 @@ class SubagentHost:
 
     async def _attempt(self, started: SubagentStarted, child: SessionId) -> tuple[int, Event | None]:
         """Which try of the task is the newest, and the newest event of its run, its start or its end. None: not asked."""
-        runs = {_run_of(started.task, child, n): n for n in range(SCHEMA_ATTEMPTS)}
+        runs = _runs_of(started.task, child)
         found: tuple[int, Event | None] = (0, None)
         for event in await self._store.read(child, types=("run.started", "run.finished")):
             data = event.data
@@ -421,8 +471,7 @@ class SubagentHost:
             result.usage,
             result.turns,
         )
-        await self._end(parent, task, ended, artifact)
-        self._again.add(parent)
+        await self._end(parent, task, started, ended, artifact)
         return 0
 
     async def kept_output(
@@ -435,19 +484,29 @@ class SubagentHost:
         return shown_output(text, kept.ref), ArtifactStored(kept.ref, kept.size, kept.media_type, call)
 
     async def _end(
-        self, parent: SessionId, task: OpenTask, ended: SubagentFinished, artifact: ArtifactStored | None = None
+        self,
+        parent: SessionId,
+        task: OpenTask,
+        started: SubagentStarted,
+        ended: SubagentFinished,
+        artifact: ArtifactStored | None = None,
     ) -> None:
         """Record it, with the message that tells of one in the background, and see that the parent hears of it."""
         events: list[EventData] = [] if artifact is None else [artifact]
         events.append(ended)
         if task.action is None:
-            started = await started_event(self._store, parent, task.id)
             text = report_of(started, ended)
             message = UserMessage(report_id(parent, task.id), (Text(text),), "follow_up", sender=f"task {task.id}")
             events.append(message)
-        # Ended meanwhile by a cancel or by another process; or the parent is final.
-        with contextlib.suppress(TaskNotFound, Conflict):
+        try:
             await append_outside(self._store, parent, events, self._parts.clock)
+        except InboxFull:
+            self._look_later(parent)
+            return
+        except (TaskNotFound, SessionArchived):
+            pass  # ended meanwhile by a cancel or by another process; or the parent is final
+        self._announced.pop(task.session, None)
+        self._again.add(parent)
         row = await self._store.session(parent)
         if row.run is not None and row.owner is None and not self._host.hosts(parent):
             await self._drive(parent)
@@ -462,7 +521,7 @@ class SubagentHost:
             value = msgspec.json.decode(bare)
         except msgspec.DecodeError as error:
             return None, f"it is no JSON ({error})"
-        problem = Schema(started.output_schema).problem(value)
+        problem = _schema(started.output_schema).problem(value)
         if problem is None:
             return value, None
         where, what = problem
@@ -474,7 +533,7 @@ class SubagentHost:
         """What this session waits for is told to every session above it."""
         state = await load_state(self._store, child)
         pending = {a.id for a in state.gate.actions if not a.answered and a.kind != "task"}
-        if not pending:
+        if not pending or self._announced.get(child) == pending:
             return
         opened = [
             e.data
@@ -500,6 +559,22 @@ class SubagentHost:
                         self._store, above, [asked], self._parts.clock, key=f"{child}\0{action.action}\0asked"
                     )
             below, below_id, above = state, above, state.parent
+        self._announced[child] = pending
+
+    async def deleting(self, session: SessionId) -> None:
+        """This session is about to go: whoever has given it a task hears so before, and does not make it again."""
+        state = await load_state(self._store, session)
+        if state.parent is None:
+            return
+        try:
+            parent = await load_state(self._store, state.parent)
+        except SessionNotFound:
+            return
+        for task in parent.gate.tasks:
+            if task.session == session and not task.external:
+                started = await started_event(self._store, state.parent, task.id)
+                fault = Fault("session_deleted", "its session was deleted")
+                await self._end(state.parent, task, started, SubagentFinished(task.id, session, "cancelled", error=fault))
 
     async def stop(self, session: SessionId, reason: str) -> None:
         """See `Subagents.stop`."""
@@ -522,8 +597,32 @@ class SubagentHost:
             await self._host.do_once(session)
 
 
-def _unattended(parent: State) -> bool:
-    return parent.run is not None and parent.run.unattended
+class _NotHere(GodwitError):
+    """It can be done, but not by this process."""
+
+
+def _check_number(count: int, spec: AgentSpec) -> None:
+    limit = spec.limits.max_descendants
+    if count > limit:
+        raise SubagentLimit(
+            f"there would be {count} subagents under this conversation, and the limit is {limit}. {LIMIT}",
+            count=count,
+            limit=limit,
+        )
+
+
+def _schema(given: dict[str, Any]) -> Schema:
+    try:
+        return Schema(given)
+    except GodwitError as error:
+        raise ConfigurationError(f"output_schema: {error.message}") from None
+    except Exception as error:  # a model has written it: it may be anything
+        raise ConfigurationError(f"output_schema is no JSON schema: {error}") from None
+
+
+def _runs_of(task: TaskId, child: SessionId) -> dict[RunId, int]:
+    """The runs in which the child may work on the task, and which try each is."""
+    return {_run_of(task, child, n): n for n in range(SCHEMA_ATTEMPTS)}
 
 
 def _run_of(task: TaskId, child: SessionId, attempt: int) -> RunId:

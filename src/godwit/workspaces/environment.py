@@ -7,17 +7,11 @@ policy; without a policy all passes but credentials.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..core.sandbox import ENVIRONMENT, SandboxPolicy
+from ..core.sandbox import CREDENTIAL, ENVIRONMENT, SandboxPolicy
 
-_CREDENTIAL = re.compile(
-    r"(?:^|_)(?:API_?KEY|ACCESS_KEY|PRIVATE_KEY|SECRET|CREDENTIALS?|PASSWD|PASSPHRASE)(?:_|$)"
-    r"|(?:^|_)TOKENS?$|_KEY$|PASSWORD",
-    re.IGNORECASE,
-)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY")
 
 
@@ -28,7 +22,7 @@ def variables(policy: SandboxPolicy | None, given: Mapping[str, str], root: str)
 
 def inherited() -> dict[str, str]:
     """Our own environment without what looks like a credential."""
-    return {name: value for name, value in os.environ.items() if not _CREDENTIAL.search(name)}
+    return {name: value for name, value in os.environ.items() if not CREDENTIAL.search(name)}
 
 
 def _listed(policy: SandboxPolicy) -> dict[str, str]:
@@ -39,7 +33,7 @@ def _listed(policy: SandboxPolicy) -> dict[str, str]:
     found = {}
     for name, value in os.environ.items():
         listed = name.startswith(prefixes) or (built_in and policy.network and _harmless_proxy(name, value))
-        if name in exact or (listed and not _CREDENTIAL.search(name)):
+        if name in exact or (listed and not CREDENTIAL.search(name)):
             found[name] = value
     return found
 
