@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from godwit.core.errors import ConfigurationError, LaneNotFound, LanesClosed, TaskTimedOut
-from godwit.core.lanes import LaneConfig, LaneEvent, LaneSettings, RateLimit, RetryPolicy, Times
+from godwit.core.lanes import LaneConfig, LaneEvent, LaneHandler, LaneSettings, RateLimit, RetryPolicy, Times
 from godwit.engine.lanes import HELD, Lanes, Ticket
 
 WAIT_S = 20.0
@@ -75,6 +76,13 @@ def test_the_standard_lanes_are_there_without_limits() -> None:
 def test_what_cannot_work_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError):
         make()
+
+
+def test_seed_what_is_read_has_the_defaults_of_what_is_made() -> None:
+    """Upstream a configuration that is read with fields missing gets other widths than one that is made."""
+    assert msgspec.json.decode(b"{}", type=LaneSettings) == LaneSettings()
+    assert msgspec.json.decode(b'{"name": "query"}', type=LaneConfig) == LaneConfig("query")
+    assert msgspec.json.decode(b"{}", type=LaneHandler) == LaneHandler()
 
 
 def test_pauses_grow_up_to_a_cap_and_chance_only_shortens_them() -> None:

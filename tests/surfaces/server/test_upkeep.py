@@ -193,6 +193,26 @@ def test_metrics_count_by_route_and_never_by_id(tmp_path: Path) -> None:
             assert line in lines, line
 
 
+def test_metrics_tell_what_the_lanes_of_the_server_did(tmp_path: Path) -> None:
+    async def work(runtime: godwit.Runtime) -> None:
+        session = await runtime.start_session(godwit.Agent(name="bird", model="scripted:x"))
+        await session.send("Go.")
+
+    model = ScriptedModel([say("Done.")])
+    with running(tmp_path / "g.db", models={"scripted:x": model}, prepare=work) as server:
+        lines = set(httpx2.get(f"{server.url}/metrics").text.splitlines())
+    for line in (
+        'godwit_lane_tasks_total{lane="generate",what="completed"} 1.0',
+        'godwit_lane_tasks_total{lane="generate",what="failed"} 0.0',
+        'godwit_lane_depth{lane="execute"} 0.0',
+        'godwit_lane_active{lane="generate"} 0.0',
+        'godwit_lane_wait_seconds{lane="generate",quantile="0.99"} 0.0',
+        'godwit_lane_run_seconds_count{lane="generate"} 1.0',
+        "godwit_dead_letters 0.0",
+    ):
+        assert line in lines, line
+
+
 # --- runs ---------------------------------------------------------------------------------------------------------------
 
 
