@@ -124,6 +124,8 @@ async def test_a_worker_does_the_call_and_the_session_goes_on(place: Place) -> N
     leased = await place.lease()
     assert (leased.task.command_type, leased.task.payload, leased.task.attempt) == ("build", {"target": "a"}, 1)
     assert (await session.status(), (await session.queue_stats()).lanes["execute"].external) == ("waiting", 1)
+    assert await session.approvals.pending() == [], "nobody is asked: workers see to it"
+    assert (await place.runtimes[-1].sessions())[0].actions == 0
     (pending,) = await session.pending_external_tasks()
     assert (pending.id, pending.state, pending.worker, pending.lane) == (leased.task.id, "leased", "w1", "execute")
     assert await done(place, leased, metadata={"exit_code": 0})
@@ -191,6 +193,28 @@ async def test_a_worker_gets_what_its_lanes_labels_and_tools_fit(place: Place) -
     leased = await place.lease(labels={"os": "linux", "gpu": "none"}, tools=["build"])
     await done(place, leased)
     await within(run)
+
+
+async def test_a_tenant_finds_nothing_of_anothers(place: Place) -> None:
+    session = await place.start([call("build", target="a"), say("done")], tenant="acme")
+    await session.prompt("go")
+    await until(session, "run.parked")
+    tasks = place.tasks
+    await place.nothing()
+    await place.nothing(tenant="other")
+    leased = await place.lease(tenant="acme")
+    for tenant in (None, "other"):
+        assert await tasks.complete(leased.task.id, leased.token, (), tenant=tenant) is False
+        assert await tasks.fail(leased.task.id, leased.token, "no", tenant=tenant) is False
+        with pytest.raises(WorkLost):
+            await tasks.heartbeat(leased.task.id, leased.token, tenant=tenant)
+    assert await tasks.fail(leased.task.id, leased.token, "no", tenant="acme")
+    await within(session.wait())
+    assert [d.id for d in await tasks.dead_letters(tenant="acme")] == [leased.task.id]
+    for tenant in (None, "other"):
+        assert await tasks.dead_letters(tenant=tenant) == []
+        assert not await tasks.requeue(leased.task.id, tenant=tenant)
+        assert not await tasks.drop(leased.task.id, tenant=tenant)
 
 
 async def test_a_lost_call_is_not_done_again_unless_it_is_repeatable(place: Place) -> None:
@@ -318,6 +342,41 @@ async def test_tasks_survive_the_host(place: Place) -> None:
     assert await done(place, leased), "the lease is in the database"
     opened = await runtime.open_session(session.id, agent=place.agent())
     assert (await within(opened.wait())).text == "done"
+
+
+async def test_seed_what_waits_survives_with_all_it_is_made_of(place: Place) -> None:
+    """Upstream persistence stores an empty payload."""
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, labels={"os": "linux"}, lease_s=7))
+    await session.prompt("go")
+    await until(session, "run.parked")
+    (before,) = await session.pending_external_tasks()
+    await place.runtimes.pop().close()
+    runtime = await place.open(GO)
+    opened = await runtime.open_session(session.id, agent=place.agent())
+    assert await opened.pending_external_tasks() == [before]
+    assert (before.payload, before.labels, before.expires_ms) == (
+        {"target": "a"},
+        {"os": "linux"},
+        before.created_ms + 3_600_000,
+    )
+    leased = await place.lease(labels={"os": "linux"})
+    assert (leased.task.payload, leased.lease_s) == ({"target": "a"}, 7)
+    await done(place, leased)
+    await within(opened.wait())
+
+
+async def test_a_host_that_opens_a_session_looks_after_what_was_lost_meanwhile(place: Place) -> None:
+    """No worker asks for anything any more: the lease's end is seen all the same."""
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=0.3))
+    await session.prompt("go")
+    await place.lease()
+    await place.runtimes.pop().close()
+    runtime = await place.open(GO)
+    opened = await runtime.open_session(session.id, agent=place.agent())
+    assert (await within(opened.wait())).text == "done"
+    assert ["lost" in text_of(r.content) for r in await finished(opened)] == [True]
 
 
 async def test_a_completion_that_a_crash_kept_from_the_log_is_written_by_who_looks_next(place: Place) -> None:

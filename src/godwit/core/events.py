@@ -242,7 +242,7 @@ class RunClaimed(Data, frozen=True, tag="run.claimed"):
 
 class RunParked(Data, frozen=True, tag="run.parked"):
     """Only answers from outside are missing: the run waits and needs no process. `children`: they are all to come from
-    children of the session, and no person is asked for one here."""
+    children of the session or from workers, and no person is asked for one here."""
 
     run: RunId
     actions: tuple[ActionId, ...]

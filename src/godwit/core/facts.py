@@ -69,7 +69,7 @@ class PendingAction:
 
     An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
     remembered with the answer. `remaining_s`: until the policy answers; None when it never does. `session` asks; where that
-    is a subagent's, `path` has the agents that lead there. `lane`: workers do this call.
+    is a subagent's, `path` has the agents that lead there.
     """
 
     id: ActionId
@@ -84,7 +84,6 @@ class PendingAction:
     remaining_s: float | None = None
     session: SessionId | None = None
     path: tuple[AgentName, ...] = ()
-    lane: str | None = None
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,12 @@ class OpenAction(msgspec.Struct, frozen=True, omit_defaults=True):
     answered: bool = False
     expires_ms: int | None = None
     on_timeout: Literal["deny", "approve"] = "deny"
+    lane: str | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Somebody outside is to answer it: neither children nor workers see to it."""
+        return not self.answered and self.kind != "task" and self.lane is None
 
 
 class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -277,7 +283,9 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             need_phase(gate, data, "running")
             if any(a.id == data.action for a in gate.actions):
                 raise IllegalEvent(f"action id {data.action!r} is open already", action=data.action)
-            opened = OpenAction(data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout)
+            opened = OpenAction(
+                data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout, lane=data.lane
+            )
             return replace(gate, actions=(*gate.actions, opened))
         case SubagentStarted():
             if any(t.id == data.task for t in gate.tasks):

@@ -56,7 +56,6 @@ def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAc
         age_s,
         data.rules,
         left_s,
-        lane=data.lane,
     )
 
 
@@ -82,7 +81,7 @@ class Approvals:
         found: list[PendingAction] = []
         now = self._clock.now_ms()
         async for at, state, path in self._tree():
-            waiting = {a.id for a in state.gate.actions if not a.answered and a.kind != "task"}
+            waiting = {a.id for a in state.gate.actions if a.asks}
             if not waiting:
                 continue
             for event in await self._store.read(at._session, types=("action.opened",)):

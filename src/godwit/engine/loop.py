@@ -330,7 +330,7 @@ async def _advance(driver: Driver) -> bool:
                 await run_tools(driver)
             case Park():
                 waits = [a for a in log.state.gate.actions if not a.answered]
-                children = all(a.kind == "task" for a in waits)
+                children = not any(a.asks for a in waits)
                 await log.commit(RunParked(_run(driver), tuple(a.id for a in waits), children), seen=seen)
                 return False
             case Expire(expired):

@@ -532,7 +532,7 @@ class SubagentHost:
     async def _announce(self, child: SessionId) -> None:
         """What this session waits for is told to every session above it."""
         state = await load_state(self._store, child)
-        pending = {a.id for a in state.gate.actions if not a.answered and a.kind != "task"}
+        pending = {a.id for a in state.gate.actions if a.asks}
         if not pending or self._announced.get(child) == pending:
             return
         opened = [

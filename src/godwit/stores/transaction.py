@@ -317,7 +317,7 @@ class Transaction:
                     "uncounted": row.uncounted,
                     "updated_ms": row.updated_ms,
                     "queued": len(gate.queue),
-                    "actions": sum(not a.answered and a.kind != "task" for a in gate.actions),
+                    "actions": sum(a.asks for a in gate.actions),
                     "name": row.name,
                     "agent": row.agent[0] if row.agent else None,
                     "agent_version": row.agent[1] if row.agent else None,

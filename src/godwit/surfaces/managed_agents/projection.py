@@ -293,7 +293,7 @@ class Projector:
     # --- what is asked ------------------------------------------------------------------------------------------------
 
     def _opened(self, data: ActionOpened) -> None:
-        if data.kind == "task":
+        if data.kind == "task" or data.lane is not None:
             return
         if data.call is None:
             if is_budget_question(data.name, data.arguments):

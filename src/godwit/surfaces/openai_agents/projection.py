@@ -207,10 +207,9 @@ class Projection:
                 return self._announce(data.call)
             case ToolFinished() if data.origin == "model":
                 return self._over(event, data)
-            case ActionOpened(kind="task"):
-                return []
             case ActionOpened():
-                return self._asks(data)
+                nobody = data.kind == "task" or data.lane is not None
+                return [] if nobody else self._asks(data)
             case UserAnswer() | ActionClosed():
                 self.actions.pop(data.action, None)
                 return []
