@@ -17,7 +17,7 @@ from .following import Feed
 from .session import RemoteSession
 from .shapes import EventsListed, Listed, Opened, StoredAgent
 
-_OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions"))
+_OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions", "subagent_ids"))
 
 
 def connect(url: str, *, key: str | None = None, patience_s: float = PATIENCE_S) -> RemoteRuntime:
@@ -56,6 +56,8 @@ class RemoteRuntime:
                 raise InvalidArgument(
                     f"agent {agent.name!r} has Python of this process, which cannot be sent: name tools that the server has"
                 )
+            for below in agent.subagents:
+                await self.create(below)
             agent = agent.spec
         body = {name: getattr(agent, name) for name in _OF_SPEC}
         stored = await self.connection.call("PUT", f"/agents/{segment(agent.name)}", StoredAgent, body)
@@ -132,8 +134,11 @@ class RemoteRuntime:
         workspace: str | None = None,
         prefix: str | None = None,
         include_archived: bool = True,
+        parent: str | None = None,
+        top_level: bool = False,
     ) -> list[SessionRow]:
-        """Sessions by newest activity."""
+        """Sessions by newest activity. `parent`: only those that work for this one themselves; `top_level`: only
+        those that work for none. InvalidArgument for both."""
         found: list[SessionRow] = []
         after: str | None = None
         while len(found) < limit:
@@ -146,6 +151,8 @@ class RemoteRuntime:
                 workspace=workspace,
                 prefix=prefix,
                 include_archived=include_archived,
+                parent=parent,
+                top_level=top_level,
             )
             found += page.data
             after = page.next

@@ -48,6 +48,7 @@ from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
 from .sending import RemoteSending
+from .session_tasks import RemoteTasks
 from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, SpentTold, Verified
 
 
@@ -201,6 +202,11 @@ class RemoteSession(RemoteSending, HostCalls):
     def artifacts(self) -> RemoteArtifacts:
         """Its large outputs."""
         return RemoteArtifacts(self)
+
+    @property
+    def tasks(self) -> RemoteTasks:
+        """What it has handed to other agents."""
+        return RemoteTasks(self)
 
     async def current_run(self) -> RemoteRun | None:
         """The open run, if any."""

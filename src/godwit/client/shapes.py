@@ -75,6 +75,14 @@ class PageOfRun(msgspec.Struct, frozen=True):
     event_count: int
 
 
+class Cancelled(msgspec.Struct, frozen=True):
+    count: int
+
+
+class Output(msgspec.Struct, frozen=True):
+    output: str
+
+
 class EventsListed(msgspec.Struct, frozen=True):
     data: list[msgspec.Raw]
     head: int

@@ -142,8 +142,14 @@ class EventStore(Protocol):
         tenant: str | None = None,
         prefix: str | None = None,
         include_archived: bool = True,
+        parent: SessionId | None = None,
+        top_level: bool = False,
     ) -> list[SessionRow]:
-        """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
+        """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id.
+
+        `parent`: only those that work for this session themselves; `top_level`: only those that work for none.
+        InvalidArgument for both at once.
+        """
         ...
 
     async def session_page(
@@ -159,11 +165,12 @@ class EventStore(Protocol):
         created_from_ms: int | None = None,
         created_to_ms: int | None = None,
         include_archived: bool = True,
+        top_level: bool = False,
     ) -> list[SessionRow]:
         """Sessions of just this tenant (None: of none) in the order they were made, the newest first unless `ascending`.
 
         `after`: (created_ms, id) of the last row of the page before. The times are inclusive. `agent`: with those of its
-        variants (`core.agent.variant_name`). InvalidArgument.
+        variants (`core.agent.variant_name`). `top_level`: only those that work for no other. InvalidArgument.
         """
         ...
 

@@ -77,7 +77,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
-    `subagents`: the agents that it may hand tasks to, stored or built-in ones, and what each is for.
+    `subagents`: the agents that it may hand tasks to, stored or built-in ones, and what each is for. `subagent_ids`: under
+    which name such an agent is stored, where it is another than the one it is known by here.
     `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
     `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
     """
@@ -101,6 +102,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str = ""
     extensions: dict[str, dict[str, Any]] = {}
     subagents: dict[str, str] = {}
+    subagent_ids: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

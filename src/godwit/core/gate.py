@@ -295,6 +295,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             if data.action is not None and not any(a.id == data.action and a.kind == "task" for a in gate.actions):
                 raise IllegalEvent(f"action {data.action!r} waits for no task", action=data.action)
             return replace(gate, tasks=(*gate.tasks, OpenTask(data.task, data.child, data.action, data.external)))
+        case SubagentProgressed():
+            if not any(t.id == data.task for t in gate.tasks):
+                raise TaskNotFound(f"task {data.task!r} is not open: it has ended already, or never began", task=data.task)
+            return gate
         case SubagentFinished():
             ended = next((t for t in gate.tasks if t.id == data.task), None)
             if ended is None:
@@ -334,7 +338,6 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | WorkspaceCheckpointed()
             | VerificationReported()
             | CommandExecuted()
-            | SubagentProgressed()
             | SubagentAsked()
             | Unknown()
         ):

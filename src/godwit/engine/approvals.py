@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ..contracts import EventStore
-from ..core.agent import base_of
+from ..core.agent import AgentRef, base_of
 from ..core.errors import ActionNotFound, InvalidArgument, SessionNotFound
-from ..core.events import ActionOpened, Decision, Remember, UserAnswer
+from ..core.events import ActionOpened, Decision, Remember, SubagentStarted, UserAnswer
 from ..core.facts import PendingAction
 from ..core.gate import OpenAction
 from ..core.ids import AgentName, Clock, SessionId
@@ -59,6 +59,12 @@ def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAc
     )
 
 
+async def name_told(store: EventStore, agent: AgentRef) -> AgentName:
+    """What people call this agent, for the path to a question of its session."""
+    _, spec = await store.get_agent(agent.name, agent.version)
+    return AgentName(spec.title) if spec.title else base_of(agent).name
+
+
 class Approvals:
     """`session.approvals`: list and answer what is pending. Answers are durable, and repeating one changes nothing.
 
@@ -95,10 +101,12 @@ class Approvals:
         """The inbox of the session that asks this: this one, or one that works for it. ActionNotFound."""
         return (await self._where(action))[0]._inbox
 
-    async def _tree(self) -> AsyncIterator[tuple[Approvals, State, tuple[AgentName, ...]]]:
-        """This session and those that work on its open tasks, and on theirs, each with the agents that lead there."""
+    async def _tree(self, *, ended: bool = False) -> AsyncIterator[tuple[Approvals, State, tuple[AgentName, ...]]]:
+        """This session and those that work on its open tasks, and on theirs, each with the agents that lead there; with
+        `ended` those that worked on the others as well."""
         waiting: list[tuple[Approvals, tuple[AgentName, ...]]] = [(self, ())]
         seen: set[SessionId] = set()
+        tenant: str | None = None
         while waiting:
             at, path = waiting.pop(0)
             if at._session in seen:
@@ -108,10 +116,18 @@ class Approvals:
                 state = await load_state(self._store, at._session)
             except SessionNotFound:
                 continue  # not made yet, or run by the host its own way
+            if at is self:
+                tenant = state.labels.tenant
+            elif state.labels.tenant != tenant:
+                continue  # named by a host as its own, and somebody else's
             if at is not self and state.agent is not None:
-                path = (*path, base_of(state.agent).name)
+                path = (*path, await name_told(self._store, state.agent))
             yield at, state, path
-            waiting += [(self._of(task.session), path) for task in state.gate.tasks]
+            below = [task.session for task in state.gate.tasks]
+            if ended:
+                given = await self._store.read(at._session, types=("subagent.started",))
+                below = [e.data.child for e in given if isinstance(e.data, SubagentStarted)]
+            waiting += [(self._of(session), path) for session in below]
 
     def _of(self, session: SessionId) -> Approvals:
         return Approvals(self._store, session, self._inbox.of(session), self._clock)
@@ -207,9 +223,10 @@ class Approvals:
 
     async def _where(self, name: str) -> tuple[Approvals, ActionOpened]:
         """The action of this id, or the newest one about the call of this id, and where it is asked: here, or by a session
-        that works for this one. ActionNotFound."""
-        async for at, _, _ in self._tree():
-            for event in await self._store.read(at._session, types=("action.opened",), newest_first=True):
-                if isinstance(event.data, ActionOpened) and name in (event.data.action, event.data.call):
-                    return at, event.data
+        that works or has worked for this one. ActionNotFound."""
+        for ended in (False, True):
+            async for at, _, _ in self._tree(ended=ended):
+                for event in await self._store.read(at._session, types=("action.opened",), newest_first=True):
+                    if isinstance(event.data, ActionOpened) and name in (event.data.action, event.data.call):
+                        return at, event.data
         raise ActionNotFound(f"session {self._session} has no action or call {name!r}", action=name)

@@ -157,7 +157,7 @@ class SessionTasks:
             return (await self._parts.blobs.get_artifact(record.artifact))[1].decode(errors="replace")
         if record.output is not None:
             return record.output
-        with contextlib.suppress(SessionNotFound):
+        if await self._works_here(record.session):
             for event in await self._store.read(record.session, types=("agent.message",), newest_first=True, limit=1):
                 return text_of(event.data.message.content)  # type: ignore[union-attr]  # of that type alone
         return ""
@@ -174,7 +174,8 @@ class SessionTasks:
         except (TaskNotFound, Conflict):
             return False
         if self._parts.subagents is not None and record is not None:
-            await self._parts.subagents.stop(open_task.session, reason or "its task was cancelled")
+            if await self._works_here(open_task.session):
+                await self._parts.subagents.stop(open_task.session, reason or "its task was cancelled")
             self._parts.subagents.look(self._session)
         return True
 
@@ -214,6 +215,10 @@ class SessionTasks:
         return True
 
     # --- records ------------------------------------------------------------------------------------------------------
+
+    async def _works_here(self, child: SessionId) -> bool:
+        own = (await self._store.session(self._session)).labels.tenant
+        return await is_of_tenant(self._store, child, own)
 
     async def _gate(self) -> Gate:
         return (await load_state(self._store, self._session)).gate
@@ -351,6 +356,15 @@ async def children_of(
         busy.add(earlier.child)
         found.append((earlier.child, sum(data.child == earlier.child for data in started)))
     return found
+
+
+async def is_of_tenant(store: EventStore, session: SessionId, tenant: str | None) -> bool:
+    """Whether this session is there and of this tenant. A host may name any session as that of a child that it runs its own
+    way; one of somebody else's is then not looked at and not stopped."""
+    try:
+        return (await store.session(session)).labels.tenant == tenant
+    except SessionNotFound:
+        return False
 
 
 async def started_event(store: EventStore, session: SessionId, task: TaskId) -> SubagentStarted:

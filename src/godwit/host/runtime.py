@@ -499,8 +499,11 @@ class Runtime(SessionsById):
         tenant: str | None = None,
         prefix: str | None = None,
         include_archived: bool = True,
+        parent: str | None = None,
+        top_level: bool = False,
     ) -> list[SessionRow]:
-        """Sessions by newest activity."""
+        """Sessions by newest activity. `parent`: only those that work for this one themselves; `top_level`: only
+        those that work for none. InvalidArgument for both."""
         return await self.store.sessions(
             limit=limit,
             statuses=statuses,
@@ -508,6 +511,8 @@ class Runtime(SessionsById):
             tenant=tenant,
             prefix=prefix,
             include_archived=include_archived,
+            parent=None if parent is None else SessionId(parent),
+            top_level=top_level,
         )
 
     def limit_runs(self, most: int | None) -> None:

@@ -61,12 +61,13 @@ from ..core.narrowing import narrowed
 from ..core.record import RunResult
 from ..core.state import State
 from ..core.tasks import OUTPUT_LIMIT, SCHEMA_ATTEMPTS, OpenTask, TaskEnd, TaskRequest, run_of, shown_output
+from ..engine.approvals import name_told
 from ..engine.delegation import report_of
 from ..engine.driver import Parts
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.runs import Runs
 from ..engine.session import Session
-from ..engine.tasks import report_id, started_event
+from ..engine.tasks import is_of_tenant, report_id, started_event
 from ..tools.schema import Schema
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
 
@@ -126,7 +127,7 @@ class SubagentHost:
         found: dict[AgentName, AgentSpec] = {}
         for name in spec.subagents:
             try:
-                found[AgentName(name)] = (await self._store.get_agent(name))[1]
+                found[AgentName(name)] = (await self._store.get_agent(spec.subagent_ids.get(name, name)))[1]
             except AgentNotFound:
                 builtin = BUILTIN_AGENTS.get(ALIASES.get(name, name))
                 if builtin is None:
@@ -545,7 +546,7 @@ class SubagentHost:
         below_id = child
         while above is not None:
             assert below.agent is not None
-            path = (base_of(below.agent).name, *path)
+            path = (await name_told(self._store, below.agent), *path)
             state = await load_state(self._store, above)
             task = next((t for t in state.gate.tasks if t.session == below_id), None)
             if task is None:
@@ -591,7 +592,8 @@ class SubagentHost:
             with contextlib.suppress(NotFound, Conflict):
                 ended = SubagentFinished(task.id, task.session, "cancelled", reason)
                 await append_outside(self._store, session, [ended], clock)
-            await self.stop(task.session, reason)
+            if await is_of_tenant(self._store, task.session, state.labels.tenant):
+                await self.stop(task.session, reason)
         row = await self._store.session(session)
         if row.run is not None and row.owner is None and not self._host.hosts(session):
             await self._host.do_once(session)

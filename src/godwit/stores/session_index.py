@@ -66,13 +66,17 @@ class SqliteSessions(SqliteFollowers):
         tenant: str | None = None,
         prefix: str | None = None,
         include_archived: bool = True,
+        parent: SessionId | None = None,
+        top_level: bool = False,
     ) -> list[SessionRow]:
-        """Newest activity first. `before`: (updated_ms, id) of the last row of the page before. `prefix`: of the id."""
+        """See `EventStore.sessions`."""
         if limit < 0:
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
+        if parent is not None and top_level:
+            raise InvalidArgument("a session with a parent is not at the top: give parent or top_level", parent=parent)
         before_ms, before_id = before or (_END, SessionId(""))
         found = self._select(
-            "list_sessions" if prefix is None else "list_sessions_by_prefix",
+            _listing(prefix, parent),
             {
                 "limit": limit,
                 "before_ms": before_ms,
@@ -83,6 +87,8 @@ class SqliteSessions(SqliteFollowers):
                 "tenant": tenant,
                 "prefix": prefix,
                 "archived": include_archived,
+                "parent": parent,
+                "top_level": top_level,
             },
         )
         return await self._rows(found)
@@ -100,6 +106,7 @@ class SqliteSessions(SqliteFollowers):
         created_from_ms: int | None = None,
         created_to_ms: int | None = None,
         include_archived: bool = True,
+        top_level: bool = False,
     ) -> list[SessionRow]:
         """See `EventStore.session_page`."""
         if limit < 0:
@@ -117,6 +124,7 @@ class SqliteSessions(SqliteFollowers):
             "from_ms": created_from_ms,
             "to_ms": created_to_ms,
             "archived": include_archived,
+            "top_level": top_level,
         }
         return await self._rows(self._select("page_sessions" if ascending else "page_sessions_newest_first", parameters))
 
@@ -203,3 +211,10 @@ class SqliteSessions(SqliteFollowers):
 
 
 __all__ = ["SqliteSessions"]
+
+
+def _listing(prefix: str | None, parent: SessionId | None) -> str:
+    """The query whose index finds what is asked for."""
+    if parent is not None:
+        return "list_sessions_by_parent"
+    return "list_sessions" if prefix is None else "list_sessions_by_prefix"

@@ -146,6 +146,16 @@ from tests.engine.test_seed_session import (  # noqa: F401 - collected here agai
     test_the_open_run_and_its_tools_can_be_looked_at,
     test_tool_definitions_and_names_are_what_the_model_is_told,
 )
+from tests.engine.test_session_tasks import (  # noqa: F401 - collected here again
+    test_a_message_that_tells_what_is_known_already_is_withdrawn,
+    test_a_question_from_two_levels_down_is_answered_at_the_top,
+    test_a_task_of_the_hosts_is_told_from_its_beginning_to_its_end,
+    test_a_task_that_works_is_waited_for_as_long_as_is_said_and_cancelled_once,
+    test_all_of_a_long_answer_can_be_read,
+    test_children_that_are_run_elsewhere_are_recorded,
+    test_sessions_of_subagents_are_listed_by_their_parent,
+    test_what_is_no_task_and_no_subagent_is_told,
+)
 from tests.engine.test_verification_reports import (  # noqa: F401 - collected here again
     test_each_command_is_a_check_and_its_exit_code_decides,
     test_nothing_is_run_or_recorded_of_what_cannot_be_used,

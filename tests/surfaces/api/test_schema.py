@@ -53,10 +53,16 @@ class Known:
 
     def __init__(self, api: httpx2.Client) -> None:
         self._api = api
-        agent = {"models": [MODEL], "tools": ["files", "bash"], "permissions": {"ask": ["bash"]}}
+        agent = {
+            "models": [MODEL],
+            "subagents": {"explore": "Looks."},
+            "tools": ["files", "bash"],
+            "permissions": {"ask": ["bash"]},
+        }
         api.put("/agents/coder", json=agent).raise_for_status()
         self.session = self.another(own_workspace=True)
         self.bare = self.another()
+        api.put(f"/sessions/{self.session}/tasks/known", json={"agent": "far"}).raise_for_status()
         started = api.post(f"/sessions/{self.session}/prompt", json={"prompt": "Go."}).raise_for_status()
         self.run = started.json()["run"]
         api.get(f"/sessions/{self.session}/result", params={"wait_s": 20}).raise_for_status()
@@ -75,6 +81,10 @@ class Known:
             case.path_parameters["session"] = self.another() if name in ENDS else self.bare if runs else self.session
         if "run" in case.path_parameters:
             case.path_parameters["run"] = self.run
+        if "task" in case.path_parameters:
+            case.path_parameters["task"] = "known"
+        if name == "start_task" and isinstance(case.body, dict) and "agent" in case.body:
+            case.body["agent"] = "explore"
         if "agent" in case.path_parameters:
             case.path_parameters["agent"] = "other" if name in ("put_agent", "delete_agent", "archive_agent") else "coder"
         if isinstance(case.body, dict) and isinstance(case.body.get("wait_s"), int | float):

@@ -127,6 +127,7 @@ WHERE activity <= :before_activity
   AND (:workspace IS NULL OR workspace = :workspace)
   AND (:tenant IS NULL OR tenant = :tenant)
   AND (:archived OR status <> 'archived')
+  AND (NOT :top_level OR parent IS NULL)
 ORDER BY activity DESC, updated_ms DESC, id DESC
 LIMIT :limit;
 
@@ -135,6 +136,21 @@ SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace
        epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
 FROM sessions
 WHERE id >= :prefix AND id < :prefix || char(1114111)
+  AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:workspace IS NULL OR workspace = :workspace)
+  AND (:tenant IS NULL OR tenant = :tenant)
+  AND (:archived OR status <> 'archived')
+  AND (NOT :top_level OR parent IS NULL)
+ORDER BY updated_ms DESC, id DESC
+LIMIT :limit;
+
+-- name: list_sessions_by_parent
+SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+FROM sessions
+WHERE parent = (SELECT key FROM sessions p WHERE p.id = :parent)
+  AND (:prefix IS NULL OR (id >= :prefix AND id < :prefix || char(1114111)))
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:workspace IS NULL OR workspace = :workspace)
@@ -270,6 +286,7 @@ WHERE tenant IS :tenant
   AND ((:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
        OR substr(agent, 1, length(:variants)) = :variants)
   AND (:archived OR status <> 'archived')
+  AND (NOT :top_level OR parent IS NULL)
 ORDER BY created_ms, id
 LIMIT :limit;
 
@@ -285,6 +302,7 @@ WHERE tenant IS :tenant
   AND ((:agent IS NULL OR agent = :agent) AND (:agent_version IS NULL OR agent_version = :agent_version)
        OR substr(agent, 1, length(:variants)) = :variants)
   AND (:archived OR status <> 'archived')
+  AND (NOT :top_level OR parent IS NULL)
 ORDER BY created_ms DESC, id DESC
 LIMIT :limit;
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ...core.agent import AgentSpec
 from ...core.errors import InvalidArgument, PermissionDenied
 from ...core.ids import AgentName
+from ...core.narrowing import INHERIT
 from ...core.principal import Principal
 from ...core.sandbox import SandboxPolicy
 from ...host.agent_registry import StoredAgent
@@ -61,17 +62,21 @@ async def put_agent(
 ) -> Response:
     """Store an agent under its name: a new immutable version, or the newest one when nothing changed.
 
-    A command as a hook, and a sandbox other than the default one, are the host's business: they need the scope `admin`.
+    `subagents` are agents that have been put before, and built-in ones. One whose only model is `inherit` takes those of the
+    agent that it works for. A command as a hook, and a sandbox other than the default one, are the host's business: they
+    need the scope `admin`.
     """
     spec = AgentSpec(name=AgentName(agent), **{name: getattr(sent, name) for name in sent.__struct_fields__})
     _check(spec, who)
     for hook in spec.hooks:
         HOOK_KIT.matcher(hook)
     service.runtime.tools_of(spec)
-    for model in spec.models:
-        service.runtime.check_model(service.settings.model(model))
-    models = tuple(service.settings.model(model) for model in spec.models)
-    spec = msgspec.structs.replace(spec, models=models)
+    if spec.models != (INHERIT,):
+        models = tuple(service.settings.model(model) for model in spec.models)
+        for model in models:
+            service.runtime.check_model(model)
+        spec = msgspec.structs.replace(spec, models=models)
+    spec = msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))
     return answer(view(await names.put(agent, lambda: spec, tenant=who.tenant)))
 
 

@@ -30,13 +30,15 @@ from . import (
     runs,
     sessions,
     streams,
+    tasks,
     webhooks,
 )
 from .operations import PREFIX, operation_of
 from .wire import error
 
 _ROUTERS = tuple(
-    module.router for module in (agents, sessions, inputs, runs, control, actions, lanes, records, files, evidence, webhooks)
+    module.router
+    for module in (agents, sessions, inputs, runs, control, actions, tasks, lanes, records, files, evidence, webhooks)
 )
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
 """The operations."""

@@ -16,6 +16,7 @@ from ...core.document import Document, encode_body
 from ...core.errors import AgentNotFound, DocumentExists, DocumentNotFound, InvalidArgument
 from ...core.ids import AgentName
 from ...host.agent_registry import AgentRegistry, StoredAgent
+from ...host.builtin_agents import ALIASES, BUILTIN_AGENTS
 from ..server.service import Service
 
 KIND = "agent_name"
@@ -31,7 +32,7 @@ def name_of(spec: AgentSpec) -> str:
 
 def named(spec: AgentSpec) -> AgentSpec:
     """The spec as it was put, under its name and without what surfaces keep."""
-    return msgspec.structs.replace(spec, name=AgentName(name_of(spec)), extensions={}, title="")
+    return msgspec.structs.replace(spec, name=AgentName(name_of(spec)), extensions={}, title="", subagent_ids={})
 
 
 def ref_of(ref: AgentRef, spec: AgentSpec) -> AgentRef:
@@ -53,6 +54,19 @@ class Names:
         except DocumentNotFound:
             return await self.agents.get(agent, version, tenant=tenant)
         return await self.agents.get(str(document.data()["agent"]), version, tenant=tenant)
+
+    async def subagent_ids(self, spec: AgentSpec, *, tenant: str | None) -> dict[str, str]:
+        """Which agents of this tenant's the subagents of this one are; built-in ones have no id. AgentNotFound."""
+        found: dict[str, str] = {}
+        for name in spec.subagents:
+            try:
+                found[name] = (await self.find(name, tenant=tenant)).id
+            except AgentNotFound:
+                if ALIASES.get(name, name) not in BUILTIN_AGENTS:
+                    raise AgentNotFound(
+                        f"there is no agent {name!r} that could be a subagent of {spec.name!r}: put it first", agent=name
+                    ) from None
+        return found
 
     async def put(self, name: str, make: Callable[[], AgentSpec], *, tenant: str | None) -> StoredAgent:
         """Make the agent of this name, or its next version; without a change, the newest one. InvalidArgument."""

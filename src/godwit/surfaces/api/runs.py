@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Path, Query
@@ -19,8 +19,9 @@ from .operations import PREFIX, operation
 from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
 from .wire import answer
 
+T = TypeVar("T")
 WAIT_S = 30.0
-"""How long a request may wait for the end of a run."""
+"""How long a request may wait for the end of something."""
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["runs"])
 RunPath = Annotated[str, Path(alias="run", description="The run's id.")]
@@ -87,24 +88,33 @@ async def result(service: Host, session: Controlled, wait_s: Wait = 0.0) -> Resp
 
 
 async def _result(service: Service, waiting: Coroutine[Any, Any, RunResult], run: str, wait_s: float) -> Response:
-    ended = asyncio.ensure_future(waiting)
-    ending = asyncio.Event()
-    stop = service.tenants.until_end(ending.set)
-    closing = asyncio.ensure_future(ending.wait())
-    try:
-        # A run that has ended is found in the log, which takes a moment.
-        await asyncio.wait([ended, closing], timeout=max(wait_s, 0.2), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop()
-        closing.cancel()
-    if not ended.done():
-        ended.cancel()
-        await asyncio.gather(ended, return_exceptions=True)
+    # A run that has ended is found in the log, which takes a moment.
+    ended = await patiently(service, waiting, max(wait_s, 0.2))
+    if ended is None:
         return answer(NotYet(run), 202)
     try:
         return answer(ended.result())
     except RunFailed as failed:
         return answer(failed.result)
+
+
+async def patiently(service: Service, waiting: Coroutine[Any, Any, T], wait_s: float) -> asyncio.Future[T] | None:
+    """What was waited for; None when it did not come in that time, or the server ends."""
+    ended = asyncio.ensure_future(waiting)
+    ending = asyncio.Event()
+    stop = service.tenants.until_end(ending.set)
+    closing = asyncio.ensure_future(ending.wait())
+    try:
+        await asyncio.wait([ended, closing], timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop()
+        closing.cancel()
+        if not ended.done():
+            ended.cancel()
+    if ended.cancelled() or not ended.done():
+        await asyncio.gather(ended, return_exceptions=True)
+        return None
+    return ended
 
 
 @router.post("/runs/{run}/resume")

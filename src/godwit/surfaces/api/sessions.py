@@ -133,8 +133,10 @@ async def list_sessions(
     workspace: Annotated[str | None, Query(description="Only those that work in this folder.")] = None,
     prefix: Annotated[str | None, Query(description="Only those whose id begins so.")] = None,
     include_archived: Annotated[bool, Query()] = True,
+    parent: Annotated[str | None, Query(description="Only those that work for this session themselves.")] = None,
+    top_level: Annotated[bool, Query(description="Only those that work for no other.")] = False,
 ) -> Response:
-    """The sessions, newest activity first."""
+    """The sessions, newest activity first. What subagents work in is a session too, with its `parent`."""
     before = None if after is None else _place(after)
     page = await service.store.sessions(
         limit=limit + 1,
@@ -144,6 +146,8 @@ async def list_sessions(
         tenant=who.tenant,
         prefix=prefix,
         include_archived=include_archived,
+        parent=None if parent is None else SessionId(parent),
+        top_level=top_level,
     )
     rows = [row for row in page[:limit] if row.labels.tenant == who.tenant]
     last = page[limit - 1] if len(page) > limit else None

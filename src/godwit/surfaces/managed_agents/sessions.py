@@ -136,6 +136,7 @@ class _Listing:
                 created_from_ms=self._first,
                 created_to_ms=self._last,
                 include_archived=self._archived,
+                top_level=True,
             )
             found += [row for row in rows if self._statuses is None or status_of(row) in self._statuses]
             if len(rows) < limit:

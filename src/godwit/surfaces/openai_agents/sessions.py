@@ -172,6 +172,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
                 after=after,
                 ascending=wanted.ascending,
                 agent=None if agent is None else AgentName(agent),
+                top_level=True,
             )
             found += [row for row in rows if not metadata or await _has(service, row, metadata)]
             if len(rows) <= wanted.limit:

@@ -120,6 +120,33 @@ class Index(StoreSuite):
             assert [r.id for r in rest] == ["b%_7", "b%_5", "b%_3", "b%_1"]
             assert await listed(prefix="a", statuses=["paused"]) == {"a%_0"}
 
+    async def test_children_are_listed_by_their_parent_and_left_out_at_the_top(self) -> None:
+        async with self.opened() as store:
+            for number, (name, parent) in enumerate([("a", None), ("b", "a"), ("c", "b"), ("d", None), ("e", "a")]):
+                above = None if parent is None else SessionId(parent)
+                data = SessionCreated(AgentRef(AgentName("bird"), 1), parent=above)
+                await store.create(SessionId(name), drafts(data, at_ms=T0 + number))
+
+            async def listed(**filters: Any) -> list[tuple[str, str | None]]:
+                return [(row.id, row.parent) for row in await store.sessions(**filters)]
+
+            assert await listed(top_level=True) == [("d", None), ("a", None)]
+            assert await listed(top_level=True, prefix="a") == [("a", None)]
+            assert await listed(top_level=True, prefix="b") == []
+            assert await listed(parent=SessionId("a")) == [("e", "a"), ("b", "a")]
+            assert await listed(parent=SessionId("a"), limit=1, before=(T0 + 4, SessionId("e"))) == [("b", "a")]
+            assert await listed(parent=SessionId("a"), prefix="e") == [("e", "a")]
+            assert await listed(parent=SessionId("b"), statuses=["paused"]) == []
+            assert await listed(parent=SessionId("unknown")) == []
+            await refused(InvalidArgument, store.sessions(parent=SessionId("a"), top_level=True))
+            for ascending in (False, True):
+                page = await store.session_page(tenant=None, top_level=True, ascending=ascending)
+                assert [row.id for row in page] == (["a", "d"] if ascending else ["d", "a"])
+            # Whose parent is gone works for that one's own, or for none.
+            await store.delete(SessionId("a"))
+            assert await listed(top_level=True) == [("e", None), ("d", None), ("b", None)]
+            assert await listed(parent=SessionId("b")) == [("c", "b")]
+
     async def test_sessions_are_paged_as_they_were_made(self) -> None:
         def made(
             name: str, at_ms: int, tenant: str | None, agent: str = "bird", version: int = 1
