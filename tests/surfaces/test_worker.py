@@ -132,6 +132,22 @@ async def test_an_interrupt_reaches_the_command_of_a_worker(site: Site, tmp_path
     assert (worker.done, worker.lost) == (0, 1)
 
 
+async def test_what_a_command_prints_is_shown_live_where_the_database_is_shared(site: Site) -> None:
+    session = await site.start([call("bash", command="echo live; sleep 0.3"), say("done")])
+    shown: list[str] = []
+
+    async def watch() -> None:
+        async for one in session.watch():
+            if isinstance(one, godwit.Delta) and one.kind == "tool_output":
+                shown.append(one.text)
+
+    watching = asyncio.ensure_future(watch())
+    async with site.worker():
+        await within(session.send("go"))
+    watching.cancel()
+    assert ("live\n" in "".join(shown)) is isinstance(site.target, Path), "over HTTP the result alone is"
+
+
 async def test_leaving_ends_what_is_under_way_and_takes_nothing_new(site: Site) -> None:
     go, begun = asyncio.Event(), asyncio.Event()
 

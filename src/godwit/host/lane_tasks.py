@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -83,6 +83,14 @@ class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
     failed_ms: int = 0
     again: bool = False
 
+    @property
+    def free_ms(self) -> int:
+        """From when on there is something to do about it."""
+        if self.state != "live":
+            return 0
+        free = self.ready_ms if self.task.state == "queued" else self.task.lease_ms or 0
+        return free if self.task.expires_ms is None else min(free, self.task.expires_ms)
+
     def put_in(self, document: Document) -> Document:
         """The document with this body, found by what the queue looks for."""
         task = self.task
@@ -119,7 +127,8 @@ class LaneTasks:
         self._watched: dict[str, str | None] = {}
         self._woken = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._unwatch: Any = None
+        self._unwatch: Callable[[], None] | None = None
+        self._closed = False
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
 
@@ -186,7 +195,7 @@ class LaneTasks:
                     if soonest is not None:
                         next_ms = soonest if next_ms is None else min(next_ms, soonest)
                 left_s = until_s - self._clock.monotonic()
-                if left_s <= 0:
+                if left_s <= 0 or self._closed:
                     return None
                 pause_s = min(left_s, LOOK_S)
                 if next_ms is not None:
@@ -202,17 +211,19 @@ class LaneTasks:
         """A task that is this worker's now; else None, and when the next one may be free, if a time frees one."""
         soonest: int | None = None
         async for document, found in self._all({"live": lane}, tenant):
+            due = found.free_ms
+            if due > self._clock.now_ms():
+                soonest = due if soonest is None else min(soonest, due)
+                continue
+            fits = found.task.labels.items() <= labels.items() and (tools is None or found.task.command_type in tools)
+            if not fits and found.task.state == "queued":
+                continue
             current = await self._settled(document, found)
             if current is None:
                 continue
             document, item = current
             task, now = item.task, self._clock.now_ms()
-            due = task.lease_ms if task.state == "leased" else item.ready_ms
-            if due is not None and due > now:
-                soonest = due if soonest is None else min(soonest, due)
-                continue
-            fits = task.labels.items() <= labels.items() and (tools is None or task.command_type in tools)
-            if not fits or task.state == "leased":
+            if not fits or item.free_ms > now:
                 continue
             waiting, paused = await self._waiting(task.session)
             if paused or (not item.again and task.id not in waiting) or any(a in waiting for a in item.after):
@@ -375,6 +386,8 @@ class LaneTasks:
         )
         with contextlib.suppress(RevisionConflict, DocumentNotFound):
             await self._put(document, dead)
+        if await self._store.count_documents(KIND, DEAD) <= self._most_dead:  # of all tenants, so of this one
+            return
         kept = [d async for d, _ in self._all({DEAD: DEAD}, document.tenant)]
         for old in kept[: max(0, len(kept) - self._most_dead)]:
             await self._store.delete_document(KIND, old.id, tenant=document.tenant)
@@ -516,6 +529,8 @@ class LaneTasks:
         return min([now + round(min(current[1].lease_s, POLLING_S) * 1000), *ends])
 
     async def close(self) -> None:
+        """Hand out nothing more, and look after nothing. What is leased stays so."""
+        self._closed = True
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
