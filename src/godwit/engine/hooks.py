@@ -78,11 +78,13 @@ class Hooks(HookCalls):
         "_kit",
         "_of_agent",
         "above",
+        "asked_below",
         "note",
     )
 
     def __init__(self, session: SessionId, kit: HookKit | None = None) -> None:
         super().__init__(session)
+        self.asked_below = False  # sessions that work for this one ask it as well
         self.above: Hooks | None = None  # of the session that this one works for
         self.note: str | None = None  # of before_session, for the next prompt
         self._kit = kit

@@ -135,6 +135,7 @@ class RuntimeHome:
         above = self.hooks(parent)
         above.labels, above.workspace = state.labels, state.workspace
         above.adopt(spec.hooks, self._handlers_of(spec))
+        above.asked_below = True
         self.hooks(session, keep=True).above = above
         if state.parent is not None:
             await self._inherit(parent, state.parent)
@@ -144,9 +145,11 @@ class RuntimeHome:
         if not self._dispatcher.hosts(session):
             self._kept_hooks.pop(session, None)
             self.guards.forget(session)
-            hooks = self._hooks.pop(session, None)
-            if hooks is not None:
+            hooks = self._hooks.get(session)
+            if hooks is not None and not hooks.asked_below:
+                del self._hooks[session]
                 hooks.cut_off()
+            # Else those that work for it may still ask it, and whoever opens it again is to find the same.
 
     async def do_once(self, session: SessionId, *, force: bool = False) -> None:
         await self._dispatcher.do_once(session, force=force)

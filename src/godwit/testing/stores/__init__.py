@@ -12,9 +12,10 @@ from .leases import Leases
 from .logs import Logs
 from .spending import Spending
 from .suite import Store
+from .tasks import Tasks
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds):
+class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks):
     """The promises of `EventStore`, `BlobStore`, `DocumentStore` and `Feed`. Subclass it, and give `make_store`."""
 
 
