@@ -346,6 +346,19 @@ async def test_seed_listeners_are_called() -> None:
     assert len(told) == 3
 
 
+async def test_a_listener_that_fails_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(_: LaneEvent) -> None:
+        raise OSError("no")
+
+    made = lanes(LaneConfig("execute", concurrency=1, pressure=1))
+    made.listen(fails)
+    first, second = made.ask("execute"), made.ask("execute")
+    first.end()
+    second.end()
+    assert made.busy == 0
+    assert caplog.text.count("a listener of lanes failed") == 2
+
+
 # --- ending ---------------------------------------------------------------------------------------------------------
 
 

@@ -442,6 +442,30 @@ async def test_the_mode_is_the_sessions_and_can_be_switched_while_it_works(place
         await opened.set_lane_handler("execute", {"mode": "nowhere"})
 
 
+async def test_who_works_for_a_session_has_its_calls_done_where_that_ones_are(place: Place) -> None:
+    """They work on the same files, wherever these are."""
+    runtime = await place.open(GO, lanes=LaneSettings())
+    above = await runtime.start_session(place.agent())
+    below = await runtime.start_session(place.agent(), parent=above.id)
+    await above.set_lane_handler("execute", LaneHandler("outside", labels={"disk": "1"}))
+    assert (await below.queue_stats()).lanes["execute"].mode == "outside"
+    run = asyncio.ensure_future(below.send("go"))
+    leased = await place.lease(labels={"disk": "1"})
+    assert leased.task.session == below.id
+    await done(place, leased)
+    await within(run)
+    await below.set_lane_handler("execute", "inside")
+    assert (await below.queue_stats()).lanes["execute"].mode == "inside"
+
+
+async def test_the_lane_says_how_long_a_call_may_take_where_no_handler_does(place: Place) -> None:
+    session = await place.start(GO, lanes=LaneSettings((LaneConfig("execute", mode="outside", timeout_s=7),)))
+    await session.prompt("go")
+    await until(session, "run.parked")
+    (task,) = await session.pending_external_tasks()
+    assert task.expires_ms == task.created_ms + 7000
+
+
 async def test_both_means_inside_while_there_is_room_and_outside_when_a_worker_is_there(place: Place) -> None:
     go, reached = asyncio.Event(), asyncio.Event()
 

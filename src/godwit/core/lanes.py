@@ -77,7 +77,8 @@ class LaneConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `concurrency`: how many of its steps run at once; `per_tenant`: how many of one tenant's. `priority`: the lowest goes
     first where lanes share room. `rate`: how fast steps may begin. `pressure`: as many waiting ones are told of once.
-    `timeout_s`: how long a task of it may take, each time. `retry`: of tasks that are repeatable. `mode`: where calls are
+    `timeout_s`: how long a task of it may take, each time; of a call that is done outside, all tries together. `retry`: of
+    tasks that are repeatable. `mode`: where calls are
     done, for sessions that say nothing else. `tools`: names of the tools whose calls it takes, for a lane of one's own.
     ConfigurationError.
     """

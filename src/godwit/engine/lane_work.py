@@ -108,10 +108,11 @@ class LaneWork(ABC):
         """What of this session waits, runs, and is done outside, in each lane of this process."""
         lanes, state = self._home.parts.lanes, await self.state()
         outside = [task.lane for task in await self.pending_external_tasks()]
-        return QueueStats.of(
-            msgspec.structs.replace(one, external=outside.count(one.lane), mode=handler_of(lanes, state, one.lane).mode)
-            for one in lanes.stats(self.id).lanes.values()
-        )
+        found = []
+        for one in lanes.stats(self.id).lanes.values():
+            handler = await handler_of(self._store, lanes, state, one.lane)
+            found.append(msgspec.structs.replace(one, external=outside.count(one.lane), mode=handler.mode))
+        return QueueStats.of(found)
 
     async def queue_metrics(self) -> MetricsSnapshot | None:
         """What became of all steps of this process since it began; None unless its lanes are set to tell (`metrics`)."""

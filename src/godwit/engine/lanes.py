@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import random
 import time
 from collections import OrderedDict
@@ -35,6 +36,8 @@ from ..core.lanes import (
     RateLimit,
     Times,
 )
+
+logger = logging.getLogger("godwit")
 
 T = TypeVar("T")
 Outcome = Literal["completed", "failed", "timed_out", "cancelled"]
@@ -455,7 +458,11 @@ class Lanes:
 
     def _tell(self, event: LaneEvent) -> None:
         for listener in list(self._listeners):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                # It may be anybody's code, and whoever comes and goes here has nothing to do with it.
+                logger.exception("a listener of lanes failed at %s of lane %s", event.kind, event.lane)
 
     def _tell_drained(self) -> None:
         if not self.busy:

@@ -8,19 +8,33 @@ that write the same are done one after the other, wherever they are done; a call
 
 from __future__ import annotations
 
+from ..contracts import EventStore
+from ..core.errors import SessionNotFound
 from ..core.events import ActionOpened
 from ..core.ids import ActionId
 from ..core.lanes import ExternalTask, LaneHandler, TaskOffer
 from ..core.state import State
 from .driver import Driver, Parts
 from .lanes import Lanes
+from .log import load_state
 from .review import Ready, Reviewer
 
 
-def handler_of(lanes: Lanes, state: State, lane: str) -> LaneHandler:
-    """Who does this session's calls of the lane. LaneNotFound."""
-    own = state.lanes.get(lane)
-    return LaneHandler(lanes.config(lane).mode) if own is None else own
+async def handler_of(store: EventStore, lanes: Lanes, state: State, lane: str) -> LaneHandler:
+    """Who does this session's calls of the lane: as was said of it, else of a session that it works for, the nearest first,
+    since both work on the same files; else as this process has it. LaneNotFound."""
+    config = lanes.config(lane)
+    while True:
+        own = state.lanes.get(lane)
+        if own is not None:
+            return own
+        if state.parent is None:
+            break
+        try:
+            state = await load_state(store, state.parent)
+        except SessionNotFound:
+            break
+    return LaneHandler(config.mode) if config.timeout_s is None else LaneHandler(config.mode, config.timeout_s)
 
 
 async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> None:
@@ -31,7 +45,7 @@ async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> No
     offers: list[tuple[Ready, TaskOffer]] = []
     for ready in calls:
         lane = driver.parts.lanes.lane_of(ready.tool)
-        handler = _outside(driver.parts, driver.state, ready, lane)
+        handler = await _outside(driver.parts, driver.state, ready, lane)
         if handler is None:
             continue
         now = driver.clock.now_ms()
@@ -63,11 +77,11 @@ async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> No
         )
 
 
-def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneHandler | None:
+async def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneHandler | None:
     """The lane's handler, if workers are to do this call."""
     if parts.task_queue is None or ready.call.phase == "started" or ready.tool.traits.bound:
         return None
-    handler, tenant = handler_of(parts.lanes, state, lane), state.labels.tenant
+    handler, tenant = await handler_of(parts.store, parts.lanes, state, lane), state.labels.tenant
     match handler.mode:
         case "inside":
             return None
