@@ -23,6 +23,7 @@ from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call, say
 from tests.surfaces.api.remote import served
+from tests.surfaces.terminal import Command, finish, record
 
 MODEL = "scripted:test"
 WAIT_S = 30.0
@@ -240,6 +241,19 @@ async def test_godwit_work_does_calls_and_drains_when_told_to_end(site: Site) ->
     await within(run)
     (result,) = await results(session)
     assert (result.status, result.metadata["worker"]) == ("ok", "w9")
+
+
+async def test_a_person_who_watches_a_run_is_not_asked_for_what_workers_do(command: Command, tmp_path: Path) -> None:
+    recording = await record(tmp_path / "asks.jsonl", [call("bash", command="echo a"), "Done."])
+    assert (await command.run("run", "Go.", "--replay", str(recording))).code == 4
+    async with command.session() as session:
+        await session.set_lane_handler("execute", "outside")
+    assert (await command.run("approve", "last")).code == 0
+    process = await command.start("resume", "last", "--replay", str(recording))
+    async with godwit.Worker(command.database, tools=["bash"], folder=tmp_path) as worker:
+        ended = await finish(process)
+    assert (ended.code, "Done." in ended.out) == (0, True), ended.out
+    assert worker.done == 1
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -118,6 +118,8 @@ class Foreground:
         else:
             self._view.show(item)
         match data:
+            case ActionOpened() if data.kind == "task" or data.lane is not None:
+                pass  # children or workers see to it
             case ActionOpened():
                 assert isinstance(item, Event)
                 self._waiting[data.action] = pending_action(data, item.at_ms, item.at_ms)
