@@ -23,9 +23,9 @@ MODEL = "scripted:test"
 
 class DyingDocuments(DyingStore):
     async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None
+        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
     ) -> list[Document]:
-        stored = await super().put_documents(documents, contents=contents)
+        stored = await super().put_documents(documents, contents=contents, ahead=ahead)
         for document in documents:
             self.point.here(document.kind)
         return stored

@@ -16,9 +16,12 @@ class DocumentStore(Protocol):
     """
 
     async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None
+        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
     ) -> list[Document]:
         """Store all of them or none; returns them as stored. `contents`: bytes to keep beside a document, by its id.
+
+        `ahead`: not for their own sake, but no later than whatever this store is asked to store next, or `flush`. Until then
+        this may wait: it is for what must not be missing where the next thing is, and costs as good as nothing with it.
 
         DocumentExists when a new one's id, or a unique key, is taken; DocumentNotFound and RevisionConflict when a known one
         is gone, or has another revision than the given one.

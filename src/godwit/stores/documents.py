@@ -23,7 +23,7 @@ class SqliteDocuments(SqlitePart):
     """What `SqliteStore` does with documents."""
 
     async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None
+        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
     ) -> list[Document]:
         """See `DocumentStore.put_documents`."""
 
@@ -47,7 +47,7 @@ class SqliteDocuments(SqlitePart):
             finally:
                 transaction.execute("end_part")
 
-        return await self._writer.do(Call(apply))
+        return await self._writer.do(Call(apply), ahead=ahead)
 
     async def get_document(self, kind: str, id: str, *, tenant: str | None) -> Document:  # noqa: A002 - the field's name
         """See `DocumentStore.get_document`."""

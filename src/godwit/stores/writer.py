@@ -5,6 +5,9 @@ commits once. Where a commit waits for no disk (every level but `disk`) the call
 nobody else is at it, which costs a fifth of two thread hops; checkpoints, which do wait for the disk, are then left to the
 thread.
 
+A request may be put ahead: it wakes nobody, and is committed in front of the next one, in its transaction, so that it costs
+no commit of its own.
+
 Rules: a request is answered only after the commit; what is cached of a session is dropped whenever another process wrote
 (`PRAGMA data_version`) and whenever a transaction failed.
 """
@@ -16,7 +19,8 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..core.errors import GodwitError, StoreClosed, StoreCorrupt, StoreError, StoreLocked
@@ -65,7 +69,8 @@ class Writer:
         self._cache: dict[SessionId, Row] = {}
         self._fed: frozenset[str] | None = None
         self._version = -1
-        self._queue: queue.SimpleQueue[Request[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Request[Any]] | None] = queue.SimpleQueue()
+        self._ahead: deque[Request[Any]] = deque()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -74,10 +79,16 @@ class Writer:
         self._turn_due = False
         self._set_up(db)
 
-    async def do(self, request: Request[T]) -> T:
-        """Run the request in a transaction; it is durable on return. When the caller is cancelled it may still happen."""
+    async def do(self, request: Request[T], *, ahead: bool = False) -> T:
+        """Run the request in a transaction; it is durable on return. When the caller is cancelled it may still happen.
+        `ahead`: only when another one comes, in front of that."""
         if self._closed:
             raise StoreClosed()
+        if ahead:
+            request.loop = asyncio.get_running_loop()
+            request.future = request.loop.create_future()
+            self._ahead.append(request)
+            return await request.future
         if self._inline and self._done_inline(request):
             if self._turn_due:
                 await asyncio.sleep(0)  # who only appends must still let followers and others run
@@ -88,20 +99,30 @@ class Writer:
         request.future = request.loop.create_future()
         if self._thread is None:
             self._start()
-        self._queue.put(request)
+        self._queue.put([*self._taken_ahead(), request])
         return await request.future
+
+    def _taken_ahead(self) -> list[Request[Any]]:
+        taken: list[Request[Any]] = []
+        with contextlib.suppress(IndexError):  # several threads may take at once
+            while self._ahead:
+                taken.append(self._ahead.popleft())
+        return taken
 
     async def close(self) -> None:
         """Finish what was asked before, then end. Idempotent."""
         if self._closed:
             return
+        if ahead := self._taken_ahead():
+            self._start()
+            self._queue.put(ahead)
         self._closed = True
         with self._starting:
             thread = self._thread
         if thread is not None:
             self._queue.put(None)
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
-            self._refuse_rest()
+        self._refuse_rest()
         with self.lock:
             if self._db is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -122,21 +143,26 @@ class Writer:
             return False
         if not self.lock.acquire(blocking=memory):
             return False
+        ahead = self._taken_ahead()
         try:
-            written = self._transact([request], wait=False)
+            written = self._transact([*ahead, request], wait=False)
         except StoreLocked:
+            self._ahead.extendleft(reversed(ahead))
             request.error = None
             return False
         except Exception as error:
-            request.error, written = error, []
+            if ahead:
+                written = self._process([*ahead, request])
+            else:
+                request.error, written = error, []
         finally:
             self.lock.release()
-        woke = self._committed(written, [])
+        woke = self._committed(written, ahead)
         self._inline_commits += 1
         self._turn_due = woke or self._inline_commits % _INLINE_TURN == 0
         if not memory and self._inline_commits % _CHECKPOINT_COMMITS == 0:
             self._start()
-            self._queue.put(_CHECKPOINT)
+            self._queue.put([_CHECKPOINT])
         return True
 
     def _checkpoint(self) -> None:
@@ -161,7 +187,7 @@ class Writer:
             batch: list[Request[Any]] = []
             ending = first is None
             if first is not None:
-                batch.append(first)
+                batch.extend(first)
             while len(batch) < _BATCH_LIMIT:
                 try:
                     more = self._queue.get_nowait()
@@ -170,7 +196,7 @@ class Writer:
                 if more is None:
                     ending = True
                 else:
-                    batch.append(more)
+                    batch.extend(more)
             checkpoint = _CHECKPOINT in batch
             if checkpoint:
                 batch = [request for request in batch if request is not _CHECKPOINT]
@@ -188,10 +214,10 @@ class Writer:
         rest: list[Request[Any]] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                request = self._queue.get_nowait()
-                if request is not None:
-                    request.error = StoreClosed()
-                    rest.append(request)
+                rest += self._queue.get_nowait() or ()
+        rest += self._taken_ahead()
+        for request in rest:
+            request.error = StoreClosed()
         self._committed([], rest)
 
     def _process(self, batch: list[Request[Any]]) -> list[Written]:

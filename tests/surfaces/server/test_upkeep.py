@@ -17,9 +17,11 @@ from godwit.core.document import Document
 from godwit.core.errors import SessionNotFound
 from godwit.core.events import Event, Labels
 from godwit.core.ids import SessionId
+from godwit.core.principal import Principal
 from godwit.host.work_item import WorkItem
 from godwit.models.script import ScriptedModel, hold, say
 from godwit.surfaces.server import ServerSettings, upkeep as upkeep_module
+from godwit.surfaces.server.exchange import Exchange
 from godwit.surfaces.server.service import Service
 from godwit.surfaces.server.settings import TenantLimits
 from godwit.surfaces.server.tenants import DOCUMENTS_S
@@ -145,6 +147,24 @@ def test_no_change_is_without_its_entry_when_the_server_is_killed(tmp_path: Path
     with serving(tmp_path) as process:
         found = httpx2.get(f"{process.url}/admin/audit").json()["data"]
         assert [entry["path"] for entry in found] == ["/admin/keys", *["/v1/agents"] * 3]
+
+
+def test_a_change_and_its_entry_are_one_commit(tmp_path: Path) -> None:
+    """Who hears of the change finds the entry; and nobody has waited for a commit of the entry alone."""
+    with running(tmp_path / "g.db", models={}, dialects=[Echo]) as server:
+
+        async def begun() -> list[str]:
+            store, audit = server.runtime.store, server.app.audit
+            exchange = Exchange({"type": "http", "method": "POST", "path": "/x", "headers": []}, "req", 0.0, "echo")
+            exchange.principal = Principal("me", None, frozenset({"admin"}))
+            await audit.begin(exchange, server.app.service.now_ms())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            before = [one.kind for one in await store.documents("audit", tenant=None)]
+            await store.put_documents([Document("change", "c", b"{}")])
+            return [*before, *(one.kind for one in await store.documents("audit", tenant=None))]
+
+        assert server.call(begun) == ["audit"]
 
 
 def test_an_entry_that_cannot_be_stored_holds_up_no_other(tmp_path: Path) -> None:

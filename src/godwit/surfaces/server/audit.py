@@ -1,15 +1,16 @@
 """Audit: who did what, when, from where, and with which result. No bodies and no secrets; the path says what it was done to.
 
-Entries are documents of the caller's tenant that expire. That a request is let in is put into the store's queue in front of
-whatever it does, and the store commits in order: so there is no change without its entry, whenever the process is killed,
-and nobody waits for a commit of its own. The result is stored within `FLUSH_S`, many at once; what is killed before has no
-result.
+Entries are documents of the caller's tenant that expire. That a request is let in is put ahead of whatever it does, and the
+store commits both together: so there is no change without its entry, whenever the process is killed, and it costs no commit
+of its own. What is under way and has changed nothing yet has its entry within `FLUSH_S`. The result is stored within that
+time as well, many at once; what is killed before has no result.
 A request that was refused changes nothing, and its entry is stored within `FLUSH_S` as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import NamedTuple
@@ -75,9 +76,9 @@ class Audit:
         if entry is None:
             return
         self._begun[exchange.id] = _Begun(
-            entry.id, asyncio.ensure_future(self._store.put_documents([self._document(entry)]))
+            entry.id, asyncio.ensure_future(self._store.put_documents([self._document(entry)], ahead=True))
         )
-        await asyncio.sleep(0)  # it is in the queue now
+        await asyncio.sleep(0)  # it is there now, in front of what comes
 
     def note(self, exchange: Exchange, at_ms: int, error: str | None) -> None:
         """Take down how it ended, to be stored soon."""
@@ -93,6 +94,10 @@ class Audit:
     async def flush(self) -> None:
         """Store what waits; on a failing store it goes on waiting."""
         async with self._lock:
+            begun = [*self._begun.values(), *(one for _, one in self._waiting if one is not None)]
+            if not all(one.making.done() for one in begun):  # nothing came behind it
+                with contextlib.suppress(GodwitError):  # each of them is told
+                    await self._store.flush()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 made = [await self._made(begun) for _, begun in batch]
@@ -110,6 +115,9 @@ class Audit:
         """What was stored when it began; None when there is nothing."""
         if begun is None:
             return None
+        if not begun.making.done():
+            with contextlib.suppress(GodwitError):
+                await self._store.flush()
         await asyncio.wait([begun.making])
         return None if begun.making.cancelled() or begun.making.exception() is not None else begun.making.result()[0]
 

@@ -21,8 +21,9 @@ docs/decisions/0022-asked-again.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -119,14 +120,14 @@ class Retries:
             expires_ms=self._service.now_ms() + int(LOST_S * 1000),
             keys={"request": digest},
         )
-        # It is queued in front of whatever this request does, and the store commits in this order: so when that is there
-        # after a crash, this is. Waiting here would cost each request a commit of its own.
-        making = asyncio.ensure_future(self._store.put_documents([document]))
+        # It is put ahead of whatever this request does, and the store commits both together: so when that is there after a
+        # crash, this is. Waiting here would cost each request a commit of its own.
+        making = asyncio.ensure_future(self._store.put_documents([document], ahead=True))
         await asyncio.sleep(0)
         try:
             await self._do(msgspec.structs.replace(document, revision=1), exchange, run, scope, receive, send, making)
         finally:
-            await asyncio.gather(making, return_exceptions=True)
+            await self._flushed(making)
 
     async def _do(
         self,
@@ -136,7 +137,7 @@ class Retries:
         scope: Scope,
         receive: Receive,
         send: Send,
-        making: Awaitable[object] | None = None,
+        making: asyncio.Future[list[Document]] | None = None,
     ) -> None:
         headers = HTTPConnection(scope).headers
         direct = not any(name in headers for name in _PROXIES)
@@ -147,7 +148,8 @@ class Retries:
         try:
             await run(scope, receive, caught.send)
             if making is not None:
-                await making
+                await self._flushed(making)
+                making.result()
             attempt.kept = caught.kept
             await caught.release()
         finally:
@@ -156,6 +158,13 @@ class Retries:
             attempt.done.set()
             if attempt.kept is None:
                 self._attempts.pop(document.id, None)
+
+    async def _flushed(self, making: asyncio.Future[list[Document]]) -> None:
+        """Return when the record is stored, or is not: a request that has changed nothing has not taken it along."""
+        if not making.done():
+            with contextlib.suppress(GodwitError):  # that it failed is told by the record as well
+                await self._store.flush()
+            await asyncio.wait([making])
 
     async def _before(self, again: str, tenant: str | None) -> KeptAnswer | Document | None:
         """The newest equal request that this one may repeat: its answer, or its record when it has none."""

@@ -33,6 +33,24 @@ class Documents(StoreSuite):
             await refused(DocumentNotFound, store.put_documents([msgspec.structs.replace(nest("x"), revision=1)]))
             assert await store.get_document("nest", "a", tenant=None) == second
 
+    async def test_what_is_put_ahead_is_there_with_the_next_thing(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            for name in ("flushed", "taken"):
+                ahead = asyncio.ensure_future(store.put_documents([nest(name)], ahead=True))
+                await asyncio.sleep(0)
+                await (store.flush() if name == "flushed" else store.delete_document("nest", "none", tenant=None))
+                assert [d.id for d in await store.documents("nest", tenant=None, limit=1)] == [name]
+                assert [d.id for d in await ahead] == [name]
+                await store.delete_document("nest", name, tenant=None)
+            await store.put_documents([nest("a")])
+            taken = [asyncio.ensure_future(store.put_documents([nest(name)], ahead=True)) for name in ("a", "b", "c")]
+            await asyncio.sleep(0)
+            await store.put_documents([nest("d")])
+            await refused(DocumentExists, taken[0])
+            await asyncio.gather(*taken[1:])
+            assert sorted(d.id for d in await store.documents("nest", tenant=None)) == ["a", "b", "c", "d"]
+
     async def test_a_tenant_has_documents_of_its_own(self) -> None:
         async with self.opened() as store:
             await store.put_documents([nest("a"), nest("a", "one"), nest("a", "two"), nest("b", "two")])
