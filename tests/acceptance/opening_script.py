@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import httpx2
 
@@ -22,10 +23,8 @@ MODEL = "scripted:test"
 
 
 class DyingDocuments(DyingStore):
-    async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
-    ) -> list[Document]:
-        stored = await super().put_documents(documents, contents=contents, ahead=ahead)
+    async def put_documents(self, documents: Sequence[Document], **more: Any) -> list[Document]:
+        stored = await super().put_documents(documents, **more)
         for document in documents:
             self.point.here(document.kind)
         return stored

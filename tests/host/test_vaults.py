@@ -19,7 +19,7 @@ from godwit.core.ids import ManualClock, RandomIds, SystemClock
 from godwit.host.oauth import HIDDEN, Authentication, Client, RefreshFailed, refresh
 from godwit.host.secret_keys import GivenKeys, SecretKey
 from godwit.host.secrets import Secrets
-from godwit.host.vaults import Vaults
+from godwit.host.vaults import MOST, Vaults
 from godwit.stores.sqlite import SqliteStore
 from godwit.tools.address import AddressGuard
 from godwit.tools.fetch import Fetcher
@@ -299,3 +299,65 @@ async def test_no_token_that_came_is_shown(status: str) -> None:
         found = await refresh(Fetcher(AddressGuard([here.here])), Client("c", here.url("/token")), "r-1", None)
         assert isinstance(found, RefreshFailed)
         assert "new-one" not in repr(found)
+
+
+@asynccontextmanager
+async def on_disk(path: Path) -> AsyncIterator[tuple[Vaults, SqliteStore]]:
+    """Where others have their turn while one waits for a commit."""
+    async with SqliteStore.open(path / "g.db") as store:
+        keys = GivenKeys([SecretKey.new()])
+        yield Vaults(store, Secrets(store, keys), Fetcher(AddressGuard()), RandomIds(), SystemClock()), store
+
+
+async def bearers(vaults: Vaults, vault: str, count: int) -> list[str]:
+    return [
+        (await vaults.add(vault, "bearer", f"https://s{n}.example", {"token": "x"}, tenant="t")).id for n in range(count)
+    ]
+
+
+async def test_many_who_add_at_once_do_not_pass_the_limit(tmp_path: Path) -> None:
+    async with on_disk(tmp_path) as (vaults, _):
+        vault = (await vaults.create("v", {}, tenant="t")).id
+        first = (await bearers(vaults, vault, MOST - 2))[0]
+
+        async def add(number: int) -> str:
+            url = f"https://late{number}.example"
+            return (await vaults.add(vault, "bearer", url, {"token": "x"}, tenant="t")).id
+
+        ended = await asyncio.gather(*(add(number) for number in range(6)), return_exceptions=True)
+        assert sum(isinstance(one, str) for one in ended) == 2
+        assert {type(one) for one in ended} == {str, InvalidArgument}
+        await vaults.archive_credential(vault, first, tenant="t")
+        await add(9)  # in the place of the archived one
+        assert len(await vaults.credentials(vault, tenant="t", limit=99, archived=False)) == MOST
+
+
+@pytest.mark.parametrize("end", ["archive", "delete"])
+async def test_a_vault_ends_whole_or_not_at_all(tmp_path: Path, end: str) -> None:
+    """Whoever asks for it may die after the first commit."""
+    async with on_disk(tmp_path) as (vaults, store):
+        vault = (await vaults.create("v", {}, tenant="t")).id
+        await bearers(vaults, vault, 3)
+        ending = asyncio.create_task(getattr(vaults, end)(vault, tenant="t"))
+        await asyncio.sleep(0)  # until it waits for a commit
+        ending.cancel()
+        await asyncio.wait([ending])
+        await store.flush()
+        assert await store.documents("secret", tenant="t") == []
+        live = await store.documents("credential", tenant="t", archived=False)
+        left = await store.documents("credential", tenant="t")
+        assert (len(live), len(left)) == (0, 3 if end == "archive" else 0)
+        assert len(await store.documents("vault", tenant="t")) == (1 if end == "archive" else 0)
+
+
+@pytest.mark.parametrize("end", ["archive", "delete"])
+async def test_what_is_added_while_its_vault_ends_is_not_left_behind(tmp_path: Path, end: str) -> None:
+    async with on_disk(tmp_path) as (vaults, store):
+        vault = (await vaults.create("v", {}, tenant="t")).id
+        await bearers(vaults, vault, 1)
+        adding = asyncio.create_task(vaults.add(vault, "bearer", URL, {"token": "x"}, tenant="t"))
+        ending = asyncio.create_task(getattr(vaults, end)(vault, tenant="t"))
+        await asyncio.wait([adding, ending])
+        assert isinstance(adding.exception(), InvalidArgument | NotFound | None)
+        assert await store.documents("secret", tenant="t") == []
+        assert await store.documents("credential", tenant="t", archived=False) == []

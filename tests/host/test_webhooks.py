@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -304,6 +305,22 @@ async def test_endpoints_are_a_tenants_own() -> None:
             await hooks.add("https://example.com/hook", tenant="t")
         with pytest.raises(Conflict):
             await hooks.add("https://example.com/hook", tenant="t")
+
+
+async def test_many_who_add_at_once_do_not_pass_the_limit(tmp_path: Path) -> None:
+    async with SqliteStore.open(tmp_path / "g.db") as store:
+        webhooks = Host(store, [], FAST).webhooks
+        for number in range(MOST - 2):
+            await webhooks.add(f"https://s{number}.example", tenant="t")
+        adds = (webhooks.add(f"https://late{number}.example", tenant="t", key=str(number)) for number in range(6))
+        ended = await asyncio.gather(*adds, return_exceptions=True)
+        assert sum(isinstance(one, Conflict) for one in ended) == 4
+        assert len(await webhooks.page(tenant="t", limit=99)) == MOST
+        made = next(number for number, one in enumerate(ended) if not isinstance(one, BaseException))
+        again, _ = await webhooks.add(f"https://late{made}.example", tenant="t", key=str(made))  # asked again, none is added
+        assert again.url == f"https://late{made}.example/"
+        await webhooks.remove(again.id, tenant="t")
+        await webhooks.add("https://one.more.example", tenant="t")
 
 
 async def test_what_is_removed_leaves_nothing() -> None:

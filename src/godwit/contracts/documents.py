@@ -16,9 +16,16 @@ class DocumentStore(Protocol):
     """
 
     async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
+        self,
+        documents: Sequence[Document],
+        *,
+        contents: Mapping[str, bytes] | None = None,
+        remove: Sequence[tuple[str, str]] = (),
+        tenant: str | None = None,
+        ahead: bool = False,
     ) -> list[Document]:
         """Store all of them or none; returns them as stored. `contents`: bytes to keep beside a document, by its id.
+        `remove`: kinds and ids of documents of `tenant` that are deleted in the same commit, if they are there.
 
         `ahead`: not for their own sake, but no later than whatever this store is asked to store next, or `flush`. Until then
         this may wait: it is for what must not be missing where the next thing is, and costs as good as nothing with it.

@@ -18,6 +18,10 @@ class SecretStore(Protocol):
         """The secret as a document, in place of the one there is: for `put_documents`, together with what it belongs to."""
         ...
 
+    def kept_in(self, kind: str, id: str) -> tuple[str, str]:  # noqa: A002 - as above
+        """Kind and id of that document: for the `remove` of `put_documents`, together with what it belongs to."""
+        ...
+
     async def put(self, kind: str, id: str, secret: bytes, *, tenant: str | None) -> None:  # noqa: A002 - as above
         """Keep it in place of the one there is."""
         ...

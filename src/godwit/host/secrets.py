@@ -49,6 +49,10 @@ class Secrets:
         body = {"secret": _shut(own, secret, bound, b"secret")}
         return _with_key(before, body, own, bound, self._keys.all()[0])
 
+    def kept_in(self, kind: str, id: str) -> tuple[str, str]:  # noqa: A002 - as above
+        """See `SecretStore.kept_in`."""
+        return KIND, _name(kind, id)
+
     async def put(self, kind: str, id: str, secret: bytes, *, tenant: str | None) -> None:  # noqa: A002 - as above
         """See `SecretStore.put`."""
         for _ in range(_TRIES):

@@ -1,18 +1,16 @@
 """Vaults: credentials of a tenant for services that its sessions use, whichever protocol they were given in.
 
 A vault and a credential are a document each, what is secret of a credential is kept by `contracts.SecretStore`. Owns which
-credential fits an address and that tokens are renewed in time (`oauth.py` says how); leaves out what a wire calls all this.
+credential fits an address; leaves out that tokens are renewed in time (`token_renewal.py`) and what a wire calls all this.
 Rules: nothing here gives out a secret but `bearer_for`, for the one request to the one address; of an archived credential
-the secret is gone.
+the secret is gone, in the same commit; so is all that is in a vault with the vault.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,7 +20,6 @@ from ..core.errors import (
     Conflict,
     DocumentExists,
     DocumentNotFound,
-    GodwitError,
     InvalidArgument,
     NotFound,
     RevisionConflict,
@@ -31,29 +28,16 @@ from ..core.errors import (
 from ..core.ids import Clock, IdSource
 from ..tools.fetch import Fetcher
 from ..tools.url import parse
-from .oauth import Client, Refreshed, RefreshFailed, refresh
+from .credentials import CREDENTIAL, Credential, CredentialBody, Method, Secret, body_of, current_token
+from .oauth import Client, RefreshFailed
+from .slots import SLOT, free_slot
+from .token_renewal import TokenRenewal
 
-logger = logging.getLogger("godwit")
-
-VAULT, CREDENTIAL = "vault", "credential"
-"""Kinds of documents."""
+VAULT = "vault"
+"""Kind of documents."""
 MOST = 20
 """Credentials of one vault that are not archived."""
-SOON_S = 60
-"""A token that ends within this is renewed before it is used."""
-RENEWAL = "credential.renewal"
-"""Kind of the document that says that a process renews a credential."""
-RENEWAL_S = 120.0
-"""After so long the process that renewed it has surely died: the fetcher's time is shorter."""
-REFRESH_FAILED = "failed"
-"""The key `refresh` of a credential's document while its token could not be renewed."""
-
-CLOSE_S = 10.0
-"""How long `close` waits."""
 _TRIES = 20
-
-Method = Literal["bearer", "oauth"]
-Secret = Mapping[str, str]
 
 
 class Vault(msgspec.Struct, frozen=True):
@@ -68,52 +52,19 @@ class Vault(msgspec.Struct, frozen=True):
     revision: int
 
 
-class Credential(msgspec.Struct, frozen=True):
-    """What may be shown of it. `url`: of the server it is for. `client`: how a token is renewed, if it can be. `revision`:
-    grows with each change."""
-
-    id: str
-    vault: str
-    method: Method
-    url: str
-    title: str | None
-    metadata: dict[str, str]
-    created_ms: int
-    updated_ms: int
-    archived_ms: int | None
-    revision: int
-    expires_ms: int | None = None
-    client: Client | None = None
-
-
-class CredentialBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A credential's document. `place`: the address as it is compared."""
-
-    vault: str
-    method: Method
-    url: str
-    place: str
-    title: str | None = None
-    metadata: dict[str, str] = {}
-    expires_ms: int | None = None
-    client: Client | None = None
-
-
 class Vaults:
     """`fetcher`: asks token endpoints."""
 
     def __init__(self, store: DocumentStore, secrets: SecretStore, fetcher: Fetcher, ids: IdSource, clock: Clock) -> None:
         self._store = store
         self._secrets = secrets
-        self._fetcher = fetcher
         self._ids = ids
         self._clock = clock
-        self._renewing: dict[tuple[str | None, str], asyncio.Task[str | RefreshFailed | None]] = {}
+        self._renewal = TokenRenewal(self, store, fetcher, clock)
 
     async def close(self) -> None:
-        """Let the renewals under way end: what a token endpoint answers now is the only way to the next token."""
-        if self._renewing:
-            await asyncio.wait(self._renewing.values(), timeout=CLOSE_S)
+        """Let the renewals under way end."""
+        await self._renewal.close()
 
     # --- vaults ---
 
@@ -156,21 +107,47 @@ class Vaults:
         return _vault(old if data == old.data() else (await self._store.put_documents([old.changed(data)]))[0])
 
     async def archive(self, vault: str, *, tenant: str | None) -> Vault:
-        """It and its credentials can be used no more, and their secrets are gone."""
-        old = await self._vault(vault, tenant)
-        if old.archived_ms is None:
-            (old,) = await self._store.put_documents([old.changed(old.data(), archived_ms=self._clock.now_ms())])
-        for one in await self.credentials(vault, tenant=tenant, limit=10 * MOST, archived=False):
-            await self.archive_credential(vault, one.id, tenant=tenant)
-        return _vault(old)
+        """It and its credentials can be used no more, and their secrets are gone, all in one commit. NotFound."""
+        for _ in range(_TRIES):
+            old, live = await self._vault(vault, tenant), await self._all(vault, tenant, archived=False)
+            if old.archived_ms is not None and not live:
+                return _vault(old)
+            now = self._clock.now_ms()
+            changed = [one.changed(one.data(), archived_ms=now, unique={}) for one in live]
+            if old.archived_ms is None:
+                changed.insert(0, old.changed(old.data(), archived_ms=now))
+            with contextlib.suppress(RevisionConflict, DocumentNotFound):
+                gone = [self._secrets.kept_in(CREDENTIAL, one.id) for one in live]
+                await self._store.put_documents(changed, remove=gone, tenant=tenant)
+            # Once more, for what was added just before that commit.
+        raise RevisionConflict(f"vault {vault!r} is being changed by others all the time", vault=vault)
 
     async def delete(self, vault: str, *, tenant: str | None) -> None:
-        """With all its credentials. NotFound."""
+        """With all its credentials, in one commit. NotFound."""
         await self._vault(vault, tenant)
-        while found := await self.credentials(vault, tenant=tenant, limit=100):
-            for one in found:
-                await self.delete_credential(vault, one.id, tenant=tenant)
-        await self._store.delete_document(VAULT, vault, tenant=tenant)
+        gone: list[tuple[str, str]] = [(VAULT, vault)]
+        while gone:
+            gone += [name for one in await self._all(vault, tenant) for name in self._names(one.id)]
+            await self._store.put_documents([], remove=gone, tenant=tenant)
+            # Once more, for what was added just before that commit.
+            gone = [name for one in await self._all(vault, tenant) for name in self._names(one.id)]
+
+    def _names(self, credential: str) -> list[tuple[str, str]]:
+        """The documents of a credential: what it is, and its secret."""
+        return [(CREDENTIAL, credential), self._secrets.kept_in(CREDENTIAL, credential)]
+
+    async def _all(self, vault: str, tenant: str | None, *, archived: bool | None = None) -> list[Document]:
+        """The documents of its credentials."""
+        found: list[Document] = []
+        after: tuple[int, str] | None = None
+        while True:
+            page = await self._store.documents(
+                CREDENTIAL, tenant=tenant, keys={"vault": vault}, limit=100, after=after, archived=archived
+            )
+            found += page
+            if len(page) < 100:
+                return found
+            after = (page[-1].created_ms, page[-1].id)
 
     async def check(self, vaults: Sequence[str], *, tenant: str | None) -> None:
         """Whether a session may be made with these: NotFound, or InvalidArgument for one that is archived or named twice."""
@@ -208,14 +185,32 @@ class Vaults:
         if credential is not None:
             with contextlib.suppress(NotFound):
                 return await self.credential(vault, credential, tenant=tenant)
-        if len(await self.credentials(vault, tenant=tenant, limit=MOST, archived=False)) >= MOST:
-            raise InvalidArgument(f"vault {vault!r} has {MOST} credentials, and no more fit: archive one", vault=vault)
         new = Document(CREDENTIAL, credential or self._ids.new("vcrd"), b"{}", tenant)
-        return await self._put(new, body, secret)
+        made = await self._take_slot(new, body, secret)
+        try:
+            await self._vault(vault, tenant, usable=True)
+        except (NotFound, InvalidArgument):  # archived or deleted just now, without this one
+            await self._store.put_documents([], remove=self._names(made.id), tenant=tenant)
+            raise
+        return made
+
+    async def _take_slot(self, new: Document, body: CredentialBody, secret: Secret) -> Credential:
+        """Of two that want the last slot of the vault, one gets it. InvalidArgument without a free one; Conflict."""
+        while True:
+            taken = await self._all(body.vault, new.tenant, archived=False)
+            slot = free_slot(taken, MOST, f"{body.vault} ")
+            if slot is None:
+                text = f"vault {body.vault!r} has {MOST} credentials, and no more fit: archive one"
+                raise InvalidArgument(text, vault=body.vault)
+            try:
+                return await self.put(msgspec.structs.replace(new, unique={SLOT: slot}), body, secret)
+            except DocumentExists as error:
+                if error.details.get("key") != SLOT:
+                    raise
 
     async def credential(self, vault: str, credential: str, *, tenant: str | None) -> Credential:
         """NotFound, also for one of another vault."""
-        return _credential(*await self._credential(vault, credential, tenant))
+        return _credential(*await self.found(vault, credential, tenant))
 
     async def credentials(
         self,
@@ -238,7 +233,7 @@ class Vaults:
             ascending=ascending,
             archived=archived,
         )
-        return [_credential(one, _decoder.decode(one.body)) for one in found]
+        return [_credential(one, body_of(one)) for one in found]
 
     async def change(
         self, vault: str, credential: str, secret: Secret, *, tenant: str | None, expect: int | None = None, **fields: Any
@@ -248,28 +243,27 @@ class Vaults:
 
         NotFound; InvalidArgument when it is archived; RevisionConflict.
         """
-        document, body = await self._credential(vault, credential, tenant)
+        document, body = await self.found(vault, credential, tenant)
         _expected(document, expect)
         if document.archived_ms is not None:
             raise InvalidArgument(f"credential {credential!r} is archived: add another", credential=credential)
         body = msgspec.structs.replace(body, **fields)
-        whole = {**await self._secret(document), **secret} if secret else None
-        return await self._put(document, body, whole)
+        whole = {**await self.secret_of(document), **secret} if secret else None
+        return await self.put(document, body, whole)
 
     async def archive_credential(self, vault: str, credential: str, *, tenant: str | None) -> Credential:
         """Its secret is gone, and another may take its address. NotFound."""
-        document, body = await self._credential(vault, credential, tenant)
+        document, body = await self.found(vault, credential, tenant)
         if document.archived_ms is None:
             changed = document.changed(document.data(), archived_ms=self._clock.now_ms(), unique={})
-            (document,) = await self._store.put_documents([changed])
-        await self._secrets.delete(CREDENTIAL, credential, tenant=tenant)
+            secret = self._secrets.kept_in(CREDENTIAL, credential)
+            (document,) = await self._store.put_documents([changed], remove=[secret], tenant=tenant)
         return _credential(document, body)
 
     async def delete_credential(self, vault: str, credential: str, *, tenant: str | None) -> None:
         """NotFound."""
-        await self._credential(vault, credential, tenant)
-        await self._secrets.delete(CREDENTIAL, credential, tenant=tenant)
-        await self._store.delete_document(CREDENTIAL, credential, tenant=tenant)
+        await self.found(vault, credential, tenant)
+        await self._store.put_documents([], remove=self._names(credential), tenant=tenant)
 
     # --- using them ---
 
@@ -288,115 +282,39 @@ class Vaults:
             for document in await self._store.documents(
                 CREDENTIAL, tenant=tenant, keys={"vault": vault}, limit=MOST, archived=False
             ):
-                body = _decoder.decode(document.body)
+                body = body_of(document)
                 if body.place == place:
                     return await self._token(document, body)
         return None
 
     async def token(self, vault: str, credential: str, *, tenant: str | None) -> str:
         """The token as it is now, ended or not: for who finds out whether it is taken. NotFound, SecretUnreadable."""
-        document, body = await self._credential(vault, credential, tenant)
-        return _current(body.method, await self._secret(document))
+        document, body = await self.found(vault, credential, tenant)
+        return current_token(body.method, await self.secret_of(document))
 
     async def renew(self, vault: str, credential: str, *, tenant: str | None) -> str | RefreshFailed | None:
         """Get a new token from the token endpoint and keep it; None when there is no way to. NotFound, SecretUnreadable."""
-        await self._credential(vault, credential, tenant)
-        return await self._renewed(vault, credential, tenant, always=True)
+        await self.found(vault, credential, tenant)
+        return await self._renewal.renewed(vault, credential, tenant, always=True)
 
     async def _token(self, document: Document, body: CredentialBody) -> str:
-        if self._has_ended(body):
-            found = await self._renewed(body.vault, document.id, document.tenant)
+        if self._renewal.has_ended(body):
+            found = await self._renewal.renewed(body.vault, document.id, document.tenant)
             if isinstance(found, RefreshFailed):
                 raise ToolFailed(f"the token for {body.url} has ended and cannot be renewed: {found.message}")
             if found is not None:
                 return found
-        return _current(body.method, await self._secret(document))
-
-    def _has_ended(self, body: CredentialBody) -> bool:
-        return body.expires_ms is not None and body.expires_ms <= self._clock.now_ms() + SOON_S * 1000
-
-    async def _renewed(
-        self, vault: str, credential: str, tenant: str | None, *, always: bool = False
-    ) -> str | RefreshFailed | None:
-        """Once for all who want it, and to its end whoever stops waiting: many endpoints take a refresh token once, take a
-        second use of it for a theft, and answer with the only one that is good from then on."""
-        place = (tenant, credential)
-        renewing = self._renewing.get(place)
-        if renewing is None:
-            renewing = asyncio.create_task(self._renew(vault, credential, tenant, always), name=f"renew {credential}")
-            self._renewing[place] = renewing
-            renewing.add_done_callback(lambda ended: self._renewal_ended(place, ended))
-        return await asyncio.shield(renewing)
-
-    def _renewal_ended(self, place: tuple[str | None, str], ended: asyncio.Task[str | RefreshFailed | None]) -> None:
-        del self._renewing[place]
-        if not ended.cancelled() and (error := ended.exception()) is not None:
-            logger.info("the token of %s was not renewed: %s", place[1], error)  # those who wait are told as well
-
-    async def _renew(self, vault: str, credential: str, tenant: str | None, always: bool) -> str | RefreshFailed | None:
-        async with self._alone(credential, tenant):
-            document, body = await self._credential(vault, credential, tenant)
-            secret = await self._secret(document)
-            if not always and not self._has_ended(body):
-                return _current(body.method, secret)  # somebody else was faster
-            if body.client is None or not secret.get("refresh_token"):
-                return None
-            found = await refresh(self._fetcher, body.client, secret["refresh_token"], secret.get("client_secret"))
-            if isinstance(found, Refreshed):
-                return await self._keep(document, body, secret, found)
-            if document.keys.get("refresh") != REFRESH_FAILED:
-                keys = {**document.keys, "refresh": REFRESH_FAILED}
-                with contextlib.suppress(RevisionConflict):  # it was changed meanwhile, and may be well again
-                    await self._store.put_documents([document.changed(document.data(), keys=keys)])
-            return found
-
-    @contextlib.asynccontextmanager
-    async def _alone(self, credential: str, tenant: str | None) -> AsyncIterator[None]:
-        """Of several processes one renews a credential, and the others wait for it."""
-        wait_s = 0.01
-        while True:
-            until_ms = self._clock.now_ms() + int(RENEWAL_S * 1000)
-            try:
-                await self._store.put_documents([Document(RENEWAL, credential, b"{}", tenant, expires_ms=until_ms)])
-                break
-            except DocumentExists:
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, 0.5)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(GodwitError):
-                await self._store.delete_document(RENEWAL, credential, tenant=tenant)
-
-    async def _keep(self, document: Document, body: CredentialBody, secret: Secret, found: Refreshed) -> str:
-        """Keep what came, also when the credential was changed meanwhile; unless its secret was, or is gone."""
-        used = secret["refresh_token"]
-        until = None if found.expires_s is None else self._clock.now_ms() + int(found.expires_s * 1000)
-        new = {"access_token": found.access_token}
-        if found.refresh_token is not None:
-            new["refresh_token"] = found.refresh_token
-        for _ in range(_TRIES):
-            try:
-                await self._put(document, msgspec.structs.replace(body, expires_ms=until), {**secret, **new})
-                break
-            except RevisionConflict:
-                document, body = await self._credential(body.vault, document.id, document.tenant)
-                if document.archived_ms is not None:
-                    break
-                secret = await self._secret(document)
-                if secret.get("refresh_token") != used:
-                    return _current(body.method, secret)
-        return found.access_token
+        return current_token(body.method, await self.secret_of(document))
 
     # --- within ---
 
-    async def _put(self, document: Document, body: CredentialBody, secret: Secret | None) -> Credential:
+    async def put(self, document: Document, body: CredentialBody, secret: Secret | None) -> Credential:
         """Both, or neither."""
         made = msgspec.structs.replace(
             document,
             body=msgspec.json.encode(body),
             keys={"vault": body.vault},
-            unique={"place": f"{body.vault} {body.place}"},
+            unique={**document.unique, "place": f"{body.vault} {body.place}"},
         )
         documents = [made]
         if secret is not None:
@@ -411,7 +329,7 @@ class Vaults:
             raise Conflict(text, vault=body.vault, credential=error.details.get("id")) from None
         return _credential(stored, body)
 
-    async def _secret(self, document: Document) -> dict[str, str]:
+    async def secret_of(self, document: Document) -> dict[str, str]:
         packed = await self._secrets.get(CREDENTIAL, document.id, tenant=document.tenant)
         return msgspec.json.decode(packed, type=dict[str, str])
 
@@ -424,7 +342,7 @@ class Vaults:
             raise InvalidArgument(f"vault {vault!r} is archived", vault=vault)
         return found
 
-    async def _credential(self, vault: str, credential: str, tenant: str | None) -> tuple[Document, CredentialBody]:
+    async def found(self, vault: str, credential: str, tenant: str | None) -> tuple[Document, CredentialBody]:
         await self._vault(vault, tenant)
         try:
             found = await self._store.get_document(CREDENTIAL, credential, tenant=tenant)
@@ -432,7 +350,7 @@ class Vaults:
             found = None
         if found is None or found.keys.get("vault") != vault:
             raise NotFound(f"vault {vault!r} has no credential {credential!r}", vault=vault, credential=credential)
-        return found, _decoder.decode(found.body)
+        return found, body_of(found)
 
 
 def place_of(url: str, what: str = "the address") -> str:
@@ -441,13 +359,6 @@ def place_of(url: str, what: str = "the address") -> str:
         return parse(url).full
     except ToolFailed as error:
         raise InvalidArgument(f"{what}: {error.message}") from None
-
-
-def _current(method: Method, secret: Secret) -> str:
-    return secret["token" if method == "bearer" else "access_token"]
-
-
-_decoder = msgspec.json.Decoder(CredentialBody)
 
 
 def _expected(document: Document, revision: int | None) -> Document:

@@ -17,6 +17,7 @@ from ..core.document import Document
 from ..core.errors import Conflict, DocumentExists, DocumentNotFound, InvalidArgument, KeyReused, NotFound, RevisionConflict
 from ..core.feed import DOCUMENT
 from ..core.ids import Clock, IdSource, derived_id
+from .slots import SLOT, free_slot
 from .webhook_queue import DELIVERY, Attempt, Delivery, Source, State, body_of, delivery_of, with_body
 from .webhook_sending import Sender, SigningSecrets, new_secret
 
@@ -102,16 +103,13 @@ class Webhooks:
         """
         after = await self._store.wait_feed(0, 0)
         body = EndpointBody(self._sender.check(url), self._checked(types), description, after=after)
-        if len(await self.page(tenant=tenant, limit=MOST)) >= MOST:
-            raise Conflict(f"there are {MOST} endpoints, and no more fit: remove one")
         secret = new_secret()
         endpoint = self._ids.new("wh") if key is None else derived_id("wh", tenant or "", key)
         sealed = await self._seal(endpoint, SigningSecrets(secret), tenant)
-        new = Document(ENDPOINT, endpoint, msgspec.json.encode(body), tenant, keys={"all": "1"})
         # What happens from here on is fed, so nothing falls between the two.
         await self._store.set_feed_types(self.feeds)
         try:
-            (made, _) = await self._store.put_documents([new, sealed])
+            made = await self._take_slot(endpoint, body, sealed, tenant)
         except DocumentExists:
             made = await self._document(endpoint, tenant)
             old = _decoder.decode(made.body)
@@ -122,6 +120,23 @@ class Webhooks:
         # Somebody may have removed the last other endpoint meanwhile, and the feed with it.
         await self._store.set_feed_types(self.feeds)
         return endpoint_of(made), secret
+
+    async def _take_slot(self, endpoint: str, body: EndpointBody, sealed: Document, tenant: str | None) -> Document:
+        """Store a new endpoint in one of as many slots as a tenant may have of them: of two that want the last one, one gets
+        it. Conflict without a free one, DocumentExists when it is there."""
+        while True:
+            taken = await self._store.documents(ENDPOINT, tenant=tenant, limit=MOST)
+            slot = free_slot(taken, MOST)
+            if any(one.id == endpoint for one in taken):
+                raise DocumentExists(f"there is a webhook {endpoint!r} already", kind=ENDPOINT, id=endpoint)
+            if slot is None:
+                raise Conflict(f"there are {MOST} endpoints, and no more fit: remove one")
+            new = Document(ENDPOINT, endpoint, _encode(body), tenant, keys={"all": "1"}, unique={SLOT: slot})
+            try:
+                return (await self._store.put_documents([new, sealed]))[0]
+            except DocumentExists as error:
+                if error.details.get("key") != SLOT:
+                    raise
 
     async def get(self, endpoint: str, *, tenant: str | None) -> Endpoint:
         """NotFound."""

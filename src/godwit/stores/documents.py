@@ -23,7 +23,13 @@ class SqliteDocuments(SqlitePart):
     """What `SqliteStore` does with documents."""
 
     async def put_documents(
-        self, documents: Sequence[Document], *, contents: Mapping[str, bytes] | None = None, ahead: bool = False
+        self,
+        documents: Sequence[Document],
+        *,
+        contents: Mapping[str, bytes] | None = None,
+        remove: Sequence[tuple[str, str]] = (),
+        tenant: str | None = None,
+        ahead: bool = False,
     ) -> list[Document]:
         """See `DocumentStore.put_documents`."""
 
@@ -34,6 +40,8 @@ class SqliteDocuments(SqlitePart):
                 if contents is not None and document.id in contents:
                     parameters = {**_name(document.kind, document.id, document.tenant), "content": contents[document.id]}
                     transaction.execute("put_document_content", parameters)
+            for kind, id_ in remove:
+                _remove(transaction, kind, id_, tenant, now)
             return stored
 
         def apply(transaction: Transaction) -> list[Document]:

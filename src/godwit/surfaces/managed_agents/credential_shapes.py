@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from ...core.errors import InvalidArgument, NotSupported
+from ...host.credentials import Credential
 from ...host.oauth import Client
-from ...host.vaults import Credential
 from .query import LATEST_MS, moment, moment_or_none
 from .shapes import Shape
 

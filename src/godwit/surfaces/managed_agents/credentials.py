@@ -10,9 +10,9 @@ from starlette.requests import Request
 
 from ...core.errors import InvalidArgument
 from ...core.principal import Principal
+from ...host.credentials import Credential
 from ...host.mcp_probe import FailedStep, probe
 from ...host.oauth import RefreshFailed, ShownAnswer
-from ...host.vaults import Credential
 from ..server.service import Service
 from .body import body
 from .caller import Operator, Reader, id_of

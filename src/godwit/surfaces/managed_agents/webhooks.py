@@ -13,7 +13,9 @@ import msgspec
 
 from ...core.feed import DELETED, DOCUMENT, FeedEntry
 from ...host.agent_registry import KIND as AGENT
-from ...host.vaults import CREDENTIAL, REFRESH_FAILED, VAULT
+from ...host.credentials import CREDENTIAL
+from ...host.token_renewal import REFRESH_FAILED
+from ...host.vaults import VAULT
 from ...host.webhook_queue import Notice, Source, notice_id
 
 ENVIRONMENT = "managed_agents.environment"

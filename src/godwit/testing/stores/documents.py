@@ -33,6 +33,18 @@ class Documents(StoreSuite):
             await refused(DocumentNotFound, store.put_documents([msgspec.structs.replace(nest("x"), revision=1)]))
             assert await store.get_document("nest", "a", tenant=None) == second
 
+    async def test_documents_are_put_and_removed_in_one_commit(self) -> None:
+        async with self.opened() as store:
+            await store.put_documents([nest("a"), nest("b"), nest("a", "other")])
+            gone = [("nest", "a"), ("nest", "b"), ("nest", "never")]
+            await refused(DocumentExists, store.put_documents([nest("c"), nest("b")], remove=gone))
+            assert len(await store.documents("nest", tenant=None)) == 2
+            await store.put_documents([nest("c")], remove=gone)
+            assert [d.id for d in await store.documents("nest", tenant=None)] == ["c"]
+            assert [d.id for d in await store.documents("nest", tenant="other")] == ["a"]
+            await store.put_documents([], remove=[("nest", "a")], tenant="other")
+            assert await store.documents("nest", tenant="other") == []
+
     async def test_what_is_put_ahead_is_there_with_the_next_thing(self) -> None:
         async with self.opened() as store:
             await new_session(store)
