@@ -29,7 +29,7 @@ from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.record import ActiveTool, RunSnapshot
-from ...core.rules import ApprovalPolicy, Permissions
+from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
 from ...core.tasks import TaskEnd, TaskRecord
 from ...core.verification import (
@@ -76,6 +76,9 @@ class AgentBody(Shape, frozen=True):
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     verification: VerificationPolicy | None = None
     subagents: dict[str, str] = {}
+    subagent_specs: dict[str, AgentSpec] = {}
+    hidden: bool = False
+    confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
 
 
 class AgentView(Shape, frozen=True):
