@@ -21,7 +21,7 @@ from godwit.models.script import Reply, ScriptedModel, call, hold, say
 POET = "---\nname: poet\ndescription: Writes a line.\ntools: Read\n---\nYou write one line.\n"
 
 
-def models(*boss: object) -> dict[str, ScriptedModel]:
+def models(*boss: Reply | str) -> dict[str, ScriptedModel]:
     """The model of whoever hands out tasks; its children have the same one, and answer with what they were asked."""
 
     def poet(request: ModelRequest) -> Reply:
@@ -132,7 +132,7 @@ async def test_what_an_agent_of_a_file_may_not_do_it_cannot_do(bench: Bench, tmp
     file = "---\nname: looker\ndescription: Looks.\nmodel: scripted:poet\ntools: Read, Grep\n---\nLook.\n"
     write(tmp_path / "agents", "looker.md", file)
     given = models(call("task", agent="looker", prompt="Look."), "Fine.")
-    looks = [call("read", file_path="a.txt"), call("write", file_path="b.txt", content="x"), "Seen."]
+    looks: list[Reply | str] = [call("read", file_path="a.txt"), call("write", file_path="b.txt", content="x"), "Seen."]
     given["scripted:poet"] = ScriptedModel(looks, "scripted:poet")
     write(bench.workspace, "a.txt", "alpha\n")
     runtime = await bench.runtime(models=given)

@@ -1,8 +1,8 @@
 """Live agents: the part of a session's handle that gives it further subagents.
 
 Owns how they become a part of the session: its agent goes on as a variant that has them, so that they are known wherever
-and whenever the session is opened. Leaves out reading files, and what a worker's kind means. Rule: an open run keeps its
-tools, so that the model's prompt stays the same; `Session.tasks` takes the new ones at once.
+and whenever the session is opened. Leaves out reading files, and what a worker's kind means. Rule: a drive
+keeps the tools it began its run with, so that the model's prompt stays the same; `Session.tasks` takes new ones at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class LiveAgents(Control):
     async def register_agents(self, agents: Iterable[AgentSpec | WorkerAgentSpec]) -> list[AgentSpec]:
         """Have this session know these agents as subagents, in place of those of their names; returns them as it knows them.
 
-        Its model is told of them from the next run on, `Session.tasks` takes them at once. They are stored with the session.
+        Its model is told of them when the session is next driven, from the next run on at the latest; `Session.tasks` takes
+        them at once. They are stored with the session.
         None is registered unless all can be: ConfigurationError, ModelNotFound, AuthenticationFailed, ToolNotFound.
         """
         self._check_open()

@@ -78,7 +78,7 @@ class RuntimeHome:
     async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
         raise NotImplementedError
 
-    def tools_named(self, name: str, folder: str | None = None) -> list[str]:
+    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
         raise NotImplementedError
 
     def wake(self, session: SessionId) -> None:

@@ -109,7 +109,7 @@ class RegisteredAgents(SessionsById):
                 raise
             return builtin
 
-    def with_registered(self, spec: AgentSpec) -> AgentSpec:
+    def _with_registered(self, spec: AgentSpec) -> AgentSpec:
         """The agent with those of its subagents that are registered as a part of it."""
         own = {
             name: self._registered[name]
@@ -127,7 +127,7 @@ class RegisteredAgents(SessionsById):
         whole = os.path.abspath(os.path.expanduser(os.fspath(folder)))
 
         def read() -> AgentFiles:
-            return load(whole, tools=lambda name: self.tools_named(name, workspace))
+            return load(whole, tools=lambda name: self._tools_named(name, workspace))
 
         found = await asyncio.to_thread(read)
         for problem in found.problems:

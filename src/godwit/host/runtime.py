@@ -312,7 +312,7 @@ class Runtime(RegisteredAgents):
             self._bring(agent)
             for below in agent.subagents:
                 await self._create(below, folder)
-        spec = self.with_registered(spec)
+        spec = self._with_registered(spec)
         for own in spec.subagent_specs.values():
             await self.check_subagent(own, folder)
         self._check_models_of(spec)
@@ -372,7 +372,7 @@ class Runtime(RegisteredAgents):
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
 
-    def tools_named(self, name: str, folder: str | None = None) -> list[str]:
+    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
         """The names of the tools that this name, of a tool or a set, stands for in this folder; none when there is none."""
         try:
             return [tool.definition.name for tool in self._searching.toolbox([name], folder).select([name])]

@@ -37,6 +37,7 @@ VERBS = (
     looking.queue,
     rules.budget,
     rules.commands,
+    rules.agents,
     rules.permissions,
     rules.hooks,
     rules.verify,
@@ -75,7 +76,20 @@ for verb in VERBS:
 
 
 HERE = frozenset(
-    ("demo", "commands", "permissions", "hooks", "doctor", "serve", "keys", "webhooks", "secrets", "backup", "restore")
+    (
+        "demo",
+        "commands",
+        "agents",
+        "permissions",
+        "hooks",
+        "doctor",
+        "serve",
+        "keys",
+        "webhooks",
+        "secrets",
+        "backup",
+        "restore",
+    )
 )
 """The verbs that need the database itself, or this machine."""
 
