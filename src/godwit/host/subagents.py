@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..contracts import EventStore
-from ..core.agent import AgentRef, AgentSpec, base_of, variant_of
+from ..core.agent import AgentRef, AgentSpec, variant_of
 from ..core.errors import (
     AgentNotFound,
     ConfigurationError,
