@@ -1,8 +1,8 @@
 """SubagentSession: one child that a host asks again and again, with everything it knows (seed 004).
 
 It is a view of a session, which has its own log: what was said, how often it was used and what came to nothing is read
-there, so a process that has been restarted goes on with the session's id. Leaves out driving (the session's handle) and tasks
-that a model hands out (`subagents.py`). Rules a change must keep:
+there, so a process that has been restarted goes on with the session's id. Leaves out driving (the session's handle) and
+tasks that a model hands out (`subagents.py`). Rules a change must keep:
 
 * The conversation holds sends that were completed. One that fails, is cancelled or interrupted is taken back by a rewind,
   here or by whoever uses the session next, so that asking again does not ask twice. Files stay as they are.

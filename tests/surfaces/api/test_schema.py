@@ -87,8 +87,8 @@ class Known:
             case.body["agent"] = "explore"
         if "agent" in case.path_parameters:
             case.path_parameters["agent"] = "other" if name in ("put_agent", "delete_agent", "archive_agent") else "coder"
-        if isinstance(case.body, dict) and isinstance(case.body.get("wait_s"), int | float):
-            case.body["wait_s"] = min(case.body["wait_s"], 0)
+        if isinstance(case.body, dict) and isinstance(wait_s := case.body.get("wait_s"), int | float):
+            case.body["wait_s"] = min(wait_s, 0)
         if name == "put_agent" and isinstance(case.body, dict) and case.body.get("models"):
             case.body["models"] = [MODEL]
         if name == "start_session" and isinstance(case.body, dict) and "agent" in case.body:
