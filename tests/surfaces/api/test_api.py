@@ -256,6 +256,13 @@ def test_only_the_host_lets_an_agent_out_of_what_confines_it(keyed: As, tmp_path
     for loose in (hook, {"sandbox": {"network": True}}):
         assert operate.put("/agents/coder", json={"models": [MODEL], **loose}).status_code == 403
         assert admin.put("/agents/coder", json={"models": [MODEL], **loose}).status_code == 200
+        # Nor does an agent that is written down in another one.
+        below = {
+            "subagents": {"b": "B."},
+            "subagent_specs": {"b": {"name": "b", "models": ["inherit"], "description": "B.", **loose}},
+        }
+        assert operate.put("/agents/above", json={"models": [MODEL], **below}).status_code == 403
+        assert admin.put("/agents/above", json={"models": [MODEL], **below}).status_code == 200
     body = {"agent": "coder", "workspace": str(tmp_path)}
     assert operate.post("/sessions", json=body).status_code == 403
     assert admin.post("/sessions", json=body).status_code == 200
