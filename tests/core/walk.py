@@ -190,6 +190,7 @@ def candidates(state: State) -> Iterator[EventData]:
         yield ActionOpened(ActionId(f"a{n}"), "approval", call, name, {"path": "a"})
         yield ActionOpened(ActionId(f"a{n}"), "question", call, name, message="which?")
         yield ActionOpened(ActionId(f"a{n}"), "external", call, name)
+        yield ActionOpened(ActionId(f"a{n}"), "external", call, name, lane="execute")
         yield from (ActionOpened(a, "approval", call, name) for a in actions[1:2])
     yield ActionOpened(ActionId(f"q{n}"), "approval", None, "budget", {"usd": 1}, "more?", expires_ms=n + 60_000)
     own = [CallId("o-none"), *(c.id for c in state.own_calls)]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.core.errors import ConfigurationError, ToolNotFound
+from godwit.core.errors import ConfigurationError, LaneNotFound, ToolNotFound
 from godwit.core.events import ToolFinished
 from godwit.core.lanes import LaneConfig, LaneHandler, LaneSettings, RetryPolicy
 from godwit.core.messages import text_of
@@ -208,6 +208,55 @@ async def test_what_a_worker_cannot_be_is_told_before_it_works(tmp_path: Path) -
             godwit.Worker(tmp_path / "g.db", **wrong)
     with pytest.raises(ToolNotFound):
         godwit.Worker(tmp_path / "g.db", tools=["none"])
+
+
+async def test_a_remote_handle_says_who_does_the_calls(tmp_path: Path) -> None:
+    """The same methods with the same answers as in the process that drives the session."""
+    script: Script = [call("bash", command=f"echo {n}") for n in range(3)] + [say("done"), say("thanks")]
+    lanes = LaneSettings(metrics=True)
+    async with AsyncExitStack() as stack:
+        runtime = await Runtime.open(tmp_path / "g.db", models={MODEL: ScriptedModel(script, MODEL)}, lanes=lanes)
+        await stack.enter_async_context(runtime)
+        client = await stack.enter_async_context(godwit.connect(await stack.enter_async_context(served(runtime))))
+        session = await client.start_session(godwit.Agent("worker", model=MODEL, tools=["bash"]), workspace=tmp_path)
+        assert session.has_queue() is True
+        with pytest.raises(LaneNotFound):
+            await session.set_lane_handler("nowhere", "outside")
+        with pytest.raises(ConfigurationError):
+            await session.set_lane_handler("generate", "outside")
+        await session.set_lane_handler("execute", {"mode": "outside", "timeout_s": 60, "labels": {"os": "any"}})
+        assert (await session.queue_stats()).lanes["execute"].mode == "outside"
+        run = asyncio.ensure_future(session.send("go"))
+        await parked(session, 1)
+        (task,) = await session.pending_external_tasks()
+        assert (task.command_type, task.payload, task.labels) == ("bash", {"command": "echo 0"}, {"os": "any"})
+        assert (await session.queue_stats()).external == 1
+        assert await session.complete_external_task("act_none", {"success": True}) is False
+        given = {"success": True, "result": {"output": "by hand", "exit_code": 0}}
+        assert await session.complete_external_task(task.id, given, sender="me") is True
+        assert await session.complete_external_task(task.id, given) is False
+        for count in (2, 3):
+            await parked(session, count)
+            leased = await runtime.external_tasks.lease(["execute"], tenant=None, worker="w", labels={"os": "any"})
+            assert leased is not None
+            assert await runtime.external_tasks.fail(leased.task.id, leased.token, "no", tenant=None)
+        assert (await within(run)).text == "done"
+        first, second = await session.dead_letters()
+        assert (first.error, first.worker, first.payload) == ("no", "w", {"command": "echo 1"})
+        assert await session.drop_dead_letter(first.id) is True
+        assert await session.drop_dead_letter(first.id) is False
+        assert await session.requeue_dead_letter(second.id) is True
+        assert await session.dead_letters() == []
+        metrics = await session.queue_metrics()
+        assert metrics is not None
+        assert metrics.lanes["generate"].completed == 4
+
+
+async def parked(session: Any, count: int) -> None:
+    """Until its run has been parked so often."""
+    events = session.follow()
+    while count:
+        count -= (await within(anext(events))).type == "run.parked"
 
 
 # --- the command line -----------------------------------------------------------------------------------------------
