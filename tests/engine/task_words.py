@@ -15,7 +15,7 @@ from godwit.models.script import Script, ScriptedModel
 
 from .conftest import WAIT_S, Bench, within
 
-__all__ = ["Team", "asked", "ended", "ends", "home", "rest", "results"]
+__all__ = ["Team", "asked", "ended", "ends", "first_task", "home", "last", "rest", "results", "told"]
 
 
 def asked(request: ModelRequest) -> str:
@@ -23,6 +23,22 @@ def asked(request: ModelRequest) -> str:
     first = request.entries[0].message
     assert isinstance(first, User)
     return text_of(first.content)
+
+
+def last(request: ModelRequest) -> str:
+    """The newest message."""
+    return next(text_of(e.message.content) for e in reversed(request.entries) if isinstance(e.message, User))
+
+
+def first_task(request: ModelRequest) -> str:
+    """The id of the first task that the model was told of."""
+    told = next(e.message.text for e in request.entries if isinstance(e.message, ToolResult))
+    return str(told.split()[1])
+
+
+def told(request: ModelRequest) -> str:
+    """The newest result."""
+    return next(e.message.text for e in reversed(request.entries) if isinstance(e.message, ToolResult))
 
 
 class Team:

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.contracts import ModelRequest
 from godwit.core.errors import AgentNotFound, TaskNotFound
 from godwit.core.events import RunFinished, RunParked, SubagentStarted, UserMessage
 from godwit.models.script import call, fail, hold, say
 
 from .conftest import Bench, data, until, within
-from .task_words import Team, asked, ended, ends, home, rest, results
+from .task_words import Team, asked, ended, ends, first_task, home, last, rest, results
 
 ECHO = [lambda request: say(f"({asked(request)})")]
 
@@ -125,12 +124,6 @@ async def test_the_end_of_one_in_the_background_wakes_the_parent(team: Team) -> 
     assert "a line" in finished[1]
 
 
-def last(request: ModelRequest) -> str:
-    from godwit.core.messages import User, text_of
-
-    return next(text_of(e.message.content) for e in reversed(request.entries) if isinstance(e.message, User))
-
-
 async def aiter_runs(session: Any) -> Any:
     """The last answer of each run."""
     for run in [d.run for d in await data(session, RunFinished)]:
@@ -203,6 +196,8 @@ async def test_deleting_the_parent_ends_what_works_for_it(team: Team) -> None:
     rows = await runtime.sessions()
     assert len(rows) == 2
     assert all(row.run is None for row in rows)
+    for row in rows:  # what is left can still be opened
+        await runtime.open_session(row.id)
 
 
 @pytest.mark.parametrize("how", ["archive", "delete"])
@@ -248,14 +243,6 @@ async def test_a_report_waits_for_room_in_a_full_inbox(team: Team) -> None:
 
 
 # --- the tools ------------------------------------------------------------------------------------------------------
-
-
-def first_task(request: ModelRequest) -> str:
-    """The id of the first task that the model was told of."""
-    from godwit.core.messages import ToolResult as Result
-
-    told = next(e.message.text for e in request.entries if isinstance(e.message, Result))
-    return str(told.split()[1])
 
 
 async def test_a_task_that_was_waited_for_is_not_told_again(team: Team) -> None:

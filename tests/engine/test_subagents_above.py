@@ -10,9 +10,10 @@ import pytest
 import godwit
 from godwit.contracts import HookCall
 from godwit.core.agent import ToolDefinition
-from godwit.core.errors import ActionNotFound
+from godwit.core.errors import ActionNotFound, SubagentLimit
 from godwit.core.events import SubagentAsked, SubagentStarted, ToolFinished
 from godwit.core.hooks import HookResult, HookSpec
+from godwit.core.lanes import LaneConfig
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.hook import Hook
@@ -20,7 +21,7 @@ from godwit.engine.session import Session
 from godwit.models.script import call, hold, say
 
 from .conftest import WAIT_S, Bench, data, until, within
-from .task_words import Team, asked, ends, home, rest, results
+from .task_words import Team, asked, ends, first_task, home, rest, results, told
 
 ECHO = [lambda request: say(f"({asked(request)})")]
 
@@ -63,13 +64,6 @@ def three_levels(team: Team, *tools: Any, leaf: dict[str, Any] | None = None, **
     team.add("leaf", [call("work", text="a"), lambda r: say(told(r))], *(tools or (work,)), **(leaf or {}))
     team.add("branch", [call("task", agent="leaf", prompt="l"), lambda r: say(told(r))], subagents=["leaf"])
     team.add("boss", [call("task", agent="branch", prompt="b"), lambda r: say(told(r))], subagents=["branch"], **boss)
-
-
-def told(request: Any) -> str:
-    """The newest result."""
-    from godwit.core.messages import ToolResult
-
-    return next(e.message.text for e in reversed(request.entries) if isinstance(e.message, ToolResult))
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
@@ -126,8 +120,6 @@ async def test_no_more_children_work_at_a_time_than_may(team: Team) -> None:
 
 async def test_a_place_in_line_does_not_wait_for_itself(team: Team) -> None:
     """One run at a time: a parent that waits, by its call or by `task_wait`, gives the place to those it waits for."""
-    from .test_subagents import first_task
-
     team.add("leaf", ECHO)
     team.add("branch", [call("task", agent="leaf", prompt="l"), "branch"], subagents=["leaf"])
     team.add(
@@ -141,6 +133,26 @@ async def test_a_place_in_line_does_not_wait_for_itself(team: Team) -> None:
     )
     session = await team.start(runtime=await team.runtime(max_runs=1))
     assert "completed\nbranch" in (await within(session.send("Go."))).text
+
+
+async def test_who_waits_holds_no_room_in_a_lane(team: Team) -> None:
+    @godwit.tool(read_only=True)
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    team.add("leaf", [call("look"), lambda r: say(told(r))], look)
+    team.add(
+        "boss",
+        [
+            call("task", agent="leaf", prompt="l", background=True),
+            lambda r: call("task_wait", tasks=[first_task(r)], timeout_s=15),
+            lambda r: say(told(r)),
+        ],
+        subagents=["leaf"],
+    )
+    session = await team.start(runtime=await team.runtime(lanes=[LaneConfig("query", concurrency=1)]))
+    assert "completed\nseen" in (await within(session.send("Go."))).text
 
 
 @pytest.mark.parametrize("budget", [{"tokens": 1}, {"turns": 1}, {"turns": 2}])
@@ -267,6 +279,25 @@ async def test_hooks_of_all_levels_are_called_for_a_child_as_its_own(team: Team)
     assert heard == [("boss", session.id, "task"), ("leaf", leaf.id, "work"), ("boss", leaf.id, "work")]
 
 
+async def test_a_hook_of_the_host_or_of_one_that_asks_itself_is_called_once_for_each_call(team: Team) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def listen(of: str) -> Hook:
+        async def hear(call_: HookCall) -> None:
+            heard.append((of, call_.session))
+
+        return Hook(HookSpec(f"of-{of}", "before_tool"), hear)
+
+    def play(request: Any) -> Any:
+        return call("work", text="a") if asked(request) == "deeper" else call("task", agent="boss", prompt="deeper")
+
+    team.add("boss", [play, "Fine."], work, subagents=["boss"], hooks=[listen("boss")])
+    session = await team.start(runtime=await team.runtime(hooks=[listen("host")]))
+    await within(session.send("Go."))
+    (child,) = await children(session)
+    assert sorted(heard) == sorted((of, at) for of in ("boss", "host") for at in (session.id, child.id))
+
+
 async def test_a_hook_above_blocks_what_a_grandchild_does_also_after_a_restart(team: Team) -> None:
     held, reached = asyncio.Event(), asyncio.Event()
 
@@ -312,6 +343,35 @@ async def test_a_live_hook_of_a_parent_that_was_let_go_of_and_opened_again_is_ca
     held.set()
     await rest(runtime)
     assert "not here" in ((await session.tasks.all())[0].output or "")
+
+
+@pytest.mark.parametrize("drive", [True, False])
+async def test_a_hook_above_blocks_what_a_host_calls_on_a_child(team: Team, drive: bool) -> None:
+    async def block(call_: HookCall) -> HookResult | None:
+        return HookResult("block", reason="not here") if call_.payload["tool"] == "work" else None
+
+    hook = Hook(HookSpec("b", "before_tool"), block)
+    team.add("leaf", ["leaf"], work)
+    team.add("boss", [call("task", agent="leaf", prompt="l"), "Fine."], subagents=["leaf"], hooks=[hook])
+    session = await team.start()
+    await within(session.send("Go."))
+    runtime, (task,) = home(session), await session.tasks.all()
+    await rest(runtime)
+    await runtime.desk.drop(task.session)
+    child = await runtime.open_session(task.session, drive=drive)
+    result = await child.tool("work", {"text": "a"})
+    assert (result.status, "not here" in result.output) == ("denied", True)
+
+
+async def test_a_host_is_told_of_limits(team: Team) -> None:
+    team.add("leaf", ECHO)
+    team.add("boss", ["Heard."] * 9, subagents=["leaf"], limits=godwit.Limits(max_descendants=2))
+    session = await team.start()
+    for n in range(2):
+        await session.tasks.start("leaf", f"{n}")
+    with pytest.raises(SubagentLimit, match="limit is 2"):
+        await session.tasks.start("leaf", "3")
+    await rest(home(session))
 
 
 # --- what an agent is made of when it works for another ------------------------------------------------------------------

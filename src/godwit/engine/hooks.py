@@ -51,6 +51,7 @@ _NONE: Mapping[Any, Any] = {}
 V = TypeVar("V")
 
 
+_Asked = list[tuple[HookSpec, HookHandler | None]]
 _OF_HANDLES: frozenset[HookPoint] = frozenset(("before_session", "after_session"))
 """Points of one session's handles, which those of sessions above are not asked about."""
 
@@ -244,12 +245,14 @@ class Hooks(HookCalls):
     async def _chains(
         self, point: HookPoint, payload: dict[str, Any], run: RunId | None, cancel: CancelToken | None
     ) -> HookResult:
-        """The session's own hooks, then those of the sessions that it works for, each seeing what the ones before left."""
+        """The session's own hooks, then those of the sessions that it works for, each seeing what the ones before left. One
+        that several of them have, since it is the host's or of an agent that asks itself, is asked once."""
+        asked: _Asked = []
         result = CONTINUE
         level: Hooks | None = self
         while level is not None and result.action not in ENDS_CHAIN and result is not INTERRUPTED:
             if point in level._at and (level is self or point not in _OF_HANDLES):
-                answer = await level._chain(point, payload, run, cancel, self)
+                answer = await level._chain(point, payload, run, cancel, self, asked)
                 if answer is INTERRUPTED:
                     return INTERRUPTED
                 if answer.modified is not None:
@@ -260,9 +263,15 @@ class Hooks(HookCalls):
         return result
 
     async def _chain(
-        self, point: HookPoint, payload: dict[str, Any], run: RunId | None, cancel: CancelToken | None, of: Hooks
+        self,
+        point: HookPoint,
+        payload: dict[str, Any],
+        run: RunId | None,
+        cancel: CancelToken | None,
+        of: Hooks,
+        asked: _Asked,
     ) -> HookResult:
-        """`of`: the session's, which may be one that works for this one's."""
+        """`of`: the session's, which may be one that works for this one's. `asked`: what has been; it is added to."""
         result, changed = CONTINUE, False
         # What is registered meanwhile is called from the next time on.
         for registered in self._at.get(point, ()):
@@ -275,6 +284,10 @@ class Hooks(HookCalls):
                     continue
                 why = "it has no handler in this process: open the session with the agent that brings it"
                 return failed(spec, why)
+            this = (spec, None if handler is registered.command else handler)
+            if this in asked:
+                continue
+            asked.append(this)
             if cancel is not None and cancel.cancelled:
                 return INTERRUPTED
             packed = packed_payload(payload)

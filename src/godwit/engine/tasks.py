@@ -30,6 +30,7 @@ from ..core.gate import Gate
 from ..core.ids import AgentName, Clock, IdSource, InputId, SessionId, TaskId, derived_id
 from ..core.messages import text_of
 from ..core.tasks import TaskEnd, TaskProgress, TaskRecord, TaskRequest, TaskStatus, child_id
+from .lanes import HELD
 from .log import append_outside, load_state
 
 TYPES = ("subagent.started", "subagent.finished", "subagent.progressed")
@@ -139,6 +140,9 @@ class SessionTasks:
             left_s = None if until_s is None else until_s - loop.time()
             if not any(r.pending for r in found) or (left_s is not None and left_s <= 0):
                 return [await self._with_child(record) for record in found]
+            step = HELD.get()
+            if step is not None:
+                step.end()  # those it waits for may need the room
             await self._store.wait(self._session, head, left_s)
 
     async def read(self, tasks: Sequence[str]) -> None:

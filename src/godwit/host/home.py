@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store
 from ..core.agent import AgentRef, AgentSpec, base_of
+from ..core.errors import SessionNotFound
 from ..core.hooks import HookSpec
 from ..core.ids import RunId, Seq, SessionId
 from ..engine.builtin_commands import CommandContext
@@ -137,18 +138,22 @@ class RuntimeHome:
             self._kept_hooks[session] = found
         return found
 
-    async def _inherit(self, session: SessionId, parent: SessionId) -> None:
-        """Have the hooks of the sessions above called for this one as well."""
-        state = await load_state(self.store, parent)
+    async def _inherit(self, session: SessionId, parent: SessionId, *, keep: bool) -> None:
+        """Have the hooks of the sessions above called for this one as well; those that were deleted have none. `keep`: also
+        while no handle uses them."""
+        try:
+            state = await load_state(self.store, parent)
+        except SessionNotFound:
+            return
         assert state.agent is not None
         _, spec = await self.store.get_agent(state.agent.name, state.agent.version)
         above = self.hooks(parent)
         above.labels, above.workspace = state.labels, state.workspace
         above.adopt(spec.hooks, self._handlers_of(spec))
         above.asked_below = True
-        self.hooks(session, keep=True).above = above
+        self.hooks(session, keep=keep).above = above
         if state.parent is not None:
-            await self._inherit(parent, state.parent)
+            await self._inherit(parent, state.parent, keep=False)
 
     def _forget_hooks(self, session: SessionId) -> None:
         """Nobody here drives the session any more: what was registered in this process ends with it."""

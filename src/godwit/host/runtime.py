@@ -493,13 +493,15 @@ class Runtime(RegisteredAgents):
         self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None, *, source: str = "resume"
     ) -> Session:
         state = await load_state(self.store, session)
-        if drive and state.parent is not None:
-            await self._inherit(session, state.parent)
+        hooks = self.hooks(session)
+        if state.parent is not None:
+            await self._inherit(session, state.parent, keep=drive)
         if drive and state.gate.tasks:
             self.subagents.look(session)
         if drive and state.own_calls:
             await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
         handle = Session(self, session, state, spec, drives=drive)
+        del hooks  # until here nobody else may have held them
         if drive:
             self.guards.opened(session, base_name(spec))
             for spec_of_file in hooks_of(self._config, state.workspace):

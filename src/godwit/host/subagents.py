@@ -104,6 +104,7 @@ class SubagentHost:
         self._again: set[SessionId] = set()
         self._seen: dict[SessionId, dict[TaskId, SessionId]] = {}
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
+        self._begun: dict[SessionId, tuple[Seq, dict[TaskId, tuple[Seq, SubagentStarted]]]] = {}
         self._announced: dict[SessionId, set[ActionId]] = {}
         self._making = asyncio.Lock()
         self._closed = False
@@ -239,6 +240,7 @@ class SubagentHost:
                 await self._work_through(session)
         except (SessionNotFound, StoreClosed):
             self._seen.pop(session, None)
+            self._begun.pop(session, None)
         except Exception:
             # One session whose tasks cannot be seen to must not be forgotten, nor keep others waiting.
             logger.exception("the tasks of session %s cannot be seen to", session)
@@ -265,14 +267,12 @@ class SubagentHost:
         gone = {task: child for task, child in before.items() if task not in own and child not in own.values()}
         for child in await self._cancelled(parent, gone):
             await self.stop(child, "its task was cancelled")
+        if not own:
+            self._begun.pop(parent, None)
         if not state.gate.tasks or state.agent is None or state.gate.archived:
             return
         _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
-        # Read once for all of them: a session with many tasks has a long log.
-        begun: dict[TaskId, tuple[Seq, SubagentStarted]] = {}
-        for event in await self._store.read(parent, types=("subagent.started",)):
-            if isinstance(event.data, SubagentStarted) and event.data.task in own:
-                begun[event.data.task] = (event.seq, event.data)
+        begun = await self._begun_of(parent, state, own)
         room = spec.limits.max_children
         for task in state.gate.tasks:
             if task.external:
@@ -299,6 +299,20 @@ class SubagentHost:
                 # One task that nothing can be done for must not keep the others waiting.
                 logger.exception("task %s of session %s cannot be seen to", task.id, parent)
                 self._look_later(parent)
+
+    async def _begun_of(
+        self, parent: SessionId, state: State, own: Mapping[TaskId, SessionId]
+    ) -> dict[TaskId, tuple[Seq, SubagentStarted]]:
+        """How each open task began, and where. Only what is new of the log is read: a session with many tasks has a long
+        one."""
+        upto, before = self._begun.pop(parent, (0, {}))
+        found = {task: begun for task, begun in before.items() if task in own}
+        for event in await self._store.read(parent, upto, to_seq=state.seq, types=("subagent.started",)):
+            if isinstance(event.data, SubagentStarted) and event.data.task in own:
+                found[event.data.task] = (event.seq, event.data)
+        if own:
+            self._begun[parent] = (state.seq, found)
+        return found
 
     async def _cancelled(self, parent: SessionId, gone: Mapping[TaskId, SessionId]) -> list[SessionId]:
         """Of the children whose tasks have ended, those whose work is to end with it. What others have in the background
