@@ -153,6 +153,21 @@ async def test_a_late_or_repeated_completion_is_refused(place: Place) -> None:
     assert len([e for e in await session.events() if isinstance(e.data, UserAnswer)]) == 1
 
 
+async def test_a_completion_after_the_lease_has_run_out_is_late_although_nobody_has_looked(place: Place) -> None:
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=20))
+    await session.prompt("go")
+    leased = await place.lease()
+    place.clock.passed_s += 21
+    assert await done(place, leased) is False
+    with pytest.raises(WorkLost):
+        await place.tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+    assert not any(isinstance(e.data, UserAnswer) for e in await session.events())
+    await place.nothing()  # whoever looks next says what follows
+    assert (await within(session.wait())).text == "done"
+    assert ["lost" in text_of(r.content) for r in await finished(session)] == [True]
+
+
 async def test_the_holder_of_the_session_may_answer_in_the_workers_place(place: Place) -> None:
     """Seed 001: complete_external_task by id; the shape of a result; what a worker says later is refused."""
     session = await place.start([call("build", target="a") + call("build", target="b"), say("done")])
