@@ -35,6 +35,7 @@ VERBS = (
     looking.ls,
     looking.log,
     looking.queue,
+    looking.tasks,
     rules.budget,
     rules.commands,
     rules.agents,

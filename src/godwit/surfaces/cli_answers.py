@@ -80,6 +80,8 @@ class Person:
 
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
         self._view.settle()
+        if action.path:
+            self._view.say(f"{clean(' > '.join(action.path))} asks:", "bold")
         if action.message and action.call is not None:  # what the run itself asks was shown as it is
             self._view.say(action.message, "bold")
         lines = asked(action.name, action.arguments, folder)

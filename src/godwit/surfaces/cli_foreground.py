@@ -14,8 +14,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..contracts import SessionHandle
-from ..core.errors import AlreadyAnswered, GodwitError, InvalidArgument, RunFailed
-from ..core.events import ActionClosed, ActionOpened, Delta, Event, RunFinished, RunParked, RunYielded, UserAnswer
+from ..core.errors import ActionNotFound, AlreadyAnswered, GodwitError, InvalidArgument, RunFailed
+from ..core.events import (
+    ActionClosed,
+    ActionOpened,
+    Delta,
+    Event,
+    RunFinished,
+    RunParked,
+    RunYielded,
+    SubagentAsked,
+    SubagentFinished,
+    UserAnswer,
+)
 from ..core.facts import PendingAction
 from ..core.ids import ActionId, RunId, Seq
 from ..core.messages import Text
@@ -118,6 +129,12 @@ class Foreground:
         else:
             self._view.show(item)
         match data:
+            case SubagentAsked():
+                await self._look_below()
+                self._go_on()
+            case SubagentFinished():
+                await self._look_below()
+                return await self._ask_next()
             case ActionOpened() if data.kind == "task" or data.lane is not None:
                 pass  # children or workers see to it
             case ActionOpened():
@@ -146,8 +163,18 @@ class Foreground:
         """Ask what was not asked yet. With nothing left to ask, a parked run stays parked; unless Ctrl-C is ending it."""
         self._go_on()
         if self._asking is None and self._waiting and not self._interrupts and await self._session.status() == "waiting":
-            return PARKED
+            at_work = [t for t in await self._session.tasks.pending() if t.status in ("queued", "running")]
+            return None if at_work else PARKED
         return None
+
+    async def _look_below(self) -> None:
+        """What is asked below is not closed in this session's log: see what is asked there now."""
+        pending = {action.id: action for action in await self._session.approvals.pending()}
+        for known in [a for a in self._waiting.values() if a.path and a.id not in pending]:
+            del self._waiting[known.id]
+        for action in pending.values():
+            if action.path and action.id not in self._answered:
+                self._waiting.setdefault(action.id, action)
 
     async def _answer(self, action: PendingAction) -> None:
         while True:
@@ -169,7 +196,7 @@ class Foreground:
             return
         content = (Text(answer.text),) if answer.decision == "result" else ()
         said = UserAnswer(action.id, answer.decision, answer.reason, answer.arguments, content, sender=answer.sender)
-        with contextlib.suppress(AlreadyAnswered):
+        with contextlib.suppress(AlreadyAnswered, ActionNotFound):
             await self._session.send_event(said)
         self._waiting.pop(action.id, None)
 

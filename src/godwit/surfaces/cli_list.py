@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-async def sessions(place: Where, *, everything: bool, as_json: bool) -> int:
-    """The newest sessions, or all of them."""
+async def sessions(place: Where, *, everything: bool, children: bool = False, as_json: bool) -> int:
+    """The newest sessions that work for no other, or all of them; with `children` each with those below it."""
     missing = place.missing()
     if missing is not None:
         if not as_json:
@@ -35,6 +35,9 @@ async def sessions(place: Where, *, everything: bool, as_json: bool) -> int:
         rows = await shelf.rows(limit=None if everything else SHOWN + 1)
         more = not everything and len(rows) > SHOWN
         rows = rows if everything else rows[:SHOWN]
+        depths = {row.id: 0 for row in rows}
+        if children:
+            rows = [below for row in rows for below in await _tree(shelf, row, depths)]
         outcomes = {row.id: await last_outcome(shelf, row) for row in rows}
     if as_json:
         for row in rows:
@@ -43,10 +46,20 @@ async def sessions(place: Where, *, everything: bool, as_json: bool) -> int:
     if not rows:
         print('no sessions yet; start one: godwit run "..."')
         return DONE
-    _table(rows, outcomes)
+    _table(rows, outcomes, depths)
     if more:
         print("older ones: godwit ls --all", file=sys.stderr)
     return DONE
+
+
+async def _tree(shelf: Shelf, row: SessionRow, depths: dict[SessionId, int]) -> list[SessionRow]:
+    """The session and those that work for it, each before its own, the oldest first; `depths` gets how deep they lie."""
+    found = [row]
+    below = await shelf.rows(limit=None, parent=row.id)
+    for child in sorted(below, key=lambda child: (child.created_ms, child.id)):
+        depths[child.id] = depths[row.id] + 1
+        found += await _tree(shelf, child, depths)
+    return found
 
 
 def cut_off(row: SessionRow) -> bool:
@@ -74,7 +87,7 @@ def say_cut_off(place: Where, row: SessionRow) -> None:
         print(f"cut off: no process drives its run; it goes on with: {place.command('resume', row.id)}", file=sys.stderr)
 
 
-def _table(rows: list[SessionRow], outcomes: Mapping[SessionId, RunOutcome | None]) -> None:
+def _table(rows: list[SessionRow], outcomes: Mapping[SessionId, RunOutcome | None], depths: Mapping[SessionId, int]) -> None:
     """Columns as wide as they need; on a terminal the last one ends where the window does."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     cells = [("ID", "STATUS", "AGE", "EVENTS", "WHAT")]
@@ -82,7 +95,13 @@ def _table(rows: list[SessionRow], outcomes: Mapping[SessionId, RunOutcome | Non
         what = row.name or row.first_prompt or "(no prompt yet)"
         waits = "".join(f" [{n} {word}]" for n, word in ((row.actions, "to answer"), (row.queued, "queued")) if n)
         cells.append(
-            (row.id, status_text(row, outcomes[row.id]), age(row.updated_ms), str(row.head), one_line(what, 80) + waits)
+            (
+                "  " * depths[row.id] + row.id,
+                status_text(row, outcomes[row.id]),
+                age(row.updated_ms),
+                str(row.head),
+                one_line(what, 80) + waits,
+            )
         )
     widths = [max(len(line[i]) for line in cells) for i in range(4)]
     for line in cells:

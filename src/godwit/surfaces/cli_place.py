@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import DocumentNotFound, SessionNotFound
 from ..core.events import RunFinished, RunOutcome
+from ..core.ids import SessionId
 from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Host(Protocol):
         workspace: str | None = None,
         prefix: str | None = None,
         include_archived: bool = True,
+        parent: str | None = None,
+        top_level: bool = False,
     ) -> list[SessionRow]: ...
     async def row(self, session: str) -> SessionRow: ...
     async def head(self, session: str) -> Seq: ...
@@ -81,8 +84,8 @@ class Host(Protocol):
 class Shelf(Protocol):
     """Sessions to be listed."""
 
-    async def rows(self, *, limit: int | None) -> list[SessionRow]:
-        """The newest ones; all, archived ones too, without a limit."""
+    async def rows(self, *, limit: int | None, parent: str | None = None) -> list[SessionRow]:
+        """The newest ones that work for no other, or for `parent`; all, archived ones too, without a limit."""
         ...
 
     async def outcome(self, row: SessionRow) -> RunOutcome | None:
@@ -235,11 +238,18 @@ class _StoreShelf:
     def __init__(self, store: EventStore) -> None:
         self._store = store
 
-    async def rows(self, *, limit: int | None) -> list[SessionRow]:
+    async def rows(self, *, limit: int | None, parent: str | None = None) -> list[SessionRow]:
         found: list[SessionRow] = []
+        above = None if parent is None else SessionId(parent)
         while True:
             before = (found[-1].updated_ms, found[-1].id) if found else None
-            page = await self._store.sessions(limit=limit or PAGE, before=before, include_archived=limit is None)
+            page = await self._store.sessions(
+                limit=limit or PAGE,
+                before=before,
+                include_archived=limit is None,
+                parent=above,
+                top_level=above is None,
+            )
             found += page
             if limit is not None or len(page) < PAGE:
                 return found
@@ -266,9 +276,10 @@ def tracing_providers() -> list[Any]:
 
 
 async def find(runtime: Host, typed: str) -> SessionRow:
-    """The session whose id is, or alone begins with, what was typed; `last` is the newest. SessionNotFound, CliError."""
+    """The session whose id is, or alone begins with, what was typed; `last` is the newest that works for no other.
+    SessionNotFound, CliError."""
     if typed == NEWEST:
-        rows = await runtime.sessions(limit=1, include_archived=False)
+        rows = await runtime.sessions(limit=1, include_archived=False, top_level=True)
         if not rows:
             raise SessionNotFound("there is no session yet")
         return rows[0]
@@ -289,6 +300,6 @@ async def find(runtime: Host, typed: str) -> SessionRow:
 
 
 async def newest_of(runtime: Host, folder: str | os.PathLike[str]) -> SessionRow | None:
-    """The newest session that works in this folder."""
-    rows = await runtime.sessions(workspace=str(Path(folder).resolve()), limit=1, include_archived=False)
+    """The newest session that works in this folder, and for no other."""
+    rows = await runtime.sessions(workspace=str(Path(folder).resolve()), limit=1, include_archived=False, top_level=True)
     return rows[0] if rows else None

@@ -30,7 +30,7 @@ from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Host, Where, find, newest_of
 from .cli_view import JsonView, ScreenView, View, write_json
-from .cli_words import counted_as, owner_text
+from .cli_words import clean, counted_as, owner_text
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, SessionHandle, SessionRow
@@ -341,7 +341,8 @@ class Run:
             return
         self.view.say("parked: it waits for an answer and needs no process meanwhile", "yellow")
         for action in await handle.approvals.pending():
-            self.view.say(f"  {action.kind} {action.id}:", "")
+            who = f", asked by {clean(' > '.join(action.path))}" if action.path else ""
+            self.view.say(f"  {action.kind} {action.id}{who}:", "")
             if show(self.view, asked(action.name, action.arguments, handle.workspace)):
                 self.view.say(f"    the whole of it: {self.place.command('approve', handle.id, action.id, '--list')}")
             if action.kind != "approval":

@@ -100,8 +100,10 @@ class _ServerShelf:
     def __init__(self, runtime: RemoteRuntime) -> None:
         self._runtime = runtime
 
-    async def rows(self, *, limit: int | None) -> list[SessionRow]:
-        return await self._runtime.sessions(limit=limit or 1 << 30, include_archived=limit is None)
+    async def rows(self, *, limit: int | None, parent: str | None = None) -> list[SessionRow]:
+        return await self._runtime.sessions(
+            limit=limit or 1 << 30, include_archived=limit is None, parent=parent, top_level=parent is None
+        )
 
     async def outcome(self, row: SessionRow) -> RunOutcome | None:
         last = await self._runtime.last_event(row.id, "run.finished")

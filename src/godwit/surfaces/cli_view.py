@@ -30,6 +30,9 @@ from ..core.events import (
     RunYielded,
     SessionPaused,
     SessionResumed,
+    SubagentAsked,
+    SubagentFinished,
+    SubagentStarted,
     ToolFinished,
     ToolStarted,
     UserAnswer,
@@ -44,12 +47,14 @@ from .cli_words import (
     DECIDED,
     call_text,
     clean,
+    counted_as,
     diff_of,
     event_text,
     one_line,
     ran_text,
     result_text,
     seconds,
+    usage_text,
     verified_text,
 )
 
@@ -133,6 +138,7 @@ class ScreenView:
         self._prompts = prompts
         self._inputs: dict[InputId, UserMessage] = {}
         self._attempt = 1
+        self._agents: dict[str, str] = {}
         self._shown: dict[tuple[str, str, int], int] = {}
         self._streaming: tuple[str, str, int] | None = None
         self._thinking_since: float | None = None
@@ -201,6 +207,21 @@ class ScreenView:
                 self._move()
             case ToolFinished():
                 self._finished(data)
+            case SubagentStarted():
+                what = one_line(data.description or data.prompt, 100)
+                self._agents[data.task] = data.agent
+                self._line(f"⇣ {clean(data.agent)} begins: {what}" + (" (in the background)" if data.action is None else ""))
+            case SubagentAsked():
+                who = clean(" > ".join(data.path))
+                asked = one_line(data.message or call_text(data.name, data.arguments, 400), 400)
+                self._line(f"? {who}: {data.kind} needed: {asked}", "bold yellow")
+            case SubagentFinished():
+                mark, style = ("✓", "green") if data.status == "completed" else ("✗", "yellow")
+                why = f": {one_line(data.error.message, 200)}" if data.error is not None else ""
+                spent = f" ({counted_as(data.turns, 'turn')}, {usage_text(data.usage)})" if data.turns else ""
+                self._line(f"{mark} {clean(self._agents.pop(data.task, data.task))} {data.status}{why}{spent}", style)
+            case ActionOpened() if data.kind == "task" or data.lane is not None:
+                pass  # nobody is asked
             case ActionOpened(call=None, message=str(message)):
                 self._line(f"? {clean(data.name)} asks: {one_line(message, 400)}", "bold yellow")
             case BudgetWarned():

@@ -21,6 +21,7 @@ def ls(
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="All of them, archived ones too, not only the newest 20.")
     ] = False,
+    children: Annotated[bool, typer.Option("--children", help="Below each one those that work for it.")] = False,
     as_json: Json = False,
 ) -> None:
     """List sessions, the newest first.
@@ -28,11 +29,12 @@ def ls(
     \b
     Examples:
       godwit ls
+      godwit ls --children
       godwit ls --all --json
     """
     from .. import cli_list
 
-    ends(cli_list.sessions(context.obj, everything=everything, as_json=as_json))
+    ends(cli_list.sessions(context.obj, everything=everything, children=children, as_json=as_json))
 
 
 def log(
@@ -87,6 +89,38 @@ def queue(
         return code
 
     ends(_watched(context.obj, session, work))
+
+
+def tasks(
+    context: typer.Context,
+    session: SessionArgument,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Show this one and what it came to; its beginning is enough.")
+    ] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End it, without TASK all of the session's.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what a session has handed to other agents, as a tree; show one, or cancel.
+
+    \b
+    Examples:
+      godwit tasks last
+      godwit tasks last task_01k9zq
+      godwit tasks last task_01k9zq --cancel
+    """
+    from .. import cli_tasks
+
+    async def work() -> int:
+        async with context.obj.reach() as runtime:
+            row = await find(runtime, session)
+            handle = await runtime.open_session(row.id, drive=False)
+            if cancel:
+                return await cli_tasks.cancelled(runtime, handle, task, as_json=as_json)
+            if task is not None:
+                return await cli_tasks.one(runtime, handle, task, as_json=as_json)
+            return await cli_tasks.listed(runtime, handle, as_json=as_json)
+
+    ends(work())
 
 
 def artifacts(

@@ -1,0 +1,133 @@
+"""Subagents on the command line: what was handed out as a tree, and who asks below while somebody watches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import godwit
+from godwit.contracts import Model
+from godwit.engine.session import Session
+from godwit.models.script import Script, ScriptedModel, call
+from godwit.surfaces.api import Api
+from tests.engine.conftest import until_type, within
+from tests.surfaces.server.running import running
+from tests.surfaces.terminal import Command, Terminal
+
+ROOT: Script = [call("task", id="t", agent="branch", prompt="Go on."), "All done."]
+BRANCH: Script = [call("task", id="t", agent="leaf", prompt="Do it."), "Branch done."]
+LEAF: Script = [call("bash", id="c1", command="echo deep"), "Leaf done."]
+
+
+def models() -> dict[str, Model]:
+    scripts = {"root": ROOT, "branch": BRANCH, "leaf": LEAF}
+    return {f"scripted:{name}": ScriptedModel(script, f"scripted:{name}") for name, script in scripts.items()}
+
+
+def root() -> godwit.Agent:
+    leaf = godwit.Agent("leaf", model="scripted:leaf", tools=["bash"], permissions={"bash": "ask"})
+    branch = godwit.Agent("branch", model="scripted:branch", subagents=[leaf])
+    return godwit.Agent("root", model="scripted:root", subagents=[branch])
+
+
+@asynccontextmanager
+async def asked_below(command: Command) -> AsyncIterator[Session]:
+    """A session of the command's database whose grandchild has a question; nothing of it is driven any more behind this."""
+    command.database.parent.mkdir(exist_ok=True)
+    async with await godwit.Runtime.open(command.database, models=models()) as runtime:
+        session = await runtime.start_session(root(), workspace=command.folder)
+        await session.prompt("Go.")
+        await within(until_type(session, "subagent.asked"))
+        yield session
+
+
+async def test_tasks_are_listed_as_a_tree_shown_and_cancelled(command: Command) -> None:
+    async with asked_below(command) as session:
+        pass
+    lines = (await command.run("tasks", "last")).out.splitlines()
+    assert [line.split()[1:3] for line in lines] == [["waiting", "branch:"], ["waiting", "leaf:"]]
+    assert lines[1].startswith("  task_")
+    told = (await command.run("tasks", "last", "--json")).lines
+    assert [(t["agent"], t["depth"], t["parent"]) for t in told] == [
+        ("branch", 1, session.id),
+        ("leaf", 2, told[0]["session"]),
+    ]
+    shown = await command.run("tasks", "last", told[1]["id"])
+    assert (shown.code, told[1]["session"] in shown.err) == (0, True)
+    unknown = await command.run("tasks", "last", "task_unknown")
+    assert (unknown.code, unknown.err.partition(":")[0]) == (5, "error[task_not_found]")
+    ended = await command.run("tasks", "last", told[0]["id"][:-2], "--cancel")
+    assert (ended.code, ended.out) == (0, f"task {told[0]['id']} cancelled\n"), ended.err
+    again = await command.run("tasks", "last", told[0]["id"], "--cancel")
+    assert again.out == f"task {told[0]['id']} had ended before (cancelled)\n"
+    assert [t["status"] for t in (await command.run("tasks", "last", "--json")).lines] == ["cancelled", "cancelled"]
+    assert (await command.run("tasks", "last", "--cancel")).out == "no task is open\n"
+
+
+async def test_sessions_of_subagents_stand_below_their_parent_and_are_never_the_last(command: Command) -> None:
+    async with asked_below(command) as session:
+        pass
+    assert [row["id"] for row in (await command.run("ls", "--json")).lines] == [session.id]
+    rows = (await command.run("ls", "--children", "--json")).lines
+    assert [row.get("parent") for row in rows] == [None, session.id, rows[1]["id"]]
+    table = (await command.run("ls", "--children")).out.splitlines()
+    assert [len(line) - len(line.lstrip()) for line in table] == [0, 0, 2, 4]
+    log = await command.run("log", "last", "--json")
+    assert {event["session"] for event in log.lines} == {session.id}
+
+
+async def test_what_is_asked_below_is_answered_from_another_terminal(command: Command) -> None:
+    async with asked_below(command) as session:
+        listed = await command.run("approve", "last", "--list")
+        assert "echo deep" in listed.out
+        (action,) = await session.approvals.pending()
+        approved = await command.run("approve", "last", action.id)
+        assert approved.code == 0, approved.err
+        assert (await within(session.wait())).text == "All done."
+
+
+@pytest.mark.parametrize("said", ["y", "n not now"])
+async def test_who_watches_is_asked_for_what_is_asked_below(command: Command, tmp_path: Path, said: str) -> None:
+    with running(tmp_path / "g.db", models=models(), dialects=[Api]) as server:
+
+        async def start() -> str:
+            runtime = server.runtime
+            session = await runtime.start_session(root(), workspace=command.folder)
+            runtime.desk.keep(session)
+            return session.id
+
+        session = server.call(start)
+        async with Terminal(command, "--server", server.url, "run", "--session", session, "Go.") as terminal:
+            await terminal.shows("branch begins: Go on.")
+            await terminal.shows("branch > leaf: approval needed: bash echo deep")
+            await terminal.shows("branch > leaf asks:")
+            await terminal.shows("allow this?")
+            terminal.type(f"{said}\n")
+            await terminal.shows("branch completed")
+            await terminal.shows("All done.")
+            assert await terminal.code() == 0
+
+
+async def test_without_a_terminal_a_question_from_below_parks(command: Command, tmp_path: Path) -> None:
+    with running(tmp_path / "g.db", models=models(), dialects=[Api]) as server:
+
+        async def start() -> str:
+            session = await server.runtime.start_session(root(), workspace=command.folder)
+            server.runtime.desk.keep(session)
+            return session.id
+
+        session = server.call(start)
+        at = {"GODWIT_SERVER": server.url}
+        parked = await command.run("run", "--session", session, "Go.", **at)
+        assert parked.code == 4, parked.err
+        assert "asked by branch > leaf" in parked.out
+        told = (await command.run("tasks", session, "--json", **at)).lines
+        assert [(t["agent"], t["status"]) for t in told] == [("branch", "waiting"), ("leaf", "waiting")]
+        yes = await command.run("resume", session, "--yes", **at)
+        assert (yes.code, "All done." in yes.out) == (0, True), yes.out + yes.err
+        shown = await command.run("tasks", session, told[1]["id"], **at)
+        assert shown.out == "Leaf done.\n"
+        assert len((await command.run("ls", "--children", "--json", **at)).lines) == 3
