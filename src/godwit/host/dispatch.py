@@ -379,8 +379,8 @@ class EmbeddedDispatcher:
             return False, False
         before = gate
         force, hosted.force = hosted.force, False
-        context = None if run is None else (hosted.contexts or {}).pop(run.id, hosted.context)
-        driver = Driver(self._parts, log, context=context, force=force)
+        context = None
+        driver = Driver(self._parts, log, force=force)
         hosted.driver = driver
         try:
             async with contextlib.AsyncExitStack() as claimed:
@@ -390,6 +390,10 @@ class EmbeddedDispatcher:
                 if any(c is not None and _runs(log.state, c) for c in (cut, hosted.cut)):
                     driver.token.cancel()
                 hosted.run = None if log.state.run is None else log.state.run.id
+                if hosted.run is not None:
+                    # Nor may its value for tools have been given before: whoever starts a run hears first that it is stored.
+                    run = log.state.run
+                    driver.context = context = (hosted.contexts or {}).pop(hosted.run, hosted.context)
                 force, hosted.force = force or hosted.force, False  # asked for while this was claiming: it has it now
                 ends = driver.token.cancelled or force
                 if not await self._has_place(session, hosted, log.state, ends=ends, due=due):
