@@ -30,7 +30,7 @@ KIND = "managed_agents.session"
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 STATUSES: dict[Status, tuple[str, ...]] = {
     "idle": ("idle", "queued", "waiting", "paused"),
-    "running": ("queued", "running"),
+    "running": ("queued", "running", "waiting"),
     "rescheduling": ("retrying", "paused"),
     "terminated": ("archived",),
 }
@@ -38,7 +38,8 @@ STATUSES: dict[Status, tuple[str, ...]] = {
 
 
 def status_of(row: SessionRow) -> Status:
-    """A session whose run waits for an answer reads as idle; one that is paused in mid-run will go on some time."""
+    """A session whose run waits for an answer reads as idle, unless nobody is asked for one: children or workers
+    are at it. One that is paused in mid-run will go on some time."""
     match row.status:
         case "archived":
             return "terminated"
@@ -48,7 +49,9 @@ def status_of(row: SessionRow) -> Status:
             return "idle" if row.run is None else "rescheduling"
         case "running" | "queued":
             return "idle" if row.run is None else "running"
-        case "idle" | "waiting":
+        case "waiting":
+            return "idle" if row.actions else "running"
+        case "idle":
             return "idle"
 
 
