@@ -86,6 +86,7 @@ async def look(database: Path) -> None:
     begun = Counter(key for what, key in ledger(database) if what == "once begins")
     ended = {key for what, key in ledger(database) if what.endswith("ends")}
     assert not [key for key, count in begun.items() if count > 1], "what must not run twice did"
+    waited_for: set[str] = set()
     async with await godwit.Runtime.open(database) as runtime:
         for name in SESSIONS:
             session = await runtime.open_session(name, drive=False)
@@ -95,6 +96,7 @@ async def look(database: Path) -> None:
             results = {e.call: e for e in events if isinstance(e, ToolFinished)}
             assert sorted(e.call for e in events if isinstance(e, ToolFinished)) == sorted(asked), "each one result"
             opened = [e.action for e in events if isinstance(e, ActionOpened)]
+            waited_for.update(opened)
             answered = Counter(e.action for e in events if isinstance(e, UserAnswer))
             assert all(answered[action] <= 1 for action in opened)
             dead = {d.payload["name"] for d in await session.dead_letters()}
@@ -112,4 +114,6 @@ async def look(database: Path) -> None:
         for lane in ("execute", "query"):
             left = await runtime.external_tasks.lease([lane], tenant=None, worker="look")
             assert left is None
-        assert [t async for _, t in runtime.external_tasks._all({"live": "execute"}, None)] == []
+        # What a host had offered when it died, before it could store the action, is nobody's, and goes after a minute.
+        left_over = {item.task.id async for _, item in runtime.external_tasks._all({"live": "execute"}, None)}
+        assert left_over.isdisjoint(waited_for)

@@ -77,10 +77,12 @@ class Place:
     def tasks(self) -> LaneTasks:
         return self.runtimes[-1].external_tasks
 
-    async def lease(self, *lanes: str, wait_s: float = WAIT_S, **more: Any) -> Leased:
+    async def lease(self, *lanes: str, wait_s: float = WAIT_S, begins: bool = True, **more: Any) -> Leased:
         more.setdefault("tenant", None)
         leased = await self.tasks.lease(lanes or ("execute",), worker=more.pop("worker", "w1"), wait_s=wait_s, **more)
         assert leased is not None
+        if begins:
+            await self.tasks.heartbeat(leased.task.id, leased.token, tenant=more["tenant"])
         return leased
 
     async def nothing(self, **more: Any) -> None:
@@ -151,6 +153,23 @@ async def test_a_late_or_repeated_completion_is_refused(place: Place) -> None:
     assert await session.complete_external_task(leased.task.id, ExternalTaskResult()) is False
     assert [text_of(r.content) for r in await finished(session)] == ["built outside"]
     assert len([e for e in await session.events() if isinstance(e.data, UserAnswer)]) == 1
+
+
+async def test_what_nobody_has_begun_is_not_lost(place: Place) -> None:
+    """A worker that dies before its first heartbeat, or that was gone when it was answered, has done nothing."""
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=3600, lease_s=30))
+    run = asyncio.ensure_future(session.send("go"))
+    gone = await place.lease(begins=False)
+    await place.nothing()
+    place.clock.passed_s += 6
+    again = await place.lease(worker="w2")
+    assert (again.task.id, again.task.attempt) == (gone.task.id, 1)
+    with pytest.raises(WorkLost):
+        await place.tasks.heartbeat(gone.task.id, gone.token, tenant=None)
+    assert await done(place, again)
+    await within(run)
+    assert await session.dead_letters() == []
 
 
 async def test_a_completion_after_the_lease_has_run_out_is_late_although_nobody_has_looked(place: Place) -> None:

@@ -192,6 +192,7 @@ class Worker:
         self._busy.add(token)
         keeping = asyncio.create_task(self._keep(source, leased, token))
         try:
+            await source.heartbeat(task.id, leased.token)  # from here on it counts as begun
             try:
                 running = await self._start(source, leased, token)
             except (GodwitError, OSError) as error:

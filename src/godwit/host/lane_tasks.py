@@ -8,7 +8,8 @@ the document says who may give it. Leaves out how calls are chosen for workers (
 Rules: a task is offered before its action is stored, so an action without its task cannot be; a task without an action is
 nobody's and goes away. Who ends a task first says so in the document, by one conditional write, and then in the log; what a
 crash kept from the log is written there by whoever looks next. A task that was lost is handed out again only if its tool
-says that it is repeatable, and never once its time is over. Waiting is for a wake-up, and for the next moment at which one
+says that it is repeatable, and never once its time is over. A worker begins after its first heartbeat: a task that nobody
+has begun is not lost. Waiting is for a wake-up, and for the next moment at which one
 comes free.
 """
 
@@ -55,6 +56,8 @@ POLLING_S = 30.0
 """How long a worker that asked counts as one that is there."""
 LOOK_S = 5.0
 """How long a wait goes on at most without a look of its own, should a wake-up of another process have been lost."""
+BEGIN_S = 5.0
+"""How long a worker has for its first heartbeat."""
 STRAY_MS = 60_000
 """After so long an offered task whose action was never stored is nobody's."""
 KEPT_MS = 30 * 24 * 3600 * 1000
@@ -65,9 +68,9 @@ _BELL = SessionId("godwit:tasks")
 
 
 class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`token`: proves that a lease is the newest. `ready_ms`: it is handed out from then on. `content`, `is_error`,
-    `metadata`, `dead`: how it ended, once it is `ending`. `again`: a dead letter that was put back: its result is told as a
-    follow-up."""
+    """`token`: proves that a lease is the newest. `begun`: its worker has said that it lives. `ready_ms`: it is handed out
+    from then on. `content`, `is_error`, `metadata`, `dead`: how it ended, once it is `ending`. `again`: a dead letter that
+    was put back: its result is told as a follow-up."""
 
     task: ExternalTask
     lease_s: float
@@ -76,6 +79,7 @@ class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Literal["live", "ending", "dead"] = "live"
     token: str | None = None
     ready_ms: int = 0
+    begun: bool = False
     content: tuple[ResultBlock, ...] = ()
     is_error: bool = False
     metadata: dict[str, Any] = {}
@@ -228,17 +232,17 @@ class LaneTasks:
             waiting, paused = await self._waiting(task.session)
             if paused or (not item.again and task.id not in waiting) or any(a in waiting for a in item.after):
                 continue
-            leased = msgspec.structs.replace(
-                task, state="leased", worker=worker, attempt=task.attempt + 1, lease_ms=now + round(item.lease_s * 1000)
-            )
+            until = now + round(min(item.lease_s, BEGIN_S) * 1000)
+            leased = msgspec.structs.replace(task, state="leased", worker=worker, attempt=task.attempt + 1, lease_ms=until)
             token = self._ids.new("lease")
             with contextlib.suppress(RevisionConflict, DocumentNotFound):
-                await self._put(document, msgspec.structs.replace(item, task=leased, token=token))
+                await self._put(document, msgspec.structs.replace(item, task=leased, token=token, begun=False))
                 return Leased(leased, token, item.lease_s, f"{task.session}/{task.call or task.id}"), None
         return None, soonest
 
     async def heartbeat(self, task: str, token: str, *, tenant: str | None) -> int:
-        """Keep the lease; returns until when. WorkLost when it is another's, or nobody waits for the task any more."""
+        """Keep the lease; returns until when. The first one says that the worker begins, and must come before it does.
+        WorkLost when it is another's, or nobody waits for the task any more."""
         for _ in range(_TRIES):
             document, item = await self._held(task, token, tenant)
             now = self._clock.now_ms()
@@ -249,7 +253,7 @@ class LaneTasks:
                     raise WorkLost(f"nobody waits for task {task!r} any more", task=task)
             until = now + round(item.lease_s * 1000)
             with contextlib.suppress(RevisionConflict):
-                kept = msgspec.structs.replace(item, task=msgspec.structs.replace(item.task, lease_ms=until))
+                kept = msgspec.structs.replace(item, begun=True, task=msgspec.structs.replace(item.task, lease_ms=until))
                 await self._put(document, kept)
                 return until
         raise WorkLost(f"task {task!r} is being changed by others all the time", task=task)
@@ -280,14 +284,16 @@ class LaneTasks:
     async def give_back(self, task: str, token: str, *, tenant: str | None) -> bool:
         """It was not begun: another worker gets it, and nothing counts. False as for `complete`."""
         with contextlib.suppress(WorkLost, RevisionConflict, DocumentNotFound):
-            document, item = await self._held(task, token, tenant)
-            back = msgspec.structs.replace(
-                item.task, state="queued", worker=None, lease_ms=None, attempt=item.task.attempt - 1
-            )
-            await self._put(document, msgspec.structs.replace(item, task=back, token=None))
-            self._ring()
+            await self._take_back(*await self._held(task, token, tenant))
             return True
         return False
+
+    async def _take_back(self, document: Document, item: TaskItem) -> None:
+        """Nobody has begun it: it is as before it was leased."""
+        attempt = item.task.attempt - 1
+        back = msgspec.structs.replace(item.task, state="queued", worker=None, lease_ms=None, attempt=attempt)
+        await self._put(document, msgspec.structs.replace(item, task=back, token=None))
+        self._ring()
 
     async def _held(self, task: str, token: str, tenant: str | None) -> tuple[Document, TaskItem]:
         """WorkLost unless this token's lease is the newest one and has not run out."""
@@ -415,8 +421,11 @@ class LaneTasks:
                     await self._die(document, item, "nobody answered in time")
                     return None
             if task.state == "leased" and task.lease_ms is not None and task.lease_ms <= now:
-                error = f"The worker {task.worker} was lost while it did this call. Its outcome is unknown."
-                await self._failed(document, item, error)
+                if item.begun:
+                    error = f"The worker {task.worker} was lost while it did this call. Its outcome is unknown."
+                    await self._failed(document, item, error)
+                else:
+                    await self._take_back(document, item)
                 fresh = await self._store.get_document(KIND, task.id, tenant=document.tenant)
                 found = _item(fresh)
                 return (fresh, found) if found.state == "live" else None

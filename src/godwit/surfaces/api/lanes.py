@@ -114,7 +114,8 @@ async def lease_task(service: Host, who: Who, sent: Annotated[LeaseBody, Depends
 async def heartbeat_task(
     service: Host, who: Who, task: TaskPath, sent: Annotated[TokenBody, Depends(body(TokenBody))]
 ) -> Response:
-    """Keep the lease; work_lost when the task is another's, or nobody waits for it any more."""
+    """Keep the lease; the first one must come before the task is begun. work_lost when the task is another's, or nobody
+    waits for it any more."""
     return answer(HeartbeatView(await service.runtime.external_tasks.heartbeat(task, sent.token, tenant=who.tenant)))
 
 
