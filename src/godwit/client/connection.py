@@ -197,9 +197,9 @@ class Connection:
                 continue
             raise failure
 
-    async def open_stream(self, path: str, query: Mapping[str, Any], last: int) -> httpx2.Response:
-        """The head of a stream behind the event `last`; it must be closed. What the transport raises, and the server's
-        exceptions."""
+    async def open_stream(self, path: str, query: Mapping[str, Any], last: int | str) -> httpx2.Response:
+        """The head of a stream behind the event of the id `last`; it must be closed. What the transport raises, and the
+        server's exceptions."""
         request = self._client.build_request(
             "GET",
             f"{self.url}{PREFIX}{path}",

@@ -28,20 +28,22 @@ class Frames:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> list[tuple[str, bytes]]:
-        """The frames that are whole now: the name of each (`message` when it has none) and its data."""
+    def feed(self, data: bytes) -> list[tuple[str, bytes, str]]:
+        """The frames that are whole now: the name of each (`message` when it has none), its data, and its id."""
         *whole, self._rest = (self._rest + data).split(b"\n\n")
         found = []
         for block in whole:
-            name, value = "message", None
+            name, value, place = "message", None, ""
             for line in block.split(b"\n"):
                 field, _, text = line.partition(b":")
                 if field == b"event":
                     name = text.strip().decode()
                 elif field == b"data":
                     value = text.removeprefix(b" ")
+                elif field == b"id":
+                    place = text.strip().decode()
             if value is not None:
-                found.append((name, value))
+                found.append((name, value, place))
         return found
 
 
@@ -63,11 +65,8 @@ class Feed:
     async def connect(self) -> None:
         """Return when the server has begun to send."""
         while self._chunks is None:
-            query = {"deltas": True} if self._deltas else {}
             try:
-                self._answer = await self._connection.open_stream(
-                    f"/sessions/{segment(self._session)}/stream", query, self._seq
-                )
+                self._answer = await self._open()
                 chunks = self._answer.aiter_raw()
                 self._take(await anext(chunks))
                 self._chunks = chunks
@@ -76,6 +75,10 @@ class Feed:
             except BROKEN as broken:
                 await self._lost(broken)
         self._pauses.over()
+
+    async def _open(self) -> httpx2.Response:
+        query = {"deltas": True} if self._deltas else {}
+        return await self._connection.open_stream(f"/sessions/{segment(self._session)}/stream", query, self._seq)
 
     async def next(self) -> Event | Delta:
         """The next one. SessionNotFound when the session is gone; Unreachable."""
@@ -106,7 +109,7 @@ class Feed:
         return self._ready.popleft()
 
     def _take(self, chunk: bytes) -> None:
-        for name, data in self._frames.feed(chunk):
+        for name, data, _ in self._frames.feed(chunk):
             if name == "message":
                 event = Event.of_frame(data)
                 if event.seq > self._seq:
@@ -195,6 +198,71 @@ class RemoteEvents:
             await asyncio.gather(self._coming, return_exceptions=True)
             self._coming = None
         await self._feed.close()
+
+
+class RemoteTree:
+    """`engine.tree.TreeReceiver` over a wire: the events of a session and of its descendants behind a cursor.
+
+    Safe to cancel: its place moves only when an event is returned. `aclose` gives its connection up. When the session is
+    archived nothing comes any more; SessionNotFound when it is gone.
+    """
+
+    def __init__(self, connection: Connection, session: SessionId, cursor: str, labels: Labels) -> None:
+        self._feed = _TreeFeed(connection, session, cursor)
+        self._labels = labels
+        self._coming: asyncio.Task[tuple[Event, str]] | None = None
+        self.cursor = cursor
+        """The place behind the last event returned."""
+
+    def __aiter__(self) -> RemoteTree:
+        return self
+
+    async def __anext__(self) -> Event:
+        # A task of its own: who waits may be cancelled, what has come must not be lost with them.
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(self._feed.next_placed())
+        await asyncio.wait([self._coming])
+        coming, self._coming = self._coming, None
+        event, self.cursor = coming.result()
+        event.labels = self._labels
+        return event
+
+    async def aclose(self) -> None:
+        """Read no more. Safe to repeat."""
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
+            self._coming = None
+        await self._feed.close()
+
+    close = aclose
+
+
+class _TreeFeed(Feed):
+    """What comes of a tree, each event with its cursor."""
+
+    def __init__(self, connection: Connection, session: SessionId, cursor: str) -> None:
+        super().__init__(connection, session, 0, deltas=False)
+        self._cursor = cursor
+        self._cursors: deque[str] = deque()
+
+    async def next_placed(self) -> tuple[Event, str]:
+        event = await self.next()
+        assert isinstance(event, Event)
+        return event, self._cursors.popleft()
+
+    async def _open(self) -> httpx2.Response:
+        path = f"/sessions/{segment(self._session)}/tree"
+        return await self._connection.open_stream(path, {}, self._cursor)
+
+    def _take(self, chunk: bytes) -> None:
+        for name, data, place in self._frames.feed(chunk):
+            if name == "message":
+                self._ready.append(Event.of_frame(data))
+                self._cursors.append(place)
+                self._cursor = place
+            elif name == "end":
+                self._ended = True
 
 
 async def watch(feed: Feed, labels: Labels) -> AsyncIterator[Event | Delta]:

@@ -13,7 +13,7 @@ from ..core.events import Event, Labels
 from ..core.facts import SessionConfig
 from ..core.ids import Seq, SessionId
 from .connection import Connection, segment
-from .following import Feed, RemoteEvents
+from .following import Feed, RemoteEvents, RemoteTree
 from .shapes import Opened
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class RemoteHandle:
         self._tools = opened.tools
         self._opened_at: Seq = opened.session.head
         self._closed = False
-        self._followers: WeakSet[RemoteEvents] = WeakSet()
+        self._followers: WeakSet[RemoteEvents | RemoteTree] = WeakSet()
         self._receiver: RemoteEvents | None = None
 
     def __repr__(self) -> str:

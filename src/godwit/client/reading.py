@@ -13,7 +13,7 @@ from ..core.messages import Message
 from ..core.record import ActiveTool, RunPage, RunSnapshot
 from ..core.state import State
 from .connection import segment
-from .following import Feed, RemoteEvents, watch
+from .following import Feed, RemoteEvents, RemoteTree, watch
 from .handle import RemoteHandle
 from .shapes import EventsListed, Listed, PageOfRun, RunsListed
 
@@ -51,6 +51,16 @@ class RemoteReading(RemoteHandle):
     def follow(self, from_seq: Seq = 0) -> RemoteEvents:
         """Stored events with a greater seq and then each new one, without gap or repeat. Never ends by itself."""
         return self._follow(from_seq)
+
+    def follow_tree(self, cursor: str | None = None) -> RemoteTree:
+        """The events of the session and of all that works for it by tasks, and then each new one, as one stream without gap
+        or repeat; `Event.session` says whose one is. Never ends by itself; `aclose` it.
+
+        `cursor`: where an earlier reader stood; from the beginning without one.
+        """
+        tree = RemoteTree(self._connection, self.id, cursor or "", self.labels)
+        self._followers.add(tree)
+        return tree
 
     async def watch(self, from_seq: Seq | None = None) -> AsyncIterator[Event | Delta]:
         """`follow` with the deltas between the events; from now on unless `from_seq` is given."""

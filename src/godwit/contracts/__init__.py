@@ -31,7 +31,7 @@ from .model import (
 )
 from .sandbox import Access, Confinement, Enclosure, Sandbox
 from .secrets import SecretStore
-from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, SessionHandle
+from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, SessionHandle, TreeEvents
 from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
@@ -98,6 +98,7 @@ __all__ = [
     "ToolContext",
     "ToolOutput",
     "ToolTraits",
+    "TreeEvents",
     "Toolbox",
     "UNLIMITED",
     "Verified",

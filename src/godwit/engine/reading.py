@@ -17,6 +17,7 @@ from .handle import Handle
 from .log import load_state, load_transcript
 from .receiver import EventReceiver, watch
 from .trace import read_trace
+from .tree import TreeReceiver
 
 
 class Reading(Handle):
@@ -54,6 +55,15 @@ class Reading(Handle):
     def follow(self, from_seq: Seq = 0) -> EventReceiver:
         """Stored events with a greater seq and then each new one, without gap or repeat. Never ends by itself."""
         return EventReceiver(self._store, self.id, from_seq, labels=self.labels)
+
+    def follow_tree(self, cursor: str | None = None) -> TreeReceiver:
+        """The events of the session and of all that works for it by tasks, and then each new one, as one stream without gap
+        or repeat; `Event.session` says whose one is. Never ends by itself.
+
+        `cursor`: where an earlier reader stood (`TreeReceiver.cursor`); from the beginning without one. A child's events
+        come behind its parent's `subagent.started`, and those that its task has made before `subagent.finished`.
+        """
+        return TreeReceiver(self._store, self.id, cursor, labels=self.labels)
 
     async def watch(self, from_seq: Seq | None = None) -> AsyncIterator[Event | Delta]:
         """`follow` with the deltas between the events; from now on unless `from_seq` is given."""

@@ -71,9 +71,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def cutting(target: str, seed: int, most: int = 40) -> AsyncIterator[tuple[str, Proxy]]:
+async def cutting(target: str, seed: int, most: int = 40, longest: int = 4000) -> AsyncIterator[tuple[str, Proxy]]:
     """The proxy's address, and the proxy."""
-    proxy = Proxy(target, seed, most)
+    proxy = Proxy(target, seed, most, longest)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]

@@ -87,7 +87,7 @@ def _made() -> _App:
     )
     for router in _ROUTERS:
         app.take(router)
-    app.take([streams.route()])
+    app.take(streams.routes())
     return app
 
 

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from ..server.errors import STATUS
 from .operations import Operation, operation_of
 from .shapes import ErrorBody
-from .streams import PATH
+from .streams import PATH, TREE_PATH
 
 _REF = "#/components/schemas/{name}"
 _EVENT = {
@@ -33,6 +33,31 @@ _EVENT = {
     },
     "required": ["seq", "at", "session", "type"],
     "additionalProperties": True,
+}
+_TREE = {
+    "summary": "Stream of a tree",
+    "operationId": "stream_tree",
+    "tags": ["events"],
+    "description": (
+        "Server-sent events: those of the session and of all that works for it by tasks, behind the cursor, then each new"
+        " one, once each; an event's `session` says whose it is. A frame's `id` is the cursor, which is opaque, its `data`"
+        " one Event. `event: end` comes last when the session is archived or deleted. Without a cursor it begins at the"
+        " beginning."
+    ),
+    "parameters": [
+        {"name": "session", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "The id of the last frame that was received; counts more than `cursor`.",
+            "schema": {"type": "string"},
+        },
+    ],
+    "responses": {
+        "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    },
 }
 _STREAM = {
     "summary": "Stream",
@@ -81,6 +106,9 @@ def document(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
             entry["x-scope"] = told.scope or ("read" if method == "GET" else "operate")
     made["paths"][PATH] = {
         "get": {**_STREAM, "x-scope": "read", "responses": {**_STREAM["responses"], **_refusals(failed)}}  # type: ignore[dict-item]
+    }
+    made["paths"][TREE_PATH] = {
+        "get": {**_TREE, "x-scope": "read", "responses": {**_TREE["responses"], **_refusals(failed)}}  # type: ignore[dict-item]
     }
     made["components"] = {
         "schemas": {**components, "Event": _EVENT},

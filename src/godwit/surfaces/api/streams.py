@@ -2,7 +2,8 @@
 
 Each event is a frame with `id:` = seq and its bytes as `data:`; a delta is one of `event: delta` without an id, so a client
 that comes back with `Last-Event-ID` goes on behind the last event it had. `event: end` comes last, when the session is
-archived or was deleted.
+archived or was deleted. The stream of a tree has the events of those that work for the session as well, and its `id:` is an
+opaque cursor.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.routing import Route
 from ...contracts import SessionRow
 from ...core.errors import InvalidArgument, SessionNotFound
 from ...core.ids import SessionId
+from ...engine.tree import TreeReceiver, decoded
 from ..server.broadcast import Broadcasts
 from ..server.service import Service, principal_of
 from ..server.stream import EventStream, frame
@@ -25,6 +27,7 @@ from .live import DELTAS, Live
 from .operations import PREFIX
 
 PATH = f"{PREFIX}/sessions/{{session}}/stream"
+TREE_PATH = f"{PREFIX}/sessions/{{session}}/tree"
 OPEN = b": open\n"
 """Sent first, so that a client knows that the stream stands before anything happens."""
 END = frame(b"{}", event="end")
@@ -65,6 +68,33 @@ async def _frames(service: Service, row: SessionRow, frames: AsyncIterator[bytes
         yield END
 
 
+async def tree(request: Request) -> Response:
+    """The events of the session and of its descendants behind `Last-Event-ID`, or `cursor`, then each new one, once each."""
+    service = service_of(request)
+    row = await service.row(principal_of(request), request.path_params["session"])
+    cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
+    decoded(cursor)
+    return EventStream(_of_tree(service, row, cursor), heartbeat_s=service.settings.heartbeat_s)
+
+
+async def _of_tree(service: Service, row: SessionRow, cursor: str) -> AsyncIterator[bytes]:
+    yield OPEN
+    async with aclosing(TreeReceiver(service.store, row.id, cursor, labels=row.labels)) as receiver:
+        try:
+            while True:
+                event = await receiver.next_stored()
+                if event is not None:
+                    yield frame(event.frame(), id=receiver.cursor)
+                    continue
+                now = await service.store.session(row.id)
+                if now.status == "archived" and receiver.seq >= now.head:
+                    break
+                await receiver.wait()
+        except SessionNotFound:
+            pass
+    yield END
+
+
 def _whole(given: str | None, name: str) -> int | None:
     if given is None or given == "":
         return None
@@ -80,5 +110,5 @@ def _flag(given: str | None, name: str) -> bool:
     return known[given]
 
 
-def route() -> Route:
-    return Route(PATH, stream, methods=["GET"])
+def routes() -> list[Route]:
+    return [Route(PATH, stream, methods=["GET"]), Route(TREE_PATH, tree, methods=["GET"])]
