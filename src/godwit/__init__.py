@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from .core.events import Delta, Event, Labels
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
+    from .core.mcp import McpServer
     from .core.messages import Document, Image, Text, Usage
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
-    from .core.worker_agents import WorkerAgentSpec
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hook import hook
     from .engine.session import Session
     from .host.agents import Agent
+    from .host.mcp import McpSettings
     from .host.runtime import Runtime
     from .host.subagent_session import SubagentEvent, SubagentSession
     from .models.replay import RecordedModel, Recorder
@@ -70,6 +71,8 @@ _HOMES = {
     "LaneHandler": "core.lanes",
     "LaneSettings": "core.lanes",
     "Limits": "core.agent",
+    "McpServer": "core.mcp",
+    "McpSettings": "host.mcp",
     "ModelSettings": "core.agent",
     "Permissions": "core.agent",
     "Price": "core.budget",
@@ -100,7 +103,6 @@ _HOMES = {
     "VerificationCommand": "core.verification",
     "VerificationPolicy": "core.verification",
     "VerificationReport": "core.verification",
-    "WorkerAgentSpec": "core.worker_agents",
     "Worker": "client.worker",
     "connect": "client.runtime",
     "hook": "engine.hook",
@@ -137,6 +139,8 @@ __all__ = [
     "LaneHandler",
     "LaneSettings",
     "Limits",
+    "McpServer",
+    "McpSettings",
     "ModelSettings",
     "Permissions",
     "Price",
@@ -168,7 +172,6 @@ __all__ = [
     "VerificationPolicy",
     "VerificationReport",
     "Worker",
-    "WorkerAgentSpec",
     "connect",
     "errors",
     "hook",

@@ -37,6 +37,7 @@ from godwit.core.events import (
     InputReordered,
     InputWithdrawn,
     KnownData,
+    McpUnavailable,
     ModelStarted,
     RunClaimed,
     RunFinished,
@@ -207,6 +208,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield HookBlocked("no-rm", "before_tool", "never", call=CallId("c"))
     yield HookBlocked("tests", "before_finish", "they fail")
     yield HookReported("lint", "after_tool", "it hangs", failed=True)
+    yield McpUnavailable("docs", "connection", "it does not answer", retrying=True)
     yield WorkspaceCheckpointed(CheckpointRef("tree:1"), "before", turn.index if turn else None)
     yield WorkspaceCheckpointed(None, "after", error="disk full")
     yield WorkspaceRestored(CheckpointRef("tree:1"))

@@ -98,6 +98,7 @@ class RemoteRuntime:
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
         parent: str | None = None,
+        vaults: Sequence[str] = (),
     ) -> RemoteSession:
         """A new session of the agent; `workspace`: a folder of the server's, `own_workspace`: a new one is made there.
 
@@ -117,6 +118,7 @@ class RemoteRuntime:
             "metadata": dict(metadata or {}),
             "session": session,
             "parent": parent,
+            "vaults": list(vaults),
         }
         return RemoteSession(self.connection, await self.connection.call("POST", "/sessions", Opened, body))
 

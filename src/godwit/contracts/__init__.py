@@ -16,6 +16,7 @@ from .documents import DocumentStore
 from .event_store import Appended, EventStore, Lease, SavedRule, SessionRow, Snapshot
 from .feed import Feed
 from .hooks import HookCall, HookHandler, HookKit
+from .mcp import ServerTools, ToolServers
 from .model import (
     Model,
     ModelAnswer,
@@ -76,6 +77,7 @@ __all__ = [
     "Sandbox",
     "SavedRule",
     "SecretStore",
+    "ServerTools",
     "SessionHandle",
     "SessionRow",
     "ShellCommand",
@@ -97,6 +99,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolContext",
     "ToolOutput",
+    "ToolServers",
     "ToolTraits",
     "TreeEvents",
     "Toolbox",

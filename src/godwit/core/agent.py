@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -13,12 +11,12 @@ from .checkpoint import CheckpointPolicy
 from .errors import ConfigurationError
 from .hooks import HookSpec
 from .ids import AgentName
-from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
+from .mcp import McpServer, server_key
+from .rules import ApprovalPolicy, Permissions, Verdict
 from .sandbox import SandboxPolicy
 from .verification import VerificationPolicy
 
 ThinkingLevel = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
-_encoder = msgspec.json.Encoder(order="sorted")
 SteerMode = Literal["skip", "batch"]
 """`skip`: calls of the turn that have not started are skipped. `batch`: the turn's calls are all run first."""
 
@@ -80,10 +78,9 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
-    `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are that
-    are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`: under
+    `subagents`: the agents that it may hand tasks to, stored or built-in ones, and what each is for. `subagent_ids`: under
     which name such an agent is stored, where it is another than the one it is known by here.
-    `hidden`: no model is told of it as a subagent; hosts may give it tasks. `confirmation_inheritance`: see there.
+    `mcp_servers`: whose tools it has as well, connected when a session runs.
     `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
     `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
     """
@@ -108,37 +105,23 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     extensions: dict[str, dict[str, Any]] = {}
     subagents: dict[str, str] = {}
     subagent_ids: dict[str, str] = {}
-    subagent_specs: dict[str, AgentSpec] = {}
-    hidden: bool = False
-    confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
+    mcp_servers: tuple[McpServer, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
             raise ConfigurationError("an agent needs a name")
         if not self.models or any(not m.strip() for m in self.models):
             raise ConfigurationError(f"agent {self.name!r} needs at least one model", agent=self.name)
-        for name, spec in self.subagent_specs.items():
-            if spec.name != name or (name in self.subagents) == spec.hidden:
-                what = "hidden ones are not listed" if spec.hidden else "each stands in `subagents` as well, under its name"
-                raise ConfigurationError(f"agent {self.name!r}: subagent_specs[{name!r}]: {what}", agent=self.name)
         names = [t.name for t in self.external_tools]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"agent {self.name!r} names an external tool twice", tools=names)
-        for what, given in (("hooks", [h.id for h in self.hooks]), ("budgets", [b.scope for b in self.budgets])):
+        for what, given in (
+            ("hooks", [h.id for h in self.hooks]),
+            ("budgets", [b.scope for b in self.budgets]),
+            ("MCP servers", [server_key(s.name).lower() for s in self.mcp_servers]),
+        ):
             if len(set(given)) != len(given):
                 raise ConfigurationError(f"agent {self.name!r} has two {what} of one name: {given}", names=given)
-
-
-def with_subagents(spec: AgentSpec, added: Iterable[AgentSpec]) -> AgentSpec:
-    """The agent with these as its own subagents, in place of those of their names."""
-    told, own = dict(spec.subagents), dict(spec.subagent_specs)
-    for one in added:
-        own[one.name] = one
-        if one.hidden:
-            told.pop(one.name, None)
-        else:
-            told[one.name] = one.description
-    return msgspec.structs.replace(spec, subagents=told, subagent_specs=own)
 
 
 class AgentRef(msgspec.Struct, frozen=True):
@@ -152,14 +135,6 @@ def variant_name(of: AgentRef, digest: str) -> AgentName:
     """The name of an agent that is this version with something changed for some sessions; its sessions are listed as
     those of that version (`EventStore.session_page`). `digest`: tells it from the version's other variants."""
     return AgentName(f"{variant_prefix(of.name, of.version)}{digest}")
-
-
-def variant_of(ref: AgentRef, spec: AgentSpec) -> AgentSpec:
-    """The spec under the name of a variant of this version. The same spec gives the same name."""
-    base = base_of(ref)
-    plain = msgspec.structs.replace(spec, name=base.name)
-    digest = hashlib.blake2b(_encoder.encode(plain), digest_size=6).hexdigest()
-    return msgspec.structs.replace(spec, name=variant_name(base, digest))
 
 
 def variant_prefix(name: AgentName, version: int | None) -> str:
@@ -187,8 +162,6 @@ __all__ = [
     "ToolDefinition",
     "Verdict",
     "base_of",
-    "variant_of",
     "variant_name",
     "variant_prefix",
-    "with_subagents",
 ]

@@ -22,6 +22,7 @@ from .errors import ConfigurationError, Fault
 from .hooks import HookPoint
 from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId, TaskId
 from .lanes import LaneHandler
+from .mcp import Trouble
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .rules import ApprovalPolicy, Permissions
 from .tasks import TaskEnd
@@ -118,7 +119,8 @@ class SessionCreated(Data, frozen=True, tag="session.created"):
     """Always seq 1. `workspace` is the absolute folder, `environment` variables for its commands.
 
     `parent`: the session that this one works for, and `root` the first in that line; both None for one of its own. `depth`:
-    how many stand before it in that line. `task`: the one that it was made for, if any.
+    how many stand before it in that line. `task`: the one that it was made for, if any. `vaults`:
+    whose credentials its MCP servers may be given.
     """
 
     agent: AgentRef
@@ -131,6 +133,7 @@ class SessionCreated(Data, frozen=True, tag="session.created"):
     root: SessionId | None = None
     depth: int = 0
     task: TaskId | None = None
+    vaults: tuple[str, ...] = ()
 
 
 class SessionOpened(Data, frozen=True, tag="session.opened"):
@@ -421,6 +424,15 @@ class HookReported(Data, frozen=True, tag="hook.reported"):
     failed: bool = False
 
 
+class McpUnavailable(Data, frozen=True, tag="mcp.unavailable"):
+    """The run goes on without the tools of this MCP server. `retrying`: it is still tried, and they may come later."""
+
+    server: str
+    trouble: Trouble
+    message: str
+    retrying: bool = False
+
+
 class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
     """The files are kept as they are now: before or after calls of `turn` that may change some, or because someone asked.
 
@@ -566,6 +578,7 @@ KnownData = (
     | BudgetExceeded
     | HookBlocked
     | HookReported
+    | McpUnavailable
     | WorkspaceCheckpointed
     | WorkspaceRestored
     | VerificationReported

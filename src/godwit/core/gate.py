@@ -41,6 +41,7 @@ from .events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpUnavailable,
     ModelStarted,
     RunClaimed,
     RunFinished,
@@ -335,6 +336,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | BudgetExceeded()
             | HookBlocked()
             | HookReported()
+            | McpUnavailable()
             | WorkspaceCheckpointed()
             | VerificationReported()
             | CommandExecuted()

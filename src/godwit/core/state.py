@@ -36,6 +36,7 @@ from .events import (
     InputReordered,
     InputWithdrawn,
     Labels,
+    McpUnavailable,
     ModelStarted,
     Origin,
     RunClaimed,
@@ -217,6 +218,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: Labels = Labels()
     name: str | None = None
     metadata: dict[str, str] = {}
+    vaults: tuple[str, ...] = ()
     model: str | None = None
     thinking: ThinkingLevel | None = None
     steer_mode: SteerMode = "skip"
@@ -276,6 +278,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 labels=data.labels,
                 name=data.name,
                 metadata=data.metadata,
+                vaults=data.vaults,
                 parent=data.parent,
                 root=data.root,
                 depth=data.depth,
@@ -544,6 +547,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionArchived()
             | ArtifactStored()
             | HookReported()
+            | McpUnavailable()
             | CommandExecuted()
             | SubagentStarted()
             | SubagentProgressed()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..contracts import (
@@ -18,15 +18,17 @@ from ..contracts import (
     HookHandler,
     Lease,
     ModelRegistry,
+    ServerTools,
     ShellParser,
     Subagents,
     TaskQueue,
     Tool,
+    ToolServers,
     Workspace,
 )
 from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta, UserInterrupt
+from ..core.events import Delta, McpUnavailable, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.sandbox import SandboxPolicy
@@ -85,6 +87,7 @@ class Parts:
         lanes: Lanes | None = None,
         subagents: Subagents | None = None,
         task_queue: TaskQueue | None = None,
+        tool_servers: ToolServers | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -106,6 +109,7 @@ class Parts:
         self.held = held
         self.lanes = lanes or Lanes(clock=clock.monotonic)
         self.task_queue = task_queue
+        self.tool_servers = tool_servers
         self.subagents = subagents
 
 
@@ -140,6 +144,9 @@ class Driver:
         self.token.on_cancel(self.changed.set)
         self.spec: AgentSpec
         self.tools: list[Tool] = []
+        self._own_tools: list[Tool] = []
+        self._told: set[McpUnavailable] = set()
+        self._told_in: RunId | None = None
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
         self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)
@@ -190,16 +197,11 @@ class Driver:
             with contextlib.suppress(StoreError):
                 await self.parts.store.release(lease)
 
-    @property
-    def agent_is_old(self) -> bool:
-        """Whether the session goes on as another agent than the one that is loaded."""
-        return bool(self._agent != self.log.state.agent)
-
     async def load_agent(self) -> None:
         """Read the session's agent version, unless it is loaded, and find its tools."""
         state = self.log.state
         assert state.agent is not None
-        if not self.agent_is_old:
+        if self._agent == state.agent:
             return
         _, stored = await self.parts.store.get_agent(state.agent.name, state.agent.version)
         self.spec = self.parts.held(stored, state.workspace)
@@ -212,6 +214,7 @@ class Driver:
             if state.run is None or state.run.interrupt is None:
                 raise
             self.tools = []
+        self._own_tools = self.tools
         if state.workspace is not None:
             try:
                 self.workspace = self.parts.workspace(self.session, state.workspace, state.environment, self.spec.sandbox)
@@ -223,6 +226,45 @@ class Driver:
         self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
         self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
         self._agent, self._policy = state.agent, None
+
+    async def connect_servers(self) -> bool:
+        """See to it that the tools of the agent's MCP servers are among the session's, as far as they can be had in a few
+        seconds, and stage what has to be told of those that cannot. False when it waited: look at the state again."""
+        servers, run, state = self.parts.tool_servers, self.state.run, self.state
+        if servers is None or not self.spec.mcp_servers or run is None or run.interrupt is not None:
+            return True
+        of: dict[str, Any] = {"session": self.session, "tenant": state.labels.tenant, "vaults": state.vaults}
+        found: ServerTools | None = servers.known(self.spec, **of)
+        assert found is not None
+        if waited := found.due:
+            await self.log.commit()
+            found = await self._connected(servers.tools(self.spec, **of))
+            if found is None:
+                return False
+        taken = {tool.definition.name for tool in self._own_tools}
+        self.tools = [*self._own_tools, *(tool for tool in found.tools if tool.definition.name not in taken)]
+        if self._told_in != run.id:
+            self._told, self._told_in = set(), run.id
+        new = [one for one in found.missing if one not in self._told]
+        self._told.update(new)
+        if waited:
+            await self.log.commit(*new)
+        else:
+            self.log.stage(*new)
+        return not waited
+
+    async def _connected(self, work: Coroutine[Any, Any, ServerTools]) -> ServerTools | None:
+        """What it comes to; None when the run is to end, or the host stops, before that."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done() and not self.token.cancelled and not self.shutdown:
+                self.changed.clear()
+                change = asyncio.create_task(self.changes())
+                await asyncio.wait((task, change), return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
 
     def tool(self, name: str) -> Tool | None:
         return next((t for t in self.tools if t.definition.name == name), None)

@@ -7,7 +7,6 @@ for: that is in the parts (`reading`, `sending`, `control`, `answers`, `live_hoo
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -97,15 +96,6 @@ class Home(Protocol):
         """A tool that this process knows by name, whoever may use it."""
         ...
 
-    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
-        """Raise what keeps this agent from working for another one in this folder: ModelNotFound, AuthenticationFailed,
-        ToolNotFound, ConfigurationError."""
-        ...
-
-    async def agents_in(self, folder: str | os.PathLike[str], workspace: str | None) -> list[AgentSpec]:
-        """The agents of a folder's files, as a session in this workspace has their tools."""
-        ...
-
     def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
         """The session's hooks in this process; with `keep`, also while nobody uses them."""
         ...
@@ -138,6 +128,7 @@ class Handle:
         self._runs = Runs(home.store, session, home.records)
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
+        self._vaults = state.vaults
         self._own_runs: dict[RunId, Seq] = {}
         self._place: Workspace | None = None
         self._hooks = home.hooks(session)

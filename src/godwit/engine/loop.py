@@ -306,6 +306,8 @@ async def _advance(driver: Driver) -> bool:
                 await log.commit()
                 log.stage(*await driver.budget.settle())
                 await log.commit()
+            case Deliver() | OpenTurn() | AskModel() | RunTools() if not await driver.connect_servers():
+                pass
             case Deliver() | OpenTurn() | AskModel() if not await _paid(driver, decision):
                 pass
             case Deliver(inputs):
@@ -447,9 +449,6 @@ async def _begin(driver: Driver) -> Fault | None:
         _claim(driver)
         let_pass(driver, run)
         return None
-    if driver.agent_is_old:
-        await driver.log.commit()
-        await driver.load_agent()
     passed = await before_run(driver, run, lambda: _claim(driver))
     if isinstance(passed, Fault):
         return passed

@@ -120,8 +120,12 @@ class Reading(Handle):
         return await read_trace(self._store, self.id, limit=limit)
 
     def tool_definitions(self) -> list[ToolDefinition]:
-        """What the model is told of the session's tools."""
-        return [t.definition for t in self._home.tools_of(self._spec, self.workspace)]
+        """What the model is told of the session's tools; of MCP servers, those that are connected."""
+        tools = list(self._home.tools_of(self._spec, self.workspace))
+        servers, spec = self._home.parts.tool_servers, self._spec
+        if servers is not None and spec.mcp_servers:
+            tools += servers.known(spec, session=self.id, tenant=self.labels.tenant, vaults=self._vaults).tools
+        return [t.definition for t in tools]
 
     def tool_names(self) -> list[str]:
         return [d.name for d in self.tool_definitions()]

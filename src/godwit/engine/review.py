@@ -212,8 +212,7 @@ class Reviewer:
                 return refused
             asks = judgement.doubted or asked.action != "allow"
         if asks or tool.traits.external:
-            unattended = driver.state.run is not None and driver.state.run.unattended
-            if asks and (unattended or policy.on_ask == "deny"):
+            if asks and driver.state.run is not None and driver.state.run.unattended:
                 nobody = "This call needs an approval, and nobody can be asked in this run."
                 return Refused("denied", f"{nobody} {judgement.told}".rstrip())
             return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)

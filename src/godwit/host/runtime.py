@@ -45,6 +45,7 @@ from ..engine.log import create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
+from .by_id import SessionsById
 from .command_files import FOLDERS, checked_folders
 from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
 from .desk import Desk
@@ -53,7 +54,7 @@ from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
-from .registered_agents import RegisteredAgents
+from .mcp import McpConnections, McpSettings
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
@@ -62,12 +63,14 @@ from .tracing import Tracing, TracingSettings
 from .workspaces import LocalWorkspaces, database_files
 
 if TYPE_CHECKING:
+    from ..tools.fetch import Fetcher
     from ..tools.toolbox import Toolbox
+    from .vaults import Vaults
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(RegisteredAgents):
+class Runtime(SessionsById):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -97,6 +100,7 @@ class Runtime(RegisteredAgents):
         max_runs: int | None = None,
         lanes: LaneSettings | None = None,
         check_models: bool = True,
+        mcp: McpSettings | None = None,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -107,7 +111,6 @@ class Runtime(RegisteredAgents):
         self._toolbox = toolbox
         self._searching = Searching(toolbox, search_of(config))
         self._functions: dict[str, list[Tool]] = {}
-        self._registered: dict[str, AgentSpec] = {}
         # An idle session costs nothing for them, unless something was registered on it.
         self._hooks: WeakValueDictionary[SessionId, Hooks] = WeakValueDictionary()
         self._kept_hooks: dict[SessionId, Hooks] = {}
@@ -122,6 +125,9 @@ class Runtime(RegisteredAgents):
         self._grace_s = grace_s
         settings = lanes or LaneSettings()
         self.external_tasks = LaneTasks(store, ids, clock, dead_letters=settings.dead_letters)
+        self._mcp = mcp or McpSettings()
+        self._vaults: Vaults | None = None
+        self.mcp = McpConnections(self._fetcher, self._bearer)
         self.parts = Parts(
             store=store,
             blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
@@ -143,6 +149,7 @@ class Runtime(RegisteredAgents):
             guards=self.guards.of,
             lanes=Lanes(settings, clock=clock.monotonic),
             task_queue=self.external_tasks,
+            tool_servers=self.mcp,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
@@ -182,6 +189,7 @@ class Runtime(RegisteredAgents):
         max_runs: int | None = None,
         lanes: LaneSettings | Sequence[LaneConfig] | None = None,
         check_models: bool = True,
+        mcp: McpSettings | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -206,6 +214,7 @@ class Runtime(RegisteredAgents):
         was started first comes next, and `waiting_runs` lists them; a run that a tool asks for works in its own run's place.
         `check_models`: agents are created, and sessions of them started, only if all their models can be asked here. A host
         that stores agents for others to drive says False: then a run fails whose model is not there.
+        `mcp`: which MCP servers may be reached that are not public, and tokens for some.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..models.registry import Registry
@@ -250,6 +259,7 @@ class Runtime(RegisteredAgents):
             max_runs=max_runs,
             lanes=lanes if lanes is None or isinstance(lanes, LaneSettings) else LaneSettings(tuple(lanes)),
             check_models=check_models,
+            mcp=mcp,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -264,6 +274,9 @@ class Runtime(RegisteredAgents):
         await self.desk.close(self._grace_s)
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
+        await self.mcp.close()
+        if self._vaults is not None:
+            await self._vaults.close()
         self.lanes.close()
         await self.external_tasks.close()
         for part in (self._tracing, *self._attendants):
@@ -292,6 +305,23 @@ class Runtime(RegisteredAgents):
         """In which the steps of this process wait for room."""
         return self.parts.lanes
 
+    def _fetcher(self) -> Fetcher:
+        from ..tools.address import AddressGuard
+        from ..tools.fetch import Fetcher
+
+        return Fetcher(AddressGuard(self._mcp.reach, setting="reach of McpSettings"))
+
+    async def _bearer(self, url: str, vaults: Sequence[str], *, tenant: str | None) -> str | None:
+        """The token for this server; the program's own are for sessions of no tenant."""
+        from .vaults import Vaults
+
+        found: str | None = None
+        if vaults:
+            if self._vaults is None:
+                self._vaults = Vaults(self.store, self.secrets, self.mcp.fetcher(), self.ids, self.clock)
+            found = await self._vaults.bearer_for(url, vaults, tenant=tenant)
+        return found if found is not None or tenant is not None else self._mcp.tokens.get(url)
+
     # --- agents ------------------------------------------------------------------------------------------------
 
     async def create(self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None) -> AgentRef:
@@ -312,26 +342,12 @@ class Runtime(RegisteredAgents):
             self._bring(agent)
             for below in agent.subagents:
                 await self._create(below, folder)
-        spec = self._with_registered(spec)
-        for own in spec.subagent_specs.values():
-            await self.check_subagent(own, folder)
         self._check_models_of(spec)
         self.tools_of(spec, folder)
         await self._check_sandbox(spec, folder)
         ref = await self.store.put_agent(spec)
         await self.subagents.known(spec)
         return ref
-
-    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
-        """See `engine.handle.Home.check_subagent`."""
-        for hook in spec.hooks:
-            HOOK_KIT.matcher(hook)
-        self._check_models_of(spec)
-        self.tools_of(spec, folder)
-        await self._check_sandbox(spec, folder)
-        await self.subagents.known(spec)
-        for own in spec.subagent_specs.values():
-            await self.check_subagent(own, folder)
 
     def _check_models_of(self, spec: AgentSpec) -> None:
         if self._check_models and spec.models != (INHERIT,):
@@ -372,13 +388,6 @@ class Runtime(RegisteredAgents):
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
 
-    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
-        """The names of the tools that this name, of a tool or a set, stands for in this folder; none when there is none."""
-        try:
-            return [tool.definition.name for tool in self._searching.toolbox([name], folder).select([name])]
-        except ToolNotFound:
-            return []
-
     def find_tool(self, name: str, folder: str | None = None) -> Tool | None:
         """A tool of the runtime's own by its name, whichever agents may use it, as a session in this folder has it."""
         try:
@@ -402,13 +411,15 @@ class Runtime(RegisteredAgents):
         session: str | None = None,
         parent: str | None = None,
         parent_depth: int | None = None,
+        vaults: Sequence[str] = (),
         drive: bool = True,
     ) -> Session:
         """A new session of the agent, its status queued until it first runs.
 
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
         `parent`: the session this one works for, and whose budgets for its tree count here as well. `parent_depth`: in its
-        place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep.
+        place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep. `vaults`:
+        whose credentials its MCP servers may be given.
         AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
         ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
         given whole, or is to be driven here.
@@ -443,7 +454,16 @@ class Runtime(RegisteredAgents):
                     limit=spec.limits.max_depth,
                 )
         created = SessionCreated(
-            ref, folder, dict(environment or {}), labels or Labels(), name, dict(metadata or {}), above, root, depth
+            ref,
+            folder,
+            dict(environment or {}),
+            labels or Labels(),
+            name,
+            dict(metadata or {}),
+            above,
+            root,
+            depth,
+            vaults=tuple(vaults),
         )
         await create_log(self.store, session_id, [created], self.clock)
         return await self._handle(session_id, spec, drive, source="startup")

@@ -30,6 +30,7 @@ from ..core.events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpUnavailable,
     ModelStarted,
     RunClaimed,
     RunFinished,
@@ -279,6 +280,8 @@ def event_text(event: Event) -> str:
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.reason)}"
         case HookReported():
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.text)}"
+        case McpUnavailable():
+            return f"{data.server}: {one_line(data.message)}{', still tried' if data.retrying else ''}"
         case WorkspaceCheckpointed():
             where = f"{data.when} turn {data.turn}" if data.turn is not None else data.when
             return f"{where}: {data.ref[:17] if data.ref else one_line(data.error or 'not kept')}"

@@ -127,6 +127,21 @@ class Fetcher:
         """One exchange, redirects not followed. ToolFailed."""
         return await self._in_time(url, self._exchange(method, url, headers, body, look))
 
+    async def reachable(self, url: Url) -> list[Address]:
+        """Addresses of the URL's host to connect to, best first, for who speaks to it by a client of their own and must
+        connect to one of these very addresses. ToolFailed."""
+        addresses = await self._addresses(url)
+        self._guard.check(url, addresses)
+        found = addresses[:MAX_ADDRESSES]
+        for address in found:
+            if not self._guard.is_allowed(url, address) and _leads_near(address, url.port):
+                raise _near(url)
+        return found
+
+    def tls(self) -> ssl.SSLContext:
+        """What certificates are checked with."""
+        return self._context()
+
     async def _in_time(self, url: Url, work: Coroutine[Any, Any, Answer]) -> Answer:
         try:
             async with asyncio.timeout(self._limits.timeout_s) as deadline:
@@ -194,9 +209,7 @@ class Fetcher:
             await loop.sock_connect(connection, (str(address), url.port))
             # Public addresses of this very machine, and of its neighbours, lead to what a firewall keeps from all others.
             if _is_near(connection) and not self._guard.is_allowed(url, address):
-                raise ToolFailed(
-                    f"{url.host} is in the network of this machine, which is not reached from here", kind="near"
-                )
+                raise _near(url)
         except BaseException:
             connection.close()
             raise
@@ -225,6 +238,20 @@ class Fetcher:
         if body is not None:
             whole["Content-Length"] = str(len(body))
         return list(whole.items())
+
+
+def _near(url: Url) -> ToolFailed:
+    return ToolFailed(f"{url.host} is in the network of this machine, which is not reached from here", kind="near")
+
+
+def _leads_near(address: Address, port: int) -> bool:
+    """Whether a connection there would be near, without one: a datagram socket knows which end it has, and sends nothing."""
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), port))
+        except OSError:
+            return False  # no way there: the connection will say so
+        return _is_near(probe)
 
 
 def _is_near(connection: socket.socket) -> bool:

@@ -477,6 +477,8 @@ def test_what_cannot_start_leaves_nothing(field: Field, tmp_path: Path) -> None:
     server: Any = {"type": "url", "name": "docs", "url": "https://example.org"}
     tools: Any = [{"type": "mcp_toolset", "mcp_server_name": "docs"}]
     mcp = field.client.beta.agents.create(name="Mcp", model="m", tools=tools, mcp_servers=[server])
+    network: Any = {"type": "cloud", "networking": {"type": "limited"}}
+    limited = field.client.beta.environments.create(name="limited", config=network)
     search: Any = [{**TOOLSET, "configs": [{"name": "web_search", "enabled": True}]}]
     wrong: list[tuple[dict[str, Any], int, str]] = [
         ({"agent": "agent_none"}, 404, "agent_none"),
@@ -487,7 +489,7 @@ def test_what_cannot_start_leaves_nothing(field: Field, tmp_path: Path) -> None:
         ({"environment_id": "env_none"}, 404, "env_none"),
         ({"environment_id": gone.id}, 400, "environment_archived"),
         ({"metadata": {"x": "y" * 513}}, 400, "metadata"),
-        ({"agent": mcp.id}, 501, "mcp_servers"),
+        ({"agent": mcp.id, "environment_id": limited.id}, 400, "allow_mcp_servers"),
         ({"agent": {"type": "agent_with_overrides", "id": field.agent.id, "tools": search}}, 501, "web_search"),
         ({"resources": [{"type": "file", "file_id": "file_1"}]}, 404, "file_1"),
         ({"vault_ids": ["vlt_1"]}, 404, "vlt_1"),

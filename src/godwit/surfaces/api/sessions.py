@@ -81,6 +81,7 @@ async def start_session(
         raise InvalidArgument("workspace names a folder and own_workspace asks for a new one: give one of them")
     if sent.parent is not None:
         await service.row(who, sent.parent)
+    await service.vaults.check(sent.vaults, tenant=who.tenant)
     derived = derived_id("ses", who.tenant or "", key) if key is not None and sent.session is None else None
     name = sent.session or derived or service.new_id("ses")
     folder = await own_folder(service, name, tenant=who.tenant) if sent.own_workspace else sent.workspace
@@ -94,6 +95,7 @@ async def start_session(
             metadata=sent.metadata,
             session=name,
             parent=sent.parent,
+            vaults=sent.vaults,
         )
     except SessionExists:
         if derived is None:

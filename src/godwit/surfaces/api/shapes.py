@@ -27,9 +27,10 @@ from ...core.events import Remember
 from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
 from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
+from ...core.mcp import McpServer
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.record import ActiveTool, RunSnapshot
-from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
+from ...core.rules import ApprovalPolicy, Permissions
 from ...core.sandbox import SandboxPolicy
 from ...core.tasks import TaskEnd, TaskRecord
 from ...core.verification import (
@@ -76,9 +77,7 @@ class AgentBody(Shape, frozen=True):
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     verification: VerificationPolicy | None = None
     subagents: dict[str, str] = {}
-    subagent_specs: dict[str, AgentSpec] = {}
-    hidden: bool = False
-    confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 class AgentView(Shape, frozen=True):
@@ -132,6 +131,7 @@ class StartBody(Shape, frozen=True):
     metadata: dict[str, str] = {}
     session: str | None = None
     parent: str | None = None
+    vaults: tuple[str, ...] = ()
 
 
 class SessionView(Shape, frozen=True):

@@ -12,6 +12,7 @@ import pydantic
 from ...contracts import EventStore
 from ...core.agent import AgentRef, AgentSpec, base_of
 from ...core.errors import NotSupported
+from ...core.mcp import McpServer as Server, rule_of
 from ...host.agent_registry import StoredAgent
 from .query import moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
@@ -187,7 +188,9 @@ def told(spec: AgentSpec, definition: Definition) -> AgentSpec:
 
 def _mark(spec: AgentSpec) -> str:
     """Tells whether another surface has changed since what the agent works with."""
-    works = [spec.models, spec.tools, spec.external_tools, spec.permissions, spec.settings]
+    works: list[Any] = [spec.models, spec.tools, spec.external_tools, spec.permissions, spec.settings]
+    if spec.mcp_servers:
+        works.append(spec.mcp_servers)
     return hashlib.sha256(_encoder.encode(works)).hexdigest()[:16]
 
 
@@ -215,7 +218,22 @@ def definition_of(agent: StoredAgent) -> Definition:
     for tool in spec.external_tools:
         schema = {**tool.parameters, "type": "object"}
         tools.append({"type": "custom", "name": tool.name, "description": tool.description, "input_schema": schema})
-    return Definition(common[0], shown_model(spec.models[0]), common[1], common[2], tools, [], common[3])
+    servers = [{"type": "url", "name": server.name, "url": server.url} for server in spec.mcp_servers]
+    tools += [_shown_server(spec, server) for server in spec.mcp_servers]
+    return Definition(common[0], shown_model(spec.models[0]), common[1], common[2], tools, servers, common[3])
+
+
+def _shown_server(spec: AgentSpec, server: Server) -> dict[str, Any]:
+    """The toolset of a server of an agent that was made elsewhere."""
+    asks = rule_of(server.name) in spec.permissions.ask or spec.permissions.default == "ask"
+    policy = {"type": "always_ask" if asks else "always_allow"}
+    named = {name: True for name in server.tools or ()} | dict.fromkeys(server.without, False)
+    return {
+        "type": "mcp_toolset",
+        "mcp_server_name": server.name,
+        "default_config": {"enabled": server.tools is None, "permission_policy": policy},
+        "configs": [{"name": name, "enabled": on, "permission_policy": policy} for name, on in named.items()],
+    }
 
 
 _SETS = {"files": ("read", "write", "edit", "glob", "grep"), "web": ("web_fetch", "web_search")}

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from ...core.budget import Budget
 from ...core.errors import Fault
+from ...core.events import McpUnavailable
 from ...core.messages import Usage
 from ...engine.budget import QUESTION
 
@@ -59,6 +60,16 @@ def error_of(fault: Fault, status: Literal["retrying", "exhausted", "terminal"])
     """The `error` of a `session.error`."""
     kind = _ERRORS.get(fault.code, "unknown_error")
     return {"type": kind, "message": fault.message, "retry_status": {"type": status}}
+
+
+def server_error(data: McpUnavailable) -> dict[str, Any]:
+    """The `error` of a `session.error` about an MCP server."""
+    return {
+        "type": f"mcp_{data.trouble}_failed_error",
+        "mcp_server_name": data.server,
+        "message": data.message,
+        "retry_status": {"type": "retrying" if data.retrying else "exhausted"},
+    }
 
 
 def server_of(name: str) -> tuple[str, str, str]:

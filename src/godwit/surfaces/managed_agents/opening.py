@@ -107,6 +107,7 @@ class Opening:
                 name=given.title,
                 metadata=given.metadata,
                 session=session,
+                vaults=vault_ids,
                 drive=False,  # the desk does, from when it is asked for
             )
         except SessionExists:

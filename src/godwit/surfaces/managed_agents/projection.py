@@ -33,6 +33,7 @@ from ...core.events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpUnavailable,
     ModelStarted,
     RunClaimed,
     RunFinished,
@@ -69,7 +70,7 @@ from ...core.events import (
 from ...core.ids import ActionId, InputId, Seq, SessionId
 from ...core.messages import StopReason, UserBlock
 from .content import written
-from .event_fields import budget_of, error_of, is_budget_question
+from .event_fields import budget_of, error_of, is_budget_question, server_error
 from .event_ids import event_id
 from .projected import Body, Projected, Sink
 from .projected_turn import ProjectedTurn, ShownCall
@@ -225,6 +226,9 @@ class Projector:
                     changed["budget"] = budget_of(data.budgets)
                 if changed:
                     self._sink.show("session.updated", changed)
+            case McpUnavailable():
+                self._sink.run()
+                self._sink.show("session.error", {"error": server_error(data)})
             case SessionCompacted():
                 self._sink.show("agent.thread_context_compacted", {})
             case SessionArchived():

@@ -6,7 +6,7 @@ works for a variant of that version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 from ...core.agent import AgentSpec, ModelSettings, ThinkingLevel, ToolDefinition
 from ...core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound, NotSupported, ToolNotFound
 from ...core.ids import AgentName
+from ...core.mcp import McpServer, rule_of, tool_name
 from ...core.rules import Permissions
 from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
@@ -88,13 +89,43 @@ def spec_of(service: Service, definition: Definition) -> AgentSpec:
             for tool in definition.tools
             if tool["type"] == "custom"
         ),
-        permissions=Permissions(ask=tuple(name for name, policy in tools.items() if policy == "always_ask")),
+        permissions=_permissions(definition.tools),
+        mcp_servers=_servers(definition),
         settings=ModelSettings(thinking=None if effort is None else THINKING[effort]),
         metadata=dict(definition.metadata),
         title=definition.name,
     )
     service.runtime.tools_of(spec)
     return told(spec, definition)
+
+
+def _permissions(tools: Sequence[dict[str, Any]]) -> Permissions:
+    """What is asked before; a rule that allows single tools of a server goes before one that asks for all of them."""
+    ask = [name for name, policy in built_in(tools).items() if policy == "always_ask"]
+    allow: list[str] = []
+    for toolset in tools:
+        if toolset["type"] == "mcp_toolset":
+            server = toolset["mcp_server_name"]
+            asks = toolset["default_config"]["permission_policy"]["type"] == "always_ask"
+            if asks:
+                ask.append(rule_of(server))
+            for one in toolset["configs"]:
+                if (one["permission_policy"]["type"] == "always_ask") != asks:
+                    (allow if asks else ask).append(tool_name(server, one["name"]))
+    return Permissions(allow=tuple(allow), ask=tuple(ask))
+
+
+def _servers(definition: Definition) -> tuple[McpServer, ...]:
+    """The servers, each with the tools that its toolset enables."""
+    toolsets = {one["mcp_server_name"]: one for one in definition.tools if one["type"] == "mcp_toolset"}
+    made = []
+    for server in definition.mcp_servers:
+        toolset = toolsets[server["name"]]
+        on = tuple(one["name"] for one in toolset["configs"] if one["enabled"])
+        off = tuple(one["name"] for one in toolset["configs"] if not one["enabled"])
+        some = None if toolset["default_config"]["enabled"] else on
+        made.append(McpServer(server["name"], server["url"], some, off))
+    return tuple(made)
 
 
 def respelled(service: Service, spec: AgentSpec, definition: Definition) -> AgentSpec:
@@ -116,9 +147,12 @@ def placed(
 
     `folders`: where the folders of all sessions lie.
     """
-    if definition.mcp_servers:
-        names = ", ".join(server["name"] for server in definition.mcp_servers)
-        raise NotSupported(f"agent.mcp_servers: godwit does not connect to MCP servers yet, and the agent names {names}")
+    network = environment.get("networking", {})
+    if definition.mcp_servers and network.get("type") == "limited" and not network["allow_mcp_servers"]:
+        raise InvalidArgument(
+            "environment_id: the network of this environment is limited and allows no MCP servers, and the agent has some: "
+            "set networking.allow_mcp_servers, or leave them out"
+        )
     missing = [name for name in asked_for(definition.tools) if not _has(service, name)]
     if missing:
         raise NotSupported(f"agent.tools: {missing[0]} is not set up on this server: choose a search service, or disable it")

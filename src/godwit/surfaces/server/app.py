@@ -36,6 +36,7 @@ def create_app(
     if settings is not None and settings.max_runs is not None:
         runtime.limit_runs(settings.max_runs)
     service = Service(runtime, settings or ServerSettings(), webhook_sources())
+    runtime.mcp.go_by(lambda: service.fetcher, service.vaults.bearer_for)
     return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 
 

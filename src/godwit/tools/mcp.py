@@ -1,0 +1,145 @@
+"""Tools of MCP servers: one server's list of tools as tools of a session, and what their calls come to for a model.
+
+Owns names, schemas, traits and results. Leaves out connecting (`host/mcp.py`), which hands in who carries a call out. Rules:
+one tool that cannot be used is left out with a warning, and the others stay; what a server says of its tools are hints,
+which decide about nothing but whether a call may be repeated after a crash; what a server does becomes an error of the call.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
+from ..core.agent import ToolDefinition
+from ..core.errors import ConfigurationError, InvalidToolArguments
+from ..core.mcp import McpServer, tool_name
+from ..core.messages import Document, Image, ResultBlock, Text
+from .fetch import until_cancelled
+from .results import media_type_of
+from .schema import Schema
+from .typed import clean
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult, Tool as ListedTool
+
+logger = logging.getLogger("godwit")
+
+MOST_TOOLS = 500
+"""Of one server."""
+SCHEMA_BYTES = 64 * 1024
+DESCRIPTION = 16 * 1024
+_NOTHING = "(no output)"
+
+
+class Caller(Protocol):
+    """Carries calls out on a server."""
+
+    async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
+        """ToolFailed. May be cancelled, which the server is told."""
+        ...
+
+
+class McpTool:
+    """A tool of an MCP server. ConfigurationError when its schema cannot be used."""
+
+    def __init__(self, server: McpServer, listed: ListedTool, caller: Caller) -> None:
+        schema = dict(listed.input_schema)
+        if schema.get("type") != "object":
+            raise ConfigurationError(f"its schema is of type {schema.get('type')!r}, not object")
+        if len(msgspec.json.encode(schema)) > SCHEMA_BYTES:
+            raise ConfigurationError(f"its schema is longer than {SCHEMA_BYTES} bytes")
+        self._schema = Schema(schema)
+        self._server = server
+        self._tool = listed.name
+        self._caller = caller
+        told = clean(listed.description or listed.title or f"{listed.name} of {server.name}")[:DESCRIPTION]
+        self.definition = ToolDefinition(tool_name(server.name, listed.name), told, schema)
+        hints = listed.annotations
+        read_only = hints is not None and hints.read_only_hint is True
+        repeatable = read_only or (hints is not None and hints.idempotent_hint is True)
+        # Bound: the connection is this process's, and with it the credential.
+        self.traits = ToolTraits(repeatable=repeatable, read_only=read_only, timeout_s=server.timeout_s, bound=True)
+
+    def validate(self, arguments: dict[str, Any]) -> None:
+        if problem := self._schema.problem(arguments):
+            parameter, words = problem
+            where = f"parameter {parameter!r}: " if parameter else ""
+            raise InvalidToolArguments(
+                f"invalid arguments for tool {self.definition.name!r}: {where}{words}",
+                tool=self.definition.name,
+                parameter=parameter or None,
+            )
+
+    def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
+        return frozenset()
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        result = await until_cancelled(self._caller.call(self._tool, arguments, context), context.cancel)
+        return output_of_result(result, {"server": self._server.name, "tool": self._tool})
+
+
+def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -> tuple[McpTool, ...]:
+    """Those of the listed tools that the agent has and that can be used, in the server's order."""
+    made: dict[str, McpTool] = {}
+    for one in listed:
+        if not server.has(one.name):
+            continue
+        try:
+            tool = McpTool(server, one, caller)
+        except (ConfigurationError, RecursionError, msgspec.MsgspecError, TypeError, ValueError) as error:
+            logger.warning("MCP server %s: its tool %.100r is left out: %s", server.name, one.name, error)
+            continue
+        if made.setdefault(tool.definition.name, tool) is not tool:
+            logger.warning("MCP server %s: a second tool %.100r is left out", server.name, one.name)
+    return tuple(made.values())
+
+
+def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOutput:
+    """What the model gets to see of a result. Data without words is given as JSON; what no model takes is named."""
+    blocks = [_block(one) for one in result.content]
+    structured = result.structured_content
+    if structured is not None:
+        text = msgspec.json.encode(structured).decode()
+        if not any(isinstance(block, Text) for block in blocks):
+            blocks.append(Text(text))
+        metadata = {**metadata, "structured": structured}
+    return ToolOutput(tuple(blocks) or (Text(_NOTHING),), result.is_error, metadata)
+
+
+def _block(content: Any) -> ResultBlock:
+    match content.type:
+        case "text":
+            return Text(clean(content.text) or _NOTHING)
+        case "image":
+            return _file(content.data, content.mime_type, "an image")
+        case "audio":
+            return _file(content.data, content.mime_type, "sound")
+        case "resource_link":
+            about = f": {content.description}" if content.description else ""
+            return Text(clean(f"[resource {content.name}, {content.uri}{about}]"))
+        case "resource":
+            resource = content.resource
+            text = getattr(resource, "text", None)
+            if isinstance(text, str):
+                return Text(clean(f"[resource {resource.uri}]\n{text}"))
+            return _file(resource.blob, resource.mime_type or "", f"resource {resource.uri}", str(resource.uri))
+        case other:
+            return Text(f"[content of type {str(other)[:50]}, which is not shown]")
+
+
+def _file(data: str, told: str, what: str, name: str | None = None) -> ResultBlock:
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return Text(f"[{what} that is not encoded as it should be]")
+    if media_type := media_type_of(content):
+        return Image(media_type, content)
+    if content.startswith(b"%PDF-"):
+        return Document("application/pdf", content, name=name)
+    return Text(clean(f"[{what} of type {told[:100] or 'unknown'}, {len(content)} bytes, which is not shown]"))
