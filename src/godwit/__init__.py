@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
+    from .core.worker_agents import WorkerAgentSpec
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hook import hook
@@ -103,6 +104,7 @@ _HOMES = {
     "VerificationCommand": "core.verification",
     "VerificationPolicy": "core.verification",
     "VerificationReport": "core.verification",
+    "WorkerAgentSpec": "core.worker_agents",
     "Worker": "client.worker",
     "connect": "client.runtime",
     "hook": "engine.hook",
@@ -172,6 +174,7 @@ __all__ = [
     "VerificationPolicy",
     "VerificationReport",
     "Worker",
+    "WorkerAgentSpec",
     "connect",
     "errors",
     "hook",

@@ -14,17 +14,8 @@ from godwit.core.events import CommandExecuted, RunStarted, UserMessage
 from godwit.core.messages import Text
 from godwit.engine.commands import CommandProblem, CommandRegistry
 from godwit.engine.session import Session
-from godwit.host.command_files import (
-    DEPTH_LIMIT,
-    FILE_LIMIT,
-    FILES_LIMIT,
-    FOLDERS,
-    Bad,
-    CommandFiles,
-    filled,
-    read_file,
-    registry_of,
-)
+from godwit.host.command_files import FOLDERS, CommandFiles, filled, read_file, registry_of
+from godwit.host.found_files import DEPTH_LIMIT, FILE_LIMIT, FILES_LIMIT, Bad
 from godwit.models.script import ScriptedModel
 
 MODEL = "scripted:test"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -12,11 +14,12 @@ from .errors import ConfigurationError
 from .hooks import HookSpec
 from .ids import AgentName
 from .mcp import McpServer, server_key
-from .rules import ApprovalPolicy, Permissions, Verdict
+from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
 from .verification import VerificationPolicy
 
 ThinkingLevel = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
+_encoder = msgspec.json.Encoder(order="sorted")
 SteerMode = Literal["skip", "batch"]
 """`skip`: calls of the turn that have not started are skipped. `batch`: the turn's calls are all run first."""
 
@@ -78,9 +81,11 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
     `tools`: names of registered tools or toolsets (`files`, `bash`).
     `external_tools`: tools without a body, answered from outside.
-    `subagents`: the agents that it may hand tasks to, stored or built-in ones, and what each is for. `subagent_ids`: under
+    `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are that
+    are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`: under
     which name such an agent is stored, where it is another than the one it is known by here.
     `mcp_servers`: whose tools it has as well, connected when a session runs.
+    `hidden`: no model is told of it as a subagent; hosts may give it tasks. `confirmation_inheritance`: see there.
     `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
     `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
     """
@@ -106,12 +111,19 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     subagents: dict[str, str] = {}
     subagent_ids: dict[str, str] = {}
     mcp_servers: tuple[McpServer, ...] = ()
+    subagent_specs: dict[str, AgentSpec] = {}
+    hidden: bool = False
+    confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
             raise ConfigurationError("an agent needs a name")
         if not self.models or any(not m.strip() for m in self.models):
             raise ConfigurationError(f"agent {self.name!r} needs at least one model", agent=self.name)
+        for name, spec in self.subagent_specs.items():
+            if spec.name != name or (name in self.subagents) == spec.hidden:
+                what = "hidden ones are not listed" if spec.hidden else "each stands in `subagents` as well, under its name"
+                raise ConfigurationError(f"agent {self.name!r}: subagent_specs[{name!r}]: {what}", agent=self.name)
         names = [t.name for t in self.external_tools]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"agent {self.name!r} names an external tool twice", tools=names)
@@ -122,6 +134,18 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         ):
             if len(set(given)) != len(given):
                 raise ConfigurationError(f"agent {self.name!r} has two {what} of one name: {given}", names=given)
+
+
+def with_subagents(spec: AgentSpec, added: Iterable[AgentSpec]) -> AgentSpec:
+    """The agent with these as its own subagents, in place of those of their names."""
+    told, own = dict(spec.subagents), dict(spec.subagent_specs)
+    for one in added:
+        own[one.name] = one
+        if one.hidden:
+            told.pop(one.name, None)
+        else:
+            told[one.name] = one.description
+    return msgspec.structs.replace(spec, subagents=told, subagent_specs=own)
 
 
 class AgentRef(msgspec.Struct, frozen=True):
@@ -135,6 +159,14 @@ def variant_name(of: AgentRef, digest: str) -> AgentName:
     """The name of an agent that is this version with something changed for some sessions; its sessions are listed as
     those of that version (`EventStore.session_page`). `digest`: tells it from the version's other variants."""
     return AgentName(f"{variant_prefix(of.name, of.version)}{digest}")
+
+
+def variant_of(ref: AgentRef, spec: AgentSpec) -> AgentSpec:
+    """The spec under the name of a variant of this version. The same spec gives the same name."""
+    base = base_of(ref)
+    plain = msgspec.structs.replace(spec, name=base.name)
+    digest = hashlib.blake2b(_encoder.encode(plain), digest_size=6).hexdigest()
+    return msgspec.structs.replace(spec, name=variant_name(base, digest))
 
 
 def variant_prefix(name: AgentName, version: int | None) -> str:
@@ -162,6 +194,8 @@ __all__ = [
     "ToolDefinition",
     "Verdict",
     "base_of",
+    "variant_of",
     "variant_name",
     "variant_prefix",
+    "with_subagents",
 ]

@@ -11,7 +11,7 @@ import posixpath
 import msgspec
 
 from .agent import AgentSpec, Limits
-from .rules import ApprovalPolicy
+from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
 
 INHERIT = "inherit"
@@ -21,11 +21,14 @@ INHERIT = "inherit"
 def narrowed(child: AgentSpec, parent: AgentSpec, *, home: str, max_turns: int | None = None) -> AgentSpec:
     """The child's agent as it may work for `parent`. `home`: the folder that `~` stands for in paths. `max_turns`: of this
     task. ConfigurationError when the two sandboxes contradict each other."""
+    confirming = child.confirmation_inheritance
     return msgspec.structs.replace(
         child,
+        permissions=_unasked(child.permissions) if confirming == "auto_approve" else child.permissions,
+        confirmation_inheritance="inherit_parent",
         models=parent.models if child.models == (INHERIT,) else child.models,
         limits=_limits(child.limits, parent.limits, max_turns),
-        approvals=_approvals(child.approvals, parent.approvals),
+        approvals=_approvals(child.approvals, parent.approvals, asks=confirming != "deny_on_ask"),
         sandbox=_sandbox(child.sandbox, parent.sandbox, home),
         checkpoints=child.checkpoints if parent.checkpoints.enabled else parent.checkpoints,
     )
@@ -39,14 +42,22 @@ def _limits(child: Limits, parent: Limits, max_turns: int | None) -> Limits:
     return msgspec.structs.replace(child, **lower)
 
 
-def _approvals(child: ApprovalPolicy, parent: ApprovalPolicy) -> ApprovalPolicy:
+def _unasked(own: Permissions) -> Permissions:
+    """The same rules, of which none asks. What they deny stays denied, and the rules above ask as before."""
+    return Permissions((*own.allow, *own.ask), (), own.deny, "allow" if own.default == "ask" else own.default)
+
+
+def _approvals(child: ApprovalPolicy, parent: ApprovalPolicy, *, asks: bool) -> ApprovalPolicy:
     """A child's policy without a time says nothing of what becomes of a question, so the parent's holds."""
     timeout_s = parent.timeout_s if child.timeout_s is None else child.timeout_s
     approves = parent.on_timeout == "approve" and parent.timeout_s is not None
     if child.timeout_s is not None:
         approves = approves and child.on_timeout == "approve"
     return ApprovalPolicy(
-        timeout_s, "approve" if approves else "deny", tuple(lane for lane in child.auto if lane in parent.auto)
+        timeout_s,
+        "approve" if approves else "deny",
+        tuple(lane for lane in child.auto if lane in parent.auto),
+        "wait" if asks and child.on_ask == parent.on_ask == "wait" else "deny",
     )
 
 

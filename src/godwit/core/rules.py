@@ -68,16 +68,24 @@ class Permissions(msgspec.Struct, frozen=True, omit_defaults=True):
             parse(rule)
 
 
+ConfirmationInheritance = Literal["auto_approve", "deny_on_ask", "inherit_parent"]
+"""What becomes of a call that the rules of a subagent ask about. `inherit_parent`: a person is asked, on the sessions above.
+`auto_approve`: its own rules do not ask; those of the sessions above still do. `deny_on_ask`: nobody is asked, and what any
+of these rules ask about is denied. Where an agent works for no other, a person is asked."""
+
+
 class ApprovalPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """How calls that must be approved are treated.
 
     `timeout_s`: seconds after which a pending approval is answered by itself, as `on_timeout` says; None (the default)
-    waits for as long as it takes. `auto`: kinds of work that are approved without asking.
+    waits for as long as it takes. `auto`: kinds of work that are approved without asking. `on_ask` `deny`: nobody is asked,
+    and what would have to be asked is denied.
     """
 
     timeout_s: float | None = None
     on_timeout: Literal["deny", "approve"] = "deny"
     auto: tuple[Lane, ...] = ()
+    on_ask: Literal["wait", "deny"] = "wait"
 
     def __post_init__(self) -> None:
         if self.timeout_s is not None and not self.timeout_s > 0:

@@ -197,11 +197,16 @@ class Driver:
             with contextlib.suppress(StoreError):
                 await self.parts.store.release(lease)
 
+    @property
+    def agent_is_old(self) -> bool:
+        """Whether the session goes on as another agent than the one that is loaded."""
+        return bool(self._agent != self.log.state.agent)
+
     async def load_agent(self) -> None:
         """Read the session's agent version, unless it is loaded, and find its tools."""
         state = self.log.state
         assert state.agent is not None
-        if self._agent == state.agent:
+        if not self.agent_is_old:
             return
         _, stored = await self.parts.store.get_agent(state.agent.name, state.agent.version)
         self.spec = self.parts.held(stored, state.workspace)

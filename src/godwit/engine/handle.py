@@ -7,6 +7,7 @@ for: that is in the parts (`reading`, `sending`, `control`, `answers`, `live_hoo
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -94,6 +95,15 @@ class Home(Protocol):
     def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]: ...
     def find_tool(self, name: str, folder: str | None = None) -> Tool | None:
         """A tool that this process knows by name, whoever may use it."""
+        ...
+
+    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
+        """Raise what keeps this agent from working for another one in this folder: ModelNotFound, AuthenticationFailed,
+        ToolNotFound, ConfigurationError."""
+        ...
+
+    async def agents_in(self, folder: str | os.PathLike[str], workspace: str | None) -> list[AgentSpec]:
+        """The agents of a folder's files, as a session in this workspace has their tools."""
         ...
 
     def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:

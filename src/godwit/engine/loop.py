@@ -449,6 +449,9 @@ async def _begin(driver: Driver) -> Fault | None:
         _claim(driver)
         let_pass(driver, run)
         return None
+    if driver.agent_is_old:
+        await driver.log.commit()
+        await driver.load_agent()
     passed = await before_run(driver, run, lambda: _claim(driver))
     if isinstance(passed, Fault):
         return passed

@@ -212,7 +212,8 @@ class Reviewer:
                 return refused
             asks = judgement.doubted or asked.action != "allow"
         if asks or tool.traits.external:
-            if asks and driver.state.run is not None and driver.state.run.unattended:
+            unattended = driver.state.run is not None and driver.state.run.unattended
+            if asks and (unattended or policy.on_ask == "deny"):
                 nobody = "This call needs an approval, and nobody can be asked in this run."
                 return Refused("denied", f"{nobody} {judgement.told}".rstrip())
             return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)

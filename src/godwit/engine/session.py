@@ -26,11 +26,11 @@ from .artifacts import Artifacts
 from .budget import Budgets
 from .commands import CommandRegistry
 from .compaction import Compactions, HostCompaction
-from .control import Control
 from .direct import DirectCalls, HostCalls
 from .handle import Home
 from .inbox import Inbox
 from .lane_work import LaneWork
+from .live_agents import LiveAgents
 from .live_hooks import LiveHooks
 from .log import record_reports
 from .purse import Purse
@@ -66,7 +66,7 @@ class SessionHome(Home, Protocol):
 
 
 class Session(
-    Sending, Control, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse, LaneWork
+    Sending, LiveAgents, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse, LaneWork
 ):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from ..contracts import BudgetGuard, HookHandler, Tool
-from ..core.agent import AgentSpec, Limits, ModelSettings, Permissions, ThinkingLevel, ToolDefinition
+from ..core.agent import (
+    AgentSpec,
+    Limits,
+    ModelSettings,
+    Permissions,
+    ThinkingLevel,
+    ToolDefinition,
+    with_subagents,
+)
 from ..core.budget import Budget, budgets_of
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
@@ -18,6 +26,7 @@ from ..core.mcp import McpServer
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
+from ..core.worker_agents import WorkerAgentSpec
 from ..engine.commands import Command, checked_commands
 from ..engine.hook import Hook
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
@@ -38,8 +47,9 @@ class Agent:
     `sandbox`: how commands are confined; by default by the strongest sandbox that works here, without a network.
     `checkpoints`: whether the workspace's files are kept before each turn that may change them, and which.
     `commands`: slash commands of its sessions, as long as the agent is given to the process that opens them.
-    `subagents`: agents that it may hand tasks to with the tool `task`: other `Agent`s, and names, of stored agents or of
-    built-in ones (explore, general, plan, review, verify); as a mapping, names with what each is for.
+    `subagents`: agents that it may hand tasks to with the tool `task`: other `Agent`s; `AgentSpec`s and `WorkerAgentSpec`s,
+    which become a part of this agent; and names, of stored agents, of those registered with the runtime, or of built-in ones
+    (explore, general, plan, review, verify); as a mapping, names with what each is for.
     `mcp_servers`: whose tools it has as well: `McpServer`s, or tables such as `{"name": "docs", "url": "https://..."}`.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -66,7 +76,7 @@ class Agent:
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
         hooks: Sequence[Hook | HookSpec] = (),
-        subagents: Sequence[Agent | str] | Mapping[str, str] = (),
+        subagents: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str] = (),
         mcp_servers: Sequence[McpServer | Mapping[str, Any]] = (),
     ) -> None:
         names: list[str] = []
@@ -93,6 +103,9 @@ class Agent:
                 chosen.max_tokens, chosen.temperature, chosen.top_p, thinking, chosen.stop_sequences, chosen.extra
             )
         self.subagents = tuple(one for one in subagents if isinstance(one, Agent))
+        own = [
+            one.agent() if isinstance(one, WorkerAgentSpec) else one for one in subagents if not isinstance(one, str | Agent)
+        ]
         self.spec = AgentSpec(
             name=AgentName(name),
             models=(model,) if isinstance(model, str) else tuple(model),
@@ -113,6 +126,8 @@ class Agent:
             mcp_servers=tuple(_server(one) for one in mcp_servers),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
         )
+        if own:
+            self.spec = with_subagents(self.spec, own)
 
     @property
     def name(self) -> str:
@@ -145,17 +160,23 @@ def _server(given: McpServer | Mapping[str, Any]) -> McpServer:
         raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
 
 
-def _subagents(given: Sequence[Agent | str] | Mapping[str, str]) -> dict[str, str]:
-    """What each is for, by name."""
+def _subagents(given: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str]) -> dict[str, str]:
+    """What each is for, by name, but for hidden ones."""
     if isinstance(given, Mapping):
         return dict(given)
     found: dict[str, str] = {}
+    seen: set[str] = set()
     for one in given:
-        name = one.name if isinstance(one, Agent) else one
+        name = one.name if isinstance(one, Agent | AgentSpec | WorkerAgentSpec) else one
         if not isinstance(name, str):
             raise ConfigurationError(f"{one!r} is no subagent: give an Agent, or the name of one")
-        if name in found:
+        if name in seen:
             raise ConfigurationError(f"subagent {name!r} is named twice", name=name)
+        seen.add(name)
+        if isinstance(one, AgentSpec | WorkerAgentSpec):
+            if not one.hidden:
+                found[name] = one.description
+            continue
         builtin = BUILTIN_AGENTS.get(ALIASES.get(name, name))
         found[name] = one.spec.description if isinstance(one, Agent) else builtin.description if builtin else ""
     return found

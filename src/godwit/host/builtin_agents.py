@@ -13,14 +13,8 @@ from ..core.agent import AgentSpec, Limits
 from ..core.ids import AgentName
 from ..core.narrowing import INHERIT
 from ..core.rules import Permissions
+from ..core.worker_agents import CHECKS_ONLY, LOOK, LOOKS_ONLY
 
-_LOOK = ("read", "ls", "glob", "grep")
-_SHELL_LOOKS = tuple(
-    f"bash({command}:*)"
-    for command in ("ls", "cat", "head", "tail", "wc", "find", "grep", "rg", "file", "stat", "git log", "git show",
-                    "git diff", "git status", "git blame", "git ls-files")
-)  # fmt: skip
-_LOOKS_ONLY = Permissions(allow=(*_LOOK, "web_fetch", "web_search", *_SHELL_LOOKS), default="deny")
 _COMMON = (
     "You work on one task for another agent. Nobody reads along, and you cannot ask back. Your last message is all that it"
     " gets: say there what it needs, with file names, lines and numbers, and what you are not sure of."
@@ -46,8 +40,8 @@ _AGENTS = (
         "explore",
         "Finds things out in files: where something is, how it works. Changes nothing.",
         "You find things out. You look and read, and change nothing.",
-        (*_LOOK, "bash"),
-        _LOOKS_ONLY,
+        (*LOOK, "bash"),
+        LOOKS_ONLY,
         20,
     ),
     _agent(
@@ -63,8 +57,8 @@ _AGENTS = (
         "Works out how something could be done, step by step. Changes nothing.",
         "You work out a plan: read what matters, weigh the ways, and write the steps of the best in order, with the files"
         " each touches and how to see that it is done. You change nothing.",
-        (*_LOOK, "bash"),
-        _LOOKS_ONLY,
+        (*LOOK, "bash"),
+        LOOKS_ONLY,
         30,
     ),
     _agent(
@@ -72,8 +66,8 @@ _AGENTS = (
         "Reads a change and tells what is wrong with it. Changes nothing.",
         "You review a change. Look for what is wrong: mistakes, cases left out, holes, things that will hurt later. Give"
         " each with its place and why, the worst first. Do not praise, and do not mend anything.",
-        (*_LOOK, "bash"),
-        _LOOKS_ONLY,
+        (*LOOK, "bash"),
+        LOOKS_ONLY,
         25,
     ),
     _agent(
@@ -81,8 +75,8 @@ _AGENTS = (
         "Runs tests and checks and tells what they came to. Writes no files itself.",
         "You find out whether something holds: run the tests and checks that show it, and tell what they printed. You mend"
         " nothing.",
-        (*_LOOK, "bash", "verify"),
-        Permissions(allow=(*_LOOK, "bash", "verify"), deny=("write", "edit", "patch"), default="deny"),
+        (*LOOK, "bash", "verify"),
+        CHECKS_ONLY,
         30,
     ),
 )

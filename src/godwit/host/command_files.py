@@ -12,7 +12,6 @@ import asyncio
 import os
 import re
 import shlex
-import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,31 +23,19 @@ from ..engine.builtin_commands import CommandContext, builtin_commands
 from ..engine.commands import Command, CommandOutput, CommandProblem, CommandRegistry, check_name
 from ..engine.permissions import Policy
 from ..workspaces.confined import Confined
+from .found_files import FILE_LIMIT, Bad, Found, FoundFiles, Mark, entries, front_matter, text_of
 
 FOLDERS = (".godwit/commands", ".claude/commands", "~/.config/godwit/commands")
 """Where command files are looked for unless told: relative ones in the session's folder. The first one of a name counts."""
 
-FILE_LIMIT = 64 * 1024
-"""Bytes of a command file, and of a file that is included with `@`."""
 INCLUDED_LIMIT = 256 * 1024
-"""Bytes of all files that one prompt includes."""
-FILES_LIMIT = 500
-DEPTH_LIMIT = 8
+"""Bytes of all files that one prompt includes; each may have as many as a command file."""
 
 _PLACE = re.compile(r"(\\?)\$(ARGUMENTS|[1-9])(?![0-9A-Za-z_])")
 _INCLUDE = re.compile(r"(?<![\w`@/.])@(?:\"([^\"\n]+)\"|([^\s`'\"<>(){}\[\],;|]+))")
 _SHELL = re.compile(r"!`[^`\n]+`")
-_PLAIN = re.compile(r"^(description|argument-hint):[ \t]+(?![\"'|>&*])(\S.*?)[ \t]*$", re.MULTILINE)
+_PLAIN_KEYS = ("description", "argument-hint")
 _KEYS = ("description", "argument-hint", "model", "allowed-tools")
-
-
-class Bad(Exception):
-    """What is wrong with a file, and where. `line` counts from 1."""
-
-    def __init__(self, line: int | None, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
 
 
 class Value(NamedTuple):
@@ -67,10 +54,6 @@ class CommandFile:
     model: str | None
     body: str
     notes: tuple[tuple[int, str], ...] = ()
-
-
-Mark = tuple[int, ...]
-"""What changes when a file does: times, size, number, mode."""
 
 
 class Loaded(NamedTuple):
@@ -93,13 +76,7 @@ class CommandFiles:
     """The command files of one folder. A relative one lies in `workspace`; without a workspace it holds nothing."""
 
     def __init__(self, folder: str | os.PathLike[str], workspace: str | None) -> None:
-        self.folder = os.fspath(folder).rstrip("/") or "/"
-        expanded = _expanded(self.folder)
-        self._root: str | None
-        if expanded.startswith("/"):
-            self._root, self._below = os.path.realpath(expanded), "."
-        else:
-            self._root, self._below = workspace, expanded
+        self._files = FoundFiles(folder, workspace, (".md",), "commands")
         self._read: Read | None = None
 
     def commands(self) -> Sequence[Command]:
@@ -116,13 +93,12 @@ class CommandFiles:
 
     def refresh(self) -> None:
         before = {} if self._read is None else self._read.files
+        found, unread = self._files.look()
         files: dict[str, Loaded] = {}
-        problems: list[CommandProblem] = []
-        if self._root is not None and os.path.isdir(self._root):
-            confined = Confined(os.path.realpath(self._root), self._root)
-            for relative, mark in self._found(confined, problems):
-                known = before.get(relative)
-                files[relative] = known if known is not None and known.mark == mark else self._load(confined, relative, mark)
+        problems = [CommandProblem(one.shown, None, one.message) for one in unread]
+        for file in found:
+            known = before.get(file.relative)
+            files[file.relative] = known if known is not None and known.mark == file.mark else self._load(file)
         by_name: dict[str, Command] = {}
         for loaded in files.values():
             problems += loaded.problems
@@ -134,71 +110,21 @@ class CommandFiles:
         # At once, since another thread may be reading.
         self._read = Read(files, tuple(by_name.values()), tuple(problems))
 
-    def _found(self, confined: Confined, problems: list[CommandProblem]) -> list[tuple[str, Mark]]:
-        """The files below the folder, each with a mark that changes when it does."""
-        try:
-            if confined.info(self._below) is None:
-                return []
-        except GodwitError as error:
-            problems.append(CommandProblem(self.folder, None, error.message))
-            return []
-        top = os.path.normpath(os.path.join(confined.root, self._below))
-        found: list[tuple[str, Mark]] = []
-        folders = [("", 0)]
-        while folders:
-            folder, depth = folders.pop()
-            try:
-                with os.scandir(os.path.join(top, folder)) as listed:
-                    entries = sorted((e for e in listed if not e.name.startswith(".")), key=lambda e: e.name)
-            except OSError as error:
-                problems.append(CommandProblem(self._shown(folder), None, f"cannot be read: {error.strerror}"))
-                continue
-            for entry in entries:
-                relative = f"{folder}/{entry.name}" if folder else entry.name
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        if depth < DEPTH_LIMIT:
-                            folders.append((relative, depth + 1))
-                        else:
-                            problems.append(CommandProblem(self._shown(relative), None, "lies too deep to be looked into"))
-                    elif entry.is_symlink() and entry.is_dir():
-                        message = "is a link to a folder, and those are not followed"
-                        problems.append(CommandProblem(self._shown(relative), None, message))
-                    elif entry.name.endswith(".md"):
-                        status = entry.stat()
-                        found.append(
-                            (
-                                relative,
-                                (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode),
-                            )
-                        )
-                except OSError as error:
-                    problems.append(CommandProblem(self._shown(relative), None, f"cannot be read: {error.strerror}"))
-            if len(found) > FILES_LIMIT:
-                message = f"holds more than {FILES_LIMIT} commands; the others are left out"
-                problems.append(CommandProblem(self.folder, None, message))
-                break
-        return sorted(found)[:FILES_LIMIT]
-
-    def _load(self, confined: Confined, relative: str, mark: Mark) -> Loaded:
-        shown = self._shown(relative)
-        name = unicodedata.normalize("NFC", relative.removesuffix(".md").replace("/", ":"))
+    def _load(self, file: Found) -> Loaded:
+        name = unicodedata.normalize("NFC", file.relative.removesuffix(".md").replace("/", ":"))
         try:
             try:
-                if ":" in relative:
+                if ":" in file.relative:
                     raise ConfigurationError("the name of a command file holds no colon: a folder makes one")
                 check_name(name)
-                file = read_file(_content(confined, os.path.join(self._below, relative), mark))
             except GodwitError as error:
                 raise Bad(None, error.message) from None
+            read = read_file(self._files.content(file))
         except Bad as bad:
-            return Loaded(mark, None, (CommandProblem(shown, bad.line, bad.message, name=name),))
-        notes = tuple(CommandProblem(shown, line, message, fatal=False, name=name) for line, message in file.notes)
-        command = Command(name, file.description, Expansion(file, shown).run, file.hint, source=shown)
-        return Loaded(mark, command, notes)
-
-    def _shown(self, relative: str) -> str:
-        return f"{self.folder}/{relative}" if relative else self.folder
+            return Loaded(file.mark, None, (CommandProblem(file.shown, bad.line, bad.message, name=name),))
+        notes = tuple(CommandProblem(file.shown, line, message, fatal=False, name=name) for line, message in read.notes)
+        command = Command(name, read.description, Expansion(read, file.shown).run, read.hint, source=file.shown)
+        return Loaded(file.mark, command, notes)
 
 
 def checked_folders(folders: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
@@ -221,36 +147,13 @@ def registry_of(
     return CommandRegistry([*builtin_commands(), *commands], sources=files)
 
 
-def _expanded(folder: str) -> str:
-    config = os.environ.get("XDG_CONFIG_HOME", "")
-    if folder.startswith("~/.config/") and config.startswith("/"):
-        return f"{config.rstrip('/')}/{folder.removeprefix('~/.config/')}"
-    return os.path.expanduser(folder)
-
-
-def _content(confined: Confined, path: str, mark: Mark) -> bytes:
-    """Raises Bad, and PathEscape for a link that leads out."""
-    *_, size, _, mode = mark
-    if not stat.S_ISREG(mode):
-        raise Bad(None, "is no regular file")
-    if size > FILE_LIMIT:
-        raise Bad(None, f"has {size:,} bytes, more than the {FILE_LIMIT:,} that a command may have")
-    return confined.read(path)
-
-
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
 def read_file(content: bytes) -> CommandFile:
     """A command file's content: front matter between lines of `---`, if it has any, and the text of the prompt. Bad."""
-    if len(content) > FILE_LIMIT:
-        raise Bad(None, f"has {len(content):,} bytes, more than the {FILE_LIMIT:,} that a command may have")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Bad(content.count(b"\n", 0, error.start) + 1, f"is not UTF-8: byte {error.start} does not fit") from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    values, body, first = _front_matter(text)
+    source, body, first = front_matter(text_of(content))
+    values = {} if source is None else _values(source)
     if not body.strip():
         raise Bad(first, "has no text: what stands below the front matter is what the model is told")
     if "\0" in body:
@@ -282,61 +185,22 @@ def _first_line(body: str) -> str:
     return line if len(line) <= 80 else f"{line[:79]}…"
 
 
-def _front_matter(text: str) -> tuple[dict[str, Value], str, int]:
-    """Its values, the body, and the number of the body's first line."""
-    lines = text.split("\n")
-    if lines[0].rstrip() != "---":
-        return {}, text, 1
-    end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), None)
-    if end is None:
-        raise Bad(1, "the front matter has no end: a line of --- is missing")
-    return _values("\n".join(lines[1:end])), "\n".join(lines[end + 1 :]), end + 2
-
-
 def _values(source: str) -> dict[str, Value]:
     """The mapping's texts, never converted: `yes` is a word here. Bad."""
     import yaml
 
-    def compose(text: str) -> yaml.Node | None:
-        node: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
-        return node
-
-    # People write `argument-hint: [a] [b]` and `description: Fix: the rest`; both are texts to them, and neither is YAML.
-    plain = {match[1]: match[2] for match in _PLAIN.finditer(source)}
-    quoted = _PLAIN.sub(lambda m: "{}: '{}'".format(m[1], m[2].replace("'", "''")), source)
-    try:
-        try:
-            node = compose(source)
-        except yaml.YAMLError:
-            node = compose(quoted)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark is not None else 2
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise Bad(line, f"the front matter is not YAML: {problem}") from None
-    except RecursionError:
-        raise Bad(2, "the front matter is not YAML: it is nested too deeply") from None
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode):
-        raise Bad(node.start_mark.line + 2, "the front matter is no list of key: value")
     found: dict[str, Value] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 2
-        if not isinstance(key, yaml.ScalarNode):
-            raise Bad(line, "a key of the front matter is a word")
-        if key.value in found:
-            raise Bad(line, f"{key.value!r} stands there twice")
-        if key.value not in _KEYS:
-            found[key.value] = Value((), line)
-        elif isinstance(value, yaml.ScalarNode):
-            found[key.value] = Value((value.value,), line)
-        elif key.value in plain:
-            found[key.value] = Value((plain[key.value],), line)
-        elif isinstance(value, yaml.SequenceNode) and all(isinstance(v, yaml.ScalarNode) for v in value.value):
-            found[key.value] = Value(tuple(v.value for v in value.value), line)
+    for key, line, node, plain, _ in entries(source, _PLAIN_KEYS, line=2, what="the front matter"):
+        if key not in _KEYS:
+            found[key] = Value((), line)
+        elif isinstance(node, yaml.ScalarNode):
+            found[key] = Value((node.value,), line)
+        elif plain is not None:
+            found[key] = Value((plain,), line)
+        elif isinstance(node, yaml.SequenceNode) and all(isinstance(v, yaml.ScalarNode) for v in node.value):
+            found[key] = Value(tuple(v.value for v in node.value), line)
         else:
-            raise Bad(line, f"{key.value!r} is a text or a list of texts")
+            raise Bad(line, f"{key!r} is a text or a list of texts")
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..contracts import BudgetGuard
-from ..core.agent import AgentSpec
+from ..core.agent import AgentRef, AgentSpec, base_of
 from ..core.errors import ConfigurationError
 from ..core.ids import RunId, SessionId
 
@@ -64,7 +64,7 @@ class BudgetGuards:
         if run is not None:
             self.begin(session, run)
             given = self._runs[session][1]
-        found = [given or self._of_agents.get(spec.name) or self._default]
+        found = [given or self._of_agents.get(base_of(AgentRef(spec.name, 0)).name) or self._default]
         found += [self._set.get(s) or self._of_agents.get(self._agents.get(s, "")) for s in above]
         unique: list[BudgetGuard] = []
         for guard in found:

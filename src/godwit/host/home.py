@@ -72,6 +72,16 @@ class RuntimeHome:
     _attendants: list[Attendant]
     _leaving: set[asyncio.Task[None]]
 
+    async def start_session(self, *args: Any, **how: Any) -> Session:
+        """See `Runtime.start_session`."""
+        raise NotImplementedError
+
+    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
+        raise NotImplementedError
+
+    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
+        raise NotImplementedError
+
     def wake(self, session: SessionId) -> None:
         self._dispatcher.wake(session, nested=WITHIN.get() not in (None, session))
 

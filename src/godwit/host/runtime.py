@@ -45,7 +45,6 @@ from ..engine.log import create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
-from .by_id import SessionsById
 from .command_files import FOLDERS, checked_folders
 from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
 from .desk import Desk
@@ -55,6 +54,7 @@ from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
+from .registered_agents import RegisteredAgents
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(SessionsById):
+class Runtime(RegisteredAgents):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -111,6 +111,7 @@ class Runtime(SessionsById):
         self._toolbox = toolbox
         self._searching = Searching(toolbox, search_of(config))
         self._functions: dict[str, list[Tool]] = {}
+        self._registered: dict[str, AgentSpec] = {}
         # An idle session costs nothing for them, unless something was registered on it.
         self._hooks: WeakValueDictionary[SessionId, Hooks] = WeakValueDictionary()
         self._kept_hooks: dict[SessionId, Hooks] = {}
@@ -342,12 +343,26 @@ class Runtime(SessionsById):
             self._bring(agent)
             for below in agent.subagents:
                 await self._create(below, folder)
+        spec = self._with_registered(spec)
+        for own in spec.subagent_specs.values():
+            await self.check_subagent(own, folder)
         self._check_models_of(spec)
         self.tools_of(spec, folder)
         await self._check_sandbox(spec, folder)
         ref = await self.store.put_agent(spec)
         await self.subagents.known(spec)
         return ref
+
+    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
+        """See `engine.handle.Home.check_subagent`."""
+        for hook in spec.hooks:
+            HOOK_KIT.matcher(hook)
+        self._check_models_of(spec)
+        self.tools_of(spec, folder)
+        await self._check_sandbox(spec, folder)
+        await self.subagents.known(spec)
+        for own in spec.subagent_specs.values():
+            await self.check_subagent(own, folder)
 
     def _check_models_of(self, spec: AgentSpec) -> None:
         if self._check_models and spec.models != (INHERIT,):
@@ -387,6 +402,13 @@ class Runtime(SessionsById):
             if before is not tool and (tool.traits.external or before.traits.external):
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
         return list(unique.values())
+
+    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
+        """The names of the tools that this name, of a tool or a set, stands for in this folder; none when there is none."""
+        try:
+            return [tool.definition.name for tool in self._searching.toolbox([name], folder).select([name])]
+        except ToolNotFound:
+            return []
 
     def find_tool(self, name: str, folder: str | None = None) -> Tool | None:
         """A tool of the runtime's own by its name, whichever agents may use it, as a session in this folder has it."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..contracts import EventStore
-from ..core.agent import AgentRef, AgentSpec, base_of, variant_name
+from ..core.agent import AgentRef, AgentSpec, variant_of
 from ..core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -125,8 +125,10 @@ class SubagentHost:
 
     async def known(self, spec: AgentSpec) -> Mapping[AgentName, AgentSpec]:
         """See `Subagents.known`. One of its own name goes before a built-in one."""
-        found: dict[AgentName, AgentSpec] = {}
+        found: dict[AgentName, AgentSpec] = {AgentName(name): own for name, own in spec.subagent_specs.items()}
         for name in spec.subagents:
+            if name in found:
+                continue
             try:
                 found[AgentName(name)] = (await self._store.get_agent(spec.subagent_ids.get(name, name)))[1]
             except AgentNotFound:
@@ -138,7 +140,7 @@ class SubagentHost:
 
     async def check(self, session: SessionId, spec: AgentSpec, depth: int, requests: Sequence[TaskRequest]) -> None:
         """See `Subagents.check`."""
-        strangers = sorted({r.agent for r in requests} - set(spec.subagents))
+        strangers = sorted({r.agent for r in requests} - set(spec.subagents) - set(spec.subagent_specs))
         if strangers:
             raise AgentNotFound(
                 f"there is no subagent {strangers[0]!r}. Subagents: {', '.join(sorted(spec.subagents)) or 'none'}",
@@ -408,14 +410,13 @@ class SubagentHost:
     async def _narrowed(self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None) -> AgentRef:
         """The agent as it may work for this one, as a version that is stored."""
         made = narrowed(wanted, spec, home=os.path.expanduser("~"), max_turns=max_turns)
-        try:
-            ref, stored = await self._store.get_agent(wanted.name)
-        except AgentNotFound:
-            ref, stored = AgentRef(wanted.name, 0), wanted
+        ref, stored = AgentRef(wanted.name, 0), wanted
+        if wanted.name not in spec.subagent_specs:  # else an agent of that name is another one
+            with contextlib.suppress(AgentNotFound):
+                ref, stored = await self._store.get_agent(wanted.name)
         if made == stored and ref.version:
             return ref
-        digest = variant_name(base_of(ref), _digest(made))
-        return await self._store.put_agent(msgspec.structs.replace(made, name=digest))
+        return await self._store.put_agent(variant_of(ref, made))
 
     async def _ask(self, handle: Session, started: SubagentStarted, attempt: int, *, unattended: bool = False) -> None:
         """Give the child its prompt, or, where its answer did not fit, tell it so."""
@@ -644,13 +645,6 @@ def _runs_of(task: TaskId, child: SessionId) -> dict[RunId, int]:
 
 def _run_of(task: TaskId, child: SessionId, attempt: int) -> RunId:
     return run_of(task if attempt == 0 else TaskId(f"{task}\0{attempt}"), child)
-
-
-def _digest(spec: AgentSpec) -> str:
-    import hashlib
-
-    body = msgspec.json.encode(msgspec.structs.replace(spec, name=AgentName("any")), order="sorted")
-    return hashlib.blake2b(body, digest_size=6).hexdigest()
 
 
 __all__ = ["SubagentHost"]

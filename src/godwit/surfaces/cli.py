@@ -38,6 +38,7 @@ VERBS = (
     looking.tasks,
     rules.budget,
     rules.commands,
+    rules.agents,
     rules.permissions,
     rules.hooks,
     rules.verify,
@@ -76,7 +77,20 @@ for verb in VERBS:
 
 
 HERE = frozenset(
-    ("demo", "commands", "permissions", "hooks", "doctor", "serve", "keys", "webhooks", "secrets", "backup", "restore")
+    (
+        "demo",
+        "commands",
+        "agents",
+        "permissions",
+        "hooks",
+        "doctor",
+        "serve",
+        "keys",
+        "webhooks",
+        "secrets",
+        "backup",
+        "restore",
+    )
 )
 """The verbs that need the database itself, or this machine."""
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from ..core.agent import Limits, Permissions, ThinkingLevel
-from ..core.budget import Budget
+import msgspec
+
+from ..core.agent import AgentRef, AgentSpec, Limits, Permissions, ThinkingLevel, variant_of
+from ..core.budget import Budget, budgets_of
 from ..core.sandbox import Backend, SandboxPolicy
 from ..core.verification import VerificationPolicy, commands_of
+from .cli_agents import held
 from .cli_exit import CliError
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class AgentFlags:
     budget: Budget | None = None
     sandbox: str | None = None
     network: bool = False
+    agent_name: str | None = None
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -79,27 +83,57 @@ class AgentFlags:
             "--verify-command": self.verify_commands,
             "--sandbox": self.sandbox,
             "--network": self.network,
+            "--agent": self.agent_name,
         }
         return [flag for flag, value in given.items() if value]
 
-    def agent(self, model: str) -> Agent:
+    def agent(self, model: str, subagents: Sequence[AgentSpec] = ()) -> Agent:
         """The agent of a new session."""
         from ..host.agents import Agent
 
-        names = [name.strip() for name in (self.tools if self.tools is not None else "files,bash").split(",")]
-        asked = [name for name in (*ASKED_BY_DEFAULT, *self.ask) if name not in self.allow]
         return Agent(
             "coder",
             model=model,
             instructions=self._instructions(),
-            tools=[name for name in names if name],
-            permissions=Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny)),
+            tools=self._tools(),
+            permissions=self.permissions(),
             verification=self._verification(),
             budget=self.budget,
             sandbox=self._sandbox(),
             limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
             thinking=thinking_level(self.thinking),
+            subagents=subagents,
         )
+
+    def named(self, spec: AgentSpec, model: str) -> AgentSpec:
+        """An agent that was asked for by its name, for a new session. CliError for flags that say what it says itself."""
+        said = {"--tools": self.tools, "--instructions": self.instructions}
+        if wrong := [flag for flag, value in said.items() if value is not None]:
+            raise CliError(f"--agent {spec.name} says what {' and '.join(wrong)} would say: leave out one of them")
+        made = held(spec, self.permissions(), ASKED_BY_DEFAULT[1:])
+        thinking, verification = thinking_level(self.thinking), self._verification()
+        limits = made.limits
+        if self.max_turns is not None:
+            limits = msgspec.structs.replace(limits, max_turns=self.max_turns)
+        made = msgspec.structs.replace(
+            made,
+            models=(model,),
+            limits=limits,
+            settings=made.settings if thinking is None else msgspec.structs.replace(made.settings, thinking=thinking),
+            verification=verification or made.verification,
+            budgets=budgets_of(self.budget) if self.budget is not None else made.budgets,
+            sandbox=self._sandbox(),
+        )
+        # Under a name of its own, so that no stored agent of this name becomes another.
+        return variant_of(AgentRef(spec.name, 0), made)
+
+    def _tools(self) -> list[str]:
+        names = [name.strip() for name in (self.tools if self.tools is not None else "files,bash").split(",")]
+        return [name for name in names if name]
+
+    def permissions(self) -> Permissions:
+        asked = [name for name in (*ASKED_BY_DEFAULT, *self.ask) if name not in self.allow]
+        return Permissions(tuple(self.allow), tuple(dict.fromkeys(asked)), tuple(self.deny))
 
     def _sandbox(self) -> SandboxPolicy:
         name = self.sandbox or "auto"

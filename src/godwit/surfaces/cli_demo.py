@@ -125,6 +125,7 @@ async def demo(folder: Path, *, model: str | None, live: bool, pace_s: float, fr
     command = Run(place, AgentFlags(), folder, yes=yes, as_json=as_json, replay=RECORDING, pace_s=pace_s)
     person = command.answerer if interactive() and not as_json and not yes else None
     answerer = DemoAnswerer(command.view, person)
+    command.files = False  # which were not there when it was recorded
     command.hints = False  # the session's model is a recording: other commands could not go on with it
     command.answerer = Everything() if yes else answerer
     folder.mkdir(parents=True, exist_ok=True)

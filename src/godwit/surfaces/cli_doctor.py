@@ -65,6 +65,16 @@ def configuration() -> tuple[list[Check], list[Setting]]:
     return files, said
 
 
+def agent_files() -> list[Check]:
+    """How many agents the files of this folder describe, and each file that cannot be used."""
+    from .cli_agents import files_of
+
+    found = files_of(None)
+    wrong = [problem for problem in found.problems if problem.fatal]
+    known = Check("agent files", f"{len(found.agents)} agents (godwit agents)", True if found.agents else None)
+    return [known, *(Check("agent file", str(problem), False) for problem in wrong)]
+
+
 def checks(place: Place, sandboxes: cli_sandbox.Found, files: list[Check]) -> list[Check]:
     return [
         Check("godwit", version()),
@@ -76,6 +86,7 @@ def checks(place: Place, sandboxes: cli_sandbox.Found, files: list[Check]) -> li
         _program("bash", shutil.which("bash"), "commands run with sh"),
         Check("sandbox", cli_sandbox.summary(sandboxes), sandboxes.taken != "none"),
         *files,
+        *agent_files(),
         *_providers(),
         Check(
             "pytest", "importable" if _importable("pytest") else "not importable: godwit demo needs it (pip install pytest)"

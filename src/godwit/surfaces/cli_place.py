@@ -23,6 +23,7 @@ from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, ModelRegistry, SessionHandle, SessionRow
+    from ..core.agent import AgentSpec
     from ..core.gate import Status
     from ..core.ids import Seq
     from ..host.agents import Agent
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from ..stores.sqlite import SqliteStore
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
-IGNORED = "*\n!config.toml\n!commands/\n!commands/**\n"
-"""What of the folder is kept out of version control: all but its configuration and command files."""
+IGNORED = "*\n!config.toml\n!commands/\n!commands/**\n!agents/\n!agents/**\n"
+"""What of the folder is kept out of version control: all but its configuration, command and agent files."""
 PAGE = 500
 """Sessions read at a time."""
 NEWEST = "last"
@@ -60,7 +61,7 @@ class Host(Protocol):
     """What commands ask of where they work: a runtime here, or one on a server."""
 
     async def start_session(
-        self, agent: Agent, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
+        self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
     ) -> SessionHandle: ...
     async def open_session(self, session: str, *, drive: bool = True) -> SessionHandle: ...
     async def sessions(

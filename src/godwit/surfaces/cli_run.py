@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
+from ..core.narrowing import INHERIT
 from ..engine.commands import Typed, as_prompt, parse
 from ..host.config import load as load_config
 from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
+from .cli_agents import named, subagents_of
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
 from .cli_budget import over_files
@@ -32,6 +34,7 @@ from .cli_words import clean, counted_as, owner_text
 
 if TYPE_CHECKING:
     from ..contracts import EventStore, SessionHandle, SessionRow
+    from ..core.agent import AgentSpec
     from ..core.facts import CommandResult
     from ..core.ids import RunId, Seq
     from ..core.state import State
@@ -60,6 +63,8 @@ class Run:
         self.view: View = JsonView() if as_json else ScreenView()
         self.hints = True
         """Whether to say how to go on when a run has ended."""
+        self.files = True
+        """Whether there are agents of files to hand tasks to."""
         self.answerer = answerer(self.view, yes=yes, as_json=as_json)
 
     # --- run ---------------------------------------------------------------------------------------------------
@@ -75,7 +80,7 @@ class Run:
             if found_command is None or found_command.source == "builtin":
                 return await self.command(typed, session=session, go_on=go_on)
         if prompt is not None and session is None and not go_on:
-            self.models.choose(self.flags.model)  # a wrong name or a missing key leaves no trace
+            self.agent()  # a wrong name or a missing key leaves no trace
         async with self.place.reach(make=prompt is not None, models=self.models.registry) as runtime:
             found = await self.session(runtime, session=session, go_on=go_on or prompt is None)
             if prompt is None:
@@ -144,7 +149,7 @@ class Run:
         """
         if settings:
             _, spec = await store_of(runtime).get_agent(row.agent.name, row.agent.version)
-            if self.flags.agent(self.models.choose(self.flags.model)).spec != spec:
+            if self.agent() != spec:
                 return False
         typed = parse(prompt)
         given = as_prompt(prompt) if typed is None else typed.text
@@ -158,13 +163,23 @@ class Run:
             return None
         return await newest_of(runtime, self.workspace or ".")
 
+    def agent(self) -> AgentSpec:
+        """The agent of a new session: the one the flags name, or one as they describe it, which may hand tasks to those of
+        the folder's files."""
+        if self.flags.agent_name is not None:
+            spec = named(self.flags.agent_name, self.workspace)
+            known = None if spec.models == (INHERIT,) else spec.models[0]
+            return self.flags.named(spec, self.models.choose(self.flags.model, known))
+        others = subagents_of(self.workspace, self.models.registry.resolve) if self.files else []
+        return self.flags.agent(self.models.choose(self.flags.model), others).spec
+
     async def start(self, runtime: Host) -> SessionHandle:
         """A new session as the flags describe it."""
         folder = self.workspace or Path(".")
         if not folder.is_dir():
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
         self.models.refuse_old_recording()
-        agent = self.flags.agent(self.models.choose(self.flags.model))
+        agent = self.agent()
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
         config = load_config(handle.workspace)

@@ -20,6 +20,7 @@ from .cli_place import Host, Shelf, program
 if TYPE_CHECKING:
     from ..client import RemoteRuntime
     from ..contracts import ModelRegistry, SessionHandle, SessionRow
+    from ..core.agent import AgentSpec
     from ..host.agents import Agent
 
 KEY = "GODWIT_KEY"
@@ -87,7 +88,7 @@ class _Server:
         self._runtime = runtime
 
     async def start_session(
-        self, agent: Agent, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
+        self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
     ) -> SessionHandle:
         return await self._runtime.start_session(agent, workspace=workspace, own_workspace=workspace is None, name=name)
 

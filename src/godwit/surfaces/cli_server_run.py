@@ -93,6 +93,8 @@ class ServerRun(Run):
         return await find(runtime, session or NEWEST)
 
     async def start(self, runtime: Host) -> SessionHandle:
+        if self.flags.agent_name is not None:
+            raise CliError("--agent names an agent of a file of this machine, and a server works elsewhere")
         agent = self.flags.agent(self.models.choose(self.flags.model))
         folder = None if self.workspace in (None, Path(".")) else self.workspace
         if folder is not None and not folder.is_absolute():

@@ -19,6 +19,7 @@ from ...core.principal import Principal
 from ...core.sandbox import SandboxPolicy
 from ...host.agent_registry import StoredAgent
 from ...host.hooks import HOOK_KIT
+from ..server.service import Service
 from .calls import MOST, Host, Who
 from .names import Names, name_of, named
 from .operations import PREFIX, operation
@@ -67,17 +68,25 @@ async def put_agent(
     need the scope `admin`.
     """
     spec = AgentSpec(name=AgentName(agent), **{name: getattr(sent, name) for name in sent.__struct_fields__})
+    spec = await _checked(spec, service, names, who)
+    return answer(view(await names.put(agent, lambda: spec, tenant=who.tenant)))
+
+
+async def _checked(spec: AgentSpec, service: Service, names: Names, who: Principal) -> AgentSpec:
+    """The agent, and those that are written down in it, with the models that this server asks for theirs, and with what this
+    tenant means by the names of others."""
     _check(spec, who)
     for hook in spec.hooks:
         HOOK_KIT.matcher(hook)
     service.runtime.tools_of(spec)
-    if spec.models != (INHERIT,):
-        models = tuple(service.settings.model(model) for model in spec.models)
+    models = spec.models
+    if models != (INHERIT,):
+        models = tuple(service.settings.model(model) for model in models)
         for model in models:
             service.runtime.check_model(model)
-        spec = msgspec.structs.replace(spec, models=models)
-    spec = msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))
-    return answer(view(await names.put(agent, lambda: spec, tenant=who.tenant)))
+    own = {name: await _checked(one, service, names, who) for name, one in spec.subagent_specs.items()}
+    spec = msgspec.structs.replace(spec, models=models, subagent_specs=own, extensions={})
+    return msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))
 
 
 def _check(spec: AgentSpec, who: Principal) -> None:

@@ -59,6 +59,8 @@ class Names:
         """Which agents of this tenant's the subagents of this one are; built-in ones have no id. AgentNotFound."""
         found: dict[str, str] = {}
         for name in spec.subagents:
+            if name in spec.subagent_specs:
+                continue
             try:
                 found[name] = (await self.find(name, tenant=tenant)).id
             except AgentNotFound:

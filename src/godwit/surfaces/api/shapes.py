@@ -30,7 +30,7 @@ from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsS
 from ...core.mcp import McpServer
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.record import ActiveTool, RunSnapshot
-from ...core.rules import ApprovalPolicy, Permissions
+from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
 from ...core.tasks import TaskEnd, TaskRecord
 from ...core.verification import (
@@ -78,6 +78,9 @@ class AgentBody(Shape, frozen=True):
     verification: VerificationPolicy | None = None
     subagents: dict[str, str] = {}
     mcp_servers: tuple[McpServer, ...] = ()
+    subagent_specs: dict[str, AgentSpec] = {}
+    hidden: bool = False
+    confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
 
 
 class AgentView(Shape, frozen=True):

@@ -1,4 +1,5 @@
-"""The verbs about what a session is held to: budgets, permissions, hooks, checks; and which slash commands it has."""
+"""The verbs about what a session is held to: budgets, permissions, hooks, checks; and which slash commands and
+agents there are."""
 
 from __future__ import annotations
 
@@ -50,6 +51,21 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
       godwit commands --workspace ../app --json
     """
     from ..cli_commands import listing
+
+    done(listing(workspace, as_json=as_json))
+
+
+def agents(context: typer.Context, workspace: Folder = Path("."), as_json: Json = False) -> None:  # noqa: ARG001
+    """List the agents of a folder.
+
+    Those built in and those of files, where each comes from, and what is wrong with such a file and on which line.
+
+    \b
+    Examples:
+      godwit agents
+      godwit agents --workspace ../app --json
+    """
+    from ..cli_agents import listing
 
     done(listing(workspace, as_json=as_json))
 

@@ -15,6 +15,9 @@ from .work import ends
 ModelOption = Annotated[
     str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", envvar="GODWIT_MODEL", help="The model to ask.")
 ]
+AgentOption = Annotated[
+    str | None, typer.Option("--agent", metavar="NAME", help="Work as this agent; godwit agents lists them.")
+]
 Tools = Annotated[str | None, typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash]")]
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
@@ -49,6 +52,7 @@ def run(
     prompt: Annotated[str | None, typer.Argument(help="What to do; `-` reads it from standard input.")] = None,
     model: ModelOption = None,
     workspace: Folder = Path("."),
+    agent: AgentOption = None,
     tools: Tools = None,
     instructions: Instructions = None,
     ask: Ask = None,
@@ -95,6 +99,7 @@ def run(
       godwit run "Fix the failing test." --max-usd 2 --max-time 600
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
+      godwit run "Look for races." --agent review  as an agent of a file, or a built-in one
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
     from ..cli_agent import AgentFlags
@@ -119,6 +124,7 @@ def run(
         budget,
         sandbox=sandbox,
         network=network,
+        agent_name=agent,
     )
     if new and (go_on or session is not None):
         raise CliError("--new starts over, and --continue or --session names what goes on")
@@ -136,6 +142,7 @@ def chat(
     context: typer.Context,
     model: ModelOption = None,
     workspace: Folder = Path("."),
+    agent: AgentOption = None,
     tools: Tools = None,
     instructions: Instructions = None,
     ask: Ask = None,
@@ -179,6 +186,7 @@ def chat(
         budget=budget,
         sandbox=sandbox,
         network=network,
+        agent_name=agent,
     )
     command = chatter(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     ends(command.chat(session=session, go_on=go_on))
