@@ -90,9 +90,10 @@ async def main(database: Path, point: Point) -> None:
 async def all_rest(store: DyingStore) -> None:
     """Return when no run is open and no task has yet to end."""
     while True:
+        # The end of a task may start a run with the same append: seen the other way round, both may seem over.
+        tasks = await store.sessions_with_tasks()
         rows = await store.sessions(limit=100)
         working = [row for row in rows if row.run is not None]
-        tasks = await store.sessions_with_tasks()
         if not working and not tasks:
             return
         found = next(row for row in rows if row in working or row.id in tasks)
