@@ -8,6 +8,7 @@ when nobody here drives it any more, and not before.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -51,7 +52,7 @@ class Attendant(Protocol):
         ...
 
 
-class RuntimeHome:
+class RuntimeHome(ABC):
     """What a runtime is to the handles of its sessions (`engine.session.SessionHome`); it sets the parts this works with."""
 
     store: Store
@@ -72,15 +73,17 @@ class RuntimeHome:
     _attendants: list[Attendant]
     _leaving: set[asyncio.Task[None]]
 
+    @abstractmethod
     async def start_session(self, *args: Any, **how: Any) -> Session:
         """See `Runtime.start_session`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
-        raise NotImplementedError
+        """Raise what creating this agent as a subagent would raise."""
 
+    @abstractmethod
     def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
-        raise NotImplementedError
+        """The tools that this name of a tool or toolset stands for."""
 
     def wake(self, session: SessionId) -> None:
         self._dispatcher.wake(session, nested=WITHIN.get() not in (None, session))
