@@ -16,6 +16,7 @@ from .documents import DocumentStore
 from .event_store import Appended, EventStore, Lease, SavedRule, SessionRow, Snapshot
 from .feed import Feed
 from .hooks import HookCall, HookHandler, HookKit
+from .loading import Loading, LogLoader
 from .mcp import ServerTools, ToolServers
 from .model import (
     Model,
@@ -67,6 +68,8 @@ __all__ = [
     "HookKit",
     "InputQueue",
     "Lease",
+    "Loading",
+    "LogLoader",
     "Model",
     "ModelAnswer",
     "ModelChunk",

@@ -1,4 +1,4 @@
-"""A store as a runtime takes it: the contracts of logs, blobs, documents and the feed in one object."""
+"""A store as a runtime takes it: the contracts of logs, blobs, documents, the feed and what imports bring in one object."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from .blobs import BlobStore
 from .documents import DocumentStore
 from .event_store import EventStore
 from .feed import Feed
+from .loading import LogLoader
 
 
-class Store(EventStore, BlobStore, DocumentStore, Feed, Protocol):
+class Store(EventStore, BlobStore, DocumentStore, Feed, LogLoader, Protocol):
     """All in one, as a runtime takes it."""

@@ -30,19 +30,15 @@ class SqliteArtifacts(SqlitePart):
         pinned: bool = False,
     ) -> StoredArtifact:
         """Keep `content` for the session, then let go of what is beyond `limits`. SessionNotFound."""
-        ref = ArtifactRef(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
         def apply(transaction: Transaction) -> StoredArtifact:
             key = session_key(transaction, session)
-            known = transaction.execute("find_artifact", (ref,)).fetchone()
-            if known is None:
-                transaction.execute("insert_artifact", (ref, len(content), media_type, content))
             now = self._clock.now_ms()
-            transaction.execute("use_artifact", {"session": key, "ref": ref, "now": now})
+            ref, kind = put_content(transaction, key, content, media_type, now)
             if pinned:
                 transaction.execute("pin_artifact", {"session": key, "ref": ref, "pinned": True})
             _trim(transaction, session, key, limits, now)
-            return StoredArtifact(ref, len(content), media_type if known is None else known[2])
+            return StoredArtifact(ref, len(content), kind)
 
         return await self._writer.do(Call(apply))
 
@@ -95,6 +91,16 @@ class SqliteArtifacts(SqlitePart):
         return await self._writer.do(Call(apply))
 
 
+def put_content(transaction: Transaction, key: int, content: bytes, media_type: str, now: int) -> tuple[ArtifactRef, str]:
+    """Keep it for the session of this key; its reference, and the media type it was first stored with."""
+    ref = ArtifactRef(f"sha256:{hashlib.sha256(content).hexdigest()}")
+    known = transaction.execute("find_artifact", (ref,)).fetchone()
+    if known is None:
+        transaction.execute("insert_artifact", (ref, len(content), media_type, content))
+    transaction.execute("use_artifact", {"session": key, "ref": ref, "now": now})
+    return ref, media_type if known is None else known[2]
+
+
 def _trim(transaction: Transaction, session: SessionId, key: int, limits: ArtifactLimits, now: int) -> None:
     """Let go of the oldest artifacts until the limits hold, or only pinned ones are left."""
 
@@ -140,4 +146,4 @@ def _no_artifact(ref: ArtifactRef, released_ms: int | None) -> ArtifactNotFound:
     )
 
 
-__all__ = ["SqliteArtifacts"]
+__all__ = ["SqliteArtifacts", "put_content"]

@@ -1,9 +1,9 @@
 """The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore`, `DocumentStore` and `Feed`.
 
 This module opens and closes it, and puts its parts together, a module for each subject: `logs`, `session_index`, `leases`,
-`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, and `followers`, who wait for what comes. Below them, `database`
-opens the file, `readers` read, `writer` commits, `hub` wakes waiters in this process, `bus` those in others, `owners` tells
-who is alive. Several processes may use one file at the same time.
+`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, `loading` (what imports bring), and `followers`, who wait for what
+comes. Below them, `database` opens the file, `readers` read, `writer` commits, `hub` wakes waiters in this process, `bus`
+those in others, `owners` tells who is alive. Several processes may use one file at the same time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .documents import SqliteDocuments
 from .feed import SqliteFeed
 from .hub import Underway
 from .leases import SqliteLeases
+from .loading import SqliteLoads
 from .logs import SqliteLogs
 from .owners import Owners
 from .readers import Readers
@@ -34,7 +35,15 @@ from .writer import Writer
 
 
 class SqliteStore(
-    SqliteLogs, SqliteSessions, SqliteLeases, SqliteAgents, SqliteRules, SqliteArtifacts, SqliteDocuments, SqliteFeed
+    SqliteLogs,
+    SqliteSessions,
+    SqliteLeases,
+    SqliteAgents,
+    SqliteRules,
+    SqliteArtifacts,
+    SqliteDocuments,
+    SqliteFeed,
+    SqliteLoads,
 ):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 

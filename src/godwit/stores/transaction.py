@@ -29,7 +29,8 @@ from ..core.messages import text_of
 from ..core.meter import Meter
 from .sql import query
 
-_PROMPT_CHARACTERS = 200
+PROMPT_CHARACTERS = 200
+"""How much of the first thing that a user said the index has."""
 
 
 SEQ_BITS = 32
@@ -184,13 +185,15 @@ class Transaction:
             raise SessionNotFound(f"there is no session {data.parent!r} to be the parent", session=data.parent)
         return row.key
 
-    def create(self, session: SessionId, draft: Draft, parent: int | None) -> Row:
+    def create(self, session: SessionId, draft: Draft, parent: int | None, *, key: int | None = None) -> Row:
+        """A session with an empty log. `key`: of one whose events are there already."""
         data = draft.data
         assert isinstance(data, SessionCreated)
         activity = draft.at_ms >> ACTIVITY_BITS
         key = self.execute(
             "insert_session",
             {
+                "key": key,
                 "id": session,
                 "at_ms": draft.at_ms,
                 "activity": activity,
@@ -206,6 +209,14 @@ class Transaction:
         assert key is not None
         row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False, parent, Meter(), data.labels.tenant)
         return row
+
+    def put_events(self, key: int, after: Seq, drafts: list[Draft]) -> None:
+        """Events behind `after` of a log whose session is not there yet."""
+        position = (key << SEQ_BITS) + after
+        self.db.executemany(
+            query("insert_event"),
+            [(position + n, draft.at_ms, draft.run, draft.type, draft.body) for n, draft in enumerate(drafts, 1)],
+        )
 
     def write(self, row: Row, drafts: list[Draft], gate: Gate, meter: Meter) -> None:
         seq, log = row.head, row.key << SEQ_BITS
@@ -226,7 +237,7 @@ class Transaction:
                 case UserMessage() if not row.prompted:
                     text = text_of(data.content)
                     if text:
-                        row.prompt, row.prompted = text[:_PROMPT_CHARACTERS], True
+                        row.prompt, row.prompted = text[:PROMPT_CHARACTERS], True
                 case SessionConfigured():
                     if data.name is not None:
                         row.name = data.name
@@ -262,6 +273,12 @@ class Transaction:
         if type_ in self.fed:
             self._feed.append({"key": key, "type": type_, "seq": seq, "at_ms": at_ms, "body": b"{}"})
             self.flush()
+
+    def feed_begin(self, row: Row, draft: Draft) -> None:
+        """An entry for the beginning of a log that was loaded, if such are fed: the rest of it is no news."""
+        if draft.type in self.fed:
+            entry = {"key": row.key, "type": draft.type, "seq": 1, "at_ms": draft.at_ms, "body": draft.body}
+            self._feed.append(entry)
 
     def feed_document(self, type_: str, id_: str, tenant: str | None, revision: int, at_ms: int, body: bytes) -> None:
         """An entry about a document, which is fed."""
@@ -336,4 +353,4 @@ class Transaction:
             row.changed, row.name, row.agent, row.prompt = False, None, None, None
 
 
-__all__ = ["ACTIVITY_BITS", "FEED", "Row", "SEQ_BITS", "Transaction", "Written"]
+__all__ = ["ACTIVITY_BITS", "FEED", "PROMPT_CHARACTERS", "Row", "SEQ_BITS", "Transaction", "Written"]

@@ -6,9 +6,11 @@ SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms, t
 FROM sessions WHERE id = :id;
 
 -- name: insert_session
-INSERT INTO sessions (id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
+-- Its key is greater than all that are in use, also by logs that are being loaded, unless it was one of those.
+INSERT INTO sessions (key, id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
                       labels, tenant, queued, actions, first_prompt, parent)
-VALUES (:id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
+VALUES (coalesce(:key, 1 + max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(key), 0) FROM loads))),
+        :id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
         :labels, :tenant, 0, 0, '', :parent);
 
 -- name: update_session
@@ -488,3 +490,13 @@ SELECT position, type, subject, tenant, seq, at_ms, body FROM feed WHERE positio
 
 -- name: trim_feed
 DELETE FROM feed WHERE position <= ?;
+
+-- name: begin_load
+INSERT INTO loads (key, owner)
+VALUES (1 + max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(key), 0) FROM loads)), ?);
+
+-- name: end_load
+DELETE FROM loads WHERE key = ?;
+
+-- name: loads
+SELECT key, owner FROM loads;

@@ -163,3 +163,8 @@ CREATE TABLE log_bytes (
 ) WITHOUT ROWID;
 
 CREATE INDEX sessions_by_status ON sessions (status, tenant);
+
+CREATE TABLE loads (                        -- logs that are being loaded: their events are there, their sessions are not
+  key INTEGER PRIMARY KEY,                  -- the session's, once it is there
+  owner TEXT NOT NULL                       -- who loads it; what one that died has left is removed
+);

@@ -9,14 +9,18 @@ from .followers import Followers
 from .index import Index
 from .kept import Kept
 from .leases import Leases
+from .loading import Loads
 from .logs import Logs
 from .spending import Spending
 from .suite import Store
 from .tasks import Tasks
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks):
-    """The promises of `EventStore`, `BlobStore`, `DocumentStore` and `Feed`. Subclass it, and give `make_store`."""
+class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks, Loads):
+    """The promises of `EventStore`, `BlobStore`, `DocumentStore`, `Feed` and `LogLoader`.
+
+    Subclass it, and give `make_store`.
+    """
 
 
 __all__ = ["Store", "StoreConformance"]

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ...contracts import BlobStore, DocumentStore, EventStore, Feed
+from ...contracts import BlobStore, DocumentStore, EventStore, Feed, LogLoader
 
 
-class Store(EventStore, BlobStore, DocumentStore, Feed, Protocol):
+class Store(EventStore, BlobStore, DocumentStore, Feed, LogLoader, Protocol):
     """What the suite tests: the contracts in one object."""
 
 
