@@ -19,6 +19,7 @@ from tests.parts.model_checks import ask, check_shown, request, stored
 from godwit.contracts import ModelAnswer, ModelChunk, TextDelta
 from godwit.core.agent import ModelSettings, ThinkingLevel, ToolDefinition
 from godwit.core.ids import CallId, MessageId
+from godwit.core.mcp import provider_name
 from godwit.core.messages import (
     Assistant,
     Document,
@@ -336,6 +337,25 @@ async def test_two_calls_at_once(registry: Registry, wire: Wire) -> None:
         ("call_1", "weather", {"city": "Oslo"}, None),
         ("call_2", "weather", {"city": "Rome"}, None),
     ]
+
+
+async def test_names_that_providers_do_not_take_are_changed_in_the_request_alone(registry: Registry, wire: Wire) -> None:
+    name, plain = "mcp__My%20docs__pages.get", ToolDefinition("weather", "", WEATHER.parameters)
+    sent = provider_name(name)
+    history: list[Message] = [
+        User((Text("go"),)),
+        Assistant(MessageId("m"), (ToolCall(CallId("call_0"), name, {"city": "Oslo"}),), stop="tool_use"),
+        ToolResult(CallId("call_0"), name, (Text("rain"),)),
+    ]
+    calls = [("call_1", sent, ['{"city": "Oslo"}']), ("call_2", "weather", ['{"city": "Rome"}'])]
+    async with Loopback([wire.say(Said(calls=calls, stop="tools"))]) as server:
+        tool = ToolDefinition(name, "", WEATHER.parameters)
+        deltas, answer = await ask(model_at(registry, server, wire), request(history, (tool, plain)))
+        check_shown(deltas, answer.content)
+        assert [call.name for call in answer.content if isinstance(call, ToolCall)] == [name, "weather"]
+        body = json.dumps(server.requests[0].body)
+    assert name not in body
+    assert body.count(f'"{sent}"') == (3 if wire.provider == "google" else 2)
 
 
 async def test_malformed_arguments_are_kept_as_they_came(registry: Registry, wire: Wire) -> None:

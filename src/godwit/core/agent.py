@@ -13,7 +13,7 @@ from .checkpoint import CheckpointPolicy
 from .errors import ConfigurationError
 from .hooks import HookSpec
 from .ids import AgentName
-from .mcp import McpServer, server_key
+from .mcp import McpServer, rule_of
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
 from .verification import VerificationPolicy
@@ -130,7 +130,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         for what, given in (
             ("hooks", [h.id for h in self.hooks]),
             ("budgets", [b.scope for b in self.budgets]),
-            ("MCP servers", [server_key(s.name).lower() for s in self.mcp_servers]),
+            ("MCP servers", [rule_of(s.name).lower() for s in self.mcp_servers]),
         ):
             if len(set(given)) != len(given):
                 raise ConfigurationError(f"agent {self.name!r} has two {what} of one name: {given}", names=given)

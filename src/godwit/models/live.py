@@ -91,6 +91,7 @@ class LiveModel:
         from pydantic_ai.direct import model_request_stream
 
         failure: ModelError | None = None
+        names = translation.changed_names(request.tools)
         begun = False
         responses: list[httpx2.Response] = []
         try:
@@ -110,11 +111,11 @@ class LiveModel:
                     RESPONSES.reset(noting)
                 begun = True
                 events = cast("AsyncGenerator[pm.ModelResponseStreamEvent]", aiter(stream))
-                deltas = _deltas(events)
+                deltas = _deltas(events, names)
                 async with aclosing(events), aclosing(deltas):
                     async for delta in deltas:
                         yield delta
-            for chunk in self._end(stream):
+            for chunk in self._end(stream, names):
                 yield chunk
         except Exception as error:
             failure = model_error(error, model=self._name, secrets=self._connection.secrets, streaming=begun)
@@ -130,12 +131,12 @@ class LiveModel:
         ready = self._connection.ready(self._model_name)
         return ready if ready is not None else await asyncio.to_thread(self._connection.model, self._model_name)
 
-    def _end(self, stream: StreamedResponse) -> list[ModelChunk]:
+    def _end(self, stream: StreamedResponse, names: Mapping[str, str]) -> list[ModelChunk]:
         answer = stream.get()
         details = answer.provider_details or {}
         if not _ended(stream, answer, details):
             raise StreamBroken(f"{self._name}: the stream ended without its end", model=self._name)
-        content = translation.blocks(answer, self._system, always=self._keeps_answer)
+        content = translation.blocks(answer, self._system, always=self._keeps_answer, names=names)
         chunks: list[ModelChunk] = []
         if not content and isinstance(refusal := details.get("refusal"), str):
             content = (Text(refusal),)
@@ -203,7 +204,7 @@ class LiveModel:
         from pydantic_ai.models import ModelRequestParameters
 
         return ModelRequestParameters(
-            function_tools=[translation.tool(t) for t in request.tools],
+            function_tools=translation.tools(request.tools),
             native_tools=_native_tools(request.settings.extra.get("native_tools")),
             instruction_parts=[InstructionPart(request.instructions)] if request.instructions else [],
         )
@@ -231,7 +232,9 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
-async def _deltas(events: AsyncIterator[pm.ModelResponseStreamEvent]) -> AsyncGenerator[ModelChunk]:
+async def _deltas(
+    events: AsyncIterator[pm.ModelResponseStreamEvent], names: Mapping[str, str]
+) -> AsyncGenerator[ModelChunk]:
     from pydantic_ai import messages as pm
 
     # A provider's own tool calls stream arguments as well; they are no calls for us to run.
@@ -257,7 +260,8 @@ async def _deltas(events: AsyncIterator[pm.ModelResponseStreamEvent]) -> AsyncGe
                     yield ThinkingDelta(block, part.content)
             elif isinstance(part, pm.ToolCallPart):
                 calls.add(block)
-                yield ToolCallDelta(block, _arguments_text(part.args), part.tool_call_id, part.tool_name)
+                name = names.get(part.tool_name, part.tool_name)
+                yield ToolCallDelta(block, _arguments_text(part.args), part.tool_call_id, name)
 
 
 def _arguments_text(args: str | Mapping[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from ..core.agent import ToolDefinition
 from ..core.ids import CallId
+from ..core.mcp import provider_name
 from ..core.messages import (
     AgentBlock,
     Assistant,
@@ -75,7 +76,7 @@ def request_parts(message: User | ToolResult) -> list[pm.ModelRequestPart]:
         return [pm.UserPromptPart(_user_content(message.content))]
     return [
         pm.ToolReturnPart(
-            tool_name=message.name,
+            tool_name=provider_name(message.name),
             content=_result_content(message.content),
             tool_call_id=message.call_id,
             outcome=_OUTCOMES[message.status],
@@ -112,12 +113,22 @@ def response(message: Assistant, provider: str, kind: ProviderKind) -> pm.ModelR
     )
 
 
-def tool(definition: ToolDefinition) -> PydanticTool:
+def tools(definitions: Iterable[ToolDefinition]) -> list[PydanticTool]:
     from pydantic_ai.tools import ToolDefinition as PydanticTool
 
-    return PydanticTool(
-        name=definition.name, description=definition.description, parameters_json_schema=definition.parameters
-    )
+    return [
+        PydanticTool(
+            name=provider_name(definition.name),
+            description=definition.description,
+            parameters_json_schema=definition.parameters,
+        )
+        for definition in definitions
+    ]
+
+
+def changed_names(tools: Iterable[ToolDefinition]) -> dict[str, str]:
+    """What the tools are called whose names no provider takes, by the names that are sent in their place."""
+    return {sent: tool.name for tool in tools if (sent := provider_name(tool.name)) != tool.name}
 
 
 def _user_content(content: Sequence[UserBlock]) -> str | list[pm.UserContent]:
@@ -167,7 +178,7 @@ def _part(block: AgentBlock, provider: str, kind: ProviderKind) -> pm.ModelRespo
             return pm.ThinkingPart(block.text, signature=block.signature, **fields)
         case ToolCall():
             args = block.arguments if block.malformed is None else block.malformed
-            return pm.ToolCallPart(block.name, args, block.id, **_fields(block.opaque))
+            return pm.ToolCallPart(provider_name(block.name), args, block.id, **_fields(block.opaque))
         case ProviderBlock():
             # Another provider's: it would be refused, or mean something else.
             return _load_part(block.data["part"]) if block.provider == provider and "part" in block.data else None
@@ -196,18 +207,18 @@ def _kept(block: Block) -> tuple[dict[str, Any], str | None]:
 # --- from the provider ----------------------------------------------------------------------------------------------
 
 
-def blocks(answer: pm.ModelResponse, provider: str, *, always: bool) -> tuple[AgentBlock, ...]:
+def blocks(answer: pm.ModelResponse, provider: str, *, always: bool, names: Mapping[str, str]) -> tuple[AgentBlock, ...]:
     """The answer's content, one block per part, ready for storage.
 
-    `always`: keep the answer's own fields even when no part carries anything of the provider.
+    `always`: keep the answer's own fields even when no part carries anything of the provider. `names`: see `changed_names`.
     """
-    content = [_block(part, provider) for part in answer.parts]
+    content = [_block(part, provider, names) for part in answer.parts]
     if content and (always or any(_kept(b)[1] is not None for b in content)):
         content[0] = _with_answer(content[0], _answer_fields(answer), provider)
     return tuple(content)
 
 
-def _block(part: pm.ModelResponsePart, provider: str) -> AgentBlock:
+def _block(part: pm.ModelResponsePart, provider: str, names: Mapping[str, str]) -> AgentBlock:
     from pydantic_ai import messages as pm
 
     match part:
@@ -217,7 +228,8 @@ def _block(part: pm.ModelResponsePart, provider: str) -> AgentBlock:
             return Thinking(part.content, part.signature, part.id == "redacted_thinking", _opaque(part, provider))
         case pm.ToolCallPart(tool_kind=None):
             arguments, malformed = parse_arguments(part.args)
-            return ToolCall(CallId(part.tool_call_id), part.tool_name, arguments, malformed, _opaque(part, provider))
+            name = names.get(part.tool_name, part.tool_name)
+            return ToolCall(CallId(part.tool_call_id), name, arguments, malformed, _opaque(part, provider))
         case _:
             name = getattr(part, "provider_name", None) or provider
             return ProviderBlock(name, part.part_kind, {"part": _dump_part(part)})

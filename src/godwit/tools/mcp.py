@@ -32,6 +32,7 @@ logger = logging.getLogger("godwit")
 
 MOST_TOOLS = 500
 """Of one server."""
+LONGEST_NAME = 200
 SCHEMA_BYTES = 64 * 1024
 DESCRIPTION = 16 * 1024
 _NOTHING = "(no output)"
@@ -49,12 +50,14 @@ class McpTool:
     """A tool of an MCP server. ConfigurationError when its schema cannot be used."""
 
     def __init__(self, server: McpServer, listed: ListedTool, caller: Caller) -> None:
+        if not 0 < len(listed.name) <= LONGEST_NAME:
+            raise ConfigurationError(f"a name has 1 to {LONGEST_NAME} characters")
         schema = dict(listed.input_schema)
         if schema.get("type") != "object":
             raise ConfigurationError(f"its schema is of type {schema.get('type')!r}, not object")
         if len(msgspec.json.encode(schema)) > SCHEMA_BYTES:
             raise ConfigurationError(f"its schema is longer than {SCHEMA_BYTES} bytes")
-        self._schema = Schema(schema)
+        self._schema = Schema(schema, trusted=False)
         self._server = server
         self._tool = listed.name
         self._caller = caller

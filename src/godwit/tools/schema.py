@@ -91,10 +91,19 @@ def _reaches(start: str, goal: str, definitions: dict[str, Any]) -> bool:
     return False
 
 
-class Schema:
-    """A JSON schema to check values against. ConfigurationError when it is none, or not of type object."""
+MOST_CHECKS = 50_000
+"""Of one value: a schema that contains itself in several places could be asked without end."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+
+class Schema:
+    """A JSON schema to check values against. ConfigurationError when it is none, or not of type object.
+
+    `trusted`: False for one of strangers: its regular expressions are passed over, since one may take hours to run.
+    """
+
+    def __init__(self, schema: dict[str, Any], *, trusted: bool = True) -> None:
+        self._trusted = trusted
+        self._left = 0
         if schema.get("type", "object") != "object":
             raise ConfigurationError(f"the parameters of a tool are a JSON schema of type object, not {_shown(schema)}")
         self._root = schema
@@ -104,6 +113,7 @@ class Schema:
         """Where the value does not fit, as a path of names, and what was expected there; None when it fits."""
         if not isinstance(value, dict):
             return "", f"expected object, got {_kind(value)}"
+        self._left = MOST_CHECKS
         return self._check(value, self._root, "", 0)
 
     def _survey(self, node: Any, where: str) -> None:
@@ -117,7 +127,7 @@ class Schema:
                 raise ConfigurationError(f"{where}: unknown type {kind!r}; there are {', '.join(_TYPES)}")
         if isinstance(ref := node.get("$ref"), str):
             self._target(ref)
-        if isinstance(pattern := node.get("pattern"), str):
+        if self._trusted and isinstance(pattern := node.get("pattern"), str):
             try:
                 re.compile(pattern)
             except re.error as error:
@@ -148,7 +158,8 @@ class Schema:
             return None
         if schema is False:
             return at, "not allowed here"
-        if depth > 200:
+        self._left -= 1
+        if depth > 200 or self._left < 0:
             return at, "nested too deeply"
         below = depth + 1
         if isinstance(ref := schema.get("$ref"), str) and (bad := self._check(value, self._target(ref), at, below)):
@@ -163,7 +174,7 @@ class Schema:
             return at, f"expected {_shown(schema['const'])}, got {_shown(value)}"
         words = None
         if isinstance(value, str):
-            words = _string_problem(value, schema)
+            words = _string_problem(value, schema, patterns=self._trusted)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             words = _number_problem(value, schema)
         if words:
@@ -183,6 +194,8 @@ class Schema:
                 return _join(at, name), "missing" + (f", expected {kind}" if isinstance(kind, str) else "")
         patterns = schema.get("patternProperties") or {}
         others = schema.get("additionalProperties", True)
+        if patterns and not self._trusted:
+            patterns, others = {}, True
         for name, inner in value.items():
             matching = [s for pattern, s in patterns.items() if re.search(pattern, name)]
             if name in properties:
@@ -243,12 +256,12 @@ def _nearest(problems: list[tuple[str, str]], at: str) -> tuple[str, str]:
     return at, "; or ".join(dict.fromkeys(text for _, text in problems))
 
 
-def _string_problem(value: str, schema: dict[str, Any]) -> str | None:
+def _string_problem(value: str, schema: dict[str, Any], *, patterns: bool) -> str | None:
     if len(value) < schema.get("minLength", 0):
         return f"expected at least {schema['minLength']} characters, got {len(value)}"
     if len(value) > schema.get("maxLength", len(value)):
         return f"expected at most {schema['maxLength']} characters, got {len(value)}"
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    if patterns and "pattern" in schema and not re.search(schema["pattern"], value):
         return f"expected a text matching {schema['pattern']}, got {_shown(value)}"
     return None
 

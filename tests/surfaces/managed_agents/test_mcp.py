@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from godwit.core.mcp import tool_name
 from godwit.models.script import call, say
 from godwit.surfaces.server import ServerSettings
-from tests.parts.mcp_site import McpSite, mcp_site
+from tests.parts.mcp_site import McpSite, listed, mcp_site
 
 from .conftest import Start, client_of
 from .talk import Talk, kinds
@@ -47,6 +48,25 @@ def test_a_call_is_asked_about_and_its_events_are_those_of_mcp(start: Start) -> 
             assert (result.mcp_tool_use_id, result.is_error, result.content[0].text) == (use.id, False, "hello")
             assert site.calls == ["echo"]
             assert [e.id for e in talk.list(types=["agent.mcp_tool_use"])] == [use.id]
+
+
+def test_servers_and_tools_are_shown_by_the_names_they_have(start: Start) -> None:
+    tools = [listed("says.token"), listed("a b (c)"), listed("x__y")]
+    with mcp_site(tools) as site:
+        names = [tool_name("My docs__", tool.name) for tool in tools]
+        server = start(*(call(name) for name in names), say("Done."), settings=settings_for(site))
+        configs = [{"name": "a b (c)", "permission_policy": {"type": "always_ask"}}]
+        given = toolset("My docs__", configs=configs, default_config=OPEN["default_config"])
+        with Talk(server, given, mcp_servers=[server_of(site, "My docs__")]) as talk, talk.listen() as listener:
+            talk.say()
+            listener.idle()
+            (_, asked) = listener.until(lambda heard: [e for e in heard if e.type == "agent.mcp_tool_use"])
+            talk.send({"type": "user.tool_confirmation", "tool_use_id": asked.id, "result": "allow"})
+            listener.idle(2)
+            uses = [e for e in listener.heard if e.type == "agent.mcp_tool_use"]
+            assert [(e.mcp_server_name, e.name) for e in uses] == [("My docs__", tool.name) for tool in tools]
+            assert [e.evaluated_permission for e in uses] == ["allow", "ask", "allow"]
+        assert site.calls == [tool.name for tool in tools]
 
 
 def test_policies_and_single_tools(start: Start) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ...core.errors import ToolNotFound
 from ...core.events import Labels
 from ...core.gate import Status
 from ...core.ids import RunId, SessionId
+from ...core.mcp import server_and_tool
 from ...core.messages import Message, Usage
 from ...core.state import State
 from ..commands import CommandRegistry
 from ..permissions import Policy
 from ..session import Session
-
-MCP_PREFIX = "mcp__"
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class CommandContext:
 
     @property
     def mcp_servers(self) -> dict[str, int]:
-        """Connected servers and how many tools each has. Empty: godwit connects to none yet."""
-        return {}
+        """Connected MCP servers, by their names, and how many tools the session has of each."""
+        return dict(Counter(of[0] for name in self.tool_names if (of := server_and_tool(name)) is not None))
 
     async def history(self) -> tuple[Message, ...]:
         """The session's messages."""

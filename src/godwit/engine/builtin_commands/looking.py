@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 from ...core.errors import InvalidArgument
+from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, ToolResult, User, text_of
 from ...core.rules import Subject, SubjectKind
 from ..commands import Command, CommandOutput
-from .context import MCP_PREFIX, CommandContext
+from .context import CommandContext
 from .typed import alone, builtin, count_of, counted, line, needed
 
 _FILE_TOOLS = ("read", "write", "edit", "patch", "ls", "glob", "grep")
@@ -56,7 +57,7 @@ async def _history(arguments: str, context: CommandContext) -> str:
 
 def _tools(context: CommandContext) -> str:
     names = context.tool_names
-    mcp = [n for n in names if n.startswith(MCP_PREFIX)]
+    mcp = [n for n in names if server_and_tool(n) is not None]
     own = [n for n in names if n not in mcp]
     lines = [f"Tools: {len(names)} total"]
     for title, group in (("Builtin", own), ("MCP", mcp)):
@@ -70,10 +71,9 @@ def _mcp(context: CommandContext) -> str:
     if not servers:
         return "No MCP servers connected."
     lines = [f"MCP: {counted(len(servers), 'server')}, {counted(sum(servers.values()), 'tool')}"]
+    found = [of for name in context.tool_names if (of := server_and_tool(name)) is not None]
     for server in servers:
-        prefix = f"{MCP_PREFIX}{server}__"
-        names = [n.removeprefix(prefix) for n in context.tool_names if n.startswith(prefix)]
-        lines.append(f"  {server}: {', '.join(names)}")
+        lines.append(f"  {server}: {', '.join(tool for of, tool in found if of == server)}")
     return "\n".join(lines)
 
 

@@ -70,10 +70,3 @@ def server_error(data: McpUnavailable) -> dict[str, Any]:
         "message": data.message,
         "retry_status": {"type": "retrying" if data.retrying else "exhausted"},
     }
-
-
-def server_of(name: str) -> tuple[str, str, str]:
-    """The MCP server a tool belongs to, and its name there; ("", "", "") for any other tool."""
-    prefix, _, rest = name.partition("__")
-    server, _, tool = rest.partition("__")
-    return (server, "__", tool) if prefix == "mcp" and server and tool else ("", "", "")

@@ -16,9 +16,10 @@ from typing import Literal
 
 from ...core.events import ActionOpened, ToolFinished
 from ...core.ids import CallId, Seq
+from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, Text, Thinking, ToolCall, Usage
 from .content import written
-from .event_fields import BUILT_IN, server_of, usage_of
+from .event_fields import BUILT_IN, usage_of
 from .event_ids import MESSAGE, SPAN_END, SPAN_START, THINKING, call_index, event_id
 from .projected import Body, Place, Sink
 
@@ -155,8 +156,8 @@ class ProjectedTurn:
         body["evaluated_permission"] = verdict
         if verdict != "deny":
             body["evaluation"] = {"type": "always_allow" if verdict == "allow" else "always_ask"}
-        server, _, name = server_of(request.name)
-        if server:
+        if (of := server_and_tool(request.name)) is not None:
+            server, name = of
             self._sink.show("agent.mcp_tool_use", {**body, "mcp_server_name": server, "name": name}, id=call.shown)
         else:
             self._sink.show("agent.tool_use", body, id=call.shown)
@@ -195,7 +196,7 @@ class ProjectedTurn:
             self.client_answered(call, body)
             return
         self._sink.run()
-        kind = "agent.mcp_tool_result" if server_of(call.request.name)[0] else "agent.tool_result"
+        kind = "agent.mcp_tool_result" if server_and_tool(call.request.name) else "agent.tool_result"
         named = {"mcp_tool_use_id" if kind == "agent.mcp_tool_result" else "tool_use_id": call.shown, **body}
         if self._span is None:
             self._sink.show(kind, named)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from ...core.ids import CallId
+from ...core.mcp import server_and_tool
 from ...core.messages import Block, Document, Image, Text, ToolStatus, text_of
 
 SERVER = "godwit"
@@ -125,11 +126,12 @@ def call_item(call: Call, turn: str) -> dict[str, Any]:
             "turn_id": turn,
         }
     failed = result is not None and result.status != "ok"
+    server, name = server_and_tool(call.name) or (SERVER, call.name)
     return {
         "id": call.id,
         "type": "mcp_call",
-        "server_label": SERVER,
-        "name": call.name,
+        "server_label": server,
+        "name": name,
         "arguments": call.arguments,
         "output": None if failed else text,
         "error": text if failed else None,

@@ -41,6 +41,7 @@ from ...core.events import (
     UserMessage,
 )
 from ...core.ids import ActionId, CallId, InputId, MessageId, RunId, SessionId
+from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, Text, Thinking, ToolCall, Usage, UserBlock
 from . import items
 from .frames import Frame, ItemFrames
@@ -327,14 +328,15 @@ class Projection:
         opened = None if data.call is None else self.calls.get(data.call)
         if data.kind == "approval":
             name = data.name if data.call is not None else f"{data.name} (asked by the run)"
+            server, tool = server_and_tool(name) or (items.SERVER, name)
             self.actions[data.action] = {
                 "type": "mcp_approval_request",
                 "request_id": data.action,
                 "turn_id": turn.id,
                 "request": {
                     "type": "mcp_tool_call",
-                    "server_label": items.SERVER,
-                    "name": name,
+                    "server_label": server,
+                    "name": tool,
                     "arguments": data.arguments,
                     "message": data.message or f"Allow {name}?",
                 },
