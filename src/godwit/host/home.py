@@ -32,6 +32,7 @@ from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
+from .subagents import SubagentHost
 from .tracing import Tracing
 from .workspaces import LocalWorkspaces
 
@@ -60,6 +61,7 @@ class RuntimeHome(ABC):
     models: ModelRegistry
     parts: Parts
     guards: BudgetGuards
+    subagents: SubagentHost
     _dispatcher: EmbeddedDispatcher
     _commands: tuple[Command, ...]
     _agent_commands: dict[str, tuple[Command, ...]]
@@ -198,6 +200,7 @@ class RuntimeHome(ABC):
         self._forget_hooks(session)
         if self._dispatcher.hosts(session):
             return
+        self.subagents.ancestors.leave(session)
         for part in (self._tracing, self._places, *self._attendants):
             if part is not None:
                 self._leave_beside(part.leave(session))

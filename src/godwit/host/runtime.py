@@ -551,6 +551,8 @@ class Runtime(RegisteredAgents):
             await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
             self.external_tasks.look_after(state)
             self._dispatcher.open(session, handle.session_cancel_token, context, None if state.run is None else state.run.id)
+            if state.parent is not None:
+                self.subagents.ancestors.follow(session, state.parent)
             for part in (self._tracing, *self._attendants):
                 if part is not None:
                     part.follow(session, state.seq)

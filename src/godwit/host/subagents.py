@@ -69,6 +69,7 @@ from ..engine.runs import Runs
 from ..engine.session import Session
 from ..engine.tasks import is_of_tenant, report_id, started_event
 from ..tools.schema import Schema
+from .ancestors import Ancestors
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
 
 logger = logging.getLogger("godwit")
@@ -107,6 +108,7 @@ class SubagentHost:
         self._begun: dict[SessionId, tuple[Seq, dict[TaskId, tuple[Seq, SubagentStarted]]]] = {}
         self._announced: dict[SessionId, set[ActionId]] = {}
         self._making = asyncio.Lock()
+        self.ancestors = Ancestors(host, self.orphaned, self.stop)
         self._closed = False
 
     @property
@@ -200,21 +202,26 @@ class SubagentHost:
         at = session
         while True:
             first = (await self._store.read(at, limit=1))[0].data
-            if not isinstance(first, SessionCreated) or first.task is None or first.parent is None:
+            if not isinstance(first, SessionCreated) or first.parent is None:
                 return False
             try:
                 tasks = await self._store.read(
                     first.parent, types=("subagent.started", "subagent.finished"), newest_first=True
                 )
             except SessionNotFound:
-                return True
+                return first.task is not None
             # The newest of what its parent's log says of it: a child may go on after a task of it was cancelled.
-            for event in tasks:
-                data = event.data
-                if isinstance(data, SubagentStarted | SubagentFinished) and data.child == at:
-                    if isinstance(data, SubagentFinished) and data.status == "cancelled":
-                        return True
-                    break
+            last = next(
+                (d for d in (e.data for e in tasks) if isinstance(d, SubagentStarted | SubagentFinished) and d.child == at),
+                None,
+            )
+            if isinstance(last, SubagentFinished) and last.status == "cancelled":
+                # One that a host asks again and again may have been asked something else since.
+                run = (await self._store.session(at)).run
+                if first.task is not None or run is None or run in _runs_of(last.task, at):
+                    return True
+            if first.task is None and not isinstance(last, SubagentStarted):
+                return False
             at = first.parent
 
     async def settle(self) -> None:
@@ -225,6 +232,7 @@ class SubagentHost:
     async def close(self) -> None:
         """See to nothing more. What is left is found by whoever looks next."""
         self._closed = True
+        await self.ancestors.close()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -599,6 +607,16 @@ class SubagentHost:
             state = await load_state(self._store, session)
         except SessionNotFound:
             return
+        await self._stop(session, reason, state.labels.tenant)
+        # What an ended task has left in the background works for this session as well.
+        for below in await self._store.descendants(session):
+            await self._stop(below, reason, state.labels.tenant)
+
+    async def _stop(self, session: SessionId, reason: str, tenant: str | None) -> None:
+        try:
+            state = await load_state(self._store, session)
+        except SessionNotFound:
+            return
         clock = self._parts.clock
         if state.gate.run is not None and not state.gate.interrupted:
             with contextlib.suppress(NoOpenRun, Conflict):
@@ -608,8 +626,8 @@ class SubagentHost:
             with contextlib.suppress(NotFound, Conflict):
                 ended = SubagentFinished(task.id, task.session, "cancelled", reason)
                 await append_outside(self._store, session, [ended], clock)
-            if await is_of_tenant(self._store, task.session, state.labels.tenant):
-                await self.stop(task.session, reason)
+            if await is_of_tenant(self._store, task.session, tenant):
+                await self._stop(task.session, reason, tenant)
         row = await self._store.session(session)
         if row.run is not None and row.owner is None and not self._host.hosts(session):
             await self._host.do_once(session)

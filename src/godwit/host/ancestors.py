@@ -1,0 +1,162 @@
+"""Ancestors: the sessions above those that are driven here, followed for as long as these are.
+
+A cancel and an interrupt are recorded before anything is stopped, and who has recorded one may die before it stops anything.
+So whoever drives a session reads the logs above it: what they say has ended is stopped by itself, and an interrupted run
+above that nobody drives is ended. Leaves out stopping (`subagents.py`). Rules a change must keep: a log is followed once,
+however many work below it; what is read here twice does nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ..contracts import EventStore
+from ..core.errors import GodwitError, SessionNotFound, StoreClosed
+from ..core.events import SubagentFinished
+from ..core.ids import Seq, SessionId
+from ..engine.log import load_state
+from ..engine.receiver import either
+
+logger = logging.getLogger("godwit")
+
+RETRY_S = 1.0
+"""How long after something failed the log is looked at again."""
+WORDS = ("subagent.finished", "user.interrupt")
+"""What an ancestor's log says that may end work below it."""
+
+
+class Host(Protocol):
+    """The runtime, as far as ancestors need it."""
+
+    @property
+    def store(self) -> EventStore: ...
+    def hosts(self, session: SessionId) -> bool: ...
+    async def do_once(self, session: SessionId, *, force: bool = False) -> None: ...
+
+
+class Ancestors:
+    """Follows what stands above the sessions of one process.
+
+    `orphaned`: whether the work of a session was to end. `stop`: ends it, with a reason.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        orphaned: Callable[[SessionId], Awaitable[bool]],
+        stop: Callable[[SessionId, str], Awaitable[None]],
+    ) -> None:
+        self._host = host
+        self._orphaned = orphaned
+        self._stop = stop
+        self._below: dict[SessionId, set[SessionId]] = {}
+        self._tasks: dict[SessionId, asyncio.Task[None]] = {}
+        self._left: dict[SessionId, asyncio.Event] = {}
+        self._closed = False
+
+    def follow(self, session: SessionId, parent: SessionId) -> None:
+        """This session is driven here from now on, and works for that one. Never blocks."""
+        if self._closed:
+            return
+        self._below.setdefault(parent, set()).add(session)
+        if parent not in self._tasks:
+            self._left[parent] = asyncio.Event()
+            self._tasks[parent] = asyncio.create_task(self._follow(parent), name=f"follow above: {parent}")
+
+    def leave(self, session: SessionId) -> None:
+        """This session is driven here no more."""
+        for parent in [p for p, below in self._below.items() if session in below]:
+            if not self._needed(parent):
+                self._left[parent].set()
+                self.leave(parent)
+
+    async def close(self) -> None:
+        """Follow nothing more."""
+        self._closed = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _needed(self, parent: SessionId) -> bool:
+        """Whether something that works for it, at any depth, is still driven here."""
+        below = self._below.get(parent, set())
+        for session in [s for s in below if not (self._host.hosts(s) or self._needed(s))]:
+            below.discard(session)
+        return bool(below)
+
+    async def _follow(self, parent: SessionId) -> None:
+        read: Seq = 0
+        first = True
+        ends = False
+        try:
+            while self._needed(parent):
+                try:
+                    head = (await self._host.store.session(parent)).head
+                    if first:
+                        await self._above(parent)
+                    if first or ends or await self._host.store.read(parent, read, to_seq=head, types=WORDS, limit=1):
+                        ends = await self._look(parent, read)
+                    read, first = head, False
+                    timeout_s = RETRY_S if ends else None
+                    await either(self._host.store.wait(parent, head, timeout_s), self._left[parent].wait())
+                    self._left[parent].clear()
+                except SessionNotFound:
+                    await self._gone(parent)
+                    return
+                except StoreClosed:
+                    return
+                except GodwitError as error:
+                    logger.warning("session %s cannot be followed for those below it now: %s", parent, error.message)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            del self._tasks[parent], self._left[parent]
+            self._below.pop(parent, None)
+
+    async def _above(self, parent: SessionId) -> None:
+        """What stands above this one is followed as well: all of these may be driven by nobody."""
+        above = (await load_state(self._host.store, parent)).parent
+        if above is not None:
+            self.follow(parent, above)
+
+    async def _look(self, parent: SessionId, read: Seq) -> bool:
+        """See to what was said after `read`. Returns whether an end that was asked for is yet to come."""
+        host = self._host
+        state = await load_state(host.store, parent)
+        if state.gate.run is not None and state.gate.interrupted and not host.hosts(parent):
+            if (await host.store.session(parent)).owner is None:
+                await host.do_once(parent)
+            state = await load_state(host.store, parent)
+        working = {task.session for task in state.gate.tasks}
+        named = {
+            event.data.child
+            for event in await host.store.read(parent, read, types=("subagent.finished",))
+            if isinstance(event.data, SubagentFinished) and event.data.status == "cancelled"
+        }
+        below = self._below.get(parent, set()) - working
+        for session in below if not read else below & named:
+            if await self._open(session) and await self._orphaned(session):
+                await self._stop(session, "its task was cancelled")
+        return state.gate.run is not None and state.gate.interrupted and not host.hosts(parent)
+
+    async def _gone(self, parent: SessionId) -> None:
+        for session in list(self._below.get(parent, ())):
+            try:
+                if await self._open(session) and await self._orphaned(session):
+                    await self._stop(session, "the session that it works for is gone")
+            except GodwitError as error:
+                logger.warning("session %s cannot be stopped now: %s", session, error.message)
+
+    async def _open(self, session: SessionId) -> bool:
+        """Whether there is something to stop."""
+        try:
+            gate = (await load_state(self._host.store, session)).gate
+        except SessionNotFound:
+            return False
+        return gate.run is not None or bool(gate.tasks)
+
+
+__all__ = ["Ancestors"]
