@@ -347,6 +347,8 @@ async def test_limits_of_its_parent_hold_for_it(stage: Stage) -> None:
     """Defect 6 of the seed: depth was all that was limited."""
     runtime = await stage.runtime()
     boss = await boss_of(runtime, limits=godwit.Limits(max_descendants=1, max_depth=1))
+    await boss.pause()
+    await boss.prompt("Ask a poet.")  # one piece of work, which stays open
     child = SubagentSession(runtime, stage.agent(), parent=boss)
     await within(child.send("One?"))
     assert (await child.session()).config.spec.limits.max_depth == 1

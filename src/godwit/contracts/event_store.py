@@ -178,8 +178,9 @@ class EventStore(Protocol):
         """The sessions of which a task has not ended, of all tenants."""
         ...
 
-    async def descendants(self, session: SessionId) -> list[SessionId]:
-        """All sessions that work for this one, and for those, parents before their children; empty where there are none."""
+    async def descendants(self, session: SessionId, *, created_from_ms: int | None = None) -> list[SessionId]:
+        """All sessions that work for this one, and for those, parents before their children; empty where there are none.
+        `created_from_ms`: only those made then or later, whenever what they work for was made."""
         ...
 
     async def spent(self, session: SessionId) -> Spent:

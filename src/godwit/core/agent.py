@@ -36,8 +36,8 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a run ends by itself. `max_duration_s` counts wall seconds of the whole run, waiting included.
 
     Of children: `max_depth` is how far the line of them goes below the first session, `max_children` how many of one
-    session's tasks are worked on at a time (further ones wait), `max_descendants` how many sessions the whole tree may have
-    below the first one.
+    session's tasks are worked on at a time (further ones wait), `max_descendants` how many sessions may be
+    made below the first one for one prompt of it: one piece of work, with what the ends of its tasks begin.
     """
 
     max_turns: int = 50

@@ -37,7 +37,6 @@ from ..core.errors import (
     SessionNotFound,
     StoreClosed,
     StoreError,
-    SubagentLimit,
     TaskNotFound,
 )
 from ..core.events import (
@@ -71,12 +70,12 @@ from ..engine.tasks import is_of_tenant, report_id, started_event
 from ..tools.schema import Schema
 from .ancestors import Ancestors
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
+from .descendants import check_number, check_room
 
 logger = logging.getLogger("godwit")
 
 RETRY_S = 1.0
 """How long after something failed a session's tasks are looked at again."""
-LIMIT = "This is a limit, and no answer: do the work yourself, or say that it is not done."
 
 
 class Host(Protocol):
@@ -156,18 +155,7 @@ class SubagentHost:
 
     async def room(self, session: SessionId, spec: AgentSpec, depth: int, more: int) -> None:
         """Whether a session at this depth may have that many children more. SubagentLimit."""
-        limits = spec.limits
-        if depth + 1 > limits.max_depth:
-            raise SubagentLimit(
-                f"a subagent at depth {depth + 1} would be deeper than the limit of {limits.max_depth}. {LIMIT}",
-                depth=depth + 1,
-                limit=limits.max_depth,
-            )
-        if more:
-            state = await load_state(self._store, session)
-            there = set(await self._store.descendants(state.root or session))
-            waiting = [t for t in state.gate.tasks if t.session not in there]
-            _check_number(len(there) + len(waiting) + more, spec)
+        await check_room(self._store, session, spec, depth, more)
 
     # --- seeing to tasks --------------------------------------------------------------------------------------------
 
@@ -390,7 +378,7 @@ class SubagentHost:
             raise AgentNotFound(f"there is no subagent {started.agent!r} any more", agent=started.agent)
         ref = await self._narrowed(wanted, spec, started.max_turns)
         async with self._making:
-            _check_number(len(await self._store.descendants(state.root or parent)) + 1, spec)
+            await check_number(self._store, parent, state, spec, 1)
             await self._create(parent, state, started, ref)
 
     async def _create(self, parent: SessionId, state: State, started: SubagentStarted, ref: AgentRef) -> None:
@@ -635,16 +623,6 @@ class SubagentHost:
 
 class _NotHere(GodwitError):
     """It can be done, but not by this process."""
-
-
-def _check_number(count: int, spec: AgentSpec) -> None:
-    limit = spec.limits.max_descendants
-    if count > limit:
-        raise SubagentLimit(
-            f"there would be {count} subagents under this conversation, and the limit is {limit}. {LIMIT}",
-            count=count,
-            limit=limit,
-        )
 
 
 def _schema(given: dict[str, Any]) -> Schema:

@@ -52,9 +52,10 @@ class SqliteSessions(SqliteFollowers):
         """See `EventStore.sessions_with_tasks`."""
         return [SessionId(id_) for (id_,) in self._select("sessions_with_tasks", ())]
 
-    async def descendants(self, session: SessionId) -> list[SessionId]:
+    async def descendants(self, session: SessionId, *, created_from_ms: int | None = None) -> list[SessionId]:
         """See `EventStore.descendants`."""
-        return [SessionId(id_) for (id_,) in self._select("descendants", (session,))]
+        wanted = {"session": session, "from_ms": created_from_ms}
+        return [SessionId(id_) for (id_,) in self._select("descendants", wanted)]
 
     async def sessions(
         self,

@@ -48,12 +48,12 @@ SELECT id FROM sessions WHERE tasks > 0 ORDER BY key;
 
 -- name: descendants
 -- Parents before their children.
-WITH RECURSIVE below (key, id, depth) AS (
-  SELECT c.key, c.id, 1 FROM sessions c JOIN sessions p ON c.parent = p.key WHERE p.id = ?
+WITH RECURSIVE below (key, id, created_ms, depth) AS (
+  SELECT c.key, c.id, c.created_ms, 1 FROM sessions c JOIN sessions p ON c.parent = p.key WHERE p.id = :session
   UNION ALL
-  SELECT c.key, c.id, b.depth + 1 FROM below b JOIN sessions c ON c.parent = b.key
+  SELECT c.key, c.id, c.created_ms, b.depth + 1 FROM below b JOIN sessions c ON c.parent = b.key
 )
-SELECT id FROM below ORDER BY depth, key;
+SELECT id FROM below WHERE :from_ms IS NULL OR created_ms >= :from_ms ORDER BY depth, key;
 
 -- name: hand_over_children
 -- Those of a session that goes work for the one it worked for, and its own spending stays with that one.

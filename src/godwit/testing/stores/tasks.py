@@ -7,7 +7,7 @@ import asyncio
 from ...core.errors import SessionBusy, TaskNotFound
 from ...core.events import SessionArchived, SubagentFinished, SubagentStarted
 from ...core.ids import AgentName, SessionId, TaskId
-from ..words import S, drafts, new_child, new_session, refused
+from ..words import T0, S, drafts, new_child, new_session, refused
 from .suite import StoreSuite
 
 
@@ -73,3 +73,14 @@ class Tasks(StoreSuite):
             assert await store.descendants(SessionId("nobody")) == []
             await store.delete(child)
             assert set(await store.descendants(S)) == {other, grandchild}
+
+    async def test_descendants_that_were_made_since(self) -> None:
+        async with self.opened() as store:
+            await new_session(store)
+            child = await new_child(store, "child", S, at_ms=T0)
+            late = await new_child(store, "late", S, at_ms=T0 + 5)
+            grandchild = await new_child(store, "grandchild", child, at_ms=T0 + 6)
+            assert await store.descendants(S, created_from_ms=T0) == [child, late, grandchild]
+            assert await store.descendants(S, created_from_ms=T0 + 5) == [late, grandchild]
+            assert await store.descendants(S, created_from_ms=T0 + 6) == [grandchild]
+            assert await store.descendants(S, created_from_ms=T0 + 7) == []
