@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import godwit
@@ -15,7 +16,7 @@ from godwit.models.script import Script, ScriptedModel
 
 from .conftest import WAIT_S, Bench, within
 
-__all__ = ["Team", "asked", "ended", "ends", "first_task", "home", "last", "rest", "results", "told"]
+__all__ = ["Team", "answer", "asked", "ended", "ends", "first_task", "home", "last", "rest", "results", "told"]
 
 
 def asked(request: ModelRequest) -> str:
@@ -37,8 +38,13 @@ def first_task(request: ModelRequest) -> str:
 
 
 def told(request: ModelRequest) -> str:
-    """The newest result."""
-    return next(e.message.text for e in reversed(request.entries) if isinstance(e.message, ToolResult))
+    """The newest result, without the id of a task that stands behind it."""
+    return next(answer(e.message) for e in reversed(request.entries) if isinstance(e.message, ToolResult))
+
+
+def answer(result: ToolResult) -> str:
+    """What a call came to, without the id of its task."""
+    return re.sub(r"\n\n\[task_\w+\]$", "", result.text)
 
 
 class Team:

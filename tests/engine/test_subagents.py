@@ -14,7 +14,7 @@ from godwit.core.events import RunFinished, RunParked, SubagentStarted, UserMess
 from godwit.models.script import call, fail, hold, say
 
 from .conftest import Bench, data, until, within
-from .task_words import Team, asked, ended, ends, first_task, home, last, rest, results
+from .task_words import Team, answer, asked, ended, ends, first_task, home, last, rest, results
 
 ECHO = [lambda request: say(f"({asked(request)})")]
 
@@ -30,8 +30,8 @@ async def test_a_task_is_done_by_a_child_whose_answer_is_the_result(team: Team) 
     session = await team.start()
     assert (await within(session.send("Go."))).text == "Fine."
     (result,) = await results(session)
-    assert (result.text, result.status) == ("(rain)", "ok")
     (task,) = await session.tasks.all()
+    assert (result.text, result.status) == (f"(rain)\n\n[{task.id}]", "ok")
     assert (task.agent, task.description, task.status, task.output) == ("poet", "a line", "completed", "(rain)")
     assert (task.parent, task.depth, task.background, task.success, task.pending) == (session.id, 1, False, True, False)
     assert task.finished_ms is not None
@@ -60,7 +60,9 @@ async def test_results_come_in_the_order_of_the_tasks_and_one_that_fails_is_one_
     assert (await within(session.wait(run))).text == "All."
     (result,) = await results(session)
     told = result.text
-    assert told.index("## 1. slow: completed") < told.index("## 2. bad: failed") < told.index("## 3. quick: completed")
+    ids = [task.id for task in await session.tasks.all()]
+    heads = [f"## 1. slow: completed [{ids[0]}]", f"## 2. bad: failed [{ids[1]}]", f"## 3. quick: completed [{ids[2]}]"]
+    assert [line for line in told.splitlines() if line.startswith("##")] == heads
     assert result.status == "ok"
     assert [t.status for t in await session.tasks.all()] == ["completed", "failed", "completed"]
     (failed,) = [t for t in await session.tasks.all() if t.status == "failed"]
@@ -349,7 +351,7 @@ async def test_of_a_long_answer_the_parent_reads_head_and_tail(team: Team) -> No
     await within(session.send("Go."))
     (result,) = await results(session)
     assert result.text.startswith("h" * 3000 + "\n")
-    assert result.text.endswith("\n" + "t" * 800)
+    assert answer(result).endswith("\n" + "t" * 800)
     assert "m" not in result.text.replace("more", "").replace("omitted", "").replace("8,800 characters", "")[3000:3001]
     assert len(result.text) < 4000
     (task,) = await session.tasks.all()
@@ -364,7 +366,7 @@ async def test_an_answer_of_just_the_limit_is_whole(team: Team) -> None:
     team.add("boss", [call("task", agent="poet", prompt="x"), "Fine."], subagents=["poet"])
     session = await team.start()
     await within(session.send("Go."))
-    assert (await results(session))[0].text == "x" * 4000
+    assert answer((await results(session))[0]) == "x" * 4000
     assert (await session.tasks.all())[0].artifact is None
 
 
@@ -395,7 +397,7 @@ async def test_an_answer_that_is_to_be_data(team: Team, said: list[str], status:
     assert (task.status, task.structured) == (status, data_)
     (result,) = await results(session)
     if data_ is not None:
-        assert json.loads(result.text) == data_
+        assert json.loads(answer(result)) == data_
     else:
         assert task.error is not None
         assert task.error.code == "output_schema"

@@ -18,7 +18,7 @@ from godwit.host.runtime import Runtime
 from godwit.models.script import call, hold, say
 
 from .conftest import Bench, data, until, within
-from .task_words import Team, asked, ended, ends, home, rest, results
+from .task_words import Team, answer, asked, ended, ends, home, rest, results
 
 ECHO = [lambda request: say(f"({asked(request)})")]
 
@@ -374,7 +374,7 @@ async def test_the_same_call_after_going_back_is_a_new_task(team: Team) -> None:
     await within(session.rewind(before))
     await within(session.send("Go."))
     assert [t.output for t in await session.tasks.all()] == ["first", "second"]
-    assert [r.text for r in await results(session)] == ["second"]
+    assert [answer(r) for r in await results(session)] == ["second"]
 
 
 async def test_going_back_to_before_a_task_in_the_background(team: Team) -> None:
@@ -423,7 +423,7 @@ async def test_an_agent_that_has_changed_meanwhile_works_on_as_it_was(team: Team
     await home(session).create(godwit.Agent("leaf", model="scripted:leaf", instructions="Otherwise."))
     gate.set()
     assert (await within(session.wait(run))).text == "Fine."
-    assert (await results(session))[0].text == "leaf"
+    assert answer((await results(session))[0]) == "leaf"
 
 
 async def test_children_that_a_host_runs_its_own_way(team: Team) -> None:
@@ -473,7 +473,7 @@ async def test_an_end_is_taken_once_whoever_brings_it(team: Team) -> None:
         await append_outside(store, session.id, [SubagentFinished(task.id, task.session, "failed")], clock)
     gate.set()
     assert (await within(session.wait(run))).text == "Fine."
-    assert (await results(session))[0].text == "mine"
+    assert answer((await results(session))[0]) == "mine"
 
 
 # --- many -----------------------------------------------------------------------------------------------------------

@@ -521,7 +521,11 @@ class SubagentAsked(Data, frozen=True, tag="subagent.asked"):
 
 class SubagentFinished(Data, frozen=True, tag="subagent.finished"):
     """A task has ended, and stays so. `output`: the child's answer as its parent reads it, `artifact` the whole of a long
-    one, `structured` it as data. `up_to`: where the child's log stood then. `usage`, `turns`: of the child's run."""
+    one, `structured` it as data. `up_to`: where the child's log stood then. `usage`, `turns`: of the child's run.
+
+    `notice`: what the model is told of it with what is said to it next, since nothing wakes it: of a task in the background
+    that was cancelled.
+    """
 
     task: TaskId
     child: SessionId
@@ -533,6 +537,7 @@ class SubagentFinished(Data, frozen=True, tag="subagent.finished"):
     up_to: Seq = 0
     usage: Usage = Usage()
     turns: int = 0
+    notice: str = ""
 
 
 class Unknown(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ from .events import (
     RunStarted,
     SessionCompacted,
     SessionRewound,
+    SubagentFinished,
     ToolFinished,
     UserMessage,
 )
@@ -72,7 +73,7 @@ class _Branch:
 class Transcript:
     """Folds events with `apply`; `entries` is the current branch, oldest first, and must not be changed by readers."""
 
-    __slots__ = ("_answer", "_branch", "_due", "_entries", "_left", "_results", "_running", "_waiting", "seq")
+    __slots__ = ("_answer", "_branch", "_due", "_entries", "_left", "_notices", "_results", "_running", "_waiting", "seq")
 
     def __init__(self) -> None:
         self.seq: Seq = 0
@@ -86,6 +87,8 @@ class Transcript:
         self._waiting: dict[InputId, UserMessage] = {}
         self._answer: Assistant | None = None
         self._results: dict[CallId, ToolFinished] = {}
+        # What the model is told with the next thing that comes to it.
+        self._notices: list[str] = []
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -156,7 +159,19 @@ class Transcript:
         if isinstance(data, InputDelivered):
             said = self._waiting.pop(data.id, None)
             content = data.content if data.content is not None else () if said is None else said.content
+            self._tell(event.seq)
             self._entries.append(Entry(User(content), event.seq))
+
+    def _notice(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, SubagentFinished) and data.notice:
+            self._notices.append(data.notice)
+
+    def _tell(self, seq: Seq) -> None:
+        # A run with a history of its own is not what these are for.
+        if self._notices and self._entries is self._branch.entries:
+            self._entries.append(Entry(User((Text("\n\n".join(self._notices)),)), seq))
+            self._notices = []
 
     def _answered(self, event: Event) -> None:
         data = event.data
@@ -222,6 +237,8 @@ class Transcript:
         for call in kept.calls:
             done = results[call.id]
             self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
+        if kept.calls:  # else nothing is asked of the model behind it
+            self._tell(seq)
 
     def _rewind(self, seq: Seq, to: Seq) -> None:
         # The head stood on a branch until that was left; so `to` lies on the first one left after it.
@@ -245,6 +262,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "run.finished": Transcript._end_run,
     "session.rewound": Transcript._go_back,
     "session.compacted": Transcript._compact,
+    "subagent.finished": Transcript._notice,
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""

@@ -1,16 +1,15 @@
 """Delegation: a call whose work is done by children of its session.
 
-Owns what is recorded when such a call begins, and what its result is when all its tasks have ended. Leaves out the children
-themselves (`contracts.Subagents`), which are made when the tasks are in the log. Rules: what a call asks for is all begun or
-none of it; a limit is told as a limit, so that no model takes it for an answer; what is in the background ends by a message.
+Owns what is recorded when such a call begins, and what its result is when all its tasks have ended. Leaves out the words
+in which models read of it (`task_reports`), and the children themselves (`contracts.Subagents`), which are made when the
+tasks are in the log. Rules: what a call asks for is all begun or none of it; a limit is told as a limit, so that no model
+takes it for an answer; what is in the background ends by a message.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from ..contracts import GivesTasks, Tool
 from ..core.errors import GodwitError
@@ -20,6 +19,7 @@ from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
 from ..core.tasks import child_id, task_id
 from .driver import Driver
+from .task_reports import answers_of
 from .tasks import children_of
 
 
@@ -97,7 +97,6 @@ async def results(driver: Driver, call: Call) -> tuple[ToolStatus, tuple[ResultB
             case _:
                 pass
     ended = [(s, finished[s.task]) for s in started]
-    told = [_told(n, s, f, len(ended) > 1) for n, (s, f) in enumerate(ended, 1)]
     status: ToolStatus = "ok" if any(f.status == "completed" for _, f in ended) else "error"
     facts = [
         {
@@ -111,26 +110,4 @@ async def results(driver: Driver, call: Call) -> tuple[ToolStatus, tuple[ResultB
         }
         for s, f in ended
     ]
-    return status, (Text("\n\n".join(told)),), {"tasks": facts}
-
-
-def _told(number: int, started: SubagentStarted, finished: SubagentFinished, several: bool) -> str:
-    said = finished.output or "(no output)"
-    if finished.structured is not None:
-        said = msgspec.json.encode(finished.structured).decode()
-    if finished.status != "completed":
-        why = f": {finished.error.message}" if finished.error is not None else ""
-        said = f"[{finished.status}{why}]" + (f"\n{finished.output}" if finished.output else "")
-    if not several:
-        return said
-    what = f" ({started.description})" if started.description else ""
-    return f"## {number}. {started.agent}{what}: {finished.status}\n\n{said}"
-
-
-def report_of(started: SubagentStarted, finished: SubagentFinished) -> str:
-    """The message that tells of the end of a task in the background."""
-    what = f" ({started.description})" if started.description else ""
-    return (
-        f"The task {finished.task} that you gave to {started.agent}{what} has ended: {finished.status}.\n\n"
-        f"{_told(1, started, finished, False)}"
-    )
+    return status, answers_of(ended), {"tasks": facts}

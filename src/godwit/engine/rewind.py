@@ -225,10 +225,10 @@ class Rewinds:
         """See `HostRewinds.turnings`."""
         transcript = await load_transcript(self._store, self._session)
         delivered = {e.seq: e.at_ms for e in await self._store.read(self._session, types=("input.delivered",))}
+        # Of two at one place the later is what was said; before it may stand what was told along with it.
+        said = {e.seq: e.message for e in (*transcript.behind, *transcript.own_entries) if isinstance(e.message, User)}
         return [
-            Turning(entry.seq - 1, text_of(entry.message.content), delivered[entry.seq])
-            for entry in (*transcript.behind, *transcript.own_entries)
-            if isinstance(entry.message, User) and entry.seq in delivered
+            Turning(seq - 1, text_of(message.content), delivered[seq]) for seq, message in said.items() if seq in delivered
         ]
 
     # --- planning ---------------------------------------------------------------------------------------------------

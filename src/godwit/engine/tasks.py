@@ -29,9 +29,10 @@ from ..core.events import (
 from ..core.gate import Gate
 from ..core.ids import AgentName, Clock, IdSource, InputId, SessionId, TaskId, derived_id
 from ..core.messages import text_of
-from ..core.tasks import TaskEnd, TaskProgress, TaskRecord, TaskRequest, TaskStatus, child_id
+from ..core.tasks import OpenTask, TaskEnd, TaskProgress, TaskRecord, TaskRequest, TaskStatus, child_id
 from .lanes import HELD
 from .log import append_outside, load_state
+from .task_reports import notice_of
 
 TYPES = ("subagent.started", "subagent.finished", "subagent.progressed")
 PROGRESS_KEPT = 100
@@ -54,13 +55,17 @@ def report_id(parent: SessionId, task: TaskId) -> InputId:
 
 
 class SessionTasks:
-    """`session.tasks`: the tasks of one session, those of tools and those of its host, finished ones included."""
+    """`session.tasks`: the tasks of one session, those of tools and those of its host, finished ones included.
 
-    __slots__ = ("_parts", "_session")
+    `for_model`: the session's model works with them, so what it cancels it need not be told.
+    """
 
-    def __init__(self, parts: Any, session: SessionId) -> None:
+    __slots__ = ("_for_model", "_parts", "_session")
+
+    def __init__(self, parts: Any, session: SessionId, *, for_model: bool = False) -> None:
         self._parts: TaskParts = parts
         self._session = session
+        self._for_model = for_model
 
     @property
     def _store(self) -> EventStore:
@@ -167,12 +172,16 @@ class SessionTasks:
         return ""
 
     async def cancel(self, task: str, reason: str | None = None) -> bool:
-        """End the task and all that works for it. False when it has ended already, or was never here."""
+        """End the task and all that works for it. False when it has ended already, or was never here.
+
+        A call that waits for it has that as its result. Of a task in the background the model is told with what is said to
+        it next, or behind the calls it is at: nothing wakes it, since who cancels wants less to be done.
+        """
         open_task = next((t for t in (await self._gate()).tasks if t.id == task), None)
         if open_task is None:
             return False
         record = await self.get(task)
-        ended = SubagentFinished(open_task.id, open_task.session, "cancelled", reason or "")
+        ended = await cancellation(self._store, self._session, open_task, reason or "", told=self._for_model)
         try:
             await append_outside(self._store, self._session, [ended], self._parts.clock)
         except (TaskNotFound, Conflict):
@@ -369,6 +378,16 @@ async def is_of_tenant(store: EventStore, session: SessionId, tenant: str | None
         return (await store.session(session)).labels.tenant == tenant
     except SessionNotFound:
         return False
+
+
+async def cancellation(
+    store: EventStore, session: SessionId, task: OpenTask, reason: str, *, told: bool = False
+) -> SubagentFinished:
+    """How a task ends that is cancelled. `told`: the model knows, so no notice tells it."""
+    notice = ""
+    if task.action is None and not task.external and not told:
+        notice = notice_of(await started_event(store, session, task.id), reason)
+    return SubagentFinished(task.id, task.session, "cancelled", reason, notice=notice)
 
 
 async def started_event(store: EventStore, session: SessionId, task: TaskId) -> SubagentStarted:

@@ -261,7 +261,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         after=driver.log.seq,
         verify=lambda: verify_for_model(driver, token, ready.asks.extend),
         asides=asides,
-        tasks=SessionTasks(driver.parts, driver.session),
+        tasks=SessionTasks(driver.parts, driver.session, for_model=True),
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
     )
 

@@ -61,12 +61,12 @@ from ..core.record import RunResult
 from ..core.state import State
 from ..core.tasks import OUTPUT_LIMIT, SCHEMA_ATTEMPTS, OpenTask, TaskEnd, TaskRequest, run_of, shown_output
 from ..engine.approvals import name_told
-from ..engine.delegation import report_of
 from ..engine.driver import Parts
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.runs import Runs
 from ..engine.session import Session
-from ..engine.tasks import is_of_tenant, report_id, started_event
+from ..engine.task_reports import report_of
+from ..engine.tasks import cancellation, is_of_tenant, report_id, started_event
 from ..tools.schema import Schema
 from .ancestors import Ancestors
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
@@ -612,7 +612,7 @@ class SubagentHost:
                 await append_outside(self._store, session, [interrupt], clock, run=state.gate.run)
         for task in state.gate.tasks:
             with contextlib.suppress(NotFound, Conflict):
-                ended = SubagentFinished(task.id, task.session, "cancelled", reason)
+                ended = await cancellation(self._store, session, task, reason)
                 await append_outside(self._store, session, [ended], clock)
             if await is_of_tenant(self._store, task.session, tenant):
                 await self._stop(task.session, reason, tenant)

@@ -80,7 +80,7 @@ class Task(TypedTool[TaskArguments]):
         text = (
             "Hand a task to a subagent, which works on its own, in the same folder, and answers once. Use it for work that"
             " can be done apart, and for several such things side by side (`tasks`): answers come in the order of the tasks."
-            " To ask the same one again, name its ended task (`continue_task`; `task_list` has the ids)."
+            " To ask the same one again, name its ended task (`continue_task`): its id stands in brackets with each answer."
             f"\n\nSubagents:\n{names}"
         )
         schema = inlined(msgspec.json.schema(TaskArguments))
