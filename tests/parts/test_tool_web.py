@@ -757,7 +757,7 @@ class TestSearch:
         here.answers["/search"] = page(body, "application/json")
         tool = WebSearch(SearXNG(here.url("")))
         if body.startswith('{"r') or body == "{}":
-            assert await text(tool, Context(), query="whales") == "No results for 'whales'."
+            assert await text(tool, Context(), query="whales") == "No results."
         else:
             with pytest.raises(ToolFailed, match="JSON results"):
                 await call(tool, Context(), query="whales")

@@ -11,7 +11,7 @@ from godwit.contracts import Tasks, Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.ids import CallId, RunId, SessionId
-from godwit.core.messages import text_of
+from godwit.core.messages import Message, text_of
 from godwit.core.rules import Verdict
 from godwit.engine.cancel import Cancel
 from godwit.workspaces.local import LocalWorkspace
@@ -35,6 +35,7 @@ class Context:
     shown: list[str] = field(default_factory=list)
     rules: Callable[[dict[str, Any]], Verdict] = lambda _: "allow"
     steps: list[str] = field(default_factory=list)
+    conversation: tuple[Message, ...] = ()
 
     @property
     def workspace(self) -> Workspace:

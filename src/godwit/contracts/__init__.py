@@ -38,7 +38,7 @@ from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
 from .tasks import TaskQueue
-from .tool import HasSubject, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
+from .tool import HasSubject, HasWebPolicy, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "GivesTasks",
     "HasLinks",
     "HasSubject",
+    "HasWebPolicy",
     "HeldArtifacts",
     "HookCall",
     "HookHandler",

@@ -13,9 +13,10 @@ import msgspec
 from ..core.agent import ToolDefinition
 from ..core.events import Labels
 from ..core.ids import CallId, RunId, SessionId
-from ..core.messages import ResultBlock
+from ..core.messages import Message, ResultBlock
 from ..core.rules import Subject, Verdict
 from ..core.verification import VerificationReport
+from ..core.web import WebPolicy
 from .cancel import CancelToken
 from .subagents import Tasks
 from .workspace import Workspace
@@ -35,7 +36,7 @@ class ToolTraits(msgspec.Struct, frozen=True):
     `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
     `external`: it has no body; the call is answered from outside. `delegates`: its calls are work for children, and it is
     `GivesTasks`. `timeout_s`: None takes the agent's limit. `bound`: it works the engine that calls it, so no
-    worker can do it.
+    worker can do it. `held`: it keeps to what its agent limits it to, which no worker knows of.
     """
 
     repeatable: bool = False
@@ -45,6 +46,7 @@ class ToolTraits(msgspec.Struct, frozen=True):
     delegates: bool = False
     timeout_s: float | None = None
     bound: bool = False
+    held: bool = False
 
 
 class Verified(NamedTuple):
@@ -109,6 +111,12 @@ class ToolContext(Protocol):
         """The session's tasks."""
         ...
 
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """What the model sees of the conversation before this turn, without a summary of older messages; empty for a call
+        of the host."""
+        ...
+
     def output(self, text: str) -> None:
         """Show a piece of output live."""
         ...
@@ -155,6 +163,15 @@ class HasSubject(Protocol):
 
     def subject(self, arguments: dict[str, Any]) -> Subject:
         """Of arguments that fit. ToolFailed when it cannot be told; then a person is asked."""
+        ...
+
+
+@runtime_checkable
+class HasWebPolicy(Protocol):
+    """A tool that keeps to what an agent's web tools may look at."""
+
+    def within(self, policy: WebPolicy) -> Tool:
+        """The tool as it works under this policy."""
         ...
 
 

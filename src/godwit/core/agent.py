@@ -17,6 +17,7 @@ from .mcp import McpServer, rule_of
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
 from .verification import VerificationPolicy
+from .web import WebPolicy
 
 ThinkingLevel = Literal["off", "minimal", "low", "medium", "high", "xhigh"]
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -84,7 +85,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are that
     are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`: under
     which name such an agent is stored, where it is another than the one it is known by here.
-    `mcp_servers`: whose tools it has as well, connected when a session runs.
+    `mcp_servers`: whose tools it has as well, connected when a session runs. `web`: what its web tools may look at.
     `hidden`: no model is told of it as a subagent; hosts may give it tasks. `confirmation_inheritance`: see there.
     `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
     `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
@@ -114,6 +115,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     subagent_specs: dict[str, AgentSpec] = {}
     hidden: bool = False
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
+    web: WebPolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

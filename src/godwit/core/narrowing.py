@@ -13,6 +13,7 @@ import msgspec
 from .agent import AgentSpec, Limits
 from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
+from .web import below
 
 INHERIT = "inherit"
 """In place of an agent's models: those of the agent it works for."""
@@ -31,6 +32,7 @@ def narrowed(child: AgentSpec, parent: AgentSpec, *, home: str, max_turns: int |
         approvals=_approvals(child.approvals, parent.approvals, asks=confirming != "deny_on_ask"),
         sandbox=_sandbox(child.sandbox, parent.sandbox, home),
         checkpoints=child.checkpoints if parent.checkpoints.enabled else parent.checkpoints,
+        web=below(child.web, parent.web),
     )
 
 

@@ -99,6 +99,11 @@ class Transcript:
         return tuple(e.message for e in self._entries)
 
     @property
+    def unsummarised(self) -> tuple[Message, ...]:
+        """The messages that came as they are: all but a summary that stands for older ones."""
+        return self.messages[1 if self.older else 0 :]
+
+    @property
     def own_entries(self) -> Sequence[Entry]:
         """The session's entries, also while a run works on a history of its own."""
         return self._branch.entries

@@ -79,7 +79,8 @@ async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> No
 
 async def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneHandler | None:
     """The lane's handler, if workers are to do this call."""
-    if parts.task_queue is None or ready.call.phase == "started" or ready.tool.traits.bound:
+    traits = ready.tool.traits
+    if parts.task_queue is None or ready.call.phase == "started" or traits.bound or traits.held:
         return None
     handler, tenant = await handler_of(parts.store, parts.lanes, state, lane), state.labels.tenant
     match handler.mode:

@@ -9,6 +9,7 @@ from ..contracts import Tasks, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
+from ..core.messages import Message
 from ..core.rules import Verdict
 from .aside import Asides
 from .cancel import Cancel
@@ -41,6 +42,7 @@ class Context:
         asides: Asides | None = None,
         tasks: Tasks | None = None,
         verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
+        conversation: Callable[[], tuple[Message, ...]] = lambda: (),
     ) -> None:
         self.session = session
         self.run = run
@@ -58,6 +60,7 @@ class Context:
         self._asides = asides
         self._tasks = tasks
         self._verdict = verdict
+        self._conversation = conversation
 
     @property
     def workspace(self) -> Workspace:
@@ -83,6 +86,10 @@ class Context:
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._verdict(arguments)
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        return self._conversation()
 
     def output(self, text: str) -> None:
         self._store.publish(Delta(self.session, "tool_output", self.call, self._offset, text, after=self._after))

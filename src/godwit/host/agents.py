@@ -26,6 +26,7 @@ from ..core.mcp import McpServer
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
+from ..core.web import WebPolicy
 from ..core.worker_agents import WorkerAgentSpec
 from ..engine.commands import Command, checked_commands
 from ..engine.hook import Hook
@@ -51,6 +52,8 @@ class Agent:
     which become a part of this agent; and names, of stored agents, of those registered with the runtime, or of built-in ones
     (explore, general, plan, review, verify); as a mapping, names with what each is for.
     `mcp_servers`: whose tools it has as well: `McpServer`s, or tables such as `{"name": "docs", "url": "https://..."}`.
+    `web`: what its web tools may look at: domains, how much of a page, only addresses that the conversation has shown;
+    a `WebPolicy`, or a table such as `{"fetch": {"domains": {"allowed": ["example.org"]}}}`.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -78,6 +81,7 @@ class Agent:
         hooks: Sequence[Hook | HookSpec] = (),
         subagents: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str] = (),
         mcp_servers: Sequence[McpServer | Mapping[str, Any]] = (),
+        web: WebPolicy | Mapping[str, Any] | None = None,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -124,6 +128,7 @@ class Agent:
             hooks=tuple(h.spec if isinstance(h, Hook) else h for h in hooks),
             subagents=_subagents(subagents),
             mcp_servers=tuple(_server(one) for one in mcp_servers),
+            web=_web(web),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
         )
         if own:
@@ -158,6 +163,15 @@ def _server(given: McpServer | Mapping[str, Any]) -> McpServer:
         return msgspec.convert(dict(given), McpServer)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
+
+
+def _web(given: WebPolicy | Mapping[str, Any] | None) -> WebPolicy | None:
+    if given is None or isinstance(given, WebPolicy):
+        return given
+    try:
+        return msgspec.convert(dict(given), WebPolicy)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"what web tools may look at cannot be read: {error}") from None
 
 
 def _subagents(given: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from ..contracts import (
     BudgetGuard,
     Checkpoints,
+    HasWebPolicy,
     HookHandler,
     Model,
     ModelRegistry,
@@ -35,6 +36,7 @@ from ..core.lanes import LaneConfig, LaneSettings
 from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
+from ..core.web import WebPolicy
 from ..engine.commands import Command, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
@@ -397,7 +399,7 @@ class Runtime(RegisteredAgents):
             found += task_tools(spec.subagents)
         found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
         unique: dict[str, Tool] = {}
-        for tool in found:
+        for tool in found if spec.web is None else _within(found, spec.web):
             before = unique.setdefault(tool.definition.name, tool)
             if before is not tool and (tool.traits.external or before.traits.external):
                 raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
@@ -619,6 +621,21 @@ def _file_checkpoints(store: Store, durability: Literal["memory", "process", "di
     if file is None:
         return FileCheckpoints(None, durability="memory", clock=clock)
     return FileCheckpoints(f"{file}.files", own=[file], durability=durability, clock=clock)
+
+
+def _within(tools: Sequence[Tool], policy: WebPolicy) -> list[Tool]:
+    """The tools, of which the web tools keep to the policy. ConfigurationError for one that cannot."""
+    made: list[Tool] = []
+    for tool in tools:
+        name = tool.definition.name
+        if isinstance(tool, HasWebPolicy):
+            tool = tool.within(policy)
+        elif name in ("web_fetch", "web_search") and not tool.traits.external:
+            raise ConfigurationError(
+                f"tool {name!r} does not keep to what `web` of the agent says: it has no `within`", tool=name
+            )
+        made.append(tool)
+    return made
 
 
 class LateShell:

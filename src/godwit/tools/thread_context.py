@@ -12,6 +12,7 @@ from typing import Any
 from ..contracts import CancelToken, ToolContext, Verified, Workspace
 from ..core.events import Labels
 from ..core.ids import CallId, RunId, SessionId
+from ..core.messages import Message
 from ..core.rules import Verdict
 
 
@@ -67,6 +68,10 @@ class ContextForThread:
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._inner.verdict(arguments)
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        return self._inner.conversation
 
     def output(self, text: str) -> None:
         self._soon(self._inner.output, text)

@@ -2,23 +2,27 @@
 
 Owns the `SearchBackend` contract and what the model is told; the exchange is `fetch.py`'s, without redirects. Rules: which
 service is asked is chosen, never guessed; a key goes into a header of a request to its own service and nowhere else; results
-are somebody else's words, as pages are.
+are somebody else's words, as pages are; what lies outside the domains is left out here, whatever a service was asked for; no
+result repeats the query, which would show a model as the web's what are its own words.
 """
 
 from __future__ import annotations
 
+import copy
 import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits
+from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError, ToolFailed
+from ..core.web import Domains, SearchPolicy, UserLocation, WebPolicy, both
 from . import url as urls
 from .address import AddressGuard
 from .fetch import Answer, Fetcher, FetchLimits, until_cancelled
@@ -28,8 +32,10 @@ from .web import untrusted
 if TYPE_CHECKING:
     import ssl
 
-MAX_COUNT = 20
+COUNT, MAX_COUNT = 8, 20
 MAX_SNIPPET = 600
+MAX_QUERY, MAX_WORDS = 400, 50
+"""What Brave takes."""
 BRAVE_URL = "https://api.search.brave.com/res/v1/web/search"
 TAVILY_URL = "https://api.tavily.com/search"
 
@@ -52,6 +58,15 @@ class SearchBackend(Protocol):
 
     async def search(self, query: str, count: int) -> Sequence[Hit]:
         """Up to `count` results, best first. ToolFailed says what a person can do about it, without the key."""
+        ...
+
+
+@runtime_checkable
+class NarrowingBackend(SearchBackend, Protocol):
+    """One that can be asked for some domains, or for somebody's place."""
+
+    async def search_within(self, query: str, count: int, policy: SearchPolicy) -> Sequence[Hit]:
+        """Like `search`, with as much of the policy as the service knows; the rest is seen to by who asks."""
         ...
 
 
@@ -128,7 +143,10 @@ class SearXNG(_Service):
         super().__init__(base if base.endswith("/search") else f"{base}/search", "", tls)
 
     async def search(self, query: str, count: int) -> Sequence[Hit]:
-        found = await self._ask("GET", {"q": query, "format": "json"}, {})
+        return await self.search_within(query, count, SearchPolicy())
+
+    async def search_within(self, query: str, count: int, policy: SearchPolicy) -> Sequence[Hit]:
+        found = await self._ask("GET", {"q": _with_operators(query, policy.domains), "format": "json"}, {})
         return _hits(found.get("results"), "content", count)
 
     def _forbidden(self) -> str:
@@ -144,7 +162,16 @@ class Brave(_Service):
         super().__init__(address, _checked(key), tls)
 
     async def search(self, query: str, count: int) -> Sequence[Hit]:
-        found = await self._ask("GET", {"q": query, "count": str(count)}, {"X-Subscription-Token": self._key})
+        return await self.search_within(query, count, SearchPolicy())
+
+    async def search_within(self, query: str, count: int, policy: SearchPolicy) -> Sequence[Hit]:
+        headers = {"X-Subscription-Token": self._key}
+        if policy.location is not None:
+            place = policy.location
+            named = {"City": place.city, "State-Name": place.region, "Country": place.country, "Timezone": place.timezone}
+            # A header is in ASCII.
+            headers.update({f"X-Loc-{name}": quote(value, safe=" /_-,.'") for name, value in named.items() if value})
+        found = await self._ask("GET", {"q": _with_operators(query, policy.domains), "count": str(count)}, headers)
         web = found.get("web")
         return _hits(web.get("results") if isinstance(web, dict) else None, "description", count)
 
@@ -158,7 +185,15 @@ class Tavily(_Service):
         super().__init__(address, _checked(key), tls)
 
     async def search(self, query: str, count: int) -> Sequence[Hit]:
-        body = msgspec.json.encode({"query": query, "max_results": count, "search_depth": "basic"})
+        return await self.search_within(query, count, SearchPolicy())
+
+    async def search_within(self, query: str, count: int, policy: SearchPolicy) -> Sequence[Hit]:
+        asked: dict[str, Any] = {"query": query, "max_results": count, "search_depth": "basic"}
+        if policy.domains.allowed:
+            asked["include_domains"] = list(policy.domains.allowed)
+        if policy.domains.blocked:
+            asked["exclude_domains"] = list(policy.domains.blocked)
+        body = msgspec.json.encode(asked)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         found = await self._ask("POST", {}, headers, body)
         return _hits(found.get("results"), "content", count)
@@ -166,10 +201,17 @@ class Tavily(_Service):
 
 class WebSearchArguments(Arguments, frozen=True):
     query: Annotated[str, Meta(min_length=1, max_length=400, description="What to look for.")]
-    count: Annotated[int, Meta(ge=1, le=MAX_COUNT, description=f"How many results. Default 8, at most {MAX_COUNT}.")] = 8
+    count: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_COUNT)] | None,
+        Meta(description=f"How many results. Default {COUNT}, at most {MAX_COUNT}."),
+    ] = None
 
 
 class WebSearch(TypedTool[WebSearchArguments]):
+    """`allowed_domains`: the only ones, with all that is below them, of which results are given; `blocked_domains`: those of
+    which none is; both may have a path (`example.com/blog`). `location`: where the person is. An agent's `web` narrows
+    all of these. ConfigurationError."""
+
     name = "web_search"
     description = (
         "Search the web. Returns numbered results, each with its title, address and a snippet; read a page with web_fetch. "
@@ -178,14 +220,39 @@ class WebSearch(TypedTool[WebSearchArguments]):
     traits = ToolTraits(read_only=True, repeatable=True)
     arguments = WebSearchArguments
 
-    def __init__(self, backend: SearchBackend) -> None:
+    def __init__(
+        self,
+        backend: SearchBackend,
+        *,
+        allowed_domains: Sequence[str] | None = None,
+        blocked_domains: Sequence[str] = (),
+        location: UserLocation | None = None,
+    ) -> None:
         self.backend = backend
+        allowed = None if allowed_domains is None else tuple(allowed_domains)
+        self._policy = SearchPolicy(Domains(allowed, tuple(blocked_domains)), location)
+
+    @property
+    def definition(self) -> ToolDefinition:
+        plain, policy = super().definition, self._policy
+        # A service may know nothing of places; a model does.
+        near = "" if policy.location is None else f"The person is about here: {policy.location.told}."
+        few = "" if policy.results is None else f"Without a count there are {policy.results} results."
+        parts = [plain.description, policy.domains.told, near, few]
+        return msgspec.structs.replace(plain, description=" ".join(filter(None, parts)))
+
+    def within(self, policy: WebPolicy) -> WebSearch:
+        """Is `contracts.HasWebPolicy`. What the tool is limited to already goes on being so."""
+        made = copy.copy(self)
+        made._policy = both(WebPolicy(search=self._policy), policy).search
+        made.traits = msgspec.structs.replace(self.traits, held=True)
+        return made
 
     async def work(self, arguments: WebSearchArguments, context: ToolContext) -> ToolOutput:
         hits = await until_cancelled(self._hits(arguments), context.cancel)
         facts = {"backend": self.backend.name, "count": len(hits), "untrusted": True}
         if not hits:
-            return told(f"No results for {arguments.query!r}.", facts)
+            return told(" ".join(filter(None, ("No results.", self._policy.domains.told))), facts)
         listed = "\n\n".join(
             "\n".join([f"{n}. {hit.title}", f"   {hit.url}", *([f"   {hit.snippet}"] if hit.snippet else [])])
             for n, hit in enumerate(hits, 1)
@@ -193,7 +260,17 @@ class WebSearch(TypedTool[WebSearchArguments]):
         return told(untrusted(listed, context.key), facts)
 
     async def _hits(self, arguments: WebSearchArguments) -> list[Hit]:
-        return list(await self.backend.search(arguments.query, arguments.count))[: arguments.count]
+        policy = self._policy
+        count = policy.results or COUNT if arguments.count is None else arguments.count
+        narrowed = policy.domains != Domains()
+        if policy.domains.allowed == ():
+            return []
+        most = MAX_COUNT if narrowed else count  # since some of them may be left out
+        if isinstance(self.backend, NarrowingBackend):
+            found = await self.backend.search_within(arguments.query, most, policy)
+        else:
+            found = await self.backend.search(arguments.query, most)
+        return [hit for hit in found if not narrowed or _is_within(hit, policy.domains)][:count]
 
 
 def backend_of(environment: Mapping[str, str]) -> SearchBackend | str:
@@ -236,6 +313,22 @@ _CHOICES: dict[str, tuple[str, Callable[[str], SearchBackend]]] = {
     "tavily": ("TAVILY_API_KEY", Tavily),
     "searxng": ("GODWIT_SEARCH_URL", SearXNG),
 }
+
+
+def _is_within(hit: Hit, domains: Domains) -> bool:
+    try:
+        url = urls.parse(hit.url)
+    except ToolFailed:
+        return False  # nobody can say where it leads
+    return domains.cover(url.host, url.target.partition("?")[0])
+
+
+def _with_operators(query: str, domains: Domains) -> str:
+    """The query for engines that know `site:`, unless it gets too long: what lies outside is left out anyway."""
+    told = " OR ".join(f"site:{one}" for one in domains.allowed or ())
+    parts = [query, f"({told})" if " " in told else told, *(f"-site:{one}" for one in domains.blocked)]
+    whole = " ".join(filter(None, parts))
+    return whole if len(whole) <= MAX_QUERY and len(whole.split()) <= MAX_WORDS else query
 
 
 def _checked(key: str) -> str:

@@ -163,7 +163,6 @@ def test_what_does_not_fit_is_refused_by_name(
         {"execution_identity": {"type": "aws_role", "role_arn": "arn"}},
         {"model": {"id": "m", "inference_geo": "eu"}},
         {"tools": [{"type": TOOLSET, "default_config": {"permission_policy": {"type": "auto"}}}]},
-        {"tools": [{"type": TOOLSET, "configs": [{"name": "web_fetch", "allowed_domains": ["example.org"]}]}]},
     ],
 )
 def test_what_godwit_does_not_have_is_said(shared_client: anthropic.Anthropic, options: dict[str, Any]) -> None:

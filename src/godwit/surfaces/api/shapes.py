@@ -40,6 +40,7 @@ from ...core.verification import (
     VerificationReport,
     VerificationSummary,
 )
+from ...core.web import WebPolicy
 from ...host.lane_tasks import Leased
 
 Place = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
@@ -81,6 +82,7 @@ class AgentBody(Shape, frozen=True):
     subagent_specs: dict[str, AgentSpec] = {}
     hidden: bool = False
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
+    web: WebPolicy | None = None
 
 
 class AgentView(Shape, frozen=True):

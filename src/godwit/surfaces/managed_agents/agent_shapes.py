@@ -17,6 +17,7 @@ from ...host.agent_registry import StoredAgent
 from .query import moment, moment_or_none
 from .shapes import Shape, metadata_of, patched
 from .tool_shapes import BUILT_IN, TOOLSET, McpServer, Servers, Tools, shown_servers, shown_tools
+from .web_shapes import limits_of
 
 SURFACE = "managed_agents"
 """Of the extension in an agent's spec."""
@@ -191,6 +192,8 @@ def _mark(spec: AgentSpec) -> str:
     works: list[Any] = [spec.models, spec.tools, spec.external_tools, spec.permissions, spec.settings]
     if spec.mcp_servers:
         works.append(spec.mcp_servers)
+    if spec.web is not None:
+        works.append(spec.web)
     return hashlib.sha256(_encoder.encode(works)).hexdigest()[:16]
 
 
@@ -204,13 +207,20 @@ def definition_of(agent: StoredAgent) -> Definition:
         return Definition(common[0], kept["model"], common[1], common[2], kept["tools"], kept["mcp_servers"], common[3])
     tools: list[dict[str, Any]] = []
     named = _named_tools(spec)
+    custom = [tool.name for tool in spec.external_tools]
     if named:
         tools.append(
             {
                 "type": TOOLSET,
                 "default_config": {"enabled": False, "permission_policy": {"type": "always_allow"}},
                 "configs": [
-                    {"name": name, "type": name, "enabled": True, "permission_policy": {"type": "always_allow"}}
+                    {
+                        "name": name,
+                        "type": name,
+                        "enabled": True,
+                        "permission_policy": {"type": "always_allow"},
+                        **limits_of(spec.web, name, custom),
+                    }
                     for name in named
                 ],
             }

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 
 from ...core.errors import InvalidArgument, NotSupported
+from ...core.web import WebPolicy
 from .shapes import Shape
+from .web_shapes import WebConfig, policy_of, shown_limits
 
 BuiltIn = Literal["bash", "edit", "read", "write", "glob", "grep", "web_fetch", "web_search"]
 BUILT_IN: tuple[BuiltIn, ...] = get_args(BuiltIn)
 TOOLSET = "agent_toolset_20260401"
 TOOLS, SERVERS = 256, 20
 """How many an agent may have."""
-
-Domains = Annotated[list[str], pydantic.Field(max_length=256)]
 
 
 class Policy(Shape):
@@ -28,14 +28,9 @@ class DefaultConfig(Shape):
     permission_policy: Policy | None = None
 
 
-class BuiltInConfig(DefaultConfig):
+class BuiltInConfig(DefaultConfig, WebConfig):
     name: BuiltIn
     type: BuiltIn | None = None
-    allowed_domains: Domains | None = None
-    blocked_domains: Domains | None = None
-    max_content_tokens: int | None = None
-    url_sources: dict[str, Any] | None = None
-    user_location: dict[str, Any] | None = None
 
 
 class Toolset(Shape):
@@ -84,9 +79,6 @@ class McpServer(Shape):
 Tools = Annotated[list[ToolShape], pydantic.Field(max_length=TOOLS)]
 Servers = Annotated[list[McpServer], pydantic.Field(max_length=SERVERS)]
 
-_WEB = {"web_fetch": ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources"),
-        "web_search": ("allowed_domains", "blocked_domains", "user_location")}  # fmt: skip
-
 
 def shown_tools(tools: Sequence[Toolset | McpToolset | CustomTool]) -> list[dict[str, Any]]:
     """The tools as an agent shows them. InvalidArgument for two of one name, NotSupported for what godwit does not do."""
@@ -95,7 +87,8 @@ def shown_tools(tools: Sequence[Toolset | McpToolset | CustomTool]) -> list[dict
     for number, tool in enumerate(tools):
         match tool:
             case Toolset():
-                made.append(_shown_toolset(tool, f"tools.{number}"))
+                custom = [one.name for one in tools if isinstance(one, CustomTool)]
+                made.append(_shown_toolset(tool, custom, f"tools.{number}"))
                 names.append(TOOLSET)
             case McpToolset():
                 default = _config(tool.default_config, True, "always_ask", f"tools.{number}.default_config")
@@ -158,21 +151,22 @@ def asked_for(tools: Sequence[dict[str, Any]]) -> set[str]:
     return {one["name"] for one in configs if one["enabled"]}
 
 
-def _shown_toolset(tool: Toolset, where: str) -> dict[str, Any]:
+def web_policy(tools: Sequence[dict[str, Any]]) -> WebPolicy | None:
+    """What the web tools of shown tools may look at."""
+    configs = [one for tool in tools if tool["type"] == TOOLSET for one in tool["configs"]]
+    return policy_of(configs, [tool["name"] for tool in tools if tool["type"] == "custom"])
+
+
+def _shown_toolset(tool: Toolset, custom: Sequence[str], where: str) -> dict[str, Any]:
     default = _config(tool.default_config, True, "always_allow", f"{where}.default_config")
     configs = []
     for number, one in enumerate(tool.configs):
         at = f"{where}.configs.{number}"
         if one.type is not None and one.type != one.name:
             raise InvalidArgument(f"{at}.type: {one.type!r} is not its name, {one.name!r}")
-        for name in ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources", "user_location"):
-            if getattr(one, name) is None:
-                continue
-            if name not in _WEB.get(one.name, ()):
-                raise InvalidArgument(f"{at}.{name}: {one.name} has no such setting")
-            raise NotSupported(f"{at}.{name}: godwit does not limit {one.name} in this way; leave it out")
+        limits = shown_limits(one, one.name, custom, at)
         policy = default["permission_policy"]["type"]
-        configs.append({"name": one.name, "type": one.name, **_config(one, default["enabled"], policy, at)})
+        configs.append({"name": one.name, "type": one.name, **_config(one, default["enabled"], policy, at), **limits})
     _once([one.name for one in tool.configs], f"{where}.configs")
     return {"type": TOOLSET, "default_config": default, "configs": configs}
 

@@ -21,7 +21,7 @@ from ...core.sandbox import SandboxPolicy
 from ..server.service import Service
 from .agent_shapes import SURFACE, Definition, told
 from .mounts import LINKS
-from .tool_shapes import asked_for, built_in
+from .tool_shapes import asked_for, built_in, web_policy
 
 THINKING: Mapping[str, ThinkingLevel] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 """By a model's effort."""
@@ -91,6 +91,7 @@ def spec_of(service: Service, definition: Definition) -> AgentSpec:
         ),
         permissions=_permissions(definition.tools),
         mcp_servers=_servers(definition),
+        web=web_policy(definition.tools),
         settings=ModelSettings(thinking=None if effort is None else THINKING[effort]),
         metadata=dict(definition.metadata),
         title=definition.name,

@@ -6,17 +6,20 @@ an environment (a shell, files) are not listed, as in the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pydantic
 
 from ...core.agent import AgentSpec, ToolDefinition
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import ConfigurationError, InvalidArgument, NotSupported
+from ...core.web import Domains, SearchPolicy, UserLocation, WebPolicy, domain
 from .body import Shape
 
 WEB_SEARCH = "web_search"
+RESULTS = {"low": 4, "high": 16}
+"""By a search's context size: how many results it brings when the model does not say; medium is as usual."""
 MOST_BYTES = 3 * 1024 * 1024
 """Of an agent's tools as JSON."""
 _encoder = msgspec.json.Encoder()
@@ -55,7 +58,7 @@ class Location(Shape):
 
 class WebSearch(Shape):
     type: Literal["web_search"]
-    allowed_domains: list[str] | None = None
+    allowed_domains: Annotated[list[str], pydantic.Field(min_length=1, max_length=100)] | None = None
     context_size: Literal["low", "medium", "high"] | None = None
     location: Location | None = None
     mode: Literal["disabled", "cached", "live"] | None = None
@@ -128,10 +131,33 @@ def _web_search(tool: WebSearch, at: str) -> dict[str, Any]:
     mode = tool.mode or "live"
     if mode == "cached":
         raise NotSupported(f"{at}.mode: there is no cache of search results; use live", param=at)
-    for name in ("allowed_domains", "location", "context_size"):
-        if getattr(tool, name) is not None and (name, tool.context_size) != ("context_size", "medium"):
-            raise NotSupported(f"{at}.{name}: a search cannot be narrowed; leave it out", param=at)
-    return {"type": "web_search", "allowed_domains": None, "context_size": "medium", "location": None, "mode": mode}
+    for number, text in enumerate(tool.allowed_domains or ()):
+        try:
+            domain(text)
+        except ConfigurationError as error:
+            raise InvalidArgument(f"{at}.allowed_domains.{number}: {error.message}", param=at) from None
+    shown = {
+        "type": "web_search",
+        "allowed_domains": tool.allowed_domains,
+        "context_size": tool.context_size or "medium",
+        "location": None if tool.location is None else tool.location.model_dump(),
+        "mode": mode,
+    }
+    try:
+        _searching(shown)
+    except ConfigurationError as error:
+        raise InvalidArgument(f"{at}.location: {error.message}", param=at) from None
+    return shown
+
+
+def _searching(shown: Mapping[str, Any]) -> SearchPolicy:
+    """What a shown search comes to. ConfigurationError."""
+    allowed, place = shown["allowed_domains"], shown["location"]
+    return SearchPolicy(
+        Domains(None if allowed is None else tuple(allowed)),
+        None if place is None else UserLocation(place["city"], place["region"], place["country"], place["timezone"]),
+        RESULTS.get(shown["context_size"]),
+    )
 
 
 def with_tools(spec: AgentSpec, shown: Sequence[dict[str, Any]]) -> AgentSpec:
@@ -139,7 +165,10 @@ def with_tools(spec: AgentSpec, shown: Sequence[dict[str, Any]]) -> AgentSpec:
     functions = tuple(_definition(tool) for tool in shown if tool["type"] == "function")
     others = tuple(name for name in spec.tools if name != WEB_SEARCH)
     search = (WEB_SEARCH,) if any(_searches(tool) for tool in shown) else ()
-    return msgspec.structs.replace(spec, external_tools=functions, tools=(*others, *search))
+    policy = next((_searching(tool) for tool in shown if _searches(tool)), SearchPolicy())
+    web = msgspec.structs.replace(spec.web or WebPolicy(), search=policy)
+    web_or_none = None if web == WebPolicy() else web
+    return msgspec.structs.replace(spec, external_tools=functions, tools=(*others, *search), web=web_or_none)
 
 
 def tools_of(spec: AgentSpec, kept: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -157,8 +186,21 @@ def tools_of(spec: AgentSpec, kept: Sequence[dict[str, Any]] | None) -> list[dic
         for tool in spec.external_tools
     ]
     if WEB_SEARCH in spec.tools:
-        shown.append(_web_search(WebSearch(type="web_search"), "tools"))
+        shown.append(_shown_search(SearchPolicy() if spec.web is None else spec.web.search))
     return shown
+
+
+def _shown_search(policy: SearchPolicy) -> dict[str, Any]:
+    """The search of an agent that was made elsewhere."""
+    place, allowed = policy.location, policy.domains.allowed
+    sizes = {results: size for size, results in RESULTS.items()}
+    return {
+        "type": "web_search",
+        "allowed_domains": None if allowed is None else list(allowed),
+        "context_size": "medium" if policy.results is None else sizes.get(policy.results, "medium"),
+        "location": None if place is None else {name: getattr(place, name) for name in Location.model_fields},
+        "mode": "live",
+    }
 
 
 def _definition(tool: dict[str, Any]) -> ToolDefinition:
