@@ -102,6 +102,33 @@ async def test_children_that_are_run_elsewhere_are_recorded(bench: Bench) -> Non
     assert (second.status, second.output) == ("cancelled", "")
 
 
+async def test_a_child_that_the_host_runs_in_a_session_shows_its_steps(bench: Bench) -> None:
+    session = await started(bench, [], poet=["Rain.", "Sun."])
+    runtime = bench.runtimes[-1]
+    far = await runtime.start_session(godwit.Agent("far", model="scripted:poet"), parent=session.id)
+    await session.tasks.record_start("t1", agent="far", session=far.id)
+    await session.tasks.record_progress("t1", "thinking", {"deep": True})
+    await within(far.send("A line."))
+    (one,) = await session.tasks.all()
+    assert [step.status for step in one.progress] == ["thinking", "turn_completed"]
+    assert await session.tasks.record_end("t1", output="Rain.") is True
+    await within(far.send("Another one, for somebody else."))
+    (one,) = await session.tasks.all()
+    assert [step.status for step in one.progress] == ["thinking", "turn_completed"]
+
+
+async def test_a_task_that_goes_on_with_a_child_shows_its_own_steps(bench: Bench) -> None:
+    session = await started(bench, ["Heard."] * 3, poet=["One.", "Two."])
+    first = await session.tasks.start("poet", "A line.")
+    await within(session.tasks.wait([first.id]))
+    second = await session.tasks.start("poet", "Another.", continue_task=first.id)
+    found = await within(session.tasks.wait([first.id, second.id]))
+    assert [[(s.status, s.metadata["turn"]) for s in r.progress] for r in found] == [
+        [("turn_completed", 1)],
+        [("turn_completed", 2)],
+    ]
+
+
 async def test_a_message_that_tells_what_is_known_already_is_withdrawn(bench: Bench) -> None:
     gate = asyncio.Event()
     session = await started(bench, [hold(gate) + say("Done.")], poet=["Rain falls."])

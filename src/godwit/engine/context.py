@@ -11,7 +11,7 @@ import msgspec
 from ..contracts import ModelRequest, Tool
 from ..core.agent import AgentSpec
 from ..core.ids import MessageId, SessionId
-from ..core.state import Run, Turn
+from ..core.state import Run, State, Turn
 from ..core.transcript import Transcript
 from .permissions import Policy
 
@@ -46,10 +46,15 @@ def build_request(
     )
 
 
-def models_of(spec: AgentSpec, run: Run) -> tuple[str, ...]:
-    """The run's models in the order they are asked: its own choice first, then the agent's that come after it."""
-    if run.model is None:
+def models_of(spec: AgentSpec, chosen: str | None) -> tuple[str, ...]:
+    """An agent's models in the order they are asked: the one that was chosen first, then the agent's that come after it."""
+    if chosen is None:
         return spec.models
-    if run.model in spec.models:
-        return spec.models[spec.models.index(run.model) :]
-    return (run.model, *spec.models)
+    if chosen in spec.models:
+        return spec.models[spec.models.index(chosen) :]
+    return (chosen, *spec.models)
+
+
+def models_now(state: State, spec: AgentSpec) -> tuple[str, ...]:
+    """The models that a session works with now: those of its open run, or of its next one."""
+    return models_of(spec, state.model if state.run is None else state.run.model)

@@ -398,7 +398,7 @@ async def _paid(driver: Driver, due: Deliver | OpenTurn | AskModel) -> bool:
         await log.commit()
     run = driver.state.run
     assert run is not None
-    model = run.retry_model or models_of(driver.spec, run)[0]
+    model = run.retry_model or models_of(driver.spec, run.model)[0]
     estimate = await estimated_request(driver, due.inputs if isinstance(due, Deliver) else ())
     decision = await budget.before_model(estimate, model)
     run = driver.state.run

@@ -72,7 +72,7 @@ async def ask_model(driver: Driver) -> Fault | None:
     assert turn is not None
     if turn.asked is not None:
         driver.show(Delta(driver.session, "discard", turn.asked, after=log.seq))
-    candidates = models_of(driver.spec, run)
+    candidates = models_of(driver.spec, run.model)
     name = run.retry_model or candidates[0]
     passed = await before_model(driver, run, turn, name)
     if not isinstance(passed, HookResult):

@@ -23,8 +23,6 @@ from ..core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
-    ToolFinished,
-    TurnFinished,
 )
 from ..core.gate import Gate
 from ..core.ids import AgentName, Clock, IdSource, InputId, SessionId, TaskId, derived_id
@@ -32,11 +30,10 @@ from ..core.messages import text_of
 from ..core.tasks import OpenTask, TaskEnd, TaskProgress, TaskRecord, TaskRequest, TaskStatus, child_id
 from .lanes import HELD
 from .log import append_outside, load_state
+from .task_progress import PROGRESS_KEPT, steps_of
 from .task_reports import notice_of
 
 TYPES = ("subagent.started", "subagent.finished", "subagent.progressed")
-PROGRESS_KEPT = 100
-"""Steps of a child that its record tells, the newest."""
 
 
 class TaskParts(Protocol):
@@ -255,28 +252,16 @@ class SessionTasks:
         except SessionNotFound:
             external = bool(record.progress) or record.external
             return record if external or not record.pending else msgspec.structs.replace(record, status="queued")
-        if record.external:
+        if record.external and not await self._works_here(record.session):
             return record
-        steps = ("tool.finished", "turn.finished", "agent.message")
-        progress: list[TaskProgress] = []
-        tokens = 0
-        for event in await self._store.read(record.session, types=steps):
-            match event.data:
-                case ToolFinished(origin="model") as data:
-                    facts = {"tool": data.name, "status": data.status, "output_bytes": len(text_of(data.content).encode())}
-                    progress.append(TaskProgress(event.at_ms, "tool_completed", facts))
-                case TurnFinished(index):
-                    progress.append(TaskProgress(event.at_ms, "turn_completed", {"turn": index, "total_tokens": tokens}))
-                case _:
-                    tokens = getattr(getattr(event.data, "message", None), "usage", None) or 0
-                    tokens = getattr(tokens, "total_tokens", 0)
+        steps = await steps_of(self._store, record)
         status: TaskStatus = record.status
         if record.pending:
             status = "waiting" if row.status == "waiting" else "running"
         return msgspec.structs.replace(
             record,
             status=status,
-            progress=tuple(progress[-PROGRESS_KEPT:]),
+            progress=tuple(sorted((*record.progress, *steps), key=lambda step: step.at_ms)[-PROGRESS_KEPT:]),
             updated_ms=max(record.updated_ms, row.updated_ms if record.pending else 0),
         )
 

@@ -242,7 +242,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         driver.budget,
         token,
         run=run.id,
-        model=models_of(driver.spec, run)[0],
+        model=models_of(driver.spec, run.model)[0],
         retries=driver.spec.limits.max_model_retries,
         tenant=driver.state.labels.tenant,
         recorded=driver.log.sync,

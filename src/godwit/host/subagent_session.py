@@ -291,7 +291,7 @@ class SubagentSession:
         else:
             _, spec = await runtime.store.get_agent(agent)
         return await runtime.start_session(
-            await runtime.subagents.narrow(spec, above),
+            await runtime.subagents.narrow(spec, above, state),
             session=self.id,
             workspace=state.workspace,
             environment=state.environment,

@@ -59,8 +59,19 @@ from ..core.messages import Text
 from ..core.narrowing import narrowed
 from ..core.record import RunResult
 from ..core.state import State
-from ..core.tasks import OUTPUT_LIMIT, SCHEMA_ATTEMPTS, OpenTask, TaskEnd, TaskRequest, run_of, shown_output
+from ..core.tasks import (
+    OUTPUT_LIMIT,
+    SCHEMA_ATTEMPTS,
+    OpenTask,
+    TaskEnd,
+    TaskRequest,
+    attempt_of,
+    run_of,
+    runs_of,
+    shown_output,
+)
 from ..engine.approvals import name_told
+from ..engine.context import models_now
 from ..engine.driver import Parts
 from ..engine.log import append_outside, create_log, load_state
 from ..engine.runs import Runs
@@ -206,7 +217,7 @@ class SubagentHost:
             if isinstance(last, SubagentFinished) and last.status == "cancelled":
                 # One that a host asks again and again may have been asked something else since.
                 run = (await self._store.session(at)).run
-                if first.task is not None or run is None or run in _runs_of(last.task, at):
+                if first.task is not None or run is None or run in runs_of(last.task, at):
                     return True
             if first.task is None and not isinstance(last, SubagentStarted):
                 return False
@@ -335,7 +346,7 @@ class SubagentHost:
                 return 0
             await self._make(parent, state, spec, started)
             row = await self._store.session(task.session)
-        works = row.run is not None and row.run in _runs_of(task.id, row.id)
+        works = row.run is not None and row.run in runs_of(task.id, row.id)
         if works and row.status != "waiting" and self._host.hosts(row.id):
             return 1  # it is told when that has ended
         attempt, last = await self._attempt(started, row.id)
@@ -376,7 +387,7 @@ class SubagentHost:
         wanted = known.get(started.agent)
         if wanted is None:
             raise AgentNotFound(f"there is no subagent {started.agent!r} any more", agent=started.agent)
-        ref = await self._narrowed(wanted, spec, started.max_turns)
+        ref = await self._narrowed(wanted, spec, started.max_turns, models=models_now(state, spec))
         async with self._making:
             await check_number(self._store, parent, state, spec, 1)
             await self._create(parent, state, started, ref)
@@ -399,13 +410,17 @@ class SubagentHost:
         with contextlib.suppress(SessionExists):
             await create_log(self._store, started.child, [created], self._parts.clock)
 
-    async def narrow(self, wanted: AgentSpec, above: AgentSpec) -> AgentRef:
-        """The agent as it may work for this one, stored. ConfigurationError when the two sandboxes contradict each other."""
-        return await self._narrowed(wanted, above, None)
+    async def narrow(self, wanted: AgentSpec, above: AgentSpec, state: State) -> AgentRef:
+        """The agent as it may work for a session of this one, stored. ConfigurationError when the two sandboxes contradict
+        each other."""
+        return await self._narrowed(wanted, above, None, models=models_now(state, above))
 
-    async def _narrowed(self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None) -> AgentRef:
-        """The agent as it may work for this one, as a version that is stored."""
-        made = narrowed(wanted, spec, home=os.path.expanduser("~"), max_turns=max_turns)
+    async def _narrowed(
+        self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None, *, models: tuple[str, ...]
+    ) -> AgentRef:
+        """The agent as it may work for this one, as a version that is stored. `models`: for one that inherits them."""
+        above = msgspec.structs.replace(spec, models=models)
+        made = narrowed(wanted, above, home=os.path.expanduser("~"), max_turns=max_turns)
         ref, stored = AgentRef(wanted.name, 0), wanted
         if wanted.name not in spec.subagent_specs:  # else an agent of that name is another one
             with contextlib.suppress(AgentNotFound):
@@ -420,21 +435,21 @@ class SubagentHost:
         if started.output_schema is not None:
             schema = msgspec.json.encode(started.output_schema).decode()
             text = f"{text}\n\nAnswer at the end with JSON alone, which fits this schema:\n{schema}"
-        key = started.task if attempt == 0 else f"{started.task}\0{attempt}"
+        key = attempt_of(started.task, attempt)
         if attempt:
             text = await self._misfit(handle.id, started, attempt)
         with contextlib.suppress(SessionBusy):  # a person has asked it something else first: it is asked when that is done
             await handle.prompt(text, key=key, sender=f"task {started.task}", unattended=unattended)
 
     async def _misfit(self, child: SessionId, started: SubagentStarted, attempt: int) -> str:
-        finished = await self._finished(child, _run_of(started.task, child, attempt - 1))
+        finished = await self._finished(child, run_of(attempt_of(started.task, attempt - 1), child))
         assert finished is not None
         _, problem = self._structured(started, (await self._result(child, finished)).text)
         return f"Your answer does not fit: {problem}. Answer again with JSON alone, which fits the schema."
 
     async def _attempt(self, started: SubagentStarted, child: SessionId) -> tuple[int, Event | None]:
         """Which try of the task is the newest, and the newest event of its run, its start or its end. None: not asked."""
-        runs = _runs_of(started.task, child)
+        runs = runs_of(started.task, child)
         found: tuple[int, Event | None] = (0, None)
         for event in await self._store.read(child, types=("run.started", "run.finished")):
             data = event.data
@@ -632,15 +647,6 @@ def _schema(given: dict[str, Any]) -> Schema:
         raise ConfigurationError(f"output_schema: {error.message}") from None
     except Exception as error:  # a model has written it: it may be anything
         raise ConfigurationError(f"output_schema is no JSON schema: {error}") from None
-
-
-def _runs_of(task: TaskId, child: SessionId) -> dict[RunId, int]:
-    """The runs in which the child may work on the task, and which try each is."""
-    return {_run_of(task, child, n): n for n in range(SCHEMA_ATTEMPTS)}
-
-
-def _run_of(task: TaskId, child: SessionId, attempt: int) -> RunId:
-    return run_of(task if attempt == 0 else TaskId(f"{task}\0{attempt}"), child)
 
 
 __all__ = ["SubagentHost"]
