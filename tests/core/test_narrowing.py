@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
+from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from godwit.core.agent import AgentSpec, Limits
 from godwit.core.checkpoint import CheckpointPolicy
+from godwit.core.hosts import Hosts, target
 from godwit.core.ids import AgentName
 from godwit.core.narrowing import INHERIT, narrowed
 from godwit.core.rules import ApprovalPolicy
@@ -35,11 +39,23 @@ HOME = "/home/u"
 CREDENTIALS = {"AWS_SECRET_ACCESS_KEY", "MY_TOKEN"}
 paths = st.lists(st.sampled_from(PATHS), max_size=3, unique=True).map(tuple)
 limit = st.none() | st.integers(1, 9)
+HOSTS = ("a.example", "*.example", "*", "10.0.0.0/8", "10.1.2.3", "b.other:8080")
+hosts = st.lists(st.sampled_from(HOSTS), max_size=3, unique=True).map(tuple)
+networks: st.SearchStrategy[dict[str, Any]] = (
+    st.builds(dict, network=st.booleans(), unix_sockets=st.booleans())
+    | st.builds(dict, allowed_hosts=hosts, denied_hosts=hosts)
+    | st.just({})
+)
+
+
+def policy(network: dict[str, Any], **rest: Any) -> SandboxPolicy:
+    return SandboxPolicy(**network, **rest)
+
+
 sandboxes = st.builds(
-    SandboxPolicy,
+    policy,
+    network=networks,
     backend=st.sampled_from(("auto", "bubblewrap", "landlock", "none")),
-    network=st.booleans(),
-    unix_sockets=st.booleans(),
     writable=paths,
     readable=paths,
     hidden=paths,
@@ -63,6 +79,17 @@ specs = st.builds(
     sandbox=sandboxes,
     checkpoints=st.builds(CheckpointPolicy, enabled=st.booleans()),
 )
+
+
+def reaches(policy: SandboxPolicy, host: str, port: int) -> bool:
+    """Whether commands come to a host that has this address, or this name and a public address."""
+    if policy.network:
+        return True
+    wanted = target(host, port)
+    assert wanted is not None
+    lists = Hosts(policy.allowed_hosts, policy.denied_hosts)
+    addresses = [wanted.address or ip_address("93.184.216.34")]
+    return lists.refusal(wanted) is None and lists.verdict(wanted, addresses) is None
 
 
 def passes(names: tuple[str, ...] | None, variable: str) -> bool:
@@ -104,8 +131,14 @@ def test_no_more_than_either(child: AgentSpec, parent: AgentSpec) -> None:
         assert child.approvals.timeout_s is None or child.approvals.on_timeout == "approve"
     assert made.checkpoints.enabled == (child.checkpoints.enabled and parent.checkpoints.enabled)
     ours, own, theirs = made.sandbox, child.sandbox, parent.sandbox
-    assert ours.network == (own.network and theirs.network)
-    assert ours.unix_sockets == (own.unix_sockets and theirs.unix_sockets)
+    if not {*own.denied_hosts, *theirs.denied_hosts}:
+        assert ours.network == (own.network and theirs.network)
+    for place in itertools.product(("a.example", "b.other", "c.other", "10.1.2.3", "10.9.9.9"), (443, 8080)):
+        if reaches(ours, *place):
+            assert reaches(own, *place), place
+            assert reaches(theirs, *place), place
+    limited = bool(ours.allowed_hosts)
+    assert ours.unix_sockets == (own.unix_sockets and theirs.unix_sockets and not limited)
     assert ours.links == theirs.links
     if ours.backend == "none":
         assert own.backend == theirs.backend == "none"

@@ -37,6 +37,13 @@ from godwit.core.sandbox import (
         ({"links": (("/mnt/../etc", "a"),)}, "links place '/mnt/../etc' is not a plain absolute path"),
         ({"links": (("/mnt/a", "../b"),)}, "links folder '../b' is not a path within the workspace"),
         ({"links": (("/mnt/a", "/etc"),)}, "links folder '/etc' is not a path within the workspace"),
+        ({"allowed_hosts": ("https://a.example",)}, "'https://a.example' is neither a host name"),
+        ({"denied_hosts": ("a b",)}, "'a b' is neither a host name"),
+        ({"allowed_hosts": ("a.example",), "network": True}, "has allowed_hosts and network=True (the whole network)"),
+        ({"denied_hosts": ("a.example",), "network": True}, "has denied_hosts and network=True (the whole network)"),
+        ({"allowed_hosts": ("a.example",), "unix_sockets": True}, "has allowed_hosts and unix_sockets=True"),
+        ({"allowed_hosts": ("a.example",), "require": ("network_off",)}, "requires network_off and has allowed_hosts"),
+        ({"network": True, "require": ("network_limited",)}, "requires network_limited and has network=True"),
         ({"require": ("safety",)}, "requires 'safety', which is no promise: take writes_confined, "),
         ({"require": ("network_off",), "network": True}, "requires network_off and has network=True: choose one"),
         ({"require": ("network_off",), "unix_sockets": True}, "requires network_off and has unix_sockets=True"),
@@ -132,6 +139,25 @@ def test_a_person_adds_to_an_agents_own() -> None:
     assert combined(own, SandboxPolicy()) == own
     with pytest.raises(ConfigurationError, match="choose one"):
         combined(SandboxPolicy(network=True), SandboxPolicy(require=("network_off",)))
+
+
+def test_a_list_of_hosts_limits_whoever_writes_it() -> None:
+    one, other = SandboxPolicy(allowed_hosts=("a.example",)), SandboxPolicy(allowed_hosts=("b.example",))
+    whole, none = SandboxPolicy(network=True, unix_sockets=True), SandboxPolicy()
+    assert combined(one, other) == SandboxPolicy(allowed_hosts=("a.example", "b.example"))
+    for limited in (combined(one, whole), combined(whole, one), combined(one, none), combined(none, one)):
+        assert limited == one
+    assert combined(SandboxPolicy(require=("network_off",)), one) == SandboxPolicy(require=("network_off",))
+    assert combined(SandboxPolicy(require=("network_limited",)), whole).network is False
+    denying = SandboxPolicy(denied_hosts=("c.example",))
+    others = SandboxPolicy(allowed_hosts=("*",), denied_hosts=("c.example",))
+    assert combined(whole, denying) == combined(denying, whole) == others
+    assert combined(one, denying) == SandboxPolicy(allowed_hosts=("a.example",), denied_hosts=("c.example",))
+    assert tightened(whole, denying) == others
+    assert only_stricter(SandboxPolicy(allowed_hosts=("a.example",))) == (none, ("allowed_hosts",))
+    assert only_stricter(denying) == (denying, ())
+    assert one.demands == ("network_limited",)
+    assert none.demands == ()
 
 
 def test_the_defaults_say_what_they_mean() -> None:

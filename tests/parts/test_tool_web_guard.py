@@ -9,8 +9,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 from hypothesis import assume, example, given, strategies as st
 
+from godwit.core.addresses import kind_of
 from godwit.core.errors import ConfigurationError, ToolFailed
-from godwit.tools.address import AddressGuard, kind_of
+from godwit.tools.address import AddressGuard
 from godwit.tools.url import HIDDEN, is_secret, parse
 
 PUBLIC_4 = IPv4Address("93.184.215.14")

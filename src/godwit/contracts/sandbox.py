@@ -37,7 +37,7 @@ class Confinement(msgspec.Struct, frozen=True):
     process. `leaves`: processes that the command leaves behind may live on. `keeper`: the process started is not the
     command but keeps it: it passes no signal on, and its end is the end of all. `begun`, of a keeper: asked after its
     end whether the command was begun at all; if it was not, what was printed is the keeper's, begins with `complaint`
-    and says why.
+    and says why. `told`: asked after its end for what of its doings the one who reads its output should know.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +50,7 @@ class Confinement(msgspec.Struct, frozen=True):
     descriptors: tuple[int, ...] = ()
     begun: Callable[[], bool] | None = None
     complaint: bytes = b""
+    told: Callable[[], str] | None = None
 
 
 class Sandbox(Protocol):

@@ -11,6 +11,7 @@ import posixpath
 import msgspec
 
 from .agent import AgentSpec, Limits
+from .hosts import both
 from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
 from .web import below
@@ -67,16 +68,24 @@ def _sandbox(child: SandboxPolicy, parent: SandboxPolicy, home: str) -> SandboxP
     if child == parent:
         return child
     # What opens something is narrowed first: a network that the child may not have contradicts no promise of the parent.
+    hosts = _hosts(child, parent)
     narrower = msgspec.structs.replace(
         child,
         backend=_backend(child.backend, parent.backend),
         network=child.network and parent.network,
-        unix_sockets=child.unix_sockets and parent.unix_sockets,
+        allowed_hosts=hosts,
+        unix_sockets=child.unix_sockets and parent.unix_sockets and not hosts,
         environment=_environment(child.environment, parent.environment),
         links=parent.links,
         **_places(child, parent, home),
     )
     return tightened(narrower, parent)
+
+
+def _hosts(child: SandboxPolicy, parent: SandboxPolicy) -> tuple[str, ...]:
+    if parent.network:
+        return child.allowed_hosts
+    return parent.allowed_hosts if child.network else both(child.allowed_hosts, parent.allowed_hosts)
 
 
 def _backend(child: Backend, parent: Backend) -> Backend:

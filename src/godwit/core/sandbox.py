@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from .errors import ConfigurationError
+from .hosts import ANY, entry
 
 Promise = Literal[
     "writes_confined",
@@ -20,6 +21,7 @@ Promise = Literal[
     "secrets_hidden",
     "settings_kept",
     "network_off",
+    "network_limited",
     "processes_isolated",
     "no_survivors",
     "limits_enforced",
@@ -31,6 +33,8 @@ PROMISES: dict[Promise, str] = {
     "secrets_hidden": "files in hidden places cannot be opened, by whatever name",
     "settings_kept": "godwit's own files in the workspace, `.godwit` and the database, cannot be made, changed or removed",
     "network_off": "no address can be reached, the loopback's and socket files included; only its own loopback is there",
+    "network_limited": "no address can be reached but those of the hosts in `allowed_hosts`, through a proxy of godwit's "
+    "that judges each before it connects",
     "processes_isolated": "processes outside cannot be seen, signalled or traced",
     "no_survivors": "nothing the command started lives on when it has ended",
     "limits_enforced": "the limits that the policy sets hold",
@@ -46,7 +50,9 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """How commands are confined.
 
     `backend`: `auto` takes the strongest that works here; one that is named must work, or the session does not start.
-    `network`: whether commands may reach one. `unix_sockets`: whether they may use unix sockets without one; some are
+    `network`: whether commands may reach one. `allowed_hosts`: the hosts that they may reach without it, see `core.hosts`;
+    a list demands `network_limited`. `denied_hosts`: hosts that they may not reach although the list names them.
+    `unix_sockets`: whether they may use unix sockets without one; some are
     others' and lead out, so `network_off` cannot be promised then. Paths are absolute or begin with `~`. `writable`:
     folders beside the workspace and its temporary folder that may be written. `readable`: paths that may be read
     although they are hidden by default. `hidden`: paths that cannot be read, beside those hidden by default (`HIDDEN`).
@@ -59,6 +65,8 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 
     backend: Backend = "auto"
     network: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    denied_hosts: tuple[str, ...] = ()
     unix_sockets: bool = False
     writable: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
@@ -104,10 +112,25 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
                 f"sandbox requires {unknown[0]!r}, which is no promise: take {', '.join(PROMISES)}", promise=unknown[0]
             )
         for option in ("network", "unix_sockets"):
-            if getattr(self, option) and "network_off" in self.require:
-                raise ConfigurationError(
-                    f"sandbox requires network_off and has {option}=True: choose one", promise="network_off"
-                )
+            for promise in ("network_off", "network_limited"):
+                if getattr(self, option) and promise in self.require:
+                    raise ConfigurationError(
+                        f"sandbox requires {promise} and has {option}=True: choose one", promise=promise
+                    )
+        for text in (*self.allowed_hosts, *self.denied_hosts):
+            entry(text)
+        for one, what in (("network", "the whole network"), ("unix_sockets", "unix sockets, which may lead anywhere")):
+            if getattr(self, one) and (self.allowed_hosts or (self.denied_hosts and one == "network")):
+                lists = "allowed_hosts" if self.allowed_hosts else "denied_hosts"
+                raise ConfigurationError(f"sandbox has {lists} and {one}=True ({what}): choose one", field=lists)
+        if self.allowed_hosts and "network_off" in self.require:
+            raise ConfigurationError("sandbox requires network_off and has allowed_hosts: choose one", promise="network_off")
+
+    @property
+    def demands(self) -> tuple[Promise, ...]:
+        """What must hold, or nothing is run: what is required, and a list of hosts by itself."""
+        limited: tuple[Promise, ...] = ("network_limited",) if self.allowed_hosts else ()
+        return tuple(dict.fromkeys((*self.require, *limited)))
 
 
 def sandbox_policy(table: Mapping[str, Any], where: str = "[sandbox]") -> SandboxPolicy:
@@ -130,7 +153,7 @@ def sandbox_policy(table: Mapping[str, Any], where: str = "[sandbox]") -> Sandbo
 
 
 _LIMITS = ("memory_bytes", "processes", "file_bytes", "cpu_s")
-_STRICTER = ("hidden", *_LIMITS, "require")
+_STRICTER = ("hidden", *_LIMITS, "denied_hosts", "require")
 
 
 def only_stricter(given: SandboxPolicy) -> tuple[SandboxPolicy, tuple[str, ...]]:
@@ -148,12 +171,15 @@ def only_stricter(given: SandboxPolicy) -> tuple[SandboxPolicy, tuple[str, ...]]
 
 
 def tightened(base: SandboxPolicy, more: SandboxPolicy) -> SandboxPolicy:
-    """The base with what `more` hides, limits and requires on top; the lower limit counts. ConfigurationError when that
-    contradicts itself."""
+    """The base with what `more` hides, denies, limits and requires on top; the lower limit counts. A whole network of which
+    hosts are denied is a list of all others. ConfigurationError when that contradicts itself."""
     changed: dict[str, Any] = {
         "hidden": tuple(dict.fromkeys((*base.hidden, *more.hidden))),
+        "denied_hosts": tuple(dict.fromkeys((*base.denied_hosts, *more.denied_hosts))),
         "require": tuple(dict.fromkeys((*base.require, *more.require))),
     }
+    if base.network and more.denied_hosts:
+        changed |= {"network": False, "unix_sockets": False, "allowed_hosts": (ANY,)}
     for name in _LIMITS:
         limits = [limit for one in (base, more) if (limit := getattr(one, name)) is not None]
         changed[name] = min(limits, default=None)
@@ -163,12 +189,17 @@ def tightened(base: SandboxPolicy, more: SandboxPolicy) -> SandboxPolicy:
 def combined(own: SandboxPolicy, standing: SandboxPolicy) -> SandboxPolicy:
     """An agent's own policy with a person's standing one: what is opened by either is open, what is hidden, limited and
     required by either is. Of a backend and a list of variables the agent's counts, where it names one; a network that the
-    agent has closed by requiring `network_off` stays closed. ConfigurationError when they contradict each other."""
-    closed = "network_off" in own.require
+    agent has closed by requiring `network_off` stays closed, and one that either limits to hosts is limited to those that
+    any of the two names. ConfigurationError when they contradict each other."""
+    closed = "network_off" in own.require or "network_limited" in own.require
+    hosts = () if "network_off" in own.require else tuple(dict.fromkeys((*own.allowed_hosts, *standing.allowed_hosts)))
+    if own.denied_hosts and standing.network and not closed and not hosts:
+        hosts = (ANY,)
     opened = {
         "backend": standing.backend if own.backend == "auto" else own.backend,
-        "network": own.network or (standing.network and not closed),
-        "unix_sockets": own.unix_sockets or (standing.unix_sockets and not closed),
+        "network": not hosts and (own.network or (standing.network and not closed)),
+        "allowed_hosts": hosts,
+        "unix_sockets": not hosts and (own.unix_sockets or (standing.unix_sockets and not closed)),
         "writable": tuple(dict.fromkeys((*own.writable, *standing.writable))),
         "readable": tuple(dict.fromkeys((*own.readable, *standing.readable))),
         "environment": standing.environment if own.environment is None else own.environment,

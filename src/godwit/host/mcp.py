@@ -58,8 +58,8 @@ class Bearer(Protocol):
 
 
 class McpSettings(msgspec.Struct, frozen=True):
-    """`reach`: hosts and networks beside public ones that MCP servers may be at, see `tools.address.place`. `tokens`: of the
-    program's own, by the servers' addresses, for sessions whose vaults have none."""
+    """`reach`: hosts and networks beside public ones that MCP servers may be at, see `core.addresses.place`. `tokens`: of
+    the program's own, by the servers' addresses, for sessions whose vaults have none."""
 
     reach: tuple[str, ...] = ()
     tokens: Mapping[str, str] = {}

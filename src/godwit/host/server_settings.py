@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..core.addresses import place
 from ..core.errors import ConfigurationError
-from ..tools.address import place
 
 _PROVIDERS = ((r"claude", "anthropic"), (r"gpt|chatgpt|o\d", "openai"), (r"gemini", "google"))
 MIB = 1024 * 1024
@@ -110,7 +110,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests are cut off when it ends. `worker_lease_s`: how long a worker keeps what it took after it was last heard of.
 
     Where it goes: `reach`, which hosts and networks beside public ones, and ports beside 80 and 443, webhooks and the
-    servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `tools.address.place`.
+    servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `core.addresses.place`.
     `webhooks`: how they are sent.
 
     Upkeep: `recover_s`, seconds between two looks for runs nobody drives. `replies_h`: how long answers are kept for

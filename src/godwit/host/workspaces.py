@@ -41,7 +41,7 @@ class LocalWorkspaces:
         from ..workspaces.temporary import TemporaryFolder
 
         policy = self._policy(sandbox, root)
-        if policy.require or policy.backend != "auto":
+        if policy.demands or policy.backend != "auto":
             self._check(policy, root)
         folder = self._temporary.get(session)
         if folder is None:
@@ -52,7 +52,7 @@ class LocalWorkspaces:
         """ConfigurationError when the backend it names does not work here, or a promise it requires does not hold: here at
         all, or for commands in `root`."""
         policy = await asyncio.to_thread(self._policy, sandbox, root)
-        if policy.require or policy.backend != "auto":
+        if policy.demands or policy.backend != "auto":
             await asyncio.to_thread(self._check, policy, root)
 
     def _policy(self, own: SandboxPolicy, root: str | None) -> SandboxPolicy:

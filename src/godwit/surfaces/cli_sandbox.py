@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 ASKED = SandboxPolicy(memory_bytes=1 << 32, file_bytes=1 << 30, cpu_s=3600, processes=1000)
 """The policy whose promises are told: no network, and a limit of each kind."""
+LIMITED = SandboxPolicy(allowed_hosts=("example.com",))
+"""The one that `network_limited` is told of."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Whether a backend keeps a promise here under the policy `ASKED`, and if not, why."""
+    """Whether a backend keeps a promise here under the policy `ASKED` (or `LIMITED`), and if not, why."""
 
     backend: str
     promise: Promise
@@ -41,7 +43,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def look(among: Sequence[Sandbox] = ()) -> Found:
-    """Ask all backends; the first time that starts two short processes."""
+    """Ask all backends; the first time that starts three short processes."""
     from ..workspaces.sandboxes.bubblewrap import Bubblewrap
     from ..workspaces.sandboxes.choice import backends, choose
     from ..workspaces.sandboxes.landlock import Landlock
@@ -57,6 +59,8 @@ def look(among: Sequence[Sandbox] = ()) -> Found:
         elif isinstance(one, Landlock):
             versions[one.name] = f"ABI {one.abi}"
         gaps = one.gaps(ASKED)
+        gaps.pop("network_limited", None)
+        gaps |= {promise: why for promise, why in one.gaps(LIMITED).items() if promise == "network_limited"}
         findings += [Finding(one.name, promise, promise not in gaps, gaps.get(promise, "")) for promise in PROMISES]
     return Found(choose(SandboxPolicy(), among=known).name, versions, problems, findings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import select
 import socket
@@ -112,6 +113,37 @@ class Outside:
             thread.join()
             for one in listening:
                 one.close()
+
+    @contextlib.contextmanager
+    def web(self) -> Iterator[int]:
+        """A port of all addresses at which a web server tells each who asks which host it was asked for. Reaching it counts
+        as nothing."""
+        mark = self.mark
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                said = f"reached {mark}\nhost: {', '.join(self.headers.get_all('Host', []))}\n".encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called above
+                pass
+
+        server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     def _serve(self, listening: Sequence[socket.socket]) -> None:
         while not self._stop.is_set():

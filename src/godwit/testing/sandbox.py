@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import Execution, Sandbox
+from ..core.errors import ToolFailed
 from ..core.sandbox import Promise, SandboxPolicy
 from ..engine.cancel import Cancel
 from ..workspaces.local import LocalWorkspace
@@ -112,7 +113,7 @@ class SandboxConformance:
         python = f"{_quoted(sys.executable)} -I -S escapes.py {group} facts.json"
         ended, said = await self.run(outside, sandbox, policy, python)
         assert ended.exit_code == 0, (ended, said)
-        came: dict[str, str] = json.loads(said.splitlines()[-1])
+        came: dict[str, str] = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
         assert came, "nothing was tried"
         through = {name: what for name, what in came.items() if what.startswith("ESCAPED")}
         assert not through, through
@@ -290,6 +291,47 @@ class SandboxConformance:
             sandbox = self.sandbox(policy, "network_off")
             await self.attempts(outside, sandbox, policy, "network_off", {"other": other.pid, **facts})
             assert outside.drained() == 0
+
+    async def test_the_network_is_limited(self) -> None:
+        with (
+            self.outside() as outside,
+            outside.another_process() as other,
+            outside.servers() as facts,
+            outside.web() as port,
+        ):
+            listed = f"127.0.0.1:{port}"
+            policy = outside.policy(allowed_hosts=(listed,))
+            sandbox = self.sandbox(policy, "network_limited")
+            code = f"import urllib.request as u; print(u.build_opener(u.ProxyHandler()).open('http://{listed}/').read().decode())"
+            _, said = await self.run(outside, sandbox, policy, f'{_quoted(sys.executable)} -I -S -c "{code}"')
+            assert said.split() == ["reached", outside.mark, "host:", listed]
+            facts |= {"other": other.pid, "listed": listed}
+            await self.attempts(outside, sandbox, policy, "network_limited", facts)
+            assert outside.drained() == 0
+
+    async def test_a_refusal_is_told_with_the_setting(self) -> None:
+        with self.outside() as outside:
+            policy = outside.policy(allowed_hosts=("127.0.0.1:9",))
+            sandbox = self.sandbox(policy, "network_limited")
+            code = "import urllib.request as u; u.urlopen('https://elsewhere.example/')"
+            ended, said = await self.run(
+                outside, sandbox, policy, f'{_quoted(sys.executable)} -I -S -c "{code}" 2>/dev/null'
+            )
+            assert ended.exit_code != 0
+            assert "elsewhere.example" in said
+            assert "allowed_hosts" in said
+
+    async def test_a_list_of_hosts_is_held_or_nothing_runs(self) -> None:
+        with self.outside() as outside:
+            policy = outside.policy(allowed_hosts=("127.0.0.1:9",))
+            sandbox = self.sandbox(outside.policy())
+            if "network_limited" not in sandbox.gaps(policy):
+                return
+            try:
+                _, said = await self.run(outside, sandbox, policy, "echo it ran")
+            except ToolFailed:
+                return
+            raise AssertionError(f"a list that cannot be held must not be open: {said}")
 
     async def test_processes_are_isolated(self) -> None:
         with self.outside() as outside, outside.another_process() as other, _segment() as key:

@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ..contracts import CancelToken
+from ..core.addresses import Address, is_near
 from ..core.errors import ToolFailed
 from .address import AddressGuard
 from .thread import in_thread
-from .url import Address, Url
+from .url import Url
 
 if TYPE_CHECKING:
     import ssl
@@ -255,9 +256,7 @@ def _leads_near(address: Address, port: int) -> bool:
 
 
 def _is_near(connection: socket.socket) -> bool:
-    """Whether both ends are one machine, or share the network of an IPv6 link."""
-    own, other = (ip_address(end[0].partition("%")[0]) for end in (connection.getsockname(), connection.getpeername()))
-    return own == other or (own.version == other.version == 6 and int(own) >> 64 == int(other) >> 64)
+    return is_near(*(ip_address(end[0].partition("%")[0]) for end in (connection.getsockname(), connection.getpeername())))
 
 
 def _location(answer: Answer) -> str | None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from ..core.addresses import Address
 from ..core.errors import ToolFailed
 from .fetch import Fetcher
-from .url import Address, Url, parse
+from .url import Url, parse
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -15,14 +15,13 @@ from urllib.parse import quote, unquote, unquote_plus, urljoin
 
 import msgspec
 
+from ..core.addresses import Address
 from ..core.errors import ToolFailed
 
 MAX_LENGTH = 8000
 """Characters of an address; servers take about as many."""
 MAX_SHOWN = 300
 HIDDEN = "REDACTED"
-
-Address = IPv4Address | IPv6Address
 
 _SCHEME = re.compile(r"(https?)://", re.IGNORECASE)
 _OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

@@ -147,13 +147,17 @@ class LocalWorkspace:
         for tries_left in reversed(range(_TRIES)):
             confinement = await _threaded(lambda: self._confine(command, given))
             try:
-                return await commands.execute(
+                ended = await commands.execute(
                     confinement, folder=self._root, output=output, timeout_s=timeout_s, grace_s=grace_s, cancel=cancel
                 )
             except commands.NotBegun as why:
                 # A file that is to be hidden may vanish while the sandbox is made.
                 if not tries_left:
                     raise ToolFailed(f"the command could not be confined, so it was not run: {why}") from why
+                continue
+            if confinement.told is not None and (told := confinement.told()):
+                output(told.encode())
+            return ended
         raise AssertionError("unreachable")
 
     def _confine(self, command: str, given: Mapping[str, str]) -> Confinement:

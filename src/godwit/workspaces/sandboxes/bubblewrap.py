@@ -21,11 +21,15 @@ from contextlib import suppress
 from functools import cached_property
 
 from ...contracts import Access, Confinement, Enclosure
+from ...core.errors import ToolFailed
+from ...core.hosts import Hosts
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
+from ..egress.outlet import Outlet
+from ..egress.reach import Resolve
 from .enclosure import access_of, parts, within
 from .landlock import scope
 from .limits import limited
-from .probe import Probe, run
+from .probe import LimitedProbe, Probe, run
 from .programs import find
 
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try")
@@ -36,13 +40,16 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.?(\d+)?")
 
 
 class Bubblewrap:
-    """Implements `godwit.contracts.Sandbox`. `program`: the bwrap to use; None looks for it on the PATH."""
+    """Implements `godwit.contracts.Sandbox`. `program`: the bwrap to use; None looks for it on the PATH. `resolve`: looks
+    the names up that a policy allows, in place of the system."""
 
     name = "bubblewrap"
 
-    def __init__(self, program: str | None = None) -> None:
+    def __init__(self, program: str | None = None, *, resolve: Resolve | None = None) -> None:
         self._named = program
+        self._resolve = resolve
         self._probe = Probe(self)
+        self._limited_probe = LimitedProbe(self)
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
         self._made: dict[str, set[str]] = {}
@@ -68,12 +75,22 @@ class Bubblewrap:
         return self._gaps(policy) if problem is None else dict.fromkeys(PROMISES, problem)
 
     def _gaps(self, policy: SandboxPolicy) -> dict[Promise, str]:
-        return left_open(policy, root=os.getuid() == 0, filters=self._filters())
+        found = left_open(policy, root=os.getuid() == 0, filters=self._filters())
+        if (
+            policy.allowed_hosts
+            and "network_limited" not in found
+            and (problem := self._limited_probe.problem()) is not None
+        ):
+            found["network_limited"] = problem
+        return found
 
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
     ) -> Confinement:
         assert self.program is not None
+        filters = self._filters()
+        if policy.allowed_hosts and "network_limited" in left_open(policy, root=False, filters=filters):
+            raise ToolFailed("here bubblewrap cannot hold a command to the hosts of a list, so it is not run")
         access = dict(enclosure.access)
         own_tmp = [path for path in _TEMPORARY if access.get(path) == "hidden" and not _lies_in(path, enclosure)]
         kept = [path for path in enclosure.kept if not os.path.lexists(path)]
@@ -97,12 +114,16 @@ class Bubblewrap:
             words += ["--remount-ro", "/"]
         words += ["--chdir", enclosure.root]
         variables = {**environment, "TMPDIR": own_tmp[0] if own_tmp else enclosure.temporary}
+        outlet = Outlet(Hosts(policy.allowed_hosts, policy.denied_hosts), self._resolve) if policy.allowed_hosts else None
+        if outlet is not None:
+            variables |= outlet.variables()
         inner, variables = limited(argv, variables, policy, keep=True)
+        if outlet is not None:
+            inner = outlet.before(inner)
         for name, value in variables.items():
             words += ["--setenv", name, value]
         status, options = _Status(), _Options(words)
         described = ("--json-status-fd", str(status.writer), "--args", str(options.descriptor))
-        filters = self._filters()
 
         def setup() -> None:
             self._keep(enclosure.root, kept)
@@ -113,22 +134,27 @@ class Bubblewrap:
                 if policy.network:  # abstract sockets are the network's, such as those of X servers
                     scope()
                 kernel.filter_sockets(network=policy.network, unix=policy.unix_sockets)
+            if outlet is not None:
+                outlet.open()
 
         def done() -> None:
             options.close()
+            if outlet is not None:
+                outlet.close()
             self._let_go(enclosure.root)
 
         return Confinement(
             argv=(self.program, *described, "--", *inner),
             environment={},
-            promises=frozenset(PROMISES.keys() - self._gaps(policy).keys()),
+            promises=frozenset(PROMISES.keys() - left_open(policy, root=os.getuid() == 0, filters=filters).keys()),
             setup=setup,
             keeper=True,
             leaves=False,
             done=done,
-            descriptors=(status.writer, options.descriptor),
+            descriptors=(status.writer, options.descriptor, *(() if outlet is None else (outlet.descriptor,))),
             begun=status.begun,
             complaint=b"bwrap: ",
+            told=None if outlet is None else outlet.told,
         )
 
     def _mounts(
@@ -203,10 +229,13 @@ class Bubblewrap:
 def left_open(policy: SandboxPolicy, *, root: bool, filters: bool) -> dict[Promise, str]:
     """What bubblewrap does not keep where it works, and why. `root`: we are. `filters`: system calls can be filtered."""
     found: dict[Promise, str] = {}
+    both: tuple[Promise, ...] = ("network_off", "network_limited")
     if policy.network or policy.unix_sockets:
-        found["network_off"] = f"the policy allows {'the network' if policy.network else 'unix sockets'}"
+        found |= dict.fromkeys(both, f"the policy allows {'the network' if policy.network else 'unix sockets'}")
     elif not filters:
-        found["network_off"] = "unix sockets, and those that no network namespace holds in, cannot be refused here"
+        found |= dict.fromkeys(both, "unix sockets, and those that no network namespace holds in, cannot be refused here")
+    elif policy.allowed_hosts:
+        found["network_off"] = "the policy allows some hosts"
     if policy.processes is not None and root:
         found["limits_enforced"] = "the kernel does not count the processes of root: run as another user"
     return found

@@ -29,7 +29,7 @@ def choose(policy: SandboxPolicy, enclosure: Enclosure | None = None, *, among: 
     """The backend for the policy, checked against what it requires. Blocking: the first time a process is started.
 
     `enclosure`: what commands will be confined to, where it is known; some promises depend on it. ConfigurationError: the
-    named backend does not work here, or a promise that is required does not hold.
+    named backend does not work here, or a promise that is required, or that a list of hosts needs, does not hold.
     """
     known = among or backends()
     if policy.backend != "auto":
@@ -43,7 +43,7 @@ def choose(policy: SandboxPolicy, enclosure: Enclosure | None = None, *, among: 
     missing = []
     for one in candidates:
         gaps = one.gaps(policy, enclosure)
-        lacking = [promise for promise in policy.require if promise in gaps]
+        lacking = [promise for promise in policy.demands if promise in gaps]
         if not lacking:
             return one
         missing.append((one, lacking[0], gaps[lacking[0]]))

@@ -35,6 +35,7 @@ _LEAST_ABI = 1
 TESTED_ABI = 7
 """The newest that the tests were run with; what later ones rule is not used."""
 _PATH_BENEATH = 1
+_SOCKETS = "Landlock does not rule UDP and socket files"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -66,6 +67,8 @@ class Landlock:
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
     ) -> Confinement:
+        if policy.allowed_hosts:
+            raise ToolFailed(f"{self.name} cannot hold a command to the hosts of a list, so it is not run")
         grants = list(self._grants(enclosure))
         abi, network = self.abi, policy.network
 
@@ -133,12 +136,13 @@ def left_open(policy: SandboxPolicy, abi: int, enclosure: Enclosure | None = Non
     found: dict[Promise, str] = {
         "attributes_confined": "Landlock does not rule modes, owners and times of files",
         "settings_kept": "they lie within the workspace, which may be written",
-        "network_off": "Landlock does not rule UDP and socket files" if abi >= 4 else "Landlock rules TCP from ABI 4 on",
+        "network_off": (sockets := _SOCKETS if abi >= 4 else "Landlock rules TCP from ABI 4 on"),
+        "network_limited": sockets,
         "processes_isolated": "other processes can be seen" + (", though not signalled" if abi >= 6 else ""),
         "no_survivors": "a process that makes itself a session of its own is not found again",
     }
     if policy.network:
-        found["network_off"] = "the policy allows the network"
+        found |= dict.fromkeys(("network_off", "network_limited"), "the policy allows the network")
     if abi < 3:
         found["writes_confined"] = "files outside can be cut short: Landlock rules that from ABI 3 on"
     if policy.processes is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...contracts import Confinement, Enclosure
+from ...core.errors import ToolFailed
 from ...core.sandbox import PROMISES, Promise, SandboxPolicy
 from .limits import limited
 
@@ -26,4 +27,6 @@ class Unconfined:
     def confine(
         self, argv: Sequence[str], *, enclosure: Enclosure, environment: Mapping[str, str], policy: SandboxPolicy
     ) -> Confinement:
+        if policy.allowed_hosts:
+            raise ToolFailed(f"{self.name} cannot hold a command to the hosts of a list, so it is not run")
         return Confinement(*limited(argv, {**environment, "TMPDIR": enclosure.temporary}, policy))
