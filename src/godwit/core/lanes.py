@@ -22,14 +22,20 @@ LaneMode = Literal["inside", "outside", "both"]
 RetryStrategy = Literal["none", "fixed", "exponential"]
 
 
+def _field(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
 def _at_least(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"{name}={value!r} must be a whole number of {least} or more", value=value)
+        raise ConfigurationError(
+            f"{name}={value!r} must be a whole number of {least} or more", field=_field(name), value=value
+        )
 
 
 def _more_than(name: str, value: float, bound: float) -> None:
     if not (value > bound and math.isfinite(value)):
-        raise ConfigurationError(f"{name}={value!r} must be more than {bound}", value=value)
+        raise ConfigurationError(f"{name}={value!r} must be more than {bound}", field=_field(name), value=value)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +56,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         _at_least("delay_ms", self.delay_ms, 0)
         _at_least("longest_ms", self.longest_ms, 0)
         if not 0 <= self.jitter <= 1:
-            raise ConfigurationError(f"jitter={self.jitter!r} must be a part from 0 to 1", value=self.jitter)
+            raise ConfigurationError(f"jitter={self.jitter!r} must be a part from 0 to 1", field="jitter", value=self.jitter)
 
     def pause_ms(self, failures: int, chance: float = 0.0) -> int | None:
         """How long to wait after that many failures in a row; None when it is not tried again. `chance`: from 0 to 1."""
@@ -105,10 +111,14 @@ class LaneConfig(msgspec.Struct, frozen=True, omit_defaults=True):
             _more_than(f"lane {self.name}: timeout_s", self.timeout_s, 0)
         if self.mode != "inside" and self.name in ("control", "generate"):
             raise ConfigurationError(
-                f"lane {self.name!r} is worked on inside: only tool calls are handed to workers", lane=self.name
+                f"lane {self.name!r} is worked on inside: only tool calls are handed to workers",
+                field="mode",
+                lane=self.name,
             )
         if self.tools and self.name in PRIORITIES:
-            raise ConfigurationError(f"lane {self.name!r} takes calls by their kind: name tools with a lane of your own")
+            raise ConfigurationError(
+                f"lane {self.name!r} takes calls by their kind: name tools with a lane of your own", field="tools"
+            )
 
 
 class LaneSettings(msgspec.Struct, frozen=True, omit_defaults=True):

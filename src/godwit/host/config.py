@@ -22,6 +22,7 @@ import msgspec
 
 from ..core.agent import AgentSpec
 from ..core.hooks import HookSpec
+from ..core.lanes import LaneSettings
 from ..core.rules import Verdict
 from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
@@ -70,6 +71,8 @@ class Config(msgspec.Struct, frozen=True):
     project_web_search: SearchSettings | None = None
     user_server: ServerSettings | None = None
     project_server: ServerSettings | None = None
+    user_lanes: LaneSettings | None = None
+    project_lanes: LaneSettings | None = None
 
     @property
     def sandbox(self) -> SandboxPolicy:
@@ -92,6 +95,11 @@ class Config(msgspec.Struct, frozen=True):
     def server(self) -> ServerSettings | None:
         """How `godwit serve` runs here."""
         return self.project_server or self.user_server
+
+    @property
+    def lanes(self) -> LaneSettings | None:
+        """What a process that is started here has room for; a trusted folder's in place of the person's."""
+        return self.project_lanes or self.user_lanes
 
     @property
     def default(self) -> Verdict | None:
@@ -162,6 +170,14 @@ def search_of(config: Configs) -> Callable[[str | None], SearchSettings | None]:
         one = config.web_search
         return lambda _: one
     return lambda workspace: config(workspace).web_search
+
+
+def lanes_of(config: Configs) -> LaneSettings | None:
+    """The lanes of a process: of what gives the configuration of each folder, what it says of none. It may raise
+    ConfigurationError."""
+    if config is None:
+        return None
+    return (config if isinstance(config, Config) else config(None)).lanes
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:

@@ -17,7 +17,7 @@ import msgspec
 
 from .config import PROJECT_FILE, Config, Part, Reading, load, read_files, user_file
 
-_WHOLE = ("web_search", "server")
+_WHOLE = ("web_search", "server", "lanes")
 """Sections of which the folder's takes the place of the person's as a whole."""
 _HOOK = re.compile(r"\s*\[\[\s*hooks\s*\]\]")
 _EACH = ("budget", "checkpoints")

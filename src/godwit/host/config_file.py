@@ -35,7 +35,8 @@ class File:
         """The table `[name]` as this struct. ConfigurationError, telling file and line; also for a key it does not have and
         for a value that the struct refuses."""
         if not isinstance(given, dict):
-            raise self.error("", name, f"[{name}] has to be a table")
+            outer, _, last = name.rpartition(".")
+            raise self.error(outer, last, f"[{name}] has to be a table")
         known = [field.encode_name for field in msgspec.structs.fields(kind)]
         self.check_keys(name, given, known)
         try:

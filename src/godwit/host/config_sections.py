@@ -16,9 +16,11 @@ import msgspec
 from ..core.budget import budget_from_table
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
+from ..core.lanes import LaneSettings
 from ..core.rules import Permissions, Verdict
 from ..core.sandbox import SandboxPolicy, only_stricter
 from .config_file import File
+from .config_lanes import lanes_from
 from .search import SearchSettings
 from .server_settings import ServerSettings
 from .terms import BudgetSection, BudgetTerms, CheckpointTerms, given as set_in
@@ -184,6 +186,10 @@ def _no_server(_: ServerSettings, __: object) -> tuple[None, Left]:
     return None, [("", None, f"[server] {_unless_trusted('not say how a server is run')}")]
 
 
+def _no_lanes(_: LaneSettings, __: object) -> tuple[None, Left]:
+    return None, [("", None, f"[lanes] {_unless_trusted('not say what this process has room for')}")]
+
+
 SECTIONS: dict[str, Section] = {
     "permissions": Section(_permissions, _only_stricter),
     "hooks": Section(_hooks, _no_hooks),
@@ -192,4 +198,5 @@ SECTIONS: dict[str, Section] = {
     "checkpoints": Section(_checkpoints, _only_keeping),
     "web_search": Section(_web_search, _no_search),
     "server": Section(_server, _no_server),
+    "lanes": Section(lanes_from, _no_lanes),
 }

@@ -48,7 +48,7 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders
-from .config import Configs, held_of, hooks_of, sandbox_of, search_of, standing_of
+from .config import Configs, held_of, hooks_of, lanes_of, sandbox_of, search_of, standing_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
@@ -260,7 +260,7 @@ class Runtime(RegisteredAgents):
             checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
             secret_keys=secret_keys,
             max_runs=max_runs,
-            lanes=lanes if lanes is None or isinstance(lanes, LaneSettings) else LaneSettings(tuple(lanes)),
+            lanes=_lane_settings(lanes, config),
             check_models=check_models,
             mcp=mcp,
         )
@@ -612,6 +612,12 @@ def _existing(workspace: str | os.PathLike[str] | None) -> str | None:
     if not path.is_dir():
         raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
     return str(path)
+
+
+def _lane_settings(given: LaneSettings | Sequence[LaneConfig] | None, config: Configs) -> LaneSettings | None:
+    if given is None:
+        return lanes_of(config)
+    return given if isinstance(given, LaneSettings) else LaneSettings(tuple(given))
 
 
 def _file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.errors import DocumentNotFound, SessionNotFound
+from ..core.errors import ConfigurationError, DocumentNotFound, SessionNotFound
 from ..core.events import RunFinished, RunOutcome
 from ..core.ids import SessionId
 from .cli_exit import NOT_FOUND, CliError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..core.agent import AgentSpec
     from ..core.gate import Status
     from ..core.ids import Seq
+    from ..core.lanes import LaneSettings
     from ..host.agents import Agent
     from ..host.runtime import Runtime
     from ..stores.sqlite import SqliteStore
@@ -174,7 +175,13 @@ class Place:
             self.make_folder()
         providers = tracing_providers()
         try:
-            given: dict[str, Any] = {"models": models, "tracing": bool(providers), "config": load_config, **(options or {})}
+            given: dict[str, Any] = {
+                "models": models,
+                "tracing": bool(providers),
+                "config": load_config,
+                "lanes": lanes_here(),
+                **(options or {}),
+            }
             runtime = await Runtime.open(self.database, **given, hooks=[*hooks, *given.pop("hooks", ())])
             try:
                 yield runtime
@@ -260,6 +267,18 @@ class _StoreShelf:
             if isinstance(event.data, RunFinished):
                 return event.data.outcome
         return None
+
+
+def lanes_here() -> LaneSettings:
+    """The lanes of a process that is started in this folder. Of files that cannot be read whoever uses them tells: many
+    commands do not."""
+    from ..core.lanes import LaneSettings
+    from ..host.config import load
+
+    try:
+        return load(Path.cwd()).lanes or LaneSettings()
+    except ConfigurationError:
+        return LaneSettings()
 
 
 def tracing_providers() -> list[Any]:
