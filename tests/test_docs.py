@@ -224,6 +224,7 @@ def table_of_events() -> str:
     for name, cls in events.EVENT_TYPES.items():
         outside = cls in events.OUTSIDE_TYPES
         writer = "outside" if outside else "store" if cls is events.RunUnparked else "driver"
+        writer = "import" if cls in events.IMPORT_TYPES else writer
         fields = ", ".join(f"`{field}`" for field in cls.__struct_fields__)
         lines.append(f"| `{name}` | {writer} | {fields} | {_doc(cls) or _STAND_INS[name]} |")
     return "\n".join(lines)

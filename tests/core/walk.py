@@ -29,6 +29,7 @@ from godwit.core.events import (
     BudgetWarned,
     CommandExecuted,
     Draft,
+    EntryKept,
     Event,
     EventData,
     HookBlocked,
@@ -50,6 +51,7 @@ from godwit.core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionImported,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -232,6 +234,8 @@ def candidates(state: State) -> Iterator[EventData]:
         yield SubagentFinished(TaskId(task), child, "completed", "done", structured={"x": [1]})
         yield SubagentFinished(TaskId(task), child, "cancelled")
     yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
+    yield SessionImported("pi", "b1", "d1", counts={"user": 1}, kept={"label": 1})
+    yield EntryKept("label", {"targetId": "x"}, "e1")
     yield ArtifactStored(ArtifactRef("sha256:00"), 3)
     yield Unknown("future.happened", b'{"type":"future.happened","deep":{"x":[1.50,2e3]}}')
 

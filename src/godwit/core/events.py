@@ -540,6 +540,34 @@ class SubagentFinished(Data, frozen=True, tag="subagent.finished"):
     notice: str = ""
 
 
+class SessionImported(Data, frozen=True, tag="session.imported"):
+    """What stands before this was brought from elsewhere, and happened there. Only an import writes it.
+
+    `format`: in which it came. `origin`: what it was called there, `digest`: of its content; together with the format they
+    tell whether something was brought before. `source`: the name of the file. `counts`: what it had, by kind. `kept`: what
+    has no counterpart here and is there as `entry.kept`. `adapted`: what had to be said in another way, by reason.
+    `skipped`: lines that were none, by kind.
+    """
+
+    format: str
+    origin: str
+    digest: str
+    source: str = ""
+    imported_ms: int = 0
+    counts: dict[str, int] = {}
+    kept: dict[str, int] = {}
+    adapted: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+
+
+class EntryKept(Data, frozen=True, tag="entry.kept"):
+    """Something of an imported session that has no counterpart here, as it was. `id`: its own there."""
+
+    kind: str
+    data: Any
+    id: str | None = None
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """An event of a type this version does not know, or whose shape it cannot read; `body` is untouched."""
 
@@ -592,6 +620,8 @@ KnownData = (
     | SubagentProgressed
     | SubagentAsked
     | SubagentFinished
+    | SessionImported
+    | EntryKept
 )
 EventData = KnownData | Unknown
 
@@ -630,6 +660,9 @@ OUTSIDE_TYPES = (
 )
 """What may be appended without being the driver, but for a model's own call and a report that decides on a run. All else
 needs the driver's epoch."""
+
+IMPORT_TYPES = (SessionImported, EntryKept)
+"""What only an import writes."""
 
 # Their own `run` is the envelope's: in a frame it stands once.
 _NAME_THEIR_RUN = frozenset(name for name, cls in EVENT_TYPES.items() if "run" in cls.__struct_fields__)

@@ -184,3 +184,26 @@ class SlashCommand:
     usage: str | None = None
     safe: bool = False
     source: str = "builtin"
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import came to. `origin`: what the session was called where it came from. `new`: False when it had
+    been brought before, and this is the session from then.
+
+    `counts`: what there was, by kind. `kept`: what has no counterpart here and is in the log as `entry.kept`, by kind.
+    `adapted`: what had to be said in another way, by reason. `skipped`: lines that were none, by kind. `children`:
+    the sessions that came with it and work for it.
+    """
+
+    session: SessionId
+    format: str
+    origin: str
+    source: str
+    new: bool
+    head: Seq
+    counts: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    adapted: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    children: tuple[SessionId, ...] = ()

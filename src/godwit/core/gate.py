@@ -35,6 +35,7 @@ from .events import (
     BudgetWarned,
     CommandExecuted,
     Delivery,
+    EntryKept,
     EventData,
     HookBlocked,
     HookReported,
@@ -54,6 +55,7 @@ from .events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionImported,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -341,6 +343,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | VerificationReported()
             | CommandExecuted()
             | SubagentAsked()
+            | SessionImported()
+            | EntryKept()
             | Unknown()
         ):
             return gate

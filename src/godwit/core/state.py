@@ -28,6 +28,7 @@ from .events import (
     BudgetWarned,
     CommandExecuted,
     Data,
+    EntryKept,
     Event,
     EventData,
     HookBlocked,
@@ -51,6 +52,7 @@ from .events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionImported,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -552,6 +554,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SubagentStarted()
             | SubagentProgressed()
             | SubagentAsked()
+            | SessionImported()
+            | EntryKept()
             | Unknown()
         ):
             return state

@@ -17,7 +17,7 @@ from ..contracts import HookHandler, ModelRegistry, SessionRow, Store
 from ..core.agent import AgentRef, AgentSpec, base_of
 from ..core.errors import SessionNotFound
 from ..core.hooks import HookSpec
-from ..core.ids import RunId, Seq, SessionId
+from ..core.ids import Clock, RunId, Seq, SessionId
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import WITHIN, Cancel
 from ..engine.commands import Command, CommandRegistry
@@ -60,6 +60,7 @@ class RuntimeHome(ABC):
     desk: Desk
     models: ModelRegistry
     parts: Parts
+    clock: Clock
     guards: BudgetGuards
     subagents: SubagentHost
     _dispatcher: EmbeddedDispatcher

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
@@ -54,6 +53,7 @@ from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
+from .imports import SessionImports
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
 from .registered_agents import RegisteredAgents
@@ -62,7 +62,7 @@ from .secret_keys import keys_for
 from .secrets import Secrets
 from .subagents import SubagentHost
 from .tracing import Tracing, TracingSettings
-from .workspaces import LocalWorkspaces, database_files
+from .workspaces import LocalWorkspaces, database_files, existing_folder
 
 if TYPE_CHECKING:
     from ..tools.fetch import Fetcher
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(RegisteredAgents):
+class Runtime(RegisteredAgents, SessionImports):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -335,7 +335,7 @@ class Runtime(RegisteredAgents):
         ToolNotFound, InvalidArgument (no such folder); ConfigurationError when a pattern of its hooks cannot be used, or the
         sandbox it demands cannot be had.
         """
-        return await self._create(agent, _existing(workspace))
+        return await self._create(agent, existing_folder(workspace))
 
     async def _create(self, agent: Agent | AgentSpec, folder: str | None) -> AgentRef:
         spec = agent.spec if isinstance(agent, Agent) else agent
@@ -448,14 +448,8 @@ class Runtime(RegisteredAgents):
         ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
         given whole, or is to be driven here.
         """
-        folder = _existing(workspace)
-        if isinstance(agent, Agent | AgentSpec):
-            ref = await self._create(agent, folder)
-            _, spec = await self.store.get_agent(ref.name, ref.version)
-        elif isinstance(agent, AgentRef):
-            ref, spec = await self.store.get_agent(agent.name, agent.version)
-        else:
-            ref, spec = await self.store.get_agent(agent)
+        folder = existing_folder(workspace)
+        ref, spec = await self._stored(agent, folder)
         if drive:
             self._check_models_of(spec)
         await self._check_sandbox(spec, folder)
@@ -491,6 +485,15 @@ class Runtime(RegisteredAgents):
         )
         await create_log(self.store, session_id, [created], self.clock)
         return await self._handle(session_id, spec, drive, source="startup")
+
+    async def _stored(self, agent: Agent | AgentSpec | AgentRef | str, folder: str | None) -> tuple[AgentRef, AgentSpec]:
+        """See `SessionImports._stored`."""
+        if isinstance(agent, AgentRef):
+            return await self.store.get_agent(agent.name, agent.version)
+        if isinstance(agent, str):
+            return await self.store.get_agent(agent)
+        ref = await self._create(agent, folder)
+        return await self.store.get_agent(ref.name, ref.version)
 
     async def _below(self, parent: SessionId, labels: Labels | None) -> tuple[SessionId, SessionId, int, Labels]:
         """Where a session stands that works for this one: its parent, the first in the line, its depth, its labels.
@@ -602,16 +605,6 @@ class Runtime(RegisteredAgents):
     def attend(self, attendant: Attendant) -> None:
         """Tell it of every session that is driven here from now on."""
         self._attendants.append(attendant)
-
-
-def _existing(workspace: str | os.PathLike[str] | None) -> str | None:
-    """The whole path of the folder. InvalidArgument when it is none."""
-    if workspace is None:
-        return None
-    path = Path(workspace).resolve()
-    if not path.is_dir():
-        raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
-    return str(path)
 
 
 def _lane_settings(given: LaneSettings | Sequence[LaneConfig] | None, config: Configs) -> LaneSettings | None:

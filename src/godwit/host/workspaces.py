@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Workspace
+from ..core.errors import InvalidArgument
 from ..core.ids import SessionId
 from ..core.sandbox import SandboxPolicy, combined
 
@@ -86,3 +88,13 @@ def database_files(file: str | None) -> tuple[str, ...]:
         return ()
     path = os.path.abspath(file)
     return (path, *(path + suffix for suffix in ("-wal", "-shm", "-journal", ".d/", ".files/", ".key")))
+
+
+def existing_folder(workspace: str | os.PathLike[str] | None) -> str | None:
+    """The whole path of the folder. InvalidArgument when it is none."""
+    if workspace is None:
+        return None
+    path = Path(workspace).resolve()
+    if not path.is_dir():
+        raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
+    return str(path)

@@ -24,6 +24,7 @@ from ..core.events import (
     BudgetWarned,
     CommandExecuted,
     Decision,
+    EntryKept,
     Event,
     HookBlocked,
     HookReported,
@@ -43,6 +44,7 @@ from ..core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionImported,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -304,6 +306,10 @@ def event_text(event: Event) -> str:
         case SubagentFinished():
             why = f": {one_line(data.error.message)}" if data.error else ""
             return f"{data.task} {data.status}{why}" + (f": {one_line(data.output, 60)}" if data.output else "")
+        case SessionImported():
+            return f"{data.format} {data.origin}: {', '.join(f'{n} {what}' for what, n in data.counts.items())}"
+        case EntryKept():
+            return data.kind if data.id is None else f"{data.kind} {data.id}"
         case Unknown():
             return "(of a type this version does not know)"
         case _:

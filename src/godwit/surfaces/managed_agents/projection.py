@@ -26,6 +26,7 @@ from ...core.events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    EntryKept,
     Event,
     EventData,
     HookBlocked,
@@ -46,6 +47,7 @@ from ...core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionImported,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -257,6 +259,8 @@ class Projector:
                 | SubagentProgressed()
                 | SubagentAsked()
                 | SubagentFinished()
+                | SessionImported()
+                | EntryKept()
                 | Unknown()
             ):
                 pass
