@@ -5,6 +5,7 @@ see the tests whose names begin with `test_seed_`.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,10 @@ def test_the_standard_lanes_are_there_without_limits() -> None:
         lambda: LaneSettings(ageing_s=0),
         lambda: RateLimit(0),
         lambda: RetryPolicy(jitter=2),
+        lambda: RetryPolicy("sometimes"),  # type: ignore[arg-type]
+        lambda: LaneConfig("execute", mode="elsewhere"),  # type: ignore[arg-type]
+        lambda: LaneHandler("elsewhere"),  # type: ignore[arg-type]
+        lambda: LaneSettings((LaneConfig("a", tools=("t",)), LaneConfig("b", tools=("t",)))),
     ],
 )
 def test_what_cannot_work_is_refused(make: Callable[[], object]) -> None:
@@ -201,6 +206,48 @@ async def test_who_is_within_a_step_never_waits_for_what_it_holds() -> None:
         ticket.end()
     assert made.ask("execute").active
     assert made.ask("execute").waiting, "a step that has ended opens nothing"
+
+
+async def test_a_step_within_another_does_not_wait_behind_those_who_wait_for_that_one() -> None:
+    made = lanes(concurrency=1)
+    outer = made.ask("execute")
+    waits = made.ask("generate")
+    HELD.set(outer)
+    within = made.ask("generate")
+    assert (waits.waiting, within.active) == (True, True), "or all three would wait for ever"
+    within.end()
+    outer.end()
+    assert waits.active
+
+
+async def test_what_is_within_a_step_goes_first_when_its_lane_has_room_again() -> None:
+    made = lanes(LaneConfig("generate", concurrency=1), concurrency=2)
+    outer, model = made.ask("execute"), made.ask("generate")
+    waits = made.ask("generate")
+    HELD.set(outer)
+    within = made.ask("generate")
+    assert within.waiting, "the lane's own width is kept"
+    model.end()
+    assert (within.active, waits.waiting) == (True, True)
+    within.end()
+    assert waits.active
+
+
+async def test_work_of_ones_own_may_have_steps_within_it() -> None:
+    made = lanes(LaneConfig("execute", concurrency=1))
+
+    async def outer() -> str:
+        async with made.ask("execute"):
+            await made.submit("execute", nothing)
+        return "done"
+
+    async with asyncio.timeout(WAIT_S):
+        assert await made.submit("execute", outer) == "done"
+        assert HELD.get() is None
+        async with made.ask("execute"):
+            await made.submit("execute", nothing)
+        assert HELD.get() is None
+    assert made.busy == 0
 
 
 # --- rates ----------------------------------------------------------------------------------------------------------
@@ -403,6 +450,70 @@ async def test_seed_shutdown_refuses_what_is_new_and_lets_retries_come() -> None
         await made.submit("execute", nothing)
 
 
+async def test_while_it_shuts_down_steps_within_those_that_run_are_let_in() -> None:
+    made = lanes(LaneConfig("execute", concurrency=1))
+    go = asyncio.Event()
+
+    async def outer() -> str:
+        await go.wait()
+        await made.submit("query", nothing)
+        return "done"
+
+    task = asyncio.ensure_future(made.submit("execute", outer))
+    await asyncio.sleep(0)
+    ending = asyncio.ensure_future(made.shutdown(WAIT_S))
+    await asyncio.sleep(0)
+    go.set()
+    assert await task == "done"
+    assert await ending is True
+
+
+async def test_who_waits_to_try_again_when_all_is_closed_leaves_no_drain_behind() -> None:
+    made = lanes(LaneConfig("execute", retry=RetryPolicy("fixed", delay_ms=20)))
+
+    async def fail() -> None:
+        raise OSError("no")
+
+    task = asyncio.ensure_future(made.submit("execute", fail, repeatable=True))
+    await until_retrying(made)
+    draining = asyncio.ensure_future(made.drain())
+    await asyncio.sleep(0)
+    made.close()
+    with pytest.raises(LanesClosed):
+        await task
+    assert await asyncio.wait_for(draining, WAIT_S) is True
+    counted = made.metrics().lanes["execute"]
+    assert (counted.submitted, counted.failed, counted.retried) == (1, 1, 0)
+
+
+async def test_pressure_is_told_again_once_nobody_waited_in_between() -> None:
+    clock, told = Clock(), list[str]()
+    made = lanes(LaneConfig("execute", rate=RateLimit(1), pressure=2), clock=clock)
+    made.listen(lambda event: told.append(event.kind))
+    asked = [made.ask("execute") for _ in range(4)]
+    for _ in range(3):
+        clock.now_s += 1
+        made._ring()
+    assert all(t.active for t in asked), "none waits, and none has ended"
+    for _ in range(3):
+        made.ask("execute")
+    assert told == ["pressure", "pressure"]
+
+
+async def test_a_lane_is_not_idle_while_one_waits_to_be_tried_again() -> None:
+    told, tries = list[str](), list[int]()
+    made = lanes(LaneConfig("execute", retry=RetryPolicy("fixed", delay_ms=1)))
+    made.listen(lambda event: told.append(event.kind))
+
+    async def second_time() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("no")
+
+    await made.submit("execute", second_time, repeatable=True)
+    assert (len(tries), told) == (2, ["idle"])
+
+
 async def test_closing_turns_away_who_waits() -> None:
     made = lanes(LaneConfig("execute", concurrency=1))
     runs, waits = made.ask("execute"), made.ask("execute")
@@ -462,7 +573,7 @@ class Scheduler(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.made = Lanes(LaneSettings(tuple(self.configs.values()), room, ageing_s), clock=self.clock)
         self.all: list[Ticket] = []
-        self.granted: dict[str, list[Ticket]] = {}
+        self.opened: set[Ticket] = set()  # within steps whose lane comes later: nothing holds them up
         self.begun_s: list[float] = []
 
     def _do(self, work: Callable[[], Any]) -> Any:
@@ -481,6 +592,22 @@ class Scheduler(RuleBasedStateMachine):
         self.all.append(ticket)
         return ticket
 
+    @rule(
+        target=tickets, outer=tickets, lane=st.sampled_from(["query", "execute", "generate"]), tenant=st.sampled_from("abc")
+    )
+    def ask_within(self, outer: Ticket, lane: str, tenant: str) -> Ticket:
+        def within() -> Ticket:
+            HELD.set(outer)
+            return self.made.ask(lane, tenant=tenant)
+
+        ticket: Ticket = self._do(lambda: contextvars.copy_context().run(within))
+        self.all.append(ticket)
+        order = ["query", "execute", "generate"]
+        if not ticket._shares and order.index(lane) <= order.index(outer.lane):
+            assert ticket.state == "active"
+            self.opened.add(ticket)
+        return ticket
+
     @rule(ticket=consumes(tickets), outcome=st.sampled_from(["completed", "failed", "cancelled"]))
     def end(self, ticket: Ticket, outcome: Any) -> None:
         self._do(lambda: ticket.end(outcome))
@@ -495,11 +622,11 @@ class Scheduler(RuleBasedStateMachine):
     def widths_are_kept(self) -> None:
         active = [t for t in self.all if t.state == "active"]
         for name, config in self.configs.items():
-            mine = [t for t in active if t.lane == name]
+            mine = [t for t in active if t.lane == name and t not in self.opened]
             assert config.concurrency is None or len(mine) <= config.concurrency
             if config.per_tenant is not None:
                 assert all(sum(t.tenant == tenant for t in mine) <= config.per_tenant for tenant in "abc")
-        assert self.room is None or len(active) <= self.room
+        assert self.room is None or sum(t._shares for t in active) <= self.room
 
     @precondition(lambda self: self.all)
     @invariant()
@@ -507,7 +634,8 @@ class Scheduler(RuleBasedStateMachine):
         rate = self.configs["generate"].rate
         if rate is not None:
             for since in self.begun_s:
-                assert sum(since <= at < since + rate.per_s for at in self.begun_s) <= 2 * rate.steps
+                opened = sum(t.lane == "generate" for t in self.opened)
+                assert sum(since <= at < since + rate.per_s for at in self.begun_s) <= 2 * rate.steps + opened
 
     @precondition(lambda self: self.all)
     @invariant()
@@ -519,18 +647,24 @@ class Scheduler(RuleBasedStateMachine):
             full = config.concurrency is not None and len(mine) >= config.concurrency
             theirs = sum(t.tenant == ticket.tenant for t in mine)
             full = full or (config.per_tenant is not None and theirs >= config.per_tenant)
-            full = full or (self.room is not None and len(active) >= self.room)
+            shared = sum(t._shares for t in active)
+            full = full or (self.room is not None and ticket._shares and shared >= self.room)
             assert full or config.rate is not None, "there is room, and no rate that would keep it"
 
     @precondition(lambda self: self.all)
     @invariant()
     def first_come_first_served(self) -> None:
-        """Of one lane and tenant nobody who came later has begun while one who came earlier waits."""
+        """Of one lane and tenant nobody who came later has begun while one who came earlier waits, but for what is within
+        another step."""
         for ticket in (t for t in self.all if t.state == "waiting"):
             later = [
                 t
                 for t in self.all
-                if t.state == "active" and (t.lane, t.tenant) == (ticket.lane, ticket.tenant) and t.order > ticket.order
+                if t.state == "active"
+                and (t.lane, t.tenant) == (ticket.lane, ticket.tenant)
+                and t.order > ticket.order
+                and (t._shares or not ticket._shares)
+                and t not in self.opened
             ]
             assert later == []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -24,6 +24,12 @@ RetryStrategy = Literal["none", "fixed", "exponential"]
 
 def _field(name: str) -> str:
     return name.rpartition(" ")[2]
+
+
+def _one_of(name: str, value: Any, choices: Any) -> None:
+    if value not in get_args(choices):
+        known = ", ".join(get_args(choices))
+        raise ConfigurationError(f"{name}={value!r} must be one of {known}", field=_field(name), value=value)
 
 
 def _at_least(name: str, value: Any, least: int) -> None:
@@ -52,6 +58,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
+        _one_of("strategy", self.strategy, RetryStrategy)
         _at_least("retries", self.retries, 0)
         _at_least("delay_ms", self.delay_ms, 0)
         _at_least("longest_ms", self.longest_ms, 0)
@@ -107,6 +114,7 @@ class LaneConfig(msgspec.Struct, frozen=True, omit_defaults=True):
             value = getattr(self, field)
             if value is not None:
                 _at_least(f"lane {self.name}: {field}", value, 1)
+        _one_of(f"lane {self.name}: mode", self.mode, LaneMode)
         if self.timeout_s is not None:
             _more_than(f"lane {self.name}: timeout_s", self.timeout_s, 0)
         if self.mode != "inside" and self.name in ("control", "generate"):
@@ -140,6 +148,10 @@ class LaneSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         names = [lane.name for lane in self.lanes]
         if len(names) != len(set(names)):
             raise ConfigurationError(f"a lane is configured twice: {sorted(names)}")
+        tools = [tool for lane in self.lanes for tool in lane.tools]
+        twice = sorted({tool for tool in tools if tools.count(tool) > 1})
+        if twice:
+            raise ConfigurationError(f"tools that more than one lane takes: {', '.join(twice)}", tools=twice)
         if self.concurrency is not None:
             _at_least("concurrency", self.concurrency, 1)
         if self.ageing_s is not None:
@@ -175,6 +187,7 @@ class LaneHandler(msgspec.Struct, frozen=True, omit_defaults=True):
     lease_s: float = 30.0
 
     def __post_init__(self) -> None:
+        _one_of("mode", self.mode, LaneMode)
         _more_than("timeout_s", self.timeout_s, 0)
         _more_than("lease_s", self.lease_s, 0)
 
@@ -321,6 +334,7 @@ class ExternalTask(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `state`: `queued` waits for a worker, `leased` has one (`worker`), until `lease_ms` unless it says that it lives.
     `expires_ms`: it is answered with an error then; None: never. `attempt` counts the workers that took it, from 1.
+    `requeued`: it was a dead letter; its call has its answer, and its result is told as a follow-up.
     """
 
     id: ActionId
@@ -334,6 +348,7 @@ class ExternalTask(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str | None = None
     attempt: int = 0
     repeatable: bool = False
+    requeued: bool = False
     created_ms: int = 0
     expires_ms: int | None = None
     lease_ms: int | None = None

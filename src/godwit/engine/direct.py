@@ -31,7 +31,6 @@ from .budget import Budgets, refusal
 from .cancel import WITHIN, Cancel
 from .driver import Parts
 from .hooks import Hooks
-from .lanes import HELD
 from .log import append_outside, load_state
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import checked
@@ -279,7 +278,6 @@ class DirectCalls:
             if not await ticket.granted(token):
                 return _not_run(call, name, "skipped", "[interrupted]")
             async with ticket:
-                HELD.set(ticket)
                 begun = [*(e for e in recorded if from_outside(e)), started]
                 own = None if key is None else f"{key}\0tool"
                 try:

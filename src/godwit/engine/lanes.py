@@ -46,9 +46,22 @@ _ROUNDING = 1e-9
 
 
 class Ticket:
-    """A step's place in a lane: it waits, then runs, until `end`. As a context manager it waits when entered, and ends."""
+    """A step's place in a lane: it waits, then runs, until `end`. As a context manager it waits when entered, and ends; what
+    is asked for in between is within it (`HELD`)."""
 
-    __slots__ = ("_asked_s", "_began_s", "_lane", "_lanes", "_on_granted", "_shares", "order", "session", "state", "tenant")
+    __slots__ = (
+        "_asked_s",
+        "_began_s",
+        "_lane",
+        "_lanes",
+        "_on_granted",
+        "_outer",
+        "_shares",
+        "order",
+        "session",
+        "state",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -70,6 +83,7 @@ class Ticket:
         self._asked_s = now_s
         self._began_s = now_s
         self._on_granted: Callable[[], None] | None = None
+        self._outer: Ticket | None = None
 
     @property
     def lane(self) -> str:
@@ -115,11 +129,14 @@ class Ticket:
     async def __aenter__(self) -> Ticket:
         if not await self.granted():
             raise LanesClosed()
+        self._outer = HELD.get()
+        HELD.set(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        HELD.set(self._outer)
         self.end(_outcome(error))
 
 
@@ -175,11 +192,15 @@ class Lanes:
         Within another step (`HELD`) a lane of lower or the same priority number is open whatever its limits, and one of a
         higher number is only held to its own: otherwise steps could wait for each other. LaneNotFound, LanesClosed.
         """
-        if self._closing:
-            raise LanesClosed()
-        found = self._find(lane)
+        found = self._open_lane(lane)
         found.submitted += 1
         return self._ask(found, session, tenant, on_granted)
+
+    def _open_lane(self, lane: str) -> _Lane:
+        """The lane, if it takes what is new; what is within a step belongs to what is there. LanesClosed, LaneNotFound."""
+        if self._closed or (self._closing and _holder() is None):
+            raise LanesClosed()
+        return self._find(lane)
 
     def _ask(
         self, found: _Lane, session: SessionId | None, tenant: str | None, on_granted: Callable[[], None] | None = None
@@ -187,15 +208,12 @@ class Lanes:
         if self._closed:
             raise LanesClosed()
         now_s = self._clock()
-        held = HELD.get()
-        if held is not None and held.state == "active":
-            ticket = Ticket(self, found, next(self._order), session, tenant, False, now_s)
-            if found.priority <= held._lane.priority:
-                self._grant(ticket, now_s)
-                return ticket
-        else:
-            ticket = Ticket(self, found, next(self._order), session, tenant, True, now_s)
-        if not found.waiting and self._fits(found, ticket, now_s):
+        held = _holder()
+        ticket = Ticket(self, found, next(self._order), session, tenant, held is None, now_s)
+        if held is not None and found.priority <= held._lane.priority:
+            self._grant(ticket, now_s)
+            return ticket
+        if not (found.waiting if held is None else found.within) and self._fits(found, ticket, now_s):
             self._grant(ticket, now_s)
             return ticket
         ticket._on_granted = on_granted
@@ -222,16 +240,18 @@ class Lanes:
         It is tried again, as the lane's retry policy says, only where it is `repeatable`. Raises what its last try raised;
         TaskTimedOut, LaneNotFound, LanesClosed.
         """
-        if self._closing:
-            raise LanesClosed()
-        found = self._find(lane)
+        found = self._open_lane(lane)
         found.submitted += 1
         limit_s = timeout_s if timeout_s is not None else found.config.timeout_s
         failures = 0
         while True:
             ticket = self._ask(found, session, tenant)
+            if failures:
+                found.retried += 1
             if not await ticket.granted():
                 raise LanesClosed()
+            outer = HELD.get()
+            HELD.set(ticket)
             try:
                 if limit_s is None:
                     result = await work()
@@ -250,17 +270,23 @@ class Lanes:
                 ticket.end(_outcome(error))
                 try:
                     await asyncio.sleep(pause_ms / 1000)
-                finally:
+                except BaseException:
                     found.retrying -= 1
-                    if self._draining:
-                        asyncio.get_running_loop().call_soon(self._tell_drained)
-                found.retried += 1
+                    self._tell_idle(found)
+                    raise
+                # It asks for room before anything else can happen, so a drain does not end in between.
+                found.retrying -= 1
+                if self._closed:
+                    self._tell_idle(found)
+                    raise LanesClosed() from error
             except BaseException:
                 ticket.end("cancelled")
                 raise
             else:
                 ticket.end()
                 return result
+            finally:
+                HELD.set(outer)
 
     async def _in_time(self, work: Callable[[], Awaitable[T]], lane: str, limit_s: float) -> T:
         try:
@@ -280,10 +306,10 @@ class Lanes:
     def metrics(self) -> MetricsSnapshot:
         return MetricsSnapshot({name: lane.metrics() for name, lane in self._lanes.items()})
 
-    def has_room(self, lane: str, *, tenant: str | None = None) -> bool:
-        """Whether a step would begin at once."""
+    def has_room(self, lane: str, *, tenant: str | None = None, steps: int = 1) -> bool:
+        """Whether so many steps would begin at once."""
         found, now_s = self._find(lane), self._clock()
-        return not found.waiting and self._fits(found, Ticket(self, found, 0, None, tenant, True, now_s), now_s)
+        return not found.waiting and self._fits(found, Ticket(self, found, 0, None, tenant, True, now_s), now_s, steps)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell it of pressure, idleness and tasks that failed for good; returns what takes it back. It must be quick."""
@@ -347,15 +373,16 @@ class Lanes:
             known = ", ".join(self._lanes)
             raise LaneNotFound(f"there is no lane {lane!r}. Lanes: {known}", lane=lane) from None
 
-    def _fits(self, lane: _Lane, ticket: Ticket, now_s: float) -> bool:
+    def _fits(self, lane: _Lane, ticket: Ticket, now_s: float, steps: int = 1) -> bool:
+        """Whether it, or so many like it, may begin."""
         config = lane.config
-        if config.concurrency is not None and lane.active >= config.concurrency:
+        if config.concurrency is not None and lane.active + steps > config.concurrency:
             return False
-        if ticket._shares and self._room is not None and self._shared >= self._room:
+        if ticket._shares and self._room is not None and self._shared + steps > self._room:
             return False
-        if config.per_tenant is not None and lane.tenants.get(ticket.tenant, 0) >= config.per_tenant:
+        if config.per_tenant is not None and lane.tenants.get(ticket.tenant, 0) + steps > config.per_tenant:
             return False
-        return lane.bucket is None or lane.bucket.has_one(now_s)
+        return lane.bucket is None or lane.bucket.has(steps, now_s)
 
     def _grant(self, ticket: Ticket, now_s: float) -> None:
         lane = ticket._lane
@@ -379,15 +406,21 @@ class Lanes:
             best_key = (0, 0)
             soonest_s: float | None = None
             for lane in self._lanes.values():
-                ticket = lane.head() if lane.waiting else None
-                if ticket is None:
+                if not lane.waiting:
                     continue
-                if not self._fits(lane, ticket, now_s):
-                    if lane.bucket is not None and not lane.bucket.has_one(now_s):
-                        left_s = lane.bucket.left_s(now_s)
-                        soonest_s = left_s if soonest_s is None else min(soonest_s, left_s)
+                if lane.bucket is not None and not lane.bucket.has(1, now_s):
+                    left_s = lane.bucket.left_s(now_s)
+                    soonest_s = left_s if soonest_s is None else min(soonest_s, left_s)
                     continue
-                key = (self._rank(ticket, now_s), ticket.order)
+                ticket = next((t for t in lane.within if self._fits(lane, t, now_s)), None)
+                if ticket is not None:
+                    # Before all others: what it is within holds room that they may wait for.
+                    key = (self._highest - 1, ticket.order)
+                else:
+                    ticket = lane.head()
+                    if ticket is None or not self._fits(lane, ticket, now_s):
+                        continue
+                    key = (self._rank(ticket, now_s), ticket.order)
                 if best is None or key < best_key:
                     best, best_key = ticket, key
             if best is None:
@@ -441,12 +474,7 @@ class Lanes:
             lane.count(outcome)
         if self._waiting:
             self._give()
-        if not lane.waiting:
-            lane.pressed = False
-            if not lane.active and self._listeners:
-                self._tell(LaneEvent("idle", lane.config.name))
-        if self._draining:
-            self._tell_drained()
+        self._tell_idle(lane)
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -455,6 +483,13 @@ class Lanes:
         if threshold is not None and lane.waiting >= threshold and not lane.pressed:
             lane.pressed = True
             self._tell(LaneEvent("pressure", lane.config.name, lane.waiting, lane.active))
+
+    def _tell_idle(self, lane: _Lane) -> None:
+        """Something of the lane has ended: it may have been the last."""
+        if self._listeners and not (lane.waiting or lane.active or lane.retrying):
+            self._tell(LaneEvent("idle", lane.config.name))
+        if self._draining:
+            self._tell_drained()
 
     def _tell(self, event: LaneEvent) -> None:
         for listener in list(self._listeners):
@@ -483,6 +518,7 @@ class _Lane:
         self.active = 0
         self.retrying = 0
         self.pressed = False
+        self.within: OrderedDict[Ticket, None] = OrderedDict()  # what waits within other steps, of the lane's own room alone
         self.running: set[Ticket] = set()
         self.tenants: dict[str | None, int] = {}
         self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
@@ -497,10 +533,13 @@ class _Lane:
         return ticket.tenant if self.config.per_tenant is not None else None
 
     def put(self, ticket: Ticket) -> None:
+        self.waiting += 1
+        if not ticket._shares:
+            self.within[ticket] = None
+            return
         name = self._line(ticket)
         line = self._lines.setdefault(name, OrderedDict())
         line[ticket] = None
-        self.waiting += 1
         if len(line) == 1:
             self._offer(name)
 
@@ -516,11 +555,16 @@ class _Lane:
         return None
 
     def drop(self, ticket: Ticket) -> None:
+        self.waiting -= 1
+        if not self.waiting:
+            self.pressed = False
+        if not ticket._shares:
+            del self.within[ticket]
+            return
         name = self._line(ticket)
         line = self._lines[name]
         was_first = next(iter(line)) is ticket
         del line[ticket]
-        self.waiting -= 1
         if not line:
             del self._lines[name]
         elif was_first:
@@ -536,7 +580,7 @@ class _Lane:
             self._offer(tenant)
 
     def all_waiting(self) -> Iterator[Ticket]:
-        return iter([ticket for line in self._lines.values() for ticket in line])
+        return iter([*self.within, *(ticket for line in self._lines.values() for ticket in line)])
 
     def count(self, outcome: Outcome) -> None:
         match outcome:
@@ -594,8 +638,8 @@ class _Bucket:
         self._tokens = self._most
         self._at_s = now_s
 
-    def has_one(self, now_s: float) -> bool:
-        return self._have(now_s) >= 1 - _ROUNDING
+    def has(self, steps: int, now_s: float) -> bool:
+        return self._have(now_s) >= steps - _ROUNDING
 
     def take(self, now_s: float) -> None:
         """Take one. A step that passes by the limits of its lane may leave less than none."""
@@ -607,6 +651,12 @@ class _Bucket:
 
     def _have(self, now_s: float) -> float:
         return min(self._most, self._tokens + (now_s - self._at_s) * self._per_s)
+
+
+def _holder() -> Ticket | None:
+    """The step that this is within, while it runs."""
+    held = HELD.get()
+    return held if held is not None and held.state == "active" else None
 
 
 def lane_of(tool: Tool) -> Lane:

@@ -21,7 +21,7 @@ from .cancel import Cancel
 from .commands import NAME_LIMIT, CommandOutput, CommandRegistry, Typed, parse
 from .hooks import Hooks
 from .inbox import Inbox
-from .lanes import HELD, Ticket
+from .lanes import Ticket
 
 BLOCKED = "command_blocked"
 """`CommandResult.error` when a hook kept a command from being carried out."""
@@ -75,12 +75,8 @@ class TypedCommands:
         await self.registry.refreshed()
         if row.run is not None and not self.registry.is_safe(typed.name):
             raise SessionBusy(f"/{typed.name} needs a session without an open run", session=self._session, run=row.run)
-        async with self._room() as ticket:
-            held = HELD.set(ticket)
-            try:
-                output, said = await self._carried_out(typed, row.run, sender)
-            finally:
-                HELD.reset(held)
+        async with self._room():
+            output, said = await self._carried_out(typed, row.run, sender)
         said = (*said, *self._hooks.take_reports())
         done = CommandExecuted(
             command_id, typed.name[:NAME_LIMIT], typed.arguments, output.text, is_error=output.error is not None
