@@ -17,6 +17,7 @@ import pytest
 import godwit
 from godwit.core.errors import ConfigurationError, LaneNotFound, ToolNotFound
 from godwit.core.events import ToolFinished
+from godwit.core.ids import SystemClock
 from godwit.core.lanes import LaneConfig, LaneHandler, LaneSettings, RetryPolicy
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
@@ -199,6 +200,82 @@ async def test_what_a_worker_breaks_off_is_done_again_only_where_that_is_allowed
     assert (first.status, "stopped" in text_of(first.content)) == ("error", True)
     assert text_of(second.content) == "done at last"
     assert [d.command_type for d in await session.dead_letters()] == ["once"]
+
+
+class Ahead(SystemClock):
+    """The clock of a machine that is an hour ahead."""
+
+    def now_ms(self) -> int:
+        return super().now_ms() + 3_600_000
+
+
+async def test_a_worker_whose_clock_is_wrong_does_its_work(site: Site) -> None:
+    session = await site.start([call("bash", command="sleep 0.3; echo there"), say("done")])
+    worker = site.worker()
+    worker._clock = Ahead()
+    async with worker:
+        await within(session.send("go"))
+    (result,) = await results(session)
+    assert "there" in text_of(result.content)
+    assert (worker.done, worker.lost) == (1, 0)
+
+
+async def test_what_takes_too_long_ends_at_the_worker_and_is_a_dead_letter(site: Site) -> None:
+    session = await site.start([call("bash", command="exec sleep 300"), say("done")])
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=1))
+    async with site.worker() as worker:
+        await within(session.send("go"))
+        await until(lambda: worker.active == 0)
+    (result,) = await results(session)
+    assert text_of(result.content) == "[nobody answered in time]"
+    assert [d.error for d in await session.dead_letters()] == ["nobody answered in time"]
+
+
+async def test_whoever_cancels_a_worker_leaves_nothing_running(site: Site) -> None:
+    begun, broken_off = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.set()
+        return "never"
+
+    once = godwit.tool(work, name="once", description="Once.")
+    session = await site.start([call("once"), say("done")], once)
+    run = asyncio.ensure_future(session.send("go"))
+
+    async def program() -> None:
+        async with site.worker(tools=[once]) as worker:
+            await worker.wait()
+
+    working = asyncio.ensure_future(program())
+    await within(begun.wait())
+    working.cancel()
+    await within(asyncio.wait({working}))
+    assert broken_off.is_set()
+    await within(run)
+    assert "stopped" in text_of((await results(session))[0].content)
+
+
+async def test_tasks_of_one_session_do_not_take_each_others_temporary_files(site: Site) -> None:
+    @godwit.tool
+    async def shell(command: str, context: godwit.ToolContext) -> str:
+        """Run a command that goes with others."""
+        shown = bytearray()
+        await context.workspace.execute(command, output=shown.extend)
+        return shown.decode()
+
+    first = "echo kept > $TMPDIR/mine; until test -e go; do sleep 0.05; done; cat $TMPDIR/mine"
+    script = [call("shell", command=first) + call("shell", command="echo short"), say("done")]
+    session = await site.start(script, shell)
+    run = asyncio.ensure_future(session.send("go"))
+    async with site.worker(tools=[shell], per_session=True, concurrency=2) as worker:
+        await until(lambda: worker.done == 1)
+        (site.folder / session.id / "go").touch()
+        await within(run)
+    assert sorted(text_of(r.content).strip() for r in await results(session)) == ["kept", "short"]
 
 
 async def test_what_a_worker_cannot_be_is_told_before_it_works(tmp_path: Path) -> None:

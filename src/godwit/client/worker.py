@@ -2,8 +2,9 @@
 folder of its own, and says what they came to.
 
 Leaves out who may lease what and what becomes of a task that is lost (`host.lane_tasks`). Rules a change must keep: a task
-is only begun under a lease that still holds; one whose lease is lost is stopped and not reported; a worker that stops
-takes nothing new, ends what it has, and gives back what it has not begun.
+is only begun under a lease that still holds; one whose lease is lost is stopped and not reported; what came of one whose
+lease holds is said until it is heard; a worker that stops takes nothing new, ends what it has, and gives back what it has
+not begun. How long is left is reckoned from what the queue says: its clock may go otherwise than the one here.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import contextvars
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..contracts import Tool, ToolOutput, Workspace
-from ..core.errors import ConfigurationError, GodwitError, InvalidToolArguments, StoreError, Unreachable, WorkLost
+from ..core.errors import ConfigurationError, GodwitError, InvalidToolArguments, StoreError, TooMany, Unreachable, WorkLost
 from ..core.events import Labels
 from ..core.ids import CallId, SessionId, SystemClock
 from ..core.messages import Text
@@ -40,6 +42,8 @@ PAUSE_S = 1.0
 GRACE_S = 2.0
 """Seconds a call that is stopped gets to end by itself."""
 ABANDON_S = 1.0
+_LATER = (Unreachable, StoreError, TooMany)
+"""What may be otherwise when it is tried again."""
 
 
 class Worker:
@@ -104,6 +108,7 @@ class Worker:
         self._places: Any = None
         self._stopping = asyncio.Event()
         self._busy: set[Cancel] = set()
+        self._in_session: Counter[SessionId] = Counter()  # tasks under way
         self._slots: list[asyncio.Task[None]] = []
 
     @property
@@ -140,8 +145,7 @@ class Worker:
         try:
             await asyncio.gather(*self._slots, return_exceptions=True)
         finally:
-            for slot in self._slots:
-                slot.cancel()
+            # Who is cancelled here has cancelled them as well: they end what they have, and say so.
             await asyncio.gather(*self._slots, return_exceptions=True)
             await self._places.close()
             assert self._source is not None
@@ -169,7 +173,7 @@ class Worker:
                 leased = await source.lease(
                     self.lanes, worker=self.name, labels=self.labels, tools=list(self._tools), wait_s=WAIT_S
                 )
-            except (Unreachable, StoreError) as error:
+            except _LATER as error:
                 logger.warning("worker %s: %s", self.name, error.message)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_S)
@@ -190,39 +194,85 @@ class Worker:
     async def _do(self, source: TaskSource, leased: Leased) -> None:
         task, token = leased.task, Cancel()
         self._busy.add(token)
-        keeping = asyncio.create_task(self._keep(source, leased, token))
+        self._in_session[task.session] += 1
+        keeping: asyncio.Task[None] | None = None
         try:
-            await source.heartbeat(task.id, leased.token)  # from here on it counts as begun
-            try:
-                running = await self._start(source, leased, token)
-            except (GodwitError, OSError) as error:
-                await source.fail(task.id, leased.token, f"The worker could not begin: {error}")
-                self.failed += 1
-                return
-            timeout_s = None if task.expires_ms is None else max(0.0, (task.expires_ms - self._clock.now_ms()) / 1000)
-            ended = asyncio.ensure_future(token.wait())
-            await asyncio.wait([running, ended], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            ended.cancel()
-            if not running.done():
-                await self._cut_off(running, token)
-            if keeping.done():  # only a lease that is lost ends it
-                self.lost += 1
-                return
-            if token.cancelled and self._stopping.is_set():
-                await source.fail(task.id, leased.token, "the worker was stopped while it did this call")
-                self.failed += 1
-                return
-            status, content, metadata = outcome(running)
-            told = await source.complete(task.id, leased.token, content, is_error=status != "ok", metadata=as_json(metadata))
-            self.done += told and status == "ok"
-            self.failed += told and status != "ok"
-            self.lost += not told
+            asked_s = self._clock.monotonic()
+            until_ms = await source.heartbeat(task.id, leased.token)  # from here on it counts as begun
+            keeping = asyncio.create_task(self._keep(source, leased, token, asked_s + leased.lease_s))
+            timeout_s: float | None = None
+            if task.expires_ms is not None:
+                timeout_s = max(0.0, (task.expires_ms - until_ms) / 1000 + leased.lease_s)
+            await self._see_through(source, leased, token, keeping, timeout_s)
         finally:
             self._busy.discard(token)
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
-            if self._per_session:
-                await self._places.leave(task.session)
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+            self._in_session[task.session] -= 1
+            if not self._in_session[task.session]:
+                del self._in_session[task.session]
+                if self._per_session:
+                    await self._places.leave(task.session)
+
+    async def _see_through(
+        self, source: TaskSource, leased: Leased, token: Cancel, keeping: asyncio.Task[None], timeout_s: float | None
+    ) -> None:
+        """Do what has begun, and say what it came to."""
+        task, stopped = leased.task, "the worker was stopped while it did this call"
+
+        async def failed(why: str) -> None:
+            told = await self._say(lambda: source.fail(task.id, leased.token, why), keeping)
+            self.failed += told
+            self.lost += not told
+
+        try:
+            running = await self._start(source, leased, token)
+        except (GodwitError, OSError) as error:
+            await failed(f"The worker could not begin: {error}")
+            return
+        ended = asyncio.ensure_future(token.wait())
+        try:
+            await asyncio.wait([running, ended], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._cut_off(running, token)
+            with contextlib.suppress(GodwitError):
+                await source.fail(task.id, leased.token, stopped)
+            raise
+        finally:
+            ended.cancel()
+        told_to_end = token.cancelled
+        cut_off = not running.done()
+        if cut_off:
+            await self._cut_off(running, token)
+        if keeping.done():  # only a lease that is lost ends it
+            self.lost += 1
+            return
+        if told_to_end and self._stopping.is_set():
+            await failed(stopped)
+            return
+        if cut_off:
+            await failed("nobody answered in time")
+            return
+        status, content, metadata = outcome(running)
+        told = await self._say(
+            lambda: source.complete(task.id, leased.token, content, is_error=status != "ok", metadata=as_json(metadata)),
+            keeping,
+        )
+        self.done += told and status == "ok"
+        self.failed += told and status != "ok"
+        self.lost += not told
+
+    async def _say(self, say: Callable[[], Awaitable[bool]], keeping: asyncio.Task[None]) -> bool:
+        """Say it until it is heard, as long as the lease is kept."""
+        while True:
+            try:
+                return await say()
+            except _LATER as error:
+                if keeping.done():
+                    raise
+                logger.warning("worker %s: %s", self.name, error.message)
+                await asyncio.wait([keeping], timeout=PAUSE_S)
 
     async def _start(self, source: TaskSource, leased: Leased, token: Cancel) -> asyncio.Task[ToolOutput]:
         """The call's effect, under way in a task of its own; whatever goes wrong with it goes wrong there."""
@@ -263,18 +313,20 @@ class Worker:
             running.cancel()
             await asyncio.wait([running], timeout=ABANDON_S)
 
-    async def _keep(self, source: TaskSource, leased: Leased, token: Cancel) -> None:
-        """Keep the lease; when it is lost, stop the call and end."""
-        until_ms = leased.task.lease_ms or 0
+    async def _keep(self, source: TaskSource, leased: Leased, token: Cancel, until_s: float) -> None:
+        """Keep the lease, which lasts until `until_s`; when it is lost, stop the call and end."""
         while True:
             await asyncio.sleep(leased.lease_s / 4)
+            asked_s = self._clock.monotonic()
             try:
-                until_ms = await source.heartbeat(leased.task.id, leased.token)
-            except WorkLost:
+                async with asyncio.timeout(max(0.0, until_s - asked_s)):
+                    await source.heartbeat(leased.task.id, leased.token)
+                until_s = asked_s + leased.lease_s
+            except (WorkLost, TimeoutError):
                 break
             except GodwitError as error:
                 logger.warning("worker %s cannot keep task %s: %s", self.name, leased.task.id, error.message)
-                if self._clock.now_ms() >= until_ms:
+                if self._clock.monotonic() >= until_s:
                     break
         token.cancel()
 
