@@ -3,119 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.host.lane_place import MODEL, Place, done, finished, until, within
 
 import godwit
+from godwit.client.tasks import DatabaseTasks
 from godwit.core.agent import ToolDefinition
-from godwit.core.errors import ConfigurationError, LaneNotFound, WorkLost
-from godwit.core.events import ActionOpened, Labels, ToolFinished, ToolStarted, UserAnswer
-from godwit.core.ids import SystemClock
-from godwit.core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RetryPolicy
+from godwit.core.errors import ConfigurationError, InvalidArgument, LaneNotFound, WorkLost
+from godwit.core.events import ActionOpened, ToolStarted, UserAnswer
+from godwit.core.ids import RandomIds
+from godwit.core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings
 from godwit.core.messages import Text, User, text_of
 from godwit.engine.session import Session
-from godwit.host.lane_tasks import LaneTasks, Leased
-from godwit.host.runtime import Runtime
-from godwit.models.script import Script, ScriptedModel, call, say
-
-MODEL = "scripted:test"
-WAIT_S = 20.0
-
-
-class Later(SystemClock):
-    """The real time, and what a test lets pass besides."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + round(self.passed_s * 1000)
-
-
-class Place:
-    """A runtime whose execute lane is worked on outside."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock = Later()
-        self.ran: list[str] = []
-        self.runtimes: list[Runtime] = []
-
-        @godwit.tool
-        def build(target: str) -> str:
-            """Build."""
-            self.ran.append(target)
-            return f"built here: {target}"
-
-        @godwit.tool(repeatable=True)
-        def fetch(url: str) -> str:
-            """Fetch."""
-            self.ran.append(url)
-            return f"fetched here: {url}"
-
-        self.tools: list[Any] = [build, fetch]
-
-    async def open(self, script: Script = (), **options: Any) -> Runtime:
-        retry = RetryPolicy("fixed", retries=1, delay_ms=0)
-        options.setdefault("lanes", LaneSettings((LaneConfig("execute", mode="outside", retry=retry),)))
-        models = {MODEL: ScriptedModel(script, MODEL)}
-        runtime = await Runtime.open(self.path, models=models, clock=self.clock, **options)
-        self.runtimes.append(runtime)
-        return runtime
-
-    def agent(self, **more: Any) -> godwit.Agent:
-        return godwit.Agent("worker", model=MODEL, tools=self.tools, **more)
-
-    async def start(self, script: Script, *, tenant: str | None = None, **options: Any) -> Session:
-        runtime = await self.open(script, **options)
-        return await runtime.start_session(self.agent(), labels=Labels(tenant=tenant))
-
-    @property
-    def tasks(self) -> LaneTasks:
-        return self.runtimes[-1].external_tasks
-
-    async def lease(self, *lanes: str, wait_s: float = WAIT_S, begins: bool = True, **more: Any) -> Leased:
-        more.setdefault("tenant", None)
-        leased = await self.tasks.lease(lanes or ("execute",), worker=more.pop("worker", "w1"), wait_s=wait_s, **more)
-        assert leased is not None
-        if begins:
-            await self.tasks.heartbeat(leased.task.id, leased.token, tenant=more["tenant"])
-        return leased
-
-    async def nothing(self, **more: Any) -> None:
-        more.setdefault("tenant", None)
-        assert await self.tasks.lease(("execute",), worker="w", **more) is None
-
-
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(tmp_path / "godwit.db")
-    yield made
-    for runtime in made.runtimes:
-        await runtime.close()
-
-
-async def within(work: Any) -> Any:
-    return await asyncio.wait_for(work, WAIT_S)
-
-
-async def done(place: Place, leased: Leased, text: str = "built outside", **more: Any) -> bool:
-    return await place.tasks.complete(leased.task.id, leased.token, (Text(text),), tenant=None, **more)
-
-
-async def until(session: Session, kind: str, count: int = 1) -> None:
-    """Until so many events of this type are in its log."""
-    events = session.follow()
-    while count:
-        count -= (await within(anext(events))).type == kind
-
-
-async def finished(session: Session) -> list[ToolFinished]:
-    return [e.data for e in await session.events() if isinstance(e.data, ToolFinished)]
-
+from godwit.host.lane_tasks import LaneTasks
+from godwit.models.script import call, say
+from godwit.stores.sqlite import SqliteStore
 
 GO = [call("build", target="a"), say("done")]
 
@@ -622,3 +528,125 @@ async def test_the_log_says_that_workers_do_the_call(place: Place) -> None:
     await within(run)
     (opened,) = [e.data for e in await session.events() if isinstance(e.data, ActionOpened)]
     assert (opened.kind, opened.lane) == ("external", "execute")
+
+
+# --- what must not be lost --------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_is_heard_although_a_heartbeat_comes_in_between(place: Place) -> None:
+    session = await place.start([call("fetch", url="u"), say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+
+    async def beat() -> None:
+        with contextlib.suppress(WorkLost):
+            while True:
+                await place.tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+
+    beating = asyncio.ensure_future(beat())
+    assert await place.tasks.fail(leased.task.id, leased.token, "no", tenant=None)
+    await within(beating)
+    again = await place.lease()
+    assert again.task.attempt == 2
+    await done(place, again)
+    await within(run)
+
+
+async def test_who_completes_is_told_so_although_another_wrote_it_into_the_log(place: Place) -> None:
+    """All that ask for tasks see to those that are about to end, so many are about the same one."""
+    turn = call("fetch", url="0")
+    for n in range(1, 12):
+        turn = turn + call("fetch", url=str(n))
+    session = await place.start([turn, say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    workers = [DatabaseTasks(place.path) for _ in range(6)]
+    told: list[bool] = []
+
+    async def work(source: DatabaseTasks, name: str) -> None:
+        while not run.done():
+            leased = await source.lease(["execute"], worker=name, labels={}, tools=["fetch"], wait_s=0.3)
+            if leased is not None:
+                await source.heartbeat(leased.task.id, leased.token)
+                content = (Text(f"by {name}"),)
+                told.append(await source.complete(leased.task.id, leased.token, content, is_error=False, metadata={}))
+
+    await within(asyncio.gather(*(work(source, f"w{n}") for n, source in enumerate(workers))))
+    for source in workers:
+        await source.close()
+    assert [f.status for f in await finished(session)] == ["ok"] * 12
+    assert told == [True] * 12
+
+
+async def test_what_comes_after_its_time_is_refused_although_no_host_is_there(place: Place) -> None:
+    session = await place.start(GO)
+    await session.set_lane_handler("execute", LaneHandler("outside", timeout_s=5))
+    await session.prompt("go")
+    leased = await place.lease()
+    await place.runtimes.pop().close()
+    place.clock.passed_s += 6
+    store = SqliteStore.open(place.path, clock=place.clock)
+    tasks = LaneTasks(store, RandomIds(), place.clock)
+    assert await tasks.complete(leased.task.id, leased.token, (Text("late"),), tenant=None) is False
+    with pytest.raises(WorkLost):
+        await tasks.heartbeat(leased.task.id, leased.token, tenant=None)
+    await tasks.close()
+    await store.close()
+    again = await (await place.open(GO)).open_session(session.id, agent=place.agent())
+    await within(again.wait())
+    assert text_of((await finished(again))[0].content) == "[nobody answered in time]"
+    assert [letter.id for letter in await again.dead_letters()] == [leased.task.id]
+
+
+async def dead(place: Place) -> tuple[Session, str]:
+    """A session whose call is a dead letter, and that one's id."""
+    session = await place.start([*GO, say("seen")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    await place.tasks.fail(leased.task.id, leased.token, "no", tenant=None)
+    await within(run)
+    return session, leased.task.id
+
+
+async def test_what_was_put_back_can_be_seen_and_answered(place: Place) -> None:
+    session, letter = await dead(place)
+    assert await session.requeue_dead_letter(letter)
+    (task,) = await session.pending_external_tasks()
+    assert (task.id, task.requeued, task.expires_ms) == (letter, True, None)
+    assert (await session.queue_stats()).external == 1
+    assert await session.complete_external_task(letter, {"result": "by hand"})
+    assert not await session.complete_external_task(letter, {"result": "twice"})
+    await until(session, "run.finished", 2)
+    assert (await session.queue_stats()).external == 0
+    assert "by hand" in text_of([m for m in await session.history() if isinstance(m, User)][-1].content)
+    await place.nothing()
+
+
+async def test_what_was_put_back_can_be_dropped(place: Place) -> None:
+    session, letter = await dead(place)
+    await session.requeue_dead_letter(letter)
+    assert await session.drop_dead_letter(letter)
+    assert not await session.drop_dead_letter(letter)
+    assert await session.pending_external_tasks() == []
+    await place.nothing()
+
+
+async def test_what_an_archived_session_takes_no_more_is_a_dead_letter_again(place: Place) -> None:
+    session, letter = await dead(place)
+    await session.requeue_dead_letter(letter)
+    leased = await place.lease()
+    await place.runtimes[-1].archive(session.id)
+    assert not await done(place, leased)
+    (again,) = await session.dead_letters()
+    assert (again.id, "takes no messages" in again.error) == (letter, True)
+
+
+async def test_what_is_no_result_is_refused(place: Place) -> None:
+    session = await place.start(GO)
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    wrong: list[Any] = [{"success": "yes"}, "a text", None]
+    for result in wrong:
+        with pytest.raises(InvalidArgument, match="no result"):
+            await session.complete_external_task(leased.task.id, result)
+    await done(place, leased)
+    await within(run)

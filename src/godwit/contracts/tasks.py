@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ..core.ids import SessionId
 from ..core.lanes import DeadLetter, ExternalTask, TaskOffer
+from ..core.messages import ResultBlock
 
 
 class TaskQueue(Protocol):
@@ -21,12 +22,26 @@ class TaskQueue(Protocol):
         """The actions of what was offered are stored: it may be handed out."""
         ...
 
-    def wanted(self, lane: str, *, tenant: str | None) -> bool:
-        """Whether a worker has asked this process for tasks of the lane of late."""
+    def wanted(self, lane: str, *, tool: str, labels: Mapping[str, str], tenant: str | None) -> bool:
+        """Whether a worker that has these labels and this tool has asked for tasks of the lane of late, here or in another
+        process on the same store."""
         ...
 
     async def of_session(self, session: SessionId, *, tenant: str | None) -> list[ExternalTask]:
         """Those that were offered and have not ended, the oldest first."""
+        ...
+
+    async def settle(
+        self,
+        task: str,
+        content: tuple[ResultBlock, ...],
+        *,
+        tenant: str | None,
+        is_error: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        """This is what a dead letter that was put back came to, whoever works on it: its session is told. False when there
+        is none of that id."""
         ...
 
     async def forget(self, task: str, *, tenant: str | None) -> None:
@@ -43,5 +58,5 @@ class TaskQueue(Protocol):
         ...
 
     async def drop(self, task: str, *, tenant: str | None, session: SessionId | None = None) -> bool:
-        """Remove a dead letter; False when there is none of that id."""
+        """Remove a dead letter, also one that was put back and has not been done; False when there is none of that id."""
         ...

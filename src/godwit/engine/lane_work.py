@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..contracts import EventStore
-from ..core.errors import ActionNotFound, ConfigurationError
+from ..core.errors import ActionNotFound, ConfigurationError, InvalidArgument
 from ..core.events import ActionOpened, Labels
 from ..core.ids import SessionId
 from ..core.lanes import (
@@ -63,44 +63,49 @@ class LaneWork(ABC):
         await self._inbox.configure(lanes={lane: given})
 
     async def pending_external_tasks(self) -> list[ExternalTask]:
-        """Calls that wait for somebody outside: workers, or, of tools without a body, a client. The oldest first."""
+        """Calls that wait for somebody outside: workers, or, of tools without a body, a client. The oldest first, and behind
+        them dead letters that were put back (`requeued`)."""
         state = await self.state()
         waiting = {a.id for a in state.gate.actions if a.kind == "external" and not a.answered}
-        if not waiting:
-            return []
         parts = self._home.parts
         known: dict[str, ExternalTask] = {}
         if parts.task_queue is not None:
             known = {t.id: t for t in await parts.task_queue.of_session(self.id, tenant=self.labels.tenant)}
+        requeued = [task for task in known.values() if task.requeued]
+        if not waiting:
+            return requeued
         found = []
         for event in await self._store.read(self.id, types=("action.opened",)):
             opened = event.data
             if isinstance(opened, ActionOpened) and opened.action in waiting:
                 found.append(known.get(opened.action) or _task(self.id, opened, event.at_ms))
-        return found
+        return found + requeued
 
     async def complete_external_task(
         self, task_id: str, result: ExternalTaskResult | Mapping[str, Any], *, sender: str | None = None
     ) -> bool:
-        """Answer a pending external task, whoever works on it. False when there is none of that id, or none any more."""
+        """Answer a pending external task, whoever works on it. False when there is none of that id, or none any more.
+        InvalidArgument for what is no result."""
         self._check_open()
-        given = result if isinstance(result, ExternalTaskResult) else msgspec.convert(result, ExternalTaskResult)
-        pending = [t.id for t in await self.pending_external_tasks() if task_id in (t.id, t.call)]
-        if not pending:
+        given = _result_given(result)
+        pending = next((t for t in await self.pending_external_tasks() if task_id in (t.id, t.call)), None)
+        if pending is None:
             return False
+        content, is_error, metadata = (Text(given.text()),), not given.success, given.metadata()
+        tasks, tenant = self._home.parts.task_queue, self.labels.tenant
+        if pending.requeued:
+            assert tasks is not None
+            answered = await tasks.settle(pending.id, content, tenant=tenant, is_error=is_error, metadata=metadata)
+            self._wake()
+            return answered
         try:
             answered = await self._inbox.answer(
-                pending[0],
-                "result",
-                content=(Text(given.text()),),
-                is_error=not given.success,
-                sender=sender,
-                metadata=given.metadata(),
+                pending.id, "result", content=content, is_error=is_error, sender=sender, metadata=metadata
             )
         except ActionNotFound:
             return False
-        if answered and self._home.parts.task_queue is not None:
-            await self._home.parts.task_queue.forget(pending[0], tenant=self.labels.tenant)
+        if answered and tasks is not None:
+            await tasks.forget(pending.id, tenant=tenant)
         self._wake()
         return answered
 
@@ -132,7 +137,7 @@ class LaneWork(ABC):
         return tasks is not None and await tasks.requeue(task_id, tenant=self.labels.tenant, session=self.id)
 
     async def drop_dead_letter(self, task_id: str) -> bool:
-        """Remove it; False when there is none of that id."""
+        """Remove it, also when it was put back and has not been done yet; False when there is none of that id."""
         self._check_open()
         tasks = self._home.parts.task_queue
         return tasks is not None and await tasks.drop(task_id, tenant=self.labels.tenant, session=self.id)
@@ -146,6 +151,15 @@ def handler_given(handler: LaneHandler | LaneMode | Mapping[str, Any]) -> LaneHa
         return msgspec.convert({"mode": handler} if isinstance(handler, str) else dict(handler), LaneHandler)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"no handler of a lane: {error}", value=repr(handler)) from None
+
+
+def _result_given(result: ExternalTaskResult | Mapping[str, Any]) -> ExternalTaskResult:
+    if isinstance(result, ExternalTaskResult):
+        return result
+    try:
+        return msgspec.convert(dict(result), ExternalTaskResult)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise InvalidArgument(f"no result of an external task: {error}", value=repr(result)) from None
 
 
 def _task(session: SessionId, opened: ActionOpened, at_ms: int) -> ExternalTask:

@@ -3,15 +3,19 @@ comes back is `returns.py`'s.
 
 A call goes out once it may run: after its hooks, the rules, the person's approval and the budget. Then the session waits for
 it as for any external call. Rules a change must keep: a task is offered before its action is stored (`TaskQueue`); calls
-that write the same are done one after the other, wherever they are done; a call that was begun here is never handed out.
+that write the same are done one after the other, in the order of the turn, wherever they are done; a call that was begun
+here is never handed out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container
+
 from ..contracts import EventStore
 from ..core.errors import SessionNotFound
 from ..core.events import ActionOpened
-from ..core.ids import ActionId
+from ..core.ids import ActionId, CallId
 from ..core.lanes import ExternalTask, LaneHandler, TaskOffer
 from ..core.state import State
 from .driver import Driver, Parts
@@ -37,16 +41,28 @@ async def handler_of(store: EventStore, lanes: Lanes, state: State, lane: str) -
     return LaneHandler(config.mode) if config.timeout_s is None else LaneHandler(config.mode, config.timeout_s)
 
 
-async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> None:
-    """Offer those of the calls to workers that workers do, and note it with them (`Ready.opens`).
+async def hand_out(
+    driver: Driver, reviewer: Reviewer, calls: list[Ready], running: list[Ready], kept: Container[CallId]
+) -> set[CallId]:
+    """Offer those of the calls to workers that workers do, and note it with them (`Ready.opens`). Returns which are left for
+    later, since one that is done here has to end before: one that is `running`, one `kept` here, or one that stays.
 
-    Nothing may be staged when this is called.
+    `calls`: those that may begin, in their order. Nothing may be staged when this is called.
     """
     offers: list[tuple[Ready, TaskOffer]] = []
+    here, later = list(running), set[CallId]()
+    staying: Counter[str] = Counter()  # how many calls of a lane stay and have not asked for room yet
     for ready in calls:
+        if ready.opens is not None:
+            continue
         lane = driver.parts.lanes.lane_of(ready.tool)
-        handler = await _outside(driver.parts, driver.state, ready, lane)
-        if handler is None:
+        handler = None if ready.call.id in kept else await _outside(driver.parts, driver.state, ready, lane, staying[lane])
+        if handler is None or any(ready.clashes(other) for other in here):
+            here.append(ready)
+            if handler is not None:
+                later.add(ready.call.id)
+            elif ready.call.id not in kept:
+                staying[lane] += 1
             continue
         now = driver.clock.now_ms()
         action = ActionId(driver.ids.new("act"))
@@ -67,7 +83,7 @@ async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> No
         reviewer.outside.append((ready, action))
         offers.append((ready, offer))
     if not offers:
-        return
+        return later
     assert driver.parts.task_queue is not None
     await driver.parts.task_queue.offer([offer for _, offer in offers], tenant=driver.state.labels.tenant)
     for ready, offer in offers:
@@ -75,10 +91,11 @@ async def hand_out(driver: Driver, reviewer: Reviewer, calls: list[Ready]) -> No
         ready.opens = ActionOpened(
             task.id, "external", task.call, task.command_type, task.payload, expires_ms=task.expires_ms, lane=task.lane
         )
+    return later
 
 
-async def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneHandler | None:
-    """The lane's handler, if workers are to do this call."""
+async def _outside(parts: Parts, state: State, ready: Ready, lane: str, staying: int) -> LaneHandler | None:
+    """The lane's handler, if workers are to do this call; `staying` others take of the lane's room before it."""
     traits = ready.tool.traits
     if parts.task_queue is None or ready.call.phase == "started" or traits.bound or traits.held:
         return None
@@ -89,5 +106,7 @@ async def _outside(parts: Parts, state: State, ready: Ready, lane: str) -> LaneH
         case "outside":
             return handler
         case "both":
-            full = not parts.lanes.has_room(lane, tenant=tenant)
-            return handler if full and parts.task_queue.wanted(lane, tenant=tenant) else None
+            if parts.lanes.has_room(lane, tenant=tenant, steps=staying + 1):
+                return None
+            wanted = parts.task_queue.wanted(lane, tool=ready.call.name, labels=handler.labels, tenant=tenant)
+            return handler if wanted else None

@@ -162,8 +162,24 @@ class Reviewer:
         if call.answer is not None:
             return await self._answered(call, tool, request, ahead)
         if call.action is not None:
+            await self._handed_out(call, call.action, tool)
             return Waits()
         return await self._requested(call, tool, request, ahead)
+
+    def pending_outside(self) -> list[Ready]:
+        """The calls that workers have been given and have not answered."""
+        waiting = {a.id for a in self.driver.state.gate.actions if not a.answered}
+        return [ready for ready, action in self.outside if action in waiting]
+
+    async def _handed_out(self, call: Call, action: ActionId, tool: Tool) -> None:
+        """Know it as one that is done outside, if another driver has handed it out."""
+        if any(known == action for _, known in self.outside):
+            return
+        opened = await self._logged(call)
+        if isinstance(opened, ActionOpened) and opened.lane is not None:
+            ready = self._ready(call, tool, opened.arguments, False)
+            if isinstance(ready, Ready):
+                self.outside.append((ready, action))
 
     async def _requested(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
         """A call nobody has looked at yet."""

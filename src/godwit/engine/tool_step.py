@@ -55,8 +55,8 @@ async def run_tools(driver: Driver) -> None:
     try:
         while True:
             driver.changed.clear()
-            await _start_ready(driver, reviewer, running, tickets)
-            if not running and (not tickets or _stops(driver)):
+            held_up = await _start_ready(driver, reviewer, running, tickets)
+            if not running and (_stops(driver) or not (tickets or held_up)):
                 return
             changed = asyncio.ensure_future(driver.changes())
             expiry_s = next_expiry_s(driver.state, driver.clock.now_ms())
@@ -98,23 +98,27 @@ async def _start_ready(
     reviewer: Reviewer,
     running: dict[asyncio.Task[ToolOutput], _Running],
     tickets: dict[CallId, Ticket],
-) -> None:
-    """Settle what needs no effect, open what needs a person, and begin what may run now and has room in its lane."""
+) -> bool:
+    """Settle what needs no effect, open what needs a person, and begin what may run now and has room in its lane. True when
+    a call has to wait for one that a worker does."""
     log, limits = driver.log, driver.spec.limits
     busy = {r.ready.call.id for r in running.values()}
     unkept: str | None = None
+    later = set[CallId]()
     if not _stops(driver):
         # A call that will be skipped is not looked at; one that a driver before this had begun is not skipped.
         skip = _skips(driver)
         waiting = [c for c in _unfinished(driver) if c.id not in busy and not (skip and _skippable(c))]
         await reviewer.look_at(waiting)
-        due = [r for c in waiting if isinstance(r := reviewer.known(c), Ready) and r.opens is None and c.id not in tickets]
+        due = [r for c in waiting if isinstance(r := reviewer.known(c), Ready)]
         if due and not _stops(driver):
-            await hand_out(driver, reviewer, due)
+            later = await hand_out(driver, reviewer, due, [r.ready for r in running.values()], tickets)
         if any(_may_change(r) for r in map(reviewer.known, waiting)):
             unkept = await before_changes(driver)
     stop, skip = _stops(driver), _skips(driver)
+    outside = reviewer.pending_outside()
     ahead = [r.ready for r in running.values()]
+    held_up = False
     begin: list[tuple[Ready, str, Ticket]] = []
     handed = False
     handed_out = False
@@ -131,9 +135,15 @@ async def _start_ready(
         match review:
             case Ready(opens=ActionOpened() as opened):
                 log.stage(*new(log.state, review.events), *_answered(driver, call), opened)
+                outside.append(review)
                 handed_out = True
             case Ready() if unkept is not None and not review.tool.traits.read_only:
                 log.stage(*review.events, *_closing(driver, call, Refused("error", unkept)))
+            case Ready() if call.id in later:
+                ahead.append(review)
+            case Ready() if any(review.clashes(o) for o in outside):
+                ahead.append(review)
+                held_up = True
             case Ready():
                 free = len(running) + len(begin) < limits.max_parallel_tools
                 ticket = _ticket(driver, review, tickets) if free and not any(review.clashes(o) for o in ahead) else None
@@ -183,6 +193,7 @@ async def _start_ready(
         if record.timeout_s is not None:
             record.timer = asyncio.get_running_loop().call_later(record.timeout_s, _time_out, record, task, driver)
         running[task] = record
+    return held_up
 
 
 def _ticket(driver: Driver, ready: Ready, tickets: dict[CallId, Ticket]) -> Ticket:

@@ -20,6 +20,7 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -65,6 +66,8 @@ KEPT_MS = 30 * 24 * 3600 * 1000
 _PAGE, _TRIES = 100, 20
 _BELL = SessionId("godwit:tasks")
 """No session: what is shown under this name wakes those who wait for tasks in other processes."""
+_DOOR = SessionId("godwit:workers")
+"""No session either: here the workers of other processes say what they ask for."""
 
 
 class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,6 +121,20 @@ class Leased(msgspec.Struct, frozen=True):
     key: str
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What a worker has asked for. `tools`: None for any."""
+
+    tenant: str | None
+    worker: str
+    lanes: tuple[str, ...]
+    labels: dict[str, str]
+    tools: tuple[str, ...] | None
+
+    def takes(self, lane: str, tool: str, labels: Mapping[str, str], tenant: str | None) -> bool:
+        fits = labels.items() <= self.labels.items() and (self.tools is None or tool in self.tools)
+        return fits and lane in self.lanes and tenant == self.tenant
+
+
 class LaneTasks:
     """Implements `godwit.contracts.TaskQueue`, and what workers ask. `dead_letters`: how many are kept of each tenant."""
 
@@ -127,11 +144,11 @@ class LaneTasks:
         self._clock = clock
         self._most_dead = dead_letters
         self._bells: set[asyncio.Event] = set()
-        self._asked_s: dict[tuple[str | None, str], float] = {}
-        self._watched: dict[str, str | None] = {}
+        self._asked: dict[tuple[str | None, str, tuple[str, ...]], tuple[Asked, float]] = {}
+        self._watched: dict[str, _Watched] = {}
         self._woken = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._unwatch: Callable[[], None] | None = None
+        self._unwatch: list[Callable[[], None]] = []
         self._closed = False
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
@@ -142,18 +159,49 @@ class LaneTasks:
             document = Document(KIND, one.task.id, b"", tenant, session=one.task.session)
             with contextlib.suppress(DocumentExists):
                 await self._store.put_documents([item.put_in(document)])
-            self._watch(one.task.id, tenant)
+            self._watch(one.task.id, tenant, self._next_look_ms(item))
 
     def offered(self) -> None:
         """The actions of what was offered are stored: it may be handed out."""
         self._ring()
 
-    def wanted(self, lane: str, *, tenant: str | None) -> bool:
-        asked = self._asked_s.get((tenant, lane))
-        return asked is not None and self._clock.monotonic() - asked < POLLING_S
+    def wanted(self, lane: str, *, tool: str, labels: Mapping[str, str], tenant: str | None) -> bool:
+        self._listen()
+        since_s = self._clock.monotonic() - POLLING_S
+        self._asked = {key: (asked, at_s) for key, (asked, at_s) in self._asked.items() if at_s > since_s}
+        return any(asked.takes(lane, tool, labels, tenant) for asked, _ in self._asked.values())
 
     async def of_session(self, session: SessionId, *, tenant: str | None) -> list[ExternalTask]:
         return [item.task async for _, item in self._all({"alive": session}, tenant) if item.state == "live"]
+
+    async def settle(
+        self,
+        task: str,
+        content: tuple[ResultBlock, ...],
+        *,
+        tenant: str | None,
+        is_error: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        for _ in range(_TRIES):
+            found = await self._requeued(task, tenant)
+            if found is None:
+                return False
+            document, item = found
+            ending = msgspec.structs.replace(
+                item, state="ending", content=content, is_error=is_error, metadata=metadata or {}, token=None
+            )
+            with contextlib.suppress(RevisionConflict, DocumentNotFound):
+                return await self._conclude(await self._put(document, ending), ending)
+        return False
+
+    async def _requeued(self, task: str, tenant: str | None) -> tuple[Document, TaskItem] | None:
+        try:
+            document = await self._store.get_document(KIND, task, tenant=tenant)
+        except DocumentNotFound:
+            return None
+        item = _item(document)
+        return (document, item) if item.again and item.state == "live" else None
 
     async def forget(self, task: str, *, tenant: str | None) -> None:
         with contextlib.suppress(DocumentNotFound, RevisionConflict):
@@ -164,6 +212,7 @@ class LaneTasks:
 
     def look_after(self, state: State) -> None:
         """See to the tasks that this session waits with: it was opened here."""
+        self._listen()
         for action in state.gate.actions:
             if action.kind == "external" and not action.answered:
                 self._watch(action.id, state.labels.tenant)
@@ -186,11 +235,12 @@ class LaneTasks:
         self._bells.add(bell)
         self._listen()
         until_s = self._clock.monotonic() + wait_s
+        asked = Asked(tenant, worker, tuple(lanes), dict(labels or {}), None if tools is None else tuple(tools))
         try:
             while True:
                 bell.clear()
-                for lane in lanes:
-                    self._asked_s[tenant, lane] = self._clock.monotonic()
+                self._note(asked)
+                self._store.publish(Delta(_DOOR, "progress", worker, text=msgspec.json.encode(asked).decode()))
                 next_ms: int | None = None
                 for lane in lanes:
                     leased, soonest = await self._take(lane, tenant, worker, labels or {}, tools)
@@ -252,7 +302,7 @@ class LaneTasks:
                     await self._settled(document, item)
                     raise WorkLost(f"nobody waits for task {task!r} any more", task=task)
             until = now + round(item.lease_s * 1000)
-            with contextlib.suppress(RevisionConflict):
+            with contextlib.suppress(RevisionConflict, DocumentNotFound):
                 kept = msgspec.structs.replace(item, begun=True, task=msgspec.structs.replace(item.task, lease_ms=until))
                 await self._put(document, kept)
                 return until
@@ -275,11 +325,14 @@ class LaneTasks:
     async def fail(self, task: str, token: str, error: str, *, tenant: str | None) -> bool:
         """The worker could not do it, or lost what it was doing. It is tried again where that is allowed, else it is dead,
         and the model is told. False as for `complete`."""
-        try:
-            document, item = await self._held(task, token, tenant)
-        except WorkLost:
-            return False
-        return await self._failed(document, item, error)
+        for _ in range(_TRIES):
+            try:
+                document, item = await self._held(task, token, tenant)
+            except WorkLost:
+                return False
+            if await self._failed(document, item, error):
+                return True  # else somebody was faster: a heartbeat of the same worker's, most likely
+        return False
 
     async def give_back(self, task: str, token: str, *, tenant: str | None) -> bool:
         """It was not begun: another worker gets it, and nothing counts. False as for `complete`."""
@@ -296,13 +349,14 @@ class LaneTasks:
         self._ring()
 
     async def _held(self, task: str, token: str, tenant: str | None) -> tuple[Document, TaskItem]:
-        """WorkLost unless this token's lease is the newest one and has not run out."""
+        """WorkLost unless this token's lease is the newest one and has not run out, nor the task's time."""
         try:
             document = await self._store.get_document(KIND, task, tenant=tenant)
         except DocumentNotFound:
             raise WorkLost(f"nobody waits for task {task!r} any more", task=task) from None
         item = _item(document)
-        late = item.task.lease_ms is None or item.task.lease_ms <= self._clock.now_ms()
+        now, until, over = self._clock.now_ms(), item.task.lease_ms, item.task.expires_ms
+        late = until is None or until <= now or (over is not None and over <= now)
         if item.state != "live" or item.token != token or late:
             raise WorkLost(f"task {task!r} is not this worker's (any more)", task=task)
         return document, item
@@ -354,6 +408,8 @@ class LaneTasks:
         """Write what it came to into the session's log, once, and let go of it. False when nobody waited for it."""
         task = item.task
         told = await self._tell(item)
+        if item.again and item.dead is None and not told:
+            item = msgspec.structs.replace(item, dead="It was done again, but the session takes no messages any more.")
         if item.dead is not None:
             await self._bury(document, item)
         else:
@@ -371,9 +427,14 @@ class LaneTasks:
                     key = f"task {task.id} {item.failed_ms}"
                     await inbox.follow_up((note, *_texts(item)), key=key, sender=task.worker)
                 return True
-            return await inbox.answer(
+            answered = await inbox.answer(
                 task.id, "result", content=item.content, is_error=item.is_error, sender=task.worker, metadata=item.metadata
             )
+            if not answered:  # unless whoever looked meanwhile has written just this
+                given = await self._given(task)
+                same = given is not None and (given.sender, given.is_error) == (task.worker, item.is_error)
+                answered = same and given is not None and given.content == item.content
+            return answered
         except (ActionNotFound, Conflict, NotFound):
             return False
 
@@ -449,9 +510,13 @@ class LaneTasks:
 
     async def _timed_out(self, task: ExternalTask) -> bool:
         """Whether its time was over before anybody answered."""
-        events = await self._store.read(task.session, types=("user.answer",), newest_first=True)
-        given = next((d for e in events if isinstance(d := e.data, UserAnswer) and d.action == task.id), None)
+        given = await self._given(task)
         return given is not None and given.sender == POLICY
+
+    async def _given(self, task: ExternalTask) -> UserAnswer | None:
+        """How its call was answered."""
+        events = await self._store.read(task.session, types=("user.answer",), newest_first=True)
+        return next((d for e in events if isinstance(d := e.data, UserAnswer) and d.action == task.id), None)
 
     # --- dead letters -----------------------------------------------------------------------------------------------
 
@@ -474,7 +539,9 @@ class LaneTasks:
         if found is None:
             return False
         document, item = found
-        fresh = msgspec.structs.replace(item.task, state="queued", worker=None, lease_ms=None, attempt=0, expires_ms=None)
+        fresh = msgspec.structs.replace(
+            item.task, state="queued", worker=None, lease_ms=None, attempt=0, expires_ms=None, requeued=True
+        )
         again = TaskItem(fresh, item.lease_s, item.retry, again=True, failed_ms=item.failed_ms)
         with contextlib.suppress(RevisionConflict, DocumentNotFound):
             await self._put(document, again)
@@ -484,8 +551,10 @@ class LaneTasks:
         return False
 
     async def drop(self, task: str, *, tenant: str | None, session: SessionId | None = None) -> bool:
-        found = await self._dead(task, tenant, session)
-        return found is not None and await self._store.delete_document(KIND, task, tenant=tenant)
+        found = await self._dead(task, tenant, session) or await self._requeued(task, tenant)
+        if found is None or (session is not None and found[1].task.session != session):
+            return False
+        return await self._store.delete_document(KIND, task, tenant=tenant)
 
     async def _dead(self, task: str, tenant: str | None, session: SessionId | None) -> tuple[Document, TaskItem] | None:
         try:
@@ -498,8 +567,8 @@ class LaneTasks:
 
     # --- looking after what runs out --------------------------------------------------------------------------------
 
-    def _watch(self, task: str, tenant: str | None) -> None:
-        self._watched[task] = tenant
+    def _watch(self, task: str, tenant: str | None, due_ms: int = 0) -> None:
+        self._watched[task] = _Watched(tenant, due_ms)
         self._woken.set()
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._keep_watch(), name="tasks of lanes")
@@ -508,13 +577,16 @@ class LaneTasks:
         """End what runs out, although no worker asks for it."""
         while True:
             self._woken.clear()
-            next_ms: int | None = None
-            for task, tenant in list(self._watched.items()):
-                due = await self._look(task, tenant)
+            now = self._clock.now_ms()
+            for task, watched in [(t, w) for t, w in self._watched.items() if w.due_ms <= now]:
+                due = await self._look(task, watched.tenant)
+                if self._watched.get(task) is not watched:
+                    continue  # it was put back meanwhile
                 if due is None:
-                    self._watched.pop(task, None)
+                    del self._watched[task]
                 else:
-                    next_ms = due if next_ms is None else min(next_ms, due)
+                    self._watched[task] = _Watched(watched.tenant, due)
+            next_ms = min((w.due_ms for w in self._watched.values()), default=None)
             pause_s = None if next_ms is None else min(max(0.05, (next_ms - self._clock.now_ms()) / 1000), POLLING_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause_s)
@@ -530,12 +602,16 @@ class LaneTasks:
         except GodwitError as error:
             logger.warning("task %s cannot be looked after: %s", task, error.message)
             return now + 1000
-        if current is None:
-            return None
-        found = current[1].task
-        ends = [t for t in (found.lease_ms, found.expires_ms) if t is not None]
-        # A lease that is granted meanwhile is seen the next time.
-        return min([now + round(min(current[1].lease_s, POLLING_S) * 1000), *ends])
+        except Exception:
+            # Whatever it is, the other tasks must not go without their watcher.
+            logger.exception("task %s cannot be looked after", task)
+            return now + 1000
+        return None if current is None else self._next_look_ms(current[1])
+
+    def _next_look_ms(self, item: TaskItem) -> int:
+        """When something may have run out. A lease that is granted meanwhile is seen the time after."""
+        ends = [t for t in (item.task.lease_ms, item.task.expires_ms) if t is not None]
+        return min([self._clock.now_ms() + round(min(item.lease_s, POLLING_S) * 1000), *ends])
 
     async def close(self) -> None:
         """Hand out nothing more, and look after nothing. What is leased stays so."""
@@ -543,16 +619,23 @@ class LaneTasks:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
+        while self._unwatch:
+            self._unwatch.pop()()
         self._ring(others=False)
 
     # --- what these share -------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        if self._unwatch is None:
-            self._unwatch = self._store.watch(_BELL, lambda _: self._ring(others=False))
+        if not self._unwatch and not self._closed:
+            self._unwatch.append(self._store.watch(_BELL, lambda _: self._ring(others=False)))
+            self._unwatch.append(self._store.watch(_DOOR, self._heard))
+
+    def _heard(self, delta: Delta) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            self._note(msgspec.json.decode(delta.text, type=Asked))
+
+    def _note(self, asked: Asked) -> None:
+        self._asked[asked.tenant, asked.worker, asked.lanes] = (asked, self._clock.monotonic())
 
     def _ring(self, *, others: bool = True) -> None:
         for bell in self._bells:
@@ -572,6 +655,14 @@ class LaneTasks:
 
     async def _put(self, document: Document, item: TaskItem) -> Document:
         return (await self._store.put_documents([item.put_in(document)]))[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A task that is looked after: whose it is, and when to look."""
+
+    tenant: str | None
+    due_ms: int
 
 
 def _item(document: Document) -> TaskItem:
