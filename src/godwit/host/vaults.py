@@ -30,6 +30,7 @@ from ..tools.fetch import Fetcher
 from ..tools.url import parse
 from .credentials import CREDENTIAL, Credential, CredentialBody, Method, Secret, body_of, current_token
 from .oauth import Client, RefreshFailed
+from .session_tokens import PREFIX, SessionTokens
 from .slots import SLOT, free_slot
 from .token_renewal import TokenRenewal
 
@@ -61,6 +62,7 @@ class Vaults:
         self._ids = ids
         self._clock = clock
         self._renewal = TokenRenewal(self, store, fetcher, clock)
+        self.of_sessions = SessionTokens(store, secrets)
 
     async def close(self) -> None:
         """Let the renewals under way end."""
@@ -275,6 +277,11 @@ class Vaults:
         """
         place = place_of(url)
         for vault in vaults:
+            if vault.startswith(PREFIX):
+                own = await self.of_sessions.token_for(place, vault, tenant=tenant)
+                if own is not None:
+                    return own
+                continue
             try:
                 await self._vault(vault, tenant, usable=True)
             except (NotFound, InvalidArgument):

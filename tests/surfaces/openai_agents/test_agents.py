@@ -112,7 +112,6 @@ def test_what_cannot_be_is_refused_by_name(shared: Shared, given: dict[str, obje
         {"tools": [{"type": "computer_use"}]},
         {"tools": [{"type": "automations"}]},
         {"tools": [{"type": "web_search", "mode": "cached"}]},
-        {"tools": [{"type": "mcp", "server_label": "s", "transport": {"type": "http", "server_url": "https://x"}}]},
         {"tools": [{**WEATHER, "defer_loading": True}]},
         {"tools": [{**WEATHER, "async": True}]},
         {"multi_agent": {"enabled": True}},

@@ -146,9 +146,6 @@ def test_what_is_not_there_says_so(client: openai.OpenAI) -> None:
         lambda: agents.environments.create(environment=HOSTED),
         lambda: agents.environments.files.list("env_1"),
         lambda: agents.environments.templates.list(),
-        lambda: agents.vaults.list(),
-        lambda: agents.vaults.create(name="v"),
-        lambda: agents.vaults.credentials.list("vlt_1"),
     ]
     for absent in calls:
         with pytest.raises(openai.InternalServerError) as caught:

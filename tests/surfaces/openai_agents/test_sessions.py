@@ -228,7 +228,6 @@ def test_an_archived_session_says_that_it_takes_nothing_more(client: openai.Open
         {"environment": {**HOSTED, "setup_commands": [{"command": "make"}]}},
         {"environment": {**HOSTED, "network": {"access": "restricted", "allowed_domains": ["x.org"]}}},
         {"environment": {**HOSTED, "desktop": {"enabled": True}}},
-        {"environment": NONE, "vault_ids": ["vlt_1"]},
         {"environment": NONE, "review": "auto_review"},
         {"environment": NONE, "prompt_cache_options": {"ttl": "12h"}},
     ],

@@ -11,7 +11,6 @@ from ...core.errors import NotSupported
 PATHS = {
     "/v1/agents/automations": "automations: nothing is scheduled",
     "/v1/agents/environments": "environments apart from sessions, nor templates: give one as a session is created",
-    "/v1/vaults": "vaults on this protocol",
 }
 METHODS = ["GET", "POST", "DELETE"]
 

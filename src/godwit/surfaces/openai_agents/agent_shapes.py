@@ -134,7 +134,7 @@ def changed(spec: AgentSpec, given: AgentFields, settings: ServerSettings) -> Ag
         verbosity = given.text.verbosity if given.text is not None else None
         _put(extra, _VERBOSITY, None if verbosity in (None, "medium") else verbosity)
     if given.has("tools"):
-        own["tools"] = shown_tools(given.tools or [])
+        own["tools"] = shown_tools(given.tools or [], kept=isinstance(given, AgentUpdate))
         spec = with_tools(spec, own["tools"])
     if isinstance(given, AgentUpdate):
         if given.has("name"):
@@ -196,10 +196,15 @@ def shown(spec: AgentSpec, settings: ServerSettings) -> dict[str, Any]:
         },
         "service_tier": extra.get(_TIER, "auto"),
         "text": {"format": {"type": "text"}, "verbosity": extra.get(_VERBOSITY, "medium")},
-        "tools": tools_of(spec, own.get("tools")),
+        "tools": tools_in(spec),
         "compaction": {"async": False},
         "experimental": {"time_awareness": False},
     }
+
+
+def tools_in(spec: AgentSpec) -> list[dict[str, Any]]:
+    """The spec's tools as they are shown."""
+    return tools_of(spec, spec.extensions.get(SURFACE, {}).get("tools"))
 
 
 def _effort_of(thinking: ThinkingLevel | None) -> Effort | None:

@@ -18,10 +18,12 @@ from ..server.service import Service
 from .absent import absent_routes
 from .agents import agent_routes
 from .artifacts import artifact_routes
+from .credentials import credential_routes
 from .errors import envelope, render
 from .files import asks_for_files, file_routes
 from .sessions import session_routes
 from .turns import turn_routes
+from .vaults import vault_routes
 
 HEADER, PROTOCOL, VERSION = "openai-beta", "agents=", "agents=v1"
 _EVENTS = re.compile(r"/v1/agents/sessions/[^/]+/events")
@@ -45,6 +47,8 @@ class OpenAIAgents:
         app.take(artifact_routes(service))
         app.take(agent_routes(service, registry))
         app.take(file_routes(service))
+        app.take(vault_routes(service))
+        app.take(credential_routes(service))
         self._app = app
 
     @property

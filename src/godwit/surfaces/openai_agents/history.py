@@ -87,7 +87,7 @@ class History:
             data = event.data
             if isinstance(data, SessionCreated):
                 hosted = data.workspace is not None
-                facts = Facts(0, event.at_ms, event.at_ms, data.agent, hosted, data.metadata)
+                facts = Facts(0, event.at_ms, event.at_ms, data.agent, hosted, data.metadata, vaults=data.vaults)
             elif isinstance(data, SessionConfigured) and facts is not None:
                 facts = msgspec.structs.replace(
                     facts,

@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 
 from ...core.errors import InvalidArgument
+from .body import metadata_of
 
 LIMIT, MOST = 20, 100
 
@@ -38,7 +39,7 @@ def asked(request: Request, *others: str, most: int = MOST) -> Asked:
         known = name in ("after", "limit", "order", *others) or name.partition("[")[0] in others
         if not known:
             raise InvalidArgument(f"unknown parameter {name!r}", param=name)
-        if len(query.getlist(name)) > 1:
+        if len(query.getlist(name)) > 1 and not name.endswith("[]"):
             raise InvalidArgument(f"parameter {name!r} is given {len(query.getlist(name))} times", param=name)
     limit, order = query.get("limit", str(LIMIT)), query.get("order", "desc")
     if not limit.isascii() or not limit.isdigit() or len(limit) > 6 or not 1 <= int(limit) <= most:
@@ -60,3 +61,14 @@ def page(data: Sequence[dict[str, Any]], *, more: bool) -> dict[str, Any]:
         "last_id": data[-1]["id"] if data else None,
         "has_more": more,
     }
+
+
+def pairs_asked(request: Request) -> dict[str, str]:
+    """`metadata[key]=value` pairs. InvalidArgument."""
+    pairs: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name.startswith("metadata"):
+            if not name.startswith("metadata[") or not name.endswith("]"):
+                raise InvalidArgument(f"parameter {name!r} is not of the form metadata[key]", param="metadata")
+            pairs[name[len("metadata[") : -1]] = value
+    return metadata_of(pairs)

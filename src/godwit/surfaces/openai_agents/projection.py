@@ -156,7 +156,7 @@ class Projection:
         match data:
             case SessionCreated():
                 hosted = data.workspace is not None
-                self.facts = Facts(event.seq, at, at, data.agent, hosted, data.metadata)
+                self.facts = Facts(event.seq, at, at, data.agent, hosted, data.metadata, vaults=data.vaults)
                 return [self._of_session("created"), *([self._environment("ready")] if hosted else [])]
             case SessionOpened():
                 return [self._environment("connected")] if self._facts.hosted else []

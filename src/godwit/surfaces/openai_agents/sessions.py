@@ -20,11 +20,13 @@ from ...core.errors import AgentNotFound, Conflict, InvalidArgument, NotSupporte
 from ...core.events import Labels
 from ...core.ids import AgentName, SessionId, derived_id
 from ...core.principal import Principal
+from ...engine.log import load_state
 from ...host.agent_registry import AgentRegistry
 from ...host.session_folders import Folders
+from ...host.session_tokens import PREFIX as OWN, vault_of
 from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
-from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, with_session_settings
+from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, tools_in, with_session_settings
 from .agents import check_tools
 from .artifacts import OUTPUTS
 from .body import Shape, body, metadata_of
@@ -34,7 +36,8 @@ from .following import own_stream
 from .history import History
 from .ids import Cursor, environment_id
 from .inputs import Message, said_in, say
-from .pages import asked, page
+from .mcp_shapes import tokens_in, vaults_for
+from .pages import asked, page, pairs_asked
 
 
 class CacheOptions(Shape):
@@ -81,8 +84,6 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         principal = principal_of(request)
         principal.require("operate")
         check_absent(given)
-        if given.vault_ids:
-            raise NotSupported("vault_ids: there are no vaults on this protocol; leave it out", param="vault_ids")
         if given.stream_options is not None and not given.stream:
             raise InvalidArgument("stream_options: only with stream=true", param="stream_options")
         contents = await uploaded_for(service, principal, given.environment)
@@ -113,6 +114,11 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         ref, spec = await agent_for(principal, given, plan, session)
         runtime.check_model(spec.models[0])
         tenant = principal.tenant
+        vaults = await vaults_for(service.vaults, principal, tools_in(spec), given.vault_ids or [])
+        own = tokens_in(given.agent.tools or []) if given.agent is not None else {}
+        if own:
+            await service.vaults.of_sessions.give(session, own, tenant=tenant)
+            vaults.insert(0, vault_of(session))
         await folders.remove(session, tenant=tenant)  # of one that broke off and was sent again
         folder = await folders.make(session, plan.files, tenant=tenant) if plan.hosted else None
         try:
@@ -125,10 +131,13 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
                 labels=Labels(tenant=principal.tenant, principal=principal.id),
                 metadata=metadata,
                 session=session,
+                vaults=vaults,
                 drive=False,
             )
         except BaseException:
             await folders.remove(session, tenant=tenant)
+            if own:
+                await service.vaults.of_sessions.forget(session, tenant=tenant)
             raise
 
     async def agent_for(
@@ -159,7 +168,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         principal.require("read")
         wanted = asked(request, "agent_id", "metadata")
         agent = request.query_params.get("agent_id")
-        metadata = _metadata_filter(request)
+        metadata = pairs_asked(request)
         after: tuple[int, SessionId] | None = None
         if wanted.after is not None:
             last = await service.row(principal, wanted.after)
@@ -209,10 +218,11 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         """The version with which the session goes on, None when nothing changes."""
         _, old = await service.store.get_agent(row.agent.name, row.agent.version)
         new = with_session_settings(old, given, service.settings)
-        if new == old:
-            return None
         runtime.check_model(new.models[0])
         check_tools(service, new)
+        await check_credentials(principal, row, given, new)
+        if new == old:
+            return None
         if base_of(row.agent) == row.agent:
             try:
                 stored = await registry.get(row.agent.name, row.agent.version, tenant=principal.tenant)
@@ -221,6 +231,22 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
             else:
                 return await registry.variant(stored, new)
         return await runtime.create(new)
+
+    async def check_credentials(principal: Principal, row: SessionRow, given: SessionAgentUpdate, new: AgentSpec) -> None:
+        """That the session has the credentials which its new tools name, and takes the tokens they are given with."""
+        if not given.has("tools"):
+            return
+        vaults = (await load_state(service.store, row.id)).vaults
+        named = [vault for vault in vaults if not vault.startswith(OWN)]
+        if await vaults_for(service.vaults, principal, tools_in(new), named) != named:
+            text = "the session has another credential for this address, in a vault that comes first"
+            raise NotSupported(f"agent.tools: {text}", param="agent.tools")
+        own = tokens_in(given.tools or [])
+        if own and vault_of(row.id) not in vaults:
+            text = "the session was made without an authorization of its own; make one with it, or use a vault"
+            raise NotSupported(f"agent.tools: {text}", param="agent.tools")
+        if own:
+            await service.vaults.of_sessions.give(row.id, own, tenant=principal.tenant)
 
     @router.delete("/agents/sessions/{session_id}")
     async def delete(request: Request, session_id: str) -> dict[str, Any]:
@@ -262,21 +288,8 @@ def _said(given: str | list[Message] | None) -> list[Any]:
     return [user_content(content) for content in said_in(given, "input")]
 
 
-def _metadata_filter(request: Request) -> dict[str, str]:
-    """`metadata[key]=value` pairs. InvalidArgument."""
-    pairs: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name.startswith("metadata"):
-            if not name.startswith("metadata[") or not name.endswith("]"):
-                raise InvalidArgument(f"parameter {name!r} is not of the form metadata[key]", param="metadata")
-            pairs[name[len("metadata[") : -1]] = value
-    return metadata_of(pairs)
-
-
 async def _has(service: Service, row: SessionRow, wanted: Mapping[str, str]) -> bool:
     """Whether the session's metadata has all of these."""
-    from ...engine.log import load_state
-
     try:
         metadata = (await load_state(service.store, row.id)).metadata
     except SessionNotFound:

@@ -16,6 +16,7 @@ from ...core.agent import AgentSpec, ToolDefinition
 from ...core.errors import ConfigurationError, InvalidArgument, NotSupported
 from ...core.web import Domains, SearchPolicy, UserLocation, WebPolicy, domain
 from .body import Shape
+from .mcp_shapes import Mcp, servers_of, shown_mcp, shown_server
 
 WEB_SEARCH = "web_search"
 RESULTS = {"low": 4, "high": 16}
@@ -41,12 +42,6 @@ class ToolSearch(Shape):
 class ProgrammaticToolCalling(Shape):
     type: Literal["programmatic_tool_calling"]
     enabled: bool = True
-
-
-class Mcp(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="allow")
-
-    type: Literal["mcp"]
 
 
 class Location(Shape):
@@ -81,19 +76,23 @@ Tools = list[Tool]
 
 _ABSENT = {
     "tool_search": "every function is shown to the model from the start",
-    "mcp": "no MCP servers are connected through this protocol",
     "computer_use": "there is no browser",
     "automations": "nothing is scheduled",
 }
 
 
-def shown_tools(given: Sequence[Tool]) -> list[dict[str, Any]]:
-    """The tools with their defaults written out. InvalidArgument, NotSupported."""
-    shown = [_shown(tool, f"tools.{place}") for place, tool in enumerate(given)]
+def shown_tools(given: Sequence[Tool], *, kept: bool) -> list[dict[str, Any]]:
+    """The tools with their defaults written out, and without credentials. `kept`: they are of an agent that is kept, and
+    may have none. InvalidArgument, NotSupported."""
+    shown = [_shown(tool, f"tools.{place}", kept) for place, tool in enumerate(given)]
     names = [tool["name"] for tool in shown if tool["type"] == "function"]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InvalidArgument(f"tools: function {twice!r} is defined twice", param="tools")
+    labels = [tool["server_label"] for tool in shown if tool["type"] == "mcp"]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InvalidArgument(f"tools: MCP server {label!r} is given twice", param="tools")
     if sum(tool["type"] == "web_search" for tool in shown) > 1:
         raise InvalidArgument("tools: web_search is given twice", param="tools")
     if (size := len(_encoder.encode(shown))) > MOST_BYTES:
@@ -101,7 +100,7 @@ def shown_tools(given: Sequence[Tool]) -> list[dict[str, Any]]:
     return shown
 
 
-def _shown(tool: Tool, at: str) -> dict[str, Any]:
+def _shown(tool: Tool, at: str, kept: bool) -> dict[str, Any]:
     match tool:
         case Function():
             if tool.defer_loading:
@@ -123,6 +122,8 @@ def _shown(tool: Tool, at: str) -> dict[str, Any]:
             return {"type": "programmatic_tool_calling", "enabled": False}
         case WebSearch():
             return _web_search(tool, at)
+        case Mcp():
+            return shown_mcp(tool, at, kept=kept)
         case _:
             raise NotSupported(f"{at}: {tool.type} is not supported: {_ABSENT[tool.type]}", param=at)
 
@@ -168,7 +169,9 @@ def with_tools(spec: AgentSpec, shown: Sequence[dict[str, Any]]) -> AgentSpec:
     policy = next((_searching(tool) for tool in shown if _searches(tool)), SearchPolicy())
     web = msgspec.structs.replace(spec.web or WebPolicy(), search=policy)
     web_or_none = None if web == WebPolicy() else web
-    return msgspec.structs.replace(spec, external_tools=functions, tools=(*others, *search), web=web_or_none)
+    return msgspec.structs.replace(
+        spec, external_tools=functions, tools=(*others, *search), web=web_or_none, mcp_servers=servers_of(shown)
+    )
 
 
 def tools_of(spec: AgentSpec, kept: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -185,6 +188,7 @@ def tools_of(spec: AgentSpec, kept: Sequence[dict[str, Any]] | None) -> list[dic
         }
         for tool in spec.external_tools
     ]
+    shown += [shown_server(server) for server in spec.mcp_servers]
     if WEB_SEARCH in spec.tools:
         shown.append(_shown_search(SearchPolicy() if spec.web is None else spec.web.search))
     return shown

@@ -11,9 +11,11 @@ from ...core.agent import AgentRef, AgentSpec, base_of
 from ...core.errors import Fault
 from ...core.ids import RunId
 from ...core.messages import Usage
+from ...host.session_tokens import PREFIX as OWN
 from ..server.settings import ServerSettings
 from .agent_shapes import SURFACE, shown
 from .ids import environment_id
+from .mcp_shapes import shown_by_session
 
 SessionStatus = Literal["idle", "in_progress", "requires_action", "failed"]
 TurnStatus = Literal["queued", "in_progress", "waiting", "completed", "failed", "cancelled"]
@@ -52,7 +54,7 @@ class ShownAgent(msgspec.Struct, frozen=True):
 def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -> ShownAgent:
     base = base_of(ref)
     body = {"id": base.name, "name": spec.title or None, **shown(spec, settings)}
-    body["tools"] = [tool for tool in body["tools"] if tool["type"] != "tool_search"]
+    body["tools"] = [shown_by_session(tool) for tool in body["tools"] if tool["type"] != "tool_search"]
     files = spec.extensions.get(SURFACE, {}).get("files", [])
     environment: dict[str, Any] = {
         "type": "openai_hosted",
@@ -69,7 +71,8 @@ def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What stands of a session at some seq, beside its open run. Times in ms. `hosted`: it has a workspace."""
+    """What stands of a session at some seq, beside its open run. Times in ms. `hosted`: it has a workspace.
+    `vaults`: as it was made with, its own tokens among them."""
 
     seq: int
     created_ms: int
@@ -79,6 +82,7 @@ class Facts(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = {}
     usage: Usage = Usage()
     archived: bool = False
+    vaults: tuple[str, ...] = ()
 
 
 class Turn(msgspec.Struct):
@@ -128,7 +132,7 @@ def session_body(
         "required_actions": list(actions),
         "status": status,
         "usage": usage_body(facts.usage),
-        "vault_ids": [],
+        "vault_ids": [vault for vault in facts.vaults if not vault.startswith(OWN)],
         "prompt_cache_options": None,
     }
 
