@@ -42,6 +42,7 @@ from godwit.engine.queue import Queue
 from godwit.engine.receiver import EventReceiver
 from godwit.engine.runs import RunHandle
 from godwit.engine.session import Home, SessionHome
+from godwit.engine.session_tree import ForkHome
 from godwit.host.config_sections import SECTIONS, PermissionSection
 from godwit.host.search import SearchSettings
 from godwit.host.server_settings import ServerSettings
@@ -92,7 +93,7 @@ def test_every_public_name_is_told() -> None:
 def test_every_public_method_is_told(cls: type, as_written: str) -> None:
     text = told()
     # What handles and the desk ask of the runtime is no business of its users.
-    inside = {*vars(Home), *vars(SessionHome), "recovers", "next_stored"}
+    inside = {*vars(Home), *vars(SessionHome), *vars(ForkHome), "recovers", "next_stored"}
     own = [vars(base).items() for base in cls.__mro__ if base.__module__.startswith("godwit.")]
     names = [
         n

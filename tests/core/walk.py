@@ -51,7 +51,9 @@ from godwit.core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionImported,
+    SessionLabelled,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -141,6 +143,12 @@ def candidates(state: State) -> Iterator[EventData]:
     yield SessionResumed()
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
     yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"), 1)
+    yield SessionRewound(max(1, n // 2), summary="another way was tried")
+    yield SessionForked(SessionId("origin"), AgentRef(AgentName("coder"), 2), "/fork", name="forked")
+    yield SessionForked(
+        SessionId("origin"), CREATED.agent, "/w", files=CheckpointRef("tree:1"), undo=CheckpointRef("tree:2")
+    )
+    yield from (SessionLabelled(seq, label) for seq, label in ((0, "none"), (1, "first"), (max(1, n), "last"), (1, None)))
     yield from (SessionCompacted("so far", to, files_read=("a",)) for to in (-1, 0, 1, n // 2, n, n + 1))
     yield SessionCompacted(" ", 1)
     yield SessionArchived()

@@ -24,7 +24,7 @@ from godwit.core.events import HookBlocked, SessionCompacted, UsageRecorded
 from godwit.core.hooks import HookPoint, HookResult, HookSpec
 from godwit.core.messages import Message, User, text_of
 from godwit.core.transcript import problems
-from godwit.engine import compaction
+from godwit.engine import summary
 from godwit.engine.session import Session
 from godwit.models.script import Reply, ScriptedModel, call, hold, say
 
@@ -157,7 +157,7 @@ async def test_a_long_conversation_is_summed_up_in_parts(bench: Bench) -> None:
     talk = await talked(bench, ["Answer."] * len(prompts), [*parts, "never"], *prompts)
     await talk.session.compact(keep_tokens=0)
     assert len(talk.asked) == 3
-    assert [len(asked) < compaction.PART_CHARACTERS + 2_000 for asked in talk.asked] == [True] * 3
+    assert [len(asked) < summary.PART_CHARACTERS + 2_000 for asked in talk.asked] == [True] * 3
     assert "<earlier-summary>" not in talk.asked[0]
     assert f"<earlier-summary>\n{parts[0]}\n" in talk.asked[1]
     assert f"<earlier-summary>\n{parts[1]}\n" in talk.asked[2]

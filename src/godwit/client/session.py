@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ import msgspec
 
 from ..core.agent import SteerMode, ThinkingLevel
 from ..core.artifact import HeldArtifact
+from ..core.branches import SessionTree
 from ..core.budget import Budget, Scope, Spent, budgets_of
 from ..core.checkpoint import Checkpoint, FileDiff, OnConflict, RewindPreview, RewindResult, Turning
 from ..core.errors import ActionNotFound, ArtifactNotFound, GodwitError, InvalidArgument
@@ -49,7 +51,7 @@ from .connection import segment
 from .handle import RemoteHandle, no_context
 from .sending import RemoteSending
 from .session_tasks import RemoteTasks
-from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, SpentTold, Verified
+from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, Opened, SpentTold, Verified
 
 
 class RemoteQueue:
@@ -468,6 +470,53 @@ class RemoteSession(RemoteSending, HostCalls):
         """What `redo` would do to the files; does nothing."""
         self._check_open()
         return await self._get("/preview_redo", RewindPreview)
+
+    async def tree(self) -> SessionTree:
+        """Every message there ever was, what came before each, and where the conversation stands now."""
+        return await self._get("/tree", SessionTree)
+
+    async def label(self, seq: Seq, label: str | None) -> None:
+        """Name a place of the tree; None takes the name away."""
+        self._check_open()
+        await self._post("/label", object, {"seq": seq, "label": label})
+
+    async def navigate(
+        self,
+        to: Seq | str,
+        *,
+        files: bool = False,
+        on_conflict: OnConflict = "refuse",
+        summary: bool = False,
+        focus: str | None = None,
+    ) -> RewindResult:
+        """Go to any place there ever was in the conversation, on whatever branch."""
+        self._check_open()
+        body = {"to": to, "files": files, "on_conflict": on_conflict, "summary": summary, "focus": focus}
+        return await self._post("/navigate", RewindResult, body)
+
+    async def fork(
+        self,
+        at: Seq | str | None = None,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        own_workspace: bool | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
+        key: str | None = None,
+    ) -> RemoteSession:
+        """A new session that begins as this one did up to `at`. `workspace`: an empty folder of the server's;
+        `own_workspace`: a new one is made there, as it is where this session has one of its own."""
+        self._check_open()
+        body = {
+            "at": at,
+            "workspace": None if workspace is None else os.path.abspath(workspace),
+            "own_workspace": own_workspace,
+            "name": name,
+            "metadata": None if metadata is None else dict(metadata),
+            "session": session,
+        }
+        return RemoteSession(self._connection, await self._post("/fork", Opened, body, key=key))
 
     async def compact(self, focus: str | None = None, *, keep_tokens: int = KEEP_TOKENS) -> Compaction:
         """Have the session's model write a summary that stands for the older messages from here on."""

@@ -67,6 +67,10 @@ class Checkpoints(Protocol):
         """The states held for the session, the one seen last first."""
         ...
 
+    async def share(self, session: SessionId, other: SessionId) -> None:
+        """Hold for `other` as well what is held for `session`."""
+        ...
+
     async def retain(
         self, session: SessionId, policy: CheckpointPolicy, *, named: Collection[CheckpointRef] | None = None
     ) -> int:

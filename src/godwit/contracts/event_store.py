@@ -38,7 +38,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 class SessionRow(msgspec.Struct, frozen=True):
     """A session as the index lists it. `owner`: the process that drives it now, if any; `run`: the open run, if any;
-    `parent`: the session it works for, if any."""
+    `parent`: the session it works for, if any; `origin`: the one it was forked from, if any, which may be gone."""
 
     id: SessionId
     status: Status
@@ -56,6 +56,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     actions: int = 0
     first_prompt: str = ""
     parent: SessionId | None = None
+    origin: SessionId | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -101,6 +102,18 @@ class EventStore(Protocol):
     async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
         """A new log beginning with `events`, the first of them `session.created`. SessionExists when there is one,
         SessionNotFound when there is none of the parent's name."""
+        ...
+
+    async def fork(
+        self, session: SessionId, origin: SessionId, at: Seq, events: Sequence[Draft], *, key: str | None = None
+    ) -> Appended:
+        """A new log that begins with the events of `origin` up to `at`, which are not copied, and goes on with `events`, the
+        first of them `session.forked`.
+
+        It holds the origin's artifacts as well. Whatever becomes of the origin, what the fork begins with stays.
+        SessionExists, SessionNotFound (no such origin), InvalidArgument (it has no event `at`), IllegalEvent (another
+        tenant's).
+        """
         ...
 
     async def append(

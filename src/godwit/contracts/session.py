@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..core.agent import AgentRef, SteerMode, ThinkingLevel, ToolDefinition
 from ..core.artifact import HeldArtifact
+from ..core.branches import SessionTree
 from ..core.budget import Budget, Scope, Spent
 from ..core.checkpoint import Checkpoint, FileDiff, OnConflict, RewindPreview, RewindResult, Turning
 from ..core.events import Delta, Event, Labels, Remember, UserAnswer, UserInterrupt, UserMessage
@@ -384,6 +386,27 @@ class SessionHandle(Protocol):
     async def preview_rewind(self, seq: Seq) -> RewindPreview: ...
     async def redo(self, *, on_conflict: OnConflict = "refuse") -> RewindResult: ...
     async def preview_redo(self) -> RewindPreview: ...
+    async def tree(self) -> SessionTree: ...
+    async def label(self, seq: Seq, label: str | None) -> None: ...
+    async def navigate(
+        self,
+        to: Seq | str,
+        *,
+        files: bool = False,
+        on_conflict: OnConflict = "refuse",
+        summary: bool = False,
+        focus: str | None = None,
+    ) -> RewindResult: ...
+    async def fork(
+        self,
+        at: Seq | str | None = None,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
+        key: str | None = None,
+    ) -> SessionHandle: ...
     async def compact(self, focus: str | None = None, *, keep_tokens: int = KEEP_TOKENS) -> Compaction: ...
     async def turnings(self) -> list[Turning]: ...
     async def checkpoints(self) -> list[Checkpoint]: ...

@@ -179,7 +179,8 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
 
     A `to` that was still to come changes nothing. `files`: the folder becomes what this checkpoint says; until
     `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were. `keep`: paths that a
-    person had changed meanwhile and that stay so. `redoes`: the rewind that this one takes back.
+    person had changed meanwhile and that stay so. `redoes`: the rewind that this one takes back. `summary`: what the model
+    is told of the messages that were left behind.
     """
 
     to: Seq
@@ -187,6 +188,34 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     keep: tuple[str, ...] = ()
     undo: CheckpointRef | None = None
     redoes: Seq | None = None
+    summary: str | None = None
+
+
+class SessionForked(Data, frozen=True, tag="session.forked"):
+    """The log begins as another's did: all before this event is that of `origin`, and nothing after it is.
+
+    What was open there is not open here: its run, its turn, its queue, its actions, its tasks. Nothing is spent yet. The
+    rest is as for `session.created`, and takes its place. `files`: the folder becomes what this checkpoint says, `undo` as
+    it was; until `workspace.restored` says that it has, nothing else is driven.
+    """
+
+    origin: SessionId
+    agent: AgentRef
+    workspace: str | None = None
+    environment: dict[str, str] = {}
+    labels: Labels = Labels()
+    name: str | None = None
+    metadata: dict[str, str] = {}
+    vaults: tuple[str, ...] = ()
+    files: CheckpointRef | None = None
+    undo: CheckpointRef | None = None
+
+
+class SessionLabelled(Data, frozen=True, tag="session.labelled"):
+    """The event `target` is known by this name from here on; None takes the name away."""
+
+    target: Seq
+    label: str | None = None
 
 
 class SessionCompacted(Data, frozen=True, tag="session.compacted"):
@@ -588,6 +617,8 @@ KnownData = (
     | SessionPaused
     | SessionResumed
     | SessionRewound
+    | SessionForked
+    | SessionLabelled
     | SessionCompacted
     | SessionArchived
     | RunStarted
@@ -639,6 +670,7 @@ OUTSIDE_TYPES = (
     SessionPaused,
     SessionResumed,
     SessionRewound,
+    SessionLabelled,
     SessionCompacted,
     SessionArchived,
     RunStarted,
@@ -659,7 +691,7 @@ OUTSIDE_TYPES = (
     SubagentFinished,
 )
 """What may be appended without being the driver, but for a model's own call and a report that decides on a run. All else
-needs the driver's epoch."""
+needs the driver's epoch, and `session.forked` is appended by a fork alone."""
 
 IMPORT_TYPES = (SessionImported, EntryKept)
 """What only an import writes."""

@@ -55,7 +55,9 @@ from .events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionImported,
+    SessionLabelled,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -170,6 +172,9 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
     Raises SessionArchived, SessionBusy, SessionPaused, NoOpenRun, InboxFull, InputNotFound, ActionNotFound,
     AlreadyAnswered or IllegalEvent, all of them conflicts or not-founds that leave everything as it was.
     """
+    if isinstance(data, SessionForked):
+        # Nothing that was open in what the log begins with is open here.
+        return Gate(created=True, restoring=data.files is not None)
     if gate.archived:
         raise SessionArchivedError()
     if gate.created == isinstance(data, SessionCreated):
@@ -240,6 +245,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to)
             _need_files(gate, "rewound")
             return replace(gate, restoring=data.files is not None)
+        case SessionLabelled():
+            if data.target < 1:
+                raise IllegalEvent(f"there is no event {data.target} to label", target=data.target)
+            return gate
         case SessionCompacted():
             if data.kept_from < 1:
                 raise IllegalEvent(f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from)

@@ -52,7 +52,9 @@ from .events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionImported,
+    SessionLabelled,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -244,6 +246,9 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     meter: Meter = Meter()
     warned: tuple[Warned, ...] = ()
     lanes: dict[str, LaneHandler] = {}
+    origin: SessionId | None = None
+    forked_at: Seq = 0
+    event_labels: dict[Seq, str] = {}
 
     @property
     def status(self) -> Status:
@@ -261,7 +266,8 @@ def fold(state: State, event: Event) -> State:
         raise IllegalEvent(f"event {event.seq} does not follow {state.seq}", seq=event.seq, head=state.seq)
     # The inbox limit guards new inputs; a log written under a larger one stays readable.
     gate = admit(state.gate, data, inbox_limit=1 << 31)
-    meter = metered(state.meter, state.gate.phase, gate.phase, data, event.at_ms)
+    forked = isinstance(data, SessionForked)
+    meter = Meter() if forked else metered(state.meter, state.gate.phase, gate.phase, data, event.at_ms)
     state = _fold_rest(state, data, event)
     return msgspec.structs.replace(state, seq=event.seq, gate=gate, updated_ms=event.at_ms, meter=meter)
 
@@ -285,6 +291,34 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 root=data.root,
                 depth=data.depth,
             )
+        case SessionForked():
+            return replace(
+                state,
+                created_ms=event.at_ms,
+                agent=data.agent,
+                workspace=data.workspace,
+                environment=data.environment,
+                labels=data.labels,
+                name=data.name,
+                metadata=data.metadata,
+                vaults=data.vaults,
+                parent=None,
+                root=None,
+                depth=0,
+                run=None,
+                turn=None,
+                usage=Usage(),
+                own_calls=(),
+                restoring=None if data.files is None else Restoring(event.seq, data.files, data.undo),
+                warned=(),
+                origin=data.origin,
+                forked_at=event.seq - 1,
+            )
+        case SessionLabelled():
+            labels = {seq: label for seq, label in state.event_labels.items() if seq != data.target}
+            if data.label is not None:
+                labels[data.target] = data.label
+            return replace(state, event_labels=labels)
         case SessionConfigured():
             budgets = state.budgets if data.budgets is None else data.budgets
             if data.budgets is not None and data.raised_by is None:
@@ -640,7 +674,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 5
+SNAPSHOT_VERSION = 6
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

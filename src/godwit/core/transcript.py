@@ -228,6 +228,13 @@ class Transcript:
         data = event.data
         if isinstance(data, SessionRewound):
             self._rewind(event.seq, data.to)
+            if data.summary is not None:
+                self._branch.entries.append(Entry(branch_message(data.summary), event.seq))
+
+    def _fork(self, event: Event) -> None:
+        # What was under way there is not here: its turn, its queue, and a history of its own.
+        self._answer, self._results, self._waiting = None, {}, {}
+        self._end_run(event)
 
     def _close_turn(self, event: Event) -> None:
         seq = event.seq
@@ -266,6 +273,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "run.started": Transcript._begin_run,
     "run.finished": Transcript._end_run,
     "session.rewound": Transcript._go_back,
+    "session.forked": Transcript._fork,
     "session.compacted": Transcript._compact,
     "subagent.finished": Transcript._notice,
 }
@@ -291,6 +299,18 @@ def summary_message(data: SessionCompacted) -> User:
         if paths:
             parts.append(f"<{tag}>\n" + "\n".join(paths) + f"\n</{tag}>")
     return User((Text("\n\n".join(parts)),))
+
+
+def branch_message(summary: str) -> User:
+    """What the model is told of messages that were left behind by going back."""
+    return User(
+        (
+            Text(
+                "The conversation went on from here in another way, and came back. A summary of what was done there:\n\n"
+                f"<summary>\n{summary.strip()}\n</summary>"
+            ),
+        )
+    )
 
 
 def _without_thinking(entry: Entry) -> Entry | None:

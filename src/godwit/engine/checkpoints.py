@@ -15,7 +15,7 @@ from ..contracts import Checkpoints
 from ..core.agent import AgentSpec
 from ..core.checkpoint import CheckpointRef, LeftAlone, shown_path
 from ..core.errors import CheckpointFailed, CheckpointNotFound, GodwitError, StoreCorrupt, StoreError
-from ..core.events import SessionRewound, WorkspaceCheckpointed, WorkspaceRestored
+from ..core.events import SessionForked, SessionRewound, WorkspaceCheckpointed, WorkspaceRestored
 from ..core.state import State
 from .driver import Driver
 
@@ -139,7 +139,7 @@ async def retain(driver: Driver) -> None:
 
 async def _named(driver: Driver) -> set[CheckpointRef]:
     """The states the log speaks of; others were only looked at."""
-    types = ("workspace.checkpointed", "workspace.restored", "session.rewound")
+    types = ("workspace.checkpointed", "workspace.restored", "session.rewound", "session.forked")
     found: set[CheckpointRef | None] = set()
     for event in await driver.parts.store.read(driver.session, types=types):
         match event.data:
@@ -147,7 +147,7 @@ async def _named(driver: Driver) -> set[CheckpointRef]:
                 found.add(ref)
             case WorkspaceRestored(ref=ref, result=result):
                 found |= {ref, result}
-            case SessionRewound(files=files, undo=undo):
+            case SessionRewound(files=files, undo=undo) | SessionForked(files=files, undo=undo):
                 found |= {files, undo}
             case _:
                 pass

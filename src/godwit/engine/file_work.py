@@ -71,6 +71,13 @@ class FileWork:
             case SessionRewound():
                 pass
 
+    def fork(self, seq: Seq, *, same_files: bool) -> None:
+        """What comes next is another session's work. Without `same_files` it begins with other files, of which nothing is
+        known yet."""
+        self._open = None
+        if not same_files:
+            self._ways, self._seen = [(0, ())], []
+
 
 def edges(way: Way, agent: set[str], others: set[str]) -> list[tuple[CheckpointRef | None, set[str]]]:
     """The states along a way, each with the paths of those whose work led to it."""

@@ -28,6 +28,7 @@ from ..core.events import (
     Draft,
     Event,
     EventData,
+    SessionForked,
     ToolFinished,
     VerificationReported,
 )
@@ -131,6 +132,46 @@ async def load_state(store: EventStore, session: SessionId) -> State:
             break
     folds.keep(session, state)
     return state
+
+
+async def state_at(store: EventStore, session: SessionId, seq: Seq) -> State:
+    """The fold of the log up to `seq`. SessionNotFound."""
+    state = await load_state(store, session)
+    if state.seq == seq:
+        return state
+    state = State()
+    snapshot = await store.get_snapshot(session)
+    if snapshot is not None and snapshot.version == SNAPSHOT_VERSION and snapshot.seq <= seq:
+        state = decode_state(snapshot.state)
+    while state.seq < seq:
+        for event in await store.read(session, state.seq, limit=PAGE, to_seq=seq):
+            state = fold(state, event)
+    return state
+
+
+async def fork_log(
+    store: EventStore,
+    session: SessionId,
+    origin: State,
+    at: Seq,
+    data: Sequence[EventData],
+    clock: Clock,
+    *,
+    key: str | None,
+) -> Appended:
+    """A log that begins as that of `data[0].origin` does up to `at`, where that one's state is `origin`; who opens it need
+    not fold all that again."""
+    forked = data[0]
+    assert isinstance(forked, SessionForked)
+    now = clock.now_ms()
+    drafts = [Draft(d, at_ms=now) for d in data]
+    appended = await store.fork(session, forked.origin, at, drafts, key=key)
+    if not appended.duplicate:
+        state = origin
+        for draft in drafts:
+            state = fold(state, _as_event(session, state.seq + 1, draft))
+        await store.put_snapshot(session, Snapshot(state.seq, SNAPSHOT_VERSION, encode_state(state)))
+    return appended
 
 
 def forget_state(store: EventStore, session: SessionId) -> None:

@@ -41,7 +41,16 @@ from ..core.errors import (
     RewindConflict,
     SessionBusy,
 )
-from ..core.events import HookBlocked, InputDelivered, SessionRewound, UserMessage, WorkspaceCheckpointed, WorkspaceRestored
+from ..core.events import (
+    HookBlocked,
+    InputDelivered,
+    SessionCreated,
+    SessionForked,
+    SessionRewound,
+    UserMessage,
+    WorkspaceCheckpointed,
+    WorkspaceRestored,
+)
 from ..core.ids import Seq, SessionId
 from ..core.messages import User, text_of
 from .driver import Parts
@@ -92,12 +101,23 @@ class Rewinds:
     def _store(self) -> EventStore:
         return self._parts.store
 
-    async def rewind(self, to: Seq, *, files: bool, on_conflict: OnConflict, redoes: Seq | None = None) -> RewindResult:
-        """See `HostRewinds.rewind`."""
+    async def rewind(
+        self,
+        to: Seq,
+        *,
+        files: bool,
+        on_conflict: OnConflict,
+        redoes: Seq | None = None,
+        summary: str | None = None,
+        seen: Seq | None = None,
+    ) -> RewindResult:
+        """See `HostRewinds.rewind`. `summary`: of what is left behind, made when the head was `seen`; Conflict when the
+        conversation has moved since."""
         if on_conflict not in ("refuse", "keep", "overwrite"):
             raise InvalidArgument(f"on_conflict={on_conflict!r} is none of refuse, keep, overwrite", on_conflict=on_conflict)
         for _ in range(ATTEMPTS):
-            head = await self._check(to)
+            head = await self.check(to)
+            await self._check_still(seen)
             text = await self._taken_back(to)
             event = SessionRewound(to, redoes=redoes)
             changes: list[FileChange] = []
@@ -112,13 +132,14 @@ class Rewinds:
                     continue
             if event.files is not None and not await self._let(event.files, changes):
                 event, changes, left = SessionRewound(to, redoes=redoes), [], []
+            event = msgspec.structs.replace(event, summary=summary)
             try:
                 appended = await append_outside(self._store, self._session, [event], self._parts.clock, expect=head)
             except HeadMoved:
                 continue
             error = None
             if event.files is not None:
-                restored = await self._restored(appended.last)
+                restored = await self.restored(appended.last)
                 left, error = [*left, *restored.left], restored.error
             return RewindResult(to, appended.last, tuple(changes), tuple(left), error, text)
         raise HeadMoved("the session went on each time while the rewind was being prepared: try again")
@@ -139,7 +160,7 @@ class Rewinds:
 
     async def preview(self, to: Seq) -> RewindPreview:
         """See `HostRewinds.preview_rewind`."""
-        await self._check(to)
+        await self.check(to)
         text = await self._taken_back(to)
         plan = await self._plan(to)
         if plan is None:
@@ -172,7 +193,7 @@ class Rewinds:
     async def _last(self) -> tuple[Seq, bool]:
         """The last rewind that is not taken back, and whether it had put files back."""
         back: list[tuple[Seq, SessionRewound]] = []
-        for event in await self._store.read(self._session, types=("session.rewound", "run.started")):
+        for event in await self._store.read(self._session, types=("session.rewound", "run.started", "session.forked")):
             match event.data:
                 case SessionRewound(redoes=None) as rewound:
                     back.append((event.seq, rewound))
@@ -233,7 +254,27 @@ class Rewinds:
 
     # --- planning ---------------------------------------------------------------------------------------------------
 
-    async def _check(self, to: Seq) -> Seq:
+    async def _check_still(self, seen: Seq | None) -> None:
+        moves = ("run.started", "session.rewound", "session.compacted")
+        moved = [] if seen is None else await self._store.read(self._session, seen, types=moves, limit=1)
+        if moved:
+            raise Conflict(
+                f"while the summary was being written, the conversation moved ({moved[0].type} at {moved[0].seq}), so it is"
+                " of another one: nothing was changed, go there again",
+                seq=moved[0].seq,
+            )
+
+    async def files_at(self, seq: Seq) -> CheckpointRef:
+        """The files as they were at `seq`, as far as the agent changed them. CheckpointNotFound when that was not kept."""
+        work = await self._work()
+        seen = work.seen_after(seq)
+        if seen is None and any(one.seq > seq for one in work.at()):
+            raise CheckpointNotFound(f"the files were not kept around event {seq}: session.checkpoints() says why", seq=seq)
+        if seen is not None and seen not in {k.ref for k in await self._checkpoints().kept(self._session)}:
+            raise CheckpointNotFound(f"the files of event {seq} are not kept any more", seq=seq)
+        return seen or await self._now()
+
+    async def check(self, to: Seq) -> Seq:
         """The head. Raises SessionBusy while a run is open, InvalidArgument when nothing can be gone back to at `to`.
 
         A rewind that was broken off is finished first.
@@ -241,7 +282,7 @@ class Rewinds:
         files = ("session.rewound", "workspace.restored")
         for event in await self._store.read(self._session, types=files, newest_first=True, limit=1):
             if isinstance(event.data, SessionRewound) and event.data.files is not None:
-                await self._restored(event.seq)
+                await self.restored(event.seq)
         row = await self._store.session(self._session)
         if row.run is not None:
             raise SessionBusy("a rewind needs a session without an open run: interrupt it first", run=row.run)
@@ -355,11 +396,17 @@ class Rewinds:
 
     async def _work(self) -> FileWork:
         work = FileWork()
-        types = ("workspace.checkpointed", "session.rewound")
+        folder: str | None = None
+        types = ("session.created", "workspace.checkpointed", "session.rewound", "session.forked")
         for event in await self._store.read(self._session, types=types):
             match event.data:
                 case WorkspaceCheckpointed() | SessionRewound() as data:
                     work.add(event.seq, data)
+                case SessionCreated() as data:
+                    folder = data.workspace
+                case SessionForked() as data:
+                    work.fork(event.seq, same_files=data.files is not None or data.workspace == folder)
+                    folder = data.workspace
                 case _:
                     pass
         return work
@@ -385,7 +432,7 @@ class Rewinds:
             raise CheckpointFailed("this host keeps no checkpoints of files")
         return self._parts.checkpoints
 
-    async def _restored(self, rewound: Seq) -> WorkspaceRestored:
+    async def restored(self, rewound: Seq) -> WorkspaceRestored:
         """Have the files put back, and wait for it."""
         await self._finish()
         while True:

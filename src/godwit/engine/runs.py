@@ -247,11 +247,25 @@ class Runs:
         return list(found.values())
 
     async def start_of(self, run: RunId) -> Seq:
-        """The seq before the run's first event. RunNotFound."""
+        """The seq before the run's first event. RunNotFound, also for one that goes on in the session that this one was
+        forked from, and not here."""
         for event in await self._store.read(self._session, types=("run.started",), newest_first=True):
             if isinstance(event.data, RunStarted) and event.data.run == run:
+                await self._check_here(run, event.seq)
                 return event.seq - 1
         raise RunNotFound(f"session {self._session} has no run {run!r}", run=run)
+
+    async def _check_here(self, run: RunId, started: Seq) -> None:
+        state = await load_state(self._store, self._session)
+        if started > state.forked_at:
+            return
+        ends = await self._store.read(self._session, started, types=("run.finished",), to_seq=state.forked_at)
+        if not any(isinstance(end.data, RunFinished) and end.data.run == run for end in ends):
+            raise RunNotFound(
+                f"run {run!r} was under way in session {state.origin} when this one was forked off: it goes on there",
+                run=run,
+                session=state.origin,
+            )
 
     async def before(self, run: RunId) -> Seq:
         """The seq before the run's first event, which is its prompt where it has one. RunNotFound."""
@@ -371,7 +385,8 @@ class _Record:
         usage, tool_calls = started.usage, started.tool_calls
         for message in messages:
             usage, tool_calls = usage + message.usage, tool_calls + len(message.calls)
-        status: Any = phase if ended is None else ended.outcome
+        # One that has neither ended nor is open was under way where this session was forked off.
+        status: Any = (phase or "interrupted") if ended is None else ended.outcome
         prompt, last = self.prompt or self.start, self.last or self.start
         return RunSnapshot(
             started.run,

@@ -39,7 +39,9 @@ from .rewind import Rewinds
 from .runs import RunHandle
 from .sending import Sending
 from .session_rewind import HostRewinds
+from .session_tree import ForkHome, HostTree, Trees
 from .session_verification import HostVerification, Verifications
+from .summary import Summaries
 from .tasks import SessionTasks
 from .typed_commands import TypedCommands
 
@@ -57,7 +59,7 @@ class CommandSender:
         await self._session.send_event(command, key=key)
 
 
-class SessionHome(Home, Protocol):
+class SessionHome(Home, ForkHome, Protocol):
     """What a session's handle asks besides, for its slash commands."""
 
     async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> Any:
@@ -66,7 +68,17 @@ class SessionHome(Home, Protocol):
 
 
 class Session(
-    Sending, LiveAgents, Answers, LiveHooks, HostCalls, HostVerification, HostRewinds, HostCompaction, Purse, LaneWork
+    Sending,
+    LiveAgents,
+    Answers,
+    LiveHooks,
+    HostCalls,
+    HostVerification,
+    HostRewinds,
+    HostTree,
+    HostCompaction,
+    Purse,
+    LaneWork,
 ):
     """One durable conversation with an agent. Get one from `Runtime.start_session` or `Runtime.open_session`."""
 
@@ -148,6 +160,25 @@ class Session(
             workspace=self.workspace,
             finish=self._finish_restoring,
             hooks=self._hooks,
+        )
+
+    def _fork_home(self) -> ForkHome:
+        return self._home
+
+    @cached_property
+    def _trees(self) -> Trees:  # type: ignore[override]  # made when first used
+        return Trees(
+            self._home.parts,
+            self.id,
+            rewinds=lambda: self._rewinds,
+            summaries=lambda: Summaries(
+                self._home.parts,
+                self.id,
+                budget=self._budgets,
+                retries=lambda: self._spec.limits.max_model_retries,
+                token=self._token,
+            ),
+            model=lambda: self.model,
         )
 
     @cached_property

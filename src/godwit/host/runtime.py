@@ -453,13 +453,8 @@ class Runtime(RegisteredAgents, SessionImports):
         if drive:
             self._check_models_of(spec)
         await self._check_sandbox(spec, folder)
-        if session is not None and not _SESSION_ID.fullmatch(session):
-            raise InvalidArgument(
-                f"session id {session!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
-                session=session,
-            )
+        session_id = self.new_session_id(session)
         self.parts.standing(folder)  # a wrong file is told before anything is stored
-        session_id = SessionId(session or self.ids.new("ses"))
         above, root, depth = None, None, 0
         if parent is not None:
             above, root, depth, labels = await self._below(SessionId(parent), labels)
@@ -494,6 +489,25 @@ class Runtime(RegisteredAgents, SessionImports):
             return await self.store.get_agent(agent)
         ref = await self._create(agent, folder)
         return await self.store.get_agent(ref.name, ref.version)
+
+    def new_session_id(self, given: str | None) -> SessionId:
+        """See `ForkHome.new_session_id`."""
+        if given is not None and not _SESSION_ID.fullmatch(given):
+            raise InvalidArgument(
+                f"session id {given!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
+                session=given,
+            )
+        return SessionId(given or self.ids.new("ses"))
+
+    def fork_folder(self, given: str | os.PathLike[str]) -> str:
+        """See `ForkHome.fork_folder`."""
+        folder = existing_folder(given)
+        assert folder is not None
+        return folder
+
+    async def open_fork(self, session: SessionId, *, drive: bool) -> Session:
+        """See `ForkHome.open_fork`."""
+        return await self.open_session(session, drive=drive)
 
     async def _below(self, parent: SessionId, labels: Labels | None) -> tuple[SessionId, SessionId, int, Labels]:
         """Where a session stands that works for this one: its parent, the first in the line, its depth, its labels.

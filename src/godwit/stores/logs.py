@@ -18,8 +18,8 @@ from .documents import delete_documents_of
 from .followers import SqliteFollowers
 from .hub import Hub, Topic
 from .part import PORTION, as_json, lease_of, no_session, session_key
-from .requests import Append, Call
-from .transaction import SEQ_BITS, Transaction
+from .requests import Append, Call, Fork
+from .transaction import FEED, SEQ_BITS, Transaction
 
 
 class SqliteLogs(SqliteFollowers):
@@ -27,6 +27,12 @@ class SqliteLogs(SqliteFollowers):
 
     async def create(self, session: SessionId, events: Sequence[Draft], *, key: str | None = None) -> Appended:
         return await self._writer.do(Append(session, events, create=True, key=key))
+
+    async def fork(
+        self, session: SessionId, origin: SessionId, at: Seq, events: Sequence[Draft], *, key: str | None = None
+    ) -> Appended:
+        """See `EventStore.fork`."""
+        return await self._writer.do(Fork(session, origin, at, events, key=key))
 
     async def append(
         self,
@@ -65,35 +71,64 @@ class SqliteLogs(SqliteFollowers):
             shared = self._from_tail(hub, session, topic, from_seq, to_seq)
             if shared is not None:
                 return shared
-        key, head = self._find(session)
+        key, head, forked = self._find_log(session)
         to = head if to_seq is None else min(to_seq, head)
         if to <= from_seq or limit == 0:
             return []
-
-        name = ("read_events" if types is None else "read_events_of_types") + ("_newest_first" if newest_first else "")
-        log = key << SEQ_BITS
-        parameters: dict[str, Any] = {"after": log + from_seq, "to": log + to}
-        if types is not None:
-            parameters["types"] = as_json(types)
-        left = limit
-        events: list[Event] = []
-        while True:
-            portion = parameters["limit"] = PORTION if left is None else min(PORTION, left)
-            found = self._select(name, parameters)
-            events += [Event(session, seq, at_ms, run, type_, body) for seq, at_ms, run, type_, body in found]
-            if left is not None:
-                left -= len(found)
-            if len(found) < portion or left == 0:
-                break
-            if newest_first:
-                parameters["to"] = log + events[-1].seq - 1
-            else:
-                parameters["after"] = log + events[-1].seq
-            # The log only grows and its end is fixed here, so the portions fit together whatever happens in between.
-            await asyncio.sleep(0)
+        if from_seq >= forked:
+            events = await self._read_parts(session, [(key, from_seq, to)], limit, types, newest_first)
+        else:
+            # Deleting the origin hands its events over to another log: what was read before and after must be of one time.
+            parts = None
+            while parts != (known := self._select("log_parts", (key,))):
+                parts = known
+                events = await self._read_parts(session, _within(parts, key, from_seq, to), limit, types, newest_first)
         if topic is not None and not topic.gone and (not topic.tail or from_seq <= topic.tail[-1].seq):
             topic.extend(events)
         return events
+
+    async def _read_parts(
+        self,
+        session: SessionId,
+        parts: list[tuple[int, Seq, Seq]],
+        limit: int | None,
+        types: Sequence[str] | None,
+        newest_first: bool,
+    ) -> list[Event]:
+        """`parts`: key of the log, and which of its events: behind the one seq, up to the other; in order."""
+        name = ("read_events" if types is None else "read_events_of_types") + ("_newest_first" if newest_first else "")
+        left = limit
+        events: list[Event] = []
+        for key, after, to in reversed(parts) if newest_first else parts:
+            log = key << SEQ_BITS
+            parameters: dict[str, Any] = {"after": log + after, "to": log + to}
+            if types is not None:
+                parameters["types"] = as_json(types)
+            while left != 0:
+                portion = parameters["limit"] = PORTION if left is None else min(PORTION, left)
+                found = self._select(name, parameters)
+                events += [Event(session, seq, at_ms, run, type_, body) for seq, at_ms, run, type_, body in found]
+                if left is not None:
+                    left -= len(found)
+                if len(found) < portion:
+                    break
+                if newest_first:
+                    parameters["to"] = log + events[-1].seq - 1
+                else:
+                    parameters["after"] = log + events[-1].seq
+                # The log only grows and its end is fixed here, so the portions fit together whatever happens in between.
+                await asyncio.sleep(0)
+        return events
+
+    def _find_log(self, session: SessionId) -> tuple[int, Seq, Seq]:
+        """The session's key, its head, and up to which seq the log is as its parts say. SessionNotFound."""
+        if session == FEED:
+            return (*self._find(session), 0)
+        found = self._select("head", (session,))
+        if not found:
+            raise no_session(session)
+        key, head, forked = found[0]
+        return key, head, forked
 
     def _from_tail(
         self, hub: Hub, session: SessionId, topic: Topic, from_seq: Seq, to_seq: Seq | None
@@ -158,14 +193,33 @@ class SqliteLogs(SqliteFollowers):
             for child in children:
                 transaction.forget(child)
             transaction.execute("delete_artifacts", {"session": key})
+            _hand_over(transaction, key)
             transaction.logged(row.tenant, row.uncounted - transaction.execute("log_size", {"session": key}).fetchone()[0])
             transaction.execute("delete_events", {"session": key})
-            for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_session"):
+            for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_parts", "delete_session"):
                 transaction.execute(name, (key,))
             delete_documents_of(transaction, session, self._clock.now_ms())
             transaction.forget(session, deleted=True)
 
         await self._writer.do(Call(apply))
+
+
+def _within(parts: list[tuple[int, Seq]], key: int, after: Seq, to: Seq) -> list[tuple[int, Seq, Seq]]:
+    """Which events of which logs make up the log of `key` behind `after` and up to `to`."""
+    found: list[tuple[int, Seq, Seq]] = []
+    for log, last in (*parts, (key, to)):
+        if after < min(last, to):
+            found.append((log, after, min(last, to)))
+            after = min(last, to)
+    return found
+
+
+def _hand_over(transaction: Transaction, key: int) -> None:
+    """What logs begin with that is in this one goes to the fork that needs most of it, and the others find it there."""
+    heir = transaction.execute("heir", (key,)).fetchone()
+    if heir is not None:
+        transaction.execute("hand_over_events", {"key": key, "heir": heir[0], "last": heir[1]})
+        transaction.execute("hand_over_parts", {"key": key, "heir": heir[0]})
 
 
 __all__ = ["SqliteLogs"]

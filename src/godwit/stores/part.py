@@ -44,7 +44,7 @@ class SqlitePart:
         found = self._select("head", (session,))
         if not found:
             raise no_session(session)
-        key, head = found[0]
+        key, head, _ = found[0]
         return key, head
 
 

@@ -14,11 +14,19 @@ from typing import Generic, TypeVar
 
 from ..contracts import Appended
 from ..core.errors import HeadMoved, IllegalEvent, InvalidArgument, KeyReused, SessionExists, SessionNotFound, StaleEpoch
-from ..core.events import Draft, SessionCompacted, SessionCreated, SessionRewound, from_outside
+from ..core.events import (
+    Draft,
+    SessionCompacted,
+    SessionCreated,
+    SessionForked,
+    SessionLabelled,
+    SessionRewound,
+    from_outside,
+)
 from ..core.gate import Gate, admit, consequence
 from ..core.ids import Seq, SessionId
 from ..core.meter import Meter, metered
-from .transaction import Transaction
+from .transaction import Row, Transaction
 
 T = TypeVar("T")
 
@@ -93,16 +101,9 @@ class Append(Request[Appended]):
         digest = None if self.key is None else _digest(events)
         # The key comes first: a repeated request gets its first answer, whatever the session has become since.
         if self.key is not None and digest is not None and row is not None:
-            known = transaction.key(row, self.key)
+            known = _known(transaction, row, self.key, digest)
             if known is not None:
-                first, last, stored = known
-                if stored != digest:
-                    raise KeyReused(
-                        f"idempotency key {self.key!r} was used for other events: take a new key",
-                        session=session,
-                        key=self.key,
-                    )
-                return Appended(first, last, duplicate=True)
+                return known
         if self.create:
             if row is not None:
                 raise SessionExists(f"session {session!r} exists already", session=session)
@@ -126,29 +127,7 @@ class Append(Request[Appended]):
 
         gate, meter = (Gate(), Meter()) if row is None else (row.gate, row.meter)
         parent = transaction.parent(events[0]) if row is None else None
-        drafts: list[Draft] = []
-        for draft in events:
-            data = draft.data
-            seq = head + len(drafts) + 1
-            if isinstance(data, SessionCreated) and seq > 1:
-                raise IllegalEvent("a log begins with session.created, once", seq=seq)
-            if isinstance(data, SessionRewound) and not 0 < data.to < seq:
-                raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=seq - 1)
-            if isinstance(data, SessionCompacted) and data.kept_from > seq:
-                raise IllegalEvent(
-                    f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from, head=seq - 1
-                )
-            phase = gate.phase
-            gate = admit(gate, data)
-            meter = metered(meter, phase, gate.phase, data, draft.at_ms)
-            drafts.append(draft)
-            follows = consequence(gate, data)
-            if follows is not None:
-                phase = gate.phase
-                gate = admit(gate, follows)
-                meter = metered(meter, phase, gate.phase, follows, draft.at_ms)
-                drafts.append(Draft(follows, at_ms=draft.at_ms, run=gate.run))
-
+        drafts, gate, meter = _admitted(events, head, gate, meter)
         if row is None:
             row = transaction.create(session, drafts[0], parent)
         first, last = head + 1, head + len(drafts)
@@ -156,6 +135,97 @@ class Append(Request[Appended]):
             transaction.put_key(row, self.key, first, last, digest)
         transaction.write(row, drafts, gate, meter)
         return Appended(first, last)
+
+
+class Fork(Request[Appended]):
+    """A new session, whose log begins as that of `origin` does up to `at`, and goes on with `events`."""
+
+    __slots__ = ("at", "events", "key", "origin", "session")
+
+    def __init__(
+        self, session: SessionId, origin: SessionId, at: Seq, events: Sequence[Draft], *, key: str | None = None
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.origin = origin
+        self.at = at
+        self.events = events
+        self.key = key
+
+    def apply(self, transaction: Transaction) -> Appended:
+        session, at, events = self.session, self.at, self.events
+        data = events[0].data if events else None
+        if not isinstance(data, SessionForked) or data.origin != self.origin:
+            raise IllegalEvent(f"a fork of {self.origin!r} begins with session.forked, which names it", session=session)
+        digest = _digest(events)
+        row = transaction.row(session)
+        if row is not None:
+            known = None if self.key is None else _known(transaction, row, self.key, digest)
+            if known is not None:
+                return known
+            raise SessionExists(f"session {session!r} exists already", session=session)
+        origin = transaction.row(self.origin)
+        if origin is None:
+            raise SessionNotFound(f"there is no session {self.origin!r} to fork", session=self.origin)
+        if data.labels.tenant != origin.tenant:
+            raise IllegalEvent("a fork is of the tenant that its origin is of", session=session)
+        if not 1 <= at <= origin.head:
+            raise InvalidArgument(f"session {self.origin!r} has no event {at} to fork at: it has 1 to {origin.head}", at=at)
+        for draft in events[1:]:
+            if not from_outside(draft.data):
+                raise IllegalEvent(f"{draft.type} needs the driver's epoch", type=draft.type)
+        drafts, gate, meter = _admitted(events, at, Gate(), Meter(), fork=True)
+        transaction.flush()
+        row = transaction.create(session, drafts[0], None, origin=origin, at=at)
+        first, last = at + 1, at + len(drafts)
+        if self.key is not None:
+            transaction.put_key(row, self.key, first, last, digest)
+        transaction.write(row, drafts, gate, meter)
+        return Appended(first, last)
+
+
+def _known(transaction: Transaction, row: Row, key: str, digest: bytes) -> Appended | None:
+    """What was stored under this key, None when nothing was. KeyReused when that was something else."""
+    known = transaction.key(row, key)
+    if known is None:
+        return None
+    first, last, stored = known
+    if stored != digest:
+        raise KeyReused(f"idempotency key {key!r} was used for other events: take a new key", session=row.id, key=key)
+    return Appended(first, last, duplicate=True)
+
+
+def _admitted(
+    events: Sequence[Draft], head: Seq, gate: Gate, meter: Meter, *, fork: bool = False
+) -> tuple[list[Draft], Gate, Meter]:
+    """The events with what follows from them, and what they lead to; they come behind `head`. Raises what `admit` does."""
+    drafts: list[Draft] = []
+    for draft in events:
+        data = draft.data
+        seq = head + len(drafts) + 1
+        if isinstance(data, SessionCreated) and seq > 1:
+            raise IllegalEvent("a log begins with session.created, once", seq=seq)
+        if isinstance(data, SessionForked) and (drafts or not fork):
+            raise IllegalEvent("session.forked comes first of what a fork adds, and nowhere else", seq=seq)
+        if isinstance(data, SessionRewound) and not 0 < data.to < seq:
+            raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=seq - 1)
+        if isinstance(data, SessionLabelled) and data.target >= seq:
+            raise IllegalEvent(f"there is no event {data.target} to label", target=data.target, head=seq - 1)
+        if isinstance(data, SessionCompacted) and data.kept_from > seq:
+            raise IllegalEvent(
+                f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from, head=seq - 1
+            )
+        phase = gate.phase
+        gate = admit(gate, data)
+        meter = metered(meter, phase, gate.phase, data, draft.at_ms)
+        drafts.append(draft)
+        follows = consequence(gate, data)
+        if follows is not None:
+            phase = gate.phase
+            gate = admit(gate, follows)
+            meter = metered(meter, phase, gate.phase, follows, draft.at_ms)
+            drafts.append(Draft(follows, at_ms=draft.at_ms, run=gate.run))
+    return drafts, gate, meter
 
 
 def _digest(events: Sequence[Draft]) -> bytes:
@@ -168,4 +238,4 @@ def _digest(events: Sequence[Draft]) -> bytes:
     return digest.digest()
 
 
-__all__ = ["Append", "Call", "Request"]
+__all__ = ["Append", "Call", "Fork", "Request"]

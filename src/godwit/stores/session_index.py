@@ -182,6 +182,7 @@ class SqliteSessions(SqliteFollowers):
             prompt,
             gate,
             parent,
+            origin,
         ) = found
         if owner is not None:
             if until <= self._clock.now_ms():
@@ -208,6 +209,7 @@ class SqliteSessions(SqliteFollowers):
             actions=actions,
             first_prompt=prompt,
             parent=parent,
+            origin=origin,
         )
 
 

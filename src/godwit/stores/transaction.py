@@ -20,6 +20,7 @@ from ..core.events import (
     RunFinished,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     ToolFinished,
     UserMessage,
 )
@@ -185,10 +186,20 @@ class Transaction:
             raise SessionNotFound(f"there is no session {data.parent!r} to be the parent", session=data.parent)
         return row.key
 
-    def create(self, session: SessionId, draft: Draft, parent: int | None, *, key: int | None = None) -> Row:
-        """A session with an empty log. `key`: of one whose events are there already."""
+    def create(
+        self,
+        session: SessionId,
+        draft: Draft,
+        parent: int | None,
+        *,
+        key: int | None = None,
+        origin: Row | None = None,
+        at: Seq = 0,
+    ) -> Row:
+        """A session with an empty log. `key`: of one whose events are there already; with `origin` its log begins as that
+        one's does up to `at`."""
         data = draft.data
-        assert isinstance(data, SessionCreated)
+        assert isinstance(data, SessionCreated | SessionForked)
         activity = draft.at_ms >> ACTIVITY_BITS
         key = self.execute(
             "insert_session",
@@ -204,10 +215,16 @@ class Transaction:
                 "labels": msgspec.json.encode(data.labels).decode(),
                 "tenant": data.labels.tenant,
                 "parent": parent,
+                "forked": at,
+                "origin": None if origin is None else origin.id,
             },
         ).lastrowid
         assert key is not None
-        row = self.rows[session] = Row(session, key, 0, Gate(), 0, activity, False, parent, Meter(), data.labels.tenant)
+        prompted = origin is not None and origin.prompted
+        row = Row(session, key, at, Gate(), 0, activity, prompted, parent, Meter(), data.labels.tenant)
+        self.rows[session] = row
+        if origin is not None:
+            self._share(row, origin, at)
         return row
 
     def put_events(self, key: int, after: Seq, drafts: list[Draft]) -> None:
@@ -217,6 +234,16 @@ class Transaction:
             query("insert_event"),
             [(position + n, draft.at_ms, draft.run, draft.type, draft.body) for n, draft in enumerate(drafts, 1)],
         )
+
+    def _share(self, row: Row, origin: Row, at: Seq) -> None:
+        begun = 0
+        for log, last in self.execute("log_parts", (origin.key,)).fetchall():
+            if begun < at:
+                begun = min(last, at)
+                self.execute("insert_log_part", (row.key, begun, log))
+        if begun < at:
+            self.execute("insert_log_part", (row.key, at, origin.key))
+        self.execute("share_artifacts", {"session": row.key, "origin": origin.key})
 
     def write(self, row: Row, drafts: list[Draft], gate: Gate, meter: Meter) -> None:
         seq, log = row.head, row.key << SEQ_BITS

@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, control, looking, rules, running, serving, telling, undo
+from .cli_verbs import answers, branches, control, looking, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -61,6 +61,10 @@ VERBS = (
     undo.compact,
     undo.diff,
     undo.checkpoints,
+    branches.tree,
+    branches.label,
+    branches.navigate,
+    branches.fork,
     serving.serve,
     serving.work,
     serving.keys,

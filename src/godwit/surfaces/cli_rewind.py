@@ -48,7 +48,7 @@ async def rewind(
             return _places(place, handle, await handle.turnings(), as_json=as_json)
         to = await _seq(handle, where)
         if not (files or preview):
-            return _done(handle, await handle.rewind(to), "rewound", as_json=as_json)
+            return done(handle, await handle.rewind(to), "rewound", as_json=as_json)
         shown = await handle.preview_rewind(to)
         if preview:
             _show_preview(shown, as_json=as_json)
@@ -56,7 +56,7 @@ async def rewind(
         chosen = await _asked(shown, on_conflict, yes=yes, as_json=as_json)
         if chosen is None:
             return INTERRUPTED
-        return _done(handle, await handle.rewind(to, files=True, on_conflict=chosen), "rewound", as_json=as_json)
+        return done(handle, await handle.rewind(to, files=True, on_conflict=chosen), "rewound", as_json=as_json)
 
 
 async def redo(place: Where, typed: str, *, on_conflict: OnConflict, yes: bool, as_json: bool) -> int:
@@ -69,25 +69,25 @@ async def redo(place: Where, typed: str, *, on_conflict: OnConflict, yes: bool, 
             chosen = await _asked(shown, on_conflict, yes=yes, as_json=as_json)
         if chosen is None:
             return INTERRUPTED
-        return _done(handle, await handle.redo(on_conflict=chosen), "the rewind is taken back", as_json=as_json)
+        return done(handle, await handle.redo(on_conflict=chosen), "the rewind is taken back", as_json=as_json)
 
 
 async def compact(place: Where, typed: str, focus: str | None, *, keep_tokens: int, as_json: bool) -> int:
     """Have a summary stand for the older messages."""
     async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
-        done = await handle.compact(focus, keep_tokens=keep_tokens)
+        made = await handle.compact(focus, keep_tokens=keep_tokens)
         if as_json:
-            write_json(done)
+            write_json(made)
             return DONE
-        print(clean(done.summary))
-        before, after = counted_as(done.messages_before, "message"), counted_as(done.messages_after, "message")
+        print(clean(made.summary))
+        before, after = counted_as(made.messages_before, "message"), counted_as(made.messages_after, "message")
         print(
-            f"{before} of about {done.tokens_before:,} tokens became {after} of about {done.tokens_after:,}"
-            + (", as soon as the open run ends" if done.waits else ""),
+            f"{before} of about {made.tokens_before:,} tokens became {after} of about {made.tokens_after:,}"
+            + (", as soon as the open run ends" if made.waits else ""),
             file=sys.stderr,
         )
-        print(f"back to before it: {place.command('rewind', handle.id)} {done.seq - 1}", file=sys.stderr)
+        print(f"back to before it: {place.command('rewind', handle.id)} {made.seq - 1}", file=sys.stderr)
         return DONE
 
 
@@ -210,7 +210,8 @@ def _show_preview(shown: RewindPreview, *, as_json: bool) -> None:
     _print_left(shown.left)
 
 
-def _done(handle: SessionHandle, result: RewindResult, said: str, *, as_json: bool) -> int:
+def done(handle: SessionHandle, result: RewindResult, said: str, *, as_json: bool) -> int:
+    """Say what came of it."""
     if as_json:
         facts: dict[str, Any] = {"session": handle.id, "to": result.to, "seq": result.seq, "text": result.text}
         facts["changes"] = [_fact(c) for c in result.changes]

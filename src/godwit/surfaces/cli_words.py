@@ -44,7 +44,9 @@ from ..core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionImported,
+    SessionLabelled,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -217,6 +219,12 @@ def event_text(event: Event) -> str:
             return " ".join(data.order)
         case SessionCreated():
             return f"agent {data.agent.name} v{data.agent.version}" + (f" in {data.workspace}" if data.workspace else "")
+        case SessionForked():
+            return f"from {data.origin}" + (f" in {data.workspace}" if data.workspace else "")
+        case SessionLabelled():
+            return f"event {data.target}" + (
+                f" is {one_line(data.label)}" if data.label is not None else " has no label any more"
+            )
         case SessionOpened():
             return owner_text(data.host) if data.host else ""
         case SessionConfigured():

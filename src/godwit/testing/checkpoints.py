@@ -161,6 +161,20 @@ class CheckpointsConformance:
             assert await self.back(checkpoints, root, first) == []
             assert (root / "a.txt").read_text() == "one\ntwo\nthree\n"
 
+    async def test_what_is_held_is_shared_with_another(self) -> None:
+        async with self.kept() as (checkpoints, root):
+            fork = SessionId("fork")
+            await checkpoints.share(S, fork)
+            assert await checkpoints.kept(fork) == []
+            first = await checkpoints.take(S, str(root), CheckpointPolicy())
+            (root / "mine").write_text("more")
+            second = await checkpoints.take(S, str(root), CheckpointPolicy())
+            await checkpoints.share(S, fork)
+            await checkpoints.share(S, fork)
+            assert [one.ref for one in await checkpoints.kept(fork)] == [second, first]
+            await checkpoints.release(S)
+            assert [change.path for change in await checkpoints.changes(first, second)] == ["mine"]
+
     async def test_a_policy_lets_go_of_the_oldest(self) -> None:
         async with self.kept() as (checkpoints, root):
             refs = []

@@ -106,6 +106,10 @@ class FileCheckpoints:
         """See `Checkpoints.kept`."""
         return await _threaded(lambda: self._kept(session))
 
+    async def share(self, session: SessionId, other: SessionId) -> None:
+        """See `Checkpoints.share`."""
+        await _threaded(lambda: self._share(session, other))
+
     async def retain(
         self, session: SessionId, policy: CheckpointPolicy, *, named: Collection[CheckpointRef] | None = None
     ) -> int:
@@ -226,6 +230,11 @@ class FileCheckpoints:
             return []
         with self._reading() as reading:
             return [KeptCheckpoint(_ref(one.hash), one.taken_ms) for one in reading.held(session)]
+
+    def _share(self, session: SessionId, other: SessionId) -> None:
+        if self._anything():
+            with self._contents().storing() as storing:
+                storing.share(session, other)
 
     def _retain(self, session: SessionId, policy: CheckpointPolicy, named: frozenset[CheckpointRef] | None) -> int:
         if not self._anything():

@@ -305,6 +305,15 @@ class Storing(Reading):
         )
         self._db.execute("INSERT OR REPLACE INTO roots (root, hash) VALUES (?, ?)", (root, state))
 
+    def share(self, session: str, other: str) -> None:
+        """Hold the session's states for another one, too."""
+        with self._contents.transaction(self._db):
+            self._db.execute(
+                "INSERT OR IGNORE INTO holds (session, hash, number, taken_ms)"
+                " SELECT ?, hash, number, taken_ms FROM holds WHERE session = ?",
+                (other, session),
+            )
+
     def let_go(self, session: str, states: Iterable[bytes] | None = None) -> bool:
         """Hold these states of the session, or all of them, no more. True when there was one."""
         with self._light(), self._contents.transaction(self._db):

@@ -79,6 +79,13 @@ from tests.engine.test_direct import (  # noqa: F401 - collected here again
     test_an_archived_session_runs_nothing,
     test_the_file_tools_work_on_the_sessions_folder,
 )
+from tests.engine.test_fork import (  # noqa: F401 - collected here again
+    test_a_fork_at_an_earlier_place_and_by_label,
+    test_any_place_of_any_branch_is_gone_to,
+    test_each_goes_its_own_way_from_one_past,
+    test_the_branch_that_is_left_is_summed_up,
+    test_what_is_open_stays_where_it_is,
+)
 from tests.engine.test_permissions_in_sessions import (  # noqa: F401 - collected here again
     test_a_denial_for_always_denies_elsewhere,
 )

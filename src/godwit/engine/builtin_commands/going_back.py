@@ -56,6 +56,46 @@ async def _compact(arguments: str, context: CommandContext) -> CommandOutput:
     )
 
 
+async def _tree(context: CommandContext) -> str:
+    tree = await context.session.tree()
+    lines = [f"Places of the conversation: {len(tree.nodes)}"]
+    for node in tree.nodes:
+        mark = "*" if node.seq == tree.head else "+" if node.current else "-"
+        label = "" if node.label is None else f" [{line(node.label)}]"
+        lines.append(f"  {mark} {node.seq}  {node.kind}: {line(node.text)}{label}")
+    return "\n".join(
+        [*lines, "/navigate SEQ goes to one of them, on whatever branch; + are on the way to where it stands, *."]
+    )
+
+
+async def _label(arguments: str, context: CommandContext) -> CommandOutput:
+    seq, _, label = arguments.partition(" ")
+    if not (seq.isascii() and seq.isdigit()):
+        raise InvalidArgument(f"{line(arguments)!r}: type /label SEQ NAME, or /label SEQ to take a name away")
+    await context.session.label(int(seq[:18]), label.strip() or None)
+    return CommandOutput(
+        f"Event {seq} is {line(label.strip())!r}." if label.strip() else f"Event {seq} has no label any more."
+    )
+
+
+async def _navigate(arguments: str, context: CommandContext) -> CommandOutput:
+    words = arguments.split()
+    chosen = {word for word in words[-2:] if word in ("files", "summary")}
+    where = " ".join(word for word in words if word not in chosen)
+    if not where:
+        raise InvalidArgument("type /navigate SEQ or /navigate LABEL, and behind it files or summary if you want; see /tree")
+    to: Seq | str = int(where[:18]) if where.isascii() and where.isdigit() else where
+    result = await context.session.navigate(to, files="files" in chosen, summary="summary" in chosen)
+    return CommandOutput(_went(f"Went to event {result.to}.", result), state_changed=True)
+
+
+async def _fork(arguments: str, context: CommandContext) -> CommandOutput:
+    where = arguments.strip()
+    at: Seq | str | None = (int(where[:18]) if where.isascii() and where.isdigit() else where) if where else None
+    forked = await context.session.fork(at)
+    return CommandOutput(f"Session {forked.id} begins with this one's past, and goes its own way from there.")
+
+
 async def _diff(arguments: str, context: CommandContext) -> str:
     words = arguments.split()
     if len(words) > 2:
@@ -119,6 +159,16 @@ GOING_BACK: tuple[Command, ...] = (
         safe=False,
     ),
     builtin("compact", "Have a summary stand for the older messages.", _compact, "[FOCUS]", safe=False),
+    builtin("tree", "Show the conversation with all its branches.", alone(_tree)),
+    builtin("label", "Name a place of the conversation.", _label, "SEQ [NAME]"),
+    builtin(
+        "navigate",
+        "Go to any place of the conversation, on whatever branch.",
+        _navigate,
+        "SEQ|LABEL [files] [summary]",
+        safe=False,
+    ),
+    builtin("fork", "Begin a new session with this one's past.", _fork, "[SEQ|LABEL]", safe=False),
     builtin("redo", "Take the last rewind back.", _redo, "[keep|overwrite]", safe=False),
     builtin("diff", "Show what changed in the files, by default in the whole session.", _diff, "[SEQ [SEQ]]"),
     builtin("checkpoints", "List the states of the files that are kept.", alone(_checkpoints)),

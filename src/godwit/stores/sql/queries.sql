@@ -8,10 +8,33 @@ FROM sessions WHERE id = :id;
 -- name: insert_session
 -- Its key is greater than all that are in use, also by logs that are being loaded, unless it was one of those.
 INSERT INTO sessions (key, id, head, gate, status, created_ms, updated_ms, activity, agent, agent_version, workspace, name,
-                      labels, tenant, queued, actions, first_prompt, parent)
+                      labels, tenant, queued, actions, first_prompt, parent, forked, origin)
 VALUES (coalesce(:key, 1 + max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(key), 0) FROM loads))),
-        :id, 0, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
-        :labels, :tenant, 0, 0, '', :parent);
+        :id, :forked, x'80', 'queued', :at_ms, :at_ms, :activity, :agent, :agent_version, :workspace, :name,
+        :labels, :tenant, 0, 0, coalesce((SELECT first_prompt FROM sessions WHERE id = :origin), ''), :parent, :forked, :origin);
+
+-- name: insert_log_part
+INSERT INTO fork_parts (session, last, log) VALUES (?, ?, ?);
+
+-- name: share_artifacts
+INSERT INTO artifact_uses (session, ref, place, stored_ms, pinned, released_ms)
+SELECT :session, ref, place, stored_ms, pinned, released_ms FROM artifact_uses WHERE session = :origin;
+
+-- name: log_parts
+SELECT log, last FROM fork_parts WHERE session = ? ORDER BY last;
+
+-- name: heir
+-- Who needs most of a log, of those that begin with it.
+SELECT session, last FROM fork_parts WHERE log = ? AND session <> log ORDER BY last DESC LIMIT 1;
+
+-- name: hand_over_events
+UPDATE events SET position = (:heir << 32) + (position & 4294967295) WHERE position > :key << 32 AND position <= (:key << 32) + :last;
+
+-- name: hand_over_parts
+UPDATE fork_parts SET log = :heir WHERE log = :key;
+
+-- name: delete_parts
+DELETE FROM fork_parts WHERE session = ?;
 
 -- name: update_session
 UPDATE sessions
@@ -93,7 +116,7 @@ SELECT first, last, digest FROM idempotency_keys WHERE session = ? AND key = ?;
 INSERT INTO idempotency_keys (session, key, first, last, digest) VALUES (?, ?, ?, ?, ?);
 
 -- name: head
-SELECT key, head FROM sessions WHERE id = ?;
+SELECT key, head, forked FROM sessions WHERE id = ?;
 
 -- name: read_events
 SELECT seq, at_ms, run, type, body FROM events
@@ -115,13 +138,13 @@ ORDER BY position DESC LIMIT :limit;
 
 -- name: get_session
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions WHERE id = :id;
 
 -- name: list_sessions
 -- Activity grows with updated_ms, so its index yields the pages in order and only rows of one activity are sorted.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions
 WHERE activity <= :before_activity
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
@@ -135,7 +158,7 @@ LIMIT :limit;
 
 -- name: list_sessions_by_prefix
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions
 WHERE id >= :prefix AND id < :prefix || char(1114111)
   AND (updated_ms < :before_ms OR (updated_ms = :before_ms AND id < :before_id))
@@ -149,7 +172,7 @@ LIMIT :limit;
 
 -- name: list_sessions_by_parent
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions
 WHERE parent = (SELECT key FROM sessions p WHERE p.id = :parent)
   AND (:prefix IS NULL OR (id >= :prefix AND id < :prefix || char(1114111)))
@@ -279,7 +302,7 @@ DELETE FROM saved_rules WHERE tenant = ? AND workspace = ? AND rule = ?;
 -- The next query is its mirror. One statement for both would have to choose the order by a parameter, which no index can
 -- follow: each page would sort all sessions of the tenant. A test holds that these sort none. Change both.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions
 WHERE tenant IS :tenant
   AND (created_ms > :at_ms OR (created_ms = :at_ms AND id > :at_id))
@@ -295,7 +318,7 @@ LIMIT :limit;
 -- name: page_sessions_newest_first
 -- The mirror of the one before.
 SELECT id, status, head, created_ms, updated_ms, agent, agent_version, workspace, name, labels, owner, lease_until_ms,
-       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent)
+       epoch, queued, actions, first_prompt, gate, (SELECT id FROM sessions p WHERE p.key = sessions.parent), origin
 FROM sessions
 WHERE tenant IS :tenant
   AND (created_ms < :at_ms OR (created_ms = :at_ms AND id < :at_id))

@@ -30,7 +30,9 @@ CREATE TABLE sessions (
   time_ms INTEGER NOT NULL DEFAULT 0,
   since_ms INTEGER,                         -- since when its own clock runs, if it does
   uncounted INTEGER NOT NULL DEFAULT 0,     -- bytes of its log that log_bytes does not have yet
-  tasks INTEGER NOT NULL DEFAULT 0          -- how many of its tasks have not ended
+  tasks INTEGER NOT NULL DEFAULT 0,         -- how many of its tasks have not ended
+  forked INTEGER NOT NULL DEFAULT 0,        -- up to this seq the log is as its parts say
+  origin TEXT                               -- id of the session it was forked from, which may be gone
 );
 
 CREATE INDEX sessions_by_activity ON sessions (activity);
@@ -48,6 +50,15 @@ CREATE TABLE events (
   type TEXT NOT NULL,
   body BLOB NOT NULL                        -- the JSON object as it was appended, to the byte
 );
+
+CREATE TABLE fork_parts (                   -- what logs begin with that other logs hold
+  session INTEGER NOT NULL,
+  last INTEGER NOT NULL,                    -- from the end of the part before up to this seq ...
+  log INTEGER NOT NULL,                     -- ... the events are in the log of this key
+  PRIMARY KEY (session, last)
+) WITHOUT ROWID;
+
+CREATE INDEX fork_parts_by_log ON fork_parts (log, last);
 
 CREATE TABLE idempotency_keys (
   session INTEGER NOT NULL,

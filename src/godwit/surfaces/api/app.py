@@ -19,6 +19,7 @@ from ..server.service import Service, request_id_of
 from . import (
     actions,
     agents,
+    branches,
     control,
     document,
     evidence,
@@ -38,7 +39,21 @@ from .wire import error
 
 _ROUTERS = tuple(
     module.router
-    for module in (agents, sessions, inputs, runs, control, actions, tasks, lanes, records, files, evidence, webhooks)
+    for module in (
+        agents,
+        sessions,
+        inputs,
+        runs,
+        control,
+        actions,
+        tasks,
+        lanes,
+        records,
+        files,
+        branches,
+        evidence,
+        webhooks,
+    )
 )
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
 """The operations."""

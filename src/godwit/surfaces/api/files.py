@@ -23,7 +23,8 @@ from .wire import answer, body
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["files"])
 
 
-def _shown(changes: Iterable[FileChange]) -> tuple[FileChange, ...]:
+def shown_changes(changes: Iterable[FileChange]) -> tuple[FileChange, ...]:
+    """With paths as text."""
     return tuple(msgspec.structs.replace(one, path=shown_path(one.path)) for one in changes)
 
 
@@ -32,7 +33,7 @@ def _shown(changes: Iterable[FileChange]) -> tuple[FileChange, ...]:
 async def rewind(session: Driven, sent: Annotated[RewindBody, Depends(body(RewindBody))]) -> Response:
     """Go back to where the conversation stood at `seq`, with `files` also to what the workspace was then."""
     done = await session.rewind(sent.seq, files=sent.files, on_conflict=sent.on_conflict)
-    return answer(dataclasses.replace(done, changes=_shown(done.changes)))
+    return answer(dataclasses.replace(done, changes=shown_changes(done.changes)))
 
 
 @router.get("/preview_rewind")
@@ -40,7 +41,7 @@ async def rewind(session: Driven, sent: Annotated[RewindBody, Depends(body(Rewin
 async def preview_rewind(session: Driven, seq: Annotated[int, Query(ge=-MOST, le=MOST)]) -> Response:
     """What going back to `seq` would do to the files; does nothing."""
     found = await session.preview_rewind(seq)
-    return answer(dataclasses.replace(found, changes=_shown(found.changes)))
+    return answer(dataclasses.replace(found, changes=shown_changes(found.changes)))
 
 
 @router.post("/redo")
@@ -48,7 +49,7 @@ async def preview_rewind(session: Driven, seq: Annotated[int, Query(ge=-MOST, le
 async def redo(session: Driven, sent: Annotated[RedoBody, Depends(body(RedoBody))]) -> Response:
     """Take the last rewind back that is not taken back yet."""
     done = await session.redo(on_conflict=sent.on_conflict)
-    return answer(dataclasses.replace(done, changes=_shown(done.changes)))
+    return answer(dataclasses.replace(done, changes=shown_changes(done.changes)))
 
 
 @router.get("/preview_redo")
@@ -56,7 +57,7 @@ async def redo(session: Driven, sent: Annotated[RedoBody, Depends(body(RedoBody)
 async def preview_redo(session: Driven) -> Response:
     """What `redo` would do to the files; does nothing."""
     found = await session.preview_redo()
-    return answer(dataclasses.replace(found, changes=_shown(found.changes)))
+    return answer(dataclasses.replace(found, changes=shown_changes(found.changes)))
 
 
 @router.post("/compact")
@@ -97,7 +98,7 @@ async def diff(
 ) -> Response:
     """What changed in the files between two moments."""
     found = await session.diff(_moment(start), _moment(end), paths=paths)
-    return answer(msgspec.structs.replace(found, changes=_shown(found.changes)))
+    return answer(msgspec.structs.replace(found, changes=shown_changes(found.changes)))
 
 
 def _moment(given: str | None) -> int | str | None:

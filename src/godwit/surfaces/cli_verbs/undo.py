@@ -15,7 +15,8 @@ KeepTheirs = Annotated[bool, typer.Option("--keep", help="Leave what somebody el
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Put back also what somebody else has changed since.")]
 
 
-def _on_conflict(keep: bool, overwrite: bool) -> Any:
+def on_conflict(keep: bool, overwrite: bool) -> Any:
+    """What becomes of others' changes. CliError for both at once."""
     if keep and overwrite:
         raise CliError("--keep and --overwrite say opposite things: choose one")
     return "keep" if keep else "overwrite" if overwrite else "refuse"
@@ -50,7 +51,7 @@ def rewind(
     """
     from .. import cli_rewind
 
-    chosen = _on_conflict(keep, overwrite)
+    chosen = on_conflict(keep, overwrite)
     work = cli_rewind.rewind(
         context.obj, session, where, files=files, preview=preview, on_conflict=chosen, yes=yes, as_json=as_json
     )
@@ -74,7 +75,7 @@ def redo(
     """
     from .. import cli_rewind
 
-    chosen = _on_conflict(keep, overwrite)
+    chosen = on_conflict(keep, overwrite)
     ends(cli_rewind.redo(context.obj, session, on_conflict=chosen, yes=yes, as_json=as_json))
 
 

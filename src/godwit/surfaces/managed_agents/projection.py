@@ -47,7 +47,9 @@ from ...core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionImported,
+    SessionLabelled,
     SessionOpened,
     SessionPaused,
     SessionResumed,
@@ -69,7 +71,7 @@ from ...core.events import (
     WorkspaceCheckpointed,
     WorkspaceRestored,
 )
-from ...core.ids import ActionId, InputId, Seq, SessionId
+from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
 from ...core.messages import StopReason, UserBlock
 from .content import written
 from .event_fields import budget_of, error_of, is_budget_question, server_error
@@ -189,6 +191,10 @@ class Projector:
                 self._sink.reschedule()
             case RunFinished():
                 self._finished(data)
+            case SessionForked():
+                if self._open:
+                    # What was under way in the session that it was forked from is not here.
+                    self._finished(RunFinished(RunId(""), "interrupted"))
             case TurnStarted():
                 self._sink.run()
                 self._turn, self._asked = ProjectedTurn(self._sink), {}
@@ -241,6 +247,7 @@ class Projector:
                 | SessionPaused()
                 | SessionResumed()
                 | SessionRewound()
+                | SessionLabelled()
                 | RunUnparked()
                 | ToolStarted()
                 | ToolFinished()

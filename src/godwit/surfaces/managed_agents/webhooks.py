@@ -26,6 +26,7 @@ WORKSPACE = "default"
 
 SESSIONS: Mapping[str, tuple[str, ...]] = {
     "session.created": ("session.created",),
+    "session.forked": ("session.created",),
     "session.configured": ("session.updated",),
     "session.archived": ("session.archived", "session.status_terminated"),
     DELETED: ("session.deleted",),

@@ -20,6 +20,7 @@ from ...core.events import (
     RunStarted,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     UsageRecorded,
     UserMessage,
 )
@@ -32,6 +33,8 @@ from .projection import PROJECTED, Projection
 from .views import Facts, ShownAgent, Turn, shown_in_session
 
 PAGE = 256
+FACT_TYPES = ("session.created", "session.forked", "session.configured")
+"""What says which agent a session has, and where it works."""
 """Events read at a time."""
 
 
@@ -59,7 +62,7 @@ class History:
     async def know(self, event: Event) -> None:
         """See to it that the agent which this event names can be shown."""
         data = event.data
-        if isinstance(data, SessionCreated | SessionConfigured) and data.agent is not None:
+        if isinstance(data, SessionCreated | SessionForked | SessionConfigured) and data.agent is not None:
             await self._know(data.agent)
 
     async def _know(self, ref: AgentRef) -> None:
@@ -82,10 +85,10 @@ class History:
         store, session = self._store, self._session
         state = await load_state(store, session)
         facts: Facts | None = None
-        for event in await store.read(session, types=("session.created", "session.configured"), to_seq=at):
+        for event in await store.read(session, types=FACT_TYPES, to_seq=at):
             await self.know(event)
             data = event.data
-            if isinstance(data, SessionCreated):
+            if isinstance(data, SessionCreated | SessionForked):
                 hosted = data.workspace is not None
                 facts = Facts(0, event.at_ms, event.at_ms, data.agent, hosted, data.metadata, vaults=data.vaults)
             elif isinstance(data, SessionConfigured) and facts is not None:
@@ -97,7 +100,9 @@ class History:
         assert facts is not None, "a log begins with session.created"
         (last,) = await store.read(session, at - 1, to_seq=at)
         usage = state.usage
-        for event in await store.read(session, at, types=("agent.message", "usage.recorded"), to_seq=state.seq):
+        for event in await store.read(
+            session, max(at, state.forked_at), types=("agent.message", "usage.recorded"), to_seq=state.seq
+        ):
             data = event.data
             if isinstance(data, AgentMessage):
                 usage = _without(usage, data.message.usage)
@@ -207,11 +212,11 @@ class History:
     async def _begin_turn(self, start: Event) -> Projection:
         """A projection for the items of one turn alone: what the session has used before does not matter to them."""
         at = start.seq - 1
-        refs = await self._store.read(self._session, types=("session.created", "session.configured"), to_seq=at)
+        refs = await self._store.read(self._session, types=FACT_TYPES, to_seq=at)
         agent: AgentRef | None = None
         hosted = False
         for event in refs:
-            if isinstance(event.data, SessionCreated):
+            if isinstance(event.data, SessionCreated | SessionForked):
                 agent, hosted = event.data.agent, event.data.workspace is not None
             elif isinstance(event.data, SessionConfigured):
                 agent = event.data.agent or agent

@@ -33,6 +33,7 @@ from ...core.events import (
     SessionArchived,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SessionOpened,
     ToolFinished,
     ToolStarted,
@@ -51,6 +52,7 @@ from .views import Facts, SessionStatus, ShownAgent, Turn, TurnStatus, session_b
 
 PROJECTED = (
     "session.created",
+    "session.forked",
     "session.opened",
     "session.configured",
     "session.archived",
@@ -158,6 +160,12 @@ class Projection:
                 hosted = data.workspace is not None
                 self.facts = Facts(event.seq, at, at, data.agent, hosted, data.metadata, vaults=data.vaults)
                 return [self._of_session("created"), *([self._environment("ready")] if hosted else [])]
+            case SessionForked():
+                hosted = data.workspace is not None
+                ended = self._finished(RunFinished(RunId(""), "interrupted"), at) if self.status != "idle" else []
+                self._waiting = {}
+                self.facts = Facts(event.seq, at, at, data.agent, hosted, data.metadata)
+                return [*ended, self._of_session("created"), *([self._environment("ready")] if hosted else [])]
             case SessionOpened():
                 return [self._environment("connected")] if self._facts.hosted else []
             case SessionConfigured():

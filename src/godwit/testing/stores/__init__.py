@@ -6,6 +6,7 @@ from .artifacts import Artifacts
 from .documents import Documents
 from .feed import Feeds
 from .followers import Followers
+from .forks import Forks
 from .index import Index
 from .kept import Kept
 from .leases import Leases
@@ -16,7 +17,7 @@ from .suite import Store
 from .tasks import Tasks
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks, Loads):
+class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks, Loads, Forks):
     """The promises of `EventStore`, `BlobStore`, `DocumentStore`, `Feed` and `LogLoader`.
 
     Subclass it, and give `make_store`.
