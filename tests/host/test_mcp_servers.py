@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any
 
 import pytest
-from tests.engine.conftest import Bench, data, until_type, within
+from tests.engine.conftest import MODEL, Bench, data, until_type, within
 from tests.parts.mcp_site import PNG, McpSite, listed, mcp_site
 
-from godwit import McpServer, McpSettings
+from godwit import Agent, Labels, McpServer, McpSettings
 from godwit.contracts import ModelRequest, Tool
 from godwit.core.errors import ConfigurationError
 from godwit.core.events import ArtifactStored, McpUnavailable, ToolFinished
 from godwit.core.mcp import tool_name
-from godwit.core.messages import Image, Text
+from godwit.core.messages import Document, Image, Text, text_of
 from godwit.engine.session import Session
-from godwit.host import mcp
+from godwit.host import mcp, mcp_client, mcp_connection
 from godwit.models.script import call, say
 
 TOKEN = tool_name("docs", "says.token")
@@ -99,7 +100,7 @@ async def test_pages_are_followed_and_a_bad_schema_costs_only_its_tool(bench: Be
 
 
 async def test_pages_without_end_are_read_as_far_as_there_is_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp, "PAGES", 5)
+    monkeypatch.setattr(mcp_client, "PAGES", 5)
     with mcp_site() as site:
         site.endless = True
         session = await session_of(bench, [say("Done.")], site)
@@ -194,7 +195,7 @@ async def test_a_server_that_refuses_the_token_is_told_apart(bench: Bench) -> No
         (missing,) = await data(session, McpUnavailable)
         assert (missing.trouble, missing.message) == (
             "authentication",
-            "the MCP server cannot be used: it refuses the credential (401)",
+            "the MCP server 'docs' is not connected: it refuses the credential (401)",
         )
 
 
@@ -235,7 +236,7 @@ async def test_a_restarted_server_that_keeps_sessions_is_given_a_new_one(bench: 
 
 
 async def test_a_connection_that_nobody_uses_is_let_go_and_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp, "IDLE_S", 0.05)
+    monkeypatch.setattr(mcp_connection, "IDLE_S", 0.05)
     with mcp_site() as site:
         script = [call("mcp__docs__echo", text="1"), say("One."), call("mcp__docs__echo", text="2"), say("Two.")]
         session = await session_of(bench, script, site)
@@ -283,3 +284,134 @@ def test_servers_are_checked_where_they_are_written_down() -> None:
         Agent("a", model="m", mcp_servers=[{"name": "a", "url": "ftp://a"}])
     with pytest.raises(ConfigurationError, match="headers"):
         Agent("a", model="m", mcp_servers=[{"name": "a", "url": "https://a", "headers": {}}])
+
+
+async def test_a_tool_of_a_server_that_is_not_connected_says_why(bench: Bench) -> None:
+    with mcp_site(takes="t-secret-1") as site:
+        script = [call("mcp__docs__echo", text="1"), call("mcp__other__echo"), say("Done.")]
+        session = await session_of(bench, script, site)
+        site.takes = "another"
+        await run(session)
+        refused, unknown = await results(session)
+        (missing,) = await data(session, McpUnavailable)
+        assert refused.status == "error"
+        assert refused.content == (Text(f"The{missing.message[3:]}"),)
+        assert "There is no tool named 'mcp__other__echo'" in text_of(unknown.content)
+
+
+async def test_a_tool_that_its_server_has_not_is_told_with_those_it_has(bench: Bench) -> None:
+    with mcp_site([listed("echo")]) as site:
+        session = await session_of(bench, [call("mcp__docs__nothing"), say("Done.")], site)
+        await run(session)
+        (result,) = await results(session)
+        assert text_of(result.content) == (
+            "The MCP server 'docs' has no tool 'nothing' for this agent. Its tools: mcp__docs__echo"
+        )
+
+
+async def test_a_server_that_is_lost_leaves_the_request_as_it_was_and_its_tools_say_why(bench: Bench) -> None:
+    with mcp_site() as site:
+
+        def lose(_: ModelRequest) -> Any:
+            site.stop()
+            return call("mcp__docs__numbers")
+
+        script = [call("mcp__docs__echo", text="1"), lose, call("mcp__docs__numbers", again=1), say("Done."), say("Again.")]
+        session = await session_of(bench, script, site)
+        await run(session)
+        echo, lost, away = await results(session)
+        assert [r.status for r in (echo, lost, away)] == ["ok", "error", "error"]
+        assert "the MCP server cannot be used" in text_of(lost.content)
+        first, *others = requests(bench)
+        assert [r.tools for r in others] == [first.tools] * 3
+        (connection,) = connections(session)._connections.values()
+        await within(connection._settled.wait())
+        await run(session)
+        assert requests(bench)[-1].tools == ()  # the next run begins without it
+        assert len(await data(session, McpUnavailable)) >= 1
+
+
+async def test_the_order_of_a_list_changes_no_request(bench: Bench) -> None:
+    with mcp_site() as site:
+        session = await session_of(bench, [say("One."), say("Two.")], site)
+        await run(session)
+        site.tools.reverse()
+        for connection in connections(session)._connections.values():
+            connection._look_again()
+            await within(connection._settled.wait())
+        await run(session)
+        one, two = requests(bench)
+        assert one.tools == two.tools
+        assert one.instructions == two.instructions == ""
+
+
+async def test_there_are_no_more_connections_than_may_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mcp_site() as site, mcp_site() as other:
+        settings = McpSettings(reach=(site.here, other.here), max_connections=1)
+        runtime = await bench.runtime(mcp=settings)
+        first = await bench.start([say("x")], runtime=runtime, mcp_servers=[McpServer("docs", site.url)])
+        second = await bench.start([say("x")], runtime=runtime, mcp_servers=[McpServer("docs", other.url)])
+        assert bench.model is not None
+        bench.model._turns = [say("One."), call("mcp__docs__echo", text="1"), say("Two.")]
+        await run(first)
+        await run(second)
+        (missing,) = await data(second, McpUnavailable)
+        assert (missing.trouble, missing.message) == (
+            "connection",
+            "the MCP server 'docs' is not connected: this process has 1 connections to MCP servers, as many as may be,"
+            " and all are in use (McpSettings.max_connections)",
+        )
+        # One that rests gives its place.
+        monkeypatch.setattr(mcp, "SPARE_S", 0.0)
+        monkeypatch.setattr(mcp_connection, "BACKOFF_S", (0.0, 0.0))
+        for connection in connections(second)._connections.values():
+            connection._retry_at = 0.0
+        await run(second)
+        assert other.calls == ["echo"]
+        assert sum(one.is_live for one in connections(first)._connections.values()) == 1
+
+
+async def test_a_tenant_has_its_own_limit_of_connections(bench: Bench) -> None:
+    with mcp_site() as site:
+        settings = McpSettings(reach=(site.here,), max_connections_per_tenant=1)
+        runtime = await bench.runtime(mcp=settings)
+        site.stateful = True  # so that each session has one of its own
+        agent = Agent("a", model=MODEL, mcp_servers=[McpServer("docs", site.url)])
+        sessions = [await runtime.start_session(agent, labels=Labels(tenant=tenant)) for tenant in ("acme", "acme", "other")]
+        assert bench.model is not None
+        bench.model._turns = [say("x")] * 3
+        for session in sessions:
+            await run(session)
+        told = [[m.message for m in await data(session, McpUnavailable)] for session in sessions]
+        assert [len(one) for one in told] == [0, 1, 0]
+        assert "this tenant's sessions have 1 connections" in told[1][0]
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_limit_of_connections_is_checked(wrong: int) -> None:
+    with pytest.raises(ConfigurationError, match="max_connections"):
+        McpSettings(max_connections=wrong)
+
+
+async def test_what_a_result_is_made_of_reaches_the_model(bench: Bench) -> None:
+    with mcp_site() as site:
+        session = await session_of(bench, [call("mcp__docs__mixed"), call("mcp__docs__large"), say("Done.")], site)
+        await run(session)
+        mixed, large = await results(session)
+        text = text_of(mixed.content)
+        assert mixed.status == "error"  # as the server says
+        for part in (
+            "look here", "[an image that is not encoded", "[an image of 6291464 bytes, too large to show]",
+            "[sound of type audio/wav, 4 bytes, which is not shown]", "[resource page, docs://page: a page]",
+            "[resource docs://text]\nin the page",
+        ):  # fmt: skip
+            assert part in text
+        assert [block for block in mixed.content if not isinstance(block, Text)] == [
+            Image("image/png", PNG),
+            Document("application/pdf", b"%PDF-1.7", name="docs://file"),
+        ]
+        # Large data is an artifact, and not in the metadata as well.
+        (stored,) = await data(session, ArtifactStored)
+        assert json.loads(await session.artifacts.get(stored.ref)) == {"rows": list(range(50_000))}
+        assert "structured" not in large.metadata
+        assert stored.ref in text_of(large.content)

@@ -33,13 +33,32 @@ TOOLS = (
     listed("long"),
     listed("says.token"),
     listed("grow"),
+    listed("mixed"),
+    listed("large"),
 )
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+MIXED: list[types.ContentBlock] = [
+    types.TextContent(text="look here"),
+    types.ImageContent(data=encoded(PNG), mime_type="image/png"),
+    types.ImageContent(data="???", mime_type="image/png"),
+    types.ImageContent(data=encoded(PNG[:8] + bytes(6 * 1024 * 1024)), mime_type="image/png"),
+    types.AudioContent(data=encoded(b"RIFF"), mime_type="audio/wav"),
+    types.ResourceLink(name="page", uri="docs://page", description="a page"),
+    types.EmbeddedResource(resource=types.TextResourceContents(uri="docs://text", text="in the page")),
+    types.EmbeddedResource(resource=types.BlobResourceContents(uri="docs://file", blob=encoded(b"%PDF-1.7"))),
+]
 
 
 class McpSite:
     """`tools`: what it lists, in pages of `page`. `takes`: the only token, if any. `endless`: its pages have no end.
     `stateful`: it speaks the handshake protocol alone, with `sessions`. `tokens`: those that requests came with. `calls`:
-    names of tools that were called. `renews`: what the token endpoint `/token` answers. `mute`: nothing is answered before
+    names of tools that were called. `renews`: what the token endpoint `/token` answers, which
+    was asked `renewed` times. `mute`: nothing is answered before
     it is set. `waits`: a call of the tool `wait` is under way; `cancelled`: it was cancelled.
     `relisted`: its tools were asked for after a call."""
 
@@ -53,6 +72,7 @@ class McpSite:
         self.calls: list[str] = []
         self.sessions: list[str] = []
         self.renews: dict[str, Any] = {}
+        self.renewed = 0
         self.mute: threading.Event | None = None
         self.waits = threading.Event()
         self.cancelled = threading.Event()
@@ -97,7 +117,8 @@ class McpSite:
                 await app(scope, receive, send)
                 return
             if scope["path"] == "/token":
-                await self._answer(send, 200, json.dumps(self.renews), "application/json")
+                self.renewed += 1
+                await self._answer(send, 200 if self.renews else 400, json.dumps(self.renews), "application/json")
                 return
             headers = {name.decode(): value.decode() for name, value in scope["headers"]}
             authorization = headers.get("authorization")
@@ -145,6 +166,10 @@ class McpSite:
                 return types.CallToolResult(content=[], structured_content={"numbers": [1, 2]})
             case "long":
                 return types.CallToolResult(content=[types.TextContent(text="0123456789" * 20_000)])
+            case "mixed":
+                return types.CallToolResult(content=MIXED, is_error=True)
+            case "large":
+                return types.CallToolResult(content=[], structured_content={"rows": list(range(50_000))})
             case "grow":
                 self.tools.append(listed("grown"))
                 await context.session.send_tool_list_changed()
@@ -155,6 +180,9 @@ class McpSite:
                 except asyncio.CancelledError:
                     self.cancelled.set()
                     raise
+            case "tells":
+                text = f"you came with {self.tokens[-1]}, see {self.tokens[-1]}"
+                return types.CallToolResult(content=[types.TextContent(text=text)])
             case "says.token":
                 raise ValueError(f"you came with {self.tokens[-1]}")
         return types.CallToolResult(content=[types.TextContent(text="it broke")], is_error=True)

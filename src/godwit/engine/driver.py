@@ -28,7 +28,7 @@ from ..contracts import (
 )
 from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta, McpUnavailable, UserInterrupt
+from ..core.events import Delta, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.sandbox import SandboxPolicy
@@ -39,6 +39,7 @@ from .hooks import Hooks
 from .lanes import Lanes
 from .log import Log, load_state
 from .permissions import Judgement, Narrowed, Policy, Standing, merged, policy_of, saved_permissions
+from .run_servers import RunServers
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -145,8 +146,7 @@ class Driver:
         self.spec: AgentSpec
         self.tools: list[Tool] = []
         self._own_tools: list[Tool] = []
-        self._told: set[McpUnavailable] = set()
-        self._told_in: RunId | None = None
+        self.servers = RunServers()
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
         self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)
@@ -246,12 +246,8 @@ class Driver:
             found = await self._connected(servers.tools(self.spec, **of))
             if found is None:
                 return False
-        taken = {tool.definition.name for tool in self._own_tools}
-        self.tools = [*self._own_tools, *(tool for tool in found.tools if tool.definition.name not in taken)]
-        if self._told_in != run.id:
-            self._told, self._told_in = set(), run.id
-        new = [one for one in found.missing if one not in self._told]
-        self._told.update(new)
+        new = self.servers.take(run.id, found)
+        self.tools = self.servers.tools(self.spec, self._own_tools)
         if waited:
             await self.log.commit(*new)
         else:

@@ -141,7 +141,8 @@ class Reviewer:
     async def _review(self, call: Call, ahead: int) -> Review | None:
         driver, request = self.driver, self.requests[call.id]
         tool = driver.tool(call.name)
-        if call.phase == "started" and (tool is None or not tool.traits.repeatable):
+        away = driver.servers.why_not(call.name, driver.spec)
+        if call.phase == "started" and (tool is None or away is not None or not tool.traits.repeatable):
             return Refused(
                 "unknown",
                 "The process died while this call was under way. Its outcome is unknown: it may or may not have taken"
@@ -149,6 +150,9 @@ class Reviewer:
             )
         if request.malformed is not None:
             return Refused("invalid", f"The arguments are not a JSON object: {request.malformed[:500]}")
+        if away is not None and (call.answer is None or call.answer.decision != "deny" or tool is None):
+            waits = call.action is not None and call.answer is None
+            return Waits() if waits else Refused("error", f"{away[0].upper()}{away[1:]}")
         if tool is None:
             names = ", ".join(sorted(t.definition.name for t in driver.tools))
             return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
@@ -56,6 +57,7 @@ from .hooks import HOOK_KIT
 from .imports import SessionImports
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
+from .mcp_tokens import McpTokens
 from .registered_agents import RegisteredAgents
 from .search import Searching
 from .secret_keys import keys_for
@@ -128,9 +130,9 @@ class Runtime(RegisteredAgents, SessionImports):
         self._grace_s = grace_s
         settings = lanes or LaneSettings()
         self.external_tasks = LaneTasks(store, ids, clock, dead_letters=settings.dead_letters)
-        self._mcp = mcp or McpSettings()
-        self._vaults: Vaults | None = None
-        self.mcp = McpConnections(self._fetcher, self._bearer)
+        self._reach: tuple[str, ...] = (mcp or McpSettings()).reach
+        tokens = McpTokens(lambda: self.vaults, (mcp or McpSettings()).tokens)
+        self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens)
         self.parts = Parts(
             store=store,
             blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
@@ -278,8 +280,8 @@ class Runtime(RegisteredAgents, SessionImports):
         known = [hooks for hooks in self._hooks.values() if self._dispatcher.hosts(hooks.session)]
         await self._dispatcher.close(self._grace_s)
         await self.mcp.close()
-        if self._vaults is not None:
-            await self._vaults.close()
+        if "vaults" in self.__dict__:
+            await self.vaults.close()
         self.lanes.close()
         await self.external_tasks.close()
         for part in (self._tracing, *self._attendants):
@@ -308,22 +310,27 @@ class Runtime(RegisteredAgents, SessionImports):
         """In which the steps of this process wait for room."""
         return self.parts.lanes
 
-    def _fetcher(self) -> Fetcher:
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """Goes out to the servers that agents and clients name: MCP servers and those that renew tokens."""
         from ..tools.address import AddressGuard
         from ..tools.fetch import Fetcher
 
-        return Fetcher(AddressGuard(self._mcp.reach, setting="reach of McpSettings"))
+        return Fetcher(AddressGuard(self._reach, setting="reach of [server] or of McpSettings"))
 
-    async def _bearer(self, url: str, vaults: Sequence[str], *, tenant: str | None) -> str | None:
-        """The token for this server; the program's own are for sessions of no tenant."""
+    @cached_property
+    def vaults(self) -> Vaults:
+        """The credentials of all tenants."""
         from .vaults import Vaults
 
-        found: str | None = None
-        if vaults:
-            if self._vaults is None:
-                self._vaults = Vaults(self.store, self.secrets, self.mcp.fetcher(), self.ids, self.clock)
-            found = await self._vaults.bearer_for(url, vaults, tenant=tenant)
-        return found if found is not None or tenant is not None else self._mcp.tokens.get(url)
+        return Vaults(self.store, self.secrets, self.fetcher, self.ids, self.clock)
+
+    def allow_reach(self, places: Sequence[str]) -> None:
+        """From now on `fetcher` reaches these hosts and networks too, see `McpSettings.reach`. ConfigurationError."""
+        new = tuple(place for place in places if place not in self._reach)
+        if "fetcher" in self.__dict__:
+            self.fetcher.allow(new)
+        self._reach = (*self._reach, *new)
 
     # --- agents ------------------------------------------------------------------------------------------------
 

@@ -72,14 +72,18 @@ class TokenRenewal:
         return body.expires_ms is not None and body.expires_ms <= self._clock.now_ms() + SOON_S * 1000
 
     async def renewed(
-        self, vault: str, credential: str, tenant: str | None, *, always: bool = False
+        self, vault: str, credential: str, tenant: str | None, *, always: bool = False, refused: str | None = None
     ) -> str | RefreshFailed | None:
-        """Once for all who want it, and to its end whoever stops waiting: many endpoints take a refresh token once, take a
+        """`always`: also a token that has not ended. `refused`: also this one, while it is still the credential's.
+
+        Once for all who want it, and to its end whoever stops waiting: many endpoints take a refresh token once, take a
         second use of it for a theft, and answer with the only one that is good from then on."""
         place = (tenant, credential)
         renewing = self._renewing.get(place)
         if renewing is None:
-            renewing = asyncio.create_task(self._renew(vault, credential, tenant, always), name=f"renew {credential}")
+            renewing = asyncio.create_task(
+                self._renew(vault, credential, tenant, always, refused), name=f"renew {credential}"
+            )
             self._renewing[place] = renewing
             renewing.add_done_callback(lambda ended: self._renewal_ended(place, ended))
         return await asyncio.shield(renewing)
@@ -89,12 +93,15 @@ class TokenRenewal:
         if not ended.cancelled() and (error := ended.exception()) is not None:
             logger.info("the token of %s was not renewed: %s", place[1], error)  # those who wait are told as well
 
-    async def _renew(self, vault: str, credential: str, tenant: str | None, always: bool) -> str | RefreshFailed | None:
+    async def _renew(
+        self, vault: str, credential: str, tenant: str | None, always: bool, refused: str | None
+    ) -> str | RefreshFailed | None:
         async with self._alone(credential, tenant):
             document, body = await self._vaults.found(vault, credential, tenant)
             secret = await self._vaults.secret_of(document)
-            if not always and not self.has_ended(body):
-                return current_token(body.method, secret)  # somebody else was faster
+            current = current_token(body.method, secret)
+            if not always and not self.has_ended(body) and current != refused:
+                return current  # somebody else was faster
             if body.client is None or not secret.get("refresh_token"):
                 return None
             found = await refresh(self._fetcher, body.client, secret["refresh_token"], secret.get("client_secret"))

@@ -275,6 +275,28 @@ class Vaults:
         A token that has ended is renewed where it can be, once for all who ask; ToolFailed when that fails. A vault that is
         gone or archived has none. SecretUnreadable.
         """
+        found = await self._fitting(url, vaults, tenant)
+        return found if found is None or isinstance(found, str) else await self._token(*found)
+
+    async def bearer_after(self, url: str, vaults: Sequence[str], refused: str, *, tenant: str | None) -> str | None:
+        """The token in place of one that was refused although it had not ended: what somebody else got meanwhile, else a new
+        one, once for all who ask; None where there is no way to one. ToolFailed when the token endpoint gives none."""
+        found = await self._fitting(url, vaults, tenant)
+        if found is None or isinstance(found, str):
+            return None if found == refused else found
+        document, body = found
+        current = current_token(body.method, await self.secret_of(document))
+        if current != refused:
+            return current
+        new = await self._renewal.renewed(body.vault, document.id, tenant, refused=refused)
+        if isinstance(new, RefreshFailed):
+            raise ToolFailed(f"the token for {body.url} is refused, and cannot be renewed: {new.message}")
+        return new
+
+    async def _fitting(
+        self, url: str, vaults: Sequence[str], tenant: str | None
+    ) -> str | tuple[Document, CredentialBody] | None:
+        """The first credential of these vaults for just this address; a token that the session was given is itself."""
         place = place_of(url)
         for vault in vaults:
             if vault.startswith(PREFIX):
@@ -291,7 +313,7 @@ class Vaults:
             ):
                 body = body_of(document)
                 if body.place == place:
-                    return await self._token(document, body)
+                    return document, body
         return None
 
     async def token(self, vault: str, credential: str, *, tenant: str | None) -> str:

@@ -43,6 +43,10 @@ class AddressGuard:
         self._ports = frozenset({*PORTS, *ports})
         self._setting = setting
 
+    def allow(self, entries: Iterable[str]) -> None:
+        """These as well, from now on. ConfigurationError."""
+        self._allowed = (*self._allowed, *(place(entry) for entry in entries))
+
     def check(self, url: Url, addresses: Sequence[Address]) -> None:
         """Raise ToolFailed unless each of the addresses the URL's host has may be reached."""
         if not addresses:

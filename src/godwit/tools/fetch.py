@@ -19,7 +19,7 @@ import os
 import re
 import socket
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,6 +98,10 @@ class Fetcher:
         self._resolve = resolve or _system_resolve
         self._tls = tls
         self._user_agent = user_agent
+
+    def allow(self, places: Iterable[str]) -> None:
+        """Reach these as well from now on, see `core.addresses.place`. ConfigurationError."""
+        self._guard.allow(places)
 
     async def get(self, url: Url, *, accept: str = "*/*", look: Look | None = None, follow: Follow | None = None) -> Answer:
         """What is there, at the end of the redirects. `follow`: is shown each of them, and may refuse. ToolFailed."""

@@ -7,7 +7,7 @@ no proxy and no setting of the environment; requests to any other origin than th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -22,32 +22,21 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Of one response that is no stream of events; each event has a bound of its own in the client."""
+"""Of one response, but of a stream of events that was asked for by itself, which has no end."""
 
 
 class Seen:
-    """What came of requests: the `status` of the last response, or why there was none (`failure`, for people)."""
+    """What came of requests: the `status` of the last response, or why there was none or not all of it (`failure`, for
+    people). `streams`: how many were asked for."""
 
     def __init__(self) -> None:
         self.status = 0
         self.failure = ""
+        self.streams = 0
 
 
 SEEN: ContextVar[Seen | None] = ContextVar("SEEN", default=None)
 """Where who makes a call wants to see what came of its requests; libraries hand the context on with what they send."""
-
-
-class BearerAuthorization(httpx2.Auth):
-    """`token`: is asked with each request; None sends it without one."""
-
-    def __init__(self, token: Callable[[], Awaitable[str | None]]) -> None:
-        self._token = token
-
-    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        token = await self._token()
-        if token is not None:
-            request.headers["Authorization"] = f"Bearer {token}"
-        yield request
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
@@ -70,7 +59,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             seen.failure = error.message
             raise httpx2.ConnectError(error.message, request=request) from None
         except httpx2.TransportError as error:
-            seen.failure = f"{self._url.brief}: {_why(error)}"
+            seen.failure = f"{self._url.brief}: {failure_of(error)}"
             raise
         seen.status = response.status_code
         self.stateful = self.stateful or "mcp-session-id" in response.headers
@@ -79,7 +68,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             seen.failure = f"{self._url.brief} packs what it sends, which was not asked for"
             raise httpx2.RemoteProtocolError(seen.failure, request=request)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        if request.method != "GET" or not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = _Bounded(response.stream, f"{self._url.brief} sends more than {MOST_BYTES} bytes")
         return response
 
@@ -137,7 +126,8 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _why(error: httpx2.TransportError) -> str:
+def failure_of(error: httpx2.TransportError) -> str:
+    """Why, for people."""
     said = str(error)
     if isinstance(error, httpx2.TimeoutException):
         return "it does not answer in time"

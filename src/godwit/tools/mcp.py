@@ -1,8 +1,9 @@
 """Tools of MCP servers: one server's list of tools as tools of a session, and what their calls come to for a model.
 
-Owns names, schemas, traits and results. Leaves out connecting (`host/mcp.py`), which hands in who carries a call out. Rules:
-one tool that cannot be used is left out with a warning, and the others stay; what a server says of its tools are hints,
-which decide about nothing but whether a call may be repeated after a crash; what a server does becomes an error of the call.
+Owns names, schemas, traits, the order and results. Leaves out connecting (`host/mcp_connection.py`), which hands in who
+carries a call out. Rules: one tool that cannot be used is left out with a warning, and the others stay; what a server says
+of its tools are hints, which decide about nothing but whether a call may be repeated after a crash; what a server does
+becomes an error of the call.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ MOST_TOOLS = 500
 LONGEST_NAME = 200
 SCHEMA_BYTES = 64 * 1024
 DESCRIPTION = 16 * 1024
+STRUCTURED_BYTES = 64 * 1024
+"""Of structured content that goes into a result's metadata."""
+FILE_BYTES = 5 * 1024 * 1024
+"""Of an image or a document that is shown."""
+FILES_BYTES = 20 * 1024 * 1024
+"""Of all of them in one result."""
 _NOTHING = "(no output)"
 
 
@@ -88,7 +95,8 @@ class McpTool:
 
 
 def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -> tuple[McpTool, ...]:
-    """Those of the listed tools that the agent has and that can be used, in the server's order."""
+    """Those of the listed tools that the agent has and that can be used, by their names: a server may list them in another
+    order each time, and what a request begins with would change."""
     made: dict[str, McpTool] = {}
     for one in listed:
         if not server.has(one.name):
@@ -100,29 +108,37 @@ def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -
             continue
         if made.setdefault(tool.definition.name, tool) is not tool:
             logger.warning("MCP server %s: a second tool %.100r is left out", server.name, one.name)
-    return tuple(made.values())
+    return tuple(made[name] for name in sorted(made))
 
 
 def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOutput:
     """What the model gets to see of a result. Data without words is given as JSON; what no model takes is named."""
-    blocks = [_block(one) for one in result.content]
+    blocks: list[ResultBlock] = []
+    left = FILES_BYTES
+    for one in result.content:
+        if (block := _block(one, left)) is not None:
+            blocks.append(block)
+            if isinstance(block, Image | Document):
+                left -= len(block.data or b"")
     structured = result.structured_content
     if structured is not None:
         text = msgspec.json.encode(structured).decode()
         if not any(isinstance(block, Text) for block in blocks):
             blocks.append(Text(text))
-        metadata = {**metadata, "structured": structured}
+        if len(text) <= STRUCTURED_BYTES:
+            metadata = {**metadata, "structured": structured}
     return ToolOutput(tuple(blocks) or (Text(_NOTHING),), result.is_error, metadata)
 
 
-def _block(content: Any) -> ResultBlock:
+def _block(content: Any, left: int) -> ResultBlock | None:
+    """`left`: bytes of files that there is room for."""
     match content.type:
         case "text":
-            return Text(clean(content.text) or _NOTHING)
+            return Text(clean(content.text)) if content.text else None
         case "image":
-            return _file(content.data, content.mime_type, "an image")
+            return _file(content.data, content.mime_type, "an image", left)
         case "audio":
-            return _file(content.data, content.mime_type, "sound")
+            return _file(content.data, content.mime_type, "sound", left)
         case "resource_link":
             about = f": {content.description}" if content.description else ""
             return Text(clean(f"[resource {content.name}, {content.uri}{about}]"))
@@ -131,16 +147,18 @@ def _block(content: Any) -> ResultBlock:
             text = getattr(resource, "text", None)
             if isinstance(text, str):
                 return Text(clean(f"[resource {resource.uri}]\n{text}"))
-            return _file(resource.blob, resource.mime_type or "", f"resource {resource.uri}", str(resource.uri))
+            return _file(resource.blob, resource.mime_type or "", f"resource {resource.uri}", left, str(resource.uri))
         case other:
             return Text(f"[content of type {str(other)[:50]}, which is not shown]")
 
 
-def _file(data: str, told: str, what: str, name: str | None = None) -> ResultBlock:
+def _file(data: str, told: str, what: str, left: int, name: str | None = None) -> ResultBlock:
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return Text(f"[{what} that is not encoded as it should be]")
+    if len(content) > min(FILE_BYTES, left):
+        return Text(clean(f"[{what} of {len(content)} bytes, too large to show]"))
     if media_type := media_type_of(content):
         return Image(media_type, content)
     if content.startswith(b"%PDF-"):

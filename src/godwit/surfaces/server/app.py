@@ -31,12 +31,13 @@ class App(Front):
 def create_app(
     runtime: Runtime, settings: ServerSettings | None = None, dialects: Sequence[MakeDialect] | None = None
 ) -> App:
-    """An ASGI app over this runtime, which stays the caller's to close; it heeds `settings.max_runs` from now on.
-    `dialects`: by default all there are."""
+    """An ASGI app over this runtime, which stays the caller's to close; from now on it heeds `settings.max_runs` and reaches
+    what `settings.reach` names. `dialects`: by default all there are."""
     if settings is not None and settings.max_runs is not None:
         runtime.limit_runs(settings.max_runs)
+    if settings is not None:
+        runtime.allow_reach(settings.reach)
     service = Service(runtime, settings or ServerSettings(), webhook_sources())
-    runtime.mcp.go_by(lambda: service.fetcher, service.vaults.bearer_for)
     return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 
 

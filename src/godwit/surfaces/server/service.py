@@ -14,12 +14,9 @@ from ...core.errors import SessionNotFound
 from ...core.ids import SessionId
 from ...core.principal import Principal
 from ...host.session_folders import KIND as FOLDER, Folders, folders_for, named_in, remove_folder
-from ...host.vaults import Vaults
 from ...host.webhook_queue import Source
 from ...host.webhook_sending import Sender
 from ...host.webhooks import Webhooks
-from ...tools.address import AddressGuard
-from ...tools.fetch import Fetcher
 from .exchange import exchange_of
 from .settings import ServerSettings
 from .tenants import Tenants
@@ -27,6 +24,8 @@ from .tenants import Tenants
 if TYPE_CHECKING:
     from ...engine.session import Session
     from ...host.runtime import Runtime
+    from ...host.vaults import Vaults
+    from ...tools.fetch import Fetcher
 
 STRAY_MS = 3_600_000
 """How long a session may take to be made."""
@@ -46,15 +45,14 @@ class Service:
         """What each tenant uses. Ask `room` before a run begins and before something large is kept."""
         return Tenants(self.settings.tenant, self.store, self.runtime.clock)
 
-    @cached_property
+    @property
     def fetcher(self) -> Fetcher:
-        """Goes out to the servers that clients name, and to none that is not public unless `settings.reach` says so."""
-        return Fetcher(AddressGuard(self.settings.reach, setting="reach of [server]"))
+        """Goes out to the servers that clients name."""
+        return self.runtime.fetcher
 
-    @cached_property
+    @property
     def vaults(self) -> Vaults:
-        runtime = self.runtime
-        return Vaults(runtime.store, runtime.secrets, self.fetcher, runtime.ids, runtime.clock)
+        return self.runtime.vaults
 
     @cached_property
     def sender(self) -> Sender:

@@ -76,7 +76,6 @@ class Upkeep:
                 await last
             except GodwitError as error:
                 logger.error("at the end: %s", error.message)
-        await self._service.vaults.close()
         await self._service.folders.close()
 
     async def recover(self) -> None:

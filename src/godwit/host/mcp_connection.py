@@ -1,0 +1,412 @@
+"""McpConnection: one connection to an MCP server, or the attempt at one, and the calls that are carried out on it.
+
+Owns the one task that enters and leaves it, when it is tried again and when let go, and what is said where it cannot be had.
+Leaves out who shares it (`mcp.py`). Rules a change must keep:
+
+* The library's scopes are left by the task that entered them; a call that fails takes no other call with it.
+* A call is sent once. It is sent again only where the server has said that it did not take it: an unknown session (404), a
+  refused token (401).
+* A token goes to the very address it is for, is asked for anew with each request, and stands in nothing that is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ..contracts import Tool, ToolContext
+from ..core.errors import GodwitError, ToolFailed
+from ..core.events import McpUnavailable
+from ..core.ids import SessionId
+from ..core.mcp import McpServer, Trouble
+from .mcp_client import all_tools, connected
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp_types import CallToolResult, Tool as ListedTool
+
+    from ..tools.fetch import Fetcher
+    from ..tools.guarded import GuardedTransport
+    from ..tools.mcp_transport import McpTransport
+
+logger = logging.getLogger("godwit")
+
+CONNECT_S = 30.0
+"""How long a server may take to connect and to list its tools."""
+IDLE_S = 300.0
+"""After so long without use a connection is let go."""
+BACKOFF_S = (1.0, 60.0)
+"""The first wait before a server that failed is tried again, and the longest; each is twice the one before."""
+CLOSE_S = 5.0
+"""How long leaving may take."""
+RELIST_S = 1.0
+"""Between two readings of a list of tools that changes."""
+PROGRESS = 500
+"""Characters of what a server says of its progress."""
+RENEW_S = 30.0
+"""Between two tokens that a server is given because it refused one that should hold."""
+
+
+class Tokens(Protocol):
+    """The tokens for the address of a server, from these vaults of a tenant."""
+
+    def token(self, url: str, vaults: Sequence[str], /, *, tenant: str | None) -> Awaitable[str | None]:
+        """None without one. ToolFailed when there is one that has ended and cannot be renewed."""
+        ...
+
+    def renewed(self, url: str, vaults: Sequence[str], refused: str, /, *, tenant: str | None) -> Awaitable[str | None]:
+        """Another one than the one that was refused; None when there is none. ToolFailed when it cannot be renewed."""
+        ...
+
+
+class Home(Protocol):
+    """What a connection asks of who has it."""
+
+    @property
+    def fetcher(self) -> Callable[[], Fetcher]: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def closed(self) -> bool: ...
+    def room(self, place: Place) -> str | None: ...
+
+
+class Place(NamedTuple):
+    """What connections are told apart by; `session` for one that is not shared."""
+
+    url: str
+    tenant: str | None
+    vaults: tuple[str, ...]
+    session: SessionId | None
+
+
+class McpConnection:
+    """One connection, or the attempt at one. `session`: which it was made for. `waited`: a run has waited for it long
+    enough, so the next step goes on without."""
+
+    def __init__(self, home: Home, place: Place, session: SessionId) -> None:
+        self.place = place
+        self.session = session
+        self.stateful = False
+        self.waited = False
+        self._home = home
+        self._task: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._client: Client | None = None
+        self._listed: list[ListedTool] = []
+        self._made: dict[McpServer, tuple[Tool, ...]] = {}
+        self._leaving = False
+        self._read_at = 0.0
+        self._look_at: float | None = None  # when the list of tools is to be read again
+        self._calls = 0
+        self._used = _now()
+        self._tries = 0
+        self._retry_at = 0.0
+        self._trouble: Trouble = "connection"
+        self._why = self._no_token = ""
+        self._sent = False  # whether the last request had a token
+        self._renewed: str | None = None  # the token that came in place of a refused one, and was not taken yet
+        self._renew_at = 0.0
+        self._refused = False
+        self._transport: McpTransport | None = None
+        self._guarded: GuardedTransport
+
+    # --- what it is asked ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it counts: it is up, or being made."""
+        return self._task is not None and not self._leaving
+
+    @property
+    def is_up(self) -> bool:
+        return self._client is not None and not self._leaving
+
+    @property
+    def due(self) -> bool:
+        """Whether a run should wait for it, after `tried`."""
+        if self.is_up:
+            return False
+        if self._task is not None:
+            return not self.waited
+        return not self._home.closed and _now() >= self._retry_at
+
+    @property
+    def unused_s(self) -> float | None:
+        """For how long; None while it is in use."""
+        return None if self._calls or not self.is_up else _now() - self._used
+
+    @property
+    def forgotten(self) -> bool:
+        return self._task is None and _now() - self._used > 2 * IDLE_S
+
+    def tools_of(self, server: McpServer) -> tuple[Tool, ...]:
+        """The server's tools as this agent has them."""
+        from ..tools.mcp import mcp_tools
+
+        self._touch()
+        made = self._made.get(server)
+        if made is None:
+            made = self._made[server] = mcp_tools(server, self._listed, self)
+        return made
+
+    def told(self, server: McpServer) -> McpUnavailable:
+        """Why its tools are missing."""
+        trying = self._task is not None
+        why = "it has not answered yet" if trying else self._why
+        message = f"the MCP server {server.name!r} is not connected: {why}"
+        return McpUnavailable(server.name, self._trouble, message, retrying=trying)
+
+    async def tried(self) -> None:
+        """Wait until it is up or has failed, and begin to connect where that is due."""
+        while self._leaving and self._task is not None:
+            await asyncio.wait([self._task])
+        if self.is_up or self._home.closed:
+            return
+        if self._task is None:
+            if _now() < self._retry_at:
+                return
+            if no_room := self._home.room(self.place):
+                self._failed("connection", no_room)
+                return
+            self._begin()
+        await self._settled.wait()
+
+    async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
+        """Is `tools.mcp.Caller`. ToolFailed."""
+        for last in (False, True):
+            client = await self._up()
+            self._calls += 1
+            try:
+                return await self._called(client, tool, arguments, context)
+            except _SessionEnded:
+                # The server has not taken the call: it knows the session no more, and wants another.
+                self.let_go()
+                if last:
+                    raise ToolFailed("the MCP server ends each session at once") from None
+            finally:
+                self._calls -= 1
+                self._touch()
+        raise AssertionError
+
+    def let_go(self) -> None:
+        """Leave it, in `CLOSE_S` at most."""
+        if self._task is not None and not self._leaving:
+            asyncio.get_running_loop().call_later(CLOSE_S, self._task.cancel)
+        self._leaving = True
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Leave it, and wait for that."""
+        self.let_go()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=2 * CLOSE_S)
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    async def _up(self) -> Client:
+        await self.tried()
+        client = self._client
+        if client is None or self._leaving:
+            why = self._why or "the connection was closed"
+            raise ToolFailed(f"the MCP server is not connected: {why}", kind=self._trouble)
+        return client
+
+    async def _called(self, client: Client, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED
+
+        from ..tools.guarded import SEEN, Seen
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            share = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
+            context.progress(f"{share}: {message[:PROGRESS]}" if message else share)
+
+        seen = Seen()
+        SEEN.set(seen)  # each call is a task of its own
+        try:
+            result = await client.call_tool(tool, arguments, progress_callback=tell)
+        except MCPError as error:
+            if self.stateful and seen.status == 404:
+                raise _SessionEnded from None
+            if seen.status == 401:
+                self._refuse()
+            if seen.status in (401, 403):
+                why = self._no_token or self._said_of_status(seen.status)
+                raise ToolFailed(f"the MCP server cannot be used: {why}", kind="authentication") from None
+            if self._no_token:
+                raise ToolFailed(f"the MCP server cannot be used: {self._no_token}", kind="authentication") from None
+            if seen.failure or error.code == CONNECTION_CLOSED:
+                self._look_again()
+            if seen.failure:
+                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {seen.failure}")) from None
+            raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000]) from None
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # Results that are none, and a connection that broke: whatever the library makes of it.
+            self._look_again()
+            raise ToolFailed(self._hidden(f"the MCP server's answer cannot be used: {error}")[:2000]) from None
+        self._renewed = None  # it takes it
+        return result
+
+    def _refuse(self) -> None:
+        """It takes the credential no more: nothing goes there until it is tried again."""
+        self._refused = True
+        self.let_go()
+
+    def _look_again(self) -> None:
+        """Read the list of tools again, which shows as well whether the server is still there."""
+        self._settled.clear()
+        self._look_at = _now()
+        self._wake.set()
+
+    def _changed(self) -> None:
+        """Its list has changed, it says; it may say so all the time."""
+        if self._look_at is None:
+            self._settled.clear()
+            self._look_at = max(_now(), self._read_at + RELIST_S)
+            self._wake.set()
+
+    def _hidden(self, text: str) -> str:
+        return text if self._transport is None else self._transport.hidden(text)
+
+    # --- the task that owns it ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._settled.clear()
+        self._wake.clear()
+        self._leaving = self._refused = self.waited = False
+        self._look_at = None
+        # In a context of its own: who happens to be the first to ask has nothing to do with it.
+        owning = asyncio.create_task(self._own(), name=f"mcp {self.place.tenant or ''}", context=contextvars.Context())
+        self._task = owning
+        owning.add_done_callback(self._ended)
+
+    def _touch(self) -> None:
+        self._used = _now()
+
+    async def _own(self) -> None:
+        """Connect, stay until nobody needs it, and leave."""
+        from ..tools.guarded import GuardedTransport
+        from ..tools.mcp_transport import BearerAuthorization, McpTransport
+        from ..tools.url import parse
+
+        self._guarded = GuardedTransport(self._home.fetcher(), parse(self.place.url))
+        self._transport = McpTransport(self._guarded)
+        token = BearerAuthorization(self._token, self._another_token)
+        async with connected(self.place.url, self._transport, token, self._changed, within_s=CONNECT_S) as client:
+            await self._read_list(client)
+            self.stateful = self._guarded.stateful
+            self._client, self._tries = client, 0
+            self._touch()
+            self._settled.set()
+            while not self._leaving:
+                self._wake.clear()
+                wait_s = IDLE_S if self._look_at is None else self._look_at - _now()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
+                        continue
+                if self._look_at is not None:
+                    self._look_at = None
+                    await self._read_list(client)
+                    if self._look_at is None:
+                        self._settled.set()
+                elif not self._calls and _now() - self._used >= IDLE_S:
+                    self.let_go()
+
+    async def _read_list(self, client: Client) -> None:
+        async with asyncio.timeout(CONNECT_S):
+            self._listed, self._made = await all_tools(client), {}
+        self._read_at = _now()
+        self._renewed = None  # it takes it
+
+    async def _token(self) -> str | None:
+        """The token for the next request."""
+        place, self._no_token = self.place, ""
+        try:
+            token = await self._home.tokens.token(place.url, place.vaults, tenant=place.tenant)
+        except GodwitError as error:
+            self._no_token = error.message
+            raise
+        self._sent = token is not None
+        return token
+
+    async def _another_token(self, refused: str) -> str | None:
+        """One in place of that which the server refused, although it should hold; once, until the server takes one."""
+        place, tokens = self.place, self._home.tokens
+        if refused == self._renewed:
+            return None
+        try:
+            if _now() < self._renew_at:  # but another call may have got one since this one was sent
+                return await tokens.token(place.url, place.vaults, tenant=place.tenant)
+            new = await tokens.renewed(place.url, place.vaults, refused, tenant=place.tenant)
+        except GodwitError as error:
+            self._no_token = error.message
+            return None
+        self._renewed, self._renew_at = new, _now() + RENEW_S
+        return new
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        was_up, self._client, self._task = self._client is not None, None, None
+        error = None if task.cancelled() else task.exception()
+        self._retry_at = 0.0
+        if self._refused:
+            self._failed("authentication", self._no_token or self._said_of_status(401))
+        elif not self._leaving:
+            self._failed(*self._reason(error or ConnectionError()))
+            if was_up:
+                self._retry_at = 0.0  # it may be there again at once
+        self._leaving = False
+        self._settled.set()
+
+    def _reason(self, error: BaseException) -> tuple[Trouble, str]:
+        """Why it failed."""
+        first, last = _first(error), self._guarded.last
+        if self._no_token:
+            return "authentication", self._no_token
+        if last.status in (401, 403):
+            return "authentication", self._said_of_status(last.status)
+        if isinstance(first, TimeoutError):
+            return "connection", f"it does not answer within {CONNECT_S:g} s"
+        if last.failure or isinstance(first, ToolFailed):
+            return "connection", last.failure or str(first)
+        if last.status >= 400:
+            return "connection", f"it answers {last.status}"
+        return "connection", f"it does not speak MCP as it should ({type(first).__name__})"
+
+    def _said_of_status(self, status: int) -> str:
+        if self._sent:
+            return f"it refuses the credential ({status})"
+        return f"it asks for a credential ({status}), and the session has none for its address"
+
+    def _failed(self, trouble: Trouble, why: str) -> None:
+        """Note why, and when it is tried again."""
+        self._trouble, self._why = trouble, self._hidden(why)[:1000]
+        shortest, longest = BACKOFF_S
+        # One that refuses a credential has answered, and may be given another at any moment.
+        wait_s = shortest if trouble == "authentication" else min(longest, shortest * 2**self._tries)
+        self._tries = min(self._tries + 1, 20)
+        self._retry_at = _now() + wait_s
+        logger.info("an MCP server is not connected: %s", self._why)
+
+
+class _SessionEnded(Exception):
+    """The server knows the MCP session no more."""
+
+
+def _first(error: BaseException) -> BaseException:
+    """What a group of errors began with."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
