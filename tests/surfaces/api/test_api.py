@@ -324,6 +324,8 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "OrderBody": {"order": []},
         "BudgetBody": {"budgets": None},
         "RewindBody": {"seq": 1},
+        "LabelBody": {"seq": 1, "label": None},
+        "NavigateBody": {"to": 1},
         "StartTaskBody": {"agent": "x", "prompt": "x"},
         "ReadTasksBody": {"tasks": []},
         "RecordTaskBody": {"agent": "x"},
