@@ -77,6 +77,7 @@ def _sandbox(child: SandboxPolicy, parent: SandboxPolicy, home: str) -> SandboxP
         unix_sockets=child.unix_sockets and parent.unix_sockets and not hosts,
         environment=_environment(child.environment, parent.environment),
         links=parent.links,
+        packages=parent.packages,
         **_places(child, parent, home),
     )
     return tightened(narrower, parent)

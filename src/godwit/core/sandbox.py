@@ -14,6 +14,7 @@ import msgspec
 
 from .errors import ConfigurationError
 from .hosts import ANY, entry
+from .packages import package
 
 Promise = Literal[
     "writes_confined",
@@ -59,7 +60,8 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     Where one path lies within another, the inner one counts; what does not exist is passed over. `environment`: names of
     our variables that are passed on, `*` at the end allowed; None is the built-in list (`ENVIRONMENT`); what looks like
     a credential is passed on only by its full name. `memory_bytes` (of address space), `cpu_s` (of processor time):
-    limits of each process; `file_bytes`: of each file that is written; `processes`: of the command. `require`: promises
+    limits of each process; `file_bytes`: of each file that is written; `processes`: of the command. `packages`: what is
+    installed before the first command, such as `pip:pandas==2.2.0`, see `core.packages`. `require`: promises
     that must hold here, or the session does not start. ConfigurationError.
     """
 
@@ -77,6 +79,7 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     processes: int | None = None
     file_bytes: int | None = None
     cpu_s: int | None = None
+    packages: tuple[str, ...] = ()
     require: tuple[Promise, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,6 +122,8 @@ class SandboxPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
                     )
         for text in (*self.allowed_hosts, *self.denied_hosts):
             entry(text)
+        for text in self.packages:
+            package(text)
         for one, what in (("network", "the whole network"), ("unix_sockets", "unix sockets, which may lead anywhere")):
             if getattr(self, one) and (self.allowed_hosts or (self.denied_hosts and one == "network")):
                 lists = "allowed_hosts" if self.allowed_hosts else "denied_hosts"
@@ -204,6 +209,7 @@ def combined(own: SandboxPolicy, standing: SandboxPolicy) -> SandboxPolicy:
         "readable": tuple(dict.fromkeys((*own.readable, *standing.readable))),
         "environment": standing.environment if own.environment is None else own.environment,
         "links": tuple(dict.fromkeys((*own.links, *standing.links))),
+        "packages": tuple(dict.fromkeys((*own.packages, *standing.packages))),
     }
     return tightened(msgspec.structs.replace(own, **opened), standing)
 

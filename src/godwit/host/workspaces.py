@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contracts import Workspace
+import msgspec
+
+from ..contracts import CancelToken, Workspace
 from ..core.errors import InvalidArgument
 from ..core.ids import SessionId
-from ..core.sandbox import SandboxPolicy, combined
+from ..core.sandbox import Promise, SandboxPolicy, combined
+from .packages import PackageSets
 
 if TYPE_CHECKING:
     from ..workspaces.temporary import TemporaryFolder
@@ -25,17 +28,19 @@ if TYPE_CHECKING:
 class LocalWorkspaces:
     """Makes workspaces. `sandbox`: the policy of every session in this process, whatever its agent says; None leaves it to
     the agent, with what `standing` adds in a folder. `hidden`: paths that neither commands nor file tools may touch; a
-    folder's name ends in `/`."""
+    folder's name ends in `/`. `packages`: where packages are installed, by default in the user's cache."""
 
     def __init__(
         self,
         sandbox: SandboxPolicy | None = None,
         hidden: Sequence[str] = (),
         standing: Callable[[str | None], SandboxPolicy] = lambda _: SandboxPolicy(),
+        packages: str | os.PathLike[str] | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._standing = standing
         self._hidden = tuple(hidden)
+        self._packages = PackageSets(packages, standing)
         self._temporary: dict[SessionId, TemporaryFolder] = {}
 
     def __call__(self, session: SessionId, root: str, environment: Mapping[str, str], sandbox: SandboxPolicy) -> Workspace:
@@ -48,17 +53,44 @@ class LocalWorkspaces:
         folder = self._temporary.get(session)
         if folder is None:
             folder = self._temporary[session] = TemporaryFolder()
-        return LocalWorkspace(root, environment, sandbox=policy, hidden=self._hidden, temporary=folder)
+        prepare = None
+        if policy.packages:
+            prepare = self._prepared(policy)
+            if (packages := self._packages.of(policy)) is not None:
+                policy = msgspec.structs.replace(policy, readable=(*policy.readable, packages.folder))
+        return LocalWorkspace(root, environment, sandbox=policy, hidden=self._hidden, temporary=folder, prepare=prepare)
+
+    def _prepared(self, policy: SandboxPolicy) -> Callable[[str, CancelToken | None], Awaitable[Mapping[str, str] | None]]:
+        async def prepare(path: str, cancel: CancelToken | None) -> Mapping[str, str] | None:
+            found = await self._packages.ensure(policy, cancel)
+            if found is None:
+                return None if cancel is not None and cancel.cancelled else {}
+            return found.environment(path)
+
+        return prepare
 
     async def check(self, sandbox: SandboxPolicy, root: str | None = None) -> None:
         """ConfigurationError when the backend it names does not work here, or a promise it requires does not hold: here at
-        all, or for commands in `root`."""
+        all, or for commands in `root`; or its packages cannot be had here."""
         policy = await asyncio.to_thread(self._policy, sandbox, root)
+        if policy.packages:
+            await asyncio.to_thread(self._packages.check, policy)
         if policy.demands or policy.backend != "auto":
             await asyncio.to_thread(self._check, policy, root)
 
     def _policy(self, own: SandboxPolicy, root: str | None) -> SandboxPolicy:
-        return self._sandbox or combined(own, self._standing(root))
+        if self._sandbox is None:
+            return combined(own, self._standing(root))
+        # In place of the agent's, but for what would be lost in silence: its packages, and a list of hosts that limits it.
+        packages = tuple(dict.fromkeys((*self._sandbox.packages, *own.packages)))
+        policy = msgspec.structs.replace(self._sandbox, packages=packages)
+        if own.allowed_hosts and not policy.network:
+            require: tuple[Promise, ...] = tuple(dict.fromkeys((*policy.require, "network_limited")))
+            policy = msgspec.structs.replace(policy, require=require)
+        elif own.allowed_hosts:
+            lists = {"allowed_hosts": own.allowed_hosts, "denied_hosts": own.denied_hosts}
+            policy = msgspec.structs.replace(policy, network=False, unix_sockets=False, **lists)
+        return policy
 
     def _check(self, policy: SandboxPolicy, root: str | None) -> None:
         from ..workspaces.sandboxes.choice import choose
@@ -77,6 +109,7 @@ class LocalWorkspaces:
             await asyncio.to_thread(folder.close)
 
     async def close(self) -> None:
+        await self._packages.close()
         for session in list(self._temporary):
             await self.leave(session)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ..contracts import CancelToken, Confinement, Execution, FileInfo, Sandbox
@@ -37,7 +37,8 @@ class LocalWorkspace:
     they are given here by name. `sandbox`: how commands are confined, None not at all. `hidden`: paths of ours that neither
     they nor the file tools may touch, such as the database (a folder that does not exist yet ends in `/`). `backend`: the
     sandbox to use, instead of the one that the policy chooses. `temporary`: the folder for TMPDIR; None makes one, which
-    `close` removes. `use_ripgrep`: False searches without it.
+    `close` removes. `use_ripgrep`: False searches without it. `prepare`: awaited before each command for variables beside
+    those it gets anyway; None when it was cancelled meanwhile. It is given the PATH that the command would have.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LocalWorkspace:
         backend: Sandbox | None = None,
         temporary: TemporaryFolder | None = None,
         use_ripgrep: bool = True,
+        prepare: Callable[[str, CancelToken | None], Awaitable[Mapping[str, str] | None]] | None = None,
     ) -> None:
         given = os.path.abspath(os.fspath(root))
         real = os.path.realpath(given)
@@ -62,6 +64,7 @@ class LocalWorkspace:
         self._backend = backend
         self._temporary = temporary or TemporaryFolder()
         self._own_temporary = temporary is None
+        self._prepare = prepare
         self._guard: Guard | None = None
         self._files = Confined(real, given, None if sandbox is None else self._refusal, self.links)
         self._search = Search(self._files, ripgrep() if use_ripgrep else None)
@@ -144,6 +147,12 @@ class LocalWorkspace:
         if cancel is not None and cancel.cancelled:
             return Execution(None, cancelled=True)
         given = {**self._environment, **(environment or {})}
+        if self._prepare is not None:
+            path = variables(self._policy, given, self._root).get("PATH", os.defpath)
+            prepared = await self._prepare(path, cancel)
+            if prepared is None:
+                return Execution(None, cancelled=True)
+            given |= prepared
         for tries_left in reversed(range(_TRIES)):
             confinement = await _threaded(lambda: self._confine(command, given))
             try:

@@ -50,6 +50,33 @@ def test_an_environment_changes_all_but_its_kind(client: anthropic.Anthropic) ->
     assert environments.create(name="field").name == "field"
 
 
+def test_a_limited_network_and_packages_are_shown_as_they_were_given(client: anthropic.Anthropic) -> None:
+    """And what an update leaves out stays."""
+    environments = client.beta.environments
+    networking: Any = {
+        "type": "limited",
+        "allowed_hosts": ["api.example.com", "https://b.example", "*.example.org"],
+        "allow_package_managers": True,
+    }
+    packages: Any = {"pip": ["pandas==2.2.0"], "npm": ["express@4.18.0"], "apt": ["ffmpeg"]}
+    made: Any = environments.create(name="field", config={"type": "cloud", "networking": networking, "packages": packages})
+    shown: Any = made.config.to_dict(mode="json")
+    assert shown["networking"] == {**networking, "allow_mcp_servers": False}
+    assert shown["packages"] == {"type": "packages", "cargo": [], "gem": [], "go": [], **packages}
+    assert environments.update(made.id, name="wood").config == made.config
+    changed: Any = environments.update(
+        made.id, config={"type": "cloud", "networking": {"type": "limited", "allow_mcp_servers": True}}
+    )
+    assert changed.config.to_dict(mode="json")["networking"] == {**networking, "allow_mcp_servers": True}
+    assert changed.config.packages == made.config.packages
+    with pytest.raises(anthropic.BadRequestError, match="allow_package_managers"):
+        environments.update(
+            made.id, config={"type": "cloud", "networking": {"type": "limited", "allow_package_managers": False}}
+        )
+    fewer: Any = environments.update(made.id, config={"type": "cloud", "packages": {"pip": []}})
+    assert (fewer.config.packages.pip, fewer.config.packages.npm) == ([], ["express@4.18.0"])
+
+
 def test_of_many_changes_at_once_none_is_lost(server: RunningServer, client: anthropic.Anthropic) -> None:
     made = client.beta.environments.create(name="field")
 
@@ -101,8 +128,15 @@ def test_archived_and_deleted(client: anthropic.Anthropic) -> None:
         ({"config": {"type": "moon"}}, 400),
         ({"config": {"type": "cloud", "networking": {"type": "unrestricted", "allowed_hosts": ["a"]}}}, 400),
         ({"config": {"type": "self_hosted", "networking": {}}}, 400),
-        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["a"]}}}, 501),
-        ({"config": {"type": "cloud", "packages": {"pip": ["x"]}}}, 501),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["http://a.example"]}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["https://a.example/x"]}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["10.0.0.1"]}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["localhost:80"]}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["0.0.0.0/0"]}}}, 400),
+        ({"config": {"type": "cloud", "networking": {"type": "limited"}, "packages": {"pip": ["x"]}}}, 400),
+        ({"config": {"type": "cloud", "packages": {"pip": ["-r/etc/passwd"]}}}, 400),
+        ({"config": {"type": "cloud", "packages": {"pip": ["x"] * 201}}}, 400),
+        ({"config": {"type": "cloud", "packages": {"brew": ["x"]}}}, 400),
     ],
 )
 def test_what_does_not_fit_is_refused(shared_client: anthropic.Anthropic, options: dict[str, Any], status: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -11,15 +12,17 @@ from starlette.requests import Request
 
 from ...core.document import Document, encode_body
 from ...core.errors import (
+    ConfigurationError,
     Conflict,
     DocumentExists,
     DocumentNotFound,
     InvalidArgument,
     NotFound,
-    NotSupported,
     RevisionConflict,
 )
+from ...core.packages import MANAGERS, MOST, Manager, package
 from ...core.principal import Principal
+from ..server.hosts import hosts_of
 from ..server.service import Service
 from .body import body
 from .caller import Operator, Reader, id_of
@@ -29,7 +32,6 @@ from .shapes import Shape, metadata_of, patched
 
 KIND = "managed_agents.environment"
 _TRIES = 20
-MANAGERS = ("apt", "cargo", "gem", "go", "npm", "pip")
 
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=256)]
 Description = Annotated[str, pydantic.Field(max_length=2048)]
@@ -111,7 +113,7 @@ def environment_routes(service: Service) -> APIRouter:
         data = {
             "name": given.name,
             "description": given.description or "",
-            "config": _shown_config(given.config or Cloud(type="cloud"), None),
+            "config": _shown_config(given.config or Cloud(type="cloud"), None, service.settings.reach),
             "metadata": metadata_of(given.metadata, code="invalid_metadata"),
             "scope": given.scope or "organization",
         }
@@ -144,7 +146,7 @@ def environment_routes(service: Service) -> APIRouter:
     ) -> dict[str, Any]:
         for _ in range(_TRIES):
             old = await environment_of(service, principal, environment)
-            data = _changed(old, given)
+            data = _changed(old, given, service.settings.reach)
             if data == old.data():
                 return _shown(old)
             try:
@@ -172,8 +174,8 @@ def environment_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _changed(old: Document, given: EnvironmentUpdate) -> dict[str, Any]:
-    """What the environment says with what was given in its place. InvalidArgument, NotSupported."""
+def _changed(old: Document, given: EnvironmentUpdate, reach: Sequence[str]) -> dict[str, Any]:
+    """What the environment says with what was given in its place. InvalidArgument."""
     if old.archived_ms is not None:
         raise InvalidArgument(f"environment {old.id!r} is archived", error_code="environment_archived")
     data = old.data()
@@ -187,7 +189,7 @@ def _changed(old: Document, given: EnvironmentUpdate) -> dict[str, Any]:
                 f"config.type: it is {data['config']['type']} and stays so: make another environment",
                 error_code="invalid_config_type_change",
             )
-        data["config"] = _shown_config(given.config, data["config"])
+        data["config"] = _shown_config(given.config, data["config"], reach)
     data["metadata"] = patched(data["metadata"], given.metadata, code="invalid_metadata")
     data["scope"] = given.scope or data["scope"]
     return data
@@ -204,35 +206,53 @@ def _shown(document: Document) -> dict[str, Any]:
     }
 
 
-def _shown_config(given: Cloud | SelfHosted, old: dict[str, Any] | None) -> dict[str, Any]:
-    """The configuration with its defaults written out; a part that was left out of an update stays."""
+def _shown_config(given: Cloud | SelfHosted, old: dict[str, Any] | None, reach: Sequence[str]) -> dict[str, Any]:
+    """The configuration with its defaults written out; a part that was left out of an update stays. InvalidArgument."""
     if isinstance(given, SelfHosted):
         return {"type": "self_hosted"}
     networking: dict[str, Any] = {"type": "unrestricted"} if old is None else old["networking"]
     if given.networking is not None:
-        networking = _shown_networking(given.networking)
+        networking = _shown_networking(given.networking, networking, reach)
+    packages: dict[str, Any] = {"type": "packages", **{manager: [] for manager in MANAGERS}}
+    packages |= {} if old is None else old["packages"]
     for manager in MANAGERS if given.packages is not None else ():
-        if getattr(given.packages, manager):
-            raise NotSupported(f"config.packages.{manager}: godwit installs no packages; leave it out")
-    packages: dict[str, Any] = {"type": "packages"}
-    packages.update((manager, []) for manager in MANAGERS)
+        specs: list[str] | None = getattr(given.packages, manager)
+        if specs is not None:
+            _check_packages(manager, specs)
+            packages[manager] = specs
+    if networking["type"] == "limited" and not networking["allow_package_managers"] and any(map(packages.get, MANAGERS)):
+        raise InvalidArgument(
+            "config.packages: packages under a limited network need networking.allow_package_managers to be true"
+        )
     return {"type": "cloud", "networking": networking, "packages": packages}
 
 
-def _shown_networking(given: Networking) -> dict[str, Any]:
+def _check_packages(manager: Manager, specs: list[str]) -> None:
+    where = f"config.packages.{manager}"
+    if len(specs) > MOST:
+        raise InvalidArgument(f"{where}: it names more than {MOST} packages")
+    for number, spec in enumerate(specs):
+        try:
+            package(f"{manager}:{spec}")
+        except ConfigurationError as error:
+            raise InvalidArgument(f"{where}.{number}: {error.message}") from None
+
+
+def _shown_networking(given: Networking, old: dict[str, Any], reach: Sequence[str]) -> dict[str, Any]:
     if given.type == "unrestricted":
         if given.allowed_hosts or given.allow_package_managers or given.allow_mcp_servers:
             raise InvalidArgument("config.networking: what is unrestricted has no exceptions; take the type limited")
         return {"type": "unrestricted"}
-    for name in ("allowed_hosts", "allow_package_managers"):
-        if getattr(given, name):
-            raise NotSupported(
-                f"config.networking.{name}: godwit keeps commands from the network or lets them all through; "
-                "leave it out, or take the type unrestricted"
-            )
+    hosts_of(given.allowed_hosts or (), reach=reach, param="config.networking.allowed_hosts")
+    before = old if old["type"] == "limited" else {}
+
+    def stays(name: str, otherwise: Any) -> Any:
+        said = getattr(given, name)
+        return before.get(name, otherwise) if said is None else said
+
     return {
         "type": "limited",
-        "allowed_hosts": [],
-        "allow_mcp_servers": bool(given.allow_mcp_servers),
-        "allow_package_managers": False,
+        "allowed_hosts": stays("allowed_hosts", []),
+        "allow_mcp_servers": stays("allow_mcp_servers", False),
+        "allow_package_managers": stays("allow_package_managers", False),
     }

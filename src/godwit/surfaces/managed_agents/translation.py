@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ...core.agent import AgentSpec, ModelSettings, ThinkingLevel, ToolDefinition
 from ...core.errors import AuthenticationFailed, InvalidArgument, ModelNotFound, NotSupported, ToolNotFound
+from ...core.hosts import ANY, both
 from ...core.ids import AgentName
 from ...core.mcp import McpServer, rule_of, tool_name
+from ...core.packages import MANAGERS, registries
 from ...core.rules import Permissions
 from ...core.sandbox import SandboxPolicy
+from ..server.hosts import hosts_of, is_open
 from ..server.service import Service
 from .agent_shapes import SURFACE, Definition, told
 from .mounts import LINKS
@@ -170,20 +174,44 @@ def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any],
     """How commands are confined. What the environment promises is demanded of the sandbox, and where several people have
     keys also that their sessions are kept apart: a session that would run without it is refused."""
     own = spec.sandbox
-    network = environment["networking"]["type"] == "unrestricted"
+    networking = environment["networking"]
+    network = networking["type"] == "unrestricted"
     require = list(own.require)
+    hosts: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    if network and (own.allowed_hosts or own.denied_hosts):  # the agent's own list limits it here as well
+        network, hosts = False, own.allowed_hosts or (ANY,)
     if "bash" in spec.tools or spec.verification is not None:
-        if not network:
+        if networking["type"] == "limited":
+            hosts = _hosts(service, spec, networking)
+            hosts = both(hosts, own.allowed_hosts) if own.allowed_hosts else hosts
+        packages = tuple(f"{name}:{one}" for name in MANAGERS for one in environment.get("packages", {}).get(name, ()))
+        if not network and not hosts:
             require.append("network_off")
         if service.settings.asks_for_keys:
             require += ["writes_confined", "secrets_hidden"]
     return msgspec.structs.replace(
         own,
         network=network,
+        allowed_hosts=hosts,
+        unix_sockets=own.unix_sockets and not hosts,
+        packages=tuple(dict.fromkeys((*own.packages, *packages))),
         links=tuple(LINKS.items()),
         hidden=tuple(dict.fromkeys((*own.hidden, str(folders)))),
         require=tuple(dict.fromkeys(require)),
     )
+
+
+def _hosts(service: Service, spec: AgentSpec, networking: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that commands may reach in a network that is limited."""
+    hosts = hosts_of(networking["allowed_hosts"], reach=service.settings.reach, param="environment_id: allowed_hosts")
+    if networking["allow_package_managers"]:
+        hosts += registries()
+    if networking["allow_mcp_servers"]:
+        urls = [urlsplit(server.url) for server in spec.mcp_servers]
+        servers = [url.netloc if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}" for url in urls]
+        hosts += tuple(one for one in servers if is_open(one, service.settings.reach))
+    return tuple(dict.fromkeys(hosts))
 
 
 def _model(service: Service, name: str) -> str:

@@ -1,21 +1,24 @@
 """The environment of a session: none, a folder of its own on this machine, and (not here) one that the application hosts.
 
-`/workspace` of the protocol is the session's folder (`LINK`). What would have to be installed, fetched or run before the
-agent starts is refused, and so is a network that is open in part.
+`/workspace` of the protocol is the session's folder (`LINK`). What would have to be fetched or run before the agent starts
+is refused, but for packages of registries.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pydantic
 
 from ...core.agent import AgentSpec
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import ConfigurationError, InvalidArgument, NotSupported
+from ...core.hosts import ANY, both, entry
+from ...core.packages import MOST, Manager, package
+from ..server.hosts import hosts_of
 from .agent_shapes import SURFACE
 from .body import Shape
 
@@ -85,17 +88,23 @@ Environment = Annotated[NoEnvironment | Hosted | SelfHosted, pydantic.Field(disc
 
 class Plan(msgspec.Struct, frozen=True):
     """What is to be made for a session. `hosted`: a folder with these files, by paths within it, and these variables.
-    `uploads`: the ids of those files that were uploaded, by their paths."""
+    `uploads`: the ids of those files that were uploaded, by their paths. `allowed`, `denied`: the hosts of a network that is
+    restricted. `shown`: what the environment says of its network and packages, where that is not what it says anyway."""
 
     hosted: bool
     network: bool = False
+    allowed: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    shown: Mapping[str, Any] = {}
     variables: Mapping[str, str] = {}
     files: Mapping[str, bytes] = {}
     uploads: Mapping[str, str] = {}
 
 
-def planned(given: Environment, contents: Mapping[str, bytes]) -> Plan:
-    """`contents`: of the uploaded files it names, by their ids. InvalidArgument, NotSupported."""
+def planned(given: Environment, contents: Mapping[str, bytes], reach: Sequence[str] = ()) -> Plan:
+    """`contents`: of the uploaded files it names, by their ids. `reach`: the hosts that are not public and may be named.
+    InvalidArgument, NotSupported."""
     match given:
         case NoEnvironment():
             return Plan(False)
@@ -105,10 +114,10 @@ def planned(given: Environment, contents: Mapping[str, bytes]) -> Plan:
                 param="environment.type",
             )
         case Hosted():
-            return _hosted(given, contents)
+            return _hosted(given, contents, reach)
 
 
-def _hosted(given: Hosted, contents: Mapping[str, bytes]) -> Plan:
+def _hosted(given: Hosted, contents: Mapping[str, bytes], reach: Sequence[str]) -> Plan:
     for name, why in (
         ("environment_id", "no environment is made before its session"),
         ("environment_template_id", "there are no templates"),
@@ -121,15 +130,14 @@ def _hosted(given: Hosted, contents: Mapping[str, bytes]) -> Plan:
             raise NotSupported(f"environment.{name}: {why}; leave it out", param=f"environment.{name}")
     if given.desktop is not None and given.desktop.enabled:
         raise NotSupported("environment.desktop: there is none; leave it out", param="environment.desktop")
-    packages = given.packages or Packages()
-    if packages.npm or packages.python or packages.system:
-        raise NotSupported("environment.packages: nothing is installed; leave it out", param="environment.packages")
+    packages, installed = _packages(given.packages or Packages())
     network = given.network or Network(access="disabled")
+    allowed, denied = _hosts(network, reach)
+    shown: dict[str, Any] = {"packages": packages} if installed else {}
     if network.access == "restricted":
-        raise NotSupported(
-            "environment.network.access: commands reach the whole network or none; use enabled or disabled",
-            param="environment.network.access",
-        )
+        shown["network"] = {"access": "restricted", "allowed_domains": network.allowed_domains or []}
+        if network.blocked_domains:
+            shown["network"]["blocked_domains"] = network.blocked_domains
     files: dict[str, bytes] = {}
     uploads: dict[str, str] = {}
     for place, file in enumerate(given.files or ()):
@@ -144,7 +152,50 @@ def _hosted(given: Hosted, contents: Mapping[str, bytes]) -> Plan:
     for name in given.env or {}:
         if not name or "=" in name or "\0" in name or "\0" in (given.env or {})[name]:
             raise InvalidArgument(f"environment.env: {name!r} is no variable", param="environment.env")
-    return Plan(True, network.access == "enabled", dict(given.env or {}), files, uploads)
+    open_ = network.access == "enabled"
+    return Plan(True, open_, allowed, denied, installed, shown, dict(given.env or {}), files, uploads)
+
+
+def _hosts(network: Network, reach: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that are allowed and those that are not. InvalidArgument."""
+    at = "environment.network"
+    given, blocked = network.allowed_domains or [], network.blocked_domains or []
+    if blocked and (network.access != "restricted" or given):
+        raise InvalidArgument(
+            f"{at}.blocked_domains: they need access restricted, and no allowed_domains", param=f"{at}.blocked_domains"
+        )
+    if given and network.access != "restricted":
+        raise InvalidArgument(f"{at}.allowed_domains: they need access restricted", param=f"{at}.allowed_domains")
+    if any("*" in one for one in blocked):
+        raise InvalidArgument(
+            f"{at}.blocked_domains: name domains without *; all below them are blocked as well",
+            param=f"{at}.blocked_domains",
+        )
+    allowed = hosts_of(given, reach=reach, param=f"{at}.allowed_domains")
+    denied = hosts_of(blocked, reach=None, param=f"{at}.blocked_domains")
+    if not denied:
+        return allowed, ()
+    return (ANY,), (*denied, *(f"*.{one}" for one in denied if entry(one).name is not None))
+
+
+_MANAGERS: Mapping[str, Manager] = {"system": "apt", "npm": "npm", "python": "pip"}
+
+
+def _packages(given: Packages) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """What is shown of them, and what is installed. InvalidArgument."""
+    found: list[str] = []
+    for kind, manager in _MANAGERS.items():
+        specs: list[str] = getattr(given, kind) or []
+        if len(specs) > MOST:
+            raise InvalidArgument(f"environment.packages.{kind}: more than {MOST}", param=f"environment.packages.{kind}")
+        for number, spec in enumerate(specs):
+            try:
+                package(f"{manager}:{spec}")
+            except ConfigurationError as error:
+                at = f"environment.packages.{kind}.{number}"
+                raise InvalidArgument(f"{at}: {error.message}", param=at) from None
+            found.append(f"{manager}:{spec}")
+    return {kind: getattr(given, kind) or [] for kind in ("npm", "python", "system")}, tuple(found)
 
 
 def _path(given: str, param: str) -> str:
@@ -169,7 +220,22 @@ def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str 
     tools = spec.tools if any(name in WORKSPACE_TOOLS for name in spec.tools) else ("bash", "files", *spec.tools)
     paths = spec.sandbox.hidden if hidden is None or hidden in spec.sandbox.hidden else (*spec.sandbox.hidden, hidden)
     links = spec.sandbox.links if LINK in spec.sandbox.links else (*spec.sandbox.links, LINK)
-    sandbox = msgspec.structs.replace(spec.sandbox, network=plan.network, hidden=paths, links=links)
+    own = spec.sandbox
+    network, allowed = plan.network, plan.allowed
+    if network and (own.allowed_hosts or own.denied_hosts):  # the agent's own list limits it here as well
+        network, allowed = False, own.allowed_hosts or (ANY,)
+    elif allowed and own.allowed_hosts:
+        allowed = both(allowed, own.allowed_hosts)
+    sandbox = msgspec.structs.replace(
+        own,
+        network=network,
+        allowed_hosts=allowed,
+        denied_hosts=tuple(dict.fromkeys((*own.denied_hosts, *plan.denied))),
+        unix_sockets=own.unix_sockets and not allowed,
+        packages=tuple(dict.fromkeys((*own.packages, *plan.packages))),
+        hidden=paths,
+        links=links,
+    )
     shown = [
         {
             **({"type": "file_id", "file_id": plan.uploads[path]} if path in plan.uploads else {"type": "inline"}),
@@ -179,8 +245,8 @@ def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str 
         }
         for n, (path, content) in enumerate(plan.files.items())
     ]
-    own = {**spec.extensions.get(SURFACE, {}), "files": shown}
+    said = {**spec.extensions.get(SURFACE, {}), **plan.shown, "files": shown}
     if not shown:
-        own.pop("files")
-    extensions = {**spec.extensions, SURFACE: own} if own else spec.extensions
+        said.pop("files")
+    extensions = {**spec.extensions, SURFACE: said} if said else spec.extensions
     return msgspec.structs.replace(spec, tools=tools, sandbox=sandbox, extensions=extensions)

@@ -87,7 +87,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         if given.stream_options is not None and not given.stream:
             raise InvalidArgument("stream_options: only with stream=true", param="stream_options")
         contents = await uploaded_for(service, principal, given.environment)
-        plan, said = planned(given.environment, contents), _said(given.input)
+        plan, said = planned(given.environment, contents, service.settings.reach), _said(given.input)
         metadata = metadata_of(given.metadata)
         key = key_of(request)
         session = SessionId(service.new_id("ses") if key is None else derived_id("ses", principal.tenant or "", key))

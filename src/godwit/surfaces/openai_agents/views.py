@@ -55,13 +55,15 @@ def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -
     base = base_of(ref)
     body = {"id": base.name, "name": spec.title or None, **shown(spec, settings)}
     body["tools"] = [shown_by_session(tool) for tool in body["tools"] if tool["type"] != "tool_search"]
-    files = spec.extensions.get(SURFACE, {}).get("files", [])
+    said = spec.extensions.get(SURFACE, {})
+    files = said.get("files", [])
+    network: dict[str, Any] = {"access": "enabled" if spec.sandbox.network else "disabled", "allowed_domains": []}
     environment: dict[str, Any] = {
         "type": "openai_hosted",
         "capability_directories": [],
         "files": [dict(file) for file in files],
-        "network": {"access": "enabled" if spec.sandbox.network else "disabled", "allowed_domains": []},
-        "packages": {"npm": [], "python": [], "system": []},
+        "network": said.get("network", network),
+        "packages": said.get("packages", {"npm": [], "python": [], "system": []}),
         "plugins": [],
         "skills": [],
         "container_size": None,
