@@ -236,6 +236,7 @@ async def test_what_nobody_does_in_time_is_an_error_and_a_dead_letter(place: Pla
     assert (await within(session.send("go"))).text == "done"
     (result,) = await finished(session)
     assert (result.status, "in time" in text_of(result.content)) == ("error", True)
+    assert "worker" not in result.metadata, "nobody did it"
     assert await session.pending_external_tasks() == []
     (letter,) = await session.dead_letters()
     assert (letter.attempts, "in time" in letter.error) == (0, True)
@@ -650,3 +651,46 @@ async def test_what_is_no_result_is_refused(place: Place) -> None:
             await session.complete_external_task(leased.task.id, result)
     await done(place, leased)
     await within(run)
+
+
+async def test_what_is_done_outside_is_counted(place: Place) -> None:
+    script = [
+        call("build", target="ok"),
+        call("build", target="error"),
+        call("fetch", url="u"),
+        call("build", target="late"),
+    ]
+    session = await place.start([*script, call("build", target="interrupted"), say("done")])
+    await session.prompt("go")
+    await done(place, await place.lease())
+    await done(place, await place.lease(), is_error=True)
+    for _ in range(2):
+        leased = await place.lease()
+        await place.tasks.fail(leased.task.id, leased.token, "no", tenant=None)
+    late = await place.lease()
+    place.clock.passed_s += 61
+    await place.nothing()
+    assert late.task.payload == {"target": "late"}
+    leased = await place.lease()
+    counted = place.runtimes[-1].lanes.metrics().lanes["execute"]
+    assert (counted.submitted, counted.completed, counted.failed, counted.timed_out) == (5, 1, 2, 1)
+    assert (counted.retried, counted.dead, counted.cancelled) == (1, 2, 0)
+    await session.interrupt()
+    await within(session.wait())
+    counted = place.runtimes[-1].lanes.metrics().lanes["execute"]
+    assert (counted.submitted, counted.cancelled, counted.run.count) == (5, 1, 5)
+    results = await finished(session)
+    assert [r.metadata.get("dead_letter") is not None for r in results[:3]] == [False, False, True]
+    assert results[2].metadata["attempts"] == 2
+    assert (results[4].status, "may or may not have taken effect" in text_of(results[4].content)) == ("error", True)
+
+
+async def test_what_a_new_message_skips_may_have_been_begun_by_a_worker(place: Place) -> None:
+    session = await place.start([call("build", target="a"), say("done")])
+    run = asyncio.ensure_future(session.send("go"))
+    leased = await place.lease()
+    await session.steer("Something else.", mode="skip")
+    await within(run)
+    (result,) = await finished(session)
+    assert (result.status, "may or may not have taken effect" in text_of(result.content)) == ("error", True)
+    assert not await done(place, leased)

@@ -239,7 +239,8 @@ class Percentiles(msgspec.Struct, frozen=True):
 
 
 class LaneMetrics(msgspec.Struct, frozen=True):
-    """What became of a lane's tasks since the process began. `wait`: until they began; `run`: until they ended.
+    """What became of a lane's tasks since the process began. `wait`: until they began; `run`: until they ended, of calls
+    that are done outside from when they were handed out.
 
     `completed`, `failed`, `timed_out` and `cancelled` are all that ended; `retried` counts further tries, `dead` those
     whose last try failed.

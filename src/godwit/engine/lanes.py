@@ -23,7 +23,7 @@ from typing import Literal, TypeVar
 
 from ..contracts import CancelToken, Tool
 from ..core.errors import LaneNotFound, LanesClosed, TaskTimedOut
-from ..core.ids import SessionId
+from ..core.ids import ActionId, SessionId
 from ..core.lanes import (
     Lane,
     LaneConfig,
@@ -43,6 +43,7 @@ T = TypeVar("T")
 Outcome = Literal["completed", "failed", "timed_out", "cancelled"]
 Listener = Callable[[LaneEvent], None]
 _ROUNDING = 1e-9
+_MOST_OUTSIDE = 100_000
 
 
 class Ticket:
@@ -162,6 +163,7 @@ class Lanes:
         self._closing = self._closed = False
         self._listeners: list[Listener] = []
         self._draining: list[asyncio.Future[None]] = []
+        self._outside: dict[ActionId, tuple[_Lane, float]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -297,6 +299,27 @@ class Lanes:
                 raise
             raise TaskTimedOut(f"a task of lane {lane!r} took longer than {limit_s} s", lane=lane) from None
 
+    # --- what is done outside -------------------------------------------------------------------------------------
+
+    def handed_out(self, action: ActionId, lane: str) -> None:
+        """A call of the lane is done outside: it counts as submitted until it comes back."""
+        found = self._lanes.get(lane)
+        if found is not None and action not in self._outside:
+            found.submitted += 1
+            self._outside[action] = (found, self._clock())
+            if len(self._outside) > _MOST_OUTSIDE:  # those that other processes went on with are not heard of again
+                del self._outside[next(iter(self._outside))]
+
+    def came_back(self, action: ActionId, outcome: Outcome, *, retried: int = 0, dead: bool = False) -> None:
+        """What became of one that this process has handed out; it counts once."""
+        known = self._outside.pop(action, None)
+        if known is not None:
+            lane, since_s = known
+            lane.count(outcome)
+            lane.run.add(self._clock() - since_s)
+            lane.retried += retried
+            lane.dead += dead
+
     # --- what is known ----------------------------------------------------------------------------------------------
 
     def stats(self, session: SessionId | None = None) -> QueueStats:
@@ -412,7 +435,9 @@ class Lanes:
                     left_s = lane.bucket.left_s(now_s)
                     soonest_s = left_s if soonest_s is None else min(soonest_s, left_s)
                     continue
-                ticket = next((t for t in lane.within if self._fits(lane, t, now_s)), None)
+                ticket = None
+                if lane.within:
+                    ticket = next((t for t in lane.within if self._fits(lane, t, now_s)), None)
                 if ticket is not None:
                     # Before all others: what it is within holds room that they may wait for.
                     key = (self._highest - 1, ticket.order)

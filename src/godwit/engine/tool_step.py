@@ -121,13 +121,13 @@ async def _start_ready(
     held_up = False
     begin: list[tuple[Ready, str, Ticket]] = []
     handed = False
-    handed_out = False
+    handed_out: list[ActionOpened] = []
     for call in _unfinished(driver):
         if call.id in busy:
             continue
         if skip and _skippable(call):
             skipped = Refused("skipped", "Skipped: the user sent a new message.", "skipped")
-            log.stage(*_closing(driver, call, skipped))
+            log.stage(*_closing(driver, call, _as_left(driver, call, skipped)))
             continue
         review = reviewer.known(call)
         if stop or review is None:
@@ -136,7 +136,7 @@ async def _start_ready(
             case Ready(opens=ActionOpened() as opened):
                 log.stage(*new(log.state, review.events), *_answered(driver, call), opened)
                 outside.append(review)
-                handed_out = True
+                handed_out.append(opened)
             case Ready() if unkept is not None and not review.tool.traits.read_only:
                 log.stage(*review.events, *_closing(driver, call, Refused("error", unkept)))
             case Ready() if call.id in later:
@@ -176,6 +176,9 @@ async def _start_ready(
     await log.commit()
     if handed and driver.parts.subagents is not None:
         driver.parts.subagents.look(driver.session)
+    for opened in handed_out:
+        assert opened.lane is not None
+        driver.parts.lanes.handed_out(opened.action, opened.lane)
     if handed_out and driver.parts.task_queue is not None:
         driver.parts.task_queue.offered()
     for ready, key, ticket in begin:
@@ -301,6 +304,17 @@ def _time_out(record: _Running, task: asyncio.Task[ToolOutput], driver: Driver) 
     record.timer = loop.call_later(driver.parts.grace_s + 1.0, cut_off)
 
 
+def _as_left(driver: Driver, call: Call, refused: Refused) -> Refused:
+    """The same for a call that nobody goes on with; whether a worker that was given it has begun is not known here."""
+    action = next((a for a in driver.state.gate.actions if a.id == call.action), None)
+    if action is None or action.kind != "external" or action.lane is None:
+        return refused
+    driver.parts.lanes.came_back(action.id, "cancelled")
+    why = refused.text.removeprefix("Not run: ").removesuffix(".")
+    text = f"{why[0].upper()}{why[1:]}. A worker had been given this call: it may or may not have taken effect."
+    return Refused("error", text, refused.reason)
+
+
 def _answered(driver: Driver, call: Call) -> list[EventData]:
     """Close the call's action, if one is open."""
     if call.action is not None and any(a.id == call.action for a in driver.state.gate.actions):
@@ -422,4 +436,4 @@ async def close_calls(driver: Driver, why: Literal["interrupted", "ended"]) -> N
             driver.log.stage(*_closing(driver, call, Refused("unknown", text, "interrupted")))
         else:
             text = "Not run: the user interrupted." if why == "interrupted" else "Not run: the run ended."
-            driver.log.stage(*_closing(driver, call, Refused("skipped", text, "interrupted")))
+            driver.log.stage(*_closing(driver, call, _as_left(driver, call, Refused("skipped", text, "interrupted"))))

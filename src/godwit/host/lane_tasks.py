@@ -399,9 +399,9 @@ class LaneTasks:
             return await self._die(document, item, error)
         return False
 
-    async def _die(self, document: Document, item: TaskItem, error: str) -> bool:
-        content = (Text(f"[{error}]"),)
-        ending = msgspec.structs.replace(item, state="ending", content=content, is_error=True, dead=error)
+    async def _die(self, document: Document, item: TaskItem, error: str, *, timed_out: bool = False) -> bool:
+        content, metadata = (Text(f"[{error}]"),), {"timed_out": True} if timed_out else {}
+        ending = msgspec.structs.replace(item, state="ending", content=content, is_error=True, metadata=metadata, dead=error)
         return await self._conclude(await self._put(document, ending), ending)
 
     async def _conclude(self, document: Document, item: TaskItem) -> bool:
@@ -427,8 +427,13 @@ class LaneTasks:
                     key = f"task {task.id} {item.failed_ms}"
                     await inbox.follow_up((note, *_texts(item)), key=key, sender=task.worker)
                 return True
+            metadata = {k: v for k, v in item.metadata.items() if k not in ("attempts", "dead_letter")}
+            if task.attempt > 1:
+                metadata["attempts"] = task.attempt
+            if item.dead is not None:
+                metadata["dead_letter"] = task.id
             answered = await inbox.answer(
-                task.id, "result", content=item.content, is_error=item.is_error, sender=task.worker, metadata=item.metadata
+                task.id, "result", content=item.content, is_error=item.is_error, sender=task.worker, metadata=metadata
             )
             if not answered:  # unless whoever looked meanwhile has written just this
                 given = await self._given(task)
@@ -479,7 +484,7 @@ class LaneTasks:
                     await self._remove(document, item)
                     return None
                 if task.expires_ms is not None and now >= task.expires_ms:
-                    await self._die(document, item, "nobody answered in time")
+                    await self._die(document, item, "nobody answered in time", timed_out=True)
                     return None
             if task.state == "leased" and task.lease_ms is not None and task.lease_ms <= now:
                 if item.begun:
