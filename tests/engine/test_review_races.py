@@ -11,7 +11,16 @@ import pytest
 import godwit
 from godwit.contracts import Appended, Lease, ToolTraits
 from godwit.core.agent import ToolDefinition
-from godwit.core.events import Draft, Event, InputDelivered, SessionPaused, SessionResumed, ToolFinished
+from godwit.core.events import (
+    Draft,
+    Event,
+    InputDelivered,
+    ModelStarted,
+    SessionPaused,
+    SessionResumed,
+    ToolFinished,
+    UserInterrupt,
+)
 from godwit.core.ids import Seq, SessionId
 from godwit.core.messages import user_content
 from godwit.engine.inbox import Inbox
@@ -420,3 +429,21 @@ async def test_a_tool_that_fails_before_it_is_awaited_is_an_error(bench: Bench, 
     session = await runtime.start_session(godwit.Agent("tester", model=MODEL, tools=["plain"]), workspace=bench.workspace)
     assert (await within(session.send("Go."))).outcome == "done"
     assert [d.status for d in await data(session, ToolFinished)] == ["error"]
+
+
+class EarlyInterrupt(SqliteStore):
+    """The real store; an interrupt of another process comes just before the driver says that it asks a model."""
+
+    async def append(self, session: SessionId, events: Sequence[Draft], **options: Any) -> Appended:
+        asks = [draft for draft in events if isinstance(draft.data, ModelStarted)]
+        if asks and asks[0].run is not None:
+            interrupt = Draft(UserInterrupt(asks[0].run), at_ms=asks[0].at_ms, run=asks[0].run)
+            await super().append(session, [interrupt])
+        return await super().append(session, events, **options)
+
+
+async def test_an_interrupt_that_comes_with_the_drivers_own_commit_is_heard(bench: Bench) -> None:
+    """The driver folds it in with what it commits itself, so its ear finds nothing new when it looks."""
+    runtime = await bench.runtime(store=EarlyInterrupt.open(bench.path, durability="process"))
+    session = await bench.start([hold(asyncio.Event()) + "never"], runtime=runtime)
+    assert (await within(session.send("Go."))).outcome == "interrupted"

@@ -388,16 +388,17 @@ class Driver:
             try:
                 seen = await store.wait(self.session, max(seen, log.seq))
                 # The store wakes this before the driver's own commit has returned; those events are none from outside.
-                if seen <= log.seq or not await log.sync(seen):
-                    continue
+                arrived = seen > log.seq and await log.sync(seen)
             except StoreError:
                 # The ear must outlive a store that fails now and then.
                 await asyncio.sleep(LISTEN_RETRY_S)
-                seen = log.seq
+                seen, arrived = log.seq, True
             state = log.state
+            # Also where nothing is new: a commit of the driver's own has folded in what came just before it.
             if state.run is not None and state.run.interrupt is not None:
                 self.token.cancel()
-            self.changed.set()
+            if arrived:
+                self.changed.set()
 
     async def _keep(self, lease: Lease) -> None:
         """Renew the lease well before it ends; without it, stop."""
