@@ -200,7 +200,14 @@ async def test_a_session_of_somebody_else_is_not_reached_by_naming_it(bench: Ben
     await session.tasks.record_start("t1", agent="far", session=other.id)
     assert await session.approvals.pending() == []
     assert await session.tasks.output("t1") == ""
+    assert (await session.tasks.all())[0].progress == ()
     assert await session.tasks.cancel("t1") is True
+    own = await session.events()
+    tree = session.follow_tree()
+    assert [(e.session, e.seq) for e in [await within(anext(tree)) for _ in own]] == [(session.id, e.seq) for e in own]
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(anext(tree), 0.3)
+    await tree.aclose()
     assert [a.call for a in await other.approvals.pending()] == ["c1"]
     assert await other.approve("c1")
     assert (await within(other.wait(run))).text == "Done."

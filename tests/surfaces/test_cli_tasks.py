@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import godwit
 from godwit.contracts import Model
 from godwit.engine.session import Session
-from godwit.models.script import Script, ScriptedModel, call
+from godwit.models.script import Script, ScriptedModel, call, hold
 from godwit.surfaces.api import Api
 from tests.engine.conftest import until_type, within
 from tests.surfaces.server.running import running
@@ -122,6 +124,8 @@ async def test_without_a_terminal_a_question_from_below_parks(command: Command, 
         session = server.call(start)
         at = {"GODWIT_SERVER": server.url}
         parked = await command.run("run", "--session", session, "Go.", **at)
+        waited = await command.run("tasks", session, "--wait", **at)
+        assert (waited.code, "branch: waiting" in waited.err) == (4, True), "what waits for a person is not waited for"
         assert parked.code == 4, parked.err
         assert "asked by branch > leaf" in parked.out
         told = (await command.run("tasks", session, "--json", **at)).lines
@@ -131,3 +135,57 @@ async def test_without_a_terminal_a_question_from_below_parks(command: Command, 
         shown = await command.run("tasks", session, told[1]["id"], **at)
         assert shown.out == "Leaf done.\n"
         assert len((await command.run("ls", "--children", "--json", **at)).lines) == 3
+        log = (await command.run("log", session, "--tree", "--json", **at)).lines
+        paths: dict[str, list[str]] = {line["session"]: line["path"] for line in log}
+        assert sorted(paths.values()) == [[], ["branch"], ["branch", "leaf"]]
+        for one in paths:
+            alone = (await command.run("log", one, "--json", **at)).lines
+            assert [line["seq"] for line in log if line["session"] == one] == [line["seq"] for line in alone]
+
+
+async def test_the_logs_of_a_tree_are_shown_with_the_agents_that_lead_there(command: Command) -> None:
+    async with asked_below(command) as session:
+        pass
+    lines = (await command.run("log", "last", "--tree")).out.splitlines()
+    assert [line for line in lines if "action.opened" in line and "branch > leaf: " in line]
+    assert [line for line in lines if "subagent.started" in line and "branch: " in line]
+    wrong = await command.run("log", "last", "--tree", "--from", "3")
+    assert (wrong.code, wrong.err.partition(":")[0]) == (2, "error[usage]")
+    following = await command.start("log", session.id, "--tree", "--follow", "--json")
+    assert following.stdout is not None
+    seen: set[str] = set()
+    while "action.opened" not in seen:
+        told = json.loads(await within(following.stdout.readline()))
+        if told["path"] == ["branch", "leaf"]:
+            seen.add(told["type"])
+    following.kill()
+    await following.wait()
+
+
+async def test_a_task_is_waited_for(command: Command, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    poet = ScriptedModel([call("bash", command="true"), hold(gate) + "A line."], "scripted:poet")
+    boss = ScriptedModel(["Heard."] * 2, "scripted:boss")
+    known: dict[str, Model] = {"scripted:poet": poet, "scripted:boss": boss}
+    with running(tmp_path / "g.db", models=known, dialects=[Api]) as server:
+
+        async def start() -> str:
+            below = godwit.Agent("poet", model="scripted:poet", tools=["bash"], permissions={"bash": "allow"})
+            above = godwit.Agent("boss", model="scripted:boss", subagents=[below])
+            session = await server.runtime.start_session(above, workspace=command.folder)
+            server.runtime.desk.keep(session)
+            await session.tasks.start("poet", "A line.")
+            return session.id
+
+        session = server.call(start)
+        waiting = await command.start("tasks", session, "--wait", "--json", GODWIT_SERVER=server.url)
+        assert waiting.stderr is not None
+        while b"2 steps, last turn completed" not in await within(waiting.stderr.readline()):
+            pass
+
+        async def go() -> None:
+            gate.set()
+
+        server.call(go)
+        out, _ = await within(waiting.communicate())
+        assert (waiting.returncode, json.loads(out)["output"]) == (0, "A line.")

@@ -9,7 +9,7 @@ have ended where their task did. So it names few sessions however many there wer
 returned, and nothing is awaited in between, so a reader that is cancelled loses nothing.
 
 Children are those of tasks (`subagent.started`); sessions that somebody has started with a `parent` are not announced in its
-log, and so not followed.
+log, and so not followed. Nor are those of another tenant, which a host may name as where a child of its own works.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Branch:
     """One session's log. `place`: the last event returned. `rest`: what that is where the cursor leaves it out. `working`:
     its task has not ended."""
 
-    __slots__ = ("at", "idle", "page", "place", "rest", "session", "there", "working")
+    __slots__ = ("at", "checked", "idle", "ours", "page", "place", "rest", "session", "there", "working")
 
     def __init__(self, session: SessionId, place: Seq = 0, rest: Seq = 0) -> None:
         self.session = session
@@ -56,6 +56,8 @@ class _Branch:
         self.working = True
         self.there = True
         self.idle = False
+        self.checked = False
+        self.ours = True
         self.page: list[Event] = []
         self.at = 0
 
@@ -141,7 +143,7 @@ class TreeReceiver:
         """Return when there may be a next event."""
         absent = False
         for branch in self._branches.values():
-            if branch.there and branch.idle and branch.session not in self._waiting:
+            if branch.there and branch.ours and branch.idle and branch.session not in self._waiting:
                 waiting = asyncio.ensure_future(self._store.wait(branch.session, branch.place))
                 self._waiting[branch.session] = waiting
             absent = absent or (not branch.there and branch.working)
@@ -179,7 +181,10 @@ class TreeReceiver:
 
     async def _fill(self, branch: _Branch) -> None:
         try:
-            page = await self._store.read(branch.session, branch.place, to_seq=branch.place + PAGE)
+            if branch is not self._root and not branch.checked:
+                branch.ours = await self._is_ours(branch.session)
+                branch.checked = True
+            page = await self._store.read(branch.session, branch.place, to_seq=branch.place + PAGE) if branch.ours else []
         except SessionNotFound:
             if branch is self._root:
                 raise
@@ -187,6 +192,10 @@ class TreeReceiver:
             return
         branch.there, branch.idle = True, not page
         branch.page, branch.at = page, 0
+
+    async def _is_ours(self, session: SessionId) -> bool:
+        tenants = [(await self._store.session(one)).labels.tenant for one in (session, self._root.session)]
+        return tenants[0] == tenants[1]
 
     async def _go_to(self, cursor: str) -> None:
         """Find the children that were announced up to there."""

@@ -120,7 +120,7 @@ async def log(place: Where, typed: str, *, follow: bool, from_seq: int, deltas: 
     async with place.reach() as runtime:
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
-        show = _json if as_json else _Lines().show
+        show = _json if as_json else Lines().show
         if not follow:
             if from_seq < row.head:
                 async for event in handle.follow(from_seq):
@@ -145,7 +145,7 @@ def _json(item: Event | Delta) -> None:
     write_json(item.frame() if isinstance(item, Event) else msgspec.json.encode(item))
 
 
-class _Lines:
+class Lines:
     """Events as lines for people, in colour on a terminal."""
 
     def __init__(self) -> None:
@@ -155,11 +155,12 @@ class _Lines:
 
             self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def show(self, item: Event | Delta) -> None:
+    def show(self, item: Event | Delta, whose: str = "") -> None:
+        """`whose`: whose it is, where it is one of several sessions'."""
         if isinstance(item, Delta):
             text, style = f"{'~':>5} {item.kind} {item.id} +{item.offset}: {one_line(item.text)}", "dim"
         else:
-            text, style = log_line(item)
+            text, style = log_line(item, whose)
         if self._console is None:
             print(text)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..core.errors import SessionNotFound, TaskNotFound
-from .cli_exit import DONE
+from .cli_exit import DONE, FAILED, PARKED
 from .cli_view import write_json
 from .cli_words import age, clean, counted_as, one_line, usage_text
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..contracts import SessionHandle
     from ..core.tasks import TaskRecord
     from .cli_place import Host
+
+
+LOOK_S = 1.0
+"""How often it is looked how far tasks are that somebody waits for. Their ends are told at once."""
 
 
 async def below(runtime: Host, handle: SessionHandle) -> list[tuple[TaskRecord, int]]:
@@ -68,6 +72,30 @@ async def one(runtime: Host, handle: SessionHandle, typed: str, *, as_json: bool
     return DONE
 
 
+async def waited(runtime: Host, handle: SessionHandle, typed: str | None) -> int:
+    """Return when the task has ended, or all of the session's, or when all that is open waits for a person; what changes
+    meanwhile is told on stderr."""
+    if typed is None:
+        giver, ids = handle, [record.id for record in await handle.tasks.pending()]
+    else:
+        record = await find(runtime, handle, typed)
+        giver, ids = await runtime.open_session(record.parent, drive=False), [record.id]
+    told: dict[str, str] = {}
+    records = await giver.tasks.wait(ids, 0) if ids else []
+    while True:
+        for record in records:
+            line = f"{record.id}  {clean(record.agent)}: {record.status}{_steps(record)}"
+            if told.get(record.id) != line:
+                told[record.id] = line
+                print(line, file=sys.stderr, flush=True)
+        still = [record for record in records if record.pending]
+        if not still:
+            return DONE if all(record.success for record in records) else FAILED
+        if all(record.status == "waiting" for record in still):
+            return PARKED
+        records = await giver.tasks.wait(ids, LOOK_S)
+
+
 async def cancelled(runtime: Host, handle: SessionHandle, typed: str | None, *, as_json: bool) -> int:
     """End one task with all that works for it, or all of the session's."""
     if typed is None:
@@ -101,7 +129,17 @@ async def find(runtime: Host, handle: SessionHandle, typed: str) -> TaskRecord:
 def _line(record: TaskRecord, depth: int) -> str:
     what = one_line(record.description or record.prompt, 60)
     done = f", {counted_as(record.turns, 'turn')}, {usage_text(record.usage)}" if record.finished_ms is not None else ""
-    steps = f", {counted_as(len(record.progress), 'step')}" if record.pending and record.progress else ""
+    steps = _steps(record) if record.pending else ""
     beside = ", in the background" if record.background else ""
     about = f"{age(record.started_ms)} ago{beside}{steps}{done}"
     return f"{'  ' * depth}{record.id}  {record.status:<9}  {clean(record.agent)}: {what} ({about})"
+
+
+def _steps(record: TaskRecord) -> str:
+    """How far it is: what it did last."""
+    if not record.progress:
+        return ""
+    last = record.progress[-1]
+    tool = last.metadata.get("tool")
+    what = clean(str(tool)) if tool else last.status.replace("_", " ")
+    return f", {counted_as(len(record.progress), 'step')}, last {one_line(what, 40)}"

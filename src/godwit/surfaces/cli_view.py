@@ -395,10 +395,11 @@ class ScreenView:
         return drawn
 
 
-def log_line(event: Event) -> tuple[str, str]:
-    """One line of a log for people, and its style."""
+def log_line(event: Event, whose: str = "") -> tuple[str, str]:
+    """One line of a log for people, and its style. `whose`: whose it is, where it is one of several sessions'."""
     at = time.strftime("%H:%M:%S", time.localtime(event.at_ms / 1000))
     style = {"user": "bold", "agent": "", "tool": "cyan", "action": "yellow", "run": "green"}.get(
         event.type.split(".")[0], "dim"
     )
-    return f"{event.seq:>5} {at} {event.type:<18} {event_text(event)}".rstrip(), style
+    said = f"{clean(whose)}: " if whose else ""
+    return f"{event.seq:>5} {at} {event.type:<18} {said}{event_text(event)}".rstrip(), style

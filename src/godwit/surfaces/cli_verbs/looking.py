@@ -43,6 +43,9 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show what comes, until Ctrl-C.")] = False,
     from_seq: Annotated[int, typer.Option("--from", min=0, metavar="SEQ", help="Only events after this one.")] = 0,
     deltas: Annotated[bool, typer.Option("--deltas", help="With --follow: also the fragments shown live.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="With the logs of all that work for it, each with its agent.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a session's log.
@@ -52,9 +55,13 @@ def log(
       godwit log last
       godwit log last --follow                     while it runs in another terminal
       godwit log ses_01k9 --from 120 --json
+      godwit log last --tree --follow              with what its subagents do
     """
-    from .. import cli_list
+    from .. import cli_list, cli_tree
 
+    if tree:
+        ends(cli_tree.log(context.obj, session, follow=follow, whole=not (from_seq or deltas), as_json=as_json))
+        return
     ends(cli_list.log(context.obj, session, follow=follow, from_seq=from_seq, deltas=deltas, as_json=as_json))
 
 
@@ -98,17 +105,21 @@ def tasks(
         str | None, typer.Argument(metavar="TASK", help="Show this one and what it came to; its beginning is enough.")
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="End it, without TASK all of the session's.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for its end, without TASK for that of all; progress is told on stderr.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List what a session has handed to other agents, as a tree; show one, or cancel.
+    """List what a session has handed to other agents, as a tree; show one, wait for it, or cancel.
 
     \b
     Examples:
       godwit tasks last
       godwit tasks last task_01k9zq
+      godwit tasks last --wait                     until all have ended
       godwit tasks last task_01k9zq --cancel
     """
-    from .. import cli_tasks
+    from .. import cli_list, cli_tasks
 
     async def work() -> int:
         async with context.obj.reach() as runtime:
@@ -116,9 +127,13 @@ def tasks(
             handle = await runtime.open_session(row.id, drive=False)
             if cancel:
                 return await cli_tasks.cancelled(runtime, handle, task, as_json=as_json)
+            code = 0
+            if wait:
+                cli_list.say_cut_off(context.obj, row)
+                code = await cli_tasks.waited(runtime, handle, task)
             if task is not None:
-                return await cli_tasks.one(runtime, handle, task, as_json=as_json)
-            return await cli_tasks.listed(runtime, handle, as_json=as_json)
+                return await cli_tasks.one(runtime, handle, task, as_json=as_json) or code
+            return await cli_tasks.listed(runtime, handle, as_json=as_json) or code
 
     ends(work())
 
