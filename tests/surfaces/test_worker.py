@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.core.errors import ConfigurationError, LaneNotFound, ToolNotFound
+from godwit.client.tasks import DatabaseTasks
+from godwit.core.errors import ConfigurationError, LaneNotFound, StoreError, ToolNotFound
 from godwit.core.events import ToolFinished
 from godwit.core.ids import SystemClock
 from godwit.core.lanes import LaneConfig, LaneHandler, LaneSettings, RetryPolicy
@@ -276,6 +277,40 @@ async def test_tasks_of_one_session_do_not_take_each_others_temporary_files(site
         (site.folder / session.id / "go").touch()
         await within(run)
     assert sorted(text_of(r.content).strip() for r in await results(session)) == ["kept", "short"]
+
+
+class Busy(DatabaseTasks):
+    """A database that is busy the second time it hears a heartbeat, and the first time a result."""
+
+    beats = results = 0
+
+    async def heartbeat(self, task: str, token: str) -> int:
+        self.beats += 1
+        if self.beats == 2:
+            raise StoreError("busy")
+        return await super().heartbeat(task, token)
+
+    async def complete(self, task: str, token: str, content: Any, **more: Any) -> bool:
+        self.results += 1
+        if self.results == 1:
+            raise StoreError("busy")
+        return await super().complete(task, token, content, **more)
+
+
+async def test_a_database_that_is_busy_for_a_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("godwit.client.worker.DatabaseTasks", Busy)
+    monkeypatch.setattr("godwit.client.worker.WAIT_S", 0.3)
+    monkeypatch.setattr("godwit.client.worker.PAUSE_S", 0.01)
+    monkeypatch.setattr("godwit.host.lane_tasks.BEGIN_S", 0.5)
+    async with AsyncExitStack() as stack:
+        site = Site(tmp_path, False, stack)
+        session = await site.start([call("bash", command="sleep 1.5; echo there"), say("done")])
+        await session.set_lane_handler("execute", LaneHandler("outside", lease_s=4))
+        async with site.worker() as worker:
+            await within(session.send("go"))
+        (result,) = await results(session)
+        assert (result.status, text_of(result.content).strip()) == ("ok", "there")
+        assert (worker.done, worker.lost) == (1, 0)
 
 
 async def test_what_a_worker_cannot_be_is_told_before_it_works(tmp_path: Path) -> None:
