@@ -201,6 +201,39 @@ async def test_they_are_installed_once(make: Make, registry: Registry) -> None:
         await sessions.places.close()
 
 
+async def test_no_command_touches_a_set_even_where_it_may_write_around_it(tmp_path: Path, registry: Registry) -> None:
+    """A set that a command made up, or changed, would be run by others. Both before there are any and after."""
+    needs("npm")
+    registry.npm("kitten", says="miaow")
+    around, root = tmp_path / "around", tmp_path / "workspace"
+    around.mkdir()
+    root.mkdir()
+    standing = SandboxPolicy(allowed_hosts=(registry.host,), environment=_ENVIRONMENT)
+    places = LocalWorkspaces(standing=lambda _: standing, packages=around / "packages")
+    made_up = PackageSets(around / "packages").of(SandboxPolicy(packages=("npm:kitten",)))
+    assert made_up is not None
+
+    async def run(command: str, *named: str) -> str:
+        policy = SandboxPolicy(writable=(str(around),), packages=named)
+        output: list[bytes] = []
+        await places(SessionId("s"), str(root), {}, policy).execute(command, output=output.append)
+        return b"".join(output).decode(errors="replace")
+
+    forge = f"mkdir -p {made_up.folder}/npm/bin; touch {made_up.folder}/../whole; touch {around}/mine && echo tried"
+    assert (await run(forge)).endswith("tried\n")
+    assert [path.name for path in around.iterdir()] == ["mine"]
+    assert await run("kitten", "npm:kitten") == "miaow\n"
+    change = f"cd {made_up.folder}; touch x; rm -r npm; mv npm y; cd ..; touch z; rm whole; mv {around}/packages {around}/p"
+    change += "; echo tried"
+    assert (await run(change, "npm:kitten")).endswith("tried\n")
+    assert (await run(change)).endswith("tried\n")
+    assert sorted(path.name for path in around.iterdir()) == ["mine", "packages"]
+    assert sorted(path.name for path in Path(made_up.folder).iterdir()) == ["npm"]
+    assert await run("kitten", "npm:kitten") == "miaow\n"
+    assert registry.times("/kitten/-/kitten-1.2.3.tgz") == 1
+    await places.close()
+
+
 async def test_what_a_killed_process_left_is_begun_anew(make: Make, registry: Registry, folder: Path) -> None:
     needs("npm")
     registry.npm("kitten", says="miaow")

@@ -22,6 +22,7 @@ from godwit.models.script import call, say
 from godwit.stores.sqlite import SqliteStore
 from godwit.surfaces.cli import app, main
 from godwit.surfaces.cli_agent import ASKED_BY_DEFAULT, AgentFlags
+from godwit.surfaces.cli_exit import CliError
 from tests.loopback import Loopback, Reply
 from tests.surfaces.terminal import MODEL, Command, environment, finish, record
 
@@ -497,6 +498,10 @@ def test_flags_make_the_agent(tmp_path: Path) -> None:
     assert {"write", "write(**/.git/**)"} <= set(spec.permissions.ask)
     assert "bash" not in spec.permissions.ask
     assert AgentFlags().agent(MODEL).spec.permissions.ask == ASKED_BY_DEFAULT
+    sandbox = AgentFlags(allowed_hosts=["pypi.org", "localhost:8080"]).agent(MODEL).spec.sandbox
+    assert (sandbox.allowed_hosts, sandbox.network) == (("pypi.org", "localhost:8080"), False)
+    with pytest.raises(CliError, match="--network reaches every host"):
+        AgentFlags(allowed_hosts=["pypi.org"], network=True).agent(MODEL)
 
 
 async def test_a_named_database_needs_its_folder(command: Command, tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ REGISTRIES: Mapping[Manager, tuple[str, ...]] = {
     ),
     "cargo": ("crates.io", "index.crates.io", "static.crates.io"),
     "gem": ("rubygems.org", "index.rubygems.org", "api.rubygems.org"),
-    "go": ("proxy.golang.org", "sum.golang.org", "storage.googleapis.com"),
+    "go": ("proxy.golang.org", "sum.golang.org"),
     "npm": ("registry.npmjs.org",),
     "pip": ("pypi.org", "files.pythonhosted.org"),
 }
 """The public registries of each manager."""
-OTHER_REGISTRIES = ("registry.yarnpkg.com", "static.rust-lang.org", "go.dev", "dl.google.com", "nodejs.org")
-"""Beside those, what package managers commonly fetch from."""
+OTHER_REGISTRIES = ("registry.yarnpkg.com", "static.rust-lang.org", "nodejs.org")
+"""Beside those, what package managers commonly fetch from. No host is here that keeps what everybody puts there."""
 MOST = 200
 
 _SPEC = re.compile(r"[A-Za-z0-9@][^\x00-\x1f\x7f]*")

@@ -83,7 +83,7 @@ class PackageSets:
         standing: Callable[[str | None], SandboxPolicy] = lambda _: SandboxPolicy(),
     ) -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        self._folder = Path(os.path.abspath(folder or os.path.join(cache, "godwit", "packages")))
+        self.folder = Path(os.path.abspath(folder or os.path.join(cache, "godwit", "packages")))
         self._standing = standing
         self._installing: dict[str, asyncio.Task[Found]] = {}
         self._failed: dict[str, tuple[float, str]] = {}
@@ -170,7 +170,7 @@ class PackageSets:
         for manager in sets:
             program = shutil.which(_PROGRAMS[manager])
             told.append(program and os.path.realpath(program))
-        return self._folder / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+        return self.folder / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
     def _policy(self, policy: SandboxPolicy) -> SandboxPolicy:
         """For installing: the registries, and nothing that the session itself may do beside."""

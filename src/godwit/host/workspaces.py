@@ -39,8 +39,9 @@ class LocalWorkspaces:
     ) -> None:
         self._sandbox = sandbox
         self._standing = standing
-        self._hidden = tuple(hidden)
         self._packages = PackageSets(packages, standing)
+        # Only its own set is shown to a session again: a command that could write in others would write what those run.
+        self._hidden = (*hidden, f"{self._packages.folder}/")
         self._temporary: dict[SessionId, TemporaryFolder] = {}
 
     def __call__(self, session: SessionId, root: str, environment: Mapping[str, str], sandbox: SandboxPolicy) -> Workspace:

@@ -68,6 +68,7 @@ class AgentFlags:
     budget: Budget | None = None
     sandbox: str | None = None
     network: bool = False
+    allowed_hosts: Sequence[str] = ()
     agent_name: str | None = None
 
     def fixed_at_start(self) -> list[str]:
@@ -83,6 +84,7 @@ class AgentFlags:
             "--verify-command": self.verify_commands,
             "--sandbox": self.sandbox,
             "--network": self.network,
+            "--allow-host": self.allowed_hosts,
             "--agent": self.agent_name,
         }
         return [flag for flag, value in given.items() if value]
@@ -139,7 +141,10 @@ class AgentFlags:
         name = self.sandbox or "auto"
         if name not in get_args(Backend):
             raise CliError(f"sandbox {name!r} is none of {', '.join(get_args(Backend))}")
-        return SandboxPolicy(backend=cast("Backend", name), network=self.network)
+        if self.network and self.allowed_hosts:
+            raise CliError("--network reaches every host, and --allow-host those it names: leave out one of them")
+        hosts = tuple(self.allowed_hosts)
+        return SandboxPolicy(backend=cast("Backend", name), network=self.network, allowed_hosts=hosts)
 
     def _verification(self) -> VerificationPolicy | None:
         if not self.verify and not self.verify_commands:

@@ -40,6 +40,9 @@ SandboxOption = Annotated[
     typer.Option("--sandbox", metavar="NAME", help="What confines commands: bubblewrap, landlock, none. [default: auto]"),
 ]
 Network = Annotated[bool, typer.Option("--network", help="Let commands reach the network.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option("--allow-host", metavar="HOST", help="Let commands reach this host and no others.")
+]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest session of this folder.")]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="Go on with this session.")]
 Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
@@ -69,6 +72,7 @@ def run(
     max_time: MaxTime = None,
     sandbox: SandboxOption = None,
     network: Network = False,
+    allow_host: AllowHost = None,
     go_on: Continue = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even when this prompt's run was cut off here.")] = False,
     verified: Annotated[
@@ -124,6 +128,7 @@ def run(
         budget,
         sandbox=sandbox,
         network=network,
+        allowed_hosts=allow_host or (),
         agent_name=agent,
     )
     if new and (go_on or session is not None):
@@ -156,6 +161,7 @@ def chat(
     max_time: MaxTime = None,
     sandbox: SandboxOption = None,
     network: Network = False,
+    allow_host: AllowHost = None,
     go_on: Continue = False,
     session: SessionOption = None,
     thinking: Thinking = None,
@@ -186,6 +192,7 @@ def chat(
         budget=budget,
         sandbox=sandbox,
         network=network,
+        allowed_hosts=allow_host or (),
         agent_name=agent,
     )
     command = chatter(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)

@@ -66,7 +66,8 @@ class Outlet:
 
     def before(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The command with the program before it that opens the port."""
-        return (sys.executable, "-I", "-S", "-c", _LISTEN, str(self.descriptor), *argv)
+        # Not the one of a virtual environment, which may lie in the workspace and be broken by a command.
+        return (os.path.realpath(sys.executable), "-I", "-S", "-c", _LISTEN, str(self.descriptor), *argv)
 
     def variables(self) -> dict[str, str]:
         """What programs find the proxy by. Of a list that names the loopback, the loopback is this machine's."""
