@@ -1,62 +1,37 @@
-"""Budgets: a run that has used up what its session may spend waits for the limit to be raised or taken away."""
+"""Budgets: what a client is told whose message cannot be taken because its session has used up what it may spend."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ...core.errors import ActionNotFound, AlreadyAnswered, HeadMoved
-from ...core.events import SessionConfigured, UserAnswer
-from ...core.ids import ActionId, derived_id
-from ...core.state import Question, State
-from ...engine.log import append_outside
-from ...engine.session import Session
-from ..server.service import Service
-from .event_fields import is_budget_question
+from ...core.agent import AgentSpec
+from ...core.budget import MODEL_STEP, check, in_force
+from ...core.state import State
+from ..server.money import budget_question
 
-_NO_LIMIT_USD: Final = 1e12
-"""By how much a limit is raised for a run that goes on after it was taken away."""
+_OTHERS: Final[dict[str, str]] = {"tokens": "tokens", "turns": "turns", "tool_calls": "tool calls", "time_s": "time"}
 
 
-def budget_question(state: State) -> Question | None:
-    """What the open run asks for more of, if it does."""
-    question = None if state.run is None else state.run.question
-    if question is None or question.answer is not None or not is_budget_question(question.name, question.arguments):
-        return None
-    return question
+def used_up(state: State, spec: AgentSpec) -> str | None:
+    """Why no message can be taken; None when one can. `spec`: of the session's agent."""
+    question = budget_question(state)
+    if question is not None:
+        scope, resource = str(question.arguments.get("scope")), str(question.arguments.get("resource"))
+        return _told(scope, resource, "or end the run with user.interrupt")
+    if state.run is None:
+        for budget in in_force(spec.budgets, state.budgets or ()):
+            found = check(budget, state.spent(), step=MODEL_STEP) if budget.scope == "session" else None
+            # One that asks lets the message begin a run, which waits with it.
+            if found is not None and found.verdict == "deny":
+                return _told("session", found.resource, "or raise it there")
+    return None
 
 
-async def go_on_as_set(service: Service, handle: Session) -> bool:
-    """Let the open run spend what the session may spend now, and go on if it waited for that. False when there is none, or
-    it has to go on waiting."""
-    while True:
-        state = await handle.state()
-        run, question = state.run, budget_question(state)
-        if run is None:
-            return False
-        try:
-            if question is not None:
-                return await _answered(handle, state, question)
-            if run.budgets == state.budgets:
-                return True
-            # It has not come to the old limit yet, and is not to come to it.
-            by = ActionId(derived_id("act", handle.id, str(state.seq)))
-            in_force = SessionConfigured(budgets=state.budgets, raised_by=by)
-            await append_outside(service.store, handle.id, [in_force], service.runtime.clock, expect=state.seq)
-            return True
-        except HeadMoved:
-            continue
-
-
-async def _answered(handle: Session, state: State, question: Question) -> bool:
-    asked = question.arguments
-    if asked.get("scope") != "session" or asked.get("resource") != "usd":
-        return False
-    usd = next((one.usd for one in state.budgets or () if one.scope == "session"), None)
-    if usd is not None and usd <= max(float(asked.get("limit", 0)), float(asked.get("consumed", 0))):
-        return False
-    more = _NO_LIMIT_USD if usd is None else usd - float(asked.get("limit", 0))
-    try:
-        await handle.send_events([UserAnswer(question.action, "approve", arguments={**asked, "usd": more})])
-    except (ActionNotFound, AlreadyAnswered):
-        return False
-    return True
+def _told(scope: str, resource: str, instead: str) -> str:
+    if (scope, resource) == ("session", "usd"):
+        return "the session's budget is used up: raise it first (budget of the session)"
+    what = _OTHERS.get(resource, "money")
+    return (
+        f"the session's budget is used up: its agent, or a session above it, limits its {what}, for which this protocol has "
+        f"no word. Approve more through godwit's own API, {instead}"
+    )

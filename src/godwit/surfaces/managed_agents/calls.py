@@ -19,7 +19,8 @@ from ...core.events import (
     UserAnswer,
 )
 from ...core.ids import ActionId, CallId, Seq, SessionId
-from .event_fields import BUILT_IN, is_budget_question
+from ..server.money import is_budget_question
+from .event_fields import BUILT_IN
 from .event_ids import call_number, is_handed_out, place_of_id
 
 _PAGE: Final = 256

@@ -8,15 +8,9 @@ from ...core.budget import Budget
 from ...core.errors import Fault
 from ...core.events import McpUnavailable
 from ...core.messages import Usage
-from ...engine.budget import QUESTION
 
 BUILT_IN: Final = frozenset(("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search"))
 """The tools of this protocol's own toolset: a client that runs one answers with `user.tool_result`."""
-
-
-def is_budget_question(name: str, arguments: dict[str, Any]) -> bool:
-    """Whether what a run asks is for more of what its session may spend; a guard asks about one step."""
-    return name == QUESTION and arguments.get("scope") != "guard"
 
 
 def usage_of(usage: Usage) -> dict[str, Any]:
@@ -31,7 +25,7 @@ def usage_of(usage: Usage) -> dict[str, Any]:
 
 def budget_of(budgets: tuple[Budget, ...]) -> dict[str, Any] | None:
     """The limit in money, in cents; None without one."""
-    usd = next((b.usd for b in budgets if b.usd is not None), None)
+    usd = next((b.usd for b in budgets if b.scope == "session"), None)
     if usd is None:
         return None
     return {"type": "limit", "max_list_cost": {"amount": str(round(usd * 100)), "currency": "USD"}}

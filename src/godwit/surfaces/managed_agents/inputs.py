@@ -35,8 +35,9 @@ from ...core.state import State
 from ...engine.inbox import accepted_id
 from ...engine.log import load_state
 from ...engine.session import Session
+from ..server.money import go_on_as_set
 from ..server.service import Service
-from .budgets import budget_question, go_on_as_set
+from .budgets import used_up
 from .calls import Asked, asked_by, handed_out
 from .content import Files, a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
 from .event_ids import event_id, thread_id
@@ -252,10 +253,13 @@ class Inputs:
     async def _may_say(self, handle: Session, state: State) -> bool:
         """Whether a message can be put behind this state; False: it has been changed, look again. InvalidArgument."""
         run = state.run
-        if budget_question(state) is not None:
+        assert state.agent is not None
+        _, spec = await self._store.get_agent(state.agent.name, state.agent.version)
+        problem = used_up(state, spec)
+        if problem is not None:
             if await go_on_as_set(self._service, handle):
                 return False
-            raise InvalidArgument("the session's budget is used up: raise it first (budget of the session)")
+            raise InvalidArgument(problem)
         if run is not None and run.interrupt is not None:
             with contextlib.suppress(RunFailed):
                 await handle.wait(run.id)

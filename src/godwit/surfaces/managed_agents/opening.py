@@ -15,6 +15,7 @@ from ...core.errors import DocumentExists, GodwitError, InvalidArgument, Session
 from ...core.events import Labels
 from ...core.principal import Principal
 from ...host.agent_registry import StoredAgent
+from ..server.money import limit_money
 from ..server.service import Service
 from .agent_shapes import Definition, check_absent, definition_of, shown_model, with_tools
 from .agents import registry_of
@@ -25,7 +26,7 @@ from .inputs import Given, Inputs, Message, read_inputs
 from .mounts import PLACES
 from .resources import check_files, mount_all, read_resources, shown_mount
 from .session_record import KIND, Kept
-from .session_shapes import INITIAL, AgentReference, AgentWithOverrides, SessionCreate, budget_of
+from .session_shapes import INITIAL, AgentReference, AgentWithOverrides, SessionCreate, usd_of
 from .shapes import metadata_of
 from .translation import placed, respelled
 from .vaults import check_vaults
@@ -55,7 +56,7 @@ class Opening:
             await self._make(principal, given, session)
         try:
             if given.budget is not None:
-                await (await service.runtime.desk.session(session)).set_budget(budget_of(given.budget))
+                await limit_money(await service.runtime.desk.session(session), usd_of(given.budget), "ask")
             if messages:
                 await self._inputs.send(principal, session, messages, key=None if again is None else "initial events")
         except GodwitError:

@@ -73,8 +73,9 @@ from ...core.events import (
 )
 from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
 from ...core.messages import StopReason, UserBlock
+from ..server.money import is_budget_question
 from .content import written
-from .event_fields import budget_of, error_of, is_budget_question, server_error
+from .event_fields import budget_of, error_of, server_error
 from .event_ids import event_id
 from .projected import Body, Projected, Sink
 from .projected_turn import ProjectedTurn, ShownCall

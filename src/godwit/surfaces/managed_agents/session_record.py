@@ -21,6 +21,7 @@ from ...core.principal import Principal
 from ...core.state import State
 from ...engine.log import load_state
 from ...host.agent_registry import StoredAgent
+from ..server.money import money_limit
 from ..server.service import Service
 from .agent_shapes import Definition, definition_of, resolved, snapshot_of
 from .query import moment, moment_or_none
@@ -134,7 +135,7 @@ async def shown(service: Service, record: SessionRecord) -> dict[str, Any]:
         "outcome_evaluations": [],
         "stats": {"active_seconds": spent.time_s, "duration_seconds": max(0, lived_ms) / 1000},
         "usage": usage_of(state, spent),
-        "budget": shown_budget(state.budgets),
+        "budget": shown_budget(money_limit(record.agent.spec, state.budgets)),
         "deployment_id": None,
         "created_at": moment(row.created_ms),
         "updated_at": moment(row.updated_ms),

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from ...core.budget import Budget
 from .agent_shapes import Model, Skills, System
 from .shapes import Shape
 from .tool_shapes import Servers, Tools
@@ -75,14 +74,13 @@ class SessionUpdate(Shape):
     vault_ids: list[str] | None = None
 
 
-def budget_of(given: BudgetLimit | None) -> Budget:
-    """The limit in ours; none is one without limits. A run that meets it waits until it is raised."""
-    return Budget() if given is None else Budget(usd=int(given.max_list_cost.amount) / 100, on_limit="ask")
+def usd_of(given: BudgetLimit | None) -> float | None:
+    """The limit in USD."""
+    return None if given is None else int(given.max_list_cost.amount) / 100
 
 
-def shown_budget(budgets: tuple[Budget, ...] | None) -> dict[str, Any] | None:
-    """The session's own limit in money, as it is shown; None without one."""
-    usd = next((one.usd for one in budgets or () if one.scope == "session"), None)
+def shown_budget(usd: float | None) -> dict[str, Any] | None:
+    """The limit in money that holds for a session, as it is shown; None without one."""
     return None if usd is None else {"type": "limit", "max_list_cost": dollars(usd)}
 
 

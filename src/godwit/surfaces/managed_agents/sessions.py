@@ -16,17 +16,17 @@ from ...core.gate import Status as OwnStatus
 from ...core.ids import AgentName, SessionId
 from ...core.principal import Principal
 from ...engine.log import load_state
+from ..server.money import go_on_as_set, limit_money
 from ..server.service import Service
 from .agent_shapes import with_tools
 from .agents import registry_of
 from .body import body
-from .budgets import go_on_as_set
 from .caller import Operator, Reader, id_of
 from .opening import Opening
 from .paging import paged
 from .query import Query
 from .session_record import STATUSES, SessionRecord, record_of, session_of, shown, status_of
-from .session_shapes import AgentPart, SessionCreate, SessionUpdate, budget_of
+from .session_shapes import AgentPart, SessionCreate, SessionUpdate, usd_of
 from .shapes import patched
 from .translation import placed, respelled
 
@@ -169,7 +169,7 @@ async def _update(service: Service, principal: Principal, session: str, given: S
         except HeadMoved:
             continue
         if given.has("budget"):
-            await handle.set_budget(budget_of(given.budget))
+            await limit_money(handle, usd_of(given.budget), "ask")
             await go_on_as_set(service, handle)
         return
     raise HeadMoved(f"session {session!r} changed too fast to be updated: try again", again=True)

@@ -173,7 +173,8 @@ def _check_absent(given: AgentFields) -> None:
     if given.has("experimental") and given.experimental.time_awareness:
         raise NotSupported("experimental.time_awareness: the model is not told the time", param="experimental")
     if given.multi_agent is not None and given.multi_agent.enabled:
-        raise NotSupported("multi_agent: an agent here has no subagents; leave it out", param="multi_agent")
+        text = "a model makes no agents here as it goes; subagents of an agent are put through godwit's own API"
+        raise NotSupported(f"multi_agent: {text}", param="multi_agent")
     if given.service_tier in ("fast", "ultrafast"):
         raise NotSupported(f"service_tier: {given.service_tier} is no tier of the models here", param="service_tier")
     form = None if given.text is None else given.text.format

@@ -96,6 +96,7 @@ class History:
                     facts,
                     agent=data.agent or facts.agent,
                     metadata=facts.metadata if data.metadata is None else data.metadata,
+                    budgets=facts.budgets if data.budgets is None else data.budgets,
                 )
         assert facts is not None, "a log begins with session.created"
         (last,) = await store.read(session, at - 1, to_seq=at)
@@ -237,4 +238,5 @@ def _without(usage: Usage, later: Usage) -> Usage:
         usage.cache_write_tokens - later.cache_write_tokens,
         usage.thinking_tokens - later.thinking_tokens,
         usage.requests - later.requests,
+        None if usage.cost_usd is None else max(0.0, usage.cost_usd - (later.cost_usd or 0.0)),
     )

@@ -171,7 +171,8 @@ class Projection:
             case SessionConfigured():
                 agent, metadata = data.agent or self._facts.agent, data.metadata
                 kept = self._facts.metadata if metadata is None else metadata
-                self.facts = msgspec.structs.replace(self._facts, agent=agent, metadata=kept)
+                budgets = self._facts.budgets if data.budgets is None else data.budgets
+                self.facts = msgspec.structs.replace(self._facts, agent=agent, metadata=kept, budgets=budgets)
                 return []
             case SessionArchived():
                 self.facts = msgspec.structs.replace(self._facts, archived=True)

@@ -24,6 +24,7 @@ from ...engine.log import load_state
 from ...host.agent_registry import AgentRegistry
 from ...host.session_folders import Folders
 from ...host.session_tokens import PREFIX as OWN, vault_of
+from ..server.money import go_on_as_set, limit_money
 from ..server.service import Service, key_of, principal_of
 from ..server.stream import EventStream
 from .agent_shapes import AgentFields, SessionAgentUpdate, changed, created, tools_in, with_session_settings
@@ -45,7 +46,9 @@ class CacheOptions(Shape):
 
 
 class SpendControl(Shape):
-    limit: int | None
+    """In cents."""
+
+    limit: Annotated[int, pydantic.Field(ge=1, le=10**15)] | None
 
 
 class StreamOptions(Shape):
@@ -100,6 +103,8 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
                 await service.tenants.room(principal, "runs")
             await begin(principal, given, plan, session, metadata)
             row = await service.row(principal, session)
+        if given.spend_control is not None and (await load_state(service.store, session)).budgets is None:
+            await limit_money(await service.session(principal, session), usd_of(given.spend_control), "stop")
         if said:
             await say(await service.session(principal, session), said, [], key=key, sender=principal.id)
         if given.stream:
@@ -212,6 +217,10 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         if metadata is not None or agent is not None:
             session = await runtime.open_session(row.id, drive=False)
             await session.configure(metadata=metadata, agent=agent)
+        if given.has("spend_control"):
+            handle = await service.session(principal, row.id)
+            await limit_money(handle, usd_of(given.spend_control), "stop")
+            await go_on_as_set(service, handle)
         return await _shown(service, row.id)
 
     async def changed_agent(principal: Principal, row: SessionRow, given: SessionAgentUpdate) -> AgentRef | None:
@@ -268,8 +277,11 @@ def check_absent(given: SessionCreate | SessionUpdate) -> None:
             "prompt_cache_options: how long a provider caches is not chosen here; leave it out",
             param="prompt_cache_options",
         )
-    if given.spend_control is not None and given.spend_control.limit is not None:
-        raise NotSupported("spend_control: set a budget on the agent in godwit; leave it out", param="spend_control")
+
+
+def usd_of(given: SpendControl | None) -> float | None:
+    """The limit in USD; None without one."""
+    return None if given is None or given.limit is None else given.limit / 100
 
 
 def _make_outputs(folder: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from ...core.agent import AgentRef, AgentSpec, base_of
+from ...core.budget import Budget
 from ...core.errors import Fault
 from ...core.ids import RunId
 from ...core.messages import Usage
 from ...host.session_tokens import PREFIX as OWN
+from ..server.money import money_limit
 from ..server.settings import ServerSettings
 from .agent_shapes import SURFACE, shown
 from .ids import environment_id
@@ -32,6 +35,7 @@ ERROR_CODES: Mapping[str, str] = {
     "stream_broken": "server_error",
     "model": "server_error",
     "budget_exhausted": "usage_limit_exceeded",
+    "denied": "usage_limit_exceeded",
     "max_turns": "usage_limit_exceeded",
     "max_duration": "request_timeout",
     "invalid_tool_arguments": "server_error",
@@ -43,12 +47,13 @@ ERROR_CODES: Mapping[str, str] = {
 
 class ShownAgent(msgspec.Struct, frozen=True):
     """An agent as a session's snapshot shows it. `external`: the functions that the application runs. `environment`: what
-    the session's environment shows beside its id, were it one with a workspace."""
+    the session's environment shows beside its id, were it one with a workspace. `usd`: what its sessions may spend."""
 
     id: str
     body: dict[str, Any]
     external: frozenset[str]
     environment: dict[str, Any]
+    usd: float | None = None
 
 
 def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -> ShownAgent:
@@ -69,12 +74,13 @@ def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -
         "container_size": None,
         "desktop": {"enabled": False},
     }
-    return ShownAgent(base.name, body, frozenset(tool.name for tool in spec.external_tools), environment)
+    external = frozenset(tool.name for tool in spec.external_tools)
+    return ShownAgent(base.name, body, external, environment, money_limit(spec, None))
 
 
 class Facts(msgspec.Struct, frozen=True):
     """What stands of a session at some seq, beside its open run. Times in ms. `hosted`: it has a workspace.
-    `vaults`: as it was made with, its own tokens among them."""
+    `vaults`: as it was made with, its own tokens among them. `budgets`: that were set on it, None for its agent's."""
 
     seq: int
     created_ms: int
@@ -85,6 +91,7 @@ class Facts(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     archived: bool = False
     vaults: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] | None = None
 
 
 class Turn(msgspec.Struct):
@@ -122,7 +129,9 @@ def session_body(
     session: str, facts: Facts, agent: ShownAgent, status: SessionStatus, actions: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     environment = {"id": environment_id(session), **agent.environment} if facts.hosted else {"type": "none"}
+    usd = next((one.usd for one in facts.budgets or () if one.scope == "session"), agent.usd)
     return {
+        **({} if usd is None else {"spend_control": spend_body(usd, facts.usage)}),
         "id": session,
         "object": "agent.session",
         "agent": agent.body,
@@ -137,6 +146,12 @@ def session_body(
         "vault_ids": [vault for vault in facts.vaults if not vault.startswith(OWN)],
         "prompt_cache_options": None,
     }
+
+
+def spend_body(usd: float, usage: Usage) -> dict[str, Any]:
+    """A limit in money and what was spent of it, in whole cents; None where no price is known."""
+    cost = 0.0 if usage.cost_usd is None and not usage.requests else usage.cost_usd
+    return {"limit": round(usd * 100), "consumed": None if cost is None else math.floor(cost * 100 + 1e-6)}
 
 
 def usage_body(usage: Usage) -> dict[str, Any] | None:
