@@ -96,21 +96,6 @@ async def until_idle_leaves(runtime: Runtime, working: int) -> None:
     await within(look())
 
 
-async def test_a_cancel_reaches_what_an_ended_task_has_left_in_the_background(team: Team) -> None:
-    gate, reached, going = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    team.add("leaf", [hold(gate, reached=reached) + "leaf"])
-    team.add("twig", [call("task", agent="leaf", prompt="x", background=True), "twig", *["Heard."] * 3], subagents=["leaf"])
-    team.add("branch", [call("task", agent="twig", prompt="x"), hold(gate, reached=going) + "branch"], subagents=["twig"])
-    team.add("boss", [call("task", agent="branch", prompt="x"), "Fine."], subagents=["branch"])
-    session = await team.start()
-    run = await session.prompt("Go.")
-    await within(asyncio.gather(reached.wait(), going.wait()))
-    assert await session.tasks.cancel_all() == 1
-    assert (await within(session.wait(run))).outcome == "done"
-    await nothing_is_left(home(session), 4)
-    assert not gate.is_set()
-
-
 async def test_closing_the_session_ends_all_of_it(team: Team) -> None:
     held = Held(team)
     session = await team.start()

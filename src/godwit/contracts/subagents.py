@@ -32,6 +32,10 @@ class Subagents(Protocol):
         """End the open run of this session and all work that is done for it. Nothing happens when there is none."""
         ...
 
+    async def stop_below(self, session: SessionId, reason: str) -> None:
+        """End the work of all sessions that were made for tasks of this one, or of these. Its own run goes on."""
+        ...
+
 
 class Tasks(Protocol):
     """The tasks of one session, as `engine.tasks.SessionTasks` keeps them."""

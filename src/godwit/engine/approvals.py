@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
@@ -102,11 +103,12 @@ class Approvals:
         return (await self._where(action))[0]._inbox
 
     async def _tree(self, *, ended: bool = False) -> AsyncIterator[tuple[Approvals, State, tuple[AgentName, ...]]]:
-        """This session and those that work on its open tasks, and on theirs, each with the agents that lead there; with
-        `ended` those that worked on the others as well."""
+        """This session and those that work for it now, at any depth, each with the agents that lead there; with
+        `ended` those that have worked for it as well."""
         waiting: list[tuple[Approvals, tuple[AgentName, ...]]] = [(self, ())]
         seen: set[SessionId] = set()
         tenant: str | None = None
+        works = set() if ended else await self._works()
         while waiting:
             at, path = waiting.pop(0)
             if at._session in seen:
@@ -124,10 +126,26 @@ class Approvals:
                 path = (*path, await name_told(self._store, state.agent))
             yield at, state, path
             below = [task.session for task in state.gate.tasks]
-            if ended:
+            if ended or at._session in works:
                 given = await self._store.read(at._session, types=("subagent.started",))
-                below = [e.data.child for e in given if isinstance(e.data, SubagentStarted)]
+                children = [e.data.child for e in given if isinstance(e.data, SubagentStarted)]
+                below = children if ended else [child for child in children if child in works or child in below]
             waiting += [(self._of(session), path) for session in below]
+
+    async def _works(self) -> set[SessionId]:
+        """Those below that have an open run and all above them, up to this session: an ended task may have left something in
+        the background, which asks as well."""
+        found: set[SessionId] = set()
+        parents: dict[SessionId, SessionId | None] = {}
+        for session in await self._store.descendants(self._session):
+            with contextlib.suppress(SessionNotFound):  # deleted just now
+                row = await self._store.session(session)
+                parents[session] = row.parent
+                at: SessionId | None = session if row.run is not None else None
+                while at is not None and at not in found:
+                    found.add(at)
+                    at = parents.get(at)
+        return found
 
     def _of(self, session: SessionId) -> Approvals:
         return Approvals(self._store, session, self._inbox.of(session), self._clock)

@@ -190,8 +190,12 @@ class SessionTasks:
         return True
 
     async def cancel_all(self, reason: str | None = None) -> int:
-        """Cancel every task that has not ended; returns how many there were."""
-        return sum([await self.cancel(t.id, reason) for t in (await self._gate()).tasks])
+        """Cancel every task that has not ended, and what those that have ended left in the background; returns how many
+        of the first kind there were."""
+        count = sum([await self.cancel(t.id, reason) for t in (await self._gate()).tasks])
+        if self._parts.subagents is not None:
+            await self._parts.subagents.stop_below(self._session, reason or "all tasks were cancelled")
+        return count
 
     # --- children that a host runs its own way ------------------------------------------------------------------------
 

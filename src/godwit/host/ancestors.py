@@ -15,8 +15,9 @@ from typing import Protocol
 
 from ..contracts import EventStore
 from ..core.errors import GodwitError, SessionNotFound, StoreClosed
-from ..core.events import SubagentFinished
-from ..core.ids import Seq, SessionId
+from ..core.events import RunStarted, SessionCreated, SubagentFinished, SubagentStarted, UserMessage
+from ..core.ids import Seq, SessionId, TaskId
+from ..core.tasks import runs_of
 from ..engine.log import load_state
 from ..engine.receiver import either
 
@@ -24,7 +25,7 @@ logger = logging.getLogger("godwit")
 
 RETRY_S = 1.0
 """How long after something failed the log is looked at again."""
-WORDS = ("subagent.finished", "user.interrupt")
+WORDS = ("subagent.finished", "user.interrupt", "session.archived")
 """What an ancestor's log says that may end work below it."""
 
 
@@ -38,19 +39,14 @@ class Host(Protocol):
 
 
 class Ancestors:
-    """Follows what stands above the sessions of one process.
-
-    `orphaned`: whether the work of a session was to end. `stop`: ends it, with a reason.
-    """
+    """Follows what stands above the sessions of one process. `stop`: ends the work of one, with a reason."""
 
     def __init__(
         self,
         host: Host,
-        orphaned: Callable[[SessionId], Awaitable[bool]],
         stop: Callable[[SessionId, str], Awaitable[None]],
     ) -> None:
         self._host = host
-        self._orphaned = orphaned
         self._stop = stop
         self._below: dict[SessionId, set[SessionId]] = {}
         self._tasks: dict[SessionId, asyncio.Task[None]] = {}
@@ -131,21 +127,22 @@ class Ancestors:
                 await host.do_once(parent)
             state = await load_state(host.store, parent)
         working = {task.session for task in state.gate.tasks}
+        said = await host.store.read(parent, read, types=("subagent.finished",))
         named = {
             event.data.child
-            for event in await host.store.read(parent, read, types=("subagent.finished",))
+            for event in said
             if isinstance(event.data, SubagentFinished) and event.data.status == "cancelled"
         }
         below = self._below.get(parent, set()) - working
-        for session in below if not read else below & named:
-            if await self._open(session) and await self._orphaned(session):
+        for session in below if not read or state.gate.archived else below & named:
+            if await self._open(session) and await orphaned(self._host.store, session):
                 await self._stop(session, "its task was cancelled")
         return state.gate.run is not None and state.gate.interrupted and not host.hosts(parent)
 
     async def _gone(self, parent: SessionId) -> None:
         for session in list(self._below.get(parent, ())):
             try:
-                if await self._open(session) and await self._orphaned(session):
+                if await self._open(session) and await orphaned(self._host.store, session):
                     await self._stop(session, "the session that it works for is gone")
             except GodwitError as error:
                 logger.warning("session %s cannot be stopped now: %s", session, error.message)
@@ -159,4 +156,42 @@ class Ancestors:
         return gate.run is not None or bool(gate.tasks)
 
 
-__all__ = ["Ancestors"]
+async def orphaned(store: EventStore, session: SessionId) -> bool:
+    """Whether the work of this child was to end: its last task was cancelled, or that of one it works for, or one of these
+    is archived or gone. What a person has asked of it is not such work."""
+    at = session
+    while True:
+        first = (await store.read(at, limit=1))[0].data
+        if not isinstance(first, SessionCreated) or first.parent is None:
+            return False
+        try:
+            archived = (await store.session(first.parent)).status == "archived"
+            said = await store.read(first.parent, types=("subagent.started", "subagent.finished"), newest_first=True)
+        except SessionNotFound:
+            return first.task is not None
+        # The newest of what its parent's log says of it: a child may go on after a task of it was cancelled.
+        told = (e.data for e in said if isinstance(e.data, SubagentStarted | SubagentFinished))
+        last = next((data for data in told if data.child == at), None)
+        if last is None or not await _works_on(store, at, last.task):
+            return False
+        if archived or (isinstance(last, SubagentFinished) and last.status == "cancelled"):
+            return True
+        if first.task is None and isinstance(last, SubagentFinished):
+            return False
+        at = first.parent
+
+
+async def _works_on(store: EventStore, session: SessionId, task: TaskId) -> bool:
+    """Whether the open run of this session, if there is one, is for this task, or about one of its own: no person's."""
+    run = (await store.session(session)).run
+    if run is None or run in runs_of(task, session):
+        return True
+    for event in await store.read(session, types=("run.started",), newest_first=True, limit=1):
+        if isinstance(event.data, RunStarted) and event.data.input is not None:
+            for message in await store.read(session, to_seq=event.seq, types=("user.message",), newest_first=True):
+                if isinstance(message.data, UserMessage) and message.data.id == event.data.input:
+                    return (message.data.sender or "").startswith("task ")
+    return False
+
+
+__all__ = ["Ancestors", "orphaned"]

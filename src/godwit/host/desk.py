@@ -334,6 +334,7 @@ class Desk:
                 await append_outside(store, session_id, [*ended, Archived()], clock)
                 for task in ended:
                     await self._opener.subagents.stop(task.child, "the session that it works for is archived")
+                await self._opener.subagents.stop_below(session_id, "the session that it works for is archived")
                 return
             except TaskNotFound:
                 continue  # one has ended just now

@@ -79,7 +79,7 @@ from ..engine.session import Session
 from ..engine.task_reports import report_of
 from ..engine.tasks import cancellation, is_of_tenant, report_id, started_event
 from ..tools.schema import Schema
-from .ancestors import Ancestors
+from .ancestors import Ancestors, orphaned
 from .builtin_agents import ALIASES, BUILTIN_AGENTS
 from .descendants import check_number, check_room
 
@@ -118,7 +118,7 @@ class SubagentHost:
         self._begun: dict[SessionId, tuple[Seq, dict[TaskId, tuple[Seq, SubagentStarted]]]] = {}
         self._announced: dict[SessionId, set[ActionId]] = {}
         self._making = asyncio.Lock()
-        self.ancestors = Ancestors(host, self.orphaned, self.stop)
+        self.ancestors = Ancestors(host, self.stop)
         self._closed = False
 
     @property
@@ -196,32 +196,8 @@ class SubagentHost:
         return found
 
     async def orphaned(self, session: SessionId) -> bool:
-        """Whether the work of this child was to end: its last task was cancelled, or that of one it works for, or one of
-        these is gone."""
-        at = session
-        while True:
-            first = (await self._store.read(at, limit=1))[0].data
-            if not isinstance(first, SessionCreated) or first.parent is None:
-                return False
-            try:
-                tasks = await self._store.read(
-                    first.parent, types=("subagent.started", "subagent.finished"), newest_first=True
-                )
-            except SessionNotFound:
-                return first.task is not None
-            # The newest of what its parent's log says of it: a child may go on after a task of it was cancelled.
-            last = next(
-                (d for d in (e.data for e in tasks) if isinstance(d, SubagentStarted | SubagentFinished) and d.child == at),
-                None,
-            )
-            if isinstance(last, SubagentFinished) and last.status == "cancelled":
-                # One that a host asks again and again may have been asked something else since.
-                run = (await self._store.session(at)).run
-                if first.task is not None or run is None or run in runs_of(last.task, at):
-                    return True
-            if first.task is None and not isinstance(last, SubagentStarted):
-                return False
-            at = first.parent
+        """See `ancestors.orphaned`."""
+        return await orphaned(self._store, session)
 
     async def settle(self) -> None:
         """Return when nothing is being seen to here."""
@@ -575,12 +551,14 @@ class SubagentHost:
             assert below.agent is not None
             path = (await name_told(self._store, below.agent), *path)
             state = await load_state(self._store, above)
-            task = next((t for t in state.gate.tasks if t.session == below_id), None)
+            # Its task may have ended, and what it has left in the background asks.
+            task = next((t.id for t in state.gate.tasks if t.session == below_id), None)
+            task = task or await self._last_task(above, below_id)
             if task is None:
                 return
             for action in opened:
                 asked = SubagentAsked(
-                    task.id, child, action.action, action.kind, path, action.name, action.arguments, action.message
+                    task, child, action.action, action.kind, path, action.name, action.arguments, action.message
                 )
                 with contextlib.suppress(Conflict):
                     await append_outside(
@@ -588,6 +566,13 @@ class SubagentHost:
                     )
             below, below_id, above = state, above, state.parent
         self._announced[child] = pending
+
+    async def _last_task(self, parent: SessionId, child: SessionId) -> TaskId | None:
+        """The newest task that this child was given."""
+        for event in await self._store.read(parent, types=("subagent.started",), newest_first=True):
+            if isinstance(event.data, SubagentStarted) and event.data.child == child:
+                return event.data.task
+        return None
 
     async def deleting(self, session: SessionId) -> None:
         """This session is about to go: whoever has given it a task hears so before, and does not make it again."""
@@ -612,8 +597,16 @@ class SubagentHost:
             return
         await self._stop(session, reason, state.labels.tenant)
         # What an ended task has left in the background works for this session as well.
+        await self.stop_below(session, reason)
+
+    async def stop_below(self, session: SessionId, reason: str) -> None:
+        """See `Subagents.stop_below`."""
         for below in await self._store.descendants(session):
-            await self._stop(below, reason, state.labels.tenant)
+            with contextlib.suppress(SessionNotFound):
+                state = await load_state(self._store, below)
+                first = (await self._store.read(below, limit=1))[0].data
+                if isinstance(first, SessionCreated) and first.task is not None and (state.gate.run or state.gate.tasks):
+                    await self._stop(below, reason, state.labels.tenant)
 
     async def _stop(self, session: SessionId, reason: str, tenant: str | None) -> None:
         try:
