@@ -37,6 +37,11 @@ def check(out: dict[str, Any]) -> None:
     assert (out["status"], out["gone"]) == ("idle", True)
     assert out["vaults"]
     assert [one["auth"] for one in out["kept"]] == [{"type": "static_bearer", "mcp_server_url": "https://mcp.example.com/"}]
+    if "web" in out:  # the Python clients ask for it
+        assert (out["web"]["allowed_domains"], out["web"]["max_content_tokens"]) == (["example.com"], 1000)
+        every = {"type": "all"}
+        sources = {"user_input": {"type": "none"}, "server_tool_results": every, "client_tool_results": every}
+        assert out["web"]["url_sources"] == sources
     ids = [i for i, _ in out["listed"]]
     assert len(set(ids)) == len(ids)
     # What was streamed stands in the list, in the same order under the same ids; a queued message may show twice.

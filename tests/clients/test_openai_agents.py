@@ -26,6 +26,9 @@ def check(out: dict[str, Any]) -> None:
     assert out["asked"] == [{"place": "Oslo"}] * 2
     assert (out["status"], out["gone"]) == ("idle", True)
     assert (out["items"], out["turns"]) == (ITEMS * 2, ["completed"] * 2)
+    if "servers" in out:  # the Python client asks for it
+        assert (out["hidden"], out["vaults"], len(out["servers"])) == (True, True, 1)
+        assert out["servers"][0]["transport"] == {"type": "http", "server_url": "https://mcp.example.com/"}
     ids = [i for i, _ in out["streamed"]]
     assert len(set(ids)) == len(ids)
     assert [t for _, t in out["streamed"]][-2:] == ["agent.session.turn.completed", "agent.session.idle"]

@@ -31,6 +31,10 @@ def main(url: str) -> None:
     auth: Any = {"type": "static_bearer", "token": "hidden-token", "mcp_server_url": "https://mcp.example.com/"}
     beta.vaults.credentials.create(vault.id, auth=auth)
     kept = [one.to_dict(mode="json") for one in beta.vaults.credentials.list(vault.id)]
+    # What web tools may look at; older clients know nothing of it and show it all the same.
+    web: Any = {"allowed_domains": ["example.com"], "max_content_tokens": 1000, "url_sources": {"user_input": "none"}}
+    toolset: Any = {"type": "agent_toolset_20260401", "configs": [{"name": "web_fetch", **web}]}
+    limited: Any = beta.agents.create(name="reader", model="claude-test", tools=[toolset]).to_dict(mode="json")
     session: Any = beta.sessions.create(agent=agent.id, environment_id=environment.id, title="A walk", vault_ids=[vault.id])
     seen: list[Any] = []
     opened, told = threading.Event(), threading.Event()
@@ -80,6 +84,7 @@ def main(url: str) -> None:
         "status": after.status,
         "vaults": after.vault_ids == [one.id for one in beta.vaults.list()],
         "kept": kept,
+        "web": limited["tools"][0]["configs"][0],
         "gone": gone,
     }
     print(json.dumps(out))

@@ -43,6 +43,7 @@ def main(url: str) -> dict[str, Any]:
         items = list(sessions.items.list(session.id, limit=2, order="asc"))
         turns = list(sessions.turns.list(session.id))
         status = sessions.retrieve(session.id).status
+        servers = with_servers(client)
         sessions.delete(session.id)
         agents.delete(agent.id)
         gone = False
@@ -59,6 +60,26 @@ def main(url: str) -> dict[str, Any]:
         "asked": asked,
         "status": status,
         "gone": gone,
+        **servers,
+    }
+
+
+def with_servers(client: openai.OpenAI) -> dict[str, Any]:
+    """An agent with an MCP server, and a session of it with a vault and with a token of its own."""
+    agents = client.beta.agents
+    vault = agents.vaults.create(name="Keys")
+    auth: Any = {"type": "static_bearer", "token": "hidden-token", "mcp_server_url": "https://mcp.example.com/"}
+    made = agents.vaults.credentials.create(vault.id, name="docs", auth=auth)
+    transport: Any = {"type": "http", "server_url": "https://mcp.example.com/"}
+    tool: Any = {"type": "mcp", "server_label": "docs", "transport": transport, "credential_id": made.id}
+    agent = agents.create(model="gpt-test", tools=[tool])
+    ours: Any = {"tools": [{**tool, "transport": {**transport, "authorization": "hidden-token"}}]}
+    session = agents.sessions.create(agent_id=agent.id, agent=ours, environment={"type": "none"}, vault_ids=[vault.id])
+    told = [vault, made, agent, session, *agents.vaults.list(), *agents.vaults.credentials.list(vault.id)]
+    return {
+        "hidden": all("hidden-token" not in one.to_json() for one in told),
+        "servers": [one.to_dict() for one in session.agent.tools],
+        "vaults": session.vault_ids == [vault.id],
     }
 
 
