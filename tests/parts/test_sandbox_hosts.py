@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import http.server
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +25,10 @@ import pytest
 
 from godwit.contracts import Execution
 from godwit.core.errors import ConfigurationError, ToolFailed
+from godwit.core.hosts import Hosts
 from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.cancel import Cancel
+from godwit.workspaces.egress.outlet import Outlet
 from godwit.workspaces.local import LocalWorkspace
 from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
 from godwit.workspaces.sandboxes.choice import choose
@@ -355,6 +360,40 @@ async def test_no_descriptor_and_no_signal_is_changed_for_the_command(run: Run) 
     assert int(ignored.split()[1], 16) == 0
     ended, _ = await run("exit 7", "listed.example")
     assert ended.exit_code == 7
+
+
+async def test_what_is_handed_out_is_believed_to_be_nothing_but_a_listening_socket(tmp_path: Path) -> None:
+    """The program that hands it out runs within the sandbox, and may be another one than ours."""
+    there = tmp_path / "file"
+    there.write_text("x")
+    before = set(os.listdir("/proc/self/fd"))
+    with (
+        there.open() as file,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        socket.socket() as silent,
+    ):
+        unix.bind(str(tmp_path / "socket"))
+        unix.listen()
+        every: list[list[Any]] = [[file], [unix], [datagrams], [silent], [file, unix, datagrams, silent], []]
+        for sent in every:
+            outlet = Outlet(Hosts(("127.0.0.1",)))
+            outlet.open()
+            with socket.socket(fileno=os.dup(outlet.descriptor)) as way:
+                way.settimeout(20)
+                socket.send_fds(way, [b"x"], [one.fileno() for one in sent])
+                for _ in range(20_000):  # until it has been received
+                    if not struct.unpack("i", fcntl.ioctl(way, termios.TIOCOUTQ, b"\0" * 4))[0]:
+                        break
+                    await asyncio.sleep(0.001)
+                outlet.close()
+                with contextlib.suppress(ConnectionResetError):
+                    assert await asyncio.to_thread(way.recv, 1) == b"", "it was not taken, and nobody listens any more"
+    for _ in range(200):
+        if set(os.listdir("/proc/self/fd")) <= before:
+            break
+        await asyncio.sleep(0.01)
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 # --- a list is held or refused ----------------------------------------------------------------------------------------

@@ -26,18 +26,23 @@ HOST, PORT = "127.0.0.1", 3128
 MOST_CONNECTIONS = 256
 MOST_TOLD = 20
 
-# It must leave signals as it found them: Python ignores two, and what is ignored stays so in the program that follows.
+# It must leave signals as it found them: Python ignores two, and what is ignored stays so in the program that follows. It
+# takes what `socket` and `signal` are made of: loading those takes as long as Python itself.
 _LISTEN = f"""
-import os, signal, socket, sys
+import os, sys, _signal, _socket
 try:
-    door = socket.create_server(({HOST!r}, {PORT}), backlog=256)
-    with socket.socket(fileno=int(sys.argv[1])) as way:
-        socket.send_fds(way, [b"listening"], [door.fileno()])
-        if way.recv(1) != b"y":
-            raise OSError("nobody takes its connections")
+    door = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    door.bind(({HOST!r}, {PORT}))
+    door.listen(256)
+    way = _socket.socket(fileno=int(sys.argv[1]))
+    sent = door.fileno().to_bytes(4, sys.byteorder)
+    way.sendmsg([b"listening"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, sent)])
+    if way.recv(1) != b"y":
+        raise OSError("nobody takes its connections")
+    way.close()
     door.close()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
     os.execv(sys.argv[2], sys.argv[2:])
 except OSError as error:
     print(f"godwit: the way to the allowed hosts cannot be opened: {{error}}", file=sys.stderr)
@@ -114,15 +119,13 @@ class Outlet:
             _, descriptors, _, _ = socket.recv_fds(self._ours, 64, 4)
         except OSError:
             return
-        doors = [socket.socket(fileno=one) for one in descriptors if _is_open(one)]
+        doors = [door for one in descriptors if (door := _listening(one)) is not None]
         for door in doors[1:]:
             door.close()
-        if doors and _listens(doors[0]):
+        if doors:
             task = loop.create_task(self._serve(doors[0]))
             self._talking.add(task)
             task.add_done_callback(self._talking.discard)
-        elif doors:
-            doors[0].close()
 
     async def _serve(self, door: socket.socket) -> None:
         door.setblocking(False)
@@ -160,17 +163,16 @@ class Outlet:
             task.cancel()
 
 
-def _is_open(descriptor: int) -> bool:
+def _listening(descriptor: int) -> socket.socket | None:
+    """What was sent, when it is a socket that takes connections of IPv4; else it is closed."""
     try:
-        os.fstat(descriptor)
+        door = socket.socket(fileno=descriptor)
     except OSError:
-        return False
-    return True
-
-
-def _listens(door: socket.socket) -> bool:
-    try:
-        listening = door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        return door.family == socket.AF_INET and door.type == socket.SOCK_STREAM and bool(listening)
-    except OSError:
-        return False
+        os.close(descriptor)
+        return None
+    with contextlib.suppress(OSError):
+        accepts = door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if door.family == socket.AF_INET and door.type == socket.SOCK_STREAM and accepts:
+            return door
+    door.close()
+    return None
