@@ -15,6 +15,7 @@ from godwit.core.agent import AgentSpec, Limits
 from godwit.core.checkpoint import CheckpointPolicy
 from godwit.core.hosts import Hosts, target
 from godwit.core.ids import AgentName
+from godwit.core.mcp import McpServer
 from godwit.core.narrowing import INHERIT, narrowed
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.sandbox import ENVIRONMENT, HIDDEN, SandboxPolicy
@@ -179,13 +180,43 @@ def test_one_that_works_for_its_like_stays_as_it_is(spec: AgentSpec) -> None:
 @pytest.mark.parametrize("field", AgentSpec.__struct_fields__)
 def test_every_field_was_thought_of(field: str) -> None:
     """A new field that opens something belongs in `core.narrowing`; one that does not is named here."""
-    narrows = {"models", "limits", "approvals", "sandbox", "checkpoints", "confirmation_inheritance", "web"}
+    narrows = {"models", "limits", "approvals", "sandbox", "checkpoints", "confirmation_inheritance", "web", "mcp_servers"}
     asked_of_all_above = {"permissions", "hooks", "budgets"}
     opens_nothing = {
         "name", "instructions", "description", "tools", "external_tools", "settings", "metadata", "verification", "title",
-        "extensions", "subagents", "subagent_specs", "subagent_ids", "hidden", "mcp_servers",
+        "extensions", "subagents", "subagent_specs", "subagent_ids", "hidden",
     }  # fmt: skip
     assert field in narrows | asked_of_all_above | opens_nothing
+
+
+servers = st.lists(
+    st.builds(
+        McpServer,
+        st.sampled_from(("a", "b")),
+        st.sampled_from(("https://a.example", "https://b.example")),
+        st.none() | st.lists(st.sampled_from("xyz"), unique=True).map(tuple),
+        st.lists(st.sampled_from("xyz"), unique=True).map(tuple),
+        st.sampled_from((1.0, 9.0)),
+    ),
+    max_size=2,
+    unique_by=lambda server: server.name,
+).map(tuple)
+
+
+@given(servers, servers)
+def test_a_child_has_no_tool_of_a_server_that_not_both_have(
+    own: tuple[McpServer, ...], theirs: tuple[McpServer, ...]
+) -> None:
+    child = AgentSpec(AgentName("c"), ("m:1",), mcp_servers=own)
+    parent = AgentSpec(AgentName("p"), ("m:1",), mcp_servers=theirs)
+
+    def tools(of: tuple[McpServer, ...]) -> set[tuple[str, str, str]]:
+        return {(server.name, server.url, tool) for server in of for tool in "xyz" if server.has(tool)}
+
+    made = narrowed(child, parent, home=HOME).mcp_servers
+    assert tools(made) == tools(own) & tools(theirs)
+    assert {(s.name, s.url) for s in made} == {(s.name, s.url) for s in own} & {(s.name, s.url) for s in theirs}
+    assert all(server.timeout_s <= of.timeout_s for server in made for of in (*own, *theirs) if of.name == server.name)
 
 
 def test_what_is_stored_is_the_same_for_the_same_two() -> None:

@@ -36,7 +36,8 @@ class ToolTraits(msgspec.Struct, frozen=True):
     `repeatable`: running the call again after a crash does no harm. `exclusive`: no other call runs beside it.
     `external`: it has no body; the call is answered from outside. `delegates`: its calls are work for children, and it is
     `GivesTasks`. `timeout_s`: None takes the agent's limit. `bound`: it works the engine that calls it, so no
-    worker can do it. `held`: it keeps to what its agent limits it to, which no worker knows of.
+    worker can do it. `held`: it keeps to what its agent limits it to, or to a connection of this process, of which no worker
+    knows.
     """
 
     repeatable: bool = False

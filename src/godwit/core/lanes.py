@@ -92,7 +92,8 @@ class LaneConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     first where lanes share room. `rate`: how fast steps may begin. `pressure`: as many waiting ones are told of once.
     `timeout_s`: how long a task of it may take, each time; of a call that is done outside, all tries together. `retry`: of
     tasks that are repeatable. `mode`: where calls are
-    done, for sessions that say nothing else. `tools`: names of the tools whose calls it takes, for a lane of one's own.
+    done, for sessions that say nothing else. `tools`: names of the tools whose calls it takes, for a lane of one's own;
+    `mcp__server` for all of an MCP server that are named nowhere.
     ConfigurationError.
     """
 

@@ -12,6 +12,7 @@ import msgspec
 
 from .agent import AgentSpec, Limits
 from .hosts import both
+from .mcp import McpServer
 from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
 from .web import below
@@ -33,8 +34,26 @@ def narrowed(child: AgentSpec, parent: AgentSpec, *, home: str, max_turns: int |
         approvals=_approvals(child.approvals, parent.approvals, asks=confirming != "deny_on_ask"),
         sandbox=_sandbox(child.sandbox, parent.sandbox, home),
         checkpoints=child.checkpoints if parent.checkpoints.enabled else parent.checkpoints,
+        mcp_servers=_servers(child.mcp_servers, parent.mcp_servers),
         web=below(child.web, parent.web),
     )
+
+
+def _servers(child: tuple[McpServer, ...], parent: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
+    """The child's servers that the parent has as well, with the tools that both have.
+
+    Under the same name: the parent's rules are about it. At the same address: a name alone says nothing.
+    """
+    theirs = {(server.name, server.url): server for server in parent}
+    found = []
+    for own in child:
+        if (of_parent := theirs.get((own.name, own.url))) is not None:
+            tools = own.tools if of_parent.tools is None else of_parent.tools
+            if own.tools is not None and of_parent.tools is not None:
+                tools = tuple(tool for tool in own.tools if tool in of_parent.tools)
+            without = tuple(dict.fromkeys((*own.without, *of_parent.without)))
+            found.append(McpServer(own.name, own.url, tools, without, min(own.timeout_s, of_parent.timeout_s)))
+    return tuple(found)
 
 
 def _limits(child: Limits, parent: Limits, max_turns: int | None) -> Limits:

@@ -17,13 +17,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..contracts import EventStore, Tool, ToolOutput, Verified, Workspace
+from ..contracts import EventStore, ServerTools, Tool, ToolOutput, Verified, Workspace
 from ..core.budget import ALLOWED
 from ..core.errors import KeyReused, SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
 from ..core.facts import ToolCallResult
 from ..core.hooks import INTERRUPTED
 from ..core.ids import CallId, Clock, RunId, Seq, SessionId, derived_id
+from ..core.mcp import server_and_tool
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import State
 from .aside import Asides
@@ -134,9 +135,11 @@ class DirectCalls:
         token: Cancel,
         epoch: Callable[[], int | None] = lambda: None,
         checks: Callable[[Cancel], Awaitable[Verified]] | None = None,
+        servers: Callable[[], Awaitable[ServerTools]] | None = None,
     ) -> None:
         """`epoch`: of the driver that has the calls made, if one does: once it has lost the session, it begins none.
-        `checks`: what a tool that is called here gets from `ToolContext.verify`."""
+        `checks`: what a tool that is called here gets from `ToolContext.verify`. `servers`: connects to the agent's MCP
+        servers."""
         self._parts = parts
         self._session = session
         self._tools = tools
@@ -150,6 +153,7 @@ class DirectCalls:
         self._token = token
         self._epoch = epoch
         self._checks = checks
+        self._servers = servers
 
     @property
     def _store(self) -> EventStore:
@@ -183,6 +187,12 @@ class DirectCalls:
             raise ValueError("a model's calls belong to its turns")
         tools = self._tools()
         tool = next((t for t in tools if t.definition.name == name), None) or self._any_tool(name)
+        if tool is None and self._servers is not None and (of := server_and_tool(name)) is not None:
+            found = await self._servers()
+            tool = next((t for t in found.tools if t.definition.name == name), None)
+            away = next((one.message for one in found.missing if one.server == of[0]), None)
+            if tool is None and away is not None:
+                return _not_run(call, name, "error", f"{away[0].upper()}{away[1:]}")
         if tool is None or tool.traits.external:
             known = ", ".join(sorted(t.definition.name for t in tools if not t.traits.external)) or "none"
             return _not_run(call, name, "error", f"Unknown tool {name!r}. Tools that can be called: {known}")

@@ -36,6 +36,7 @@ from ..core.lanes import (
     RateLimit,
     Times,
 )
+from ..core.mcp import rule_of, server_and_tool
 
 logger = logging.getLogger("godwit")
 
@@ -176,7 +177,9 @@ class Lanes:
     def lane_of(self, tool: Tool) -> str:
         """The lane of this tool's calls: the one that names it, `control` for one that works the engine (such as waiting for
         children, whose calls must not lack the room it would hold), else by the kind of work it is."""
-        own = self._by_tool.get(tool.definition.name)
+        name = tool.definition.name
+        of = server_and_tool(name)
+        own = self._by_tool.get(name) or (None if of is None else self._by_tool.get(rule_of(of[0])))
         return own or ("control" if tool.traits.bound else lane_of(tool))
 
     # --- a step's way -----------------------------------------------------------------------------------------------

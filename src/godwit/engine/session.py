@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from ..contracts import Appended, SessionHandle, Tool, Workspace
+from ..contracts import Appended, ServerTools, SessionHandle, Tool, Workspace
 from ..core.agent import AgentSpec
 from ..core.errors import ActionNotFound, NoOpenRun, SessionNotFound, ToolNotFound
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
@@ -120,6 +120,7 @@ class Session(
             labels=self.labels,
             token=self._token,
             checks=lambda token: self.checks.for_tool(token),
+            servers=self._servers_here,
         )
 
     @cached_property
@@ -313,6 +314,13 @@ class Session(
             return self._home.tools_of(self._spec, self.workspace)
         except ToolNotFound:
             return []
+
+    async def _servers_here(self) -> ServerTools:
+        """The tools of the agent's MCP servers, as far as they can be had in a few seconds."""
+        servers = self._home.parts.tool_servers
+        if servers is None or not self._spec.mcp_servers:
+            return ServerTools()
+        return await servers.tools(self._spec, session=self.id, tenant=self.labels.tenant, vaults=self._vaults)
 
     def _held(self) -> AgentSpec:
         return self._home.parts.held(self._spec, self.workspace)

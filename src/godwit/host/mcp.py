@@ -23,6 +23,7 @@ from ..core.errors import ConfigurationError
 from ..core.events import McpUnavailable
 from ..core.ids import SessionId
 from ..core.mcp import McpServer
+from .mcp_client import load
 from .mcp_connection import McpConnection, Place, Tokens
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class McpConnections:
         return ServerTools(tuple(tools), tuple(missing), due)
 
     async def tools(self, spec: AgentSpec, *, session: SessionId, tenant: str | None, vaults: Sequence[str]) -> ServerTools:
+        await load()
         try:
             async with asyncio.timeout(WAIT_S):
                 # Twice: one that turns out to have a state of its own may be another session's.

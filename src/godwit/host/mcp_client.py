@@ -27,6 +27,24 @@ READ_S = 600.0
 """How long a server may be silent in a response; what limits a call is its tool's own time."""
 
 
+_loaded = False
+
+
+async def load() -> None:
+    """Load the client's package, beside the event loop: it takes a second."""
+    global _loaded
+    if not _loaded:
+        await asyncio.to_thread(_load)
+        _loaded = True
+
+
+def _load() -> None:
+    import mcp.client.streamable_http  # noqa: F401
+    import mcp_types.methods  # noqa: F401
+
+    from ..tools import mcp_transport  # noqa: F401
+
+
 @contextlib.asynccontextmanager
 async def connected(
     url: str,

@@ -23,7 +23,7 @@ from ..core.errors import GodwitError, ToolFailed
 from ..core.events import McpUnavailable
 from ..core.ids import SessionId
 from ..core.mcp import McpServer, Trouble
-from .mcp_client import all_tools, connected
+from .mcp_client import all_tools, connected, load
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -293,6 +293,7 @@ class McpConnection:
 
     async def _own(self) -> None:
         """Connect, stay until nobody needs it, and leave."""
+        await load()
         from ..tools.guarded import GuardedTransport
         from ..tools.mcp_transport import BearerAuthorization, McpTransport
         from ..tools.url import parse

@@ -397,6 +397,14 @@ class SubagentHost:
         """The agent as it may work for this one, as a version that is stored. `models`: for one that inherits them."""
         above = msgspec.structs.replace(spec, models=models)
         made = narrowed(wanted, above, home=os.path.expanduser("~"), max_turns=max_turns)
+        if left_out := {s.name for s in wanted.mcp_servers} - {s.name for s in made.mcp_servers}:
+            names = ", ".join(sorted(left_out))
+            logger.warning(
+                "agent %s works for %s, which has not these MCP servers, by this name and address: it goes without %s",
+                wanted.name,
+                spec.name,
+                names,
+            )
         ref, stored = AgentRef(wanted.name, 0), wanted
         if wanted.name not in spec.subagent_specs:  # else an agent of that name is another one
             with contextlib.suppress(AgentNotFound):

@@ -71,10 +71,10 @@ class McpTool:
         told = clean(listed.description or listed.title or f"{listed.name} of {server.name}")[:DESCRIPTION]
         self.definition = ToolDefinition(tool_name(server.name, listed.name), told, schema)
         hints = listed.annotations
-        read_only = hints is not None and hints.read_only_hint is True
-        repeatable = read_only or (hints is not None and hints.idempotent_hint is True)
-        # Bound: the connection is this process's, and with it the credential.
-        self.traits = ToolTraits(repeatable=repeatable, read_only=read_only, timeout_s=server.timeout_s, bound=True)
+        repeatable = hints is not None and (hints.read_only_hint is True or hints.idempotent_hint is True)
+        # Held: the connection is this process's, and with it the credential. Not read-only, whatever it says: approvals may
+        # be spared for what only reads, and who says so here is a stranger.
+        self.traits = ToolTraits(repeatable=repeatable, timeout_s=server.timeout_s, held=True)
 
     def validate(self, arguments: dict[str, Any]) -> None:
         if problem := self._schema.problem(arguments):
