@@ -47,6 +47,7 @@ from godwit.host.config_sections import SECTIONS, PermissionSection
 from godwit.host.search import SearchSettings
 from godwit.host.server_settings import ServerSettings
 from godwit.host.terms import BudgetTerms, CheckpointTerms
+from godwit.models.entry import ModelEntry, ProviderEntry
 from tests.test_seeds import problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,11 +137,13 @@ def test_every_key_of_configuration_files_is_told() -> None:
         "budget": BudgetTerms,
         "checkpoints": CheckpointTerms,
         "web_search": SearchSettings,
+        "models.NAME": ModelEntry,
+        "providers.NAME": ProviderEntry,
         "server": ServerSettings,
         "lanes": LaneSettings,
         "lanes.NAME": LaneConfig,
     }
-    assert {*known, "hooks"} - {"lanes.NAME"} == set(SECTIONS)
+    assert {*(name.partition(".")[0] for name in known), "hooks"} == set(SECTIONS)
     elsewhere = {"lanes": {"lanes"}, "lanes.NAME": {"name"}}
     for name, kind in known.items():
         table = re.search(rf"^\| `\[{name}\]`.*\n\|---.*\n((?:\|.*\n)+)", page, re.MULTILINE)

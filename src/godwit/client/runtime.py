@@ -11,6 +11,7 @@ from ..core.errors import InvalidArgument
 from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserMessage
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
+from ..core.model_info import ModelInfo
 from ..host.agents import Agent
 from .connection import PATIENCE_S, Connection, segment
 from .following import Feed
@@ -83,6 +84,21 @@ class RemoteRuntime:
     async def delete_agent(self, name: str) -> None:
         """Forget it; its sessions go on. AgentNotFound."""
         await self.connection.call("DELETE", f"/agents/{segment(name)}", object)
+
+    # --- models ----------------------------------------------------------------------------------------------------
+
+    async def list_models(
+        self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False
+    ) -> list[ModelInfo]:
+        """The models that the server knows; as `Runtime.list_models`, without the names of its variables."""
+        found = await self.connection.get(
+            "/models", Listed[ModelInfo], provider=provider, ready=ready or None, deprecated=deprecated or None
+        )
+        return found.data
+
+    async def find_model(self, hint: str) -> ModelInfo:
+        """What the server knows of the model that this hint means to it. ModelNotFound."""
+        return await self.connection.get(f"/models/{segment(hint)}", ModelInfo)
 
     # --- sessions --------------------------------------------------------------------------------------------------
 

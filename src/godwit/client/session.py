@@ -266,7 +266,7 @@ class RemoteSession(RemoteSending, HostCalls):
         return (await self._post("/resume", Changed)).changed
 
     async def set_model(self, model: str) -> None:
-        """Use this model from the next prompt on. ModelNotFound, AuthenticationFailed."""
+        """Use this model from the next prompt on, or the one that this hint means. ModelNotFound, AuthenticationFailed."""
         await self.configure(model=model)
 
     async def configure(
@@ -294,6 +294,9 @@ class RemoteSession(RemoteSending, HostCalls):
         }
         await self._post("", object, body, method="PATCH")
         before = self._config
+        if model is not None:
+            # The server says which model its names and hints mean.
+            model = (await self._get("", Opened)).config.model
         self._config = dataclasses.replace(
             before,
             model=model or before.model,

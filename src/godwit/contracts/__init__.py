@@ -19,12 +19,15 @@ from .hooks import HookCall, HookHandler, HookKit
 from .loading import Loading, LogLoader
 from .mcp import ServerTools, ToolServers
 from .model import (
+    ListsModels,
     Model,
     ModelAnswer,
     ModelChunk,
     ModelRegistry,
     ModelRequest,
     SupportsClose,
+    SupportsInfo,
+    SupportsModelInfo,
     SupportsPrice,
     SupportsPrices,
     TextDelta,
@@ -69,6 +72,7 @@ __all__ = [
     "HookKit",
     "InputQueue",
     "Lease",
+    "ListsModels",
     "Loading",
     "LogLoader",
     "Model",
@@ -94,6 +98,8 @@ __all__ = [
     "Subject",
     "SupportsClose",
     "SupportsPrice",
+    "SupportsInfo",
+    "SupportsModelInfo",
     "SupportsPrices",
     "TaskQueue",
     "TextDelta",

@@ -13,6 +13,7 @@ import msgspec
 from ..core.agent import ModelSettings, ToolDefinition
 from ..core.ids import MessageId, SessionId
 from ..core.messages import AgentBlock, StopReason, Usage
+from ..core.model_info import ModelInfo
 from ..core.transcript import Entry
 
 
@@ -99,9 +100,42 @@ class SupportsPrice(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsInfo(Protocol):
+    """A model that says of itself what it can take."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+
 class ModelRegistry(Protocol):
     def resolve(self, name: str) -> Model:
         """The model for `provider:model` or a registered name. ModelNotFound, AuthenticationFailed (no key)."""
+        ...
+
+
+@runtime_checkable
+class SupportsModelInfo(Protocol):
+    """A registry that takes hints and knows what its models can do. With one that does not, a name is taken as it is, and
+    nothing is known of a model."""
+
+    def canonical(self, hint: str) -> str:
+        """The name that is stored for a hint; a name gives itself. ModelNotFound."""
+        ...
+
+    def find(self, hint: str) -> ModelInfo:
+        """What is known of a model, whether or not it can be asked. It may take a while the first time: called off the event
+        loop. ModelNotFound."""
+        ...
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """A registry that can say which models there are."""
+
+    def list(self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False) -> Sequence[ModelInfo]:
+        """The models it knows, of all providers or of one; `ready`: those that can be asked here. Called off the event loop.
+        ModelNotFound for an unknown provider."""
         ...
 
 

@@ -91,9 +91,9 @@ class Control(Handle):
         return resumed
 
     async def set_model(self, model: str) -> None:
-        """Use this model from the next prompt on; an open run keeps its own. ModelNotFound, AuthenticationFailed."""
-        if self._drives:
-            self._home.check_model(model)
+        """Use this model from the next prompt on: `provider:model`, or a hint such as `sonnet`, which is stored as the model
+        it means. An open run keeps its own, also for what is steered into it; a follow-up that waits gets the new one, since
+        it starts a run. ModelNotFound, AuthenticationFailed (no key): nothing has changed then."""
         await self.configure(model=model)
 
     async def configure(
@@ -109,14 +109,17 @@ class Control(Handle):
         agent: AgentRef | None = None,
         expect: Seq | None = None,
     ) -> None:
-        """Change settings for the runs that start from now on; None leaves one as it is.
+        """Change settings for the runs that start from now on, all or none; None leaves one as it is.
 
+        `model`: as for `set_model`. ModelNotFound, AuthenticationFailed.
         `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
         `metadata`: all of it, in place of what there was. `agent`: who works from now on. AgentNotFound, ToolNotFound.
         `expect`: for a change that follows from how the session was at this seq; HeadMoved when it has gone on since.
         """
         self._check_open()
         spec: AgentSpec | None = None
+        if model is not None and self._drives:
+            model = self._home.check_model(model)
         if agent is not None:
             _, spec = await self._store.get_agent(agent.name, agent.version)
             if self._drives:

@@ -88,8 +88,9 @@ class Home(Protocol):
         """The same, once what is under way here is over; until then all is as with the handle."""
         ...
 
-    def check_model(self, name: str) -> None:
-        """Raise what asking this model would raise at once: ModelNotFound, AuthenticationFailed."""
+    def check_model(self, name: str) -> str:
+        """The name to store for this name or hint; raises what asking the model would raise at once: ModelNotFound,
+        AuthenticationFailed."""
         ...
 
     def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]: ...

@@ -148,7 +148,7 @@ class Session(
             self._hooks,
             self._token,
             context=lambda sender: home.command_context(self, commands, sender),
-            check_model=home.check_model if self._drives else lambda _: None,
+            check_model=home.check_model if self._drives else str,
             room=lambda: home.parts.lanes.ask("control", session=self.id, tenant=self.labels.tenant),
         )
 

@@ -7,6 +7,7 @@ out is recorded once, behind its effect; a command that becomes a prompt is reco
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -44,7 +45,7 @@ class TypedCommands:
         token: Cancel,
         *,
         context: Callable[[str | None], Awaitable[Any]],
-        check_model: Callable[[str], None],
+        check_model: Callable[[str], str],
         room: Callable[[], Ticket],
     ) -> None:
         self.registry = registry
@@ -119,7 +120,7 @@ class TypedCommands:
         output = await self.registry.execute(typed, await self._context(sender))
         if output.model is not None and output.prompt is not None:
             try:
-                self._check_model(output.model)
+                output = dataclasses.replace(output, model=self._check_model(output.model))
             except GodwitError as error:
                 output = CommandOutput(f"/{typed.name}: {error.message}", error=error.code)
         if command is not None and self._hooks.wants("after_command"):

@@ -21,11 +21,14 @@ from typing import Any, Literal
 import msgspec
 
 from ..core.agent import AgentSpec
+from ..core.budget import Price
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
 from ..core.rules import Verdict
 from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
+from ..models.entry import ModelEntry, ProviderEntry
+from ..models.registry import Registry
 from .config_file import File, read
 from .config_sections import SECTIONS, Left, PermissionSection
 from .search import SearchSettings
@@ -69,6 +72,10 @@ class Config(msgspec.Struct, frozen=True):
     project_checkpoints: CheckpointTerms = CheckpointTerms()
     user_web_search: SearchSettings | None = None
     project_web_search: SearchSettings | None = None
+    user_models: dict[str, ModelEntry] = {}
+    project_models: dict[str, ModelEntry] = {}
+    user_providers: dict[str, ProviderEntry] = {}
+    project_providers: dict[str, ProviderEntry] = {}
     user_server: ServerSettings | None = None
     project_server: ServerSettings | None = None
     user_lanes: LaneSettings | None = None
@@ -90,6 +97,16 @@ class Config(msgspec.Struct, frozen=True):
     def web_search(self) -> SearchSettings | None:
         """The service that is chosen for web_search."""
         return self.project_web_search or self.user_web_search
+
+    @property
+    def models(self) -> dict[str, ModelEntry]:
+        """What is said of models, by name; the folder's in place of the person's of the same name."""
+        return {**self.user_models, **self.project_models}
+
+    @property
+    def providers(self) -> dict[str, ProviderEntry]:
+        """Whom models are asked of beside the known ones, likewise."""
+        return {**self.user_providers, **self.project_providers}
 
     @property
     def server(self) -> ServerSettings | None:
@@ -178,6 +195,16 @@ def lanes_of(config: Configs) -> LaneSettings | None:
     if config is None:
         return None
     return (config if isinstance(config, Config) else config(None)).lanes
+
+
+def registry_of(config: Configs, *, prices: Mapping[str, Price] | None = None) -> Registry:
+    """The providers and models that the files tell of, beside the known ones: the person's own file alone, where `config` is
+    asked for each folder. ConfigurationError."""
+    found = config if isinstance(config, Config) or config is None else config(None)
+    registry = Registry(prices=prices, entries={} if found is None else found.models)
+    for name, entry in ({} if found is None else found.providers).items():
+        registry.register_provider(name, kind=entry.kind, base_url=entry.base_url, api_key_env=entry.key_env)
+    return registry
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:

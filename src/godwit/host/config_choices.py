@@ -16,12 +16,15 @@ from typing import Any
 import msgspec
 
 from .config import PROJECT_FILE, Config, Part, Reading, load, read_files, user_file
+from .config_file import table_of
 
 _WHOLE = ("web_search", "server", "lanes")
 """Sections of which the folder's takes the place of the person's as a whole."""
 _HOOK = re.compile(r"\s*\[\[\s*hooks\s*\]\]")
 _EACH = ("budget", "checkpoints")
 """Sections of which it does so key by key."""
+_NAMED = ("models", "providers")
+"""Sections of tables by names, of which it does so name by name."""
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -87,8 +90,8 @@ def _said(name: str, given: Any) -> Iterator[tuple[str, Any]]:
             yield "hooks", hook.get("id") or " ".join(str(hook[k]) for k in ("point", "matcher") if k in hook)
         return
     for key, value in given.items():
-        if isinstance(value, dict):
-            yield from _said(f"{name}.{key}", value)
+        if isinstance(value, dict) and key != "price":
+            yield from _said(table_of(name, key), value)
         elif name == "permissions" and isinstance(value, list):
             yield from ((f"{name}.{key}", one) for one in value)
         else:
@@ -99,6 +102,8 @@ def _left(part: Part, key: str, value: Any) -> str | None:
     """Why it is not used, although nothing else says otherwise."""
     for left, which, text in part.left:
         whole = not left or part.section in _WHOLE
+        if part.section in _NAMED and key.startswith(f"{table_of(part.section, left)}."):
+            return text
         if whole or (f"{part.section}.{left}" == key and (which is None or which == value)):
             return text
     return None
@@ -121,6 +126,8 @@ def _replaced(part: Part, key: str, value: Any, reading: Reading, config: Config
         told = value in [v for _, v in _said("hooks", other.file.content["hooks"])] and bool(other.found)
     elif part.whose == "user" and part.section in _WHOLE:
         told = other.found is not None
+    elif part.whose == "user" and part.section in _NAMED:
+        told = any(key.startswith(f"{table_of(part.section, name)}.") for name in other.found)
     elif part.whose == "user" and part.section in _EACH:
         told = any(k == key and _left(other, k, v) is None for k, v in _said(part.section, other.file.content[part.section]))
     return f"{other.file.path} says otherwise, and counts" if told else None

@@ -103,6 +103,11 @@ def read(path: str, known: Sequence[str], *, required: bool) -> File | None:
     return made
 
 
+def table_of(section: str, name: str) -> str:
+    """The table of this name within a section, as a file writes it."""
+    return f"{section}.{name}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'{section}."{name}"'
+
+
 def _meant(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(repr, known))}"
@@ -123,11 +128,18 @@ def _line(text: str, table: str, key: str, value: Any = None) -> int:
         header = next((at for at, line in enumerate(lines) if pattern.match(line)), -1)
         if header < 0:
             header = next((at for at, line in enumerate(lines) if dotted.match(line)), -1)
+        if header < 0 and key:
+            nested = re.compile(rf"\s*\[\s*{re.escape(table_of(table, key))}\s*\]")
+            header = next((at for at, line in enumerate(lines) if nested.match(line)), -1)
         if header < 0:
             outer, _, inner = table.rpartition(".")
             return _line(text, outer, inner) if outer else 1
         start = header
-    name = rf"[\"']?{re.escape(key)}[\"']?\s*(=|\.|$|\])" if key else r"$^"
+    if not key:
+        return header + 1
+    if table and re.match(rf"\s*\[\s*{re.escape(table_of(table, key))}\s*\]", lines[header]):
+        return header + 1
+    name = rf"[\"']?{re.escape(key)}[\"']?\s*(=|\.|$|\])"
     within = rf"(?:[\"']?{re.escape(table)}[\"']?\s*[.=]\s*\{{?\s*)?" if table else ""
     begins = re.compile(rf"\s*(?:\[+\s*)?{within}{name}")
     at = next((i for i, line in enumerate(lines[start:], start) if begins.match(line)), header)

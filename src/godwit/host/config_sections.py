@@ -7,19 +7,21 @@ more, and nothing else; what of its file is not used is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from ..core.budget import budget_from_table
-from ..core.errors import ConfigurationError
+from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
 from ..core.rules import Permissions, Verdict
 from ..core.sandbox import SandboxPolicy, only_stricter
-from .config_file import File
+from ..models.entry import ModelEntry, ProviderEntry
+from ..models.registry import Registry
+from .config_file import File, table_of
 from .config_lanes import lanes_from
 from .search import SearchSettings
 from .server_settings import ServerSettings
@@ -178,6 +180,50 @@ def _no_search(given: SearchSettings, _: object) -> tuple[None, Left]:
     return None, [("backend", None, f"backend {given.backend!r} {why}")]
 
 
+def _models(file: File, given: Any) -> dict[str, ModelEntry]:
+    found: dict[str, ModelEntry] = {}
+    for name, table, said in _tables(file, "models", given):
+        found[name] = file.table(table, said, ModelEntry)
+    return found
+
+
+def _providers(file: File, given: Any) -> dict[str, ProviderEntry]:
+    found: dict[str, ProviderEntry] = {}
+    for name, table, said in _tables(file, "providers", given):
+        for key in ("key", "api_key", "token"):
+            if isinstance(said, dict) and key in said:
+                what = f"[{table}] {key}: a key is never in a file: name its variable with key_env"
+                raise file.error(table, key, what)
+        found[name] = file.table(table, said, ProviderEntry)
+        try:
+            Registry(environment={}).register_provider(
+                name, kind=found[name].kind, base_url=found[name].base_url, api_key_env=found[name].key_env
+            )
+        except InvalidArgument as error:
+            raise file.error("providers", name, f"[{table}] {error.message}") from None
+    return found
+
+
+def _tables(file: File, section: str, given: Any) -> Iterator[tuple[str, str, Any]]:
+    """The tables within a section of names: the name, the table as the file writes it, and what stands in it."""
+    if not isinstance(given, dict):
+        raise file.error("", section, f"[{section}] has to be a table of tables, as in [{section}.NAME]")
+    for name, said in given.items():
+        if not name.strip():
+            raise file.error("", section, f"[{section}] has a table without a name")
+        yield name, table_of(section, name), said
+
+
+def _no_models(given: Any, _: object) -> tuple[dict[str, Any], Left]:
+    why = _unless_trusted("not say what a model's name means")
+    return {}, [(name, None, f"{name} {why}") for name in given]
+
+
+def _no_providers(given: Any, _: object) -> tuple[dict[str, Any], Left]:
+    why = _unless_trusted("not say who is asked")
+    return {}, [(name, None, f"{name} {why}") for name in given]
+
+
 def _server(file: File, given: Any) -> ServerSettings:
     return file.table("server", given, ServerSettings)
 
@@ -197,6 +243,8 @@ SECTIONS: dict[str, Section] = {
     "budget": Section(_budget, _only_lower),
     "checkpoints": Section(_checkpoints, _only_keeping),
     "web_search": Section(_web_search, _no_search),
+    "models": Section(_models, _no_models),
+    "providers": Section(_providers, _no_providers),
     "server": Section(_server, _no_server),
     "lanes": Section(lanes_from, _no_lanes),
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from ..contracts import HookHandler, ModelRegistry, SessionRow, Store
+from ..contracts import HookHandler, ModelRegistry, SessionRow, Store, SupportsModelInfo
 from ..core.agent import AgentRef, AgentSpec, base_of
 from ..core.errors import SessionNotFound
 from ..core.hooks import HookSpec
@@ -97,8 +97,10 @@ class RuntimeHome(ABC):
     def cut(self, session: SessionId, run: RunId) -> None:
         self._dispatcher.cut(session, run)
 
-    def check_model(self, name: str) -> None:
-        self.models.resolve(name)
+    def check_model(self, name: str) -> str:
+        canonical = self.models.canonical(name) if isinstance(self.models, SupportsModelInfo) else name
+        self.models.resolve(canonical)
+        return canonical
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
         return registry_of(

@@ -10,29 +10,34 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from ..contracts import (
     BudgetGuard,
     Checkpoints,
     HasWebPolicy,
     HookHandler,
+    ListsModels,
     Model,
     ModelRegistry,
     SessionRow,
     ShellCommand,
     ShellParser,
     Store,
+    SupportsModelInfo,
     Tool,
     Workspace,
 )
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, SubagentLimit, ToolNotFound
+from ..core.errors import ConfigurationError, InvalidArgument, ModelNotFound, SubagentLimit, ToolNotFound
 from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.lanes import LaneConfig, LaneSettings
+from ..core.model_info import ModelInfo
 from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
@@ -48,7 +53,7 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders
-from .config import Configs, held_of, hooks_of, lanes_of, sandbox_of, search_of, standing_of
+from .config import Configs, held_of, hooks_of, lanes_of, registry_of, sandbox_of, search_of, standing_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
@@ -222,23 +227,23 @@ class Runtime(RegisteredAgents, SessionImports):
         `mcp`: which MCP servers may be reached that are not public, and tokens for some.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
-        from ..models.registry import Registry
         from ..stores.sqlite import SqliteStore
         from ..tools.toolbox import default_toolbox
 
         # Before there is a store to be closed.
         commands, command_folders = checked_commands(commands, "Runtime"), checked_folders(command_folders)
         clock = clock or SystemClock()
-        kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         registry: ModelRegistry
         if models is None or isinstance(models, Mapping):
-            registry = Registry(prices=prices)
+            own = registry_of(config, prices=prices)
             for name, model in (models or {}).items():
-                registry.register(name, model)
+                own.register(name, model)
+            registry = own
         else:
             registry = models
             if prices:
                 raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
+        kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         toolbox = default_toolbox()
         for tool in tools:
             toolbox.register(tool)
@@ -355,6 +360,7 @@ class Runtime(RegisteredAgents, SessionImports):
         spec = self._with_registered(spec)
         for own in spec.subagent_specs.values():
             await self.check_subagent(own, folder)
+        spec = self._with_canonical_models(spec)
         self._check_models_of(spec)
         self.tools_of(spec, folder)
         await self._check_sandbox(spec, folder)
@@ -372,6 +378,23 @@ class Runtime(RegisteredAgents, SessionImports):
         await self.subagents.known(spec)
         for own in spec.subagent_specs.values():
             await self.check_subagent(own, folder)
+
+    def _with_canonical_models(self, spec: AgentSpec) -> AgentSpec:
+        """The agent as it is stored: a hint means the same model for as long as this version lives. What means no model is
+        left as it is, and told when it is checked or asked."""
+        if not isinstance(self.models, SupportsModelInfo):
+            return spec
+        known = self.models.canonical
+
+        def canonical(name: str) -> str:
+            try:
+                return name if name == INHERIT else known(name)
+            except ModelNotFound:
+                return name
+
+        models = tuple(canonical(name) for name in spec.models)
+        own = {name: self._with_canonical_models(one) for name, one in spec.subagent_specs.items()}
+        return msgspec.structs.replace(spec, models=models, subagent_specs=own)
 
     def _check_models_of(self, spec: AgentSpec) -> None:
         if self._check_models and spec.models != (INHERIT,):
@@ -429,6 +452,21 @@ class Runtime(RegisteredAgents, SessionImports):
             return None
 
     # --- sessions ----------------------------------------------------------------------------------------------
+
+    async def list_models(
+        self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False
+    ) -> list[ModelInfo]:
+        """See `Registry.list`, off the event loop. Nothing is listed of a registry that does not know its models."""
+        if not isinstance(self.models, ListsModels):
+            return []
+        return list(await asyncio.to_thread(self.models.list, provider, ready=ready, deprecated=deprecated))
+
+    async def find_model(self, hint: str) -> ModelInfo:
+        """What is known of the model that this hint means. ModelNotFound."""
+        if not isinstance(self.models, SupportsModelInfo):
+            self.models.resolve(hint)
+            return ModelInfo(hint, hint.partition(":")[0], origin="guessed")
+        return await asyncio.to_thread(self.models.find, hint)
 
     async def start_session(
         self,

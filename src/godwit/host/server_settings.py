@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..core.addresses import place
 from ..core.errors import ConfigurationError
+from ..models.hints import provider_by_prefix
 
-_PROVIDERS = ((r"claude", "anthropic"), (r"gpt|chatgpt|o\d", "openai"), (r"gemini", "google"))
 MIB = 1024 * 1024
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a key pair. Those by a shared secret are left out: whoever can check one could sign one."""
@@ -195,7 +194,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         starts = [k for k in self.models if k.endswith("*") and name.startswith(k[:-1])]
         if starts:
             return self.models[max(starts, key=len)]
-        provider = next((p for pattern, p in _PROVIDERS if re.match(pattern, name)), None)
+        provider = provider_by_prefix(name)
         return name if ":" in name or provider is None else f"{provider}:{name}"
 
 

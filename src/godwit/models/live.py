@@ -11,7 +11,7 @@ Importing this module imports neither pydantic-ai nor an SDK: they come with the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from ..core.agent import ModelSettings
 from ..core.budget import Price
 from ..core.errors import ModelError, StreamBroken
 from ..core.messages import Assistant, Text, Usage
+from ..core.model_info import ModelInfo
 from ..core.transcript import Entry
 from . import translation
 from .failures import model_error
@@ -53,8 +54,17 @@ class LiveModel:
     its key `native_tools` lists the provider's own tools, such as `{"kind": "web_search"}`.
     """
 
-    def __init__(self, name: str, connection: Connection, *, cache: bool = True, price: Price | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        *,
+        cache: bool = True,
+        price: Price | None = None,
+        info: Callable[[], ModelInfo] | None = None,
+    ) -> None:
         self._name = name
+        self._known = info
         self._price = price
         self._model_name = name.partition(":")[2]
         self._connection = connection

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 
 from ..core.errors import InvalidArgument
+from .vendors import vendor_profile
 
 if TYPE_CHECKING:
     import httpx2
     from pydantic_ai.models import Model as PydanticModel
+    from pydantic_ai.profiles import ModelProfile
 
 ProviderKind = Literal["openai-responses", "openai-chat", "anthropic", "google", "openrouter", "ollama", "deepseek"]
 """Which wire format a provider speaks. The last three are OpenAI chat with extras of their own."""
@@ -173,7 +176,8 @@ class Connection:
     """One provider, reachable. May be made and asked for models in any thread; used on one event loop.
 
     `connect_timeout_s`: to open a connection. `read_timeout_s`: between two pieces of an answer. `shortcut`: hand the
-    history past the transformations of the OpenAI and Google SDKs, see `_pass_untransformed`.
+    history past the transformations of the OpenAI and Google SDKs, see `_pass_untransformed`. `profiles`: what a user says
+    of models, by their ids, as pydantic-ai calls it.
     """
 
     def __init__(
@@ -185,8 +189,10 @@ class Connection:
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 600.0,
         shortcut: bool = True,
+        profiles: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.provider = provider
+        self._profiles = profiles or {}
         self._shortcut = shortcut
         self.api_key = api_key
         self.base_url = base_url
@@ -216,6 +222,16 @@ class Connection:
                     threading.Thread(target=_load_prices, name="godwit-prices").start()
                 self._models[name] = self._make_model(name)
             return self._models[name]
+
+    def profile(self, name: str) -> Mapping[str, Any]:
+        """What pydantic-ai knows of this model, as `model` will use it. Imports the SDK the first time, as that does."""
+        with self._lock:
+            known = self._models.get(name)
+            if known is None:
+                if self._provider is None:
+                    self._provider = self._make_provider()
+                known = self._make_model(name)
+            return cast("Mapping[str, Any]", known.profile)
 
     async def close(self) -> None:
         """Close the HTTP client; the next request would make a new one."""
@@ -284,27 +300,29 @@ class Connection:
         return OpenAICompatibleProvider(self.provider.name, openai_client=openai)
 
     def _make_model(self, name: str) -> PydanticModel:
+        profile = cast("ModelProfile", dict(self._profiles.get(name) or {})) or None
         match self.provider.kind:
             case "anthropic":
                 from pydantic_ai.models.anthropic import AnthropicModel
 
-                return AnthropicModel(name, provider=self._provider)
+                return AnthropicModel(name, provider=self._provider, profile=profile)
             case "google":
                 from pydantic_ai.models.google import GoogleModel
 
-                return GoogleModel(name, provider=self._provider)
+                return GoogleModel(name, provider=self._provider, profile=profile)
             case "openai-responses":
                 from pydantic_ai.models.openai import OpenAIResponsesModel
 
-                return OpenAIResponsesModel(name, provider=self._provider)
+                return OpenAIResponsesModel(name, provider=self._provider, profile=profile)
             case "openrouter":
                 from pydantic_ai.models.openrouter import OpenRouterModel
 
-                return OpenRouterModel(name, provider=self._provider)
+                return OpenRouterModel(name, provider=self._provider, profile=profile)
             case "ollama":
                 from pydantic_ai.models.ollama import OllamaModel
 
-                return OllamaModel(name, provider=self._provider)
+                return OllamaModel(name, provider=self._provider, profile=profile)
         from pydantic_ai.models.openai import OpenAIChatModel
 
-        return OpenAIChatModel(name, provider=self._provider)
+        told = cast("ModelProfile", {**vendor_profile(self.provider.name, name), **(profile or {})}) or None
+        return OpenAIChatModel(name, provider=self._provider, profile=told)

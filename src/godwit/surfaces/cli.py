@@ -39,6 +39,7 @@ VERBS = (
     rules.budget,
     rules.commands,
     rules.agents,
+    rules.models,
     rules.permissions,
     rules.hooks,
     rules.verify,

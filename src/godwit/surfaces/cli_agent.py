@@ -174,12 +174,18 @@ def thinking_level(text: str | None) -> ThinkingLevel | None:
 class Models:
     """The registry of one command: the providers, a recording in their place, or a recorder in front of one."""
 
-    def __init__(self, *, record: Path | None = None, replay: Path | None = None, pace_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        record: Path | None = None,
+        replay: Path | None = None,
+        pace_s: float = 0.0,
+        folder: Path | None = None,
+    ) -> None:
         if record is not None and replay is not None:
             raise CliError("--record and --replay exclude each other")
-        from ..models.registry import Registry
-
-        self.registry: Registry = Registry()
+        self._folder = folder
+        self._registry: Registry | None = None
         self._record = record
         self._old = record if record is not None and record.exists() and record.stat().st_size > 0 else None
         self.replayed: str | None = None
@@ -191,6 +197,15 @@ class Models:
             self.replayed = recorded.name
             self.registry.register(recorded.name, recorded)
 
+    @property
+    def registry(self) -> Registry:
+        """What the configuration files for the folder and the environment say. ConfigurationError."""
+        if self._registry is None:
+            from ..host.config import load, registry_of
+
+            self._registry = registry_of(load(os.fspath((self._folder or Path(".")).resolve())))
+        return self._registry
+
     def choose(self, flag: str | None, known: str | None = None) -> str:
         """The model to use: the recorded one, the flag's (which holds GODWIT_MODEL), or the session's own.
 
@@ -201,8 +216,13 @@ class Models:
             raise CliError(
                 "no model is chosen", hint="use -m provider:model or set GODWIT_MODEL; godwit doctor lists providers"
             )
+        name = self.canonical(name)
         self.check(name)
         return name
+
+    def canonical(self, name: str) -> str:
+        """The model that a name or hint means. ModelNotFound."""
+        return self.registry.canonical(name)
 
     def refuse_old_recording(self) -> None:
         """A new session must not add its answers to another's recording: a replay would play the other's."""
@@ -214,6 +234,7 @@ class Models:
 
     def check(self, name: str) -> None:
         """See that this model can be asked, and put the recorder in front of it. ModelNotFound, AuthenticationFailed."""
+        name = self.canonical(name)
         if self.replayed not in (None, name):
             raise CliError(f"the recording is one of {self.replayed}, but {name} is to be asked")
         model = self.registry.resolve(name)

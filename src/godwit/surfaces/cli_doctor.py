@@ -127,12 +127,15 @@ def _program(name: str, path: str | None, without: str) -> Check:
 
 
 def _providers() -> list[Check]:
-    from ..models.providers import KNOWN_PROVIDERS
-    from ..models.registry import Registry
+    from ..host.config import load, registry_of
 
-    ready = dict(Registry().available())
+    try:
+        registry = registry_of(load(os.getcwd()))
+    except GodwitError:
+        registry = registry_of(None)  # the files' mistake is told above
+    ready = dict(registry.available())
     found = []
-    for provider in KNOWN_PROVIDERS:
+    for provider in registry.providers:
         set_keys = [name for name in provider.key_env if os.environ.get(name)]
         if set_keys:
             text = f"key in {', '.join(set_keys)}"

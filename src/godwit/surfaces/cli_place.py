@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..core.gate import Status
     from ..core.ids import Seq
     from ..core.lanes import LaneSettings
+    from ..core.model_info import ModelInfo
     from ..host.agents import Agent
     from ..host.runtime import Runtime
     from ..stores.sqlite import SqliteStore
@@ -58,7 +59,16 @@ def program() -> str:
     return near if len(near) < len(os.path.abspath(called)) and not near.startswith("..") else os.path.abspath(called)
 
 
-class Host(Protocol):
+class KnowsModels(Protocol):
+    """Who can say which models there are."""
+
+    async def list_models(
+        self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False
+    ) -> list[ModelInfo]: ...
+    async def find_model(self, hint: str) -> ModelInfo: ...
+
+
+class Host(KnowsModels, Protocol):
     """What commands ask of where they work: a runtime here, or one on a server."""
 
     async def start_session(

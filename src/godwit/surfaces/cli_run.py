@@ -59,7 +59,7 @@ class Run:
         self.place = place
         self.flags = flags
         self.workspace = workspace
-        self.models = Models(record=record, replay=replay, pace_s=pace_s)
+        self.models = Models(record=record, replay=replay, pace_s=pace_s, folder=workspace)
         self.view: View = JsonView() if as_json else ScreenView()
         self.hints = True
         """Whether to say how to go on when a run has ended."""

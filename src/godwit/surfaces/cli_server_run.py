@@ -18,6 +18,7 @@ from .cli_words import owner_text
 
 if TYPE_CHECKING:
     from ..contracts import SessionHandle, SessionRow
+    from ..models.registry import Registry
 
 
 def runner(place: Where) -> type[Run]:
@@ -32,6 +33,15 @@ def chatter(place: Where) -> type[Chat]:
 
 class _ServerModels(Models):
     """The server knows its models: a name is taken as it was typed."""
+
+    @property
+    def registry(self) -> Registry:
+        from ..models.registry import Registry
+
+        return Registry()
+
+    def canonical(self, name: str) -> str:
+        return name
 
     def choose(self, flag: str | None, known: str | None = None) -> str:
         name = flag or known

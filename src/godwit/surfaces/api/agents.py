@@ -81,9 +81,7 @@ async def _checked(spec: AgentSpec, service: Service, names: Names, who: Princip
     service.runtime.tools_of(spec)
     models = spec.models
     if models != (INHERIT,):
-        models = tuple(service.settings.model(model) for model in models)
-        for model in models:
-            service.runtime.check_model(model)
+        models = tuple(service.runtime.check_model(service.settings.model(model)) for model in models)
     own = {name: await _checked(one, service, names, who) for name, one in spec.subagent_specs.items()}
     spec = msgspec.structs.replace(spec, models=models, subagent_specs=own, extensions={})
     return msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))

@@ -26,6 +26,7 @@ from . import (
     files,
     inputs,
     lanes,
+    models,
     names,
     records,
     runs,
@@ -41,6 +42,7 @@ _ROUTERS = tuple(
     module.router
     for module in (
         agents,
+        models,
         sessions,
         inputs,
         runs,

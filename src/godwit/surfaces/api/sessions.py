@@ -191,8 +191,7 @@ async def configure_session(
     """Change settings for the runs that start from now on; rules and the approval policy hold from the next call on."""
     given = {name: getattr(sent, name) for name in sent.__struct_fields__}
     if sent.model is not None:
-        given["model"] = service.settings.model(sent.model)
-        service.runtime.check_model(given["model"])
+        given["model"] = service.runtime.check_model(service.settings.model(sent.model))
     if any(value is not None for value in given.values()):
         await session.configure(**given)
     return nothing()

@@ -29,6 +29,7 @@ from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
 from ...core.mcp import McpServer
 from ...core.messages import Message, ResultBlock, UserBlock
+from ...core.model_info import ModelInfo
 from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
@@ -97,6 +98,10 @@ class AgentView(Shape, frozen=True):
     created_ms: int
     updated_ms: int
     archived_ms: int | None = None
+
+
+class ModelList(Shape, frozen=True):
+    data: list[ModelInfo]
 
 
 class AgentList(Shape, frozen=True):

@@ -70,6 +70,31 @@ def agents(context: typer.Context, workspace: Folder = Path("."), as_json: Json 
     done(listing(workspace, as_json=as_json))
 
 
+def models(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one: a name, an alias or a hint.")] = None,
+    provider: Annotated[str | None, typer.Option("--provider", metavar="NAME", help="Only those of this provider.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those without a key here, and those that are given up.")
+    ] = False,
+    workspace: Folder = Path("."),
+    as_json: Json = False,
+) -> None:
+    """List the models that can be asked, or show what is known of one.
+
+    Windows, prices and abilities are those that come with this installation, and what your configuration says.
+
+    \b
+    Examples:
+      godwit models
+      godwit models sonnet
+      godwit models --provider openrouter --all --json
+    """
+    from ..cli_models import models as told
+
+    ends(told(context.obj, name, provider=provider, everything=everything, folder=workspace, as_json=as_json))
+
+
 def permissions(
     context: typer.Context,
     what: Annotated[
