@@ -26,6 +26,7 @@ from ..core.model_info import ModelInfo
 from ..core.transcript import Entry
 from . import translation
 from .failures import model_error
+from .fitting import with_answers_between
 from .prices import is_free, listed_cost
 from .providers import RESPONSES, Connection
 
@@ -73,6 +74,7 @@ class LiveModel:
         self._kind = connection.provider.kind
         # One provider may speak two formats, in which the same answer goes back differently.
         self._wire = f"pydantic-ai/{self._system}" + ("/chat" if self._kind == "openai-chat" else "")
+        self._info: ModelInfo | None = None
         # Chat completions take nothing back that no part carries; the other formats refer to the answer as a whole.
         self._keeps_answer = self._kind in ("openai-responses", "anthropic", "google")
 
@@ -98,6 +100,7 @@ class LiveModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk]:
         model = await self._load()
+        await self._look()
         from pydantic_ai.direct import model_request_stream
 
         failure: ModelError | None = None
@@ -140,6 +143,17 @@ class LiveModel:
     async def _load(self) -> PydanticModel:
         ready = self._connection.ready(self._model_name)
         return ready if ready is not None else await asyncio.to_thread(self._connection.model, self._model_name)
+
+    async def _look(self) -> None:
+        """See, once, what is known of the model: what it does not take is said otherwise, and kept under a wire of its
+        own."""
+        if self._known is None or self._info is not None:
+            return
+        info = await asyncio.to_thread(self._known)
+        if self._info is None:
+            self._info = info
+            lacking = [what for what in ("images", "documents") if getattr(info, what) is False]
+            self._wire = "/no-".join([self._wire, *lacking])
 
     def _end(self, stream: StreamedResponse, names: Mapping[str, str]) -> list[ModelChunk]:
         answer = stream.get()
@@ -201,13 +215,13 @@ class LiveModel:
             history.append(encoded)
         if parts:
             history.append(pm.ModelRequest(parts))
-        return history
+        return with_answers_between(history) if self._connection.provider.name == "mistral" else history
 
     def _encode(self, entry: Entry) -> Any:
         message = entry.message
         if isinstance(message, Assistant):
-            return translation.response(message, self._system, self._kind) or _NOTHING
-        return translation.request_parts(message)
+            return translation.response(message, self._system, self._kind, self._info) or _NOTHING
+        return translation.request_parts(message, self._system, self._kind, self._info)
 
     def _parameters(self, request: ModelRequest) -> ModelRequestParameters:
         from pydantic_ai.messages import InstructionPart

@@ -156,7 +156,7 @@ class Registry:
 
     def set_price(self, name: str, price: Price) -> None:
         """This is what the model of this name costs from now on."""
-        name = self.canonical(name)
+        name = self._known_as(name)
         self._prices[name] = price
         self._infos.pop(name, None)
         if name not in self._own:
@@ -166,7 +166,7 @@ class Registry:
         """What this usage of the model costs: by the price that was given, else as the model itself tells; None when no
         price is known. It may have to load a list: call it off the event loop when nothing was asked yet.
         """
-        name = self.canonical(name)
+        name = self._known_as(name)
         price = self._price(name)
         if price is not None:
             return price.of(usage)
@@ -239,6 +239,13 @@ class Registry:
                     yield given, entry
             except ModelNotFound:
                 continue
+
+    def _known_as(self, name: str) -> str:
+        """Its name, also of a model that only has a price so far."""
+        try:
+            return self.canonical(name)
+        except ModelNotFound:
+            return name
 
     def _price(self, name: str) -> Price | None:
         given = self._prices.get(name)

@@ -38,6 +38,8 @@ from ..core.messages import (
     User,
     UserBlock,
 )
+from ..core.model_info import ModelInfo
+from .fitting import fitting_id, is_foreign, told_of
 
 if TYPE_CHECKING:
     from pydantic_ai import messages as pm
@@ -68,27 +70,31 @@ _THINKING_TOKENS = ("reasoning_tokens", "thoughts_tokens", "thinking_tokens")
 # --- towards the provider -------------------------------------------------------------------------------------------
 
 
-def request_parts(message: User | ToolResult) -> list[pm.ModelRequestPart]:
-    """The parts of a pydantic-ai request that say this message."""
+def request_parts(
+    message: User | ToolResult, provider: str, kind: ProviderKind, info: ModelInfo | None = None
+) -> list[pm.ModelRequestPart]:
+    """The parts of a pydantic-ai request that say this message. `info`: what is known of the model it goes to."""
     from pydantic_ai import messages as pm
 
     if isinstance(message, User):
-        return [pm.UserPromptPart(_user_content(message.content))]
+        return [pm.UserPromptPart(_user_content(message.content, info))]
     return [
         pm.ToolReturnPart(
             tool_name=provider_name(message.name),
-            content=_result_content(message.content),
-            tool_call_id=message.call_id,
+            content=_result_content(message.content, info),
+            tool_call_id=fitting_id(message.call_id, provider, kind),
             outcome=_OUTCOMES[message.status],
         )
     ]
 
 
-def response(message: Assistant, provider: str, kind: ProviderKind) -> pm.ModelResponse | None:
+def response(
+    message: Assistant, provider: str, kind: ProviderKind, info: ModelInfo | None = None
+) -> pm.ModelResponse | None:
     """The answer as pydantic-ai keeps it; None when nothing of it can go to `provider`, which speaks `kind`."""
     from pydantic_ai import messages as pm
 
-    parts = [part for block in message.content if (part := _part(block, provider, kind)) is not None]
+    parts = [part for block in message.content if (part := _part(block, provider, kind, info)) is not None]
     # An answer that met its limit while thinking: these two refuse a thought that nothing follows, and a whole answer
     # of thoughts says nothing to any provider.
     while parts and kind in ("anthropic", "openai-responses") and isinstance(parts[-1], pm.ThinkingPart):
@@ -131,26 +137,29 @@ def changed_names(tools: Iterable[ToolDefinition]) -> dict[str, str]:
     return {sent: tool.name for tool in tools if (sent := provider_name(tool.name)) != tool.name}
 
 
-def _user_content(content: Sequence[UserBlock]) -> str | list[pm.UserContent]:
+def _user_content(content: Sequence[UserBlock], info: ModelInfo | None) -> str | list[pm.UserContent]:
     if len(content) == 1 and isinstance(content[0], Text):
         return content[0].text
-    items: list[pm.UserContent] = [item for block in content if (item := _item(block)) is not None]
+    items: list[pm.UserContent] = [item for block in content if (item := _item(block, info)) is not None]
     return items or ""
 
 
-def _result_content(content: Sequence[ResultBlock]) -> Any:
+def _result_content(content: Sequence[ResultBlock], info: ModelInfo | None) -> Any:
     # Only text becomes one string: a list would reach most providers as JSON.
     if all(isinstance(b, Text) for b in content):
         return "".join(b.text for b in content if isinstance(b, Text))
-    return [item for block in content if (item := _item(block)) is not None]
+    items = [item for block in content if (item := _item(block, info)) is not None]
+    return "\n".join(str(item) for item in items) if all(isinstance(item, str) for item in items) else items
 
 
-def _item(block: Block) -> str | pm.MultiModalContent | None:
+def _item(block: Block, info: ModelInfo | None) -> str | pm.MultiModalContent | None:
     from pydantic_ai import messages as pm
 
+    if (told := told_of(block, info)) is not None:
+        return told
     match block:
         case Text():
-            return block.text
+            return block.text if block.text.strip() else None
         case Image(data=bytes(data)) | Document(data=bytes(data)):
             return pm.BinaryContent.narrow_type(pm.BinaryContent(data, media_type=block.media_type))
         case Image(url=str(url)):
@@ -161,24 +170,32 @@ def _item(block: Block) -> str | pm.MultiModalContent | None:
             return None
 
 
-def _part(block: AgentBlock, provider: str, kind: ProviderKind) -> pm.ModelResponsePart | None:
+def _part(block: AgentBlock, provider: str, kind: ProviderKind, info: ModelInfo | None) -> pm.ModelResponsePart | None:
     from pydantic_ai import messages as pm
 
+    if (told := told_of(block, info)) is not None:
+        return pm.TextPart(told)
     match block:
+        case Text() if not block.text.strip() and not (block.opaque and "part" in block.opaque.details):
+            return None
         case Text():
             text = pm.TextPart(block.text, **_fields(block.opaque))
             if block.opaque and (citations := block.opaque.details.get("citations")):
                 text.citations = _load_part({"part_kind": "text", "content": block.text, "citations": citations}).citations
             return text
+        case Thinking() if is_foreign(block, provider):
+            return None
         case Thinking():
             fields = _fields(block.opaque)
             if kind == "openai-chat" and fields.get("id") not in _CHAT_THINKING:
-                # From the responses format of the same provider: its item id would be taken for a field's name.
-                fields = {}
+                # From the responses format of the same provider, which takes none back in this one.
+                return None
             return pm.ThinkingPart(block.text, signature=block.signature, **fields)
         case ToolCall():
             args = block.arguments if block.malformed is None else block.malformed
-            return pm.ToolCallPart(provider_name(block.name), args, block.id, **_fields(block.opaque))
+            return pm.ToolCallPart(
+                provider_name(block.name), args, fitting_id(block.id, provider, kind), **_fields(block.opaque)
+            )
         case ProviderBlock():
             # Another provider's: it would be refused, or mean something else.
             return _load_part(block.data["part"]) if block.provider == provider and "part" in block.data else None

@@ -1,0 +1,161 @@
+"""A session goes from each provider to each other one and back, and none of them refuses what it is sent.
+
+Real sessions over real sockets to providers that are as strict as the real ones (`tests/strict_provider.py`). The history
+has texts, thinking, calls at once with the ids of each provider's kind, errors, images, a cut answer, a compaction and a
+rewind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import pytest
+
+import godwit
+from godwit.contracts import ToolContext, ToolOutput, ToolTraits, Workspace
+from godwit.core.agent import ToolDefinition
+from godwit.core.errors import RunFailed
+from godwit.core.messages import Image, Text
+from godwit.engine.session import Session
+from godwit.host.runtime import Runtime
+from godwit.models.registry import Registry
+from tests.loopback import Reply
+from tests.parts.test_model_live_wires import PIXEL, Said
+from tests.strict_provider import StrictProvider
+
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "anthropic": {"model": "claude-opus-4-6", "format": "anthropic", "call_id": "toolu_01{n}AbCdEfGhIjKlMn"},
+    "openai": {"model": "gpt-5", "format": "openai-responses", "call_id": "call_{n}AbCdEfGhIjKlMnOpQrSt"},
+    "openai-chat": {"model": "gpt-4o", "format": "openai-chat", "call_id": "call_{n}Chat"},
+    "google": {"model": "gemini-3.8-flash", "format": "google", "call_id": "fn.weather/{n}:" + "g" * 70},
+    "mistral": {"model": "mistral-large-4", "format": "mistral", "call_id": "abcdefg{n:02}"},
+    "groq": {"model": "openai/gpt-oss-120b", "format": "groq", "call_id": "fc_{n}-0000-groq", "text_only": True},
+    "deepseek": {"model": "deepseek-v4-pro", "format": "deepseek", "call_id": "call_00_{n}Deep", "text_only": True},
+    "openrouter": {"model": "moonshotai/kimi-k2", "format": "openrouter", "call_id": "functions.weather:{n}"},
+    "ollama": {"model": "gpt-oss:20b", "format": "ollama", "call_id": "call_{n}olla", "text_only": True},
+    "xai": {"model": "grok-4.6", "format": "xai", "call_id": "call_{n:08}"},
+}
+SOON = ("anthropic", "openai", "google", "mistral", "deepseek")
+"""One of each family of rules. The others are checked by `scripts/prove`."""
+
+
+class Weather:
+    """Tells the weather in words, with a picture of it for Oslo; there is none in Rome."""
+
+    definition = ToolDefinition(
+        "weather",
+        "The weather of a city",
+        {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False},
+    )
+    traits = ToolTraits(repeatable=True, read_only=True)
+
+    def validate(self, arguments: dict[str, Any]) -> None:
+        return None
+
+    def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
+        return frozenset()
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        if arguments["city"] == "Rome":
+            return ToolOutput((Text("no such city"),), is_error=True)
+        return ToolOutput((Text("rain"), Image("image/png", PIXEL)))
+
+
+@dataclass
+class World:
+    providers: dict[str, StrictProvider]
+    runtime: Runtime
+
+    def says(self, name: str, *said: Said | Reply) -> None:
+        self.providers[name].says(*said)
+
+    @property
+    def refused(self) -> list[str]:
+        return [f"{p.name}: {text}" for p in self.providers.values() for text in p.refused]
+
+    def name(self, provider: str) -> str:
+        return self.providers[provider].full_name
+
+
+@asynccontextmanager
+async def world(*names: str) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        registry = Registry(environment={}, cache=True)
+        providers: dict[str, StrictProvider] = {}
+        for name in names:
+            made = providers[name] = StrictProvider(name, **PROVIDERS[name])
+            await stack.enter_async_context(made.server)
+            registry.register_provider(name, base_url=made.base, api_key="k-12345678")
+        for one in providers.values():
+            others = [p for p in providers.values() if p is not one]
+            one.foreign = lambda others=others: chain.from_iterable(p.thoughts() for p in others)  # type: ignore[misc]
+        runtime = await stack.enter_async_context(await Runtime.open(":memory:", models=registry, tools=[Weather()]))
+        yield World(providers, runtime)
+
+
+def called(provider: str, turn: int) -> Said:
+    """An answer that thinks, speaks, and calls twice."""
+    call_id = PROVIDERS[provider]["call_id"]
+    calls = [(call_id.format(n=turn * 2 + k), "weather", ['{"city": ', f'"{c}"}}']) for k, c in enumerate(("Oslo", "Rome"))]
+    return Said([f"{provider} thinks of {turn}"], ["I look."], calls, "tools")
+
+
+def told(provider: str, text: str) -> Said:
+    return Said([f"{provider} thinks again of {text}"], [text])
+
+
+async def a_turn(session: Session, world: World, provider: str, turn: int) -> None:
+    world.says(provider, called(provider, turn), told(provider, f"Rain, says {provider} in {turn}."))
+    try:
+        result = await session.send(f"What is the weather in Oslo and Rome? ({turn})")
+    except RunFailed as error:
+        raise AssertionError([provider, turn, *world.refused]) from error
+    assert (result.outcome, result.text) == ("done", f"Rain, says {provider} in {turn}."), (result, world.refused)
+
+
+async def there_and_back(source: str, target: str) -> None:
+    async with world(*dict.fromkeys((source, target))) as it:
+        session = await it.runtime.start_session(
+            godwit.Agent("w", model=it.name(source), instructions="Be kind.", tools=["weather"], thinking="high")
+        )
+        if not PROVIDERS[source].get("text_only"):
+            it.says(source, told(source, "A pixel."))
+            seen = await session.send([Text("What is this?"), Image("image/png", PIXEL)])
+            assert seen.text == "A pixel.", it.refused
+        await a_turn(session, it, source, 1)
+        before = (await session.turnings())[0]
+        # Cut in the middle of its text: what had come is kept.
+        cut = it.providers[source]._spoken(Said(text=["I was going to ", "say more"]), {})
+        it.says(source, cut.with_(send=len(cut.pieces) // 2, ending="abort"))
+        with pytest.raises(RunFailed, match="before the answer's end"):
+            await session.send("Go on.")
+        await session.set_model(it.name(target))
+        await a_turn(session, it, target, 2)
+        await session.set_model(it.name(source))
+        await a_turn(session, it, source, 3)
+        it.says(source, Said(text=["They asked for the weather."]))
+        await session.compact(keep_tokens=60)
+        await session.set_model(it.name(target))
+        await a_turn(session, it, target, 4)
+        await session.rewind(before.seq)
+        await a_turn(session, it, target, 5)
+        await session.set_model(it.name(source))
+        await a_turn(session, it, source, 6)
+        assert it.refused == []
+
+
+@pytest.mark.parametrize("target", SOON)
+@pytest.mark.parametrize("source", SOON)
+async def test_from_each_provider_to_each_other_and_back(source: str, target: str) -> None:
+    await there_and_back(source, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", PROVIDERS)
+async def test_from_all_providers_to_all_others_and_back(source: str) -> None:
+    for target in PROVIDERS:
+        await there_and_back(source, target)
