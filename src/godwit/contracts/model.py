@@ -128,6 +128,10 @@ class SupportsModelInfo(Protocol):
         loop. ModelNotFound."""
         ...
 
+    def known(self, name: str) -> ModelInfo | None:
+        """What `find` would give, if it can be said at once."""
+        ...
+
 
 @runtime_checkable
 class ListsModels(Protocol):

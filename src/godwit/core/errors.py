@@ -2,6 +2,7 @@
 
     GodwitError
       x InvalidArgument              invalid_argument        the caller passed something that cannot work
+        x AttachmentRefused          attachment_refused      the model takes no images, or no documents
         x ConfigurationError         configuration           an agent, a setting or a model name is wrong
         x PathEscape                 path_escape             a path leads out of the workspace
       x NotFound                     not_found
@@ -107,6 +108,12 @@ class InvalidArgument(GodwitError):
     """An argument cannot be used."""
 
     code = "invalid_argument"
+
+
+class AttachmentRefused(InvalidArgument):
+    """The model takes no images, or no documents."""
+
+    code = "attachment_refused"
 
 
 class ConfigurationError(InvalidArgument):

@@ -24,6 +24,7 @@ from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, R
 from .lanes import LaneHandler
 from .mcp import Trouble
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
+from .model_info import Adjustment
 from .rules import ApprovalPolicy, Permissions
 from .tasks import TaskEnd
 from .verification import VerificationReport
@@ -329,10 +330,12 @@ class TurnFinished(Data, frozen=True, tag="turn.finished"):
 
 
 class ModelStarted(Data, frozen=True, tag="model.started"):
-    """A model is being asked; its answer will be `message`. Asked again, the answer gets another id."""
+    """A model is being asked; its answer will be `message`. Asked again, the answer gets another id. `adjusted`: what of the
+    request it cannot take, and what is sent instead."""
 
     message: MessageId
     model: str
+    adjusted: tuple[Adjustment, ...] = ()
 
 
 class AgentMessage(Data, frozen=True, tag="agent.message"):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from ..contracts import ModelRequest, Tool
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, ThinkingLevel
 from ..core.ids import MessageId, SessionId
+from ..core.model_info import Adjustment, ModelInfo, left_out, thinking_for
 from ..core.state import Run, State, Turn
 from ..core.transcript import Transcript
 from .permissions import Policy
@@ -26,15 +27,18 @@ def build_request(
     tools: list[Tool],
     session: SessionId,
     message: MessageId,
+    info: ModelInfo | None = None,
 ) -> ModelRequest:
-    """The next question. `tools` are all of the agent's; those it may never call are left out.
+    """The next question. `tools` are all of the agent's; those it may never call are left out. `info`: what is known of the
+    model, which is asked for a thinking level that it has.
 
     The turn is numbered within the session, not within its run: who keeps answers by session and turn (a recording) takes
     two of one number for the same question asked again.
     """
     settings = spec.settings
-    if run.thinking is not None:
-        settings = msgspec.structs.replace(settings, thinking=run.thinking)
+    thinking, _ = thinking_for(info, _asked(spec, run))
+    if thinking != settings.thinking:
+        settings = msgspec.structs.replace(settings, thinking=thinking)
     return ModelRequest(
         entries=transcript.entries,
         instructions=spec.instructions,
@@ -44,6 +48,21 @@ def build_request(
         message=message,
         turn=turn.index,
     )
+
+
+def adjustments(info: ModelInfo | None, spec: AgentSpec, run: Run, transcript: Transcript) -> tuple[Adjustment, ...]:
+    """What of the next question the model cannot take."""
+    if info is None:
+        return ()
+    _, thinking = thinking_for(info, _asked(spec, run))
+    found = [] if thinking is None else [thinking]
+    if info.images is False or info.documents is False:
+        found += left_out(info, [block for entry in transcript.entries for block in entry.message.content])
+    return tuple(found)
+
+
+def _asked(spec: AgentSpec, run: Run) -> ThinkingLevel | None:
+    return spec.settings.thinking if run.thinking is None else run.thinking
 
 
 def models_of(spec: AgentSpec, chosen: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..contracts import EventStore, Tool, Workspace
@@ -16,6 +16,7 @@ from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import SessionClosed
 from ..core.events import Event, Labels, RunFinished
 from ..core.ids import Clock, IdSource, RunId, Seq, SessionId
+from ..core.messages import UserBlock
 from ..core.record import RecordLimits
 from ..core.state import State
 from .cancel import WITHIN, Cancel
@@ -91,6 +92,10 @@ class Home(Protocol):
     def check_model(self, name: str) -> str:
         """The name to store for this name or hint; raises what asking the model would raise at once: ModelNotFound,
         AuthenticationFailed."""
+        ...
+
+    async def check_content(self, model: str, content: Sequence[UserBlock]) -> None:
+        """AttachmentRefused when it is known that the model cannot take something of this."""
         ...
 
     def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]: ...

@@ -10,18 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
 
 import msgspec
 
-from ..contracts import Model, ModelAnswer, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
+from ..contracts import (
+    Model,
+    ModelAnswer,
+    ModelRegistry,
+    ModelRequest,
+    SupportsModelInfo,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
 from ..core.errors import Fault, GodwitError, ModelError, RateLimited, StreamBroken
 from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying, UserMessage
 from ..core.hooks import HookResult
-from ..core.ids import InputId, MessageId
+from ..core.ids import CallId, InputId, MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
+from ..core.model_info import ModelInfo
 from ..core.state import Run, Turn
+from ..core.transcript import Entry
 from .budget import new
-from .context import build_request, models_of
+from .context import adjustments, build_request, models_of
 from .driver import Driver
 from .estimate import estimated_tokens
 from .lanes import Ticket
@@ -107,7 +119,8 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
     """Ask, now that there is room; give the room back as soon as the answer is there."""
     log = driver.log
     message_id = MessageId(driver.ids.new("msg"))
-    await log.commit(ModelStarted(message_id, name))
+    info = await info_of(driver.parts.models, name)
+    await log.commit(ModelStarted(message_id, name, adjustments(info, driver.spec, run, log.transcript)))
     driver.budget.granted = False
     partial = _Partial()
     error: GodwitError | None = None
@@ -122,6 +135,7 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
             tools=driver.tools,
             session=driver.session,
             message=message_id,
+            info=info,
         )
         await _stream(driver, model, request, partial)
     except GodwitError as failure:
@@ -137,7 +151,7 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
     answer = partial.answer
     if answer is not None:
         usage = driver.budget.counted(name, answer.usage, lambda: _estimate(driver, ()), answer.content)
-        message = _complete(message_id, name, answer, usage)
+        message = _complete(message_id, name, answer, usage, _call_ids(log.transcript.entries))
         log.stage(AgentMessage(message))
         await after_model(driver, turn, message)
         await _tell_guards(driver, message)
@@ -256,13 +270,30 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
             await close()
 
 
-def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage) -> Assistant:
-    """The answer as a message. Calls whose ids repeat within it get distinct ones, since results go by id."""
-    content, seen = [], set[str]()
+async def info_of(models: ModelRegistry, name: str) -> ModelInfo | None:
+    """What is known of the model; None when the registry knows nothing of models, or not this one."""
+    if not isinstance(models, SupportsModelInfo):
+        return None
+    try:
+        info = models.known(name)
+        return info if info is not None else await asyncio.to_thread(models.find, name)
+    except GodwitError:
+        return None  # it is told when the model is asked
+
+
+def _call_ids(entries: Sequence[Entry]) -> set[str]:
+    return {call.id for entry in entries if isinstance(entry.message, Assistant) for call in entry.message.calls}
+
+
+def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage, taken: set[str]) -> Assistant:
+    """The answer as a message. Calls whose ids are `taken` by earlier ones, or repeat within it, get distinct ones: results
+    go by id, and some providers begin to count anew with each answer while others refuse an id they have seen."""
+    content, seen = [], taken
     for place, block in enumerate(answer.content):
         if isinstance(block, ToolCall):
             if not block.id or block.id in seen:
-                block = msgspec.structs.replace(block, id=type(block.id)(f"{block.id or message_id}-{place}"))
+                names = (f"{block.id or message_id}-{n}" for n in count(place))
+                block = msgspec.structs.replace(block, id=CallId(next(name for name in names if name not in seen)))
             seen.add(block.id)
         content.append(block)
     return Assistant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..core.agent import SteerMode
@@ -10,7 +10,7 @@ from ..core.errors import KeyReused, NoOpenRun
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq
-from ..core.messages import Message, user_content
+from ..core.messages import Message, Text, UserBlock, user_content
 from ..core.record import RunResult
 from .commands import Command, CommandRegistry, as_prompt
 from .handles import AnyHandle, ended
@@ -43,11 +43,20 @@ class Sending(AnyHandle, Reading):
         """
         self._check_open()
         given = None if history is None else tuple(history)
-        run, appended = await self._inbox.prompt(
-            user_content(prompt), history=given, key=key, sender=sender, unattended=unattended
-        )
+        content = user_content(prompt)
+        await self._check_content(content)
+        run, appended = await self._inbox.prompt(content, history=given, key=key, sender=sender, unattended=unattended)
         self._started(run, appended.first - 1, context)
         return run
+
+    async def _check_content(self, content: Sequence[UserBlock], *, open_run: bool = False) -> None:
+        """AttachmentRefused for what the model of the next run, or that of the open one, is known not to take: what was said
+        to another model is told of in words, but what is said to this one was meant to be seen."""
+        if not self._drives or all(isinstance(block, Text) for block in content):
+            return
+        state = await load_state(self._store, self.id)
+        chosen = state.run.model if open_run and state.run is not None else state.model
+        await self._home.check_content(chosen or self._spec.models[0], content)
 
     def _started(self, run: RunId, after: Seq, context: Any) -> None:
         """A run was started here, by events behind `after`."""
@@ -164,6 +173,7 @@ class Sending(AnyHandle, Reading):
         """
         self._check_open()
         content = user_content(message)
+        await self._check_content(content, open_run=True)
         chosen = mode or (await load_state(self._store, self.id)).steer_mode
         try:
             input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender)
@@ -179,7 +189,9 @@ class Sending(AnyHandle, Reading):
     async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId:
         """Queue a message for when nothing else is left to do. On an idle session that is now."""
         self._check_open()
-        input_id, _ = await self._inbox.follow_up(user_content(message), key=key, sender=sender)
+        content = user_content(message)
+        await self._check_content(content)
+        input_id, _ = await self._inbox.follow_up(content, key=key, sender=sender)
         self._wake()
         return input_id
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store, SupportsModelInfo
 from ..core.agent import AgentRef, AgentSpec, base_of
-from ..core.errors import SessionNotFound
+from ..core.errors import AttachmentRefused, SessionNotFound
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, RunId, Seq, SessionId
+from ..core.messages import Document, Image, UserBlock
+from ..core.model_info import left_out
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import WITHIN, Cancel
 from ..engine.commands import Command, CommandRegistry
@@ -25,6 +27,7 @@ from ..engine.driver import Parts
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.log import load_state
+from ..engine.model_step import info_of
 from ..engine.permissions import policy_of, saved_permissions
 from ..engine.session import Session
 from .command_files import registry_of
@@ -101,6 +104,18 @@ class RuntimeHome(ABC):
         canonical = self.models.canonical(name) if isinstance(self.models, SupportsModelInfo) else name
         self.models.resolve(canonical)
         return canonical
+
+    async def check_content(self, model: str, content: Sequence[UserBlock]) -> None:
+        if not any(isinstance(block, Image | Document) for block in content):
+            return
+        info = await info_of(self.models, model)
+        for adjustment in left_out(info, content):
+            raise AttachmentRefused(
+                f"{model} takes no {adjustment.what}s: say it in words, or use another model",
+                model=model,
+                attachment=adjustment.what,
+                count=adjustment.count,
+            )
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
         return registry_of(

@@ -138,6 +138,11 @@ class Registry:
             info = self._infos[name] = self._described(name)
         return info
 
+    def known(self, name: str) -> ModelInfo | None:
+        """What `find` gave for this name before, or can give at once since it is a registered model's; else None."""
+        info = self._infos.get(name)
+        return self.find(name) if info is None and name in self._own else info
+
     def list(self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False) -> tuple[ModelInfo, ...]:
         """The models that are known, by their names: those of entries, registered ones, and what is listed for each
         provider, or for this one. `ready`: only those that can be asked here. `deprecated`: also those their provider

@@ -42,6 +42,7 @@ from ..core.events import (
 )
 from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
+from ..core.model_info import Adjustment
 from ..core.verification import VerificationStatus
 from .cli_words import (
     DECIDED,
@@ -142,6 +143,7 @@ class ScreenView:
         self._shown: dict[tuple[str, str, int], int] = {}
         self._streaming: tuple[str, str, int] | None = None
         self._thinking_since: float | None = None
+        self._adjusted: tuple[Adjustment, ...] = ()
         self._writing = ""
         self._model = ""
         self._calls: dict[str, _Running] = {}
@@ -195,6 +197,10 @@ class ScreenView:
                     self._attempt = data.attempt
                     self._line(f"↻ taken over, attempt {data.attempt}: the process before this one died", "yellow")
             case ModelStarted():
+                if data.adjusted != self._adjusted:
+                    for one in data.adjusted:
+                        self._line(f"! {clean(one.text)}", "yellow")
+                self._adjusted = data.adjusted
                 self._thinking_since, self._writing, self._model = time.monotonic(), "", data.model
                 self._move()
             case AgentMessage():

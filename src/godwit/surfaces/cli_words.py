@@ -267,7 +267,7 @@ def event_text(event: Event) -> str:
         case TurnStarted() | TurnFinished():
             return str(data.index)
         case ModelStarted():
-            return data.model
+            return "; ".join([data.model, *(one.text for one in data.adjusted)])
         case AgentMessage():
             return message_text(data)
         case ToolStarted():
