@@ -102,6 +102,10 @@ class StrictProvider:
             # Gemini 3 signs the first call of a step.
             raw = raw.replace(b'{"functionCall"', f'{{"thoughtSignature": "{signature}", "functionCall"'.encode(), 1)
             self.signed.setdefault(signature, Signed(text, _before(body, None)))
+        if self.binds and "block_binding" in body.get("thinking", {}):
+            dropped = [{"type": "thinking_dropped", "reason": "prefix_binding_mismatch"}]
+            told = f'"input_transformations": {json.dumps(dropped)}, "stop_reason": null'
+            raw = raw.replace(b'"stop_reason": null', told.encode(), 1)
         if said.thinking:
             items = tuple(n for o, n in numbers.items() if o != "rs_1" and f'"{n}"'.encode() in raw)
             self.signed[signature] = Signed(text, _before(body, None), (numbers["rs_1"], *items))

@@ -92,8 +92,8 @@ class Control(Handle):
 
     async def set_model(self, model: str) -> None:
         """Use this model from the next prompt on: `provider:model`, or a hint such as `sonnet`, which is stored as the model
-        it means. An open run keeps its own, also for what is steered into it; a follow-up that waits gets the new one, since
-        it starts a run. ModelNotFound, AuthenticationFailed (no key): nothing has changed then."""
+        it means. An open run keeps its own to its end, also for what is steered into it and for follow-ups that it takes in.
+        ModelNotFound, AuthenticationFailed (no key): nothing has changed then."""
         await self.configure(model=model)
 
     async def configure(

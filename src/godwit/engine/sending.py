@@ -190,7 +190,7 @@ class Sending(AnyHandle, Reading):
         """Queue a message for when nothing else is left to do. On an idle session that is now."""
         self._check_open()
         content = user_content(message)
-        await self._check_content(content)
+        await self._check_content(content, open_run=True)
         input_id, _ = await self._inbox.follow_up(content, key=key, sender=sender)
         self._wake()
         return input_id

@@ -251,7 +251,7 @@ class Session(
         self._check_open()
         for event in events:
             if isinstance(event, UserMessage):
-                await self._check_content(user_content(event.content), open_run=event.delivery == "steer")
+                await self._check_content(user_content(event.content), open_run=event.delivery != "prompt")
             elif isinstance(event, UserAnswer) and event.decision == "approve" and event.arguments is not None:
                 await self.approvals.check_arguments(event.action, event.arguments)
         runs, appended = await self._inbox.accept(events, key=key, expect=expect)

@@ -9,7 +9,7 @@ import pytest
 
 import godwit
 from godwit.client import connect
-from godwit.core.errors import AuthenticationFailed, ModelNotFound
+from godwit.core.errors import AttachmentRefused, AuthenticationFailed, ModelNotFound
 from godwit.host.runtime import Runtime
 from godwit.models.entry import ModelEntry
 from godwit.models.hints import ALIASES
@@ -80,4 +80,7 @@ async def test_a_remote_session_is_switched_by_hint_and_keeps_its_model_when_tha
                     await session.configure(model=wrong, thinking="high")
             assert await client.head(session.id) == head
             assert (session.model, session.thinking) == (SECOND, None)
-            assert (await client.open_session(session.id)).model == SECOND
+            again = await client.open_session(session.id)
+            assert again.model == SECOND
+            with pytest.raises(AttachmentRefused, match="takes no images"):
+                await again.send([godwit.Text("See."), godwit.Image("image/png", b"...")])
