@@ -49,6 +49,7 @@ from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
+from .registering import RemoteAgents
 from .sending import RemoteSending
 from .session_tasks import RemoteTasks
 from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, Opened, SpentTold, Verified
@@ -187,7 +188,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, HostCalls):
+class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..core.agent import AgentRef, SteerMode, ThinkingLevel, ToolDefinition
+from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
 from ..core.artifact import HeldArtifact
 from ..core.branches import SessionTree
 from ..core.budget import Budget, Scope, Spent
@@ -41,6 +41,7 @@ from ..core.rules import ApprovalPolicy, Permissions
 from ..core.state import State
 from ..core.tasks import TaskEnd, TaskRecord
 from ..core.verification import VerificationCommand, VerificationPreset, VerificationReport, VerificationSummary
+from ..core.worker_agents import WorkerAgentSpec
 
 
 class Events(Protocol):
@@ -292,6 +293,10 @@ class SessionHandle(Protocol):
     async def pause(self, reason: str | None = None) -> bool: ...
     async def resume(self) -> bool: ...
     async def set_model(self, model: str) -> None: ...
+    async def register_agents(self, agents: Iterable[AgentSpec | WorkerAgentSpec]) -> list[AgentSpec]: ...
+    async def register_worker_agent(self, worker: WorkerAgentSpec) -> AgentSpec: ...
+    async def register_worker_agents(self, workers: Iterable[WorkerAgentSpec]) -> list[AgentSpec]: ...
+    async def register_agent_dir(self, folder: str | os.PathLike[str]) -> int: ...
     async def set_thinking(self, level: ThinkingLevel) -> None: ...
     async def configure(
         self,

@@ -72,7 +72,7 @@ class Host(KnowsModels, Protocol):
     """What commands ask of where they work: a runtime here, or one on a server."""
 
     async def start_session(
-        self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
+        self, agent: Agent | AgentSpec | str, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
     ) -> SessionHandle: ...
     async def open_session(self, session: str, *, drive: bool = True) -> SessionHandle: ...
     async def sessions(

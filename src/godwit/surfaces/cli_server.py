@@ -88,7 +88,7 @@ class _Server:
         self._runtime = runtime
 
     async def start_session(
-        self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
+        self, agent: Agent | AgentSpec | str, *, workspace: str | os.PathLike[str] | None = None, name: str | None = None
     ) -> SessionHandle:
         return await self._runtime.start_session(agent, workspace=workspace, own_workspace=workspace is None, name=name)
 

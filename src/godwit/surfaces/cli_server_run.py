@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import NoOpenRun
+from ..core.errors import AgentNotFound, NoOpenRun
 from ..engine.commands import as_prompt, parse
 from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_chat import Chat
-from .cli_exit import DONE, CliError
+from .cli_exit import DONE, NOT_FOUND, CliError
 from .cli_place import NEWEST, Host, Where, find
 from .cli_run import Run, picked_up
 from .cli_words import owner_text
@@ -103,15 +103,36 @@ class ServerRun(Run):
         return await find(runtime, session or NEWEST)
 
     async def start(self, runtime: Host) -> SessionHandle:
-        if self.flags.agent_name is not None:
-            raise CliError("--agent names an agent of a file of this machine, and a server works elsewhere")
-        agent = self.flags.agent(self.models.choose(self.flags.model))
+        agent = self.flags.agent_name or self.flags.agent(self.models.choose(self.flags.model))
+        if isinstance(agent, str):
+            self._refuse_other_words()
         folder = None if self.workspace in (None, Path(".")) else self.workspace
         if folder is not None and not folder.is_absolute():
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a whole path", hint="name a folder of the server's")
-        handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
+        try:
+            handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
+        except AgentNotFound as error:
+            hint = "with a server, --agent names one that was stored there; files of this machine are not sent"
+            raise CliError(error.message, hint=hint, code=error.code, exit_code=NOT_FOUND) from None
+        if isinstance(agent, str):
+            await self._settle(handle)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
         return handle
+
+    def _refuse_other_words(self) -> None:
+        """The server's agent is taken as it is stored, but for its model and thinking."""
+        others = [flag for flag in self.flags.fixed_at_start() if flag != "--agent"]
+        if others:
+            raise CliError(f"--agent {self.flags.agent_name} says what {', '.join(others)} would say")
+
+    async def _settle(self, handle: SessionHandle) -> None:
+        """What the flags say of the session's settings."""
+        model = self.flags.model if self.flags.model not in (None, handle.model) else None
+        level = thinking_level(self.flags.thinking)
+        if model is not None or level is not None:
+            await handle.configure(model=model, thinking=level)
+        if self.flags.budget is not None:
+            await handle.set_budget(self.flags.budget)
 
     async def reopen(self, runtime: Host, row: SessionRow) -> SessionHandle:
         if fixed := self.flags.fixed_at_start():

@@ -68,11 +68,11 @@ async def put_agent(
     need the scope `admin`.
     """
     spec = AgentSpec(name=AgentName(agent), **{name: getattr(sent, name) for name in sent.__struct_fields__})
-    spec = await _checked(spec, service, names, who)
+    spec = await checked(spec, service, names, who)
     return answer(view(await names.put(agent, lambda: spec, tenant=who.tenant)))
 
 
-async def _checked(spec: AgentSpec, service: Service, names: Names, who: Principal) -> AgentSpec:
+async def checked(spec: AgentSpec, service: Service, names: Names, who: Principal) -> AgentSpec:
     """The agent, and those that are written down in it, with the models that this server asks for theirs, and with what this
     tenant means by the names of others."""
     _check(spec, who)
@@ -82,7 +82,7 @@ async def _checked(spec: AgentSpec, service: Service, names: Names, who: Princip
     models = spec.models
     if models != (INHERIT,):
         models = tuple(service.runtime.check_model(service.settings.model(model)) for model in models)
-    own = {name: await _checked(one, service, names, who) for name, one in spec.subagent_specs.items()}
+    own = {name: await checked(one, service, names, who) for name, one in spec.subagent_specs.items()}
     spec = msgspec.structs.replace(spec, models=models, subagent_specs=own, extensions={})
     return msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))
 

@@ -26,11 +26,11 @@ from ...core.ids import SessionId, derived_id
 from ...core.state import State
 from ...engine.session import Session
 from ..server.service import Service
-from .agents import Registered, read_place, write_place
+from .agents import Registered, checked, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
 from .names import named, ref_of
 from .operations import PREFIX, operation
-from .shapes import ConfigureBody, NamedVersion, SessionList, SessionView, StartBody
+from .shapes import ConfigureBody, NamedVersion, RegisterBody, SessionList, SessionView, StartBody, Subagents
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions", tags=["sessions"])
@@ -195,6 +195,23 @@ async def configure_session(
     if any(value is not None for value in given.values()):
         await session.configure(**given)
     return nothing()
+
+
+@router.post("/{session}/subagents")
+@operation(takes=RegisterBody, gives=Subagents)
+async def register_subagents(
+    service: Host,
+    who: Who,
+    names: Registered,
+    session: Controlled,
+    sent: Annotated[RegisterBody, Depends(body(RegisterBody))],
+) -> Response:
+    """Have the session know these agents as subagents, in place of those of their names: all of them or none.
+
+    Its model is told of them from its next run on at the latest; tasks may be handed to them at once. What an agent may hold
+    is as for one that is put.
+    """
+    return answer(Subagents(await session.register_agents([await checked(one, service, names, who) for one in sent.agents])))
 
 
 @router.post("/{session}/archive")

@@ -111,6 +111,18 @@ class AgentList(Shape, frozen=True):
     next: str | None = None
 
 
+class RegisterBody(Shape, frozen=True):
+    """Agents that a session is to know as subagents, whole."""
+
+    agents: list[AgentSpec]
+
+
+class Subagents(Shape, frozen=True):
+    """As the session knows them."""
+
+    data: list[AgentSpec]
+
+
 class NamedVersion(Shape, frozen=True):
     """An agent by its name or id, and one of its versions; None: the newest."""
 
