@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .client import RemoteRuntime, RemoteSession, Worker, connect
     from .contracts import BudgetCheck, BudgetGuard, HookCall, SessionHandle, ToolContext, ToolOutput
     from .core import errors
-    from .core.agent import AgentRef, AgentSpec, Limits, ModelSettings, Permissions, ToolDefinition
+    from .core.agent import AgentRef, AgentSpec, ContextPolicy, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
     from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.checkpoint import CheckpointPolicy, RewindPreview, RewindResult
@@ -53,6 +53,7 @@ _HOMES = {
     "BudgetDecision": "core.budget",
     "BudgetGuard": "contracts",
     "CheckpointPolicy": "core.checkpoint",
+    "ContextPolicy": "core.agent",
     "Command": "engine.commands",
     "CommandContext": "engine.builtin_commands",
     "CommandOutput": "engine.commands",
@@ -122,6 +123,7 @@ __all__ = [
     "BudgetDecision",
     "BudgetGuard",
     "CheckpointPolicy",
+    "ContextPolicy",
     "Command",
     "CommandContext",
     "CommandOutput",

@@ -28,6 +28,7 @@ from godwit.core.events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    CompactionFailed,
     Draft,
     EntryKept,
     Event,
@@ -56,6 +57,7 @@ from godwit.core.events import (
     SessionLabelled,
     SessionOpened,
     SessionPaused,
+    SessionPruned,
     SessionResumed,
     SessionRewound,
     SubagentAsked,
@@ -151,6 +153,9 @@ def candidates(state: State) -> Iterator[EventData]:
     yield from (SessionLabelled(seq, label) for seq, label in ((0, "none"), (1, "first"), (max(1, n), "last"), (1, None)))
     yield from (SessionCompacted("so far", to, files_read=("a",)) for to in (-1, 0, 1, n // 2, n, n + 1))
     yield SessionCompacted(" ", 1)
+    yield SessionCompacted("all so far, at once", max(1, n // 2), trigger="threshold", at_once=True)
+    yield from (SessionPruned(before, 0) for before in (0, max(1, n)))
+    yield CompactionFailed("overflow", Fault("x", "y"))
     yield SessionArchived()
     yield UserMessage(InputId(f"i{n}"), (Text("go"),), "prompt")
     yield UserMessage(InputId(f"i{n}"), (Text("no, so"),), "steer", "skip")

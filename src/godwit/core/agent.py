@@ -76,19 +76,55 @@ class ModelSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = {}
 
 
+class ContextPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a conversation is kept within what its model reads. Nothing is done where the window is not known.
+
+    `window`: tokens of a request, in place of what is known of the model. `prune`: once `prune_at` of the window is full,
+    results of tools older than the newest `prune_keep_turns` turns are left out of what the model sees, unless that would
+    gain little. `compact`: once `compact_at` of it is full, and when a provider refuses a request as too long, a summary by
+    the session's model takes the place of older messages; about `keep_tokens` of the newest stay, a quarter of the window
+    at most. The log keeps everything. ConfigurationError.
+    """
+
+    compact: bool = True
+    compact_at: float = 0.8
+    keep_tokens: int = 20_000
+    prune: bool = True
+    prune_at: float = 0.6
+    prune_keep_turns: int = 10
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("compact_at", "prune_at"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ConfigurationError(
+                    f"context {name}={value!r} must be a part of the window: over 0, up to 1", value=value
+                )
+        for name in ("keep_tokens", "prune_keep_turns"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(
+                    f"context {name}={getattr(self, name)!r} must be 0 or more", value=getattr(self, name)
+                )
+        if self.window is not None and self.window < 1000:
+            raise ConfigurationError(
+                f"context window={self.window!r}: a model reads 1,000 tokens at least", value=self.window
+            )
+
+
 class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """An agent: what it is asked to be, with which models, tools and limits.
 
-    `models`: `provider:model` names; the first is used, the others take over in turn when it fails.
-    `tools`: names of registered tools or toolsets (`files`, `bash`).
-    `external_tools`: tools without a body, answered from outside.
+    `models`: `provider:model` names; the first is used, the others take over in turn when it fails. `tools`: names of
+    registered tools or toolsets (`files`, `bash`). `external_tools`: tools without a body, answered from outside.
     `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are that
     are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`: under
-    which name such an agent is stored, where it is another than the one it is known by here.
-    `mcp_servers`: whose tools it has as well, connected when a session runs. `web`: what its web tools may look at.
-    `hidden`: no model is told of it as a subagent; hosts may give it tasks. `confirmation_inheritance`: see there.
-    `budgets`: at most one per scope. `verification`: a run is done only once it passes. `title`: what people call it.
-    `extensions`: what surfaces keep with a version, by their names; nobody else reads it.
+    which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose tools it
+    has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its conversations are
+    kept within what the model reads. `hidden`: no model is told of it as a subagent; hosts may give it tasks.
+    `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
+    passes. `title`: what people call it. `extensions`: what surfaces keep with a version, by their names; nobody else reads
+    it.
     """
 
     name: AgentName
@@ -116,6 +152,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     hidden: bool = False
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
     web: WebPolicy | None = None
+    context: ContextPolicy = ContextPolicy()
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -171,9 +171,10 @@ class Branches:
     def _compact(self, event: Event) -> None:
         data = event.data
         if isinstance(data, SessionCompacted):
-            if self._running:
+            if self._running and not data.at_once:
                 self._due = data
             else:
+                self._due = None
                 self._place(event, "compaction", data.summary)
 
     def _go_back(self, event: Event) -> None:

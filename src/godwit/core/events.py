@@ -219,10 +219,15 @@ class SessionLabelled(Data, frozen=True, tag="session.labelled"):
     label: str | None = None
 
 
+CompactionTrigger = Literal["manual", "threshold", "overflow"]
+"""Why a conversation was compacted: somebody asked, it filled the model's window, or a provider refused it as too long."""
+
+
 class SessionCompacted(Data, frozen=True, tag="session.compacted"):
     """In what the model sees, `summary` stands for the messages before `kept_from`, and for an earlier summary.
 
-    Recorded while a run is open, it takes effect where the run ends. A rewind to before it takes it back. `files_read` and
+    Recorded while a run is open, it takes effect where the run ends; with `at_once`, which is its driver's, between two
+    turns where it stands, in place of one that waits. A rewind to before it takes it back. `files_read` and
     `files_changed`: what tools have worked on so far, earlier compactions included. `focus`: what was to be kept above all.
     `model`: who wrote it, empty when a hook did. The numbers are of what the model sees, before and after; tokens are
     estimated.
@@ -238,6 +243,27 @@ class SessionCompacted(Data, frozen=True, tag="session.compacted"):
     messages_after: int = 0
     tokens_before: int = 0
     tokens_after: int = 0
+    trigger: CompactionTrigger = "manual"
+    at_once: bool = False
+
+
+class SessionPruned(Data, frozen=True, tag="session.pruned"):
+    """In what the model sees, a note stands for each result of a tool from before `before` that is longer than `longer_than`
+    characters. Its driver records it between two turns; a rewind to before it takes it back. The numbers are of what the
+    model sees, tokens are estimated."""
+
+    before: Seq
+    longer_than: int
+    results: int = 0
+    tokens_before: int = 0
+    tokens_after: int = 0
+
+
+class CompactionFailed(Data, frozen=True, tag="compaction.failed"):
+    """The conversation should have been compacted, and was not: the run goes on with it as it is, or ends for that."""
+
+    trigger: CompactionTrigger
+    error: Fault
 
 
 class SessionArchived(Data, frozen=True, tag="session.archived"):
@@ -623,6 +649,8 @@ KnownData = (
     | SessionForked
     | SessionLabelled
     | SessionCompacted
+    | SessionPruned
+    | CompactionFailed
     | SessionArchived
     | RunStarted
     | RunClaimed
@@ -693,8 +721,8 @@ OUTSIDE_TYPES = (
     SubagentAsked,
     SubagentFinished,
 )
-"""What may be appended without being the driver, but for a model's own call and a report that decides on a run. All else
-needs the driver's epoch, and `session.forked` is appended by a fork alone."""
+"""What may be appended without being the driver, but for a model's own call, a report that decides on a run and a compaction
+within one. All else needs the driver's epoch, and `session.forked` is appended by a fork alone."""
 
 IMPORT_TYPES = (SessionImported, EntryKept)
 """What only an import writes."""
@@ -711,6 +739,8 @@ def from_outside(data: EventData) -> bool:
         return data.report.source != "run"
     if isinstance(data, SubagentStarted):
         return data.action is None
+    if isinstance(data, SessionCompacted):
+        return not data.at_once
     return isinstance(data, OUTSIDE_TYPES)
 
 

@@ -34,6 +34,7 @@ from .events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    CompactionFailed,
     Delivery,
     EntryKept,
     EventData,
@@ -60,6 +61,7 @@ from .events import (
     SessionLabelled,
     SessionOpened,
     SessionPaused,
+    SessionPruned,
     SessionResumed,
     SessionRewound,
     SubagentAsked,
@@ -254,6 +256,15 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 raise IllegalEvent(f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from)
             if not data.summary.strip():
                 raise IllegalEvent("a summary that says nothing cannot stand for messages")
+            if data.at_once:
+                need_phase(gate, data, "running")
+            return gate
+        case SessionPruned():
+            need_phase(gate, data, "running")
+            if data.before < 1 or data.longer_than < 0:
+                raise IllegalEvent(
+                    f"results before {data.before} longer than {data.longer_than} are none", before=data.before
+                )
             return gate
         case SessionArchived():
             if gate.phase != "none":
@@ -354,6 +365,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | SubagentAsked()
             | SessionImported()
             | EntryKept()
+            | CompactionFailed()
             | Unknown()
         ):
             return gate

@@ -27,6 +27,7 @@ from .events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    CompactionFailed,
     Data,
     EntryKept,
     Event,
@@ -57,6 +58,7 @@ from .events import (
     SessionLabelled,
     SessionOpened,
     SessionPaused,
+    SessionPruned,
     SessionResumed,
     SessionRewound,
     SubagentAsked,
@@ -121,8 +123,9 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
 class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     """The open turn. `asked` is the id of the answer awaited; `message_seq` where it stands once it came.
 
-    `files`: the moment at which they were last kept, None before its first call that may change some; `failed` when they
-    could not be kept before it.
+    `made_room`: older messages were summed up because the provider refused the question as too long. `files`: the moment at
+    which they were last kept, None before its first call that may change some; `failed` when they could not be kept before
+    it.
     """
 
     index: int
@@ -132,6 +135,7 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: tuple[Call, ...] = ()
     stop: str | None = None
     files: Literal["before", "after", "failed"] | None = None
+    made_room: bool = False
 
     @property
     def unfinished(self) -> tuple[Call, ...]:
@@ -569,6 +573,12 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if data.when == "before" and data.ref is None:
                 files = "failed"
             return replace(state, turn=replace(turn, files=files))
+        case SessionCompacted(at_once=False):
+            return state
+        case SessionCompacted() | SessionPruned():
+            if turn is not None and turn.message_seq is not None:
+                raise IllegalEvent("what the model sees changes only before it is asked, not between its calls")
+            return state if turn is None else replace(state, turn=replace(turn, made_room=True))
         case VerificationReported():
             if run is None or data.report.source != "run":
                 return state
@@ -579,8 +589,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SessionOpened()
             | SessionPaused()
             | SessionResumed()
-            | SessionCompacted()
             | SessionArchived()
+            | CompactionFailed()
             | ArtifactStored()
             | HookReported()
             | McpUnavailable()
@@ -674,7 +684,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 6
+SNAPSHOT_VERSION = 8
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -28,6 +28,7 @@ from .events import (
     InputWithdrawn,
     RunStarted,
     SessionCompacted,
+    SessionPruned,
     SessionRewound,
     SubagentFinished,
     ToolFinished,
@@ -35,6 +36,9 @@ from .events import (
 )
 from .ids import CallId, InputId, Seq
 from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
+
+FILE_CHARACTERS = 6000
+"""What an image or a document in a result counts as."""
 
 
 class Entry:
@@ -52,22 +56,22 @@ class Entry:
 
 
 class _Branch:
-    """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first; `kept`: how
-    many entries behind it are older than it is."""
+    """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first; `older`: how
+    many entries, from the first, stood in another context when they came."""
 
-    __slots__ = ("behind", "entries", "kept", "summary")
+    __slots__ = ("behind", "entries", "older", "summary")
 
     def __init__(
         self,
         entries: list[Entry] | None = None,
         summary: SessionCompacted | None = None,
         behind: tuple[Entry, ...] = (),
-        kept: int = 0,
+        older: int = 0,
     ) -> None:
         self.entries: list[Entry] = [] if entries is None else entries
         self.summary = summary
         self.behind = behind
-        self.kept = kept
+        self.older = older
 
 
 class Transcript:
@@ -128,7 +132,7 @@ class Transcript:
         """How many of `entries`, from the first, stood in another context when they came: what providers counted for
         their answers says nothing of this one."""
         branch = self._branch
-        return 0 if branch.summary is None or self._entries is not branch.entries else 1 + branch.kept
+        return branch.older if self._entries is branch.entries else 0
 
     @property
     def behind(self) -> Sequence[Entry]:
@@ -207,10 +211,27 @@ class Transcript:
     def _compact(self, event: Event) -> None:
         data = event.data
         if isinstance(data, SessionCompacted):
-            if self._running:
+            if self._running and not data.at_once:
                 self._due = data
             else:
+                self._due = None
                 self._sum_up(event.seq, data)
+
+    def _prune(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, SessionPruned):
+            branch = self._branch
+            # What is thought in the open run was thought after what is now cut.
+            cut = [entry for e in branch.entries if (entry := _without_thinking(_pruned(e, data))) is not None]
+            self._leave(event.seq, _Branch(cut, branch.summary, branch.behind, len(cut)))
+
+    def _leave(self, seq: Seq, branch: _Branch) -> None:
+        """Go on with another branch; a run with a history of its own goes on with that."""
+        detached = self._entries is not self._branch.entries
+        self._left.append((seq, self._branch))
+        self._branch = branch
+        if not detached:
+            self._entries = branch.entries
 
     def _sum_up(self, seq: Seq, data: SessionCompacted) -> None:
         branch = self._branch
@@ -218,11 +239,8 @@ class Transcript:
         first = 0 if branch.summary is None else 1
         cut = next((n for n, e in enumerate(branch.entries) if n >= first and e.seq >= data.kept_from), len(branch.entries))
         kept = [entry for e in branch.entries[cut:] if (entry := _without_thinking(e)) is not None]
-        self._left.append((seq, branch))
-        self._branch = _Branch(
-            [Entry(summary_message(data), seq), *kept], data, (*branch.behind, *branch.entries[first:cut]), len(kept)
-        )
-        self._entries = self._branch.entries
+        summed_up = (*branch.behind, *branch.entries[first:cut])
+        self._leave(seq, _Branch([Entry(summary_message(data), seq), *kept], data, summed_up, 1 + len(kept)))
 
     def _go_back(self, event: Event) -> None:
         data = event.data
@@ -255,11 +273,8 @@ class Transcript:
     def _rewind(self, seq: Seq, to: Seq) -> None:
         # The head stood on a branch until that was left; so `to` lies on the first one left after it.
         stood_on = next((branch for left, branch in self._left if to < left), self._branch)
-        self._left.append((seq, self._branch))
-        self._branch = _Branch(
-            [e for e in stood_on.entries if e.seq <= to], stood_on.summary, stood_on.behind, stood_on.kept
-        )
-        self._entries = self._branch.entries
+        entries = [e for e in stood_on.entries if e.seq <= to]
+        self._leave(seq, _Branch(entries, stood_on.summary, stood_on.behind, min(stood_on.older, len(entries))))
 
 
 # By the name of the type, so that the many events whose content is not needed here are never decoded.
@@ -275,6 +290,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "session.rewound": Transcript._go_back,
     "session.forked": Transcript._fork,
     "session.compacted": Transcript._compact,
+    "session.pruned": Transcript._prune,
     "subagent.finished": Transcript._notice,
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
@@ -320,6 +336,23 @@ def _without_thinking(entry: Entry) -> Entry | None:
     # A provider that numbers its items wants none of an answer by its number without the thinking it came with.
     rest = tuple(_without_number(b) for b in message.content if not isinstance(b, Thinking))
     return Entry(msgspec.structs.replace(message, content=rest), entry.seq) if rest else None
+
+
+def _pruned(entry: Entry, data: SessionPruned) -> Entry:
+    message = entry.message
+    if not isinstance(message, ToolResult) or entry.seq >= data.before or size_of(message) <= data.longer_than:
+        return entry
+    return Entry(msgspec.structs.replace(message, content=(Text(pruned_note(message)),)), entry.seq)
+
+
+def size_of(result: ToolResult) -> int:
+    """Characters of a result; a file in it counts as `FILE_CHARACTERS`."""
+    return sum(len(b.text) if isinstance(b, Text) else FILE_CHARACTERS for b in result.content)
+
+
+def pruned_note(result: ToolResult) -> str:
+    """What stands for a result that was cut."""
+    return f"[{size_of(result):,} characters of this result were left out to make room: call {result.name} again if needed]"
 
 
 def _without_number(block: AgentBlock) -> AgentBlock:

@@ -20,13 +20,11 @@ import msgspec
 
 from ..contracts import EventStore, Tool
 from ..core.errors import BlockedByHook, Conflict, HeadMoved, InvalidArgument
-from ..core.events import HookBlocked, SessionCompacted
+from ..core.events import CompactionTrigger, HookBlocked, SessionCompacted
 from ..core.facts import KEEP_TOKENS, Compaction
 from ..core.ids import Seq, SessionId
 from ..core.messages import Assistant, Message, ToolResult
-from ..core.state import State
 from ..core.transcript import Entry, Transcript, summary_message
-from .budget import Budgets
 from .cancel import Cancel
 from .driver import Parts
 from .estimate import CHARACTERS_PER_TOKEN, characters_of
@@ -71,16 +69,15 @@ class Compactions:
         parts: Parts,
         session: SessionId,
         *,
-        budget: Callable[[Callable[[], State]], Budgets],
+        summaries: Summaries,
         model: Callable[[], str],
-        retries: Callable[[], int],
         tools: Callable[[], list[Tool]],
         hooks: Hooks,
         token: Cancel,
     ) -> None:
         self._parts = parts
         self._session = session
-        self._summaries = Summaries(parts, session, budget=budget, retries=retries, token=token)
+        self._summaries = summaries
         self._model = model
         self._tools = tools
         self._hooks = hooks
@@ -96,40 +93,62 @@ class Compactions:
             raise InvalidArgument(f"keep_tokens={keep_tokens!r} must be 0 or more", keep_tokens=keep_tokens)
         focus = (focus or "").strip() or None
         transcript = await load_transcript(self._store, self._session)
-        entries, seen = transcript.own_entries, transcript.seq
-        kept_from = _kept_from(entries, seen, keep_tokens * CHARACTERS_PER_TOKEN, summed_up=transcript.summary is not None)
-        old = _before(entries, kept_from, summed_up=transcript.summary is not None)
         if transcript.due is not None:
             raise Conflict("the conversation is compacted already, as soon as the open run ends: compact again after it")
-        messages, tokens = len(entries), tokens_of(e.message for e in entries)
-        if not old:
+        kept_from = first_kept(transcript, keep_tokens)
+        seen = transcript.seq
+        event = await self.compose(transcript, kept_from, focus=focus)
+        if event is None:
+            messages = [e.message for e in transcript.own_entries]
+            tokens = tokens_of(messages)
             raise Conflict(
-                f"nothing to compact: the newest {keep_tokens:,} tokens are kept, and of {messages} messages (about"
+                f"nothing to compact: the newest {keep_tokens:,} tokens are kept, and of {len(messages)} messages (about"
                 f" {tokens:,} tokens) none is older. keep_tokens says how much is kept",
                 reason="nothing_to_compact",
-                messages=messages,
+                messages=len(messages),
                 tokens=tokens,
                 keep_tokens=keep_tokens,
             )
-        focus, summary = await self._ask_hooks(focus, messages, tokens)
+        done = await self._record(event, seen)
+        await self.tell_hooks(event, done.seq)
+        return done
+
+    async def compose(
+        self,
+        transcript: Transcript,
+        kept_from: Seq,
+        *,
+        focus: str | None,
+        trigger: CompactionTrigger = "manual",
+        window: int | None = None,
+    ) -> SessionCompacted | None:
+        """The event by which a summary stands for what is older than `kept_from`; None when nothing is. `window`: tokens
+        that who writes it reads. Errors as for `HostCompaction.compact`; nothing is recorded but what was used."""
+        entries = transcript.own_entries
+        summed_up = transcript.summary is not None
+        old = [e for e in entries[1 if summed_up else 0 :] if e.seq < kept_from]
+        if not old:
+            return None
+        messages, tokens = len(entries), tokens_of(e.message for e in entries)
+        focus, summary = await self._ask_hooks(focus, messages, tokens, trigger)
         model = ""
         if summary is None:
             model = self._model()
             earlier = None if transcript.summary is None else transcript.summary.summary
-            summary = await self._summaries.write(old, focus, earlier=earlier, model=model)
+            summary = await self._summaries.write(old, focus, earlier=earlier, model=model, window=window)
         read, changed = self._files(transcript, old)
-        event = SessionCompacted(summary, kept_from, focus, model, read, changed)
-        after = [summary_message(event), *(e.message for e in entries[len(entries) - _kept(entries, old, transcript) :])]
-        event = msgspec.structs.replace(
+        event = SessionCompacted(
+            summary, kept_from, focus, model, read, changed, trigger=trigger, at_once=trigger != "manual"
+        )
+        kept = len(entries) - len(old) - (1 if summed_up else 0)
+        after = [summary_message(event), *(e.message for e in entries[len(entries) - kept :])]
+        return msgspec.structs.replace(
             event,
             messages_before=messages,
             messages_after=len(after),
             tokens_before=tokens,
             tokens_after=tokens_of(after),
         )
-        done = await self._record(event, seen)
-        await self._tell_hooks(done)
-        return done
 
     async def _record(self, event: SessionCompacted, seen: Seq) -> Compaction:
         moves = ("session.rewound", "session.compacted")
@@ -178,12 +197,14 @@ class Compactions:
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
-    async def _ask_hooks(self, focus: str | None, messages: int, tokens: int) -> tuple[str | None, str | None]:
+    async def _ask_hooks(
+        self, focus: str | None, messages: int, tokens: int, trigger: CompactionTrigger
+    ) -> tuple[str | None, str | None]:
         """What is to be kept above all, and the summary if a hook wrote it. BlockedByHook."""
         hooks, point = self._hooks, "before_compaction"
         if not hooks.wants("before_compaction"):
             return focus, None
-        payload = {"trigger": "manual", "focus": focus or "", "summary": None, "messages": messages, "tokens": tokens}
+        payload = {"trigger": trigger, "focus": focus or "", "summary": None, "messages": messages, "tokens": tokens}
         asked = await hooks.fire("before_compaction", payload, cancel=self._token)
         if asked.action in ("block", "escalate"):
             hook, reason = asked.hook or "hook", asked.reason or "Blocked"
@@ -195,18 +216,19 @@ class Compactions:
         given: dict[str, Any] = asked.modified or {}
         return given.get("focus", focus) or None, given.get("summary")
 
-    async def _tell_hooks(self, done: Compaction) -> None:
+    async def tell_hooks(self, event: SessionCompacted, seq: Seq) -> None:
+        """Let hooks know that it is recorded, at `seq`."""
         if not self._hooks.wants("after_compaction"):
             return
         payload = {
-            "trigger": "manual",
-            "focus": done.focus or "",
-            "summary": done.summary,
-            "messages_before": done.messages_before,
-            "messages_after": done.messages_after,
-            "tokens_before": done.tokens_before,
-            "tokens_after": done.tokens_after,
-            "seq": done.seq,
+            "trigger": event.trigger,
+            "focus": event.focus or "",
+            "summary": event.summary,
+            "messages_before": event.messages_before,
+            "messages_after": event.messages_after,
+            "tokens_before": event.tokens_before,
+            "tokens_after": event.tokens_after,
+            "seq": seq,
         }
         await self._hooks.fire("after_compaction", payload)
 
@@ -216,10 +238,11 @@ def tokens_of(messages: Iterable[Message]) -> int:
     return sum(characters_of(m) for m in messages) // CHARACTERS_PER_TOKEN
 
 
-def _kept_from(entries: Sequence[Entry], seen: Seq, characters: int, *, summed_up: bool) -> Seq:
-    """The first seq whose messages stay: as many of the newest turns and inputs as fit in `characters`, and all to come."""
-    kept_from, first = seen + 1, 1 if summed_up else 0
-    place = len(entries)
+def first_kept(transcript: Transcript, keep_tokens: int) -> Seq:
+    """The first seq whose messages stay: as many of the newest turns and inputs as fit in `keep_tokens`, and all to come."""
+    entries, first = transcript.own_entries, 1 if transcript.summary is not None else 0
+    characters = keep_tokens * CHARACTERS_PER_TOKEN
+    kept_from, place = transcript.seq + 1, len(entries)
     while place > first:
         seq = entries[place - 1].seq
         start = place
@@ -230,11 +253,3 @@ def _kept_from(entries: Sequence[Entry], seen: Seq, characters: int, *, summed_u
             break
         kept_from, place = seq, start
     return kept_from
-
-
-def _before(entries: Sequence[Entry], kept_from: Seq, *, summed_up: bool) -> Sequence[Entry]:
-    return [e for e in entries[1 if summed_up else 0 :] if e.seq < kept_from]
-
-
-def _kept(entries: Sequence[Entry], old: Sequence[Entry], transcript: Transcript) -> int:
-    return len(entries) - len(old) - (0 if transcript.summary is None else 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..contracts import (
     BlobStore,
@@ -130,6 +130,13 @@ async def rules_above(store: EventStore, parent: SessionId) -> tuple[tuple[Permi
     return tuple(found)
 
 
+class MakesRoom(Protocol):
+    """What keeps the conversation within what the model reads (`room.Room`)."""
+
+    async def before_turn(self) -> bool: ...
+    async def after_overflow(self) -> bool: ...
+
+
 class Driver:
     """One drive of one session. Use as an async context manager: it claims, listens, and lets go."""
 
@@ -151,6 +158,7 @@ class Driver:
         self.workspace: Workspace | None = None
         self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)
         self.shutdown = False
+        self.room: MakesRoom | None = None
         self._force = force
         self._guard_until = 0.0
         self._background: list[asyncio.Task[None]] = []

@@ -37,6 +37,7 @@ from .direct import close_lost_calls
 from .driver import Driver
 from .model_step import ask_model, estimated_request, wait_for_retry
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
+from .room import Room
 from .tool_step import close_calls, run_tools
 from .verification import verify_run
 
@@ -257,6 +258,7 @@ async def drive(driver: Driver) -> None:
         # A drive of its own: it was begun without tools. What has arrived meanwhile is the next one's.
         await finish_restoring(driver)
         return
+    driver.room = Room(driver)
     try:
         await _arrive(driver)
         while await _advance(driver):
@@ -307,6 +309,8 @@ async def _advance(driver: Driver) -> bool:
                 log.stage(*await driver.budget.settle())
                 await log.commit()
             case Deliver() | OpenTurn() | AskModel() | RunTools() if not await driver.connect_servers():
+                pass
+            case OpenTurn() if driver.room is not None and await driver.room.before_turn():
                 pass
             case Deliver() | OpenTurn() | AskModel() if not await _paid(driver, decision):
                 pass

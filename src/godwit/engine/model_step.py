@@ -24,7 +24,7 @@ from ..contracts import (
     ThinkingDelta,
     ToolCallDelta,
 )
-from ..core.errors import Fault, GodwitError, ModelError, RateLimited, StreamBroken
+from ..core.errors import ContextTooLong, Fault, GodwitError, ModelError, RateLimited, StreamBroken
 from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaimed, RunRetrying, UserMessage
 from ..core.hooks import HookResult
 from ..core.ids import CallId, InputId, MessageId
@@ -168,6 +168,8 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
         return None if error is None else error.fault()
     if error is None:
         return None
+    if isinstance(error, ContextTooLong) and not turn.made_room and driver.room and await driver.room.after_overflow():
+        return None  # it is asked again, with less
     return await _retry(driver, error, name, candidates)
 
 

@@ -41,7 +41,7 @@ from .sending import Sending
 from .session_rewind import HostRewinds
 from .session_tree import ForkHome, HostTree, Trees
 from .session_verification import HostVerification, Verifications
-from .summary import Summaries
+from .summary import Summaries, of_session
 from .tasks import SessionTasks
 from .typed_commands import TypedCommands
 
@@ -172,13 +172,7 @@ class Session(
             self._home.parts,
             self.id,
             rewinds=lambda: self._rewinds,
-            summaries=lambda: Summaries(
-                self._home.parts,
-                self.id,
-                budget=self._budgets,
-                retries=lambda: self._spec.limits.max_model_retries,
-                token=self._token,
-            ),
+            summaries=lambda: self._summaries,
             model=lambda: self.model,
         )
 
@@ -187,11 +181,20 @@ class Session(
         return Compactions(
             self._home.parts,
             self.id,
-            budget=self._budgets,
+            summaries=self._summaries,
             model=lambda: self.model,
-            retries=lambda: self._spec.limits.max_model_retries,
             tools=self._tools_here,
             hooks=self._hooks,
+            token=self._token,
+        )
+
+    @cached_property
+    def _summaries(self) -> Summaries:
+        return of_session(
+            self._home.parts,
+            self.id,
+            budget=self._budgets,
+            retries=lambda: self._spec.limits.max_model_retries,
             token=self._token,
         )
 

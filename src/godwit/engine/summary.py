@@ -8,12 +8,11 @@ builds on the one before it; what is shown is material, and is said to be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 
-from ..contracts import EventStore
 from ..core.errors import ModelError, SessionClosed, ToolFailed
 from ..core.ids import SessionId
 from ..core.messages import Assistant, Document, Image, Message, Text, ToolCall, ToolResult, User
@@ -23,6 +22,7 @@ from .aside import Asides
 from .budget import Budgets
 from .cancel import Cancel
 from .driver import Parts
+from .estimate import CHARACTERS_PER_TOKEN
 from .log import load_state
 
 PART_CHARACTERS: Final = 240_000
@@ -74,26 +74,11 @@ What was not finished.
 
 
 class Summaries:
-    """Has summaries written for one session, at its cost."""
+    """Has summaries written for one session, at its cost. `asides`: who asks the model of this name."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        session: SessionId,
-        *,
-        budget: Callable[[Callable[[], State]], Budgets],
-        retries: Callable[[], int],
-        token: Cancel,
-    ) -> None:
-        self._parts = parts
+    def __init__(self, session: SessionId, asides: Callable[[str], Awaitable[Asides]]) -> None:
         self._session = session
-        self._budget = budget
-        self._retries = retries
-        self._token = token
-
-    @property
-    def _store(self) -> EventStore:
-        return self._parts.store
+        self._asides = asides
 
     async def write(
         self,
@@ -104,41 +89,59 @@ class Summaries:
         earlier: str | None = None,
         task: str = TASK,
         purpose: Literal["compaction", "branch_summary"] = "compaction",
+        window: int | None = None,
     ) -> str:
-        """What these messages came to. `earlier`: a summary of what was before them, which the new one takes in.
+        """What these messages came to. `earlier`: a summary of what was before them, which the new one takes in. `window`:
+        tokens that the model reads, as far as that is known.
 
-        BudgetExhausted, ModelError's leaves (also for an empty summary), SessionClosed when the handle is meanwhile.
+        BudgetExhausted, ModelError's leaves (also for an empty summary), SessionClosed when it was ended meanwhile.
         """
-        latest = [await load_state(self._store, self._session)]
-
-        async def refresh() -> None:
-            latest[0] = await load_state(self._store, self._session)
-
-        asides = Asides(
-            self._parts,
-            self._session,
-            self._budget(lambda: latest[0]),
-            self._token,
-            run=None,
-            model=model,
-            retries=self._retries(),
-            tenant=latest[0].labels.tenant,
-            recorded=refresh,
-        )
+        asides = await self._asides(model)
         summary = earlier
-        for part in _parts(shown(e.message) for e in entries):
+        # Half of what it reads: the earlier summary, the task and the new summary have to fit as well.
+        most = PART_CHARACTERS if window is None else min(PART_CHARACTERS, window * CHARACTERS_PER_TOKEN // 2)
+        for part in _parts((shown(e.message) for e in entries), most):
             try:
                 summary = (await asides.ask(_question(task, summary, part, focus), purpose=purpose)).strip()
             except ToolFailed:
-                # The only way for it to be ended: this handle was closed.
-                raise SessionClosed(
-                    "the handle was closed while a summary was being written", session=self._session
-                ) from None
+                # The only way for it to be ended: the handle was closed, or the run that needs it was cut off.
+                raise SessionClosed("a summary was being written, and was ended meanwhile", session=self._session) from None
             if not summary:
                 raise ModelError(f"{model} wrote an empty summary: nothing was changed", model=model)
             await asyncio.sleep(0)
         assert summary is not None
         return summary
+
+
+def of_session(
+    parts: Parts,
+    session: SessionId,
+    *,
+    budget: Callable[[Callable[[], State]], Budgets],
+    retries: Callable[[], int],
+    token: Cancel,
+) -> Summaries:
+    """Summaries that a handle has written, beside whatever is driven."""
+
+    async def asides(model: str) -> Asides:
+        latest = [await load_state(parts.store, session)]
+
+        async def refresh() -> None:
+            latest[0] = await load_state(parts.store, session)
+
+        return Asides(
+            parts,
+            session,
+            budget(lambda: latest[0]),
+            token,
+            run=None,
+            model=model,
+            retries=retries(),
+            tenant=latest[0].labels.tenant,
+            recorded=refresh,
+        )
+
+    return Summaries(session, asides)
 
 
 def _question(task: str, earlier: str | None, part: str, focus: str | None) -> str:
@@ -154,12 +157,12 @@ def _question(task: str, earlier: str | None, part: str, focus: str | None) -> s
     return "\n".join(asked)
 
 
-def _parts(texts: Iterable[str]) -> Iterator[str]:
+def _parts(texts: Iterable[str], most: int) -> Iterator[str]:
     """The texts in order, as few joined ones as the limit allows."""
     part: list[str] = []
     size = 0
     for text in texts:
-        if part and size + len(text) > PART_CHARACTERS:
+        if part and size + len(text) > most:
             yield "\n\n".join(part)
             part, size = [], 0
         part.append(text)

@@ -10,6 +10,7 @@ import msgspec
 from ..contracts import BudgetGuard, HookHandler, Tool
 from ..core.agent import (
     AgentSpec,
+    ContextPolicy,
     Limits,
     ModelSettings,
     Permissions,
@@ -54,6 +55,8 @@ class Agent:
     `mcp_servers`: whose tools it has as well: `McpServer`s, or tables such as `{"name": "docs", "url": "https://..."}`.
     `web`: what its web tools may look at: domains, how much of a page, only addresses that the conversation has shown;
     a `WebPolicy`, or a table such as `{"fetch": {"domains": {"allowed": ["example.org"]}}}`.
+    `context`: how conversations are kept within what the model reads: a `ContextPolicy`, or a table such as
+    `{"compact_at": 0.7}`.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -76,6 +79,7 @@ class Agent:
         settings: ModelSettings | None = None,
         thinking: ThinkingLevel | None = None,
         checkpoints: CheckpointPolicy | bool = True,
+        context: ContextPolicy | Mapping[str, Any] | None = None,
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
         hooks: Sequence[Hook | HookSpec] = (),
@@ -130,6 +134,7 @@ class Agent:
             mcp_servers=tuple(_server(one) for one in mcp_servers),
             web=_web(web),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
+            context=_context(context),
         )
         if own:
             self.spec = with_subagents(self.spec, own)
@@ -163,6 +168,18 @@ def _server(given: McpServer | Mapping[str, Any]) -> McpServer:
         return msgspec.convert(dict(given), McpServer)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
+
+
+def _context(given: ContextPolicy | Mapping[str, Any] | None) -> ContextPolicy:
+    if given is None or isinstance(given, ContextPolicy):
+        return given or ContextPolicy()
+    try:
+        unknown = set(given) - set(ContextPolicy.__struct_fields__)
+        if unknown:
+            raise ConfigurationError(f"context has no {sorted(unknown)}: it takes {ContextPolicy.__struct_fields__}")
+        return msgspec.convert(dict(given), ContextPolicy)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"context cannot be read: {error}") from None
 
 
 def _web(given: WebPolicy | Mapping[str, Any] | None) -> WebPolicy | None:

@@ -23,6 +23,7 @@ from ..core.events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    CompactionFailed,
     Decision,
     EntryKept,
     Event,
@@ -49,6 +50,7 @@ from ..core.events import (
     SessionLabelled,
     SessionOpened,
     SessionPaused,
+    SessionPruned,
     SessionResumed,
     SessionRewound,
     SubagentAsked,
@@ -245,6 +247,10 @@ def event_text(event: Event) -> str:
                 f"{data.messages_before} messages to {data.messages_after}, about {data.tokens_before:,} tokens to"
                 f" {data.tokens_after:,}"
             )
+        case SessionPruned():
+            return f"{data.results} results, about {data.tokens_before:,} tokens to {data.tokens_after:,}"
+        case CompactionFailed():
+            return f"{data.trigger}: {one_line(data.error.message)}"
         case SessionResumed() | SessionArchived():
             return ""
         case RunStarted():

@@ -26,6 +26,7 @@ from ...core.events import (
     BudgetExceeded,
     BudgetWarned,
     CommandExecuted,
+    CompactionFailed,
     EntryKept,
     Event,
     EventData,
@@ -52,6 +53,7 @@ from ...core.events import (
     SessionLabelled,
     SessionOpened,
     SessionPaused,
+    SessionPruned,
     SessionResumed,
     SessionRewound,
     SubagentAsked,
@@ -249,6 +251,8 @@ class Projector:
                 | SessionResumed()
                 | SessionRewound()
                 | SessionLabelled()
+                | SessionPruned()
+                | CompactionFailed()
                 | RunUnparked()
                 | ToolStarted()
                 | ToolFinished()
