@@ -14,6 +14,7 @@ from msgspec import Meta
 from ...contracts import SessionRow
 from ...core.agent import (
     AgentSpec,
+    ContextPolicy,
     Limits,
     ModelSettings,
     SteerMode,
@@ -84,6 +85,7 @@ class AgentBody(Shape, frozen=True):
     hidden: bool = False
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
     web: WebPolicy | None = None
+    context: ContextPolicy = ContextPolicy()
 
 
 class AgentView(Shape, frozen=True):
