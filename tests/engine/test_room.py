@@ -13,6 +13,7 @@ from godwit.contracts import ModelRequest
 from godwit.core.errors import ConfigurationError, ContextTooLong, ModelError, RunFailed
 from godwit.core.events import CompactionFailed, SessionCompacted, SessionPruned, UsageRecorded
 from godwit.core.messages import Message, Thinking, ToolResult, Usage, User, text_of
+from godwit.core.model_info import ModelInfo
 from godwit.core.transcript import problems
 from godwit.engine.session import Session
 from godwit.models.script import ScriptedModel, call, end, fail, hold, say, think
@@ -245,6 +246,14 @@ async def test_a_compaction_that_waits_takes_effect_when_it_is_needed(bench: Ben
     manual, automatic, *_ = await data(session, SessionCompacted)
     assert (manual.at_once, automatic.at_once) == (False, True)
     assert automatic.summary == manual.summary
+
+
+async def test_the_window_is_what_is_known_of_the_model(bench: Bench) -> None:
+    worker = Worker(9)
+    setattr(worker.model, "info", ModelInfo(MODEL, "scripted", context_window=WINDOW))  # noqa: B010 - a model of its own kind
+    session = await working(bench, worker, prune=False, window=None)
+    assert (await within(session.send("Count."))).outcome == "done"
+    assert await data(session, SessionCompacted) != []
 
 
 async def test_without_a_window_nothing_is_done(bench: Bench) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from ..contracts import Model
 from ..core.agent import ContextPolicy
 from ..core.errors import GodwitError, SessionClosed, StaleEpoch, StoreError
 from ..core.events import CompactionFailed, CompactionTrigger, SessionCompacted, SessionPruned
@@ -26,7 +25,7 @@ from .compaction import Compactions, first_kept, tokens_of
 from .context import models_now
 from .driver import Driver
 from .estimate import CHARACTERS_PER_TOKEN
-from .model_step import estimated_request
+from .model_step import estimated_request, info_of
 from .summary import Summaries
 
 LONGER_THAN: Final = 500
@@ -59,7 +58,7 @@ class Room:
         run = driver.state.run
         if run is None or run.detached or not (policy.prune or policy.compact):
             return False
-        window = self._window()
+        window = await self._window()
         if window is None:
             return False
         tokens = await estimated_request(driver, ())
@@ -76,7 +75,7 @@ class Room:
         run = self._driver.state.run
         if run is None or run.detached or not self._policy.compact:
             return False
-        window = self._window()
+        window = await self._window()
         tokens = await estimated_request(self._driver, ())
         return await self._compact("overflow", min(window or tokens, tokens), tokens)
 
@@ -167,22 +166,15 @@ class Room:
             recorded=driver.log.sync,
         )
 
-    def _window(self) -> int | None:
+    async def _window(self) -> int | None:
+        """Tokens that the model reads; None when that is not known."""
         if self._policy.window is not None:
             return self._policy.window
         driver = self._driver
         run = driver.state.run
         name = run.retry_model if run is not None and run.retry_model else models_now(driver.state, driver.spec)[0]
-        try:
-            return window_of(driver.parts.models.resolve(name))
-        except GodwitError:
-            return None  # asking it says so
-
-
-def window_of(model: Model) -> int | None:
-    """Tokens that the model reads; None when that is not known."""
-    found: int | None = getattr(getattr(model, "info", None), "context_window", None)
-    return found
+        info = await info_of(driver.parts.models, name)
+        return None if info is None else info.context_window
 
 
 def _cuttable(entry: Entry, before: Seq) -> bool:
@@ -204,4 +196,4 @@ def _at_once(due: SessionCompacted, trigger: CompactionTrigger) -> SessionCompac
     return msgspec.structs.replace(due, at_once=True, trigger=trigger)
 
 
-__all__ = ["Room", "window_of"]
+__all__ = ["Room"]
