@@ -21,6 +21,7 @@ from godwit.core.events import (
     RunFinished,
     SessionCompacted,
     SessionImported,
+    SessionLabelled,
     ToolFinished,
     ToolStarted,
     UserMessage,
@@ -239,6 +240,8 @@ async def test_what_has_no_counterpart_is_kept_as_it_is(runtime: Runtime, tmp_pa
     file.entry("model_change", provider="google", modelId="gemini-3")
     file.entry("thinking_level_change", thinkingLevel="minimal")
     file.entry("thinking_level_change", thinkingLevel="enormous")
+    file.entry("label", targetId="nowhere", label="lost")
+    file.entry("label", targetId=file.last, label="start")
     file.entry("branch_summary", fromId="x", summary="It led nowhere.", details={"files": []})
     file.entry("custom_message", customType="hint", content="psst", display=False, details={"a": 1})
     file.entry("from the future", some=["thing"])
@@ -246,10 +249,13 @@ async def test_what_has_no_counterpart_is_kept_as_it_is(runtime: Runtime, tmp_pa
     report, events = await brought(runtime, write(tmp_path / "s.jsonl", file.lines))
     kept = [(one.kind, one.data) for one in of(events, EntryKept)]
     assert ("custom", {"customType": "state", "data": {"n": 1}}) in kept
-    assert ("label", {"targetId": target, "label": "start"}) in kept
+    session = await runtime.open_session(report.session, drive=False)
+    assert [node.label for node in (await session.tree()).nodes if node.label] == ["start"]
+    (labelled,) = of(events, SessionLabelled)
+    assert (labelled.label, next(e.type for e in events if e.seq == labelled.target)) == ("start", "input.delivered")
     assert ("thinking_level_change", {"thinkingLevel": "enormous"}) in kept
     assert ("from the future", {"some": ["thing"]}) in kept
-    assert sum(report.kept.values()) == len(kept) == 7
+    assert sum(report.kept.values()) == len(kept) == 8
     assert (await runtime.row(report.session)).name == "greeting"
     assert "User: psst" in said(events)
     assert any("It led nowhere." in one for one in said(events))

@@ -165,7 +165,9 @@ class Connection:
         """The same, with the answer as it came."""
         headers = {} if method == "GET" else {"idempotency-key": key or new_key()}
         content = None
-        if body is not None:
+        if isinstance(body, bytes):
+            headers["content-type"], content = "application/octet-stream", body
+        elif body is not None:
             headers["content-type"] = "application/json"
             content = msgspec.json.encode(body)
         pauses = self.pauses()

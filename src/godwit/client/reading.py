@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from ..core.errors import RunNotFound
 from ..core.events import Delta, Event
-from ..core.facts import SlashCommand, TraceEvent
+from ..core.facts import ExportFormat, SlashCommand, TraceEvent
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
 from ..core.messages import Message
@@ -37,6 +37,10 @@ class RemoteReading(RemoteHandle):
     async def history(self) -> tuple[Message, ...]:
         """The session's own messages as they stand now."""
         return tuple((await self._get("/history", Listed[Message])).data)
+
+    async def export(self, format: ExportFormat = "html", *, children: bool = True) -> bytes:  # noqa: A002
+        """The session as it stands now, see `engine.session.Session.export`."""
+        return await self._get("/export", bytes, format=format, children=children)
 
     async def events(self, from_seq: Seq = 0) -> list[Event]:
         """The stored events with a greater seq."""

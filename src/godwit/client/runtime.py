@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 
 from ..contracts import SessionRow
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import InvalidArgument
 from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserMessage
+from ..core.facts import ExportFormat, ImportReport
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
 from ..core.model_info import ModelInfo
@@ -17,6 +20,9 @@ from .connection import PATIENCE_S, Connection, segment
 from .following import Feed
 from .session import RemoteSession
 from .shapes import EventsListed, Listed, Opened, StoredAgent
+
+IMPORT_S = 600.0
+"""How long a server may take to read a file."""
 
 _OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions", "subagent_ids"))
 
@@ -233,6 +239,49 @@ class RemoteRuntime:
     async def delete_session(self, session: str) -> None:
         """Archive it, then remove its log and all that only it used."""
         await self.connection.call("DELETE", f"/sessions/{segment(session)}", object)
+
+    async def import_session(
+        self,
+        file: str | os.PathLike[str] | bytes,
+        *,
+        format: str = "auto",  # noqa: A002 - what a person calls it
+        agent: Agent | AgentSpec | str | None = None,
+        workspace: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        model: str | None = None,
+        file_name: str = "",
+        progress: Callable[[int], None] | None = None,
+    ) -> ImportReport:
+        """Send a session file and have the server make a session of it, see `Runtime.import_session`. It gets no folder.
+
+        InvalidArgument; TooLarge for more than the server takes.
+        """
+        if workspace is not None:
+            raise InvalidArgument("a session that is imported on a server has no folder: leave out `workspace`")
+        if isinstance(file, bytes):
+            content = file
+        else:
+            path = Path(file)
+            if not path.is_file():
+                raise InvalidArgument(f"{os.fspath(file)!r} is not a file", path=os.fspath(file))
+            content, file_name = await asyncio.to_thread(path.read_bytes), file_name or path.name
+        if isinstance(agent, Agent | AgentSpec):
+            agent = (await self.create(agent)).name
+        query = {"format": format, "agent": agent, "name": name, "model": model, "file_name": file_name}
+        report = await self.connection.call("POST", "/imports", ImportReport, content, query=query, wait_s=IMPORT_S)
+        if progress is not None:
+            progress(len(content))
+        return report
+
+    async def export_session(
+        self,
+        session: str,
+        format: ExportFormat = "html",  # noqa: A002 - what a person calls it
+        *,
+        children: bool = True,
+    ) -> AsyncIterator[bytes]:
+        """The session as it stands now, see `Runtime.export_session`; as one piece."""
+        yield await self.connection.get(f"/sessions/{segment(session)}/export", bytes, format=format, children=children)
 
     async def head(self, session: str) -> Seq:
         return (await self.row(session)).head

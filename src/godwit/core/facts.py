@@ -207,3 +207,8 @@ class ImportReport:
     adapted: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     children: tuple[SessionId, ...] = ()
+
+
+ExportFormat = Literal["html", "md", "jsonl", "pi"]
+"""How a session is taken out: as a page or as Markdown to be read, as godwit's own data, or as a session file of pi."""
+EXPORT_FORMATS: tuple[ExportFormat, ...] = ("html", "md", "jsonl", "pi")

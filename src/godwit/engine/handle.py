@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from ..contracts import EventStore, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import SessionClosed
 from ..core.events import Event, Labels, RunFinished
+from ..core.facts import ExportFormat
 from ..core.ids import Clock, IdSource, RunId, Seq, SessionId
 from ..core.messages import UserBlock
 from ..core.record import RecordLimits
@@ -114,6 +115,16 @@ class Home(Protocol):
 
     def hooks(self, session: SessionId, *, keep: bool = False) -> Hooks:
         """The session's hooks in this process; with `keep`, also while nobody uses them."""
+        ...
+
+    def export_session(
+        self,
+        session: str,
+        format: ExportFormat = "html",  # noqa: A002 - what a person calls it
+        *,
+        children: bool = True,
+    ) -> AsyncIterator[bytes]:
+        """The session as it stands now, in pieces."""
         ...
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:

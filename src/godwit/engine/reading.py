@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from ..core.agent import AgentRef, ThinkingLevel, ToolDefinition
 from ..core.events import Delta, Event
-from ..core.facts import SessionConfig, TraceEvent
+from ..core.facts import ExportFormat, SessionConfig, TraceEvent
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
 from ..core.messages import Message
@@ -51,6 +51,14 @@ class Reading(Handle):
     async def events(self, from_seq: Seq = 0) -> list[Event]:
         """The stored events with a greater seq."""
         return self._labelled(await self._store.read(self.id, from_seq))
+
+    async def export(self, format: ExportFormat = "html", *, children: bool = True) -> bytes:  # noqa: A002
+        """The session as it stands now: as a page (`html`) or Markdown (`md`) to be read, as the log itself (`jsonl`) for
+        `Runtime.import_session`, or as a session file of pi (`pi`). `children`: with the sessions that work for it.
+
+        It holds what the log holds, secrets too. InvalidArgument. `Runtime.export_session` gives it in pieces.
+        """
+        return b"".join([piece async for piece in self._home.export_session(self.id, format, children=children)])
 
     def follow(self, from_seq: Seq = 0) -> EventReceiver:
         """Stored events with a greater seq and then each new one, without gap or repeat. Never ends by itself."""

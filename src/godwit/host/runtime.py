@@ -59,7 +59,6 @@ from .dispatch import EmbeddedDispatcher
 from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
-from .imports import SessionImports
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
@@ -69,6 +68,7 @@ from .secret_keys import keys_for
 from .secrets import Secrets
 from .subagents import SubagentHost
 from .tracing import Tracing, TracingSettings
+from .transfers import Transfers
 from .workspaces import LocalWorkspaces, database_files, existing_folder
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(RegisteredAgents, SessionImports):
+class Runtime(RegisteredAgents, Transfers):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -527,7 +527,7 @@ class Runtime(RegisteredAgents, SessionImports):
         return await self._handle(session_id, spec, drive, source="startup")
 
     async def _stored(self, agent: Agent | AgentSpec | AgentRef | str, folder: str | None) -> tuple[AgentRef, AgentSpec]:
-        """See `SessionImports._stored`."""
+        """See `Transfers._stored`."""
         if isinstance(agent, AgentRef):
             return await self.store.get_agent(agent.name, agent.version)
         if isinstance(agent, str):

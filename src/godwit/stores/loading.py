@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.errors import IllegalEvent, InvalidArgument, SessionExists, SessionNotFound
-from ..core.events import Draft, SessionCompacted, SessionConfigured, SessionCreated, SessionRewound, UserMessage
+from ..core.events import (
+    Draft,
+    SessionCompacted,
+    SessionConfigured,
+    SessionCreated,
+    SessionForked,
+    SessionLabelled,
+    SessionRewound,
+    UserMessage,
+)
 from ..core.gate import Gate, admit
 from ..core.ids import ArtifactRef, Seq, SessionId
 from ..core.messages import text_of
@@ -49,11 +58,15 @@ class _Log:
             data = draft.data
             if isinstance(data, SessionRewound) and not 0 < data.to < seq:
                 raise IllegalEvent(f"there is no event {data.to} to rewind to", to=data.to, head=seq - 1)
+            if isinstance(data, SessionLabelled) and data.target >= seq:
+                raise IllegalEvent(f"there is no event {data.target} to label", target=data.target, head=seq - 1)
             if isinstance(data, SessionCompacted) and data.kept_from > seq:
                 raise IllegalEvent(f"there is no event {data.kept_from} to keep messages from", kept_from=data.kept_from)
             phase = gate.phase
             gate = admit(gate, data, inbox_limit=_NO_LIMIT)
-            meter = metered(meter, phase, gate.phase, data, draft.at_ms)
+            # Of a log that was forked where it came from, only what the fork has spent counts, as there.
+            forked = isinstance(data, SessionForked)
+            meter = Meter() if forked else metered(meter, phase, gate.phase, data, draft.at_ms)
         return gate, meter
 
     def take(self, events: Sequence[Draft], gate: Gate, meter: Meter) -> None:
@@ -62,6 +75,8 @@ class _Log:
             data = draft.data
             if isinstance(data, UserMessage) and not self.prompt:
                 self.prompt = text_of(data.content)[:PROMPT_CHARACTERS]
+            elif isinstance(data, SessionForked):
+                self.name = data.name
             elif isinstance(data, SessionConfigured):
                 self.name = self.name if data.name is None else data.name
                 self.agent = self.agent if data.agent is None else (data.agent.name, data.agent.version)

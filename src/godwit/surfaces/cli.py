@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, branches, control, looking, rules, running, serving, telling, undo
+from .cli_verbs import answers, branches, control, looking, moving, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -66,6 +66,8 @@ VERBS = (
     branches.label,
     branches.navigate,
     branches.fork,
+    moving.import_,
+    moving.export,
     serving.serve,
     serving.work,
     serving.keys,
@@ -77,8 +79,9 @@ VERBS = (
 """In the order in which the help lists them."""
 
 for verb in VERBS:
-    # -1 is a place to go back to.
-    app.command(context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
+    # -1 is a place to go back to. What Python keeps for itself is written with a `_` behind it.
+    word = verb.__name__.rstrip("_")
+    app.command(word, context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
 
 
 HERE = frozenset(

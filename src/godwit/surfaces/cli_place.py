@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from .cli_exit import NOT_FOUND, CliError
 if TYPE_CHECKING:
     from ..contracts import EventStore, ModelRegistry, SessionHandle, SessionRow
     from ..core.agent import AgentSpec
+    from ..core.facts import ExportFormat, ImportReport
     from ..core.gate import Status
     from ..core.ids import Seq
     from ..core.lanes import LaneSettings
@@ -90,6 +91,25 @@ class Host(KnowsModels, Protocol):
     async def head(self, session: str) -> Seq: ...
     async def archive(self, session: str) -> None: ...
     async def delete_session(self, session: str) -> None: ...
+    async def import_session(
+        self,
+        file: str | os.PathLike[str] | bytes,
+        *,
+        format: str = "auto",  # noqa: A002 - what a person calls it
+        agent: AgentSpec | str | None = None,
+        workspace: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        model: str | None = None,
+        file_name: str = "",
+        progress: Callable[[int], None] | None = None,
+    ) -> ImportReport: ...
+    def export_session(
+        self,
+        session: str,
+        format: ExportFormat = "html",  # noqa: A002 - what a person calls it
+        *,
+        children: bool = True,
+    ) -> AsyncIterator[bytes]: ...
 
 
 class Shelf(Protocol):

@@ -11,6 +11,7 @@ holds it whole, or an `entry.kept`; whatever is said in another way is counted i
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from ...core.events import (
     SessionCompacted,
     SessionConfigured,
     SessionCreated,
+    SessionLabelled,
     SessionOpened,
     SessionRewound,
     ToolFinished,
@@ -39,11 +41,13 @@ from ...core.events import (
 )
 from ...core.ids import CallId, InputId, MessageId, RunId, Seq, SessionId, derived_id
 from ...core.messages import Text, ToolCall, Usage, UserBlock
-from .entries import Answered, Changed, Charged, Entry, Item, Left, Ran, Returned, Said, Summed
+from ...engine.session_tree import LABEL_CHARACTERS
+from .entries import Answered, Changed, Charged, Entry, Item, Labelled, Left, Ran, Returned, Said, Summed
 from .turns import Child, Turn
 
 HOST = "import"
 """Who is said to have driven the runs."""
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _WAITING = 1000
 """Things that wait for the end of a turn, or results for their call; more of them end the wait."""
 
@@ -108,6 +112,7 @@ class LogBuilder:
         self._answered = False
         self._run_usage, self._run_turns, self._run_calls = Usage(), 0, 0
         self._names = 0
+        self._labels: dict[str, Seq] = {}
         self._emit(created, at_ms)
         self._emit(SessionOpened(HOST), at_ms)
         self._begin = _Place(self.seq, self.seq, _Settings())
@@ -199,8 +204,12 @@ class LogBuilder:
                     usage = msgspec.structs.replace(self._turn.answer.usage, cost_usd=item.cost_usd)
                     self._turn.answer.usage = usage
             case Left():
+                if self._turn is not None and not self._turn.missing and not self._loose:
+                    self._close_turn()
                 self.kept[item.kind] += 1
                 self._emit(EntryKept(item.kind, item.data, entry.id), at_ms)
+            case Labelled():
+                self._label(item, entry, at_ms)
             case Said() | Summed() | Changed() | Ran():
                 if self._turn is not None and self._turn.missing and len(self._held) < _WAITING:
                     self._held.append((item, entry))
@@ -368,6 +377,22 @@ class LogBuilder:
         )
         self._emit(compacted, at_ms)
 
+    def _label(self, item: Labelled, entry: Entry, at_ms: int) -> None:
+        if self._turn is not None and not self._turn.missing:
+            self._close_turn()
+        place = self._places.get(item.target)
+        label = None if item.label is None else item.label.strip()
+        # As `Session.label` takes them: each is the name of one place.
+        plain = label is None or (0 < len(label) <= LABEL_CHARACTERS and label.isprintable())
+        if place is None or not plain or (label is not None and self._labels.get(label, place.entered) != place.entered):
+            self._take(Left("label", item.data), entry, at_ms)
+            return
+        self._labels = {name: seq for name, seq in self._labels.items() if seq != place.entered}
+        if label is not None:
+            self._labels[label] = place.entered
+        self.counts["labels"] += 1
+        self._emit(SessionLabelled(place.entered, label), at_ms)
+
     def _change(self, item: Changed, at_ms: int) -> None:
         if item.model is not None:
             self._settings.model = item.model
@@ -394,7 +419,10 @@ class LogBuilder:
             self._say(item.shown, entry, at_ms, item.name)
 
     def _name(self, kind: str, id_: str | None = None) -> str:
+        """Named after the entry, so that it is found again in the file, where its id can be one here."""
         self._names += 1
+        if id_ is not None and _PLAIN.fullmatch(id_):
+            return f"{kind}_{id_}"
         return derived_id(kind, self.session, id_ or "", str(self._names))
 
     def _emit(self, data: EventData, at_ms: int) -> None:

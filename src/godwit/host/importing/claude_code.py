@@ -65,23 +65,19 @@ _decoder = msgspec.json.Decoder(_Line)
 class _Lanes:
     """Tells the conversations of a file apart: the main one, and those of subagents in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, main: str | None = None) -> None:
         self._of: OrderedDict[str, str] = OrderedDict()
-        self._main: tuple[bool, str | None] | None = None
+        self._main = main
 
     def lane(self, uuid: str | None, parent: str | None, side: bool, agent: str | None) -> str | None:
-        """None for the main one, which is the first: of a file of a subagent's, that is the subagent's."""
-        if uuid is None:
-            return None
-        if self._main is None:
-            self._main = (side, agent)
-        if not side or (self._main == (True, agent) and agent is not None):
+        """None for the main one: of a file of a subagent's, that is the subagent's."""
+        if uuid is None or not side:
             return None
         lane = agent or self._of.get(parent or "") or uuid
         self._of[uuid] = lane
         if len(self._of) > _REMEMBERED:
             self._of.popitem(last=False)
-        return lane
+        return None if lane == self._main else lane
 
 
 class ClaudeCode:
@@ -101,13 +97,15 @@ class ClaudeCode:
         lanes = _Lanes()
         before: dict[str | None, str | None] = {}
         leaves: dict[str, str] = {}
+        first: str | None = None
+        alone = True
         for line in Lines(source):
             digest.update(line + b"\n")
             found = _line(line)
             if found is None:
                 continue
             side, agent = found.side is True, found.agent
-            sketch.origin = sketch.origin or (agent if side and agent else found.session) or ""
+            sketch.origin = sketch.origin or found.session or ""
             sketch.cwd = sketch.cwd or found.cwd
             if sketch.began_ms is None:
                 sketch.began_ms = moment_ms(found.timestamp)
@@ -118,6 +116,8 @@ class ClaudeCode:
             if found.uuid in leaves:
                 sketch.name = leaves[found.uuid]
             lane = lanes.lane(found.uuid, found.parent, side, agent)
+            alone = alone and lane is not None
+            first = first or lane
             if lane is not None and lane not in sketch.lanes:
                 sketch.lanes[lane] = _prompt(line)
             parent = found.parent
@@ -130,6 +130,9 @@ class ClaudeCode:
                 sketch.model = f"anthropic:{answered['model']}" if text(answered.get("model")) else sketch.model
             before[lane] = found.uuid
         sketch.origin = sketch.origin or source.name.removesuffix(".jsonl")
+        if alone and first is not None:
+            sketch.main, sketch.origin = first, first
+            del sketch.lanes[first]
         sketch.digest = digest.hexdigest()
         return sketch
 
@@ -141,7 +144,7 @@ class ClaudeCode:
         return [_companion(one) for one in [*own, *_beside(path, sketch.origin)]]
 
     def entries(self, lines: Lines, sketch: Sketch) -> Iterator[Entry]:
-        lanes = _Lanes()
+        lanes = _Lanes(sketch.main)
         tokens: dict[str | None, tuple[int, str | None]] = {}
         before: dict[str | None, str | None] = {}
         titled = False

@@ -81,6 +81,15 @@ class Changed:
 
 
 @dataclass
+class Labelled:
+    """The entry `target` is known by this name from here on; None takes the name away. `data`: all that stood there."""
+
+    target: str
+    label: str | None
+    data: Any
+
+
+@dataclass
 class Ran:
     """A tool that the person used, with what the model was told of it (`shown`), if anything."""
 
@@ -100,7 +109,7 @@ class Left:
     data: Any
 
 
-Item = Said | Answered | Returned | Charged | Summed | Changed | Ran | Left
+Item = Said | Answered | Returned | Charged | Summed | Changed | Labelled | Ran | Left
 
 
 @dataclass
@@ -120,7 +129,8 @@ class Sketch:
     """What is known of a file after it was looked through once.
 
     `needed`: the entries to which something refers that does not follow them. `lanes`: the conversations beside the
-    main one, each with what it was asked. `model`: the last that answered.
+    main one, each with what it was asked; `main`: the one of them that is the main one all the same. `model`: the
+    last that answered.
     """
 
     origin: str
@@ -131,6 +141,7 @@ class Sketch:
     parent: str | None = None
     model: str | None = None
     name: str | None = None
+    main: str | None = None
     lanes: dict[str, str] = field(default_factory=dict)
 
 

@@ -27,6 +27,7 @@ from ...core.events import (
     Labels,
     SessionConfigured,
     SessionCreated,
+    SessionForked,
     SubagentAsked,
     SubagentFinished,
     SubagentStarted,
@@ -40,7 +41,14 @@ NAME = "godwit"
 MARK = "godwit"
 """The key that tells a line of the export's own from an event."""
 VERSION = 1
-_DEEP = {"session.created", "session.configured", "subagent.started", "subagent.finished", "subagent.asked"}
+_DEEP = {
+    "session.created",
+    "session.forked",
+    "session.configured",
+    "subagent.started",
+    "subagent.finished",
+    "subagent.asked",
+}
 
 
 def is_export(first: dict[str, Any]) -> bool:
@@ -49,12 +57,14 @@ def is_export(first: dict[str, Any]) -> bool:
 
 @dataclass
 class Outline:
-    """What an export has, as one look through it tells. `own`: digest and number of the first session's events."""
+    """What an export has, as one look through it tells. `own`: digest and number of the first session's
+    events. `ended`: its last line is there."""
 
     origin: SessionId
     digest: str = ""
     own_digest: str = ""
     own_head: int = 0
+    ended: bool = False
     depth: int = 0
     cwd: str | None = None
     model: str | None = None
@@ -81,6 +91,7 @@ def outline(source: Source) -> Outline:
             continue
         event = _event(line)
         if event is None:
+            found.ended = found.ended or (parsed(line) or {}).get(MARK) == "end"
             continue
         digest.update(line + b"\n")
         if event.session not in found.sessions:
@@ -194,6 +205,18 @@ class LogReader:
                     parent=parent,
                     root=None if parent is None else self._names[self._outline.origin],
                     depth=max(0, data.depth - self._outline.depth),
+                    vaults=(),
+                )
+            case SessionForked():
+                return replace(
+                    data,
+                    origin=self._name(data.origin),
+                    agent=self._agent,
+                    workspace=self._workspace,
+                    environment={},
+                    labels=replace(
+                        self._labels, agent_template=data.labels.agent_template, correlation=data.labels.correlation
+                    ),
                     vaults=(),
                 )
             case SessionConfigured():

@@ -15,7 +15,7 @@ import msgspec
 from ...core.ids import CallId
 from ...core.messages import AgentBlock, Opaque, ProviderBlock, StopReason, Text, Thinking, ToolCall, Usage
 from .content import block_of, blocks, mapping, money, number, results, text
-from .entries import Answered, Changed, Charged, Companion, Entry, Item, Left, Returned, Said, Sketch, Summed
+from .entries import Answered, Changed, Charged, Companion, Entry, Item, Labelled, Left, Returned, Said, Sketch, Summed
 from .lines import Lines, Source, moment_ms, parsed
 
 NAME = "imp"
@@ -39,6 +39,7 @@ class _Line(msgspec.Struct):
     id: str | None = None
     parent_id: str | None = None
     first_kept_id: str | None = None
+    entry_id: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -71,8 +72,7 @@ class Imp:
                 if found.parent_id and found.parent_id != before:
                     sketch.needed.add(found.parent_id)
                 before = found.id
-            if found.first_kept_id:
-                sketch.needed.add(found.first_kept_id)
+            sketch.needed.update(one for one in (found.first_kept_id, found.entry_id) if one)
         sketch.digest = digest.hexdigest()
         return sketch
 
@@ -95,7 +95,7 @@ def _line(line: bytes) -> _Line | None:
         found = parsed(line)
     if found is None:
         return None
-    return _Line(*(text(found.get(key)) or None for key in ("id", "parent_id", "first_kept_id")))
+    return _Line(*(text(found.get(key)) or None for key in ("id", "parent_id", "first_kept_id", "entry_id")))
 
 
 def _items(found: dict[str, Any], message: dict[str, Any]) -> list[Item]:
@@ -105,6 +105,9 @@ def _items(found: dict[str, Any], message: dict[str, Any]) -> list[Item]:
         case "compaction":
             before, after = number(found.get("tokens_before")), number(found.get("tokens_after"))
             return [Summed(text(found.get("summary")), text(found.get("first_kept_id")) or None, before, after)]
+        case "label" if text(found.get("entry_id")):
+            data = {"entry_id": found["entry_id"], "label": found.get("label")}
+            return [Labelled(found["entry_id"], text(found.get("label")) or None, data)]
         case "session-meta":
             rest = {key: value for key, value in found.items() if key not in ("type", "version", "name") and value}
             named: list[Item] = [Changed(name=found["name"])] if text(found.get("name")) else []

@@ -52,6 +52,7 @@ class OwnImport(Importing):
                     await loading.add_artifact(one.session, one.content, one.media_type)
                 if progress is not None:
                     progress(lines.read)
+            lost = {**skipped(lines), **({} if found.ended else {"end of the export": 1})}
             imported = SessionImported(
                 NAME,
                 found.origin,
@@ -59,11 +60,13 @@ class OwnImport(Importing):
                 source.name,
                 self._clock.now_ms(),
                 dict(reader.counts),
-                skipped=skipped(lines),
+                skipped=lost,
             )
             for name, log in logs.items():
                 mark = imported if name == session else None
-                await self._end_own(loading, log, mark, wanted, held.get(name), agent, found.model)
+                ended = await self._end_own(loading, log, mark, wanted, held.get(name), agent, found.model)
+                if mark is not None:
+                    imported = msgspec.structs.replace(imported, adapted=ended)
             await loading.commit()
         except BaseException as error:
             await discard(loading)
@@ -83,7 +86,8 @@ class OwnImport(Importing):
         held: Draft | None,
         agent: AgentRef,
         last: str | None,
-    ) -> None:
+    ) -> dict[str, int]:
+        """End what is open, say where it came from, and store that; what was adapted."""
         if log.state.seq == 0:
             raise InvalidArgument(f"nothing but the end of session {log.session} is in the file")
         drafts: list[Draft] = []
@@ -98,6 +102,7 @@ class OwnImport(Importing):
         while (ending := next_ending(log.state)) is not None:
             emit(ending)
             ended += 1
+        adapted = {"events that ended what was open": ended} if ended else {}
         back = given_back(log.state)
         if back is not None:
             emit(back)
@@ -106,13 +111,13 @@ class OwnImport(Importing):
             model = None if model == log.state.model else model
             if model is not None or wanted.name is not None:
                 emit(SessionConfigured(model, name=wanted.name))
-            adapted = {"events that ended what was open": ended} if ended else {}
             emit(msgspec.structs.replace(imported, adapted=adapted))
         if held is not None:
             log.check([held])
             drafts.append(held)
         if drafts:
             await loading.add(log.session, drafts)
+        return adapted
 
     async def _same(self, found: Outline, tenant: str | None) -> ImportReport | None:
         """The very session that was exported, if it is in this store and has not gone on since."""

@@ -17,7 +17,21 @@ from ...core.agent import ThinkingLevel
 from ...core.ids import CallId
 from ...core.messages import AgentBlock, Opaque, ProviderBlock, StopReason, Text, Thinking, ToolCall, Usage
 from .content import block_of, blocks, mapping, money, number, results, text
-from .entries import Answered, Changed, Companion, Entry, Item, Left, Ran, Returned, Said, Sketch, Summed, ordered_levels
+from .entries import (
+    Answered,
+    Changed,
+    Companion,
+    Entry,
+    Item,
+    Labelled,
+    Left,
+    Ran,
+    Returned,
+    Said,
+    Sketch,
+    Summed,
+    ordered_levels,
+)
 from .lines import Lines, Source, moment_ms, parsed
 
 NAME = "pi"
@@ -46,6 +60,7 @@ class _Line(msgspec.Struct):
     message: _Message | None = None
     parent: str | None = msgspec.field(name="parentId", default=None)
     kept: str | None = msgspec.field(name="firstKeptEntryId", default=None)
+    target: str | None = msgspec.field(name="targetId", default=None)
     kept_index: int | None = msgspec.field(name="firstKeptEntryIndex", default=None)
 
 
@@ -86,8 +101,7 @@ class Pi:
                 if found.parent and found.parent != before:
                     sketch.needed.add(found.parent)
                 before = found.id or before
-                if found.kept:
-                    sketch.needed.add(found.kept)
+                sketch.needed.update(one for one in (found.kept, found.target) if one)
             if found.kept_index is not None:
                 sketch.needed.add(str(found.kept_index))
             if found.message is not None and found.message.model:
@@ -107,7 +121,7 @@ class Pi:
             at_ms = moment_ms(found.get("timestamp"))
             if index == 0:
                 version = number(found.get("version")) or 1
-                yield Entry(_header(found), at_ms=at_ms)
+                yield Entry(_header(found))
                 continue
             if version >= 2:
                 id_, parent = text(found.get("id")) or None, text(found.get("parentId")) or None
@@ -132,6 +146,7 @@ def _line(line: bytes) -> _Line | None:
         None,
         text(found.get("parentId")) or None,
         text(found.get("firstKeptEntryId")) or None,
+        text(found.get("targetId")) or None,
         index if isinstance(index, int) else None,
     )
 
@@ -162,6 +177,8 @@ def _items(found: dict[str, Any], at_ms: int | None) -> list[Item]:
             return [said, *_beside("branch_summary", found, "fromId", "details", "fromHook")]
         case "custom_message":
             return _custom(found)
+        case "label" if text(found.get("targetId")):
+            return [Labelled(found["targetId"], text(found.get("label")) or None, _bare(found))]
         case "session_info" if text(found.get("name")):
             return [Changed(name=found["name"])]
         case kind:

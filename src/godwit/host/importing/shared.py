@@ -11,7 +11,7 @@ from pathlib import Path
 from ...contracts import Loading, ModelRegistry, Snapshot, Store
 from ...core.agent import AgentRef, AgentSpec
 from ...core.errors import Conflict, GodwitError, InvalidArgument, SessionNotFound
-from ...core.events import Draft, Event, Labels, SessionImported
+from ...core.events import Draft, Event, Labels, SessionCompacted, SessionImported, SessionLabelled, SessionRewound
 from ...core.facts import ImportReport
 from ...core.ids import AgentName, Clock, SessionId, derived_id
 from ...core.narrowing import INHERIT
@@ -54,12 +54,26 @@ class Log:
         """Fold them. InvalidArgument for one that cannot have happened."""
         for draft in drafts:
             seq = self.state.seq + 1
+            _check_place(draft, seq)
             event = Event(self.session, seq, draft.at_ms, draft.run, draft.type, draft.body, draft.data)
             try:
                 self.state = fold(self.state, event)
             except (GodwitError, AssertionError) as error:
                 why = error.message if isinstance(error, GodwitError) else "it belongs to nothing that is open"
                 raise InvalidArgument(f"event {seq} ({draft.type}) cannot have happened: {why}", seq=seq) from None
+
+
+def _check_place(draft: Draft, seq: int) -> None:
+    """What a store asks of an event and a fold does not."""
+    data, why = draft.data, None
+    if isinstance(data, SessionRewound) and not 0 < data.to < seq:
+        why = f"there is no event {data.to} before it"
+    elif isinstance(data, SessionLabelled) and data.target >= seq:
+        why = f"there is no event {data.target} before it"
+    elif isinstance(data, SessionCompacted) and data.kept_from > seq:
+        why = f"there is no event {data.kept_from} to keep messages from"
+    if why is not None:
+        raise InvalidArgument(f"event {seq} ({draft.type}) cannot have happened: {why}", seq=seq)
 
 
 class Importing:

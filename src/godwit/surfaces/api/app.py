@@ -33,6 +33,7 @@ from . import (
     sessions,
     streams,
     tasks,
+    transfers,
     webhooks,
 )
 from .operations import PREFIX, operation_of
@@ -54,6 +55,7 @@ _ROUTERS = tuple(
         files,
         branches,
         evidence,
+        transfers,
         webhooks,
     )
 )
@@ -85,7 +87,7 @@ class Api:
             return None
         told = operation_of(found[0].endpoint)
         usual = READ if method in SAFE else OPERATE
-        return Rule(told.scope or usual.scope, usual.writes, waits=told.waits)
+        return Rule(told.scope or usual.scope, usual.writes, told.upload, told.waits)
 
     def claims(self, request: HTTPConnection) -> bool:
         return bool(request.scope["path"].startswith(f"{PREFIX}/"))

@@ -100,6 +100,9 @@ def document(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
             entry = made["paths"][route.path_format][method.lower()]
             entry["operationId"] = route.name
             entry["description"] = " ".join((route.endpoint.__doc__ or "").split())
+            if told.upload:
+                file = {"type": "string", "format": "binary"}
+                entry["requestBody"] = {"required": True, "content": _content(file, "application/octet-stream")}
             if told.takes is not None:
                 entry["requestBody"] = {"required": True, "content": _content(schemas[told.takes])}
             entry["responses"] = {**_answers(told, schemas), **_refusals(failed)}

@@ -17,7 +17,7 @@ PREFIX = "/godwit/v1"
 class Operation(NamedTuple):
     """`takes`: the type of the body. `gives`: that of the answer, None for none; `media` when it is not JSON. `also`: other
     answers by their status. `scope`: None for `read` where the method is GET, else `operate`. `waits`: it may take as long
-    as it takes.
+    as it takes. `upload`: its body is a file, as it is.
     """
 
     takes: type | None = None
@@ -27,6 +27,7 @@ class Operation(NamedTuple):
     also: Mapping[int, Any] = MappingProxyType({})
     scope: Scope | None = None
     waits: bool = False
+    upload: bool = False
 
 
 def operation(
@@ -37,12 +38,13 @@ def operation(
     also: dict[int, Any] | None = None,
     scope: Scope | None = None,
     waits: bool = False,
+    upload: bool = False,
 ) -> Callable[[F], F]:
     """Say it of the function below. Without `gives` the answer is 204."""
 
     def keep(function: F) -> F:
         status = 204 if gives is None else 200
-        setattr(function, _NAME, Operation(takes, gives, status, media, also or {}, scope, waits))
+        setattr(function, _NAME, Operation(takes, gives, status, media, also or {}, scope, waits, upload))
         return function
 
     return keep

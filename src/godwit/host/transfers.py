@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from ..core.agent import AgentRef, AgentSpec
 from ..core.events import Labels
-from ..core.facts import ImportReport
+from ..core.facts import ExportFormat, ImportReport
+from ..core.ids import SessionId
 from .home import RuntimeHome
 from .workspaces import existing_folder
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from .agents import Agent
 
 
-class SessionImports(RuntimeHome):
-    """Imports of a runtime."""
+class Transfers(RuntimeHome):
+    """Imports and exports of a runtime."""
 
     @abstractmethod
     async def _stored(self, agent: Agent | AgentSpec | AgentRef | str, folder: str | None) -> tuple[AgentRef, AgentSpec]:
@@ -59,3 +60,20 @@ class SessionImports(RuntimeHome):
         ref = None if agent is None else (await self._stored(agent, folder))[0]
         wanted = Wanted(ref, folder, not isinstance(file, bytes), labels or Labels(), name, model)
         return await Importer(self.store, self.models, self.clock).bring(source, format, wanted, progress=progress)
+
+    def export_session(
+        self,
+        session: str,
+        format: ExportFormat = "html",  # noqa: A002 - what a person calls it
+        *,
+        children: bool = True,
+    ) -> AsyncIterator[bytes]:
+        """The session as it stands now, in pieces; however long it is, little of it is held.
+
+        `html`: one page with everything in it, which fetches and runs nothing. `md`: Markdown. `jsonl`: the log itself, for
+        `import_session`. `pi`: a session file of pi. `children`: with the sessions that work for it (but for `pi`).
+        It holds what the log holds, secrets too. SessionNotFound and InvalidArgument with the first piece.
+        """
+        from .exporting.exporting import export
+
+        return export(self.store, SessionId(session), format, children=children)
