@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from tests.parts.test_tool_web import fetched, fetcher, refusal, within
 from tests.parts.tool_context import Context, call, text
 from tests.parts.web_site import Site, page, redirect, site
 
-from godwit import Agent, Runtime
+from godwit import Agent, Runtime, Session
 from godwit.core.errors import ConfigurationError, ToolFailed
 from godwit.core.ids import CallId, MessageId
 from godwit.core.lanes import LaneConfig, LaneSettings
 from godwit.core.messages import Assistant, Message, Text, ToolCall, ToolResult, ToolStatus, User
+from godwit.core.verification import VerificationCommand, VerificationPolicy
 from godwit.core.web import Domains, FetchPolicy, SearchPolicy, UrlSources, UserLocation, WebPolicy
 from godwit.models.script import ScriptedModel, call as model_call, say
 from godwit.tools.web import WebFetch
@@ -283,3 +285,47 @@ async def test_no_worker_does_what_is_limited() -> None:
         session = await home.start_session(Agent("a", model="scripted:test", tools=["web_search"], web=web))
         done = await asyncio.wait_for(session.send("go"), 20)
         assert done.outcome == "done"
+
+
+MADE_UP = "http://127.0.0.1/made-up"
+SHOWN: dict[str, Any] = {"fetch": {"sources": {"tools": []}}}
+
+
+async def refused(session: Session) -> list[bool]:
+    """Of the fetches, whether each was of an address that was not shown."""
+    fetched = [m for m in await session.history() if isinstance(m, ToolResult) and m.name == "web_fetch"]
+    return ["was not shown in this conversation" in m.text for m in fetched]
+
+
+async def test_what_a_check_says_shows_nothing(tmp_path: Path) -> None:
+    """A model may have written what a check puts out."""
+    script = [say("Done."), model_call("web_fetch", url=MADE_UP), say("Done."), model_call("web_fetch", url=MADE_UP)]
+    model = ScriptedModel([*script, say("Done.")], "scripted:test")
+    async with await Runtime.open(":memory:", models={"scripted:test": model}) as home:
+        look = VerificationCommand("look", f"echo {MADE_UP}; test -e looked || {{ touch looked; false; }}")
+        checks = VerificationPolicy((look,), only_if_changed=False)
+        agent = Agent("a", model="scripted:test", tools=["web_fetch"], web=SHOWN, verification=checks)
+        session = await home.start_session(agent, workspace=tmp_path)
+        await asyncio.wait_for(session.send("go"), 20)
+        assert any(MADE_UP in m.text for m in await session.history() if isinstance(m, User))
+        assert await refused(session) == [True]
+        await asyncio.wait_for(session.send(f"Look at {MADE_UP}."), 20)
+        assert await refused(session) == [True, False]
+
+
+async def test_what_a_task_came_to_shows_nothing() -> None:
+    begin = model_call("task", agent="echo", prompt="p", description="d", background=True)
+    model = ScriptedModel([begin, say("I wait."), model_call("web_fetch", url=MADE_UP), say("Done.")], "scripted:test")
+    echo = ScriptedModel([say(f"See {MADE_UP}.")], "scripted:echo")
+    async with await Runtime.open(":memory:", models={"scripted:test": model, "scripted:echo": echo}) as home:
+        of = Agent("echo", model="scripted:echo", description="Says it again.")
+        agent = Agent("a", model="scripted:test", tools=["web_fetch"], web=SHOWN, subagents=[of])
+        session = await home.start_session(agent)
+        await session.send("go")
+        async with asyncio.timeout(20):
+            async for event in session.follow():
+                if event.type == "tool.finished" and event.data.name == "web_fetch":  # type: ignore[union-attr]
+                    break
+        await asyncio.wait_for(session.wait(), 20)
+        assert any(MADE_UP in m.text for m in await session.history() if isinstance(m, User))
+        assert await refused(session) == [True]

@@ -114,8 +114,8 @@ class ToolContext(Protocol):
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """What the model sees of the conversation before this turn, without a summary of older messages; empty for a call
-        of the host."""
+        """What the model sees of the conversation before this turn, but for what the engine has written itself: a summary of
+        older messages, what checks and hooks say, the end of a task. Empty for a call of the host."""
         ...
 
     def output(self, text: str) -> None:

@@ -42,13 +42,15 @@ FILE_CHARACTERS = 6000
 
 
 class Entry:
-    """A message on the transcript. `seq`: the event that placed it; `encoded`: adapters' drawers by wire format."""
+    """A message on the transcript. `seq`: the event that placed it; `encoded`: adapters' drawers by wire format. `own`: it
+    is a message to the model that the engine has written itself, whose words may be a model's."""
 
-    __slots__ = ("encoded", "message", "seq")
+    __slots__ = ("encoded", "message", "own", "seq")
 
-    def __init__(self, message: Message, seq: Seq = 0) -> None:
+    def __init__(self, message: Message, seq: Seq = 0, own: bool = False) -> None:
         self.message = message
         self.seq = seq
+        self.own = own
         self.encoded: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -103,9 +105,10 @@ class Transcript:
         return tuple(e.message for e in self._entries)
 
     @property
-    def unsummarised(self) -> tuple[Message, ...]:
-        """The messages that came as they are: all but a summary that stands for older ones."""
-        return self.messages[1 if self.older else 0 :]
+    def from_outside(self) -> tuple[Message, ...]:
+        """The messages but for what the engine has written itself: a summary of older ones, what checks and hooks say, the
+        end of a task."""
+        return tuple(e.message for e in self._entries[1 if self.older else 0 :] if not e.own)
 
     @property
     def own_entries(self) -> Sequence[Entry]:
@@ -169,7 +172,7 @@ class Transcript:
             said = self._waiting.pop(data.id, None)
             content = data.content if data.content is not None else () if said is None else said.content
             self._tell(event.seq)
-            self._entries.append(Entry(User(content), event.seq))
+            self._entries.append(Entry(User(content), event.seq, said is not None and _is_own(said)))
 
     def _notice(self, event: Event) -> None:
         data = event.data
@@ -295,6 +298,13 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""
+
+
+def _is_own(said: UserMessage) -> bool:
+    sender = said.sender or ""
+    if sender.startswith("task "):
+        return said.delivery == "follow_up"  # of a task's end; its beginning is what its session was asked
+    return sender == "verification" or sender.startswith("hook ")
 
 
 def as_sent(answer: Assistant) -> Assistant | None:

@@ -277,7 +277,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         asides=asides,
         tasks=SessionTasks(driver.parts, driver.session, for_model=True),
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
-        conversation=lambda: driver.log.transcript.unsummarised,
+        conversation=lambda: driver.log.transcript.from_outside,
     )
 
 
