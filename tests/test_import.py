@@ -47,5 +47,23 @@ def test_nor_does_touching_the_public_names() -> None:
     assert set(probe(TOUCH)["modules"]) & set(UNWANTED) == set()
 
 
+SESSION = """
+import asyncio, godwit
+from godwit.models.script import ScriptedModel
+
+async def main():
+    models = {"scripted:any": ScriptedModel(["Hello."])}
+    async with await godwit.Runtime.open(":memory:", models=models, mcp=godwit.McpSettings(reach=("127.0.0.1",))) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model="scripted:any"))
+        assert (await session.send("Hi.")).text == "Hello."
+
+asyncio.run(main())
+"""
+
+
+def test_nor_does_a_session_without_mcp_servers_load_their_client() -> None:
+    assert set(probe(SESSION)["modules"]) & {"mcp", "mcp_types", "httpx2"} == set()
+
+
 def test_the_public_names_cost_little_memory() -> None:
     assert probe(TOUCH)["peak_mib"] - probe("")["peak_mib"] < 30

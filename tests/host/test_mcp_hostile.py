@@ -12,7 +12,8 @@ from tests.engine.conftest import Bench, data, until, within
 from tests.parts.raw_mcp_site import RawMcpSite, Writer, answer, http, raw_mcp_site, said
 
 from godwit import McpServer, McpSettings
-from godwit.core.events import McpUnavailable, ToolFinished, ToolStarted
+from godwit.core.errors import ConfigurationError
+from godwit.core.events import Delta, Event, McpUnavailable, ToolFinished, ToolStarted
 from godwit.core.messages import text_of
 from godwit.engine import run_servers
 from godwit.engine.session import Session
@@ -270,3 +271,78 @@ async def test_a_list_that_changes_all_the_time_changes_a_run_a_few_times_at_mos
     seen = [tuple(tool.name for tool in request.tools) for request in bench.model.requests]
     assert 2 <= len(dict.fromkeys(seen)) <= 1 + run_servers.MOST_CHANGES
     assert lists > 1 + run_servers.MOST_CHANGES
+
+
+async def test_a_server_that_does_not_let_go_is_left(
+    bench: Bench, site: RawMcpSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_connection, "CLOSE_S", 0.2)
+
+    async def begins(message: Message, writer: Writer) -> None:
+        about = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "raw", "version": "1"}}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": about}).encode()
+        writer.write(http(body).replace(b"content-type", b"mcp-session-id: 1\r\ncontent-type", 1))
+
+    site.on |= {"initialize": begins, "GET": hang, "DELETE": hang}
+    session = await session_of(bench, site, call("mcp__raw__good"), say("Done."))
+    assert await ran(session) == [("ok", "good did it")]
+    (connection, *_) = session._home.parts.tool_servers._connections.values()  # type: ignore[union-attr]
+    await within(connection.close())
+    assert connection._task is None
+    assert "DELETE" in site.heard
+
+
+@pytest.mark.parametrize("url", ["http://user:secret-word@127.0.0.1/mcp", "http://[::1/mcp", "https://a..b/"])
+async def test_an_address_that_is_none_keeps_no_run_waiting(bench: Bench, url: str) -> None:
+    runtime = await bench.runtime([call("mcp__raw__good"), say("Done.")], mcp=McpSettings())
+    session = await bench.start([], runtime=runtime, mcp_servers=[McpServer("raw", url)])
+    (result,) = await ran(session)
+    assert result[1].startswith("The MCP server 'raw' is not connected: ")
+    assert "secret-word" not in result[1]
+
+
+def test_places_that_are_none_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError):
+        McpSettings(reach=("not a place!",))
+
+
+async def test_progress_is_told_at_a_pace_that_can_be_followed(bench: Bench, site: RawMcpSite) -> None:
+    async def floods(message: Message, writer: Writer) -> None:
+        token = message["params"]["_meta"]["progressToken"]
+        events: list[Any] = [
+            {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": n}}
+            for n in range(3000)
+        ]
+        events.append({"jsonrpc": "2.0", "id": message["id"], "result": said("done")})
+        writer.write(
+            http("".join(f"event: message\ndata: {json.dumps(e)}\n\n" for e in events).encode(), "text/event-stream")
+        )
+
+    site.on["bad"] = floods
+    session = await session_of(bench, site, call("mcp__raw__bad"), say("Done."), timeout_s=60)
+    shown: list[Delta] = []
+
+    async def watch() -> None:
+        async for one in session.watch():
+            if isinstance(one, Delta) and one.kind == "progress":
+                shown.append(one)
+            if isinstance(one, Event) and isinstance(one.data, ToolFinished):
+                return
+
+    watching = asyncio.create_task(watch())
+    assert await ran(session) == [("ok", "done")]
+    await within(watching)
+    assert 1 <= len(shown) < 1000
+
+
+async def test_what_a_server_says_of_its_tools_has_a_bound(
+    bench: Bench, site: RawMcpSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.tools = [{"name": f"t{n:03}", "description": "x" * 15_000, "inputSchema": {"type": "object"}} for n in range(300)]
+    session = await session_of(bench, site, say("Done."))
+    await ran(session)
+    assert bench.model is not None
+    of_raw = [tool for tool in bench.model.requests[0].tools if tool.name.startswith("mcp__raw__")]
+    assert sum(len(tool.description) for tool in of_raw) < 1024 * 1024
+    assert len(of_raw) > 60
+    assert "says more than" in caplog.text

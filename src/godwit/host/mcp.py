@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..contracts import ServerTools, Tool
+from ..core.addresses import place
 from ..core.agent import AgentSpec
 from ..core.errors import ConfigurationError
 from ..core.events import McpUnavailable
@@ -47,6 +48,8 @@ class McpSettings(msgspec.Struct, frozen=True):
     max_connections_per_tenant: int = 100
 
     def __post_init__(self) -> None:
+        for entry in self.reach:
+            place(entry)
         for name in ("max_connections", "max_connections_per_tenant"):
             if (value := getattr(self, name)) < 1:
                 raise ConfigurationError(f"McpSettings {name}={value!r} must be at least 1", value=value)
@@ -113,8 +116,8 @@ class McpConnections:
 
     def _prune(self) -> None:
         """Forget those that nobody has used for long."""
-        for place in [place for place, one in self._connections.items() if one.forgotten]:
-            del self._connections[place]
+        for unused in [where for where, one in self._connections.items() if one.forgotten]:
+            del self._connections[unused]
 
     @property
     def closed(self) -> bool:

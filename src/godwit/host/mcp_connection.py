@@ -47,6 +47,8 @@ RELIST_S = 1.0
 """Between two readings of a list of tools that changes."""
 PROGRESS = 500
 """Characters of what a server says of its progress."""
+PROGRESS_S = 0.1
+"""Between two such."""
 RENEW_S = 30.0
 """Between two tokens that a server is given because it refused one that should hold."""
 
@@ -114,7 +116,7 @@ class McpConnection:
         self._renew_at = 0.0
         self._refused = False
         self._transport: McpTransport | None = None
-        self._guarded: GuardedTransport
+        self._guarded: GuardedTransport | None = None
 
     # --- what it is asked ---------------------------------------------------------------------------------------------
 
@@ -223,7 +225,13 @@ class McpConnection:
 
         from ..tools.guarded import SEEN, Seen
 
+        told_at = float("-inf")
+
         async def tell(progress: float, total: float | None, message: str | None) -> None:
+            nonlocal told_at
+            if _now() < told_at + PROGRESS_S:
+                return
+            told_at = _now()
             share = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
             context.progress(f"{share}: {message[:PROGRESS]}" if message else share)
 
@@ -298,12 +306,12 @@ class McpConnection:
         from ..tools.mcp_transport import BearerAuthorization, McpTransport
         from ..tools.url import parse
 
-        self._guarded = GuardedTransport(self._home.fetcher(), parse(self.place.url))
-        self._transport = McpTransport(self._guarded)
+        guarded = self._guarded = GuardedTransport(self._home.fetcher(), parse(self.place.url))
+        self._transport = McpTransport(guarded)
         token = BearerAuthorization(self._token, self._another_token)
         async with connected(self.place.url, self._transport, token, self._changed, within_s=CONNECT_S) as client:
             await self._read_list(client)
-            self.stateful = self._guarded.stateful
+            self.stateful = guarded.stateful
             self._client, self._tries = client, 0
             self._touch()
             self._settled.set()
@@ -369,14 +377,16 @@ class McpConnection:
 
     def _reason(self, error: BaseException) -> tuple[Trouble, str]:
         """Why it failed."""
-        first, last = _first(error), self._guarded.last
+        from ..tools.guarded import Seen
+
+        first, last = _first(error), Seen() if self._guarded is None else self._guarded.last
         if self._no_token:
             return "authentication", self._no_token
         if last.status in (401, 403):
             return "authentication", self._said_of_status(last.status)
         if isinstance(first, TimeoutError):
             return "connection", f"it does not answer within {CONNECT_S:g} s"
-        if last.failure or isinstance(first, ToolFailed):
+        if last.failure or isinstance(first, GodwitError):
             return "connection", last.failure or str(first)
         if last.status >= 400:
             return "connection", f"it answers {last.status}"

@@ -35,6 +35,8 @@ MOST_TOOLS = 500
 """Of one server."""
 LONGEST_NAME = 200
 SCHEMA_BYTES = 64 * 1024
+LIST_BYTES = 1024 * 1024
+"""Of all that one server says of its tools."""
 DESCRIPTION = 16 * 1024
 STRUCTURED_BYTES = 64 * 1024
 """Of structured content that goes into a result's metadata."""
@@ -98,6 +100,7 @@ def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -
     """Those of the listed tools that the agent has and that can be used, by their names: a server may list them in another
     order each time, and what a request begins with would change."""
     made: dict[str, McpTool] = {}
+    size = 0
     for one in listed:
         if not server.has(one.name):
             continue
@@ -106,8 +109,16 @@ def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -
         except (ConfigurationError, RecursionError, msgspec.MsgspecError, TypeError, ValueError) as error:
             logger.warning("MCP server %s: its tool %.100r is left out: %s", server.name, one.name, error)
             continue
-        if made.setdefault(tool.definition.name, tool) is not tool:
+        if tool.definition.name in made:
             logger.warning("MCP server %s: a second tool %.100r is left out", server.name, one.name)
+            continue
+        size += len(msgspec.json.encode(tool.definition))
+        if size > LIST_BYTES:
+            logger.warning(
+                "MCP server %s says more than %d bytes of its tools: the first are taken", server.name, LIST_BYTES
+            )
+            break
+        made[tool.definition.name] = tool
     return tuple(made[name] for name in sorted(made))
 
 
