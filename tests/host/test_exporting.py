@@ -192,6 +192,7 @@ async def test_artifacts_come_along(tmp_path: Path) -> None:
         ("version", "of version 9"),
         ("empty", "no events"),
         ("rewound", "cannot have happened"),
+        ("unreadable", "cannot be read"),
     ],
 )
 async def test_a_log_that_cannot_be_is_refused_and_leaves_nothing(
@@ -210,6 +211,8 @@ async def test_a_log_that_cannot_be_is_refused_and_leaves_nothing(
             lines[4] = re.sub(rb'"type":.*', b'"type":"turn.finished","index":9}', lines[4])
         case "rewound":
             lines[head] = re.sub(rb'"type":.*', b'"type":"session.rewound","to":999}', lines[head])
+        case "unreadable":
+            lines[head] = re.sub(rb'"type":.*', b'"type":"session.configured","permissions":{"allow":["("]}}', lines[head])
         case "version":
             lines[0] = lines[0].replace(b'"version":1', b'"version":9')
         case "empty":
@@ -313,6 +316,8 @@ async def test_no_content_acts_on_a_page(runtime: Runtime, tmp_path: Path) -> No
     shown = "".join(found.text)
     for text in NASTY[:3]:
         assert text in shown
+    assert "\u202e" not in shown
+    assert "⟪U+202E⟫" in shown
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

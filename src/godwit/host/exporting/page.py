@@ -7,6 +7,7 @@ address. It is written piece by piece, so that a log of any length takes little 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import re
@@ -26,8 +27,10 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd
 _SHOWN_IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
 _LONG = 6000
 """Characters of what a person said from which on it is folded; of a result, a third of them is shown first."""
-_MARKDOWN = 200_000
-"""Characters up to which a text is read as Markdown."""
+_MARKDOWN = 50_000
+"""Characters up to which a text is read as Markdown: longer ones may be written to take very long."""
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the order of what follows, so that a command could be shown as another."""
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -118,12 +121,21 @@ async def _conversation(story: Story, heads: dict[SessionId, int], place: str) -
         elif left and not passage.left:
             yield "</details>"
         left = passage.left
-        yield _passage(passage, heads, f"{place}-{passage.seq}")
+        name = f"{place}-{passage.seq}"
+        # Others have their turn between two passages, and beside a long one.
+        await asyncio.sleep(0)
+        yield (
+            await asyncio.to_thread(_passage, passage, heads, name) if _is_long(passage) else _passage(passage, heads, name)
+        )
     if left:
         yield "</details>"
 
 
 # --- passages -----------------------------------------------------------------------------------------------------------
+
+
+def _is_long(passage: Passage) -> bool:
+    return isinstance(passage, Answered) and len(passage.message.text) > _LONG
 
 
 def _passage(passage: Passage, heads: dict[SessionId, int], name: str) -> str:
@@ -258,13 +270,18 @@ def _media(block: UserBlock | ResultBlock) -> str:
 
 def _text(value: str) -> str:
     """As text and within quotes, whatever it is; what no page may hold is shown as U+FFFD."""
-    return html.escape(_UNWRITABLE.sub("\ufffd", value), quote=True)
+    return html.escape(_shown(value), quote=True)
+
+
+def _shown(value: str) -> str:
+    """Without what no page may hold, and with what turns text around made visible."""
+    return _TURNING.sub(lambda found: f"⟪U+{ord(found[0]):04X}⟫", _UNWRITABLE.sub("\ufffd", value))
 
 
 def _markdown(text: str) -> str:
     if len(text) > _MARKDOWN:
         return f"<div class=said>{_text(text)}</div>"
-    return _renderer()(_UNWRITABLE.sub("\ufffd", text))
+    return _renderer()(_shown(text))
 
 
 @lru_cache(maxsize=1)

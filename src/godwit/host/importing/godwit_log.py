@@ -20,6 +20,7 @@ import msgspec
 from ...core.agent import AgentRef
 from ...core.errors import InvalidArgument
 from ...core.events import (
+    EVENT_TYPES,
     AgentMessage,
     Draft,
     Event,
@@ -31,6 +32,7 @@ from ...core.events import (
     SubagentAsked,
     SubagentFinished,
     SubagentStarted,
+    Unknown,
     encode,
 )
 from ...core.ids import SessionId, derived_id
@@ -179,6 +181,9 @@ class LogReader:
 
     def _draft(self, event: Event) -> Draft:
         data = event.data
+        if isinstance(data, Unknown) and event.type in EVENT_TYPES:
+            # What cannot be looked into cannot be kept from giving rights, here or in a later version.
+            raise InvalidArgument(f"event {event.seq} ({event.type}) has a shape that cannot be read", seq=event.seq)
         if event.type not in _DEEP:
             draft = Draft.__new__(Draft)
             # The very bytes: an encoder of another version might write them in another way.
