@@ -17,7 +17,7 @@ from godwit.models.script import Script, ScriptedModel, call, hold
 from godwit.surfaces.api import Api
 from tests.engine.conftest import until_type, within
 from tests.surfaces.server.running import running
-from tests.surfaces.terminal import Command, Terminal
+from tests.surfaces.terminal import Command, Terminal, finish
 
 ROOT: Script = [call("task", id="t", agent="branch", prompt="Go on."), "All done."]
 BRANCH: Script = [call("task", id="t", agent="leaf", prompt="Do it."), "Branch done."]
@@ -189,3 +189,45 @@ async def test_a_task_is_waited_for(command: Command, tmp_path: Path) -> None:
         server.call(go)
         out, _ = await within(waiting.communicate())
         assert (waiting.returncode, json.loads(out)["output"]) == (0, "A line.")
+
+
+async def test_without_a_terminal_it_parks_only_when_nobody_below_works_any_more(command: Command, tmp_path: Path) -> None:
+    gate, reached = asyncio.Event(), asyncio.Event()
+    busy = [hold(gate, reached=reached) + "Worked."]
+    scripts: dict[str, Script] = {
+        "boss": [call("task", id="t", tasks=[{"agent": "branch", "prompt": "ask"}, {"agent": "other", "prompt": "work"}])],
+        "branch": BRANCH,
+        "leaf": LEAF,
+        "other": [call("task", id="t", agent="busy", prompt="Do it."), "Other done."],
+        "busy": busy,
+    }
+    known: dict[str, Model] = {f"scripted:{name}": ScriptedModel(s, f"scripted:{name}") for name, s in scripts.items()}
+    other = godwit.Agent("other", model="scripted:other", subagents=[godwit.Agent("busy", model="scripted:busy")])
+    agent = godwit.Agent("boss", model="scripted:boss", subagents=[root().subagents[0], other])
+    with running(tmp_path / "g.db", models=known, dialects=[Api]) as server:
+
+        async def start() -> str:
+            session = await server.runtime.start_session(agent, workspace=command.folder)
+            server.runtime.desk.keep(session)
+            return session.id
+
+        session = server.call(start)
+        at = {"GODWIT_SERVER": server.url}
+        process = await command.start("run", "--session", session, "Go.", GODWIT_SERVER=server.url)
+        assert process.stdout is not None
+        said = b""
+        while b"branch > leaf: approval needed" not in said:
+            said += await within(process.stdout.readline())
+        told = (await command.run("tasks", session, "--json", **at)).lines
+        status = {t["agent"]: t["status"] for t in told}
+        assert status == {"branch": "waiting", "leaf": "waiting", "other": "running", "busy": "running"}
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.wait(), 1)
+
+        async def release() -> None:
+            gate.set()
+
+        server.call(release)
+        ended = await finish(process)
+        assert ended.code == 4, ended.err
+        assert "other completed" in ended.out

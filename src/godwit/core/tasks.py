@@ -16,7 +16,8 @@ from .ids import ActionId, AgentName, ArtifactRef, CallId, RunId, SessionId, Tas
 from .messages import Usage
 
 TaskStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
-"""`queued`: its session has not begun, since too many run at once. `waiting`: somebody below has to be answered first."""
+"""`queued`: its session has not begun, since too many run at once. `waiting`: nothing of it goes on before somebody
+is answered."""
 TaskEnd = Literal["completed", "failed", "cancelled"]
 
 OUTPUT_LIMIT = 4_000

@@ -261,7 +261,7 @@ class SessionTasks:
         steps = await steps_of(self._store, record)
         status: TaskStatus = record.status
         if record.pending:
-            status = "waiting" if row.status == "waiting" else "running"
+            status = "running" if await at_work(self._store, record.session) else "waiting"
         return msgspec.structs.replace(
             record,
             status=status,
@@ -358,6 +358,24 @@ async def children_of(
         busy.add(earlier.child)
         found.append((earlier.child, sum(data.child == earlier.child for data in started)))
     return found
+
+
+async def at_work(store: EventStore, session: SessionId, seen: frozenset[SessionId] = frozenset()) -> bool:
+    """Whether this session goes on without an answer of somebody: it is driven, or about to be, or waits for children or
+    workers of which one does."""
+    try:
+        if (await store.session(session)).status != "waiting":
+            return True
+        gate = (await load_state(store, session)).gate
+    except SessionNotFound:
+        return True  # not made yet, or run by the host its own way
+    if any(action.lane is not None and not action.answered for action in gate.actions):
+        return True
+    seen |= {session}
+    for task in gate.tasks:
+        if task.session not in seen and await at_work(store, task.session, seen):
+            return True
+    return False
 
 
 async def is_of_tenant(store: EventStore, session: SessionId, tenant: str | None) -> bool:
