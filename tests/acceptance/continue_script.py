@@ -104,6 +104,7 @@ async def main(database: Path, point: Point) -> None:
                 print(f"said {result.text}")
             await all_rest(store)
         await poet.close()
+    os.write(sink, f"{os.getpid()} survived\n".encode())
     point.survived()
 
 

@@ -35,9 +35,10 @@ def check_sends(point: str, database: Path, after: Tree) -> None:
     ends = [e.data for e in after.logs[SessionId(SESSION)] if isinstance(e.data, SubagentFinished) and e.data.child == POET]
     assert [d.status for d in ends] == ["completed"] * len(LINES), point
     lines = [line.split() for line in database.with_suffix(".sink").read_text().splitlines()]
-    pids = list(dict.fromkeys(pid for pid, *_ in lines))
-    for pid in pids:
-        kinds = [(kind, turn) for by, kind, turn in lines if by == pid]
+    survived = {pid for pid, kind, *_ in lines if kind == "survived"}
+    assert len(survived) == 1
+    for pid in {pid for pid, *_ in lines}:
+        kinds = [(kind, turn[0]) for by, kind, *turn in lines if by == pid and turn]
         open_turn = None
         for kind, turn in kinds:
             if kind == "started":
@@ -49,8 +50,8 @@ def check_sends(point: str, database: Path, after: Tree) -> None:
             else:
                 assert open_turn == turn, f"{point}: {kinds}"
                 open_turn = None
-        # Only of the process that died a send may have no end.
-        assert open_turn is None or pid != pids[-1], f"{point}: {kinds}"
+        # Only of a process that died a send may have no end.
+        assert open_turn is None or pid not in survived, f"{point}: {kinds}"
 
 
 async def points(folder: Path) -> tuple[Tree, list[str]]:

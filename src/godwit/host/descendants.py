@@ -58,32 +58,41 @@ async def _work_began_ms(store: EventStore, session: SessionId, state: State) ->
     """When the present work of the first session in the line that works began; None while none of them does."""
     began: int | None = None
     at: SessionId | None = session
+    below: SessionId | None = None
     while at is not None:
         try:
             state = await load_state(store, at)
         except SessionNotFound:
             break
         here = await _began_ms(store, at, state)
+        if here is None and began is not None and below is not None:
+            # It rests, and what it handed on goes on: that is still the work in which it did so.
+            here = await _began_ms(store, at, state, with_task_of=below)
         began = began if here is None else here
-        at = state.parent
+        at, below = state.parent, at
     return began
 
 
-async def _began_ms(store: EventStore, session: SessionId, state: State) -> int | None:
+async def _began_ms(
+    store: EventStore, session: SessionId, state: State, *, with_task_of: SessionId | None = None
+) -> int | None:
     """When the session's present work began: with the newest message from outside, or where it last rested. None: it rests
-    now. Work that the host does its own way does not count."""
+    now. Work that the host does its own way does not count. `with_task_of`: the work in which this child was given its
+    newest task, in place of the present one; None when it was given none."""
     runs = state.gate.run is not None
     tasks = {t.id for t in state.gate.tasks if not t.external}
-    if not runs and not tasks:
+    reached = with_task_of is None
+    if not runs and not tasks and reached:
         return None
     told: set[InputId] = set()
     began_ms, upto = 0, state.seq
     while page := await _before(store, session, upto):
         for event in page:
             began_ms = event.at_ms
+            reached = reached or (isinstance(event.data, SubagentStarted) and event.data.child == with_task_of)
             # From the newest to the oldest: what has ended had begun before, so it was open there.
             match event.data:
-                case UserMessage() as said if said.delivery != "steer" and not _reports(session, said):
+                case UserMessage() as said if reached and said.delivery != "steer" and not _reports(session, said):
                     return began_ms
                 case RunFinished():
                     runs = True
@@ -98,10 +107,10 @@ async def _began_ms(store: EventStore, session: SessionId, state: State) -> int 
                     tasks.discard(task)
                 case _:
                     continue
-            if not runs and not tasks and not told:
+            if reached and not runs and not tasks and not told:
                 return began_ms
         upto = page[-1].seq - 1
-    return began_ms
+    return began_ms if reached else None
 
 
 async def _before(store: EventStore, session: SessionId, upto: int) -> Sequence[Event]:
