@@ -151,7 +151,7 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
     answer = partial.answer
     if answer is not None:
         usage = driver.budget.counted(name, answer.usage, lambda: _estimate(driver, ()), answer.content)
-        message = _complete(message_id, name, answer, usage, _call_ids(log.transcript.entries))
+        message = _complete(message_id, name, answer, usage, log.transcript.entries)
         log.stage(AgentMessage(message))
         await after_model(driver, turn, message)
         await _tell_guards(driver, message)
@@ -287,10 +287,11 @@ def _call_ids(entries: Sequence[Entry]) -> set[str]:
     return {call.id for entry in entries if isinstance(entry.message, Assistant) for call in entry.message.calls}
 
 
-def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage, taken: set[str]) -> Assistant:
-    """The answer as a message. Calls whose ids are `taken` by earlier ones, or repeat within it, get distinct ones: results
-    go by id, and some providers begin to count anew with each answer while others refuse an id they have seen."""
-    content, seen = [], taken
+def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage, entries: Sequence[Entry]) -> Assistant:
+    """The answer as a message. Calls whose ids stand in `entries` or repeat within it get distinct ones: results go by id,
+    and some providers begin to count anew with each answer while others refuse an id they have seen."""
+    calls = any(isinstance(block, ToolCall) for block in answer.content)
+    content, seen = [], _call_ids(entries) if calls else set()
     for place, block in enumerate(answer.content):
         if isinstance(block, ToolCall):
             if not block.id or block.id in seen:

@@ -278,8 +278,10 @@ class Registry:
             info = own.info if isinstance(own, SupportsInfo) else ModelInfo(name, head, origin="configured")
         else:
             provider = self._providers[head]
-            info = info_of(name, self._aside(provider), listed_model(provider, model))
             missing = self._missing(provider)
+            # The one that it will be asked over, where there can be one: making a second costs time.
+            connection = self._aside(provider) if missing else self._connect(provider)
+            info = info_of(name, connection, listed_model(provider, model))
             info = msgspec.structs.replace(info, ready=not missing, missing=missing)
         aliases = [alias for alias, meant in ALIASES.items() if meant == name]
         for given, entry in self._entries_of(name):
@@ -306,7 +308,7 @@ class Registry:
         return found
 
     def _aside(self, provider: Provider) -> Connection:
-        """A connection to look at what is known of models; it needs no key, and nothing is asked over it."""
+        """A connection to look at what is known of models without a key; nothing is asked over it."""
         connection = self._asides.get(provider.name)
         if connection is None:
             url, profiles = self._url(provider), self._profiles(provider)

@@ -14,7 +14,7 @@ async def _model(arguments: str, context: CommandContext) -> CommandOutput:
     if not arguments:
         return CommandOutput(f"Current model: {context.model}")
     await context.session.set_model(arguments)
-    return CommandOutput(f"{arguments} from the next prompt on.", state_changed=True)
+    return CommandOutput(f"{context.session.model} from the next prompt on.", state_changed=True)
 
 
 async def _thinking(arguments: str, context: CommandContext) -> CommandOutput:
