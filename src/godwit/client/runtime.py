@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..contracts import SessionRow
+from ..contracts import FoundText, SessionRow
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import InvalidArgument
 from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserMessage
@@ -183,6 +183,22 @@ class RemoteRuntime:
             if after is None:
                 break
         return found
+
+    async def search(
+        self,
+        query: str,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        per_session: int = 3,
+        limit: int = 20,
+    ) -> list[FoundText]:
+        """Places where these words were said, in the sessions of the key's tenant, the best first. `workspace`: a folder of
+        the server's. InvalidArgument for a query without words."""
+        folder = None if workspace is None else os.path.abspath(workspace)
+        listed = await self.connection.get(
+            "/search", Listed[FoundText], query=query, workspace=folder, per_session=per_session, limit=limit
+        )
+        return listed.data
 
     async def row(self, session: str) -> SessionRow:
         """The session as it is listed. SessionNotFound."""

@@ -35,6 +35,7 @@ from .model import (
     ToolCallDelta,
 )
 from .sandbox import Access, Confinement, Enclosure, Sandbox
+from .search import FoundText, Search
 from .secrets import SecretStore
 from .session import Events, HeldArtifacts, InputQueue, OneRun, PendingActions, SessionHandle, TreeEvents
 from .shell import ShellCommand, ShellParser, ShellPart
@@ -73,7 +74,9 @@ __all__ = [
     "InputQueue",
     "Lease",
     "ListsModels",
+    "FoundText",
     "Loading",
+    "Search",
     "LogLoader",
     "Model",
     "ModelAnswer",

@@ -63,6 +63,7 @@ from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
 from .registered_agents import RegisteredAgents
+from .retention import Retention
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(RegisteredAgents, Transfers):
+class Runtime(RegisteredAgents, Transfers, Retention):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.

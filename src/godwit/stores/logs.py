@@ -196,6 +196,7 @@ class SqliteLogs(SqliteFollowers):
             _hand_over(transaction, key)
             transaction.logged(row.tenant, row.uncounted - transaction.execute("log_size", {"session": key}).fetchone()[0])
             transaction.execute("delete_events", {"session": key})
+            transaction.execute("delete_texts", {"session": key})
             for name in ("delete_artifact_uses", "delete_keys", "delete_snapshot", "delete_parts", "delete_session"):
                 transaction.execute(name, (key,))
             delete_documents_of(transaction, session, self._clock.now_ms())
@@ -220,6 +221,8 @@ def _hand_over(transaction: Transaction, key: int) -> None:
     if heir is not None:
         transaction.execute("hand_over_events", {"key": key, "heir": heir[0], "last": heir[1]})
         transaction.execute("hand_over_parts", {"key": key, "heir": heir[0]})
+        # What was found in the one log is to be found in the other.
+        transaction.execute("searched", {"key": heir[0], "seq": 0, "stale": 1})
 
 
 __all__ = ["SqliteLogs"]

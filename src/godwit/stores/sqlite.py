@@ -1,9 +1,9 @@
 """The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore`, `DocumentStore` and `Feed`.
 
 This module opens and closes it, and puts its parts together, a module for each subject: `logs`, `session_index`, `leases`,
-`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, `loading` (what imports bring), and `followers`, who wait for what
-comes. Below them, `database` opens the file, `readers` read, `writer` commits, `hub` wakes waiters in this process, `bus`
-those in others, `owners` tells who is alive. Several processes may use one file at the same time.
+`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, `search`, `loading` (what imports bring), and `followers`, who
+wait for what comes. Below them, `database` opens the file, `readers` read, `writer` commits, `hub` wakes waiters in this
+process, `bus` those in others, `owners` tells who is alive. Several processes may use one file at the same time.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .logs import SqliteLogs
 from .owners import Owners
 from .readers import Readers
 from .saved_rules import SqliteRules
+from .search import SqliteSearch
 from .session_index import SqliteSessions
 from .writer import Writer
 
@@ -44,6 +45,7 @@ class SqliteStore(
     SqliteDocuments,
     SqliteFeed,
     SqliteLoads,
+    SqliteSearch,
 ):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 

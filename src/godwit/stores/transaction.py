@@ -90,6 +90,7 @@ class Row:
         "parent",
         "prompt",
         "prompted",
+        "stale",
         "status",
         "tasks",
         "tenant",
@@ -110,6 +111,7 @@ class Row:
         meter: Meter,
         tenant: str | None,
         uncounted: int = 0,
+        stale: bool = True,
     ) -> None:
         self.id = id_
         self.key = key
@@ -122,6 +124,7 @@ class Row:
         self.meter = meter
         self.tenant = tenant
         self.uncounted = uncounted
+        self.stale = stale
         self.status = gate.status
         self.tasks = len(gate.tasks)
         self.changed = False
@@ -163,9 +166,22 @@ class Transaction:
         found = self.execute("session_row", {"id": session}).fetchone()
         if found is None:
             return None
-        key, head, gate, epoch, activity, prompted, parent, since_ms, tenant, uncounted = found
+        key, head, gate, epoch, activity, prompted, parent, since_ms, tenant, uncounted, stale = found
         meter = Meter(since_ms=since_ms)
-        row = Row(session, key, head, decode_gate(gate), epoch, activity, bool(prompted), parent, meter, tenant, uncounted)
+        row = Row(
+            session,
+            key,
+            head,
+            decode_gate(gate),
+            epoch,
+            activity,
+            bool(prompted),
+            parent,
+            meter,
+            tenant,
+            uncounted,
+            bool(stale),
+        )
         self.rows[session] = row
         return row
 
@@ -339,6 +355,9 @@ class Transaction:
             if gate.status != row.status:
                 self.execute("update_session_status", {"key": row.key, "status": gate.status})
                 row.status = gate.status
+            if not row.stale:
+                self.execute("mark_stale", (row.key,))
+                row.stale = True
             if len(gate.tasks) != row.tasks:
                 self.execute("update_session_tasks", {"key": row.key, "tasks": len(gate.tasks)})
                 row.tasks = len(gate.tasks)

@@ -33,6 +33,7 @@ VERBS = (
     running.resume,
     running.demo,
     looking.ls,
+    looking.search,
     looking.log,
     looking.queue,
     looking.tasks,
@@ -57,6 +58,7 @@ VERBS = (
     control.pause,
     control.archive,
     control.delete,
+    control.prune,
     undo.rewind,
     undo.redo,
     undo.compact,
@@ -98,6 +100,7 @@ HERE = frozenset(
         "secrets",
         "backup",
         "restore",
+        "prune",
     )
 )
 """The verbs that need the database itself, or this machine."""

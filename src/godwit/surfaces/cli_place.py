@@ -22,7 +22,7 @@ from ..core.ids import SessionId
 from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
-    from ..contracts import EventStore, ModelRegistry, SessionHandle, SessionRow
+    from ..contracts import EventStore, FoundText, ModelRegistry, SessionHandle, SessionRow
     from ..core.agent import AgentSpec
     from ..core.facts import ExportFormat, ImportReport
     from ..core.gate import Status
@@ -87,6 +87,9 @@ class Host(KnowsModels, Protocol):
         parent: str | None = None,
         top_level: bool = False,
     ) -> list[SessionRow]: ...
+    async def search(
+        self, query: str, *, workspace: str | os.PathLike[str] | None = None, limit: int = 20
+    ) -> list[FoundText]: ...
     async def row(self, session: str) -> SessionRow: ...
     async def head(self, session: str) -> Seq: ...
     async def archive(self, session: str) -> None: ...

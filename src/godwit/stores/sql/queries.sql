@@ -2,7 +2,7 @@
 
 -- name: session_row
 -- What an append is checked against.
-SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms, tenant, uncounted
+SELECT key, head, gate, epoch, activity, first_prompt <> '', parent, since_ms, tenant, uncounted, stale
 FROM sessions WHERE id = :id;
 
 -- name: insert_session
@@ -523,3 +523,42 @@ DELETE FROM loads WHERE key = ?;
 
 -- name: loads
 SELECT key, owner FROM loads;
+
+-- name: stale_texts
+SELECT key, id, head, searched FROM sessions WHERE stale = 1 ORDER BY key LIMIT ?;
+
+-- name: mark_stale
+-- On its own, and once, because naming the column touches its index.
+UPDATE sessions SET stale = 1 WHERE key = ?;
+
+-- name: take_in_texts
+INSERT OR REPLACE INTO texts (rowid, text)
+SELECT position, said FROM (
+  SELECT position,
+         (SELECT group_concat(json_extract(value, '$.text'), char(10))
+          FROM json_each(CAST(events.body AS TEXT), CASE events.type WHEN 'user.message' THEN '$.content' ELSE '$.message.content' END)
+          WHERE json_extract(value, '$.type') = 'text') AS said
+  FROM events WHERE position > :after AND position <= :to AND type IN ('user.message', 'agent.message')
+) WHERE said <> '';
+
+-- name: drop_text
+DELETE FROM texts WHERE rowid = ?;
+
+-- name: take_in_name
+INSERT INTO texts (rowid, text) SELECT :position, name FROM sessions WHERE key = :key AND name IS NOT NULL AND name <> '';
+
+-- name: searched
+UPDATE sessions SET searched = :seq, stale = :stale WHERE key = :key;
+
+-- name: delete_texts
+DELETE FROM texts WHERE rowid >= :session << 32 AND rowid < (:session + 1) << 32;
+
+-- name: search
+SELECT s.id, t.rowid, snippet(texts, 0, char(2), char(3), '…', 24), bm25(texts), coalesce(e.at_ms, s.updated_ms),
+       CASE e.type WHEN 'user.message' THEN 'user' WHEN 'agent.message' THEN 'agent' ELSE 'name' END
+FROM texts t JOIN sessions s ON s.key = t.rowid >> 32 LEFT JOIN events e ON e.position = t.rowid
+WHERE texts MATCH :query
+  AND (:every OR s.tenant IS :tenant)
+  AND (:workspace IS NULL OR s.workspace = :workspace)
+ORDER BY bm25(texts), t.rowid DESC
+LIMIT :limit OFFSET :offset;

@@ -32,7 +32,9 @@ CREATE TABLE sessions (
   uncounted INTEGER NOT NULL DEFAULT 0,     -- bytes of its log that log_bytes does not have yet
   tasks INTEGER NOT NULL DEFAULT 0,         -- how many of its tasks have not ended
   forked INTEGER NOT NULL DEFAULT 0,        -- up to this seq the log is as its parts say
-  origin TEXT                               -- id of the session it was forked from, which may be gone
+  origin TEXT,                              -- id of the session it was forked from, which may be gone
+  searched INTEGER NOT NULL DEFAULT 0,      -- up to this seq the log is in texts
+  stale INTEGER NOT NULL DEFAULT 1          -- 1: texts lacks something of the log, or of the name
 );
 
 CREATE INDEX sessions_by_activity ON sessions (activity);
@@ -179,3 +181,7 @@ CREATE TABLE loads (                        -- logs that are being loaded: their
   key INTEGER PRIMARY KEY,                  -- the session's, once it is there
   owner TEXT NOT NULL                       -- who loads it; what one that died has left is removed
 );
+
+CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = 'unicode61 remove_diacritics 2'); -- rowid: events.position; seq 0: a name
+
+CREATE INDEX sessions_stale ON sessions (key) WHERE stale = 1;

@@ -39,25 +39,28 @@ from . import (
 from .operations import PREFIX, operation_of
 from .wire import error
 
-_ROUTERS = tuple(
-    module.router
-    for module in (
-        agents,
-        models,
-        sessions,
-        inputs,
-        runs,
-        control,
-        actions,
-        tasks,
-        lanes,
-        records,
-        files,
-        branches,
-        evidence,
-        transfers,
-        webhooks,
-    )
+_ROUTERS = (
+    *(
+        module.router
+        for module in (
+            agents,
+            models,
+            sessions,
+            inputs,
+            runs,
+            control,
+            actions,
+            tasks,
+            lanes,
+            records,
+            files,
+            branches,
+            evidence,
+            transfers,
+            webhooks,
+        )
+    ),
+    sessions.found,
 )
 ROUTES = tuple(route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute))
 """The operations."""

@@ -30,10 +30,11 @@ from .agents import Registered, checked, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
 from .names import named, ref_of
 from .operations import PREFIX, operation
-from .shapes import ConfigureBody, NamedVersion, RegisterBody, SessionList, SessionView, StartBody, Subagents
+from .shapes import ConfigureBody, FoundList, NamedVersion, RegisterBody, SessionList, SessionView, StartBody, Subagents
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions", tags=["sessions"])
+found = APIRouter(prefix=PREFIX, tags=["sessions"])
 
 
 async def told(service: Service, row: SessionRow) -> SessionRow:
@@ -230,3 +231,18 @@ async def delete_session(service: Host, row: Row) -> Response:
     """Archive it, then remove its log and all that only it used."""
     await service.runtime.delete_session(row.id)
     return nothing()
+
+
+@found.get("/search")
+@operation(gives=FoundList)
+async def search(
+    service: Host,
+    who: Who,
+    query: Annotated[str, Query(min_length=1, max_length=1000, description="Words; in quotes they stand together.")],
+    workspace: Annotated[str | None, Query(description="Only of those that work in this folder.")] = None,
+    per_session: Annotated[int, Query(ge=1, le=1000)] = 3,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> Response:
+    """Places where these words were said, the best first."""
+    places = await service.store.search(query, tenant=who.tenant, workspace=workspace, per_session=per_session, limit=limit)
+    return answer(FoundList(places))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ...contracts import SessionRow
+from ...contracts import FoundText, SessionRow
 from ...core.agent import (
     AgentSpec,
     ContextPolicy,
@@ -172,6 +172,10 @@ class SessionList(Shape, frozen=True):
 
     data: list[SessionRow]
     next: str | None = None
+
+
+class FoundList(Shape, frozen=True):
+    data: list[FoundText]
 
 
 class ConfigureBody(Shape, frozen=True):

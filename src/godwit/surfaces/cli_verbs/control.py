@@ -173,6 +173,44 @@ def archive(context: typer.Context, session: SessionArgument, as_json: Json = Fa
     ends(cli_control.archive(context.obj, session, as_json=as_json))
 
 
+def prune(
+    context: typer.Context,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Those that did nothing for so long: 90d, 6m, 1y.")
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option("--max-size", metavar="SIZE", help="The oldest, until the logs have at most this: 500M, 2G."),
+    ] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Only archived ones.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which; do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete old sessions. What works, waits for somebody or is paused stays.
+
+    \b
+    Examples:
+      godwit prune --older-than 90d --dry-run
+      godwit prune --older-than 6m --archived --yes
+      godwit prune --max-size 2G
+    """
+    from .. import cli_find
+
+    if older_than is None and max_size is None:
+        raise CliError("say which: --older-than AGE, or --max-size SIZE")
+    work = cli_find.prune(
+        context.obj,
+        older_than=older_than,
+        max_size=max_size,
+        archived=archived,
+        yes=yes,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    ends(work)
+
+
 def delete(
     context: typer.Context,
     session: SessionArgument,

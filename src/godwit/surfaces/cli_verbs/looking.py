@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,27 @@ def ls(
     from .. import cli_list
 
     ends(cli_list.sessions(context.obj, everything=everything, children=children, as_json=as_json))
+
+
+def search(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="Words; '\"in quotes\"' they stand together.")],
+    here: Annotated[bool, typer.Option("--here", help="Only of sessions that work in this folder.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many places at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Find what was said in all sessions, and their names.
+
+    \b
+    Examples:
+      godwit search migration database
+      godwit search '"out of memory"' --here
+      godwit search 'migrat*' -n 50 --json
+    """
+    from .. import cli_find
+
+    folder = Path.cwd() if here else None
+    ends(cli_find.search(context.obj, " ".join(words), here=folder, limit=limit, as_json=as_json))
 
 
 def log(

@@ -12,13 +12,16 @@ from .kept import Kept
 from .leases import Leases
 from .loading import Loads
 from .logs import Logs
+from .search import Searches
 from .spending import Spending
 from .suite import Store
 from .tasks import Tasks
 
 
-class StoreConformance(Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks, Loads, Forks):
-    """The promises of `EventStore`, `BlobStore`, `DocumentStore`, `Feed` and `LogLoader`.
+class StoreConformance(
+    Logs, Leases, Followers, Index, Artifacts, Kept, Spending, Documents, Feeds, Tasks, Loads, Forks, Searches
+):
+    """The promises of `EventStore`, `BlobStore`, `DocumentStore`, `Feed`, `LogLoader` and `Search`.
 
     Subclass it, and give `make_store`.
     """

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ...contracts import BlobStore, DocumentStore, EventStore, Feed, LogLoader
+from ...contracts import BlobStore, DocumentStore, EventStore, Feed, LogLoader, Search
 
 
-class Store(EventStore, BlobStore, DocumentStore, Feed, LogLoader, Protocol):
+class Store(EventStore, BlobStore, DocumentStore, Feed, LogLoader, Search, Protocol):
     """What the suite tests: the contracts in one object."""
 
 
