@@ -47,6 +47,8 @@ class Sizes:
     http_followers: tuple[int, ...] = (1, 100, 1000)
     http_burst: int = 500
     http_idle: int = 500
+    log_events: tuple[int, ...] = (100, 1000, 10_000, 50_000)
+    listed: int = 3000
 
 
 FULL = Sizes()
@@ -68,6 +70,8 @@ QUICK = Sizes(
     http_followers=(1, 10, 100),
     http_burst=200,
     http_idle=50,
+    log_events=(100, 1000),
+    listed=200,
 )
 TINY = Sizes(
     repeats=1,
@@ -89,6 +93,8 @@ TINY = Sizes(
     http_followers=(1, 2),
     http_burst=20,
     http_idle=2,
+    log_events=(32,),
+    listed=3,
 )
 
 
