@@ -364,3 +364,40 @@ async def test_an_upload_says_nothing_of_folders_here(runtime: Runtime, tmp_path
     assert (await runtime.row(uploaded.session)).workspace is None
     at_home = await runtime.import_session(path)
     assert (await runtime.row(at_home.session)).workspace == str(tmp_path)
+
+
+async def test_providers_get_their_own_blocks_back(runtime: Runtime, tmp_path: Path) -> None:
+    """Signatures and ids as each provider gave them, in the form in which answers that were asked for here have them."""
+    from godwit.models.translation import response
+
+    item = {"id": "rs_1", "type": "reasoning", "encrypted_content": "sealed"}
+    openai = {"api": "openai-responses", "provider": "openai", "model": "gpt-5"}
+    google = {"api": "google-generative-ai", "provider": "google", "model": "gemini-3"}
+    file = PiFile()
+    file.user("go")
+    file.answer({"type": "thinking", "thinking": "a", "thinkingSignature": "sig"}, "one")
+    redacted = {"type": "thinking", "thinking": "", "thinkingSignature": "hidden", "redacted": True}
+    file.answer(redacted, "two")
+    thought = {"type": "thinking", "thinking": "b", "thinkingSignature": json.dumps(item)}
+    file.answer(thought, {"type": "toolCall", "id": "call_1|fc_1", "name": "bash", "arguments": {}}, **openai)
+    file.result("call_1|fc_1", "ok")
+    file.answer({**pi_call("t1"), "thoughtSignature": "mine"}, **google)
+    file.result("t1", "ok")
+    _, events = await brought(runtime, write(tmp_path / "s.jsonl", file.lines))
+    first, second, third, fourth = (one.message for one in of(events, AgentMessage))
+
+    def parts(message: Assistant, provider: Any) -> list[Any]:
+        made = response(message, *provider)
+        assert made is not None
+        return list(made.parts)
+
+    thinking = parts(first, ("anthropic", "anthropic"))[0]
+    assert (thinking.content, thinking.signature, thinking.provider_name) == ("a", "sig", "anthropic")
+    thinking = parts(second, ("anthropic", "anthropic"))[0]
+    assert (thinking.id, thinking.signature, thinking.provider_name) == ("redacted_thinking", "hidden", "anthropic")
+    thinking, asked = parts(third, ("openai", "openai-responses"))
+    assert (thinking.id, thinking.signature, thinking.provider_name) == ("rs_1", "sealed", "openai")
+    assert (asked.tool_call_id, asked.id) == ("call_1", "fc_1")
+    assert [m.call_id for m in transcript_of(events).messages if isinstance(m, ToolResult)] == ["call_1", "t1"]
+    (asked,) = parts(fourth, ("google", "google"))
+    assert asked.provider_details == {"thought_signature": "mine"}

@@ -135,8 +135,8 @@ def _refusals(failed: dict[str, Any]) -> dict[str, Any]:
     return {str(status): failed for status in sorted({*STATUS.values(), 405, 500})}
 
 
-def _content(schema: Any, media: str = "application/json") -> dict[str, Any]:
-    return {media: {"schema": schema}}
+def _content(schema: Any, media: str | tuple[str, ...] = "application/json") -> dict[str, Any]:
+    return {one: {"schema": schema} for one in ((media,) if isinstance(media, str) else media)}
 
 
 def _schemas(operations: list[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:

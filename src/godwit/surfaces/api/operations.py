@@ -15,15 +15,15 @@ PREFIX = "/godwit/v1"
 
 
 class Operation(NamedTuple):
-    """`takes`: the type of the body. `gives`: that of the answer, None for none; `media` when it is not JSON. `also`: other
-    answers by their status. `scope`: None for `read` where the method is GET, else `operate`. `waits`: it may take as long
-    as it takes. `upload`: its body is a file, as it is.
+    """`takes`: the type of the body. `gives`: that of the answer, None for none; `media` when it is not JSON, several where
+    the request chooses. `also`: other answers by their status. `scope`: None for `read` where the method is GET, else
+    `operate`. `waits`: it may take as long as it takes. `upload`: its body is a file, as it is.
     """
 
     takes: type | None = None
     gives: Any = None
     status: int = 200
-    media: str = "application/json"
+    media: str | tuple[str, ...] = "application/json"
     also: Mapping[int, Any] = MappingProxyType({})
     scope: Scope | None = None
     waits: bool = False
@@ -34,7 +34,7 @@ def operation(
     *,
     takes: type | None = None,
     gives: Any = None,
-    media: str = "application/json",
+    media: str | tuple[str, ...] = "application/json",
     also: dict[int, Any] | None = None,
     scope: Scope | None = None,
     waits: bool = False,

@@ -61,7 +61,7 @@ async def import_session(
 
 
 @router.get("/sessions/{session}/export")
-@operation(gives=bytes, media="application/octet-stream", waits=True)
+@operation(gives=bytes, media=("text/html", "text/markdown", "application/jsonl"), waits=True)
 async def export_session(
     row: Row,
     service: Host,
