@@ -7,10 +7,13 @@ rewind.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +72,8 @@ class Weather:
 class World:
     providers: dict[str, StrictProvider]
     runtime: Runtime
+    restart: Callable[[], Awaitable[Runtime]]
+    """Close the runtime and open another on the same database, with nothing of what the first one had made of it."""
 
     def says(self, name: str, *said: Said | Reply) -> None:
         self.providers[name].says(*said)
@@ -82,19 +87,32 @@ class World:
 
 
 @asynccontextmanager
-async def world(*names: str) -> AsyncIterator[World]:
+async def world(*names: str, database: str | Path = ":memory:") -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        registry = Registry(environment={}, cache=True)
         providers: dict[str, StrictProvider] = {}
         for name in names:
             made = providers[name] = StrictProvider(name, **PROVIDERS[name])
             await stack.enter_async_context(made.server)
-            registry.register_provider(name, base_url=made.base, api_key="k-12345678")
         for one in providers.values():
             others = [p for p in providers.values() if p is not one]
             one.foreign = lambda others=others: chain.from_iterable(p.thoughts() for p in others)  # type: ignore[misc]
-        runtime = await stack.enter_async_context(await Runtime.open(":memory:", models=registry, tools=[Weather()]))
-        yield World(providers, runtime)
+
+        async def opened() -> Runtime:
+            registry = Registry(environment={})
+            for name, provider in providers.items():
+                registry.register_provider(name, base_url=provider.base, api_key="k-12345678")
+            return await Runtime.open(database, models=registry, tools=[Weather()])
+
+        async def restart() -> Runtime:
+            await it.runtime.close()
+            it.runtime = await opened()
+            return it.runtime
+
+        it = World(providers, await opened(), restart)
+        try:
+            yield it
+        finally:
+            await it.runtime.close()
 
 
 def called(provider: str, turn: int) -> Said:
@@ -152,6 +170,32 @@ async def there_and_back(source: str, target: str) -> None:
 @pytest.mark.parametrize("source", SOON)
 async def test_from_each_provider_to_each_other_and_back(source: str, target: str) -> None:
     await there_and_back(source, target)
+
+
+@pytest.mark.parametrize("target", PROVIDERS)
+async def test_what_was_said_once_is_said_the_same_after_a_restart(target: str, tmp_path: Path) -> None:
+    source = "google" if target != "google" else "openai"
+    async with world(source, target, database=tmp_path / "g.db") as it:
+        agent = godwit.Agent("w", model=it.name(source), instructions="Be kind.", tools=["weather"])
+        session = await it.runtime.start_session(agent)
+        it.says(source, told(source, "A pixel."))
+        await session.send([Text("What is this?"), Image("image/png", PIXEL)])
+        await a_turn(session, it, source, 1)
+        await session.set_model(it.name(target))
+        await a_turn(session, it, target, 2)
+        before = said_in(it.providers[target].bodies[-1])
+        again = await (await it.restart()).open_session(session.id)
+        await a_turn(again, it, target, 3)
+        after = said_in(it.providers[target].bodies[-1])
+        assert it.refused == []
+        assert len(after) > len(before) > 4
+        assert after[: len(before)] == before
+
+
+def said_in(body: dict[str, Any]) -> list[str]:
+    """The messages of a request as they were written, without marks for caches, which move on."""
+    messages = next(body[key] for key in ("messages", "input", "contents") if key in body)
+    return [re.sub(r', "cache_control": \{[^}]*\}', "", json.dumps(message)) for message in messages]
 
 
 @pytest.mark.slow

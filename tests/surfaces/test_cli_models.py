@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
+import godwit
+from godwit.host.runtime import Runtime
+from godwit.models.entry import ModelEntry
 from godwit.models.hints import ALIASES
+from godwit.models.registry import Registry
+from godwit.models.script import ScriptedModel
+from godwit.surfaces.cli_view import ScreenView
+from godwit.surfaces.cli_words import event_text
 from tests.surfaces.terminal import Command
 
 
@@ -61,3 +70,20 @@ async def test_the_configuration_names_models_and_providers(
     broken = await command.run("models", **env)
     assert broken.code == 2
     assert f"{own}:2: there is no setting 'window'" in broken.err
+
+
+async def test_what_a_model_cannot_take_is_said_once_and_stands_in_the_log() -> None:
+    registry = Registry(environment={}, entries={"test:m": ModelEntry(thinking=("off", "low"))})
+    registry.register("test:m", ScriptedModel(["One.", "Two."], "test:m"))
+    async with await Runtime.open(":memory:", models=registry) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model="test:m", thinking="high"))
+        for prompt in ("Go.", "Go on."):
+            await session.send(prompt)
+        screen = io.StringIO()
+        view = ScreenView(live=False, file=screen)
+        events = await session.events()
+        for event in events:
+            view.show(event)
+        said = "test:m has no thinking level high (it has off, low): low is sent"
+        assert screen.getvalue().count(f"! {said}") == 1
+        assert [event_text(e) for e in events if e.type == "model.started"] == [f"test:m; {said}"] * 2
