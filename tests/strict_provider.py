@@ -254,7 +254,7 @@ def _chat_parts(self: StrictProvider, place: int, message: Body) -> Iterator[str
             yield f"messages.{place}: an empty text"
         if part["type"] != "text" and self.text_only:
             yield f"messages.{place}: {part['type']}: this model takes text alone"
-        if part["type"] == "file" and self.format != "openai-chat":
+        if part["type"] == "file" and self.format not in ("openai-chat", "openrouter"):
             yield f"messages.{place}: there are no files"
         if part["type"] == "image_url" and not part["image_url"]["url"].startswith(("data:image/", "https://")):
             yield f"messages.{place}: image_url"

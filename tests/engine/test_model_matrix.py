@@ -22,7 +22,7 @@ import godwit
 from godwit.contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from godwit.core.agent import ToolDefinition
 from godwit.core.errors import RunFailed
-from godwit.core.messages import Image, Text
+from godwit.core.messages import Document, Image, Text, UserBlock
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.registry import Registry
@@ -44,6 +44,10 @@ PROVIDERS: dict[str, dict[str, Any]] = {
 }
 SOON = ("anthropic", "openai", "google", "mistral", "deepseek")
 """One of each family of rules. The others are checked by `scripts/prove`."""
+
+
+READS = ("anthropic", "openai", "openai-chat", "google")
+"""Those that take documents."""
 
 
 class Weather:
@@ -142,7 +146,10 @@ async def there_and_back(source: str, target: str) -> None:
         )
         if not PROVIDERS[source].get("text_only"):
             it.says(source, told(source, "A pixel."))
-            seen = await session.send([Text("What is this?"), Image("image/png", PIXEL)])
+            files: list[UserBlock] = [Text("What is this?"), Image("image/png", PIXEL)]
+            if source in READS:
+                files.append(Document("application/pdf", b"%PDF-1.4 a plan", name="plan.pdf"))
+            seen = await session.send(files)
             assert seen.text == "A pixel.", it.refused
         await a_turn(session, it, source, 1)
         before = (await session.turnings())[0]
