@@ -1,8 +1,8 @@
 """A session goes from each provider to each other one and back, and none of them refuses what it is sent.
 
 Real sessions over real sockets to providers that are as strict as the real ones (`tests/strict_provider.py`). The history
-has texts, thinking, calls at once with the ids of each provider's kind, errors, images, a cut answer, a compaction and a
-rewind.
+has texts, thinking, calls at once with the ids of each provider's kind, errors, images, documents, a cut answer, a
+compaction, a rewind and a fork.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.contracts import ToolContext, ToolOutput, ToolTraits, Workspace
+from godwit.contracts import SessionHandle, ToolContext, ToolOutput, ToolTraits, Workspace
 from godwit.core.agent import ToolDefinition
 from godwit.core.errors import RunFailed
 from godwit.core.messages import Document, Image, Text, UserBlock
-from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.registry import Registry
 from tests.loopback import Reply
@@ -130,7 +129,7 @@ def told(provider: str, text: str) -> Said:
     return Said([f"{provider} thinks again of {text}"], [text])
 
 
-async def a_turn(session: Session, world: World, provider: str, turn: int) -> None:
+async def a_turn(session: SessionHandle, world: World, provider: str, turn: int) -> None:
     world.says(provider, called(provider, turn), told(provider, f"Rain, says {provider} in {turn}."))
     try:
         result = await session.send(f"What is the weather in Oslo and Rome? ({turn})")
@@ -170,6 +169,10 @@ async def there_and_back(source: str, target: str) -> None:
         await a_turn(session, it, target, 5)
         await session.set_model(it.name(source))
         await a_turn(session, it, source, 6)
+        fork = await session.fork()
+        await a_turn(fork, it, source, 7)
+        await fork.set_model(it.name(target))
+        await a_turn(fork, it, target, 8)
         assert it.refused == []
 
 
