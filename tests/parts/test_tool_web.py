@@ -819,3 +819,20 @@ class TestToolbox:
         assert isinstance(search, WebSearch)
         assert isinstance(search.backend, backend)
         assert SECRET not in repr(vars(search))
+
+    def test_ones_of_your_own_take_their_places(self) -> None:
+        fetch, search = WebFetch(allow_private=["127.0.0.1:8080"]), WebSearch(SearXNG("http://localhost:8888/"))
+        box = default_toolbox({"GODWIT_SEARCH": "brave", "BRAVE_API_KEY": SECRET}, own=[search, fetch])
+        assert box.select(["web"]) == [fetch, search]
+        assert box.select(["web_search", "web_fetch"]) == [search, fetch]
+
+    def test_only_godwits_own_classes_do(self) -> None:
+        def read(file_path: str) -> str:
+            return file_path
+
+        class Other(WebSearch):
+            name = "web_fetch"
+
+        for own in ([read], [WebFetch(), WebFetch()], [Other(SearXNG("http://localhost:8888/"))]):
+            with pytest.raises(ConfigurationError, match="already"):
+                default_toolbox({}, own=own)

@@ -204,7 +204,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
-        `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name.
+        `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name; one
+        of godwit's own classes, as a `WebFetch` with other settings, takes the place of the built-in one.
         `prices`: what models cost, by name, in place of what is listed for them. `budget_guard`: is asked before each step
         of every session whose agent brings none of its own.
         `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
@@ -232,6 +233,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         from ..tools.toolbox import default_toolbox
 
         # Before there is a store to be closed.
+        toolbox = default_toolbox(own=tools)
         commands, command_folders = checked_commands(commands, "Runtime"), checked_folders(command_folders)
         clock = clock or SystemClock()
         registry: ModelRegistry
@@ -245,9 +247,6 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             if prices:
                 raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
         kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
-        toolbox = default_toolbox()
-        for tool in tools:
-            toolbox.register(tool)
         return cls(
             store=kept,
             models=registry,

@@ -111,15 +111,28 @@ def _name(tool: Tool) -> str:
     return getattr(tool, "name", None) or tool.definition.name
 
 
-def default_toolbox(environment: Mapping[str, str] | None = None) -> Toolbox:
+def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[Tool | Callable[..., Any]] = ()) -> Toolbox:
     """A new toolbox with what comes with godwit: the toolset `files`, the tools `bash` and `verify`, and the
-    toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`."""
+    toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`.
+
+    `own`: further tools. One that is of godwit's own class, as a `WebFetch` with other settings, takes the place of the one
+    of its name, in its toolset too; any other of a name that is taken is a ConfigurationError.
+    """
     toolbox = Toolbox()
     toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
     toolbox.register(Bash())
     toolbox.register(Verify())
-    search = backend_of(os.environ if environment is None else environment)
+    made = [_as_tool(one) for one in own]
+    search: Any = next((one for one in made if isinstance(one, WebSearch)), None)
+    if search is None:
+        search = backend_of(os.environ if environment is None else environment)
+        if not isinstance(search, str):
+            search = WebSearch(search)
     if isinstance(search, str):
         toolbox.explain_absence("web_search", search)
-    toolbox.register_set("web", [WebFetch(), *([] if isinstance(search, str) else [WebSearch(search)])])
+    toolbox.register_set("web", [WebFetch(), *([] if isinstance(search, str) else [search])])
+    built_in = {name: there for name, there in toolbox._tools.items() if there not in made}
+    for one in made:
+        there = built_in.pop(_name(one), None)
+        toolbox.register(one, replace=there is not None and isinstance(one, type(there)))
     return toolbox

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from godwit.core.web import UrlSources
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.server import ServerSettings
+from godwit.tools.web import WebFetch
 from godwit.tools.web_search import Hit, WebSearch
 from tests.surfaces.server.running import RunningServer, running
 
@@ -232,3 +235,36 @@ def test_an_agent_of_godwits_own_shows_them(server: RunningServer, client: anthr
             "client_tool_results": {"type": "all"},
         },
     }
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(302 if self.path == "/away" else 200)
+        self.send_header("Location", "http://127.0.0.2:1/")
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"Soup and fish.")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_web_fetch_of_the_hosts_own_is_the_one_that_is_used(tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{pages.server_address[1]}"
+        script = [call("web_fetch", url=f"http://{place}/") + call("web_fetch", url=f"http://{place}/away"), say("Done.")]
+        settings = ServerSettings(port=0, models={"*": "scripted:any"})
+        own = WebFetch(allow_private=[place, "127.0.0.2:1"])
+        model = {"scripted:any": ScriptedModel(script)}
+        with (
+            running(tmp_path / "g.db", models=model, settings=settings, tools=[own]) as server,
+            Talk(server, limited(web_fetch={"allowed_domains": ["127.0.0.1"]})) as talk,
+            talk.listen() as listener,
+        ):
+            talk.say()
+            listener.idle()
+            page, away = sorted(results(talk))  # as they ended, otherwise
+        pages.shutdown()
+    assert (page[0], "Soup and fish." in page[1]) == (False, True)
+    assert (away[0], "127.0.0.2 may not be fetched here" in away[1]) == (True, True)
