@@ -46,7 +46,7 @@ from godwit.engine.session_tree import ForkHome
 from godwit.host.config_sections import SECTIONS, PermissionSection
 from godwit.host.search import SearchSettings
 from godwit.host.server_settings import ServerSettings
-from godwit.host.terms import BudgetTerms, CheckpointTerms
+from godwit.host.terms import BudgetTerms, CheckpointTerms, ContextTerms
 from godwit.models.entry import ModelEntry, ProviderEntry
 from tests.test_seeds import problem
 
@@ -136,6 +136,7 @@ def test_every_key_of_configuration_files_is_told() -> None:
         "sandbox": SandboxPolicy,
         "budget": BudgetTerms,
         "checkpoints": CheckpointTerms,
+        "context": ContextTerms,
         "web_search": SearchSettings,
         "models.NAME": ModelEntry,
         "providers.NAME": ProviderEntry,

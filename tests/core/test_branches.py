@@ -54,7 +54,7 @@ def agrees(tree: SessionTree, transcript: Transcript) -> None:
     path = {node.seq: node for node in tree.path()}
     for entry in shown:
         assert entry.seq in path, (entry, tree)
-        expected = {"user", "compaction", "branch_summary"} if isinstance(entry.message, User) else {"agent"}
+        expected = {"user", "compaction", "branch_summary", "context"} if isinstance(entry.message, User) else {"agent"}
         assert path[entry.seq].kind in expected
     placed = {entry.seq for entry in shown}
     for node in tree.path():

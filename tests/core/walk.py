@@ -29,6 +29,7 @@ from godwit.core.events import (
     BudgetWarned,
     CommandExecuted,
     CompactionFailed,
+    ContextLoaded,
     Draft,
     EntryKept,
     Event,
@@ -178,6 +179,8 @@ def candidates(state: State) -> Iterator[EventData]:
     yield RunStarted(RunId(f"r{n}"), history=HISTORIES[2][:2])  # a call without its result: never legal
     yield RunStarted(RunId(f"r{n}"), resumes=state.last_run, usage=Usage(9, 9), turns=3, tool_calls=4)
     yield RunStarted(RunId(f"r{n}"), unattended=True)
+    yield ContextLoaded("be kind", "d1", ("AGENTS.md",), ("pdf",), ("AGENTS.md:1: bad",))
+    yield ContextLoaded(" ", "d2")
     for i in inputs:
         yield InputDelivered(i)
         yield InputDelivered(i, (Text("said otherwise"),))

@@ -229,3 +229,16 @@ def test_of_the_default_folders_the_first_of_a_name_counts(tmp_path: Path, monke
     assert [one.file for one in found.agents.values()] == [
         f"{folder}/{name}.yaml" for folder, name in zip(FOLDERS, "abc", strict=True)
     ]
+
+
+def test_a_file_says_how_its_conversations_are_kept_and_what_it_is_told(tmp_path: Path) -> None:
+    text = "---\nname: {}\ndescription: d\ncontext:\n  compact_at: {}\n  prune: false\n{}---\nx"
+    (tmp_path / "a.md").write_text(text.format("a", "0.5", "skills: pdf, deploy-*\ncontext-files: no\n"))
+    (tmp_path / "b.md").write_text(text.format("b", "7", ""))
+    (tmp_path / "c.yaml").write_text("name: c\ndescription: d\nkind: reviewer\nskills: []\ncontext: {window: 5000}\n")
+    found = load(tmp_path)
+    a, c = found.agents["a"].spec, found.agents["c"].spec
+    assert (a.context.compact_at, a.context.prune, a.skills, a.context_files) == (0.5, False, ("pdf", "deploy-*"), False)
+    assert (c.context.window, c.skills, c.context_files) == (5000, (), True)
+    [problem] = found.problems
+    assert (problem.line, problem.fatal) == (5, True)

@@ -135,7 +135,7 @@ def test_of_a_folder_that_is_not_trusted_only_what_is_stricter_holds(tmp_path: P
     assert set(left) == {
         "permissions.allow", "hooks", "budget.tokens", "checkpoints.max_files", "web_search.backend", "server.port",
     }  # fmt: skip
-    assert all("trusted" in why for why in left.values()), left
+    assert all("trust" in why for why in left.values()), left
     replaced = {c.key: c.why for c in found["user"] if c.why is not None}
     assert set(replaced) == {"permissions.default", "budget.usd", "sandbox.memory_bytes"}
     assert "work/.godwit/config.toml says otherwise" in str(replaced["budget.usd"])

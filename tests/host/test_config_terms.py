@@ -18,6 +18,7 @@ from godwit.core.budget import Budget
 from godwit.core.checkpoint import CheckpointPolicy
 from godwit.core.errors import ConfigurationError, ToolNotFound
 from godwit.core.events import ToolFinished
+from godwit.core.ids import AgentName
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
 from godwit.host.config import Config, load
@@ -144,7 +145,7 @@ def test_a_folders_file_may_only_lower_a_budget(files: Files) -> None:
     )
     shown = [str(notice) for notice in found.notices]
     assert [line.split(": ")[0] for line in shown] == [f"{files.project}:{n}" for n in (2, 5, 8, 9)]
-    assert "usd 50 is not used: this folder may spend 5 at most, unless your own file lists it under trusted" in shown[0]
+    assert "usd 50 is not used: this folder may spend 5 at most, unless you trust it" in shown[0]
     assert "on_limit is not used: this folder may only lower limits" in shown[1]
     free = files.load(trusting(files, user), project)
     assert free.notices == ()
@@ -424,3 +425,17 @@ async def test_the_environment_and_the_programs_own_tool_count_before_a_file(
     async with await hosted.open() as runtime:
         with pytest.raises(ToolNotFound, match="GODWIT_SEARCH is brave: set BRAVE_API_KEY as well"):
             await hosted.start(runtime, tools=["web_search"])
+
+
+def test_files_say_how_conversations_are_kept_but_a_stranger_may_only_tell_less(tmp_path: Path) -> None:
+    own, folder = tmp_path / "own.toml", tmp_path / "work"
+    (folder / ".godwit").mkdir(parents=True)
+    own.write_text("[context]\ncompact_at = 0.5\n")
+    (folder / ".godwit" / "config.toml").write_text("[context]\nfiles = false\nkeep_tokens = 7\n")
+    found = load(folder, environment={"GODWIT_CONFIG": str(own)})
+    held = found.terms.held(AgentSpec(AgentName("a"), ("p:m",)))
+    assert (held.context.compact_at, held.context.keep_tokens) == (0.5, 20_000)
+    assert (found.context.files, [notice.line for notice in found.notices]) == (False, [3])
+    own.write_text("[context]\ncompact_at = 2\n")
+    with pytest.raises(ConfigurationError, match=r"own.toml:2: "):
+        load(folder, environment={"GODWIT_CONFIG": str(own)})

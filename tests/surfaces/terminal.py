@@ -47,6 +47,7 @@ def environment(**more: str) -> dict[str, str]:
         "TERM": "xterm",
         "COLUMNS": "200",
         "GODWIT_CONFIG": "",
+        "GODWIT_TRUST": "",
         **more,
     }
 

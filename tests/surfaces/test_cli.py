@@ -311,11 +311,12 @@ async def test_run_takes_commands_and_asks_no_model(command: Command, greeting: 
     ]  # fmt: skip
 
 
-async def test_run_gives_a_command_file_to_the_model(command: Command, greeting: Path) -> None:
+async def test_run_gives_a_command_file_to_the_model(command: Command, greeting: Path, tmp_path: Path) -> None:
     folder = command.folder / ".godwit" / "commands"
     folder.mkdir(parents=True)
     (folder / "go.md").write_text("Go.")
-    ran = await command.run("run", "/go", "--replay", str(greeting))
+    trust = {"GODWIT_TRUST": str(tmp_path / "trusted.json")}
+    ran = await command.run("run", "/go", "--trust", "--replay", str(greeting), **trust)
     assert ran.code == 0, ran.err
     assert "Hello there." in ran.out
     kinds = [e.type for e in await command.log()]
@@ -327,9 +328,10 @@ async def test_a_command_that_was_cut_off_goes_on_when_it_is_given_again(command
     folder = command.folder / ".godwit" / "commands"
     folder.mkdir(parents=True)
     (folder / "do.md").write_text("Do $ARGUMENTS.")
-    parked = await command.run("run", "/do it", "--replay", str(recording))
+    trust = {"GODWIT_TRUST": str(tmp_path / "trusted.json")}
+    parked = await command.run("run", "/do it", "--trust", "--replay", str(recording), **trust)
     assert parked.code == 4
-    again = await command.run("run", "/do it", "--yes", "--replay", str(recording))
+    again = await command.run("run", "/do it", "--yes", "--replay", str(recording), **trust)
     assert "this prompt was given before" in again.out
     assert again.code == 0, again.err
     assert [e.type for e in await command.log()].count("run.started") == 1
@@ -341,7 +343,8 @@ async def test_piped_chat_waits_for_the_run_of_a_command_file(command: Command, 
     folder.mkdir(parents=True)
     (folder / "go.md").write_text("Go.")
     lines = "/go\n/nope\nMore.\n/help show\n/show\n/follow-up\n"
-    ended = await command.run("chat", "--replay", str(two), text=lines)
+    trust = {"GODWIT_TRUST": str(tmp_path / "trusted.json")}
+    ended = await command.run("chat", "--trust", "--replay", str(two), text=lines, **trust)
     assert ended.code == 0, ended.err
     assert ended.out.index("First.") < ended.out.index("Second.")
     assert "/show [ID]\nShow the whole of the call that waits." in ended.out

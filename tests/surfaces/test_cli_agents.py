@@ -58,12 +58,15 @@ async def test_run_works_as_an_agent_of_a_file(command: Command, tmp_path: Path)
     async with await Runtime.open(tmp_path / "godwit.db", models={MODEL: model}) as runtime:
         session = await runtime.session_for_agent(spec, model=MODEL, workspace=tmp_path)
         await session.send("Go.")
-    done = await command.run("run", "Go.", "--agent", "poet", "--replay", str(recording))
+    trust = {"GODWIT_TRUST": str(tmp_path / "trusted.json")}
+    done = await command.run("run", "Go.", "--agent", "poet", "--trust", "--replay", str(recording), **trust)
     # What its file allows is asked about all the same: nobody above it has allowed it.
     assert done.code == 4, done.err
     (row,) = (await command.run("ls", "--json")).lines
     assert row["agent"]["name"].startswith("poet@0~")
-    done = await command.run("run", "Go.", "--agent", "poet", "--replay", str(recording), "--allow", "bash", "--new")
+    done = await command.run(
+        "run", "Go.", "--agent", "poet", "--replay", str(recording), "--allow", "bash", "--new", **trust
+    )
     assert done.code == 0, done.err
     assert "A line." in done.out
     nobody = await command.run("run", "Go.", "--agent", "nobody", "--replay", str(recording))

@@ -15,6 +15,7 @@ from .dispatcher import Dispatcher
 from .documents import DocumentStore
 from .event_store import Appended, EventStore, Lease, SavedRule, SessionRow, Snapshot
 from .feed import Feed
+from .folder_context import ContextSource, FolderContext
 from .hooks import HookCall, HookHandler, HookKit
 from .loading import Loading, LogLoader
 from .mcp import ServerTools, ToolServers
@@ -54,6 +55,7 @@ __all__ = [
     "BudgetGuard",
     "CancelToken",
     "Checkpoints",
+    "ContextSource",
     "Confinement",
     "Dispatcher",
     "DocumentStore",
@@ -62,6 +64,7 @@ __all__ = [
     "Events",
     "Execution",
     "Feed",
+    "FolderContext",
     "FileInfo",
     "GivesTasks",
     "HasLinks",

@@ -124,7 +124,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     kept within what the model reads. `hidden`: no model is told of it as a subagent; hosts may give it tasks.
     `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
     passes. `title`: what people call it. `extensions`: what surfaces keep with a version, by their names; nobody else reads
-    it.
+    it. Where the host reads files for its sessions, `context_files`: whether it is told what AGENTS.md and the like say;
+    `skills`: which of those there are it may load, names or patterns with `*`.
     """
 
     name: AgentName
@@ -153,6 +154,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
     web: WebPolicy | None = None
     context: ContextPolicy = ContextPolicy()
+    context_files: bool = True
+    skills: tuple[str, ...] = ("*",)
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

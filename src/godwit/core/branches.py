@@ -16,6 +16,7 @@ import msgspec
 from .errors import InvalidArgument
 from .events import (
     AgentMessage,
+    ContextLoaded,
     Event,
     InputDelivered,
     InputWithdrawn,
@@ -30,7 +31,7 @@ from .ids import InputId, Seq, SessionId
 from .messages import Assistant, UserBlock, text_of
 from .transcript import as_sent
 
-NodeKind = Literal["user", "agent", "compaction", "branch_summary"]
+NodeKind = Literal["user", "agent", "compaction", "branch_summary", "context"]
 SHOWN = 200
 """Characters of a node's text."""
 
@@ -146,6 +147,11 @@ class Branches:
             if not self._detached:
                 self._place(event, "user", text_of(said if data.content is None else data.content))
 
+    def _load_context(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, ContextLoaded) and not self._detached:
+            self._place(event, "context", ", ".join((*data.files, *data.skills)) or data.text)
+
     def _answered(self, event: Event) -> None:
         data = event.data
         if isinstance(data, AgentMessage):
@@ -205,6 +211,7 @@ _TAKE: dict[str, Callable[[Branches, Event], None]] = {
     "user.message": Branches._accept,
     "input.withdrawn": Branches._withdraw,
     "input.delivered": Branches._deliver,
+    "context.loaded": Branches._load_context,
     "agent.message": Branches._answered,
     "turn.finished": Branches._close_turn,
     "run.started": Branches._begin_run,

@@ -100,6 +100,20 @@ class InputDelivered(Data, frozen=True, tag="input.delivered"):
     content: tuple[UserBlock, ...] | None = None
 
 
+class ContextLoaded(Data, frozen=True, tag="context.loaded"):
+    """The model reads what files say to it: instructions of the folder and of the person, and which skills there are.
+
+    `text`: what it reads, in place of what an earlier one said. `digest`: of what the files say. `files`, `skills`: what the
+    text is made of. `problems`: what is wrong with files, each beginning with the file and, where known, the line.
+    """
+
+    text: str
+    digest: str
+    files: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class InputWithdrawn(Data, frozen=True, tag="input.withdrawn"):
     """A queued input will not be delivered: a person took it back, a hook kept it out, or its run ended first."""
 
@@ -638,6 +652,7 @@ KnownData = (
     | UserInterrupt
     | UserAnswer
     | InputDelivered
+    | ContextLoaded
     | InputWithdrawn
     | InputReordered
     | SessionCreated

@@ -35,6 +35,7 @@ from .events import (
     BudgetWarned,
     CommandExecuted,
     CompactionFailed,
+    ContextLoaded,
     Delivery,
     EntryKept,
     EventData,
@@ -220,6 +221,11 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
         case InputDelivered():
             need_phase(gate, data, "running")
             return replace(gate, queue=_without(gate, data.id))
+        case ContextLoaded():
+            need_phase(gate, data, "running")
+            if not data.text.strip():
+                raise IllegalEvent("a context that says nothing cannot be read")
+            return gate
         case InputWithdrawn():
             return replace(gate, queue=_without(gate, data.id))
         case InputReordered():

@@ -31,6 +31,10 @@ MAX_RULE = 1000
 """Characters a rule may have: matching costs a little for each."""
 
 
+SKILL_LIMITS = "allowed_tools"
+"""In the metadata of a loaded skill's result: the rules of all that its run may do from then on."""
+
+
 class Subject(msgspec.Struct, frozen=True):
     """What the patterns of a tool's rules are matched against, for one call.
 

@@ -28,6 +28,7 @@ from .events import (
     BudgetWarned,
     CommandExecuted,
     CompactionFailed,
+    ContextLoaded,
     Data,
     EntryKept,
     Event,
@@ -585,6 +586,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, run=_verified(run, data.report, event.seq))
         case (
             InputWithdrawn()
+            | ContextLoaded()
             | InputReordered()
             | SessionOpened()
             | SessionPaused()

@@ -23,6 +23,7 @@ import msgspec
 
 from .events import (
     AgentMessage,
+    ContextLoaded,
     Event,
     InputDelivered,
     InputWithdrawn,
@@ -79,7 +80,19 @@ class _Branch:
 class Transcript:
     """Folds events with `apply`; `entries` is the current branch, oldest first, and must not be changed by readers."""
 
-    __slots__ = ("_answer", "_branch", "_due", "_entries", "_left", "_notices", "_results", "_running", "_waiting", "seq")
+    __slots__ = (
+        "_answer",
+        "_branch",
+        "_contexts",
+        "_due",
+        "_entries",
+        "_left",
+        "_notices",
+        "_results",
+        "_running",
+        "_waiting",
+        "seq",
+    )
 
     def __init__(self) -> None:
         self.seq: Seq = 0
@@ -95,6 +108,7 @@ class Transcript:
         self._results: dict[CallId, ToolFinished] = {}
         # What the model is told with the next thing that comes to it.
         self._notices: list[str] = []
+        self._contexts: dict[Seq, ContextLoaded] = {}
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -142,6 +156,12 @@ class Transcript:
         """The entries that the summary stands for, oldest first; no earlier summary is among them."""
         return self._branch.behind
 
+    @property
+    def context(self) -> ContextLoaded | None:
+        """The newest of what files say to the model that it still reads: none once a summary stands in its place, or the
+        conversation went back to before it."""
+        return next((self._contexts[e.seq] for e in reversed(self._entries) if e.seq in self._contexts), None)
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -173,6 +193,13 @@ class Transcript:
             content = data.content if data.content is not None else () if said is None else said.content
             self._tell(event.seq)
             self._entries.append(Entry(User(content), event.seq, said is not None and _is_own(said)))
+
+    def _load_context(self, event: Event) -> None:
+        data = event.data
+        # A run with a history of its own is told what that history holds.
+        if isinstance(data, ContextLoaded) and self._entries is self._branch.entries:
+            self._contexts[event.seq] = data
+            self._entries.append(Entry(User((Text(data.text),)), event.seq))
 
     def _notice(self, event: Event) -> None:
         data = event.data
@@ -285,6 +312,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "user.message": Transcript._accept,
     "input.withdrawn": Transcript._withdraw,
     "input.delivered": Transcript._deliver,
+    "context.loaded": Transcript._load_context,
     "agent.message": Transcript._answered,
     "tool.finished": Transcript._take_result,
     "turn.finished": Transcript._close_turn,

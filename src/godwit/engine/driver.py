@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..contracts import (
     BlobStore,
     Checkpoints,
+    ContextSource,
     EventStore,
     HookHandler,
     Lease,
@@ -28,7 +29,7 @@ from ..contracts import (
 )
 from ..core.agent import AgentSpec, Limits, Permissions
 from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, StaleEpoch, StoreError, ToolNotFound
-from ..core.events import Delta, UserInterrupt
+from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
 from ..core.sandbox import SandboxPolicy
@@ -89,6 +90,7 @@ class Parts:
         subagents: Subagents | None = None,
         task_queue: TaskQueue | None = None,
         tool_servers: ToolServers | None = None,
+        folder_context: ContextSource | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -111,6 +113,7 @@ class Parts:
         self.lanes = lanes or Lanes(clock=clock.monotonic)
         self.task_queue = task_queue
         self.tool_servers = tool_servers
+        self.folder_context = folder_context
         self.subagents = subagents
 
 
@@ -152,6 +155,8 @@ class Driver:
         self.token.on_cancel(self.changed.set)
         self.spec: AgentSpec
         self.tools: list[Tool] = []
+        self.summary_seen: SessionCompacted | None = None
+        """The compaction after which it was looked what files say."""
         self._own_tools: list[Tool] = []
         self.servers = RunServers()
         self.hooks = parts.hooks(log.session)

@@ -35,6 +35,7 @@ from .checkpoints import after_changes, files_changed, finish_restoring, retain
 from .context import models_of
 from .direct import close_lost_calls
 from .driver import Driver
+from .folder_context import tell_before_prompt, tell_before_turn
 from .model_step import ask_model, estimated_request, wait_for_retry
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
 from .room import Room
@@ -315,6 +316,7 @@ async def _advance(driver: Driver) -> bool:
             case Deliver() | OpenTurn() | AskModel() if not await _paid(driver, decision):
                 pass
             case Deliver(inputs):
+                await tell_before_prompt(driver)
                 fault = await deliver(driver, inputs)
                 if fault is not None:
                     await _end(driver, "failed", fault, log.seq)
@@ -326,6 +328,7 @@ async def _advance(driver: Driver) -> bool:
                     await _end(driver, "failed", passed, log.seq)
                     return False
                 if passed is not None:
+                    await tell_before_turn(driver)
                     log.stage(TurnStarted(log.state.turns + 1))
             case AskModel():
                 fault = await ask_model(driver)

@@ -27,6 +27,7 @@ from .lanes import lane_of
 from .permissions import Judgement
 from .results import said
 from .returns import received
+from .skill_limits import refused_by_skill
 
 EXCLUSIVE = "*"
 
@@ -214,6 +215,8 @@ class Reviewer:
             judgement = driver.judge(tool, arguments)
         if judgement.verdict == "deny":
             return Refused("denied", judgement.told)
+        if (limited := await refused_by_skill(driver, tool, arguments)) is not None:
+            return Refused("denied", limited)
         policy = driver.state.approvals or driver.spec.approvals
         spared = hooked.action == "allow" or lane_of(tool) in policy.auto
         asks = judgement.verdict == "ask" and (judgement.doubted or not spared)
@@ -279,6 +282,8 @@ class Reviewer:
         judgement = self.driver.judge(tool, arguments)
         if judgement.verdict == "deny":
             return Refused("denied", judgement.told)
+        if (limited := await refused_by_skill(self.driver, tool, arguments)) is not None:
+            return Refused("denied", limited)
         if tool.traits.external:
             # Approved; now its result has to come from outside.
             opened_for = ActionOpened(ActionId(self.driver.ids.new("act")), "external", call.id, call.name, arguments)

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
-from ..core.agent import AgentSpec
+import msgspec
+
+from ..core.agent import AgentSpec, ContextPolicy
 from ..core.errors import ConfigurationError, ToolNotFound
 from ..core.rules import ConfirmationInheritance, Permissions, Verdict, parse
 from ..core.worker_agents import WorkerAgentSpec, checked_name, definition, kind_of, permissions_of_kind
@@ -41,7 +43,17 @@ _CLAUDE_CODE = {
     "agent": "task",
 }
 """Tools that are called otherwise there; apart from upper case, the others are called the same."""
-_TEXTS = ("name", "description", "model", "tools", "allowedTools", "allowed-tools", "disallowedTools", "disallowed-tools")
+_TEXTS = (
+    "name",
+    "description",
+    "model",
+    "tools",
+    "allowedTools",
+    "allowed-tools",
+    "disallowedTools",
+    "disallowed-tools",
+    "skills",
+)
 """Keys whose value people write as a plain text, whatever YAML makes of it."""
 _KEYS = {
     "allowedtools": "tools",
@@ -49,7 +61,11 @@ _KEYS = {
     "maxturns": "max_steps",
     "confirmationinheritance": "confirmation_inheritance",
     "disallowedtools": "disallowed_tools",
-    **{key: key for key in ("name", "description", "tools", "model", "prompt", "permissions", "hidden", "kind")},
+    "contextfiles": "context_files",
+    **{
+        key: key
+        for key in ("context", "skills", "name", "description", "tools", "model", "prompt", "permissions", "hidden", "kind")
+    },
 }
 
 
@@ -125,6 +141,12 @@ def load_all(
         for name, one in loaded.agents.items():
             agents.setdefault(name, one)
     return AgentFiles(agents, tuple(problems))
+
+
+def as_ours(rule: str) -> str:
+    """A rule in which a tool may be called as Claude Code calls it."""
+    name, opened, rest = rule.partition("(")
+    return _CLAUDE_CODE.get(name.lower(), name.lower() if name[:1].isupper() else name) + opened + rest
 
 
 def tool_names() -> ToolNames:
@@ -209,7 +231,7 @@ class _Reading:
                 hidden=hidden,
                 confirmation=inherited,  # type: ignore[arg-type]  # one of them, as was looked at
             )
-            return spec, None
+            return self._told_more(spec), None
         self._told("kind", kind_of, kind)
         _, permissions = self._allowed(permissions_of_kind(kind))
         worker = WorkerAgentSpec(
@@ -223,7 +245,47 @@ class _Reading:
             max_steps,
             confirming,  # type: ignore[arg-type]  # one of them, as was looked at
         )
-        return worker.agent(), worker
+        return self._told_more(worker.agent()), worker
+
+    def _told_more(self, spec: AgentSpec) -> AgentSpec:
+        """The agent with what the file says of its conversations and of what it is told of other files."""
+        if "context" in self._entries:
+            spec = msgspec.structs.replace(spec, context=self._context(self._entries["context"]))
+        if (entry := self._entries.get("skills")) is not None and not _is_null(entry):
+            spec = msgspec.structs.replace(spec, skills=tuple(self._texts(entry)))
+        if "context_files" in self._entries:
+            spec = msgspec.structs.replace(spec, context_files=self._yes("context_files"))
+        return spec
+
+    def _context(self, entry: Entry) -> ContextPolicy:
+        """The mapping `context`."""
+        import yaml
+
+        fields = ContextPolicy.__struct_fields__
+        if not isinstance(entry.node, yaml.MappingNode):
+            raise Bad(entry.line, f"'context' is a mapping with keys of {', '.join(fields)}")
+        found: dict[str, object] = {}
+        for key, node in entry.node.value:
+            line = entry.first + key.start_mark.line
+            if key.value not in fields or not isinstance(node, yaml.ScalarNode):
+                raise Bad(line, f"'context' has no {key.value!r}: it takes {', '.join(fields)}")
+            found[key.value] = node.value
+            try:
+                msgspec.convert({key.value: node.value}, ContextPolicy, strict=False)
+            except (msgspec.ValidationError, ConfigurationError) as error:
+                raise Bad(line, f"'context' {key.value}: {error}") from None
+        return msgspec.convert(found, ContextPolicy, strict=False)
+
+    def _texts(self, entry: Entry) -> list[str]:
+        """Words, as a list or with commas. Bad."""
+        import yaml
+
+        node = entry.node
+        if isinstance(node, yaml.SequenceNode) and all(isinstance(one, yaml.ScalarNode) for one in node.value):
+            return [one.value.strip() for one in node.value]
+        if isinstance(node, yaml.ScalarNode) or entry.plain is not None:
+            return _split(entry.plain if entry.plain is not None else node.value)
+        raise Bad(entry.line, f"{entry.key!r} is a list of names")
 
     def _allowed(self, usual: Permissions) -> tuple[tuple[str, ...] | None, Permissions]:
         """The tools that are named, if any are, and the rules. `usual`: those that hold where the file has none."""
@@ -384,4 +446,4 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-__all__ = ["FOLDERS", "AgentFile", "AgentFiles", "AgentProblem", "ToolNames", "load", "load_all", "tool_names"]
+__all__ = ["FOLDERS", "AgentFile", "AgentFiles", "AgentProblem", "ToolNames", "as_ours", "load", "load_all", "tool_names"]

@@ -57,6 +57,8 @@ class Agent:
     a `WebPolicy`, or a table such as `{"fetch": {"domains": {"allowed": ["example.org"]}}}`.
     `context`: how conversations are kept within what the model reads: a `ContextPolicy`, or a table such as
     `{"compact_at": 0.7}`.
+    `context_files`: whether it is told what AGENTS.md and the like say; `skills`: which it may load, names or patterns with
+    `*`, or all or none. Both only where the host reads such files (`Runtime.open(folder_files=...)`).
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -86,6 +88,8 @@ class Agent:
         subagents: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str] = (),
         mcp_servers: Sequence[McpServer | Mapping[str, Any]] = (),
         web: WebPolicy | Mapping[str, Any] | None = None,
+        context_files: bool = True,
+        skills: Sequence[str] | bool = True,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -135,6 +139,8 @@ class Agent:
             web=_web(web),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
             context=_context(context),
+            context_files=context_files,
+            skills=_skills(skills),
         )
         if own:
             self.spec = with_subagents(self.spec, own)
@@ -180,6 +186,14 @@ def _context(given: ContextPolicy | Mapping[str, Any] | None) -> ContextPolicy:
         return msgspec.convert(dict(given), ContextPolicy)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"context cannot be read: {error}") from None
+
+
+def _skills(given: Sequence[str] | bool) -> tuple[str, ...]:
+    if isinstance(given, bool):
+        return ("*",) if given else ()
+    if isinstance(given, str):
+        raise ConfigurationError(f"skills={given!r} is one name: put it into a list")
+    return tuple(given)
 
 
 def _web(given: WebPolicy | Mapping[str, Any] | None) -> WebPolicy | None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ..core.errors import ConfigurationError, GodwitError, PathEscape, ToolFailed
 from ..core.rules import Subject
 from ..engine.builtin_commands import CommandContext, builtin_commands
-from ..engine.commands import Command, CommandOutput, CommandProblem, CommandRegistry, check_name
+from ..engine.commands import Command, CommandOutput, CommandProblem, CommandRegistry, CommandSource, check_name
 from ..engine.permissions import Policy
 from ..workspaces.confined import Confined
 from .found_files import FILE_LIMIT, Bad, Found, FoundFiles, Mark, entries, front_matter, text_of
@@ -141,10 +141,11 @@ def registry_of(
     workspace: str | None,
     commands: Iterable[Command] = (),
     folders: Sequence[str | os.PathLike[str]] = FOLDERS,
+    others: Sequence[CommandSource] = (),
 ) -> CommandRegistry:
-    """The built-in commands, these, and those of the folders."""
+    """The built-in commands, these, those of the folders, and those of other sources."""
     files = [CommandFiles(folder, workspace) for folder in folders]
-    return CommandRegistry([*builtin_commands(), *commands], sources=files)
+    return CommandRegistry([*builtin_commands(), *commands], sources=[*files, *others])
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

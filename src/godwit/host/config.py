@@ -31,9 +31,11 @@ from ..models.entry import ModelEntry, ProviderEntry
 from ..models.registry import Registry
 from .config_file import File, read
 from .config_sections import SECTIONS, Left, PermissionSection
+from .folder_context import FolderFiles
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, CheckpointTerms, Terms, over
+from .terms import BudgetSection, CheckpointTerms, ContextTerms, Terms, over
+from .trust import state_of
 
 USER_FILE = os.path.join("godwit", "config.toml")
 PROJECT_FILE = os.path.join(".godwit", "config.toml")
@@ -78,6 +80,8 @@ class Config(msgspec.Struct, frozen=True):
     project_providers: dict[str, ProviderEntry] = {}
     user_server: ServerSettings | None = None
     project_server: ServerSettings | None = None
+    user_context: ContextTerms = ContextTerms()
+    project_context: ContextTerms = ContextTerms()
     user_lanes: LaneSettings | None = None
     project_lanes: LaneSettings | None = None
 
@@ -91,7 +95,7 @@ class Config(msgspec.Struct, frozen=True):
         """What each agent is held to; the folder's in place of the person's, where it may say anything."""
         user, project = self.user_budget, self.project_budget
         budget = BudgetSection(over(project.session, user.session), over(project.tree, user.tree))
-        return Terms(budget, over(self.project_checkpoints, self.user_checkpoints))
+        return Terms(budget, over(self.project_checkpoints, self.user_checkpoints), self.context)
 
     @property
     def web_search(self) -> SearchSettings | None:
@@ -112,6 +116,11 @@ class Config(msgspec.Struct, frozen=True):
     def server(self) -> ServerSettings | None:
         """How `godwit serve` runs here."""
         return self.project_server or self.user_server
+
+    @property
+    def context(self) -> ContextTerms:
+        """What sessions here are told of files."""
+        return over(self.project_context, self.user_context)
 
     @property
     def lanes(self) -> LaneSettings | None:
@@ -189,6 +198,19 @@ def search_of(config: Configs) -> Callable[[str | None], SearchSettings | None]:
     return lambda workspace: config(workspace).web_search
 
 
+def context_of(config: Configs, given: FolderFiles) -> Callable[[str | None], FolderFiles]:
+    """What sessions in a folder are told of files: what the host says, less what the files turn off. What it gives may raise
+    ConfigurationError."""
+    if config is None:
+        return lambda _: given
+
+    def of(workspace: str | None) -> FolderFiles:
+        said = (config if isinstance(config, Config) else config(workspace)).context
+        return FolderFiles(given.context_files and said.files is not False, given.skills and said.skills is not False)
+
+    return of
+
+
 def lanes_of(config: Configs) -> LaneSettings | None:
     """The lanes of a process: of what gives the configuration of each folder, what it says of none. It may raise
     ConfigurationError."""
@@ -258,6 +280,7 @@ def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: 
         project = None
     within = user is not None and root is not None and _lies_in(os.path.realpath(user.path), root)
     trusted = user is not None and root is not None and not within and root in _trusted_folders(user)
+    trusted = trusted or (not within and state_of(root, environment=known) == "trusted")
     parts: list[Part] = []
     own: dict[str, Any] = {}
     files: tuple[tuple[Literal["user", "project"], File | None, bool], ...] = (
@@ -276,6 +299,17 @@ def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: 
                 own[name] = found
             parts.append(Part(whose, file, name, found, left))
     return Reading(user, project, trusted, within, tuple(parts))
+
+
+def lists(workspace: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the person's own file lists this folder under `trusted`. ConfigurationError."""
+    known = os.environ if environment is None else environment
+    path = user_file(known)
+    user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
+    root = os.path.realpath(workspace)
+    if user is None or _lies_in(os.path.realpath(user.path), root):
+        return False
+    return root in _trusted_folders(user)
 
 
 def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Config:

@@ -21,7 +21,7 @@ from .config_file import table_of
 _WHOLE = ("web_search", "server", "lanes")
 """Sections of which the folder's takes the place of the person's as a whole."""
 _HOOK = re.compile(r"\s*\[\[\s*hooks\s*\]\]")
-_EACH = ("budget", "checkpoints")
+_EACH = ("budget", "checkpoints", "context")
 """Sections of which it does so key by key."""
 _NAMED = ("models", "providers")
 """Sections of tables by names, of which it does so name by name."""

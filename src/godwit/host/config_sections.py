@@ -25,7 +25,7 @@ from .config_file import File, table_of
 from .config_lanes import lanes_from
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, BudgetTerms, CheckpointTerms, given as set_in
+from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, given as set_in
 
 
 class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +56,7 @@ class Section:
 
 
 def _unless_trusted(may: str) -> str:
-    return f"is not used: this folder may {may}, unless your own file lists it under trusted"
+    return f"is not used: this folder may {may}, unless you trust it"
 
 
 _NOT_TRUSTED = _unless_trusted("only deny and ask")
@@ -163,6 +163,16 @@ def _only_keeping(given: CheckpointTerms, _: object) -> tuple[CheckpointTerms, L
 _KEEPING: tuple[tuple[str, Any], ...] = (("enabled", True), ("on_failure", "block"))
 
 
+def _context(file: File, given: Any) -> ContextTerms:
+    return file.table("context", given, ContextTerms)
+
+
+def _only_less(given: ContextTerms, _: object) -> tuple[ContextTerms, Left]:
+    kept = {key: value for key, value in set_in(given).items() if key in ("files", "skills") and value is False}
+    why = _unless_trusted("only turn off what is read")
+    return ContextTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
+
+
 def _web_search(file: File, given: Any) -> SearchSettings:
     if isinstance(given, dict):
         for key in ("key", "api_key", "token"):
@@ -242,6 +252,7 @@ SECTIONS: dict[str, Section] = {
     "sandbox": Section(_sandbox, _only_confining),
     "budget": Section(_budget, _only_lower),
     "checkpoints": Section(_checkpoints, _only_keeping),
+    "context": Section(_context, _only_less),
     "web_search": Section(_web_search, _no_search),
     "models": Section(_models, _no_models),
     "providers": Section(_providers, _no_providers),

@@ -60,12 +60,12 @@ class FoundFiles:
     def __init__(self, folder: str | os.PathLike[str], workspace: str | None, endings: Sequence[str], what: str) -> None:
         self.folder = os.fspath(folder).rstrip("/") or "/"
         self._endings, self._what = tuple(endings), what
-        expanded = _expanded(self.folder)
+        path = expanded(self.folder)
         self._root: str | None
-        if expanded.startswith("/"):
-            self._root, self._below = os.path.realpath(expanded), "."
+        if path.startswith("/"):
+            self._root, self._below = os.path.realpath(path), "."
         else:
-            self._root, self._below = workspace, expanded
+            self._root, self._below = workspace, path
 
     def look(self) -> tuple[list[Found], list[Unread]]:
         """The files as they lie there now, in the order of their names, and what could not be looked at."""
@@ -133,7 +133,7 @@ def _mark(status: os.stat_result) -> Mark:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode
 
 
-def _expanded(folder: str) -> str:
+def expanded(folder: str) -> str:
     config = os.environ.get("XDG_CONFIG_HOME", "")
     if folder.startswith("~/.config/") and config.startswith("/"):
         return f"{config.rstrip('/')}/{folder.removeprefix('~/.config/')}"

@@ -33,10 +33,13 @@ from ..engine.session import Session
 from .command_files import registry_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
+from .folder_context import FolderContexts
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
+from .skill_commands import SkillCommands
 from .subagents import SubagentHost
 from .tracing import Tracing
+from .trust import own_only
 from .workspaces import LocalWorkspaces
 
 
@@ -70,6 +73,8 @@ class RuntimeHome(ABC):
     _commands: tuple[Command, ...]
     _agent_commands: dict[str, tuple[Command, ...]]
     _command_folders: tuple[str, ...]
+    _folder_contexts: FolderContexts | None
+    _trusts: Callable[[str | None], bool]
     _hooks: WeakValueDictionary[SessionId, Hooks]
     _kept_hooks: dict[SessionId, Hooks]
     _hooks_of_all: tuple[Hook | HookSpec, ...]
@@ -118,9 +123,13 @@ class RuntimeHome(ABC):
             )
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
-        return registry_of(
-            workspace, (*self._commands, *self._agent_commands.get(base_name(spec), ())), self._command_folders
-        )
+        own = (*self._commands, *self._agent_commands.get(base_name(spec), ()))
+        contexts = self._folder_contexts
+        skills = [] if contexts is None else [SkillCommands(workspace, lambda: contexts.skill_folders(workspace))]
+        folders = self._command_folders
+        if not self._trusts(workspace):
+            folders = own_only(folders)
+        return registry_of(workspace, own, folders, skills)
 
     async def command_context(self, session: Session, commands: CommandRegistry, sender: str | None) -> CommandContext:
         state = await load_state(self.store, session.id)

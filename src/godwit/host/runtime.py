@@ -53,9 +53,10 @@ from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .command_files import FOLDERS, checked_folders
-from .config import Configs, held_of, hooks_of, lanes_of, registry_of, sandbox_of, search_of, standing_of
+from .config import Configs, context_of, held_of, hooks_of, lanes_of, registry_of, sandbox_of, search_of, standing_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
+from .folder_context import FolderContexts, FolderFiles
 from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
@@ -111,6 +112,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         lanes: LaneSettings | None = None,
         check_models: bool = True,
         mcp: McpSettings | None = None,
+        folder_files: FolderFiles | None = None,
+        trusts: Callable[[str | None], bool] = lambda _: True,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -119,6 +122,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self.ids = ids
         self.models = models
         self._toolbox = toolbox
+        self._folder_contexts = None if folder_files is None else FolderContexts(context_of(config, folder_files), trusts)
+        self._trusts = trusts
         self._searching = Searching(toolbox, search_of(config))
         self._functions: dict[str, list[Tool]] = {}
         self._registered: dict[str, AgentSpec] = {}
@@ -161,6 +166,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             lanes=Lanes(settings, clock=clock.monotonic),
             task_queue=self.external_tasks,
             tool_servers=self.mcp,
+            folder_context=self._folder_contexts,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
@@ -201,6 +207,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         lanes: LaneSettings | Sequence[LaneConfig] | None = None,
         check_models: bool = True,
         mcp: McpSettings | None = None,
+        folder_files: FolderFiles | None = None,
+        trusts: Callable[[str | None], bool] = lambda _: True,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -226,6 +234,11 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         was started first comes next, and `waiting_runs` lists them; a run that a tool asks for works in its own run's place.
         `check_models`: agents are created, and sessions of them started, only if all their models can be asked here. A host
         that stores agents for others to drive says False: then a run fails whose model is not there.
+        `folder_files`: tells agents what AGENTS.md and skills of their folders and of this person say, see `FolderFiles`; by
+        default nothing of the kind is read.
+        `trusts`: whether commands and skills of a session's own folder count; by default those of every folder do, since
+        they run nothing and grant nothing. `host.brought.trusts` asks what this person has said (`godwit trust`). Hooks and
+        settings of a folder are `config`'s.
         `mcp`: which MCP servers may be reached that are not public, and tokens for some.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
@@ -270,6 +283,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             lanes=_lane_settings(lanes, config),
             check_models=check_models,
             mcp=mcp,
+            folder_files=folder_files,
+            trusts=trusts,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -428,6 +443,9 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         if spec.subagents:
             found += task_tools(spec.subagents)
         found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
+        loader = None if self._folder_contexts is None else self._folder_contexts.tool(spec, folder)
+        if loader is not None and all(tool.definition.name != loader.definition.name for tool in found):
+            found.append(loader)
         unique: dict[str, Tool] = {}
         for tool in found if spec.web is None else _within(found, spec.web):
             before = unique.setdefault(tool.definition.name, tool)

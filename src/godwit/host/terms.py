@@ -11,9 +11,10 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, ContextPolicy
 from ..core.budget import Budget, Resource, Scope
 from ..core.checkpoint import CheckpointPolicy
+from ..core.errors import ConfigurationError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -83,11 +84,39 @@ class CheckpointTerms(msgspec.Struct, frozen=True, omit_defaults=True):
         CheckpointPolicy(**given(self))
 
 
+class ContextTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[context]`: what sessions are told of files (`files`: AGENTS.md and the like, `skills`), and what is set of
+    `ContextPolicy`, in its units; None is not set. ConfigurationError for what that refuses."""
+
+    files: bool | None = None
+    skills: bool | None = None
+    compact: bool | None = None
+    compact_at: float | None = None
+    keep_tokens: int | None = None
+    prune: bool | None = None
+    prune_at: float | None = None
+    prune_keep_turns: int | None = None
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in self.policy.items():
+            try:
+                ContextPolicy(**{key: value})
+            except ConfigurationError as error:
+                raise ConfigurationError(error.message, field=key) from None
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What is set of the policy."""
+        return {key: value for key, value in given(self).items() if key in ContextPolicy.__struct_fields__}
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What holds for the agents of a folder."""
 
     budget: BudgetSection = BudgetSection()
     checkpoints: CheckpointTerms = CheckpointTerms()
+    context: ContextTerms = ContextTerms()
 
     def held(self, spec: AgentSpec) -> AgentSpec:
         """The agent as it is held to these terms."""
@@ -97,7 +126,8 @@ class Terms(msgspec.Struct, frozen=True):
         own: dict[str, Budget] = {budget.scope: budget for budget in spec.budgets}
         budgets = [budget for scope, terms in scopes if (budget := terms.held(own.get(scope), scope)) is not None]
         checkpoints = msgspec.structs.replace(spec.checkpoints, **given(self.checkpoints))
-        return msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints)
+        context = msgspec.structs.replace(spec.context, **self.context.policy)
+        return msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context)
 
 
-__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "Terms", "given", "over"]
+__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "ContextTerms", "Terms", "given", "over"]

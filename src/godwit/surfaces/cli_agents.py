@@ -17,6 +17,7 @@ from ..core.agent import AgentSpec
 from ..core.errors import AgentNotFound, GodwitError
 from ..core.rules import Permissions, covers, parse
 from .cli_exit import DONE, NOT_FOUND, USAGE, CliError
+from .cli_trust import note
 from .cli_view import write_json
 from .cli_words import clean
 
@@ -31,6 +32,16 @@ def files_of(folder: Path | None) -> AgentFiles:
     from ..host.agent_files import load_all
 
     return load_all(os.fspath((folder or Path(".")).resolve()))
+
+
+def counting(folder: Path | None) -> AgentFiles:
+    """Those of them that count: of a folder that is not trusted only the person's own."""
+    from ..host.agent_files import FOLDERS, load_all
+    from ..host.brought import trusts
+    from ..host.trust import own_only
+
+    root = os.fspath((folder or Path(".")).resolve())
+    return load_all(root, FOLDERS if trusts(root) else own_only(FOLDERS))
 
 
 def listing(folder: Path, *, as_json: bool) -> int:
@@ -53,6 +64,7 @@ def listing(folder: Path, *, as_json: bool) -> int:
             print(clean(f"{name:<{width}}  {spec.description}  ({source}{hidden})"))
     for problem in found.problems:
         print(clean(f"{'error' if problem.fatal else 'note'}: {problem}"), file=sys.stderr)
+    note(folder)
     return USAGE if any(p.fatal for p in found.problems) else DONE
 
 
@@ -60,13 +72,15 @@ def named(name: str, folder: Path | None) -> AgentSpec:
     """The agent of a file, or a built-in one. CliError."""
     from ..host.builtin_agents import ALIASES, BUILTIN_AGENTS
 
-    found = files_of(folder)
+    found = counting(folder)
     if name in found.agents:
         return found.agents[name].spec
     if (builtin := BUILTIN_AGENTS.get(ALIASES.get(name, name))) is not None:
         return builtin
     wrong = next((str(p) for p in found.problems if p.fatal and Path(p.file).stem == name), None)
     hint = wrong or "godwit agents lists those there are"
+    if name in files_of(folder).agents:
+        hint = "the folder it belongs to is not trusted: godwit trust lets it count"
     raise CliError(f"there is no agent {name!r}", hint=hint, code=AgentNotFound.code, exit_code=NOT_FOUND)
 
 
@@ -79,7 +93,7 @@ def subagents_of(folder: Path | None, check: Callable[[str], object]) -> list[Ag
         except GodwitError:
             return False
 
-    return [spec for spec in files_of(folder).specs if usable(spec)]
+    return [spec for spec in counting(folder).specs if usable(spec)]
 
 
 def held(agent: AgentSpec, flags: Permissions, guarded: tuple[str, ...]) -> AgentSpec:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..core.checkpoint import OnConflict
     from ..core.ids import Seq
 
-_KINDS = {"user": ">", "agent": " ", "compaction": "≡", "branch_summary": "↩"}
+_KINDS = {"user": ">", "agent": " ", "compaction": "≡", "branch_summary": "↩", "context": "#"}
 _TEXT = 90
 
 

@@ -18,6 +18,7 @@ from ..core.events import Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import RunId
 from ..engine.commands import Command, CommandRegistry, Typed, as_prompt, parse
 from ..engine.session import Session
+from . import cli_trust
 from .cli_answers import YES, Everything, show
 from .cli_asked import asked
 from .cli_commands import refused
@@ -48,6 +49,8 @@ class Chat(Run):
         self._rests = asyncio.Event()
         self._leaving = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        if not self.place.served and self.workspace is not None and self.workspace.is_dir():
+            await cli_trust.settle(self.workspace, self.view.say, given=self.trust, asks=isinstance(self.view, ScreenView))
         if session is None and not go_on:
             self.models.choose(self.flags.model)
         async with self.place.reach(make=True, models=self.models.registry) as runtime:

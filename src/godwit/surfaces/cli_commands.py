@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import errors
 from .cli_exit import DONE, FAILED, USAGE, CliError, code_of
+from .cli_trust import note
 from .cli_view import write_json
 from .cli_words import clean
 
@@ -21,18 +22,25 @@ if TYPE_CHECKING:
     from ..engine.commands import CommandRegistry
 
 
-def registry(folder: Path | None) -> CommandRegistry:
-    """The commands of a session that works in this folder."""
-    from ..host.command_files import registry_of
+def registry(folder: Path | None, *, everything: bool = False) -> CommandRegistry:
+    """The commands of a session that works in this folder. `everything`: as if the folder were trusted."""
+    from ..host.brought import trusts
+    from ..host.command_files import FOLDERS, registry_of
+    from ..host.skill_commands import SkillCommands
+    from ..host.skills import FOLDERS as SKILL_FOLDERS
+    from ..host.trust import own_only
 
-    return registry_of(os.fspath((folder or Path(".")).resolve()))
+    root = os.fspath((folder or Path(".")).resolve())
+    counts = everything or trusts(root)
+    places = SKILL_FOLDERS if counts else own_only(SKILL_FOLDERS)
+    return registry_of(root, (), FOLDERS if counts else own_only(FOLDERS), [SkillCommands(root, lambda: places)])
 
 
 def listing(folder: Path, *, as_json: bool) -> int:
     """Every command, and on stderr what is wrong with command files; the code of bad input when one cannot be used."""
     if not folder.is_dir():
         raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
-    found = registry(folder)
+    found = registry(folder, everything=True)
     commands, problems = found.commands(), found.problems()
     shown = [(f"/{c.name} {c.usage or ''}".rstrip(), c) for c in commands]
     width = min(32, max(len(usage) for usage, _ in shown))
@@ -45,6 +53,7 @@ def listing(folder: Path, *, as_json: bool) -> int:
             print(clean(f"{usage:<{width}}  {command.description}{source}"))
     for problem in problems:
         print(clean(f"{'error' if problem.fatal else 'note'}: {problem}"), file=sys.stderr)
+    note(folder)
     return USAGE if any(p.fatal for p in problems) else DONE
 
 

@@ -157,12 +157,13 @@ class Where(Protocol):
 @dataclass(frozen=True)
 class Place:
     """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag. `hooks`: files of hooks that hold
-    for every session driven here."""
+    for every session driven here. `folder_files`: whether these are told what context files and skills say."""
 
     database: Path
     named: bool = False
     verbose: bool = False
     hooks: tuple[Path, ...] = ()
+    folder_files: bool = True
 
     def command(self, *words: str) -> str:
         """A command line for this place, to be shown to a person."""
@@ -192,7 +193,9 @@ class Place:
         self, *, make: bool = False, models: ModelRegistry | None = None, options: Mapping[str, Any] | None = None
     ) -> AsyncIterator[Runtime]:
         """A runtime on the database. Without `make` a missing one is an error. `options`: more of `Runtime.open`."""
+        from ..host.brought import trusts
         from ..host.config import load as load_config
+        from ..host.folder_context import FolderFiles
         from ..host.hook_settings import read_hooks
         from ..host.runtime import Runtime
 
@@ -213,6 +216,8 @@ class Place:
                 "tracing": bool(providers),
                 "config": load_config,
                 "lanes": lanes_here(),
+                "folder_files": FolderFiles() if self.folder_files else None,
+                "trusts": trusts,
                 **(options or {}),
             }
             runtime = await Runtime.open(self.database, **given, hooks=[*hooks, *given.pop("hooks", ())])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from ..core.messages import text_of
 from ..core.narrowing import INHERIT
 from ..engine.commands import Typed, as_prompt, parse
 from ..host.config import load as load_config
-from . import cli_commands as commands
+from . import cli_commands as commands, cli_trust
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_agents import named, subagents_of
 from .cli_answers import Answerer, Everything, Nobody, Person, show
@@ -28,7 +28,7 @@ from .cli_budget import over_files
 from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
-from .cli_place import Host, Where, find, newest_of
+from .cli_place import Host, Place, Where, find, newest_of
 from .cli_view import JsonView, ScreenView, View, write_json
 from .cli_words import clean, counted_as, owner_text
 
@@ -56,7 +56,12 @@ class Run:
         replay: Path | None = None,
         pace_s: float = 0.0,
     ) -> None:
+        if isinstance(place, Place) and (record is not None or replay is not None):
+            # A recording made here replays elsewhere, so nothing of this machine goes into it.
+            place = replace(place, folder_files=False)
         self.place = place
+        self.trust = False
+        """Whether the folder is to be trusted as it is now."""
         self.flags = flags
         self.workspace = workspace
         self.models = Models(record=record, replay=replay, pace_s=pace_s, folder=workspace)
@@ -75,6 +80,9 @@ class Run:
         if prompt is None and session is None and self.place.missing() is not None:
             raise _no_prompt()
         typed = None if prompt is None else parse(prompt)
+        if not self.place.served and self.workspace is not None and self.workspace.is_dir():
+            asks = isinstance(self.view, ScreenView) and not unattended
+            await cli_trust.settle(self.workspace, self.view.say, given=self.trust, asks=asks)
         if typed is not None:
             found_command = commands.registry(self.workspace).find(typed.name)
             if found_command is None or found_command.source == "builtin":

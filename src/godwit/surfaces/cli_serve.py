@@ -57,7 +57,7 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
             print(told(server.url, settings), flush=True)
         sys.stdout.flush()
 
-    async with place.open(make=True, options=options) as runtime:
+    async with place.open(make=True, options={"folder_files": None, "trusts": lambda _: True, **options}) as runtime:
         check_models(runtime, settings)
         await serve_runtime(runtime, settings, started=started)
     return DONE

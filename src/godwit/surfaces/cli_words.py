@@ -24,6 +24,7 @@ from ..core.events import (
     BudgetWarned,
     CommandExecuted,
     CompactionFailed,
+    ContextLoaded,
     Decision,
     EntryKept,
     Event,
@@ -251,6 +252,9 @@ def event_text(event: Event) -> str:
             return f"{data.results} results, about {data.tokens_before:,} tokens to {data.tokens_after:,}"
         case CompactionFailed():
             return f"{data.trigger}: {one_line(data.error.message)}"
+        case ContextLoaded():
+            skills = f"{len(data.skills)} skill{'s' * (len(data.skills) != 1)}" if data.skills else ""
+            return ", ".join(part for part in (*map(one_line, data.files), skills) if part) or "none any more"
         case SessionResumed() | SessionArchived():
             return ""
         case RunStarted():

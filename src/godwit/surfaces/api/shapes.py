@@ -86,6 +86,8 @@ class AgentBody(Shape, frozen=True):
     confirmation_inheritance: ConfirmationInheritance = "inherit_parent"
     web: WebPolicy | None = None
     context: ContextPolicy = ContextPolicy()
+    context_files: bool = True
+    skills: tuple[str, ...] = ("*",)
 
 
 class AgentView(Shape, frozen=True):

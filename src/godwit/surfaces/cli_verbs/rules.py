@@ -55,6 +55,52 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
     done(listing(workspace, as_json=as_json))
 
 
+def trust(
+    context: typer.Context,  # noqa: ARG001
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder.")] = Path("."),
+    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no more.")] = False,
+    everything: Annotated[bool, typer.Option("--list", help="List the folders that something was said of.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let what a folder brings count: its commands, agents, skills, hooks and settings.
+
+    Its settings count as they are now: once they have changed, say it again.
+
+    \b
+    Examples:
+      godwit trust
+      godwit trust ../app --revoke
+      godwit trust --list
+    """
+    from .. import cli_trust
+
+    if everything:
+        done(cli_trust.listing(as_json=as_json))
+    else:
+        done(cli_trust.trust(folder, revoke=revoke, as_json=as_json))
+
+
+def skills(
+    context: typer.Context,  # noqa: ARG001
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one, as a model loads it.")] = None,
+    workspace: Folder = Path("."),
+    as_json: Json = False,
+) -> None:
+    """List the skills of a folder, or show one.
+
+    Where each comes from, and what is wrong with a file and on which line.
+
+    \b
+    Examples:
+      godwit skills
+      godwit skills pdf
+      godwit skills --workspace ../app --json
+    """
+    from .. import cli_skills
+
+    done(cli_skills.show(workspace, name, as_json=as_json))
+
+
 def agents(context: typer.Context, workspace: Folder = Path("."), as_json: Json = False) -> None:  # noqa: ARG001
     """List the agents of a folder.
 

@@ -39,6 +39,7 @@ SandboxOption = Annotated[
     str | None,
     typer.Option("--sandbox", metavar="NAME", help="What confines commands: bubblewrap, landlock, none. [default: auto]"),
 ]
+TrustOption = Annotated[bool, typer.Option("--trust", help="Trust the folder as it is now, see godwit trust.")]
 Network = Annotated[bool, typer.Option("--network", help="Let commands reach the network.")]
 AllowHost = Annotated[
     list[str] | None, typer.Option("--allow-host", metavar="HOST", help="Let commands reach this host and no others.")
@@ -86,6 +87,7 @@ def run(
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Send a prompt and watch the run until it ends.
@@ -140,6 +142,7 @@ def run(
     if prompt is not None and not prompt.strip():
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
     command = runner(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    command.trust = trust
     ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended))
 
 
@@ -168,6 +171,7 @@ def chat(
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
+    trust: TrustOption = False,
     as_json: Json = False,
 ) -> None:
     """Talk with an agent.
@@ -196,6 +200,7 @@ def chat(
         agent_name=agent,
     )
     command = chatter(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
+    command.trust = trust
     ends(command.chat(session=session, go_on=go_on))
 
 

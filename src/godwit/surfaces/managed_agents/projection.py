@@ -27,6 +27,7 @@ from ...core.events import (
     BudgetWarned,
     CommandExecuted,
     CompactionFailed,
+    ContextLoaded,
     EntryKept,
     Event,
     EventData,
@@ -248,6 +249,7 @@ class Projector:
                 SessionCreated()
                 | SessionOpened()
                 | SessionPaused()
+                | ContextLoaded()
                 | SessionResumed()
                 | SessionRewound()
                 | SessionLabelled()
