@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import godwit
-from godwit.core.budget import Budget, Price
+from godwit.core.budget import RESOURCES, Budget, Price
 from godwit.core.messages import Usage
 from godwit.models.script import call, end, say
 
@@ -18,9 +18,9 @@ from .task_words import Team, home, rest
 CHILDREN = 5
 STEPS = 40
 STEP_TOKENS = 100
-LIMITS: dict[str, float] = {"tokens": 1500, "usd": 0.0015, "turns": 15, "time_s": 0.4}
+LIMITS: dict[str, float] = {"tokens": 1500, "usd": 0.0015, "turns": 15, "tool_calls": 12, "time_s": 0.4}
 """Each child alone stays below, all of them together do not. A step costs `STEP_TOKENS`, at a dollar per million."""
-STEP: dict[str, float] = {"tokens": STEP_TOKENS, "usd": STEP_TOKENS / 1e6, "turns": 1}
+STEP: dict[str, float] = {"tokens": STEP_TOKENS, "usd": STEP_TOKENS / 1e6, "turns": 1, "tool_calls": 1}
 
 
 @pytest.fixture
@@ -32,13 +32,14 @@ def team(bench: Bench) -> Team:
 @pytest.mark.parametrize("background", [False, True])
 async def test_children_side_by_side_meet_the_limit_of_their_tree(team: Team, resource: str, background: bool) -> None:
     @godwit.tool
-    async def work() -> str:
+    async def work(step: int) -> str:
         """Work for a moment."""
         await asyncio.sleep(0.01)
-        return "worked"
+        return f"worked {step}"
 
-    step = call("work") + end(usage=Usage(STEP_TOKENS // 2, STEP_TOKENS // 2, requests=1))
-    team.add("leaf", [*[step] * STEPS, "leaf"], work)
+    used_up = end(usage=Usage(STEP_TOKENS // 2, STEP_TOKENS // 2, requests=1))
+    # Each call is another one: equal ones in a row are refused before they spend anything.
+    team.add("leaf", [*[call("work", step=n) + used_up for n in range(STEPS)], "leaf"], work)
     tasks = [{"agent": "leaf", "prompt": str(n)} for n in range(CHILDREN)]
     last = say("boss") + end(usage=Usage(1, 1, requests=1))
     budget = {resource: LIMITS[resource], "scope": "tree"}
@@ -57,7 +58,7 @@ async def test_children_side_by_side_meet_the_limit_of_their_tree(team: Team, re
         assert record.error is not None
         assert record.error.details["scope"] == f"tree of {session.id}"
     spent = await session.spent(tree=True)
-    used: dict[str, float] = {"tokens": spent.tokens, "usd": spent.usd, "turns": spent.turns}
+    used: dict[str, float] = {r: spent.of(r) for r in RESOURCES if r in STEP}
     # No limit is passed by more than one step of each that was in the middle of one.
     if resource in STEP:
         assert LIMITS[resource] <= used[resource] + STEP[resource]

@@ -506,3 +506,34 @@ async def test_several_ask_at_once_and_each_is_told_once(team: Team) -> None:
     assert [len(await data(child, SubagentStarted)) for child in await children(session)] == [0, 0]
     assert [d.status for d in await ends(session)] == ["completed"] * 2
     assert (await results(session))[0].status == "ok"
+
+
+async def test_a_fork_of_a_child_is_held_to_what_its_parent_may(team: Team) -> None:
+    leaf = {"permissions": godwit.Permissions(allow=("work",))}
+    team.add("leaf", ["Hello.", call("work", text="a"), lambda r: say(told(r))], work, **leaf)
+    team.add(
+        "boss",
+        [call("task", agent="leaf", prompt="l"), lambda r: say(told(r))],
+        subagents=["leaf"],
+        permissions=godwit.Permissions(deny=("work",)),
+        budget={"turns": 5, "scope": "tree"},
+    )
+    session = await team.start()
+    assert (await within(session.send("Go."))).text == "Hello."
+    (child,) = await children(session)
+    fork = await child.fork()
+    again = await fork.fork(key="k")
+    assert (await within(fork.send("Work."))).text == "The tool 'work' is not permitted."
+    for one in (fork, again):
+        state = await one.state()
+        assert (state.parent, state.depth, state.root) == (session.id, 1, session.id)
+    # Three turns were spent before, two by the first fork: what it spent is its parent's.
+    assert (await session.spent(tree=True)).turns == 5
+    assert (await within(again.send("Work."))).outcome == "limited"
+    # It is no task: a cancel of all tasks is not about it, and with its origin and its parent gone a person goes on with it.
+    assert [t.session for t in await session.tasks.all()] == [child.id]
+    await home(session).delete_session(session.id)
+    await home(session).delete_session(child.id)
+    run = await again.prompt("And now?")
+    assert not await home(session).subagents.orphaned(again.id)
+    await within(again.wait(run))

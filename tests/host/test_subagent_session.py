@@ -403,3 +403,72 @@ async def test_a_task_that_a_death_kept_from_being_asked_stands_in_no_ones_way(s
     again = SubagentSession(runtime, stage.agent(), session=child.id, parent=boss)
     await within(again.send("One?"))
     assert [t.status for t in await boss.tasks.all()] == ["cancelled", "completed"]
+
+
+async def test_a_fork_has_the_same_turns_and_then_goes_its_own_way(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    child = SubagentSession(runtime, stage.agent()).with_parent_depth(2)
+    await child.send("one")
+    await child.send("two", key="k")
+    fork = await child.fork(name="the other way")
+    assert fork.id != child.id
+    assert await fork.transcript() == await child.transcript()
+    assert (await fork.turns(), await fork.depth()) == (2, 3)
+    fork.with_events(stage.told.append)
+    assert (await within(fork.send("three"))).text == "heard: one, two, three"
+    assert (await within(child.send("other"))).text == "heard: one, two, other"
+    assert stage.bracket == [("started", 2), ("reused", 2), ("completed", 2)]
+    # A key is known where it was used.
+    assert (await within(fork.send("four", key="k"))).text == "heard: one, two, three, four"
+    await fork.reset()
+    assert (await fork.turns(), await child.turns()) == (0, 3)
+    assert (await within(child.send("last"))).text == "heard: one, two, other, last"
+    again = SubagentSession(await stage.runtime(), stage.agent(), session=fork.id)
+    assert (await within(again.send("anew"))).text == "heard: anew"
+
+
+async def test_a_send_under_way_is_not_in_a_fork(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    reached, release = asyncio.Event(), asyncio.Event()
+    answers = tries(fail(ModelRefused("no")), hold(release, reached=reached) + "Two.")
+    child = SubagentSession(
+        runtime, stage.agent(["One.", lambda request: answers if asked(request)[-1] == "Two?" else recount(request)])
+    )
+    await child.send("One?")
+    with pytest.raises(RunFailed):
+        await child.send("Two?")
+    sending = asyncio.create_task(child.send("Two?"))
+    await within(reached.wait())
+    fork = await child.fork()
+    plain = await SubagentSession.open(runtime, (await (await child.session()).fork()).id)
+    for other in (fork, plain):
+        assert [text_of(m.content) for m in await other.transcript()] == ["One?", "One."]
+        assert await other.turns() == 1
+    release.set()
+    assert (await within(sending)).text == "Two."
+    assert (await child.turns(), await fork.turns()) == (2, 1)
+    assert (await within(fork.send("Else?"))).text == "heard: One?, Else?"
+    assert (await within(plain.send("More?"))).text == "heard: One?, More?"
+
+
+async def test_a_fork_stands_where_its_origin_does(stage: Stage) -> None:
+    """Nobody gets out of the limits above by going another way."""
+    runtime = await stage.runtime()
+    boss = await boss_of(runtime, limits=godwit.Limits(max_descendants=2), budget={"turns": 3, "scope": "tree"})
+    await boss.pause()
+    await boss.prompt("Ask a poet.")  # one piece of work, which stays open
+    child = SubagentSession(runtime, stage.agent(), parent=boss)
+    await within(child.send("One?"))
+    fork = await child.fork()
+    assert (await fork.depth(), await child.depth()) == (1, 1)
+    await within(fork.send("Two?"))
+    [first, second] = await boss.tasks.all()
+    assert (first.session, first.reused, second.session, second.reused) == (child.id, 0, fork.id, 1)
+    assert {row.id for row in await runtime.sessions(parent=boss.id)} == {child.id, fork.id}
+    with pytest.raises(SubagentLimit):
+        await fork.fork()
+    await within(child.send("Three?"))
+    met = await within(fork.send("Four?"))
+    assert (met.outcome, met.error and met.error.code) == ("limited", "budget_exhausted")
+    await runtime.delete_session(child.id)
+    assert len(await fork.transcript()) == 4

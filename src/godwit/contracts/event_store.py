@@ -110,7 +110,8 @@ class EventStore(Protocol):
         """A new log that begins with the events of `origin` up to `at`, which are not copied, and goes on with `events`, the
         first of them `session.forked`.
 
-        It holds the origin's artifacts as well. Whatever becomes of the origin, what the fork begins with stays.
+        It holds the origin's artifacts as well, and works for whom the origin works for if the first event names a parent.
+        Whatever becomes of the origin, what the fork begins with stays.
         SessionExists, SessionNotFound (no such origin), InvalidArgument (it has no event `at`), IllegalEvent (another
         tenant's).
         """

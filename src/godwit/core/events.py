@@ -210,8 +210,9 @@ class SessionForked(Data, frozen=True, tag="session.forked"):
     """The log begins as another's did: all before this event is that of `origin`, and nothing after it is.
 
     What was open there is not open here: its run, its turn, its queue, its actions, its tasks. Nothing is spent yet. The
-    rest is as for `session.created`, and takes its place. `files`: the folder becomes what this checkpoint says, `undo` as
-    it was; until `workspace.restored` says that it has, nothing else is driven.
+    rest is as for `session.created`, and takes its place: a fork works for the `parent` that its origin works for. `files`:
+    the folder becomes what this checkpoint says, `undo` as it was; until `workspace.restored` says that it has, nothing else
+    is driven.
     """
 
     origin: SessionId
@@ -224,6 +225,9 @@ class SessionForked(Data, frozen=True, tag="session.forked"):
     vaults: tuple[str, ...] = ()
     files: CheckpointRef | None = None
     undo: CheckpointRef | None = None
+    parent: SessionId | None = None
+    root: SessionId | None = None
+    depth: int = 0
 
 
 class SessionLabelled(Data, frozen=True, tag="session.labelled"):

@@ -114,9 +114,10 @@ class HostTree(ABC):
 
         `at`: a place as for `navigate`; None is now, or before the turn that is under way. What was open there (a run,
         questions, what waits) is not open in the fork, and it has spent nothing. Agent, model, permissions, budgets and
-        labels are those of now. `workspace`: an empty folder, which gets the files as they were at that place; without one,
-        both sessions work in the same folder. `name`, `metadata`: the fork's own; without them this one's. `session`: an id
-        of your own; `key`: an idempotency key.
+        labels are those of now; a fork of a session that works for another does so too, under its rules and limits, and is
+        no task there. `workspace`: an empty folder, which gets the files as they were at that place; without one, both
+        work in the same folder. `name`, `metadata`: the fork's own; without them this one's. `session`: an id of your own;
+        `key`: an idempotency key.
 
         InvalidArgument, SessionExists; CheckpointNotFound and CheckpointFailed when the files of then cannot be had. Nothing
         exists then. Where the disk is at fault while they are put into the folder, CheckpointFailed as well, and whoever
@@ -248,6 +249,9 @@ class Trees:
                 now.vaults,
                 files,
                 undo,
+                now.parent,
+                now.root,
+                now.depth,
             )
             events: list[EventData] = [forked]
             then = await state_at(self._store, self._session, place)

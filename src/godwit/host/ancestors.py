@@ -162,8 +162,8 @@ async def orphaned(store: EventStore, session: SessionId) -> bool:
     at = session
     while True:
         first = (await store.read(at, limit=1))[0].data
-        if not isinstance(first, SessionCreated) or first.parent is None:
-            return False
+        if not isinstance(first, SessionCreated) or first.parent is None or (await store.session(at)).origin is not None:
+            return False  # a fork as well: no task is its
         try:
             archived = (await store.session(first.parent)).status == "archived"
             said = await store.read(first.parent, types=("subagent.started", "subagent.finished"), newest_first=True)

@@ -40,6 +40,7 @@ from ..core.events import (
     Labels,
     RunFinished,
     RunStarted,
+    SessionForked,
     SessionRewound,
     SubagentFinished,
     SubagentStarted,
@@ -249,6 +250,29 @@ class SubagentSession:
             if await self._way() is not None or await handle.history():
                 await handle.rewind(1)
 
+    async def fork(self, *, session: str | None = None, name: str | None = None, key: str | None = None) -> SubagentSession:
+        """Another one with the same agent and the sends that were completed so far; from here on each goes its own way.
+
+        It stands where this one does: below the same parent, in the same folder, at the same depth; it has spent nothing,
+        and keys of sends are its own. A send that is under way stays here. `session`: an id of its own; `name`: without one
+        this one's; `key`: an idempotency key. A place that is earlier, or files of its own, has the fork of `session()`, to
+        be taken by `open`. SubagentLimit when there would be one too many; what `Session.fork` raises.
+        """
+        runtime, handle = self._runtime, await self.session()
+        await self._settle(handle)
+        if self._parent is not None:
+            state = await load_state(runtime.store, self._parent)
+            assert state.agent is not None
+            _, above = await runtime.store.get_agent(state.agent.name, state.agent.version)
+            await runtime.subagents.room(self._parent, above, state.depth, 1)
+        last, at = await self._way(), None
+        if last is not None and last.end is None:
+            at = max(await Runs(runtime.store, self.id).before(last.id), 1)
+        forked = await handle.fork(at, session=session, name=name, key=key)
+        made = SubagentSession(runtime, self._agent, session=forked.id, parent=self._parent)
+        made._parent_depth = self._parent_depth
+        return made
+
     async def close(self) -> None:
         """Let go of its session, which goes on, and can be opened again. Sends that are being taken back are waited for."""
         while self._left:
@@ -308,7 +332,7 @@ class SubagentSession:
         seqs: list[Seq] = []
         stood: list[_Run | None] = []
         last: _Run | None = None
-        types = ("run.started", "run.finished", "session.rewound")
+        types = ("run.started", "run.finished", "session.rewound", "session.forked")
         for event in await self._runtime.store.read(self.id, types=types):
             match event.data:
                 case RunStarted(run=run):
@@ -318,6 +342,8 @@ class SubagentSession:
                 case SessionRewound(to=to):
                     place = bisect_right(seqs, to)
                     last = stood[place - 1] if place else None
+                case SessionForked() if last is not None:
+                    ends.setdefault(last.id, event)  # it was under way there, and came to nothing here
                 case _:
                     pass
             seqs.append(event.seq)

@@ -176,7 +176,9 @@ class Fork(Request[Appended]):
                 raise IllegalEvent(f"{draft.type} needs the driver's epoch", type=draft.type)
         drafts, gate, meter = _admitted(events, at, Gate(), Meter(), fork=True)
         transaction.flush()
-        row = transaction.create(session, drafts[0], None, origin=origin, at=at)
+        # Who was deleted has left its children to the one above it.
+        parent = None if data.parent is None else origin.parent
+        row = transaction.create(session, drafts[0], parent, origin=origin, at=at)
         first, last = at + 1, at + len(drafts)
         if self.key is not None:
             transaction.put_key(row, self.key, first, last, digest)

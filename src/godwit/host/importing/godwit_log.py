@@ -213,9 +213,13 @@ class LogReader:
                     vaults=(),
                 )
             case SessionForked():
+                parent = None if data.parent is None else self._names.get(data.parent)
                 return replace(
                     data,
                     origin=self._name(data.origin),
+                    parent=parent,
+                    root=None if parent is None else self._names[self._outline.origin],
+                    depth=max(0, data.depth - self._outline.depth),
                     agent=self._agent,
                     workspace=self._workspace,
                     environment={},

@@ -7,7 +7,16 @@ import asyncio
 
 from ...contracts import Appended, EventStore
 from ...core.errors import ArtifactNotFound, IllegalEvent, InvalidArgument, KeyReused, SessionExists, SessionNotFound
-from ...core.events import Draft, Event, Labels, SessionArchived, SessionConfigured, SessionForked, SessionLabelled
+from ...core.events import (
+    Draft,
+    Event,
+    Labels,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionForked,
+    SessionLabelled,
+)
 from ...core.ids import Seq, SessionId
 from ...core.state import State, fold
 from ..words import AGENT, RUN, T0, S, drafts, drive, message, new_session, park, prompt, refused
@@ -193,3 +202,18 @@ class Forks(StoreSuite):
             await store.fork(FORK, S, 2, forked())
             await prompt(store, FORK)
             assert (await store.session(FORK)).run == RUN
+
+    async def test_the_fork_of_a_child_works_for_the_same_session(self) -> None:
+        child, other, late = SessionId("child"), SessionId("other"), SessionId("late")
+        async with self.opened() as store:
+            await new_session(store)
+            await store.create(child, drafts(SessionCreated(AGENT, parent=S, root=S, depth=1)))
+            begins = drafts(SessionForked(child, AGENT, parent=S, root=S, depth=1), at_ms=T0)
+            await store.fork(FORK, child, 1, begins)
+            await store.fork(other, child, 1, forked(child))  # one that names no parent has none
+            assert ((await store.session(FORK)).parent, (await store.session(other)).parent) == (S, None)
+            assert set(await store.descendants(S)) == {child, FORK}
+            # Whom it names is gone: then it stands where its origin does by now.
+            await store.delete(S)
+            await store.fork(late, child, 1, begins)
+            assert ((await store.session(FORK)).parent, (await store.session(late)).parent) == (None, None)
