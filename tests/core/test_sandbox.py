@@ -149,6 +149,8 @@ def test_a_list_of_hosts_limits_whoever_writes_it() -> None:
         assert limited == one
     assert combined(SandboxPolicy(require=("network_off",)), one) == SandboxPolicy(require=("network_off",))
     assert combined(SandboxPolicy(require=("network_limited",)), whole).network is False
+    kept = SandboxPolicy(allowed_hosts=("a.example",), require=("network_limited",))
+    assert combined(kept, other) == combined(kept, whole) == kept
     denying = SandboxPolicy(denied_hosts=("c.example",))
     others = SandboxPolicy(allowed_hosts=("*",), denied_hosts=("c.example",))
     assert combined(whole, denying) == combined(denying, whole) == others

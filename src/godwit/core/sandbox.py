@@ -194,10 +194,11 @@ def tightened(base: SandboxPolicy, more: SandboxPolicy) -> SandboxPolicy:
 def combined(own: SandboxPolicy, standing: SandboxPolicy) -> SandboxPolicy:
     """An agent's own policy with a person's standing one: what is opened by either is open, what is hidden, limited and
     required by either is. Of a backend and a list of variables the agent's counts, where it names one; a network that the
-    agent has closed by requiring `network_off` stays closed, and one that either limits to hosts is limited to those that
-    any of the two names. ConfigurationError when they contradict each other."""
+    agent has closed by requiring `network_off` stays closed, and a list of hosts for which it requires `network_limited`
+    stays as it is; otherwise one that either limits to hosts is limited to those that any of the two names.
+    ConfigurationError when they contradict each other."""
     closed = "network_off" in own.require or "network_limited" in own.require
-    hosts = () if "network_off" in own.require else tuple(dict.fromkeys((*own.allowed_hosts, *standing.allowed_hosts)))
+    hosts = own.allowed_hosts if closed else tuple(dict.fromkeys((*own.allowed_hosts, *standing.allowed_hosts)))
     if own.denied_hosts and standing.network and not closed and not hosts:
         hosts = (ANY,)
     opened = {

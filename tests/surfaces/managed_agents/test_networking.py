@@ -15,6 +15,7 @@ import pytest
 
 from godwit.core.packages import registries
 from godwit.core.sandbox import SandboxPolicy
+from godwit.host.config import Config
 from godwit.models.script import call
 from godwit.surfaces.server import ServerSettings
 from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
@@ -64,6 +65,20 @@ def test_commands_reach_the_hosts_of_a_limited_network_and_no_others(start: Star
 
 
 @confined
+def test_what_the_servers_own_files_open_is_not_added_to_a_limited_network(start: Start, served: int) -> None:
+    opened = Config(user_sandbox=SandboxPolicy(allowed_hosts=(f"localhost:{served}",)))
+    script = [call("bash", command=f"curl -sS http://localhost:{served}/nest; true"), "Looked."]
+    server = start(*script, *script, config=opened)
+    with client_of(server) as client:
+        field = Field(server, client, config=limited("example.com"), tools=[TOOLSET])
+        whole = client.beta.environments.create(name="whole", config=cloud())
+        for environment, count in ((field.environment, 0), (whole, 1)):
+            session = field.session(environment_id=environment.id)
+            field.wait(session.id, field.prompt(session.id))
+            assert field.results(session.id).count("an egg") == count
+
+
+@confined
 def test_what_a_limited_network_allows(start: Start) -> None:
     server = start()
     with client_of(server) as client:
@@ -74,7 +89,7 @@ def test_what_a_limited_network_allows(start: Start) -> None:
         field = Field(server, client, config=config, tools=tools, mcp_servers=servers)
         sandbox = field.spec(field.session().id).sandbox
         assert sandbox.allowed_hosts == ("a.example:443", "b.example", *registries(), "mcp.example:443")
-        assert (sandbox.network, sandbox.require) == (False, ())
+        assert (sandbox.network, sandbox.require) == (False, ("network_limited",))
         none = client.beta.environments.create(name="none", config=limited())
         bare = client.beta.agents.create(name="Bird", model="claude-opus-5", tools=[TOOLSET])
         sandbox = field.spec(field.session(agent=bare.id, environment_id=none.id).id).sandbox

@@ -14,6 +14,8 @@ import pytest
 
 from godwit.core.agent import AgentSpec
 from godwit.core.ids import SessionId
+from godwit.core.sandbox import SandboxPolicy
+from godwit.host.config import Config
 from godwit.models.script import call
 from godwit.surfaces.server import ServerSettings
 from godwit.workspaces.sandboxes.bubblewrap import Bubblewrap
@@ -67,6 +69,23 @@ def test_commands_reach_the_allowed_domains_and_no_others(start: Start, served: 
     assert session.environment.type == "openai_hosted"
     assert session.environment.network.access == "restricted"
     assert session.environment.network.allowed_domains == [f"localhost:{served}"]
+
+
+@confined
+@pytest.mark.parametrize("opened", ["network", "allowed_hosts"])
+def test_what_the_servers_own_files_open_is_not_added(start: Start, served: int, opened: str) -> None:
+    sandbox = SandboxPolicy(network=True) if opened == "network" else SandboxPolicy(allowed_hosts=(f"localhost:{served}",))
+    script = [call("bash", command=f"curl -sS http://localhost:{served}/nest; true"), "Looked."]
+    server = start(*script * 3, config=Config(user_sandbox=sandbox))
+    client = client_of(server)
+    closed: Any = {**HOSTED, "network": {"access": "disabled"}}
+    for environment, count in ((closed, 0), (restricted(allowed_domains=["example.com"]), 0), (HOSTED, 1)):
+        with client.beta.agents.sessions.create(
+            agent={"model": "m"}, environment=environment, input="go", stream=True
+        ) as events:
+            done = [event.item for event in events if event.type == "agent.session.turn.item.done"]
+        (command,) = [item for item in done if item.type == "command_execution"]
+        assert (command.output or "").count("an egg") == count
 
 
 @confined

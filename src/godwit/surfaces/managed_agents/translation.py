@@ -188,6 +188,8 @@ def _confined(service: Service, spec: AgentSpec, environment: Mapping[str, Any],
         packages = tuple(f"{name}:{one}" for name in MANAGERS for one in environment.get("packages", {}).get(name, ()))
         if not network and not hosts:
             require.append("network_off")
+        elif networking["type"] == "limited":
+            require.append("network_limited")  # so that nothing the server's own files open is added to the list
         if service.settings.asks_for_keys:
             require += ["writes_confined", "secrets_hidden"]
     return msgspec.structs.replace(

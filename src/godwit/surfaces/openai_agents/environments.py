@@ -89,12 +89,14 @@ Environment = Annotated[NoEnvironment | Hosted | SelfHosted, pydantic.Field(disc
 class Plan(msgspec.Struct, frozen=True):
     """What is to be made for a session. `hosted`: a folder with these files, by paths within it, and these variables.
     `uploads`: the ids of those files that were uploaded, by their paths. `allowed`, `denied`: the hosts of a network that is
-    restricted. `shown`: what the environment says of its network and packages, where that is not what it says anyway."""
+    restricted. `held`: whether the client has said how far the network goes, so that nothing may open it further.
+    `shown`: what the environment says of its network and packages, where that is not what it says anyway."""
 
     hosted: bool
     network: bool = False
     allowed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    held: bool = False
     packages: tuple[str, ...] = ()
     shown: Mapping[str, Any] = {}
     variables: Mapping[str, str] = {}
@@ -153,7 +155,8 @@ def _hosted(given: Hosted, contents: Mapping[str, bytes], reach: Sequence[str]) 
         if not name or "=" in name or "\0" in name or "\0" in (given.env or {})[name]:
             raise InvalidArgument(f"environment.env: {name!r} is no variable", param="environment.env")
     open_ = network.access == "enabled"
-    return Plan(True, open_, allowed, denied, installed, shown, dict(given.env or {}), files, uploads)
+    held = given.network is not None and not open_
+    return Plan(True, open_, allowed, denied, held, installed, shown, dict(given.env or {}), files, uploads)
 
 
 def _hosts(network: Network, reach: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -226,12 +229,16 @@ def with_environment(spec: AgentSpec, plan: Plan, environment: str, hidden: str 
         network, allowed = False, own.allowed_hosts or (ANY,)
     elif allowed and own.allowed_hosts:
         allowed = both(allowed, own.allowed_hosts)
+    require = own.require
+    if plan.held and ("bash" in tools or spec.verification is not None):
+        require = tuple(dict.fromkeys((*require, "network_limited" if allowed else "network_off")))
     sandbox = msgspec.structs.replace(
         own,
         network=network,
         allowed_hosts=allowed,
         denied_hosts=tuple(dict.fromkeys((*own.denied_hosts, *plan.denied))),
-        unix_sockets=own.unix_sockets and not allowed,
+        unix_sockets=own.unix_sockets and not allowed and not plan.held,
+        require=require,
         packages=tuple(dict.fromkeys((*own.packages, *plan.packages))),
         hidden=paths,
         links=links,
