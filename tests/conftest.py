@@ -17,6 +17,8 @@ if str(ROOT) not in sys.path:
 
 # Hints of the command line name `godwit`, wherever this environment keeps it.
 os.environ.setdefault("GODWIT_PROGRAM", "godwit")
+# Keys that the person at this machine has stored are none of the tests'.
+os.environ["GODWIT_AUTH"] = ""
 
 # A shared machine is slow now and then, which says nothing about the code: no deadlines. On CI the examples are the same
 # each time, so that a red build can be repeated; at home they differ, so that new ones are found.

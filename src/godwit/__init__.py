@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .engine.hook import hook
     from .engine.session import Session
     from .host.agents import Agent
+    from .host.auth_store import AuthStore
     from .host.mcp import McpSettings
     from .host.runtime import Runtime
     from .host.subagent_session import SubagentEvent, SubagentSession
@@ -48,6 +49,7 @@ _HOMES = {
     "AgentRef": "core.agent",
     "AgentSpec": "core.agent",
     "ArtifactLimits": "core.artifact",
+    "AuthStore": "host.auth_store",
     "Budget": "core.budget",
     "BudgetCheck": "contracts",
     "BudgetDecision": "core.budget",
@@ -118,6 +120,7 @@ __all__ = [
     "AgentRef",
     "AgentSpec",
     "ArtifactLimits",
+    "AuthStore",
     "Budget",
     "BudgetCheck",
     "BudgetDecision",

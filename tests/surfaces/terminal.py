@@ -48,6 +48,7 @@ def environment(**more: str) -> dict[str, str]:
         "COLUMNS": "200",
         "GODWIT_CONFIG": "",
         "GODWIT_TRUST": "",
+        "GODWIT_AUTH": "",
         **more,
     }
 

@@ -17,6 +17,7 @@ from .event_store import Appended, EventStore, Lease, SavedRule, SessionRow, Sna
 from .feed import Feed
 from .folder_context import ContextSource, FolderContext
 from .hooks import HookCall, HookHandler, HookKit
+from .keys import KeySource
 from .loading import Loading, LogLoader
 from .mcp import ServerTools, ToolServers
 from .model import (
@@ -75,6 +76,7 @@ __all__ = [
     "HookHandler",
     "HookKit",
     "InputQueue",
+    "KeySource",
     "Lease",
     "ListsModels",
     "FoundText",

@@ -29,6 +29,7 @@ from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
 from ..models.entry import ModelEntry, ProviderEntry
 from ..models.registry import Registry
+from .auth_store import AuthStore
 from .config_file import File, read
 from .config_sections import SECTIONS, Left, PermissionSection
 from .folder_context import FolderFiles
@@ -223,9 +224,11 @@ def registry_of(config: Configs, *, prices: Mapping[str, Price] | None = None) -
     """The providers and models that the files tell of, beside the known ones: the person's own file alone, where `config` is
     asked for each folder. ConfigurationError."""
     found = config if isinstance(config, Config) or config is None else config(None)
-    registry = Registry(prices=prices, entries={} if found is None else found.models)
+    registry = Registry(prices=prices, entries={} if found is None else found.models, keys=AuthStore())
     for name, entry in ({} if found is None else found.providers).items():
-        registry.register_provider(name, kind=entry.kind, base_url=entry.base_url, api_key_env=entry.key_env)
+        registry.register_provider(
+            name, kind=entry.kind, base_url=entry.base_url, api_key_env=entry.key_env, oauth=entry.oauth
+        )
     return registry
 
 

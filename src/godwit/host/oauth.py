@@ -1,4 +1,4 @@
-"""Renewing an access token: RFC 6749 section 6, with the resource of RFC 8707.
+"""Asking a token endpoint: RFC 6749, with the resource of RFC 8707; most of all for renewing an access token (section 6).
 
 Goes out through the fetcher that judges every address. Rule: nothing that was sent, and no token that came back, stands in
 what is told of a failure; what a server said against it is shown cut and with our own secrets taken out.
@@ -10,14 +10,16 @@ import base64
 import html
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from ..core.errors import ToolFailed
-from ..tools.fetch import Answer, Fetcher
 from ..tools.url import parse
+
+if TYPE_CHECKING:
+    from ..tools.fetch import Answer, Fetcher
 
 Authentication = Literal["none", "client_secret_basic", "client_secret_post"]
 HIDDEN = "[hidden]"
@@ -69,10 +71,18 @@ async def refresh(
 ) -> Refreshed | RefreshFailed:
     """A new access token, or why there is none."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    basic = ""
     if client.scope:
         form["scope"] = client.scope
+    return await granted(fetcher, client, form, client_secret, [refresh_token])
+
+
+async def granted(
+    fetcher: Fetcher, client: Client, form: dict[str, str], client_secret: str | None, hidden: Iterable[str] = ()
+) -> Refreshed | RefreshFailed:
+    """What the token endpoint grants for this form. `hidden`: what of it is secret."""
+    form = dict(form)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    basic = ""
     if client.resource:
         form["resource"] = client.resource
     if client.authentication == "client_secret_basic":
@@ -92,7 +102,7 @@ async def refresh(
     if answer.status != 200:
         # What says that it went well may hold tokens, whatever else is odd about it.
         well = 200 <= answer.status < 300
-        shown = None if well else shown_answer(answer, [refresh_token, client_secret, basic.rstrip("=")])
+        shown = None if well else shown_answer(answer, [*hidden, client_secret, basic.rstrip("=")])
         return RefreshFailed(f"the token endpoint {url.brief} answers {answer.status}", shown)
     try:
         found: Any = msgspec.json.decode(answer.body, type=dict[str, Any])

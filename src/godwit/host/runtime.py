@@ -52,6 +52,7 @@ from ..engine.log import create_log, load_state, record_reports
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
+from .auth_store import AuthStore, auth_of
 from .command_files import FOLDERS, checked_folders
 from .config import Configs, context_of, held_of, hooks_of, lanes_of, registry_of, sandbox_of, search_of, standing_of
 from .desk import Desk
@@ -114,6 +115,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         mcp: McpSettings | None = None,
         folder_files: FolderFiles | None = None,
         trusts: Callable[[str | None], bool] = lambda _: True,
+        auth: AuthStore | None = None,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -121,6 +123,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self.clock = clock
         self.ids = ids
         self.models = models
+        self.auth = auth_of(models, auth)
+        """The keys of providers that are stored on this machine."""
         self._toolbox = toolbox
         self._folder_contexts = None if folder_files is None else FolderContexts(context_of(config, folder_files), trusts)
         self._trusts = trusts
@@ -209,6 +213,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         mcp: McpSettings | None = None,
         folder_files: FolderFiles | None = None,
         trusts: Callable[[str | None], bool] = lambda _: True,
+        auth: AuthStore | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -240,6 +245,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         they run nothing and grant nothing. `host.brought.trusts` asks what this person has said (`godwit trust`). Hooks and
         settings of a folder are `config`'s.
         `mcp`: which MCP servers may be reached that are not public, and tokens for some.
+        `auth`: where keys of providers are stored, by default this machine's store; see `Registry` for which key counts.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..stores.sqlite import SqliteStore
@@ -285,6 +291,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             mcp=mcp,
             folder_files=folder_files,
             trusts=trusts,
+            auth=auth,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -314,6 +321,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         if left:
             await asyncio.wait(left, timeout=self._grace_s)
         self._kept_hooks.clear()
+        await self.auth.close()
         close = getattr(self.models, "close", None)
         if close is not None:
             await close()

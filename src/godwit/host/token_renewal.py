@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,9 +18,11 @@ from ..contracts import DocumentStore
 from ..core.document import Document
 from ..core.errors import DocumentExists, GodwitError, RevisionConflict
 from ..core.ids import Clock
-from ..tools.fetch import Fetcher
 from .credentials import Credential, CredentialBody, Secret, current_token
 from .oauth import Refreshed, RefreshFailed, refresh
+
+if TYPE_CHECKING:
+    from ..tools.fetch import Fetcher
 
 logger = logging.getLogger("godwit")
 

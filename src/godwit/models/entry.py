@@ -10,6 +10,7 @@ import msgspec
 from ..core.agent import ThinkingLevel
 from ..core.budget import Price
 from ..core.errors import ConfigurationError
+from ..core.keys import OAuthSettings
 from ..core.model_info import THINKING_LEVELS, ModelInfo
 from .providers import ProviderKind
 
@@ -63,11 +64,12 @@ class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
 
 class ProviderEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A provider of the user's, or another address for a known one; as for `Registry.register_provider`. `key_env`: the
-    variable that holds its key; without one no key is sent."""
+    variable that holds its key; without one only a stored key is sent. `oauth`: how to log in to it."""
 
     base_url: str | None = None
     kind: ProviderKind | None = None
     key_env: str | None = None
+    oauth: OAuthSettings | None = None
 
 
 __all__ = ["ModelEntry", "ProviderEntry"]

@@ -99,6 +99,7 @@ class LiveModel:
         return listed_cost(self._system, self._model_name, usage)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelChunk]:
+        await self._connection.authorize()
         model = await self._load()
         await self._look()
         from pydantic_ai.direct import model_request_stream

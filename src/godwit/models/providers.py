@@ -2,19 +2,21 @@
 
 A `Provider` is data. A `Connection` is made from it without importing anything; SDKs and the HTTP client come with the
 first request and are shared by all models of the provider. Retries of the SDKs are off: the engine decides about those.
+SDKs never get the key: it is put into each request on its way out, as it is then, and only to where the provider is.
 """
 
 from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import msgspec
 
-from ..core.errors import InvalidArgument
+from ..core.errors import AuthenticationFailed, GodwitError, InvalidArgument, ModelError
+from ..core.keys import OAuthSettings, ProviderKey
 from .vendors import vendor_profile
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ ProviderKind = Literal["openai-responses", "openai-chat", "anthropic", "google",
 """Which wire format a provider speaks. The last three are OpenAI chat with extras of their own."""
 
 _NO_KEY = "no-key"
+"""What stands in a request for the key until that is put there; who needs none gets this."""
+_KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+_OWN_HEADER: dict[str, str] = {"anthropic": "x-api-key", "google": "x-goog-api-key"}
+
+CurrentKey = Callable[[], Awaitable[ProviderKey | None]]
 
 
 class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,6 +40,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `key_env`: environment variables that may hold the key, the first set one counts; none at all: no key is needed.
     `url_env`: the variable that replaces `base_url`. `key_optional_with_url`: no key is needed at a replaced address.
+    `api_key`: a key, `!command` or `$NAME`. `oauth`: how to log in.
     """
 
     name: str
@@ -42,6 +50,10 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
     url_env: str | None = None
     key_optional_with_url: bool = False
     api_key: str | None = None
+    oauth: OAuthSettings | None = None
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self.kind!r}, {self.base_url!r})"
 
     def __post_init__(self) -> None:
         if not self.name or ":" in self.name:
@@ -177,7 +189,7 @@ class Connection:
 
     `connect_timeout_s`: to open a connection. `read_timeout_s`: between two pieces of an answer. `shortcut`: hand the
     history past the transformations of the OpenAI and Google SDKs, see `_pass_untransformed`. `profiles`: what a user says
-    of models, by their ids, as pydantic-ai calls it.
+    of models, by their ids, as pydantic-ai calls it. `key`: asked for the key before each request, in place of `api_key`.
     """
 
     def __init__(
@@ -185,6 +197,7 @@ class Connection:
         provider: Provider,
         *,
         api_key: str | None = None,
+        key: CurrentKey | None = None,
         base_url: str | None = None,
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 600.0,
@@ -194,7 +207,9 @@ class Connection:
         self.provider = provider
         self._profiles = profiles or {}
         self._shortcut = shortcut
-        self.api_key = api_key
+        self._asked = key
+        self._key = ProviderKey(api_key) if api_key else None
+        self._used: tuple[str, ...] = (api_key,) if api_key else ()
         self.base_url = base_url
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -205,7 +220,49 @@ class Connection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.api_key,) if self.api_key else ()
+        """The keys that were sent of late: a request under way may still have the one before."""
+        return self._used
+
+    async def authorize(self) -> None:
+        """Take the key as it is now for the requests to come. AuthenticationFailed, or ModelUnavailable when it may be had
+        later."""
+        if self._asked is None:
+            return
+        try:
+            key = await self._asked()
+        except ModelError:
+            raise
+        except GodwitError as error:
+            raise AuthenticationFailed(error.message, provider=self.provider.name) from None
+        if key != self._key:
+            self._key = key
+            if key is not None:
+                self._used = (key.value, *self._used)[:4]
+
+    async def ask(self, url: str, headers: Mapping[str, str], timeout_s: float) -> int:
+        """The status with which `url` of the provider answers, asked with the key. The HTTP client's errors."""
+        marked = {**headers, "Authorization": f"Bearer {_NO_KEY}"}
+        return (await self._client().get(url, headers=marked, timeout=timeout_s, follow_redirects=False)).status_code
+
+    async def _put_key(self, request: httpx2.Request) -> None:
+        """Put the key in the place that was kept for it. A redirect to elsewhere gets none, whatever the SDK allows."""
+        origin = (request.url.scheme, request.url.host, request.url.port)
+        if request.extensions.setdefault("godwit.origin", origin) != origin:
+            for name in _KEY_HEADERS:
+                request.headers.pop(name, None)
+            return
+        key = self._key
+        if key is None:
+            return
+        kept = [n for n in _KEY_HEADERS if request.headers.get(n, "").removeprefix("Bearer ") == _NO_KEY]
+        for name in kept:
+            del request.headers[name]
+        if kept:
+            own = _OWN_HEADER.get(self.provider.kind)
+            if own is None or key.bearer:
+                request.headers["Authorization"] = f"Bearer {key.value}"
+            else:
+                request.headers[own] = key.value
 
     def ready(self, name: str) -> PydanticModel | None:
         """What `model` made for this name, or None when it would have to make it."""
@@ -250,31 +307,33 @@ class Connection:
                 timeout=httpx2.Timeout(self._read_timeout_s, connect=self._connect_timeout_s)
             )
             hooks = self._http.event_hooks
-            self._http.event_hooks = {**hooks, "response": [*hooks.get("response", ()), _note_response]}
+            self._http.event_hooks = {
+                "request": [*hooks.get("request", ()), self._put_key],
+                "response": [*hooks.get("response", ()), _note_response],
+            }
         return self._http
 
     def _make_provider(self) -> Any:
         http = self._client()
-        key = self.api_key or _NO_KEY
         match self.provider.kind:
             case "anthropic":
                 from anthropic import AsyncAnthropic
                 from pydantic_ai.providers.anthropic import AnthropicProvider
 
                 anthropic = AsyncAnthropic(
-                    api_key=key, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout
+                    api_key=_NO_KEY, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout
                 )
                 return AnthropicProvider(anthropic_client=anthropic)
             case "google":
                 from pydantic_ai.providers.google import GoogleProvider
 
-                google = GoogleProvider(api_key=key, base_url=self.base_url, http_client=http)
+                google = GoogleProvider(api_key=_NO_KEY, base_url=self.base_url, http_client=http)
                 if self._shortcut:
                     _pass_contents_untransformed(google.client.aio.models)
                 return google
         from openai import AsyncOpenAI
 
-        openai = AsyncOpenAI(api_key=key, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout)
+        openai = AsyncOpenAI(api_key=_NO_KEY, base_url=self.base_url, http_client=http, max_retries=0, timeout=http.timeout)
         if self._shortcut:
             _pass_untransformed(openai.chat.completions, "messages")
             _pass_untransformed(openai.responses, "input")

@@ -1,7 +1,8 @@
 """Names to models: `provider:model` for the providers godwit knows, hints for those, and whatever a user registers or says.
 
-Keys and addresses come from the environment when a name is resolved. Resolving opens no connection and imports no SDK,
-so a wrong name or a missing key is told at once. Models of one provider share one HTTP client. What is known of a model is
+A key is the one that was given here, else a stored one, else that of the environment; it is read anew for each request, and
+whether there is one is known when a name is resolved. Resolving opens no connection and imports no SDK, so a wrong name or a
+missing key is told at once. Models of one provider share one HTTP client. What is known of a model is
 the `catalogue`'s, and what a user says of it stands before that.
 """
 
@@ -14,14 +15,16 @@ from typing import Any, cast
 
 import msgspec
 
-from ..contracts import Model, SupportsClose, SupportsInfo, SupportsPrice
+from ..contracts import KeySource, Model, SupportsClose, SupportsInfo, SupportsPrice
 from ..core.budget import Price
 from ..core.errors import AuthenticationFailed, ConfigurationError, InvalidArgument, ModelNotFound
+from ..core.keys import KeyStatus, OAuthSettings, ProviderKey, checked_value, form_of, variable_of
 from ..core.messages import Usage
 from ..core.model_info import ModelInfo
 from .catalogue import info_of, listed_model, listed_models
 from .entry import ModelEntry
 from .hints import ALIASES, expanded
+from .key_value import key_of
 from .live import LiveModel
 from .prices import prices_of
 from .providers import KNOWN_PROVIDERS, Connection, Provider, ProviderKind
@@ -36,7 +39,8 @@ class Registry:
 
     `read_timeout_s`: the longest silence within an answer. `cache`: mark prompts for Anthropic's cache. `prices`: what
     models cost, by name, in place of what is listed and of what GODWIT_PRICES says. `entries`: what a user says of models,
-    by the names that are to mean them; of two that mean the same model both count, the later one first.
+    by the names that are to mean them; of two that mean the same model both count, the later one first. `keys`: where keys
+    are stored; by default nowhere, until a runtime is opened with this registry.
     ConfigurationError when the prices cannot be read, and for entries that mean each other.
     """
 
@@ -49,8 +53,10 @@ class Registry:
         cache: bool = True,
         prices: Mapping[str, Price] | None = None,
         entries: Mapping[str, ModelEntry] | None = None,
+        keys: KeySource | None = None,
     ) -> None:
         self._environment = os.environ if environment is None else environment
+        self._keys = keys
         self._prices = {**prices_of(self._environment.get("GODWIT_PRICES", "")), **(prices or {})}
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -83,18 +89,22 @@ class Registry:
         base_url: str | None = None,
         api_key: str | None = None,
         api_key_env: str | None = None,
+        oauth: OAuthSettings | None = None,
     ) -> None:
         """Add a provider, or give a known one another address: `name:model` resolves to it from now on.
 
-        `kind`: by default the known provider's own, else OpenAI's chat completions. Without `api_key` and `api_key_env`
-        no key is asked for. InvalidArgument when the name or kind cannot be used.
+        `kind`: by default the known provider's own, else OpenAI's chat completions. `api_key`: the key, or `!command` or
+        `$NAME`. `oauth`: how `godwit login` gets a token. Without these and `api_key_env` no key is asked for; one that
+        is stored for this name is sent all the same. InvalidArgument when the name, kind or key cannot be used.
         """
         known = self._providers.get(name)
         kind = kind or (known.kind if known is not None else "openai-chat")
         needs_url = kind in ("openai-chat", "openai-responses") and known is None
         if needs_url and base_url is None:
             raise InvalidArgument(f"provider {name!r} of kind {kind!r} needs a base_url")
-        self._providers[name] = Provider(name, kind, base_url, (api_key_env,) if api_key_env else (), None, False, api_key)
+        api_key = checked_value(api_key) if api_key and api_key.strip() else None
+        variables = (api_key_env,) if api_key_env else ()
+        self._providers[name] = Provider(name, kind, base_url, variables, None, False, api_key, oauth)
         if (replaced := self._connections.pop(name, None)) is not None:
             self._replaced.append(replaced)
         if (aside := self._asides.pop(name, None)) is not None:
@@ -136,7 +146,11 @@ class Registry:
         info = self._infos.get(name)
         if info is None:
             info = self._infos[name] = self._described(name)
-        return info
+        if name in self._own:
+            return info
+        # A key may have come or gone since it was looked at.
+        missing = self._missing(self._providers[name.partition(":")[0]])
+        return info if info.missing == missing else msgspec.structs.replace(info, ready=not missing, missing=missing)
 
     def known(self, name: str) -> ModelInfo | None:
         """What `find` gave for this name before, or can give at once since it is a registered model's; else None."""
@@ -182,6 +196,36 @@ class Registry:
     def providers(self) -> tuple[Provider, ...]:
         """Those that can be named: the known ones, then those that were added."""
         return tuple(self._providers.values())
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Where keys and addresses are looked up."""
+        return self._environment
+
+    @property
+    def keys(self) -> KeySource | None:
+        """Where keys are stored."""
+        return self._keys
+
+    def use_keys(self, keys: KeySource) -> None:
+        """From now on these are the stored keys."""
+        self._keys = keys
+        self._infos.clear()
+
+    def key_status(self, provider: str) -> KeyStatus:
+        """What may be told of the key that is sent to this provider. ModelNotFound for an unknown one; ConfigurationError
+        when what is stored cannot be read."""
+        known = self._providers.get(provider)
+        if known is None:
+            raise ModelNotFound(
+                f"there is no provider {provider!r}; known are {', '.join(sorted(self._providers))}", provider=provider
+            )
+        return self._status(known)
+
+    def account(self, provider: str) -> str:
+        """Under which name the key of this provider is stored: OpenAI has one, in whichever format it is asked."""
+        known = self._providers.get(provider)
+        return "openai" if provider in _SAME and (known is None or known in KNOWN_PROVIDERS) else provider
 
     def available(self) -> Sequence[tuple[str, bool]]:
         """Each provider by name, and whether all it needs to be asked is set."""
@@ -317,18 +361,19 @@ class Registry:
 
     # --- connections --------------------------------------------------------------------------------------------------
 
+    def connection(self, provider: str) -> Connection:
+        """The connection to this provider, over which its models are asked. ModelNotFound, AuthenticationFailed (no key)."""
+        self.key_status(provider)
+        return self._connect(self._providers[provider])
+
     def _connect(self, provider: Provider) -> Connection:
         connection = self._connections.get(provider.name)
+        if missing := self._missing(provider):
+            raise self._no_key(provider, missing)
         if connection is None:
-            if missing := self._missing(provider):
-                raise AuthenticationFailed(
-                    f"provider {provider.name!r} has no key: set {' or '.join(missing)}",
-                    provider=provider.name,
-                    variables=list(missing),
-                )
             connection = self._connections[provider.name] = Connection(
                 provider,
-                api_key=self._key(provider),
+                key=lambda: self._current(provider),
                 base_url=self._url(provider),
                 connect_timeout_s=self._connect_timeout_s,
                 read_timeout_s=self._read_timeout_s,
@@ -336,17 +381,49 @@ class Registry:
             )
         return connection
 
-    def _missing(self, provider: Provider) -> tuple[str, ...]:
-        if not provider.key_env or self._key(provider):
-            return ()
-        if provider.key_optional_with_url and self._url(provider) != provider.base_url:
-            return ()
-        return provider.key_env
+    def _no_key(self, provider: Provider, missing: tuple[str, ...]) -> AuthenticationFailed:
+        text = f"provider {provider.name!r} has no key: "
+        stored = f"godwit login {provider.name}"
+        if missing == (stored,):
+            return AuthenticationFailed(f"{text}{stored} gets one", provider=provider.name, variables=[])
+        or_stored = f", or store one with {stored}" if self._keys is not None else ""
+        return AuthenticationFailed(
+            f"{text}set {' or '.join(missing)}{or_stored}", provider=provider.name, variables=list(missing)
+        )
 
-    def _key(self, provider: Provider) -> str | None:
-        if provider.api_key:
-            return provider.api_key
-        return next((self._environment[v] for v in provider.key_env if self._environment.get(v)), None)
+    def _missing(self, provider: Provider) -> tuple[str, ...]:
+        return self._status(provider).missing
+
+    def _status(self, provider: Provider) -> KeyStatus:
+        name = provider.name
+        if provider.api_key is not None:
+            variable = variable_of(provider.api_key)
+            missing = (variable,) if variable and not self._environment.get(variable, "").strip() else ()
+            return KeyStatus(name, "explicit", "api_key", form_of(provider.api_key), variable, missing=missing)
+        if self._keys is not None and (stored := self._keys.lookup(self.account(provider.name))) is not None:
+            return msgspec.structs.replace(stored, provider=name)
+        for variable in provider.key_env:
+            if self._environment.get(variable, "").strip():
+                return KeyStatus(name, "environment", "api_key", variable=variable)
+        if provider.key_optional_with_url and self._url(provider) != provider.base_url:
+            return KeyStatus(name)
+        if not provider.key_env and provider.oauth is not None:
+            return KeyStatus(name, missing=(f"godwit login {name}",))
+        return KeyStatus(name, missing=provider.key_env)
+
+    async def _current(self, provider: Provider) -> ProviderKey | None:
+        """The key for the next request. AuthenticationFailed."""
+        status = self._status(provider)
+        if status.missing:
+            raise self._no_key(provider, status.missing)
+        match status.origin:
+            case "explicit":
+                return ProviderKey(await key_of(provider.api_key or "", provider.name, self._environment))
+            case "stored" if self._keys is not None:
+                return await self._keys.current(self.account(provider.name))
+            case "environment":
+                return ProviderKey(await key_of(f"${status.variable}", provider.name, self._environment))
+        return None
 
     def _url(self, provider: Provider) -> str | None:
         replaced = self._environment.get(provider.url_env) if provider.url_env else None

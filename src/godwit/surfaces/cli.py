@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, branches, control, looking, moving, rules, running, serving, telling, undo
+from .cli_verbs import answers, branches, control, logins, looking, moving, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -72,6 +72,9 @@ VERBS = (
     branches.fork,
     moving.import_,
     moving.export,
+    logins.login,
+    logins.logout,
+    logins.auth,
     serving.serve,
     serving.work,
     serving.keys,
@@ -100,6 +103,9 @@ HERE = frozenset(
         "doctor",
         "serve",
         "keys",
+        "login",
+        "logout",
+        "auth",
         "webhooks",
         "secrets",
         "backup",

@@ -133,22 +133,28 @@ def _providers() -> list[Check]:
         registry = registry_of(load(os.getcwd()))
     except GodwitError:
         registry = registry_of(None)  # the files' mistake is told above
-    ready = dict(registry.available())
     found = []
+    try:
+        statuses = {provider.name: registry.key_status(provider.name) for provider in registry.providers}
+    except GodwitError as error:
+        return [Check("stored keys", error.message, False)]
     for provider in registry.providers:
-        set_keys = [name for name in provider.key_env if os.environ.get(name)]
-        if set_keys:
-            text = f"key in {', '.join(set_keys)}"
-        elif ready.get(provider.name):
-            text = "needs no key"
+        status = statuses[provider.name]
+        if status.missing:
+            named = " or ".join(status.missing)
+            text = f"no key: {named}" if named.startswith("godwit ") else f"no key: set {named}"
+        elif status.origin == "stored":
+            text = f"{'key' if status.kind == 'api_key' else 'token'} stored in the {status.place} (godwit auth status)"
+        elif status.origin == "environment":
+            text = f"key in {', '.join(name for name in provider.key_env if os.environ.get(name))}"
         else:
-            text = f"no key: set {' or '.join(provider.key_env)}"
+            text = "needs no key"
         replaced = os.environ.get(provider.url_env) if provider.url_env else None
         address = replaced or provider.base_url
         if address:
             text += f"; {_address(address)}" + (f" (from {provider.url_env})" if replaced else "")
         # Having no key for a provider is no fault: nobody has them all.
-        found.append(Check(f"provider {provider.name}", text, True if set_keys else None))
+        found.append(Check(f"provider {provider.name}", text, True if status.origin and not status.missing else None))
     return found
 
 

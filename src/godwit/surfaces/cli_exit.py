@@ -40,7 +40,7 @@ DONE, FAILED, USAGE, LIMITED, PARKED, NOT_FOUND, CONFLICT, INTERRUPTED = 0, 1, 2
 OUTCOMES: dict[RunOutcome, int] = {"done": DONE, "failed": FAILED, "limited": LIMITED, "interrupted": INTERRUPTED}
 
 _HINTS: tuple[tuple[type[GodwitError], str], ...] = (
-    (AuthenticationFailed, "godwit doctor shows which providers have a key"),
+    (AuthenticationFailed, "godwit auth status shows which providers have a key, and from where"),
     (ModelNotFound, "name it as provider:model; godwit doctor lists the providers"),
     (ToolNotFound, "the tool sets are files and web, and bash is a tool"),
     (ArtifactNotFound, "godwit artifacts ID lists what is kept"),

@@ -275,7 +275,8 @@ async def test_a_model_of_a_provider_that_there_is_not_is_told_at_the_start(fold
 
 def test_a_key_that_is_missing_is_told_and_the_server_serves(folder: Path) -> None:
     with serving(folder, "-m", "x=openai:gpt-5", OPENAI_API_KEY="") as process:
-        assert process.log[0] == "note: x=openai:gpt-5: provider 'openai' has no key: set OPENAI_API_KEY", process.log
+        missing = "set OPENAI_API_KEY, or store one with godwit login openai"
+        assert process.log[0] == f"note: x=openai:gpt-5: provider 'openai' has no key: {missing}", process.log
         assert httpx2.get(f"{process.url}/readyz").status_code == 200
 
 
