@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
     from .core.mcp import McpServer
     from .core.messages import Document, Image, Text, Usage
+    from .core.modes import Mode
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
@@ -77,6 +78,7 @@ _HOMES = {
     "Limits": "core.agent",
     "McpServer": "core.mcp",
     "McpSettings": "host.mcp",
+    "Mode": "core.modes",
     "ModelSettings": "core.agent",
     "Permissions": "core.agent",
     "Price": "core.budget",
@@ -148,6 +150,7 @@ __all__ = [
     "Limits",
     "McpServer",
     "McpSettings",
+    "Mode",
     "ModelSettings",
     "Permissions",
     "Price",

@@ -184,7 +184,7 @@ def test_every_field_was_thought_of(field: str) -> None:
     asked_of_all_above = {"permissions", "hooks", "budgets"}
     opens_nothing = {
         "name", "instructions", "description", "tools", "external_tools", "settings", "metadata", "verification", "title",
-        "extensions", "subagents", "subagent_specs", "subagent_ids", "hidden", "context", "context_files", "skills",
+        "extensions", "subagents", "subagent_specs", "subagent_ids", "hidden", "context", "context_files", "skills", "modes",
     }  # fmt: skip
     assert field in narrows | asked_of_all_above | opens_nothing
 

@@ -138,3 +138,11 @@ async def test_behind_a_server_a_fork_has_a_folder_of_its_own(tmp_path: Path) ->
             with pytest.raises(InvalidArgument):
                 await forked.fork("nowhere")
             assert len(await runtime.sessions()) == 1
+
+
+async def test_the_mode_is_shown_and_set(worked: Command) -> None:  # noqa: F811
+    done = await run(worked, "mode", "last", "plan")
+    assert (done.code, "in mode plan" in done.out) == (0, True)
+    (shown,) = (await run(worked, "mode", "last", "--json")).lines
+    assert shown["mode"] == "plan"
+    assert (await run(worked, "mode", "last", "party")).code == 2

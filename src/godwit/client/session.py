@@ -34,6 +34,7 @@ from ..core.lanes import (
     QueueStats,
 )
 from ..core.messages import ResultBlock
+from ..core.modes import BUILD
 from ..core.record import RunResult, RunSnapshot, RunStatus
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.verification import (
@@ -270,6 +271,14 @@ class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
         """Use this model from the next prompt on, or the one that this hint means. ModelNotFound, AuthenticationFailed."""
         await self.configure(model=model)
 
+    async def set_mode(self, mode: str) -> None:
+        """What the session may do from the next call on: `build`, `plan`, or a mode of the agent's own. InvalidArgument."""
+        await self.configure(mode=mode)
+
+    async def mode(self) -> str:
+        """The mode it is in; `build` where nothing is taken away."""
+        return (await self.state()).mode or BUILD.name
+
     async def configure(
         self,
         *,
@@ -279,6 +288,7 @@ class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
         name: str | None = None,
         permissions: Permissions | None = None,
         approvals: ApprovalPolicy | None = None,
+        mode: str | None = None,
     ) -> None:
         """Change settings for the runs that start from now on; None leaves one as it is."""
         self._check_open()
@@ -292,6 +302,7 @@ class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
             "name": name,
             "permissions": permissions,
             "approvals": approvals,
+            "mode": mode,
         }
         await self._post("", object, body, method="PATCH")
         before = self._config

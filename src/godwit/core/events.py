@@ -163,7 +163,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     `permissions`: the session's own rules, beside the agent's, in force at once; `approvals` likewise. `budgets` take the
     place of the agent's for the scopes they name; `raised_by`: they are those before, raised by this answer, and in force
     at once. `metadata`: all of it, in place of what there was.
-    `lanes`: who does the calls of these lanes, from the next call on.
+    `lanes`: who does the calls of these lanes, from the next call on. `mode`: what it may do, by its name, likewise.
     """
 
     model: str | None = None
@@ -177,6 +177,7 @@ class SessionConfigured(Data, frozen=True, tag="session.configured"):
     raised_by: ActionId | None = None
     metadata: dict[str, str] | None = None
     lanes: dict[str, LaneHandler] | None = None
+    mode: str | None = None
 
 
 class SessionPaused(Data, frozen=True, tag="session.paused"):

@@ -90,6 +90,7 @@ from .ids import ActionId, CallId, MessageId, RunId, Seq, SessionId
 from .lanes import LaneHandler
 from .messages import ToolStatus, Usage
 from .meter import Meter, metered
+from .modes import BUILD
 from .rules import ApprovalPolicy, Permissions
 from .verification import VerificationReport, VerificationStatus
 
@@ -251,6 +252,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     meter: Meter = Meter()
     warned: tuple[Warned, ...] = ()
     lanes: dict[str, LaneHandler] = {}
+    mode: str | None = None
     origin: SessionId | None = None
     forked_at: Seq = 0
     event_labels: dict[Seq, str] = {}
@@ -342,6 +344,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 name=state.name if data.name is None else data.name,
                 agent=state.agent if data.agent is None else data.agent,
                 metadata=state.metadata if data.metadata is None else data.metadata,
+                mode=state.mode if data.mode is None else (None if data.mode == BUILD.name else data.mode),
                 lanes=state.lanes if data.lanes is None else {**state.lanes, **data.lanes},
                 permissions=state.permissions if data.permissions is None else data.permissions,
                 approvals=state.approvals if data.approvals is None else data.approvals,
@@ -686,7 +689,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 8
+SNAPSHOT_VERSION = 9
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -15,18 +15,10 @@ import msgspec
 from .agent import AgentSpec, Limits
 from .errors import ConfigurationError
 from .ids import AgentName
+from .modes import LOOK, LOOKS_ONLY
 from .narrowing import INHERIT
 from .rules import ConfirmationInheritance, Permissions
 
-LOOK = ("read", "ls", "glob", "grep")
-"""Tools that look at files."""
-_SHELL_LOOKS = tuple(
-    f"bash({command}:*)"
-    for command in ("ls", "cat", "head", "tail", "wc", "find", "grep", "rg", "file", "stat", "git log", "git show",
-                    "git diff", "git status", "git blame", "git ls-files")
-)  # fmt: skip
-LOOKS_ONLY = Permissions(allow=(*LOOK, "web_fetch", "web_search", *_SHELL_LOOKS), default="deny")
-"""Nothing but looking, with commands as well."""
 CHECKS_ONLY = Permissions(allow=(*LOOK, "bash", "verify"), deny=("write", "edit", "patch"), default="deny")
 """Looking, and commands, but no file tool that writes."""
 

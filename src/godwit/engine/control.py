@@ -10,8 +10,10 @@ from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel
 from ..core.errors import InvalidArgument, KeyReused, NoOpenRun
 from ..core.events import Event
 from ..core.ids import RunId, Seq
+from ..core.modes import BUILD, mode_named
 from ..core.rules import ApprovalPolicy, Permissions
 from .handle import Handle
+from .log import load_state
 
 OWNER_LOOK_S = 1.0
 """How often a handle that waits for another process looks whether that one is alive."""
@@ -96,6 +98,16 @@ class Control(Handle):
         ModelNotFound, AuthenticationFailed (no key): nothing has changed then."""
         await self.configure(model=model)
 
+    async def set_mode(self, mode: str) -> None:
+        """What the session may do from the next call on, beside its agent's rules: `build`, all of it; `plan`, look and
+        change nothing; or a mode of the agent's own. It holds for those who work for the session as well.
+        InvalidArgument."""
+        await self.configure(mode=mode)
+
+    async def mode(self) -> str:
+        """The mode it is in; `build` where nothing is taken away."""
+        return (await load_state(self._store, self.id)).mode or BUILD.name
+
     async def configure(
         self,
         *,
@@ -107,6 +119,7 @@ class Control(Handle):
         approvals: ApprovalPolicy | None = None,
         metadata: Mapping[str, str] | None = None,
         agent: AgentRef | None = None,
+        mode: str | None = None,
         expect: Seq | None = None,
     ) -> None:
         """Change settings for the runs that start from now on, all or none; None leaves one as it is.
@@ -114,6 +127,7 @@ class Control(Handle):
         `model`: as for `set_model`. ModelNotFound, AuthenticationFailed.
         `permissions`: the session's own rules, beside the agent's; they and `approvals` hold from the next call on.
         `metadata`: all of it, in place of what there was. `agent`: who works from now on. AgentNotFound, ToolNotFound.
+        `mode`: as for `set_mode`.
         `expect`: for a change that follows from how the session was at this seq; HeadMoved when it has gone on since.
         """
         self._check_open()
@@ -129,8 +143,11 @@ class Control(Handle):
             raise InvalidArgument(f"thinking level {thinking!r} is none of {known}", thinking=thinking)
         if steer_mode is not None and steer_mode not in get_args(SteerMode):
             raise InvalidArgument(f"steer mode {steer_mode!r} is neither skip nor batch", steer_mode=steer_mode)
+        if mode is not None:
+            mode_named(mode, (spec or self._spec).modes)
         await self._inbox.configure(
             model=model,
+            mode=mode,
             thinking=thinking,
             steer_mode=steer_mode,
             name=name,

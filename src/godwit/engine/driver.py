@@ -32,6 +32,7 @@ from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, Sta
 from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
+from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
 from .budget import Budgets, Guards
@@ -39,7 +40,7 @@ from .cancel import Cancel
 from .hooks import Hooks
 from .lanes import Lanes
 from .log import Log, load_state
-from .permissions import Judgement, Narrowed, Policy, Standing, merged, policy_of, saved_permissions
+from .permissions import Judgement, Narrowed, Policy, Standing, merged, mode_policy, policy_of, saved_permissions
 from .run_servers import RunServers
 
 LEASE_TTL_S = 30.0
@@ -117,9 +118,12 @@ class Parts:
         self.subagents = subagents
 
 
-async def rules_above(store: EventStore, parent: SessionId) -> tuple[tuple[Permissions, Permissions | None], ...]:
-    """The rules of the sessions that one works for, nearest first: each agent's, and what was set and answered there."""
-    found: list[tuple[Permissions, Permissions | None]] = []
+async def rules_above(
+    store: EventStore, parent: SessionId
+) -> tuple[tuple[Permissions, Permissions | None, Mode | None], ...]:
+    """The rules of the sessions that one works for, nearest first: each agent's, what was set and answered there, and the
+    mode it is in."""
+    found: list[tuple[Permissions, Permissions | None, Mode | None]] = []
     above: SessionId | None = parent
     while above is not None:
         try:
@@ -128,9 +132,16 @@ async def rules_above(store: EventStore, parent: SessionId) -> tuple[tuple[Permi
             break
         assert state.agent is not None
         _, spec = await store.get_agent(state.agent.name, state.agent.version)
-        found.append((spec.permissions, state.permissions))
+        found.append((spec.permissions, state.permissions, mode_of(state, spec)))
         above = state.parent
     return tuple(found)
+
+
+def mode_of(state: State, spec: AgentSpec) -> Mode | None:
+    """The mode that the session is in; None where it takes nothing away. One that the agent no longer has is the
+    strictest."""
+    mode = None if state.mode is None else modes_of(spec.modes).get(state.mode, PLAN)
+    return None if mode is None or mode == BUILD else mode
 
 
 class MakesRoom(Protocol):
@@ -171,9 +182,9 @@ class Driver:
         self._agent: Any = None
         self._standing = Standing()
         self._saved = Permissions()
-        self._above: tuple[tuple[Permissions, Permissions | None], ...] = ()
+        self._above: tuple[tuple[Permissions, Permissions | None, Mode | None], ...] = ()
         self._policy: Policy | None = None
-        self._policy_of: Permissions | None = None
+        self._policy_of: tuple[Permissions | None, str | None, int] | None = None
 
     @property
     def state(self) -> State:
@@ -323,17 +334,19 @@ class Driver:
     @property
     def policy(self) -> Policy:
         """The rules of all layers: the agent's, the host's configuration, saved ones, the session's own."""
-        own = self.state.permissions
-        if self._policy is None or self._policy_of != own:
+        own, mode = self.state.permissions, mode_of(self.state, self.spec)
+        made_of = (own, self.state.mode, id(self.tools))
+        if self._policy is None or self._policy_of != made_of:
             shell = self.parts.shell
             made = policy_of(self.spec.permissions, self._standing, self._saved, own, shell=shell)
-            if self._above:
-                above = [
-                    policy_of(agent, self._standing, self._saved, merged(theirs, own), shell=shell)
-                    for agent, theirs in self._above
-                ]
-                made = Narrowed(made, above)
-            self._policy, self._policy_of = made, own
+            above = [
+                policy_of(agent, self._standing, self._saved, merged(theirs, own), shell=shell)
+                for agent, theirs, _ in self._above
+            ]
+            modes = [one for one in (mode, *(theirs for _, _, theirs in self._above)) if one is not None]
+            if above or modes:
+                made = Narrowed(made, above, [mode_policy(one, self.tools, shell) for one in modes])
+            self._policy, self._policy_of = made, made_of
         return self._policy
 
     async def load_rules(self) -> None:

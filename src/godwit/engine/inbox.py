@@ -214,12 +214,23 @@ class Inbox:
         budgets: tuple[Budget, ...] | None = None,
         metadata: dict[str, str] | None = None,
         lanes: dict[str, LaneHandler] | None = None,
+        mode: str | None = None,
         expect: Seq | None = None,
     ) -> None:
         """Settings for the runs that start from now on; rules and the approval policy hold at once. `expect`: HeadMoved
         unless that is the last event."""
         configured = SessionConfigured(
-            model, thinking, steer_mode, name, agent, permissions, approvals, budgets, metadata=metadata, lanes=lanes
+            model,
+            thinking,
+            steer_mode,
+            name,
+            agent,
+            permissions,
+            approvals,
+            budgets,
+            metadata=metadata,
+            lanes=lanes,
+            mode=mode,
         )
         await self._append(configured, expect=expect)
 

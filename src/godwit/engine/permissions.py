@@ -20,6 +20,7 @@ import msgspec
 
 from ..contracts import HasSubject, SavedRule, ShellCommand, ShellParser, ShellPart, Tool
 from ..core.errors import ConfigurationError, GodwitError
+from ..core.modes import Mode
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
 from .offers import offered
 from .subjects import Case, Place, part_case, path_case, url_case
@@ -329,9 +330,12 @@ class Narrowed(Policy):
     """The policy of a session that works for others: theirs hold as well, each with what was answered here, and of several
     verdicts the strictest counts."""
 
-    def __init__(self, own: Policy, above: Sequence[Policy]) -> None:
+    def __init__(self, own: Policy, above: Sequence[Policy], modes: Sequence[Policy] = ()) -> None:
+        """`modes`: those of the session and of those above. They hold as well, but hide nothing from the model: what it is
+        told of its tools stays the same from mode to mode, and with it what providers keep of a request."""
         super().__init__(own.layers, shell=own.shell, default=own.default)
-        self.above = tuple(above)
+        self._hides = tuple(above)
+        self.above = (*above, *modes)
 
     def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
         judged = [super().judge(tool, arguments, workspace_root)]
@@ -356,7 +360,7 @@ class Narrowed(Policy):
         return tuple(rule for rule in offers[0] if all(rule in others for others in offers[1:]))
 
     def hidden(self, name: str) -> bool:
-        return super().hidden(name) or any(policy.hidden(name) for policy in self.above)
+        return super().hidden(name) or any(policy.hidden(name) for policy in self._hides)
 
 
 def _strictest(judged: Sequence[Judgement]) -> Judgement:
@@ -388,6 +392,35 @@ def policy_of(
     layers.append(Layer("session", session or Permissions()))
     default = agent.default if standing.default is None else max(agent.default, standing.default, key=_STRICTNESS.index)
     return Policy(layers, shell=shell, default=default)
+
+
+class _ModePolicy(Policy):
+    """The rules of a mode, which is named where it refuses something."""
+
+    def __init__(self, mode: str, permissions: Permissions, shell: ShellParser | None) -> None:
+        super().__init__([Layer(f"mode {mode}", permissions)], shell=shell)
+        self._mode = mode
+
+    def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
+        return self._named(super().judge(tool, arguments, workspace_root))
+
+    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
+        return self._named(super().judge_subject(name, subject, workspace_root))
+
+    def _named(self, judged: Judgement) -> Judgement:
+        if judged.verdict != "deny":
+            return judged
+        reason = f"the session is in mode {self._mode}, which refuses it ({judged.reason})"
+        return msgspec.structs.replace(judged, reason=reason)
+
+
+def mode_policy(mode: Mode, tools: Sequence[Tool], shell: ShellParser | None = None) -> Policy:
+    """The rules of a mode, for a session with these tools."""
+    permissions = mode.permissions
+    if mode.looks:
+        looking = [tool.definition.name for tool in tools if tool.traits.read_only]
+        permissions = msgspec.structs.replace(permissions, allow=(*permissions.allow, *looking))
+    return _ModePolicy(mode.name, permissions, shell)
 
 
 def subject_of(tool: Tool, arguments: dict[str, Any]) -> Subject:

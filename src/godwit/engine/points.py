@@ -29,7 +29,7 @@ from ..core.ids import ActionId, InputId
 from ..core.messages import Assistant, Text, UserBlock, text_of
 from ..core.state import Run, Turn
 from .cancel import Cancel
-from .driver import Driver
+from .driver import Driver, mode_of
 
 BLOCKED = "hook_blocked"
 """The code of the fault a run ends with when a hook has kept it from going on."""
@@ -139,7 +139,9 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
     Returns why the run must fail: its own prompt was blocked.
     """
     log, hooks = driver.log, driver.hooks
-    if not hooks.wants("before_prompt") and not hooks.wants("after_prompt") and hooks.note is None:
+    mode = mode_of(driver.state, driver.spec)
+    told = "" if mode is None else mode.note
+    if not told and not hooks.wants("before_prompt") and not hooks.wants("after_prompt") and hooks.note is None:
         log.stage(*(InputDelivered(i) for i in inputs))
         return None
     message, run = log.transcript.waiting(inputs[0]), driver.state.run
@@ -170,6 +172,8 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
         content = msgspec.convert(result.modified["content"], tuple[UserBlock, ...])
     notes = [note for note in (hooks.note, result.note) if note]
     content += tuple(Text(f"\n[Added by a hook]\n{note}") for note in notes)
+    if told and mode is not None:
+        content += (Text(f"\n[Mode {mode.name}]\n{told}"),)
     hooks.note = None
     log.stage(InputDelivered(message.id, None if content == message.content else content))
     if hooks.wants("after_prompt"):

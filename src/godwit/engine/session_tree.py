@@ -317,6 +317,7 @@ def _settings(then: State, now: State) -> SessionConfigured | None:
         approvals=None if then.approvals == now.approvals else now.approvals,
         budgets=None if then.budgets == now.budgets_set else now.budgets_set,
         lanes=None if then.lanes == now.lanes else now.lanes,
+        mode=None if then.mode == now.mode else (now.mode or "build"),
     )
     return None if found == SessionConfigured() else found
 

@@ -24,6 +24,7 @@ from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
 from ..core.mcp import McpServer
+from ..core.modes import Mode
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
@@ -59,6 +60,7 @@ class Agent:
     `{"compact_at": 0.7}`.
     `context_files`: whether it is told what AGENTS.md and the like say; `skills`: which it may load, names or patterns with
     `*`, or all or none. Both only where the host reads such files (`Runtime.open(folder_files=...)`).
+    `modes`: what its sessions may be switched to, beside `build` and `plan`.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -82,6 +84,7 @@ class Agent:
         thinking: ThinkingLevel | None = None,
         checkpoints: CheckpointPolicy | bool = True,
         context: ContextPolicy | Mapping[str, Any] | None = None,
+        modes: Sequence[Mode] = (),
         metadata: dict[str, str] | None = None,
         commands: Sequence[Command] = (),
         hooks: Sequence[Hook | HookSpec] = (),
@@ -141,6 +144,7 @@ class Agent:
             context=_context(context),
             context_files=context_files,
             skills=_skills(skills),
+            modes=tuple(modes),
         )
         if own:
             self.spec = with_subagents(self.spec, own)

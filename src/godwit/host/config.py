@@ -22,6 +22,7 @@ import msgspec
 
 from ..core.agent import AgentSpec
 from ..core.budget import Price
+from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
 from ..core.rules import Verdict
@@ -222,8 +223,11 @@ def lanes_of(config: Configs) -> LaneSettings | None:
 
 def registry_of(config: Configs, *, prices: Mapping[str, Price] | None = None) -> Registry:
     """The providers and models that the files tell of, beside the known ones: the person's own file alone, where `config` is
-    asked for each folder. ConfigurationError."""
-    found = config if isinstance(config, Config) or config is None else config(None)
+    asked for each folder. What is wrong in that is told when it is asked for a session: who only looks need not be told."""
+    try:
+        found = config if isinstance(config, Config) or config is None else config(None)
+    except ConfigurationError:
+        found = None
     registry = Registry(prices=prices, entries={} if found is None else found.models, keys=AuthStore())
     for name, entry in ({} if found is None else found.providers).items():
         registry.register_provider(

@@ -33,29 +33,31 @@ _NO_CHAT = re.compile(
 )
 """Models in the list that hold no conversations with tools."""
 
+# Of the pages named below, what is said of the newest OpenAI and Gemini models and of Groq's was looked up on 2026-11-26;
+# older lines are as their vendors had it when these models came out, and were not read again that day.
 _MAX_OUTPUT: tuple[tuple[str, str, int], ...] = (
-    # https://developers.openai.com/api/docs/models, read 2026-11-26
+    # https://developers.openai.com/api/docs/models
     ("openai", r"gpt-(5|6)", 128_000),
     ("openai", r"o[134]", 100_000),
     ("openai", r"gpt-4\.1", 32_768),
     ("openai", r"gpt-4o", 16_384),
-    # https://ai.google.dev/gemini-api/docs/models, read 2026-11-26
+    # https://ai.google.dev/gemini-api/docs/models
     ("google", r"gemini-(2\.5|3)", 65_536),
     ("google", r"gemini-2\.0", 8_192),
 )
 """Where neither library knows it: provider, how the id begins, tokens."""
 
 _TEXT_ONLY: tuple[tuple[str, str], ...] = (
-    # https://developers.openai.com/api/docs/models, read 2026-11-26
+    # https://developers.openai.com/api/docs/models
     ("openai", r"gpt-3\.5|gpt-4($|-32k|-0|-1)|o1-(mini|preview)|o3-mini|gpt-oss"),
-    # https://console.groq.com/docs/vision names the models that see; these are none of them (read 2026-11-26)
+    # https://console.groq.com/docs/vision names the models that see; these are none of them
     ("groq", r"openai/gpt-oss|llama-3\.[13]|llama3|moonshotai/kimi-k2|qwen/qwen3-|qwen-qwq|deepseek-r1|gemma"),
-    # https://docs.mistral.ai/models, read 2026-11-26
+    # https://docs.mistral.ai/models
     (
         "mistral",
         r"codestral|devstral-(small|medium)-25(05|07)|open-m|mistral-(7b|nemo|tiny|saba)|mixtral|ministral-(3|8)b-(2410|latest)$",
     ),
-    # https://api-docs.deepseek.com: messages of its chat completions have text alone (read 2026-11-26)
+    # https://api-docs.deepseek.com: messages of its chat completions have text alone
     ("deepseek", r"deepseek-(chat|reasoner|v3|v4-(flash|pro)$)"),
     # The same open models, wherever they run.
     ("google", r"gemma-(2|3-1b)"),
@@ -68,7 +70,7 @@ _TEXT_ONLY: tuple[tuple[str, str], ...] = (
 """Models that take no images: provider (empty for any), how the id begins."""
 
 _NO_THINKING: tuple[tuple[str, str], ...] = (
-    # https://platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11-26
+    # https://platform.claude.com/docs/en/build-with-claude/extended-thinking
     ("anthropic", r"claude-(2|3-5|3-(haiku|opus|sonnet))"),
 )
 """Models that do not think, although pydantic-ai says so of their family."""

@@ -18,7 +18,7 @@ def vendor_profile(vendor: str, model: str) -> dict[str, Any]:
         case "mistral":
             from pydantic_ai.profiles.mistral import mistral_model_profile
 
-            # https://docs.mistral.ai/api names `max_tokens`, and no files in messages (read 2026-11-26). How much a model
+            # https://docs.mistral.ai/api names `max_tokens`, and no files in messages. How much a model
             # thinks cannot be asked for.
             return {
                 **mistral_model_profile(model),

@@ -57,6 +57,7 @@ VERBS = (
     answers.deny,
     answers.answer,
     control.tool,
+    control.mode,
     control.pause,
     control.archive,
     control.delete,

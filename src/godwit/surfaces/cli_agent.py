@@ -70,6 +70,7 @@ class AgentFlags:
     network: bool = False
     allowed_hosts: Sequence[str] = ()
     agent_name: str | None = None
+    mode: str | None = None
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""

@@ -129,8 +129,8 @@ class ServerRun(Run):
         """What the flags say of the session's settings."""
         model = self.flags.model if self.flags.model not in (None, handle.model) else None
         level = thinking_level(self.flags.thinking)
-        if model is not None or level is not None:
-            await handle.configure(model=model, thinking=level)
+        if model is not None or level is not None or self.flags.mode is not None:
+            await handle.configure(model=model, thinking=level, mode=self.flags.mode)
         if self.flags.budget is not None:
             await handle.set_budget(self.flags.budget)
 
@@ -146,8 +146,8 @@ class ServerRun(Run):
         handle = await runtime.open_session(row.id)
         model = self.flags.model if self.flags.model not in (None, handle.model) else None
         level = thinking_level(self.flags.thinking)
-        if model is not None or level is not None or self.flags.name is not None:
-            await handle.configure(model=model, thinking=level, name=self.flags.name)
+        if model is not None or level is not None or self.flags.name is not None or self.flags.mode is not None:
+            await handle.configure(model=model, thinking=level, name=self.flags.name, mode=self.flags.mode)
         if self.flags.budget is not None:
             await handle.set_budget(self.flags.budget)
         self.view.say(f"session {handle.id} goes on, {handle.model}")

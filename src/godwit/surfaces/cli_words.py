@@ -231,7 +231,13 @@ def event_text(event: Event) -> str:
         case SessionOpened():
             return owner_text(data.host) if data.host else ""
         case SessionConfigured():
-            fields = {"model": data.model, "thinking": data.thinking, "steer": data.steer_mode, "name": data.name}
+            fields = {
+                "model": data.model,
+                "thinking": data.thinking,
+                "steer": data.steer_mode,
+                "name": data.name,
+                "mode": data.mode,
+            }
             if data.agent is not None:
                 fields["agent"] = f"{data.agent.name} v{data.agent.version}"
             if data.budgets is not None:

@@ -25,6 +25,13 @@ async def _thinking(arguments: str, context: CommandContext) -> CommandOutput:
     return CommandOutput(f"Thinking {arguments} from the next prompt on.", state_changed=True)
 
 
+async def _mode(arguments: str, context: CommandContext) -> CommandOutput:
+    if not arguments:
+        return CommandOutput(f"Current mode: {await context.session.mode()}")
+    await context.session.set_mode(arguments)
+    return CommandOutput(f"In mode {arguments} from the next call on.", state_changed=True)
+
+
 async def _name(arguments: str, context: CommandContext) -> CommandOutput:
     await context.session.configure(name=needed(arguments, "name", "TEXT"))
     return CommandOutput(f"Named: {arguments}", state_changed=True)
@@ -34,5 +41,6 @@ _LEVELS = "|".join(get_args(ThinkingLevel))
 SETTINGS: tuple[Command, ...] = (
     builtin("model", "Show the model, or use another one from the next prompt on.", _model, "[PROVIDER:MODEL]"),
     builtin("thinking", "Show or set how much the model thinks from the next prompt on.", _thinking, f"[{_LEVELS}]"),
+    builtin("mode", "Show or set what may be done: build, all of it; plan, look only.", _mode, "[MODE]"),
     builtin("name", "Name the session.", _name, "TEXT"),
 )

@@ -31,6 +31,7 @@ from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsS
 from ...core.mcp import McpServer
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.model_info import ModelInfo
+from ...core.modes import Mode
 from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
@@ -88,6 +89,7 @@ class AgentBody(Shape, frozen=True):
     context: ContextPolicy = ContextPolicy()
     context_files: bool = True
     skills: tuple[str, ...] = ("*",)
+    modes: tuple[Mode, ...] = ()
 
 
 class AgentView(Shape, frozen=True):
@@ -189,6 +191,7 @@ class ConfigureBody(Shape, frozen=True):
     name: str | None = None
     permissions: Permissions | None = None
     approvals: ApprovalPolicy | None = None
+    mode: Annotated[str, Meta(max_length=50)] | None = None
 
 
 # --- inputs and runs ------------------------------------------------------------------------------------------------

@@ -135,6 +135,35 @@ def tool(
     ends(cli_tool.call(context.obj, session, name, arguments, timeout_s=timeout, as_json=as_json))
 
 
+def mode(
+    context: typer.Context,
+    session: SessionArgument,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODE", help="build, plan, or one of the agent's. [default: show it]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show or set what a session may do: all of it (build), or only look (plan).
+
+    It holds from the next call on, and for all that work for the session.
+
+    \b
+    Examples:
+      godwit mode last
+      godwit mode last plan
+      godwit mode ses_01k9 build
+    """
+    from .. import cli_control
+
+    async def work(handle: SessionHandle) -> dict[str, Any]:
+        if name is not None:
+            await handle.set_mode(name)
+        return {"mode": await handle.mode()}
+
+    said = "its mode is as shown with --json" if name is None else f"in mode {name} from the next call on"
+    ends(cli_control.control(context.obj, session, work, said, as_json=as_json or name is None))
+
+
 def pause(
     context: typer.Context,
     session: SessionArgument,

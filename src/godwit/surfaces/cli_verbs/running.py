@@ -46,6 +46,9 @@ AllowHost = Annotated[
 ]
 Continue = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest session of this folder.")]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", metavar="ID", help="Go on with this session.")]
+ModeOption = Annotated[
+    str | None, typer.Option("--mode", metavar="MODE", help="What it may do: build (all), plan (look only).")
+]
 Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
 Name = Annotated[str | None, typer.Option("--name", help="A name for the session, shown by ls.")]
 Record = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Write what the model answers to this file.")]
@@ -84,6 +87,7 @@ def run(
     ] = None,
     session: SessionOption = None,
     thinking: Thinking = None,
+    mode: ModeOption = None,
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
@@ -128,6 +132,7 @@ def run(
         verified,
         checks or (),
         budget,
+        mode=mode,
         sandbox=sandbox,
         network=network,
         allowed_hosts=allow_host or (),
@@ -168,6 +173,7 @@ def chat(
     go_on: Continue = False,
     session: SessionOption = None,
     thinking: Thinking = None,
+    mode: ModeOption = None,
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
@@ -194,6 +200,7 @@ def chat(
     flags = AgentFlags(
         *(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name),
         budget=budget,
+        mode=mode,
         sandbox=sandbox,
         network=network,
         allowed_hosts=allow_host or (),
