@@ -124,6 +124,11 @@ def test_every_request_has_its_answer(client: httpx2.Client, ids: dict[str, str]
     ask(client, ids, data)
 
 
+def test_an_empty_header_of_another_protocol_says_nothing(client: httpx2.Client) -> None:
+    told = client.get("/v1/agents/none", headers={"OpenAI-Beta": ""})
+    assert (told.status_code, told.json()["error"]["type"]) == (404, "not_found_error")
+
+
 @pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @given(data=st.data())

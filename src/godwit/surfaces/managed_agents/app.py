@@ -54,7 +54,8 @@ class ManagedAgents:
         return self._app
 
     def claims(self, request: HTTPConnection) -> bool:
-        return request.scope["path"].startswith("/v1/") and "openai-beta" not in request.headers
+        others = any(value.strip() for value in request.headers.getlist("openai-beta"))
+        return request.scope["path"].startswith("/v1/") and not others
 
     def rule(self, request: HTTPConnection) -> Rule | None:
         """Who may answer may send events; what else they may send is asked when the body is read."""
