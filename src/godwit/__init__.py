@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .core.mcp import McpServer
     from .core.messages import Document, Image, Text, Usage
     from .core.modes import Mode
+    from .core.output import OutputSpec
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
@@ -80,6 +81,7 @@ _HOMES = {
     "McpSettings": "host.mcp",
     "Mode": "core.modes",
     "ModelSettings": "core.agent",
+    "OutputSpec": "core.output",
     "Permissions": "core.agent",
     "Price": "core.budget",
     "RateLimit": "core.lanes",
@@ -152,6 +154,7 @@ __all__ = [
     "McpSettings",
     "Mode",
     "ModelSettings",
+    "OutputSpec",
     "Permissions",
     "Price",
     "RateLimit",

@@ -42,6 +42,7 @@ from godwit.core.events import (
     KnownData,
     McpUnavailable,
     ModelStarted,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunParked,
@@ -82,6 +83,7 @@ from godwit.core.gate import Gate, admit
 from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId, TaskId
 from godwit.core.lanes import LaneHandler
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
+from godwit.core.output import OutputSpec
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import State, fold
 from godwit.core.transcript import Transcript
@@ -171,6 +173,8 @@ def candidates(state: State) -> Iterator[EventData]:
         yield RunUnparked(run)
         yield RunYielded(run)
         yield RunRetrying(run, Fault("rate_limited", "slow down"), n % 3 + 1, 500, "p:other")
+        yield OutputChecked(run, 1, {"n": 1})
+        yield OutputChecked(run, 2, problem="n: missing")
         yield RunFinished(run, "done")
         yield RunFinished(run, "failed", Fault("model", "broken"), Usage(1, 1))
     yield RunStarted(RunId(f"r{n}"), inputs[-1])
@@ -181,6 +185,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield RunStarted(RunId(f"r{n}"), unattended=True)
     yield ContextLoaded("be kind", "d1", ("AGENTS.md",), ("pdf",), ("AGENTS.md:1: bad",))
     yield ContextLoaded(" ", "d2")
+    yield RunStarted(RunId(f"r{n}"), output=OutputSpec({"type": "object"}))
     for i in inputs:
         yield InputDelivered(i)
         yield InputDelivered(i, (Text("said otherwise"),))
@@ -367,6 +372,7 @@ JSON = st.recursive(
 # Types that refuse most contents, by what they may hold.
 CHECKED: dict[Any, list[Any]] = {
     Permissions: [Permissions(), Permissions(("bash",), ("write",), ("x*",), "deny")],
+    OutputSpec: [OutputSpec({}), OutputSpec({"type": "object", "required": ["n"]}, 0)],
     ApprovalPolicy: [ApprovalPolicy(), ApprovalPolicy(1.5, "approve", ("query",))],
     LaneHandler: [LaneHandler(), LaneHandler("outside", 1.5, {"os": "linux"}, 5.5)],
     Budget: [Budget(), Budget(usd=0.5, scope="tree", on_limit="ask"), Budget(tokens=0)],

@@ -140,6 +140,7 @@ async def record(
     meanwhile: Callable[[Session], Awaitable[None]] | None = None,
     workspace: Path | None = None,
     environment: dict[str, str] | None = None,
+    **sent: Any,
 ) -> Path:
     """A recording of a scripted run. `meanwhile` acts on the session while it goes on."""
     folder = path.parent / f"{path.stem}.recorded"
@@ -148,7 +149,7 @@ async def record(
     async with await Runtime.open(folder / "godwit.db", models={MODEL: model}, durability="memory") as runtime:
         agent = (flags or AgentFlags(allow=("bash",))).agent(MODEL)
         session = await runtime.start_session(agent, workspace=workspace or folder, environment=environment)
-        run = await session.prompt(prompt)
+        run = await session.prompt(prompt, **sent)
         if meanwhile is not None:
             await meanwhile(session)
         await session.wait(run)

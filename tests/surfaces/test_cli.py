@@ -153,6 +153,17 @@ async def test_run_as_json_is_the_log_with_the_deltas_between(command: Command, 
     assert "".join(d["text"] for d in deltas) == "Looking.Hello there."
 
 
+async def test_an_answer_that_must_fit_a_schema(command: Command, tmp_path: Path) -> None:
+    schema = tmp_path / "count.json"
+    schema.write_text('{"type": "object", "required": ["n"]}')
+    form = {"type": "object", "required": ["n"]}
+    recording = await record(tmp_path / "count.jsonl", ["two", '{"n": 2}'], "two", output=form)
+    fits = await command.run("run", "two", "--schema", str(schema), "--replay", str(recording), "--json")
+    assert [e["value"] for e in fits.lines if e["type"] == "output.checked" and "value" in e] == [{"n": 2}]
+    nothing = await command.run("run", "two", "--schema", str(tmp_path / "missing.json"), "--replay", str(recording))
+    assert (nothing.code, "--schema" in nothing.err) == (2, True), nothing.err
+
+
 async def test_exit_codes_of_runs(command: Command, tmp_path: Path, greeting: Path) -> None:
     limited = await command.run("run", "Go.", "--replay", str(greeting), "--max-turns", "1")
     assert limited.code == 3

@@ -11,7 +11,9 @@ from ..core.agent import AgentRef, ThinkingLevel, ToolDefinition
 from ..core.errors import InvalidArgument, SessionClosed
 from ..core.events import Event, Labels
 from ..core.facts import SessionConfig
-from ..core.ids import Seq, SessionId
+from ..core.ids import RunId, Seq, SessionId
+from ..core.output import OutputSpec
+from ..host.output_types import TypedOutputs
 from .connection import Connection, segment
 from .following import Feed, RemoteEvents, RemoteTree
 from .shapes import Opened
@@ -28,6 +30,8 @@ class RemoteHandle:
         self.workspace: str | None = opened.config.workspace
         self._connection = connection
         self._config = opened.config
+        self._outputs = TypedOutputs()
+        self._forms: dict[RunId, OutputSpec] = {}
         self._tools = opened.tools
         self._opened_at: Seq = opened.session.head
         self._closed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,9 +13,11 @@ from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt
 from ..core.ids import InputId, RunId, Seq
 from ..core.messages import Message, user_content
+from ..core.output import OutputSpec
 from ..core.record import RunResult
 from ..engine.commands import as_prompt, parse
 from ..engine.handles import AnyHandle, ended
+from ..engine.sending import OWN_RUNS
 from .connection import new_key, segment
 from .following import Feed
 from .handle import no_context
@@ -37,9 +40,10 @@ class RemoteSending(AnyHandle, RemoteReading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> RunId:
         """See `engine.sending.Sending.prompt`."""
-        started = await self._prompt(prompt, history, context, key, sender, unattended)
+        started = await self._prompt(prompt, history, context, key, sender, unattended, output)
         return RunId(started.run)
 
     async def _prompt(
@@ -50,6 +54,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         key: str | None,
         sender: str | None,
         unattended: bool,
+        output: Any,
     ) -> Started:
         self._check_open()
         no_context(context)
@@ -59,9 +64,26 @@ class RemoteSending(AnyHandle, RemoteReading):
             "history": history,
             "sender": sender,
             "unattended": unattended,
+            "output": self._form(output),
             "key": key or own,
         }
-        return await self._post("/prompt", Started, body, key=own)
+        started = await self._post("/prompt", Started, body, key=own)
+        self._asked_for(RunId(started.run), output)
+        return started
+
+    def _form(self, output: Any) -> OutputSpec | None:
+        if output is None:
+            return None
+        own = self._config.spec.output
+        return self._outputs.spec(output, None if own is None or isinstance(output, OutputSpec) else own.retries)
+
+    def _asked_for(self, run: RunId, output: Any) -> None:
+        """Keep in mind which type the answer of this run is to be of."""
+        form = self._form(output)
+        if form is not None:
+            self._forms[run] = form
+            while len(self._forms) > OWN_RUNS:
+                del self._forms[next(iter(self._forms))]
 
     async def command(
         self,
@@ -71,6 +93,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> CommandResult | None:
         """See `engine.sending.Sending.command`."""
         self._check_open()
@@ -79,8 +102,16 @@ class RemoteSending(AnyHandle, RemoteReading):
         no_context(context)
         user_content(text)
         own = new_key()
-        body = {"text": text, "sender": sender, "unattended": unattended, "key": key or own}
+        body = {
+            "text": text,
+            "sender": sender,
+            "unattended": unattended,
+            "output": self._form(output),
+            "key": key or own,
+        }
         executed = (await self._post("/command", Commanded, body, key=own)).executed
+        if executed is not None and executed.run is not None:
+            self._asked_for(executed.run, output)
         if executed is not None and executed.state_changed:
             self._config = (await self._get("", Opened)).config
         return executed
@@ -94,6 +125,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
         commands: bool = True,
     ) -> AsyncIterator[Event | Delta]:
         """See `engine.sending.Sending.stream`."""
@@ -105,7 +137,9 @@ class RemoteSending(AnyHandle, RemoteReading):
             await feed.connect()
             run, after = None, head
             if commands and isinstance(prompt, str) and history is None:
-                executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+                executed = await self.command(
+                    prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+                )
                 if executed is not None and executed.run is None:
                     yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
                     for event in (await self.events(executed.seq - 1))[:1]:
@@ -115,7 +149,7 @@ class RemoteSending(AnyHandle, RemoteReading):
                     run, after = executed.run, executed.seq - 1
                 prompt = as_prompt(prompt)
             if run is None:
-                started = await self._prompt(prompt, history, context, key, sender, unattended)
+                started = await self._prompt(prompt, history, context, key, sender, unattended, output)
                 run, after = RunId(started.run), started.after
             async for item in self._of_run(feed, run, after, head):
                 yield item
@@ -149,7 +183,11 @@ class RemoteSending(AnyHandle, RemoteReading):
             if answered.status_code == 202:
                 run = msgspec.json.decode(answered.content, type=NotYet).run
                 continue
-            return ended(msgspec.json.decode(answered.content, type=RunResult))
+            result = msgspec.json.decode(answered.content, type=RunResult)
+            form = self._forms.get(result.run) or self._config.spec.output
+            if form is not None and result.output is not None:
+                result = replace(result, output=self._outputs.typed(form, result.output))
+            return ended(result)
 
     async def steer(
         self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None

@@ -36,6 +36,7 @@ from .model import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from .outputs import OutputTypes
 from .sandbox import Access, Confinement, Enclosure, Sandbox
 from .search import FoundText, Search
 from .secrets import SecretStore
@@ -89,6 +90,7 @@ __all__ = [
     "ModelRegistry",
     "ModelRequest",
     "OneRun",
+    "OutputTypes",
     "PendingActions",
     "Sandbox",
     "SavedRule",

@@ -242,6 +242,7 @@ class SessionHandle(Protocol):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
         commands: bool = True,
     ) -> RunResult: ...
     async def prompt(
@@ -253,6 +254,7 @@ class SessionHandle(Protocol):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> RunId: ...
     async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult: ...
     async def command(
@@ -263,6 +265,7 @@ class SessionHandle(Protocol):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> CommandResult | None: ...
     def stream(
         self,
@@ -273,6 +276,7 @@ class SessionHandle(Protocol):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
         commands: bool = True,
     ) -> AsyncIterator[Event | Delta]: ...
     async def wait(self, run: RunId | str | None = None) -> RunResult: ...

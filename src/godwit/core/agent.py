@@ -15,6 +15,7 @@ from .hooks import HookSpec
 from .ids import AgentName
 from .mcp import McpServer, rule_of
 from .modes import Mode
+from .output import OutputSpec
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
 from .verification import VerificationPolicy
@@ -118,15 +119,16 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails. `tools`: names of
     registered tools or toolsets (`files`, `bash`). `external_tools`: tools without a body, answered from outside.
-    `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are that
-    are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`: under
-    which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose tools it
-    has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its conversations are
-    kept within what the model reads. `modes`: of its own, beside the built-in ones. `hidden`: no model is told of it as a
-    subagent; hosts may give it tasks. `confirmation_inheritance`: see there. `budgets`: at most one per scope.
-    `verification`: a run is done only once it passes. `title`: what people call it. `extensions`: what surfaces keep with a
-    version, by their names; nobody else reads it. Where the host reads files for its sessions, `context_files`: whether it
-    is told what AGENTS.md and the like say; `skills`: which of those there are it may load, names or patterns with `*`.
+    `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are
+    that are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`:
+    under which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose
+    tools it has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its
+    conversations are kept within what the model reads. `modes`: of its own, beside the built-in ones. `output`: the form
+    that the last answer of its runs must have. `hidden`: no model is told of it as a subagent; hosts may give it tasks.
+    `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
+    passes. `title`: what people call it. `extensions`: what surfaces keep with a version, by their names; nobody else
+    reads it. Where the host reads files for its sessions, `context_files`: whether it is told what AGENTS.md and the
+    like say; `skills`: which of those there are it may load, names or patterns with `*`.
     """
 
     name: AgentName
@@ -158,6 +160,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     context_files: bool = True
     skills: tuple[str, ...] = ("*",)
     modes: tuple[Mode, ...] = ()
+    output: OutputSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -25,6 +25,7 @@ from .lanes import LaneHandler
 from .mcp import Trouble
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .model_info import Adjustment
+from .output import OutputSpec
 from .rules import ApprovalPolicy, Permissions
 from .tasks import TaskEnd
 from .verification import VerificationReport
@@ -297,6 +298,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
 
     `resumes`: the run whose last checkpoint this one continues, with its `usage`, `turns` and `tool_calls` so far.
     `unattended`: nobody can be asked, so a call that needs an approval is denied. `model`: the one for this run alone.
+    `output`: the form of its last answer, in place of the agent's.
     """
 
     run: RunId
@@ -308,6 +310,7 @@ class RunStarted(Data, frozen=True, tag="run.started"):
     tool_calls: int = 0
     unattended: bool = False
     model: str | None = None
+    output: OutputSpec | None = None
 
 
 class RunClaimed(Data, frozen=True, tag="run.claimed"):
@@ -351,7 +354,8 @@ class RunRetrying(Data, frozen=True, tag="run.retrying"):
 
 
 class RunFinished(Data, frozen=True, tag="run.finished"):
-    """The run is over. `error`: why it failed, or which limit it met. `verification`: the seq of the last report on it."""
+    """The run is over. `error`: why it failed, or which limit it met. `verification`: the seq of the last report on it.
+    `output`: the seq of the `output.checked` with its answer as data, where one was asked for and it fits."""
 
     run: RunId
     outcome: RunOutcome
@@ -360,6 +364,17 @@ class RunFinished(Data, frozen=True, tag="run.finished"):
     turns: int = 0
     tool_calls: int = 0
     verification: Seq | None = None
+    output: Seq | None = None
+
+
+class OutputChecked(Data, frozen=True, tag="output.checked"):
+    """The run's last answer was held to the form that was asked for. `value`: the answer as data; or `problem`: why it does
+    not fit, which the model is told while it may try again. `attempt`: counts the answers that did not fit, from 1."""
+
+    run: RunId
+    attempt: int = 1
+    value: Any = None
+    problem: str | None = None
 
 
 class TurnStarted(Data, frozen=True, tag="turn.started"):
@@ -693,6 +708,7 @@ KnownData = (
     | BudgetExceeded
     | HookBlocked
     | HookReported
+    | OutputChecked
     | McpUnavailable
     | WorkspaceCheckpointed
     | WorkspaceRestored

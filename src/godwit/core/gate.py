@@ -46,6 +46,7 @@ from .events import (
     InputWithdrawn,
     McpUnavailable,
     ModelStarted,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunParked,
@@ -372,6 +373,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | SessionImported()
             | EntryKept()
             | CompactionFailed()
+            | OutputChecked()
             | Unknown()
         ):
             return gate

@@ -75,7 +75,7 @@ def _cost(usage: Usage) -> tuple[int, int]:
     usd = usage.cost_usd
     if usd is None or not 0 < usd < math.inf:
         return tokens, 0
-    return tokens, min(round(usd * NANO), _LARGEST * 1000)
+    return tokens, min(round(min(usd, float(_LARGEST)) * NANO), _LARGEST * 1000)
 
 
 __all__ = ["NANO", "Meter", "metered"]

@@ -55,7 +55,8 @@ RunStatus = RunOutcome | Literal["queued", "running", "waiting", "retrying"]
 @dataclass(frozen=True)
 class RunResult:
     """How a run ended. `text`: the last answer's text. `seq`: the event that ended it. `verification`: the last report on
-    the run, when its agent is held to checks and they were run."""
+    the run, when its agent is held to checks and they were run. `output`: the answer as data, of the type that was asked for
+    where this process knows it; None when no form was asked for, or the answer has it not."""
 
     run: RunId
     outcome: RunOutcome
@@ -67,6 +68,7 @@ class RunResult:
     error: Fault | None
     seq: Seq
     verification: VerificationReport | None = None
+    output: Any = None
 
     @property
     def verified(self) -> bool | None:

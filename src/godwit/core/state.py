@@ -42,6 +42,7 @@ from .events import (
     McpUnavailable,
     ModelStarted,
     Origin,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunOutcome,
@@ -91,6 +92,7 @@ from .lanes import LaneHandler
 from .messages import ToolStatus, Usage
 from .meter import Meter, metered
 from .modes import BUILD
+from .output import OutputSpec
 from .rules import ApprovalPolicy, Permissions
 from .verification import VerificationReport, VerificationStatus
 
@@ -178,6 +180,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     as it stands, None once work went on. `unverified`: its checks that did not pass; `failures`: how often there were some;
     `report`, `reports`: the last report on the run, and how many there are.
     `budgets`: those of the session when it began, with what has been allowed since; `exceeded`: the one that ends it.
+    `output`: the form of its last answer, where one was asked for with it; `fits`: the event that found its last answer to
+    be of it, or of the agent's; `misfits`: how many in a row were not, `misfit`: why the last one was not.
     `held`: how often hooks have sent it back to work since a person last said something.
     """
 
@@ -213,6 +217,10 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     reports: int = 0
     budgets: tuple[Budget, ...] | None = None
     exceeded: BudgetExceeded | None = None
+    output: OutputSpec | None = None
+    fits: Seq | None = None
+    misfits: int = 0
+    misfit: str | None = None
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -367,6 +375,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 usage=data.usage,
                 checkpoint=event.seq,
                 unattended=data.unattended,
+                output=data.output,
                 budgets=state.budgets,
             )
             # What a guard has warned of it may warn of again in the next run; a limit of the session's is told once.
@@ -420,7 +429,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             run = _open(run, data)
             if turn is not None:
                 raise IllegalEvent("an input is delivered only between turns", input=data.id)
-            return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq, verdict=None))
+            return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq, verdict=None, fits=None))
         case TurnStarted():
             run = _open(run, data)
             if state.gate.phase != "running" or turn is not None:
@@ -546,6 +555,13 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     checkpoint=event.seq,
                 ),
             )
+        case OutputChecked():
+            run = _open(run, data)
+            if turn is not None:
+                raise IllegalEvent("an answer is checked only between turns", run=data.run, turn=turn.index)
+            if data.problem is None:
+                return replace(state, run=replace(run, fits=event.seq, misfits=0, misfit=None))
+            return replace(state, run=replace(run, fits=None, misfits=run.misfits + 1, misfit=data.problem))
         case RunYielded() | RunUnparked():
             _open(run, data)
             return state
@@ -689,7 +705,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 9
+SNAPSHOT_VERSION = 10
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

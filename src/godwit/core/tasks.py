@@ -26,8 +26,6 @@ OUTPUT_HEAD = 3_000
 OUTPUT_TAIL = 800
 MOST_TASKS = 32
 """Tasks of one call."""
-SCHEMA_ATTEMPTS = 3
-"""How often a child may answer in a form that does not fit."""
 
 
 class TaskRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,17 +129,6 @@ def run_of(task: TaskId, session: SessionId) -> RunId:
     return RunId(derived_id("run", session, task))
 
 
-def runs_of(task: TaskId, session: SessionId) -> dict[RunId, int]:
-    """The runs in which that session may work on it, and which try each is, from 0: it is asked again where its answer does
-    not fit."""
-    return {run_of(attempt_of(task, n), session): n for n in range(SCHEMA_ATTEMPTS)}
-
-
-def attempt_of(task: TaskId, attempt: int) -> TaskId:
-    """The task as its prompt's key names it in this try, from 0."""
-    return task if attempt == 0 else TaskId(f"{task}\0{attempt}")
-
-
 def shown_output(text: str, artifact: ArtifactRef | None) -> str:
     """A child's answer as its parent reads it; of a long one head and tail, and where the whole is."""
     if len(text) <= OUTPUT_LIMIT:
@@ -154,17 +141,14 @@ def shown_output(text: str, artifact: ArtifactRef | None) -> str:
 __all__ = [
     "MOST_TASKS",
     "OUTPUT_LIMIT",
-    "SCHEMA_ATTEMPTS",
     "OpenTask",
     "TaskEnd",
     "TaskProgress",
     "TaskRecord",
     "TaskRequest",
     "TaskStatus",
-    "attempt_of",
     "child_id",
     "run_of",
-    "runs_of",
     "shown_output",
     "task_id",
 ]

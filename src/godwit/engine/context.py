@@ -12,6 +12,7 @@ from ..contracts import ModelRequest, Tool
 from ..core.agent import AgentSpec, ThinkingLevel
 from ..core.ids import MessageId, SessionId
 from ..core.model_info import Adjustment, ModelInfo, left_out, thinking_for
+from ..core.output import told
 from ..core.state import Run, State, Turn
 from ..core.transcript import Transcript
 from .permissions import Policy
@@ -41,13 +42,19 @@ def build_request(
         settings = msgspec.structs.replace(settings, thinking=thinking)
     return ModelRequest(
         entries=transcript.entries,
-        instructions=spec.instructions,
+        instructions=instructions_of(spec),
         tools=tuple(t.definition for t in tools if not policy.hidden(t.definition.name)),
         settings=settings,
         session=session,
         message=message,
         turn=turn.index,
     )
+
+
+def instructions_of(spec: AgentSpec) -> str:
+    """What the model is told of the agent, with the form its answers must have."""
+    parts = [spec.instructions] if spec.output is None else [spec.instructions, told(spec.output)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def adjustments(info: ModelInfo | None, spec: AgentSpec, run: Run, transcript: Transcript) -> tuple[Adjustment, ...]:

@@ -19,6 +19,7 @@ from ..contracts import (
     HookHandler,
     Lease,
     ModelRegistry,
+    OutputTypes,
     ServerTools,
     ShellParser,
     Subagents,
@@ -92,6 +93,7 @@ class Parts:
         task_queue: TaskQueue | None = None,
         tool_servers: ToolServers | None = None,
         folder_context: ContextSource | None = None,
+        outputs: OutputTypes,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -116,6 +118,7 @@ class Parts:
         self.tool_servers = tool_servers
         self.folder_context = folder_context
         self.subagents = subagents
+        self.outputs = outputs
 
 
 async def rules_above(

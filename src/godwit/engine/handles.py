@@ -33,6 +33,7 @@ class AnyHandle:
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
         commands: bool = True,
     ) -> RunResult:
         """Send a prompt and wait for the run to end.
@@ -40,17 +41,24 @@ class AnyHandle:
         `history`: run on these messages instead of the session's own, which stay as they are. `context`: a value for
         function tools of this process. `key`: an idempotency key; sending again under it joins the run it started.
         `unattended`: nobody can be asked meanwhile, so calls that need an approval are denied.
+        `output`: the form of the answer, in place of the agent's: a type that pydantic knows, a JSON Schema, or an
+        `OutputSpec`. The result's `output` is the answer as that; one that does not fit goes back to the model, and after
+        the last try the run fails with the code `output_schema`.
         A plain text without `history` that begins with a slash and a name is a command, see `command`: no model is asked,
         and the result's `text` is what it answered, `run` its id. `commands=False` sends every text as it is.
         Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
         result) when the run fails. Interrupted and limited runs are results, not errors; so is a command that failed.
         """
         if commands and isinstance(prompt, str) and history is None:
-            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            executed = await self.command(
+                prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+            )
             if executed is not None:
                 return _command_result(executed) if executed.run is None else await self.wait(executed.run)
             prompt = as_prompt(prompt)
-        run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+        run = await self.prompt(
+            prompt, history=history, context=context, key=key, sender=sender, unattended=unattended, output=output
+        )
         return await self.wait(run)
 
     async def prompt_and_wait(self: SessionHandle, prompt: Prompt, *, context: Any = None) -> RunResult:

@@ -35,6 +35,7 @@ from ..core.events import (
 from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, derived_id
 from ..core.lanes import LaneHandler
 from ..core.messages import Message, ResultBlock, UserBlock
+from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy, Permissions
 from .log import append_outside
 
@@ -77,15 +78,17 @@ class Inbox:
         sender: str | None = None,
         unattended: bool = False,
         model: str | None = None,
+        output: OutputSpec | None = None,
         before: Sequence[EventData] = (),
     ) -> tuple[RunId, Appended]:
         """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived.
 
-        `model`: the one for this run alone. `before`: recorded in front of it, a slash command among it names the run.
+        `model`: the one for this run alone. `output`: the form of its answer.
+        `before`: recorded in front of it, a slash command among it names the run.
         """
         run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
         message = UserMessage(input_id, content, "prompt", sender=sender)
-        started = RunStarted(run, input_id, history=history, unattended=unattended, model=model)
+        started = RunStarted(run, input_id, history=history, unattended=unattended, model=model, output=output)
         given = [msgspec.structs.replace(d, starts=run) if isinstance(d, CommandExecuted) else d for d in before]
         return run, await self._append(*given, message, started, run=run, key=key)
 

@@ -27,6 +27,7 @@ from ..core.events import (
 )
 from ..core.gate import OpenAction
 from ..core.ids import InputId, RunId, Seq
+from ..core.output import MISFIT
 from ..core.state import Run, State
 from ..core.verification import VerificationPolicy
 from .approvals import expired_actions, policy_answer
@@ -37,6 +38,7 @@ from .direct import close_lost_calls
 from .driver import Driver
 from .folder_context import tell_before_prompt, tell_before_turn
 from .model_step import ask_model, estimated_request, wait_for_retry
+from .output import check_output, output_of
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
 from .room import Room
 from .tool_step import close_calls, run_tools
@@ -113,6 +115,11 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class CheckOutput:
+    """The run would end as done: find out whether its last answer has the form that was asked for."""
+
+
+@dataclass(frozen=True)
 class End:
     outcome: RunOutcome
     error: Fault | None = None
@@ -136,6 +143,7 @@ Decision = (
     | Expire
     | Settle
     | CloseTurn
+    | CheckOutput
     | Verify
     | End
 )
@@ -201,6 +209,13 @@ def decide(
         if run.turns - run.turns_before >= limits.max_turns:
             return End("limited", Fault("max_turns", f"the run reached its limit of {limits.max_turns} turns"))
         return OpenTurn()
+    output = output_of(run, spec)
+    if output is not None and run.fits is None:
+        if run.misfits > output.retries:
+            tries = f"{run.misfits} tr{'y' if run.misfits == 1 else 'ies'}"
+            why = f"after {tries} the answer does not fit: {run.misfit}"
+            return End("failed", Fault(MISFIT, why, {"attempts": run.misfits, "problem": run.misfit}))
+        return CheckOutput()
     if spec.verification is not None:
         unverified = _verification(run, spec.verification, read_only)
         if unverified is not None:
@@ -345,6 +360,8 @@ async def _advance(driver: Driver) -> bool:
             case Expire(expired):
                 log.stage(*(policy_answer(a) for a in expired))
                 await log.commit()
+            case CheckOutput():
+                await check_output(driver)
             case Verify():
                 await verify_run(driver)
             case KeepFiles():
@@ -500,7 +517,7 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
         if state.turn is not None:
             events.append(TurnFinished(state.turn.index))
         events += [InputWithdrawn(q.id, "run_finished") for q in state.gate.queue if q.delivery != "follow_up"]
-        finished = RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls, run.report)
+        finished = RunFinished(run.id, outcome, error, run.usage, run.turns, run.tool_calls, run.report, run.fits)
         events.append(finished)
         try:
             await log.commit(*events, seen=seen)

@@ -30,6 +30,7 @@ from ..core.messages import Assistant, Text, UserBlock, text_of
 from ..core.state import Run, Turn
 from .cancel import Cancel
 from .driver import Driver, mode_of
+from .output import with_form
 
 BLOCKED = "hook_blocked"
 """The code of the fault a run ends with when a hook has kept it from going on."""
@@ -142,7 +143,10 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
     mode = mode_of(driver.state, driver.spec)
     told = "" if mode is None else mode.note
     if not told and not hooks.wants("before_prompt") and not hooks.wants("after_prompt") and hooks.note is None:
-        log.stage(*(InputDelivered(i) for i in inputs))
+        for waits in (log.transcript.waiting(i) for i in inputs):
+            assert waits is not None
+            read = with_form(driver.state.run, waits.content, waits.delivery)
+            log.stage(InputDelivered(waits.id, None if read is waits.content else read))
         return None
     message, run = log.transcript.waiting(inputs[0]), driver.state.run
     assert message is not None
@@ -171,6 +175,7 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
     if result.modified is not None:
         content = msgspec.convert(result.modified["content"], tuple[UserBlock, ...])
     notes = [note for note in (hooks.note, result.note) if note]
+    content = with_form(run, content, message.delivery)
     content += tuple(Text(f"\n[Added by a hook]\n{note}") for note in notes)
     if told and mode is not None:
         content += (Text(f"\n[Mode {mode.name}]\n{told}"),)

@@ -18,6 +18,7 @@ from ..core.events import (
     AgentMessage,
     Event,
     InputDelivered,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunStarted,
@@ -29,6 +30,7 @@ from ..core.events import (
 )
 from ..core.ids import CallId, IdSource, InputId, RunId, Seq, SessionId
 from ..core.messages import Assistant, text_of, user_content
+from ..core.output import OutputSpec
 from ..core.record import ActiveTool, RecordLimits, RunPage, RunResult, RunSnapshot, RunStatus
 from .inbox import Inbox
 from .log import load_state, load_transcript
@@ -296,7 +298,19 @@ class Runs:
             data.error,
             finished.seq,
             report,
+            await self._output(data.output),
         )
+
+    async def _output(self, seq: Seq | None) -> Any:
+        if seq is None:
+            return None
+        found = (await self._store.read(self._session, seq - 1, limit=1))[0].data
+        return found.value if isinstance(found, OutputChecked) else None
+
+    async def form_of(self, start: Seq) -> OutputSpec | None:
+        """The form that was asked for with the run that began after `start`."""
+        found = await self._store.read(self._session, start, types=("run.started",), limit=1)
+        return found[0].data.output if found and isinstance(found[0].data, RunStarted) else None
 
     async def resume(self, run: RunId, inbox: Inbox, ids: IdSource) -> RunId:
         """Start the run that continues `run` from its last checkpoint; see `Session.resume_run`."""
@@ -331,6 +345,7 @@ class Runs:
             turns=ended.turns,
             tool_calls=ended.tool_calls,
             model=began.model,
+            output=began.output,
         )
         await inbox.resume_run(started, rewind_to=marks[-1] if later and not detached else None, prompt=prompt)
         return new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core.agent import SteerMode
@@ -11,6 +12,7 @@ from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq
 from ..core.messages import Message, Text, UserBlock, user_content
+from ..core.output import OutputSpec
 from ..core.record import RunResult
 from .commands import Command, CommandRegistry, as_prompt
 from .handles import AnyHandle, ended
@@ -36,6 +38,7 @@ class Sending(AnyHandle, Reading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> RunId:
         """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`.
 
@@ -44,8 +47,11 @@ class Sending(AnyHandle, Reading):
         self._check_open()
         given = None if history is None else tuple(history)
         content = user_content(prompt)
+        form = self._form(output)
         await self._check_content(content)
-        run, appended = await self._inbox.prompt(content, history=given, key=key, sender=sender, unattended=unattended)
+        run, appended = await self._inbox.prompt(
+            content, history=given, key=key, sender=sender, unattended=unattended, output=form
+        )
         self._started(run, appended.first - 1, context)
         return run
 
@@ -57,6 +63,14 @@ class Sending(AnyHandle, Reading):
         state = await load_state(self._store, self.id)
         chosen = state.run.model if open_run and state.run is not None else state.model
         await self._home.check_content(chosen or self._spec.models[0], content)
+
+    def _form(self, output: Any) -> OutputSpec | None:
+        """What was given as the form of an answer, with the agent's number of tries where it says none."""
+        if output is None:
+            return None
+        own = self._spec.output
+        retries = None if own is None or isinstance(output, OutputSpec) else own.retries
+        return self._home.parts.outputs.spec(output, retries)
 
     def _started(self, run: RunId, after: Seq, context: Any) -> None:
         """A run was started here, by events behind `after`."""
@@ -78,6 +92,7 @@ class Sending(AnyHandle, Reading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
     ) -> CommandResult | None:
         """Run the slash command that this text is; None when it is a prompt, and then nothing was done.
 
@@ -87,7 +102,7 @@ class Sending(AnyHandle, Reading):
         SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived.
         """
         self._check_open()
-        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended)
+        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended, form=self._form(output))
         if done is not None and done.run is not None:
             self._started(done.run, done.seq - 1, context)
         return done
@@ -121,6 +136,7 @@ class Sending(AnyHandle, Reading):
         key: str | None = None,
         sender: str | None = None,
         unattended: bool = False,
+        output: Any = None,
         commands: bool = True,
     ) -> AsyncIterator[Event | Delta]:
         """Send a prompt and yield the run's events, with deltas between them, until it ends.
@@ -130,7 +146,9 @@ class Sending(AnyHandle, Reading):
         """
         run: RunId | None = None
         if commands and isinstance(prompt, str) and history is None:
-            executed = await self.command(prompt, context=context, key=key, sender=sender, unattended=unattended)
+            executed = await self.command(
+                prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+            )
             if executed is not None and executed.run is None:
                 yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
                 for event in self._labelled(await self._store.read(self.id, executed.seq - 1, to_seq=executed.seq)):
@@ -139,7 +157,9 @@ class Sending(AnyHandle, Reading):
             run = None if executed is None else executed.run
             prompt = as_prompt(prompt)
         if run is None:
-            run = await self.prompt(prompt, history=history, context=context, key=key, sender=sender, unattended=unattended)
+            run = await self.prompt(
+                prompt, history=history, context=context, key=key, sender=sender, unattended=unattended, output=output
+            )
         async for item in self.watch(self._own_runs.pop(run)):
             yield item
             if isinstance(item, Event) and isinstance(item.data, RunFinished) and item.data.run == run:
@@ -161,7 +181,12 @@ class Sending(AnyHandle, Reading):
         start = self._own_runs.pop(RunId(run), None)
         if start is None:
             start = await self._runs.start_of(RunId(run))
-        return ended(await self._runs.result(await self._finished(RunId(run), start), start))
+        result = await self._runs.result(await self._finished(RunId(run), start), start)
+        if result.output is not None:
+            form = await self._runs.form_of(start) or self._spec.output
+            if form is not None:
+                result = replace(result, output=self._home.parts.outputs.typed(form, result.output))
+        return ended(result)
 
     async def steer(
         self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None

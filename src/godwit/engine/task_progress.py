@@ -10,7 +10,7 @@ from ..contracts import EventStore
 from ..core.events import AgentMessage, Event, ToolFinished, TurnFinished
 from ..core.ids import SessionId
 from ..core.messages import text_of
-from ..core.tasks import TaskProgress, TaskRecord, runs_of
+from ..core.tasks import TaskProgress, TaskRecord, run_of
 
 PROGRESS_KEPT = 100
 """Steps of a child that its record tells, the newest."""
@@ -20,8 +20,8 @@ _TYPES = ("run.started", "tool.finished", "turn.finished", "agent.message")
 async def steps_of(store: EventStore, record: TaskRecord) -> tuple[TaskProgress, ...]:
     """The newest steps, oldest first. SessionNotFound when the child has no log here."""
     events = await store.read(SessionId(record.session), types=_TYPES)
-    runs = runs_of(record.id, record.session)
-    own = [e for e in events if e.run in runs]
+    run = run_of(record.id, record.session)
+    own = [e for e in events if e.run == run]
     if not own and record.external:
         # A host's own: it began what run it liked, at its time.
         end_ms = record.finished_ms

@@ -18,6 +18,7 @@ from ..core.facts import CommandResult
 from ..core.hooks import INTERRUPTED
 from ..core.ids import RunId, SessionId
 from ..core.messages import user_content
+from ..core.output import OutputSpec
 from .cancel import Cancel
 from .commands import NAME_LIMIT, CommandOutput, CommandRegistry, Typed, parse
 from .hooks import Hooks
@@ -59,7 +60,13 @@ class TypedCommands:
         self._room = room
 
     async def run(
-        self, text: str, *, key: str | None = None, sender: str | None = None, unattended: bool = False
+        self,
+        text: str,
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        unattended: bool = False,
+        form: OutputSpec | None = None,
     ) -> CommandResult | None:
         """See `Session.command`. A run it has started is to be driven by the caller."""
         typed = parse(text)
@@ -90,6 +97,7 @@ class TypedCommands:
                 sender=sender,
                 unattended=unattended,
                 model=output.model,
+                output=form,
                 before=(*said, done),
             )
         else:

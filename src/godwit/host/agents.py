@@ -25,6 +25,7 @@ from ..core.hooks import HookSpec
 from ..core.ids import AgentName
 from ..core.mcp import McpServer
 from ..core.modes import Mode
+from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
@@ -61,6 +62,8 @@ class Agent:
     `context_files`: whether it is told what AGENTS.md and the like say; `skills`: which it may load, names or patterns with
     `*`, or all or none. Both only where the host reads such files (`Runtime.open(folder_files=...)`).
     `modes`: what its sessions may be switched to, beside `build` and `plan`.
+    `output`: the form that the last answer of its runs must have: a type that pydantic knows (a model class, a dataclass,
+    `list[int]`), a JSON Schema, or an `OutputSpec`. `output_retries`: how often an answer that does not fit goes back.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -93,6 +96,8 @@ class Agent:
         web: WebPolicy | Mapping[str, Any] | None = None,
         context_files: bool = True,
         skills: Sequence[str] | bool = True,
+        output: Any = None,
+        output_retries: int = 2,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -145,7 +150,9 @@ class Agent:
             context_files=context_files,
             skills=_skills(skills),
             modes=tuple(modes),
+            output=_output(output, output_retries),
         )
+        self.output_type = None if isinstance(output, dict | OutputSpec) else output
         if own:
             self.spec = with_subagents(self.spec, own)
 
@@ -178,6 +185,14 @@ def _server(given: McpServer | Mapping[str, Any]) -> McpServer:
         return msgspec.convert(dict(given), McpServer)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
+
+
+def _output(given: Any, retries: int) -> OutputSpec | None:
+    if given is None:
+        return None
+    from .output_types import TypedOutputs
+
+    return TypedOutputs().spec(given, None if isinstance(given, OutputSpec) else retries)
 
 
 def _context(given: ContextPolicy | Mapping[str, Any] | None) -> ContextPolicy:

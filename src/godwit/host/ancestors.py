@@ -17,7 +17,7 @@ from ..contracts import EventStore
 from ..core.errors import GodwitError, SessionNotFound, StoreClosed
 from ..core.events import RunStarted, SessionCreated, SubagentFinished, SubagentStarted, UserMessage
 from ..core.ids import Seq, SessionId, TaskId
-from ..core.tasks import runs_of
+from ..core.tasks import run_of
 from ..engine.log import load_state
 from ..engine.receiver import either
 
@@ -184,7 +184,7 @@ async def orphaned(store: EventStore, session: SessionId) -> bool:
 async def _works_on(store: EventStore, session: SessionId, task: TaskId) -> bool:
     """Whether the open run of this session, if there is one, is for this task, or about one of its own: no person's."""
     run = (await store.session(session)).run
-    if run is None or run in runs_of(task, session):
+    if run is None or run == run_of(task, session):
         return True
     for event in await store.read(session, types=("run.started",), newest_first=True, limit=1):
         if isinstance(event.data, RunStarted) and event.data.input is not None:

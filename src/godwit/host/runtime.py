@@ -64,6 +64,7 @@ from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
+from .output_types import TypedOutputs
 from .registered_agents import RegisteredAgents
 from .retention import Retention
 from .search import Searching
@@ -148,6 +149,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self._reach: tuple[str, ...] = (mcp or McpSettings()).reach
         tokens = McpTokens(lambda: self.vaults, (mcp or McpSettings()).tokens)
         self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens)
+        self.outputs = TypedOutputs()
         self.parts = Parts(
             store=store,
             blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
@@ -171,6 +173,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             task_queue=self.external_tasks,
             tool_servers=self.mcp,
             folder_context=self._folder_contexts,
+            outputs=self.outputs,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
@@ -395,6 +398,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         """See `engine.handle.Home.check_subagent`."""
         for hook in spec.hooks:
             HOOK_KIT.matcher(hook)
+        if spec.output is not None:
+            self.outputs.spec(spec.output)
         self._check_models_of(spec)
         self.tools_of(spec, folder)
         await self._check_sandbox(spec, folder)
@@ -433,6 +438,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         for below in agent.subagents:
             self._bring(below)
         self._functions[agent.name] = list(agent.functions)
+        if agent.output_type is not None:
+            self.outputs.spec(agent.output_type)
         self._agent_commands[agent.name] = agent.commands
         self._hook_handlers[agent.name] = dict(agent.hook_handlers)
         self.guards.bring(agent.name, agent.budget_guard)

@@ -54,20 +54,18 @@ from ..core.events import (
     UserMessage,
 )
 from ..core.gate import Gate
-from ..core.ids import ActionId, AgentName, CallId, RunId, Seq, SessionId, TaskId
+from ..core.ids import ActionId, AgentName, CallId, Seq, SessionId, TaskId
 from ..core.messages import Text
 from ..core.narrowing import narrowed
+from ..core.output import OutputSpec
 from ..core.record import RunResult
 from ..core.state import State
 from ..core.tasks import (
     OUTPUT_LIMIT,
-    SCHEMA_ATTEMPTS,
     OpenTask,
     TaskEnd,
     TaskRequest,
-    attempt_of,
     run_of,
-    runs_of,
     shown_output,
 )
 from ..engine.approvals import name_told
@@ -322,12 +320,12 @@ class SubagentHost:
                 return 0
             await self._make(parent, state, spec, started)
             row = await self._store.session(task.session)
-        works = row.run is not None and row.run in runs_of(task.id, row.id)
+        works = row.run is not None and row.run == run_of(task.id, row.id)
         if works and row.status != "waiting" and self._host.hosts(row.id):
             return 1  # it is told when that has ended
-        attempt, last = await self._attempt(started, row.id)
+        last = await self._newest(started, row.id)
         if last is not None and isinstance(last.data, RunFinished):
-            return await self._brought(parent, task, started, last, attempt)
+            return await self._brought(parent, task, started, last)
         if row.run is None and last is None and row.status == "archived":
             raise SessionArchived(f"session {row.id!r} is archived: its subagent does nothing more", session=row.id)
         if row.run is None and last is None and room <= 0:
@@ -342,7 +340,7 @@ class SubagentHost:
                 raise
             raise _NotHere(error.message) from error
         if row.run is None:
-            await self._ask(handle, started, attempt, unattended=await self._unattended(parent, started, seq))
+            await self._ask(handle, started, unattended=await self._unattended(parent, started, seq))
             if all(t.id != task.id for t in (await load_state(self._store, parent)).gate.tasks):
                 await self.stop(row.id, "its task was cancelled")  # meanwhile, by another process
                 return 0
@@ -413,37 +411,19 @@ class SubagentHost:
             return ref
         return await self._store.put_agent(variant_of(ref, made))
 
-    async def _ask(self, handle: Session, started: SubagentStarted, attempt: int, *, unattended: bool = False) -> None:
-        """Give the child its prompt, or, where its answer did not fit, tell it so."""
-        text = started.prompt
-        if started.output_schema is not None:
-            schema = msgspec.json.encode(started.output_schema).decode()
-            text = f"{text}\n\nAnswer at the end with JSON alone, which fits this schema:\n{schema}"
-        key = attempt_of(started.task, attempt)
-        if attempt:
-            text = await self._misfit(handle.id, started, attempt)
+    async def _ask(self, handle: Session, started: SubagentStarted, *, unattended: bool = False) -> None:
+        """Give the child its prompt."""
+        output = None if started.output_schema is None else OutputSpec(started.output_schema)
         with contextlib.suppress(SessionBusy):  # a person has asked it something else first: it is asked when that is done
-            await handle.prompt(text, key=key, sender=f"task {started.task}", unattended=unattended)
+            await handle.prompt(
+                started.prompt, key=started.task, sender=f"task {started.task}", unattended=unattended, output=output
+            )
 
-    async def _misfit(self, child: SessionId, started: SubagentStarted, attempt: int) -> str:
-        finished = await self._finished(child, run_of(attempt_of(started.task, attempt - 1), child))
-        assert finished is not None
-        _, problem = self._structured(started, (await self._result(child, finished)).text)
-        return f"Your answer does not fit: {problem}. Answer again with JSON alone, which fits the schema."
-
-    async def _attempt(self, started: SubagentStarted, child: SessionId) -> tuple[int, Event | None]:
-        """Which try of the task is the newest, and the newest event of its run, its start or its end. None: not asked."""
-        runs = runs_of(started.task, child)
-        found: tuple[int, Event | None] = (0, None)
-        for event in await self._store.read(child, types=("run.started", "run.finished")):
-            data = event.data
-            if isinstance(data, RunStarted | RunFinished) and data.run in runs:
-                found = (runs[data.run], event)
-        return found
-
-    async def _finished(self, child: SessionId, run: RunId) -> Event | None:
-        for event in await self._store.read(child, types=("run.finished",), newest_first=True):
-            if isinstance(event.data, RunFinished) and event.data.run == run:
+    async def _newest(self, started: SubagentStarted, child: SessionId) -> Event | None:
+        """The newest event of the run that works on the task, its start or its end. None: not asked."""
+        run = run_of(started.task, child)
+        for event in await self._store.read(child, types=("run.started", "run.finished"), newest_first=True):
+            if isinstance(event.data, RunStarted | RunFinished) and event.data.run == run:
                 return event
         return None
 
@@ -454,22 +434,12 @@ class SubagentHost:
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    async def _brought(
-        self, parent: SessionId, task: OpenTask, started: SubagentStarted, finished: Event, attempt: int
-    ) -> int:
-        """Bring the end of the child's run to its parent, or ask the child again where its answer does not fit."""
+    async def _brought(self, parent: SessionId, task: OpenTask, started: SubagentStarted, finished: Event) -> int:
+        """Bring the end of the child's run to its parent."""
         result = await self._result(task.session, finished)
-        structured, problem = None, None
-        if started.output_schema is not None and result.outcome == "done":
-            structured, problem = self._structured(started, result.text)
-            if problem is not None and attempt + 1 < SCHEMA_ATTEMPTS:
-                await self._ask(await self._drive(task.session), started, attempt + 1)
-                return 1
+        structured = None if started.output_schema is None else result.output
         ends: dict[str, TaskEnd] = {"done": "completed", "interrupted": "cancelled"}
         status, error = ends.get(result.outcome, "failed"), result.error
-        if problem is not None:
-            status = "failed"
-            error = Fault("output_schema", f"after {SCHEMA_ATTEMPTS} tries the answer does not fit: {problem}")
         shown, artifact = await self.kept_output(parent, result.text, started.call)
         ended = SubagentFinished(
             task.id,
@@ -522,22 +492,6 @@ class SubagentHost:
         row = await self._store.session(parent)
         if row.run is not None and row.owner is None and not self._host.hosts(parent):
             await self._drive(parent)
-
-    def _structured(self, started: SubagentStarted, text: str) -> tuple[Any, str | None]:
-        """The answer as data, or why it is none that fits."""
-        assert started.output_schema is not None
-        bare = text.strip()
-        if bare.startswith("```"):
-            bare = bare.partition("\n")[2].rpartition("```")[0].strip()
-        try:
-            value = msgspec.json.decode(bare)
-        except msgspec.DecodeError as error:
-            return None, f"it is no JSON ({error})"
-        problem = _schema(started.output_schema).problem(value)
-        if problem is None:
-            return value, None
-        where, what = problem
-        return None, f"{where}: {what}" if where else what
 
     # --- questions and ends -----------------------------------------------------------------------------------------
 

@@ -128,7 +128,11 @@ def existing_folder(workspace: str | os.PathLike[str] | None) -> str | None:
     """The whole path of the folder. InvalidArgument when it is none."""
     if workspace is None:
         return None
-    path = Path(workspace).resolve()
-    if not path.is_dir():
+    try:
+        path = Path(workspace).resolve()
+        found = path.is_dir()
+    except ValueError:  # a null byte, half of a surrogate pair
+        found = False
+    if not found:
         raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
     return str(path)

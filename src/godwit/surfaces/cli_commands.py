@@ -58,10 +58,10 @@ def listing(folder: Path, *, as_json: bool) -> int:
 
 
 async def answered(
-    handle: SessionHandle, text: str, *, key: str | None = None, unattended: bool = False
+    handle: SessionHandle, text: str, *, key: str | None = None, unattended: bool = False, output: Any = None
 ) -> CommandResult | None:
     """What the session's command answered; None when the text is a prompt. CliError when it could not do it."""
-    done = await handle.command(text, key=key, sender="cli", unattended=unattended)
+    done = await handle.command(text, key=key, sender="cli", unattended=unattended, output=output)
     if done is not None and done.error is not None:
         raise refused(done.text, done.error)
     return done

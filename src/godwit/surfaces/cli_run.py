@@ -12,7 +12,7 @@ import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
@@ -75,7 +75,14 @@ class Run:
     # --- run ---------------------------------------------------------------------------------------------------
 
     async def run(
-        self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False, unattended: bool = False
+        self,
+        prompt: str | None,
+        *,
+        session: str | None,
+        go_on: bool,
+        new: bool = False,
+        unattended: bool = False,
+        output: dict[str, Any] | None = None,
     ) -> int:
         if prompt is None and session is None and self.place.missing() is not None:
             raise _no_prompt()
@@ -106,9 +113,9 @@ class Run:
                     self.view.say(f"session {left.id} of this folder {what}; it goes on with: {command}", "yellow")
             handle = await self.start(runtime) if found is None else await self.reopen(runtime, found)
             head = await runtime.head(handle.id)
-            done = await commands.answered(handle, prompt, unattended=unattended)
+            done = await commands.answered(handle, prompt, unattended=unattended, output=output)
             if done is None:
-                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended)
+                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended, output=output)
             elif done.run is None:
                 return self.say_answered(done)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import AgentNotFound, NoOpenRun
 from ..engine.commands import as_prompt, parse
@@ -74,7 +74,14 @@ class ServerRun(Run):
         self.models = _ServerModels()
 
     async def run(
-        self, prompt: str | None, *, session: str | None, go_on: bool, new: bool = False, unattended: bool = False
+        self,
+        prompt: str | None,
+        *,
+        session: str | None,
+        go_on: bool,
+        new: bool = False,
+        unattended: bool = False,
+        output: dict[str, Any] | None = None,
     ) -> int:
         async with self.place.reach() as host:
             found = await self.session(host, session=session, go_on=go_on)
@@ -88,12 +95,12 @@ class ServerRun(Run):
                 raise CliError(f"/{typed.name} is about a session, and a prompt starts a new one", hint=again)
             handle = await self.start(host) if found is None else await self.reopen(host, found)
             head = await host.head(handle.id)
-            done = None if typed is None else await commands.answered(handle, prompt, unattended=unattended)
+            done = None if typed is None else await commands.answered(handle, prompt, unattended=unattended, output=output)
             if done is not None and done.run is None:
                 return self.say_answered(done)
             sent = done.run if done is not None else None
             if sent is None:
-                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended)
+                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended, output=output)
             return await self.foreground(handle, sent, head)
 
     async def session(self, runtime: Host, *, session: str | None, go_on: bool) -> SessionRow | None:

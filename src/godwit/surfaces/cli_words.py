@@ -35,6 +35,7 @@ from ..core.events import (
     InputWithdrawn,
     McpUnavailable,
     ModelStarted,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunParked,
@@ -304,6 +305,12 @@ def event_text(event: Event) -> str:
             return f"{data.scope} {data.resource}: {data.consumed:g} of {data.limit:g}{why}"
         case HookBlocked():
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.reason)}"
+        case OutputChecked():
+            return (
+                "it has the form that was asked for"
+                if data.problem is None
+                else f"it does not fit: {one_line(data.problem)}"
+            )
         case HookReported():
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.text)}"
         case McpUnavailable():

@@ -9,6 +9,7 @@ over others, as the standard asks. Not a general validator: no remote references
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import ConfigurationError
@@ -98,20 +99,30 @@ MOST_CHECKS = 50_000
 class Schema:
     """A JSON schema to check values against. ConfigurationError when it is none, or not of type object.
 
-    `trusted`: False for one of strangers: its regular expressions are passed over, since one may take hours to run.
+    `trusted`: False for one of strangers: its regular expressions are passed over, since one may take hours to run; or
+    `search` matches them, which raises ConfigurationError for one that it cannot. `anything`: the schema is of any type.
     """
 
-    def __init__(self, schema: dict[str, Any], *, trusted: bool = True) -> None:
+    def __init__(
+        self,
+        schema: dict[str, Any],
+        *,
+        trusted: bool = True,
+        anything: bool = False,
+        search: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self._trusted = trusted
+        self._anything = anything
+        self._search = search or _search
         self._left = 0
-        if schema.get("type", "object") != "object":
+        if not anything and schema.get("type", "object") != "object":
             raise ConfigurationError(f"the parameters of a tool are a JSON schema of type object, not {_shown(schema)}")
         self._root = schema
         self._survey(schema, "parameters")
 
     def problem(self, value: Any) -> tuple[str, str] | None:
         """Where the value does not fit, as a path of names, and what was expected there; None when it fits."""
-        if not isinstance(value, dict):
+        if not self._anything and not isinstance(value, dict):
             return "", f"expected object, got {_kind(value)}"
         self._left = MOST_CHECKS
         return self._check(value, self._root, "", 0)
@@ -129,7 +140,7 @@ class Schema:
             self._target(ref)
         if self._trusted and isinstance(pattern := node.get("pattern"), str):
             try:
-                re.compile(pattern)
+                self._search(pattern, "")
             except re.error as error:
                 raise ConfigurationError(f"{where}: pattern {pattern!r} is no regular expression: {error}") from None
         for key in ("properties", "$defs", "definitions"):
@@ -174,7 +185,7 @@ class Schema:
             return at, f"expected {_shown(schema['const'])}, got {_shown(value)}"
         words = None
         if isinstance(value, str):
-            words = _string_problem(value, schema, patterns=self._trusted)
+            words = _string_problem(value, schema, self._search if self._trusted else None)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             words = _number_problem(value, schema)
         if words:
@@ -197,7 +208,7 @@ class Schema:
         if patterns and not self._trusted:
             patterns, others = {}, True
         for name, inner in value.items():
-            matching = [s for pattern, s in patterns.items() if re.search(pattern, name)]
+            matching = [s for pattern, s in patterns.items() if self._search(pattern, name)]
             if name in properties:
                 matching.append(properties[name])
             elif not matching:
@@ -256,12 +267,16 @@ def _nearest(problems: list[tuple[str, str]], at: str) -> tuple[str, str]:
     return at, "; or ".join(dict.fromkeys(text for _, text in problems))
 
 
-def _string_problem(value: str, schema: dict[str, Any], *, patterns: bool) -> str | None:
+def _search(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def _string_problem(value: str, schema: dict[str, Any], search: Callable[[str, str], bool] | None) -> str | None:
     if len(value) < schema.get("minLength", 0):
         return f"expected at least {schema['minLength']} characters, got {len(value)}"
     if len(value) > schema.get("maxLength", len(value)):
         return f"expected at most {schema['maxLength']} characters, got {len(value)}"
-    if patterns and "pattern" in schema and not re.search(schema["pattern"], value):
+    if search is not None and "pattern" in schema and not search(schema["pattern"], value):
         return f"expected a text matching {schema['pattern']}, got {_shown(value)}"
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 import pytest
 
@@ -118,7 +120,6 @@ def test_what_cannot_be_is_refused_by_name(shared: Shared, given: dict[str, obje
         {"service_tier": "ultrafast"},
         {"compaction": {"async": True}},
         {"experimental": {"time_awareness": True}},
-        {"text": {"format": {"type": "json_schema", "schema": {}}}},
     ],
 )
 def test_what_godwit_does_not_have_says_so(shared: Shared, given: dict[str, object]) -> None:
@@ -128,6 +129,18 @@ def test_what_godwit_does_not_have_says_so(shared: Shared, given: dict[str, obje
     assert (caught.value.status_code, caught.value.code, caught.value.type) == (501, "not_supported", "not_supported_error")
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert client.beta.agents.list().data == []
+
+
+def test_answers_in_a_form(shared: Shared) -> None:
+    client = shared.client
+    form = {"type": "json_schema", "schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    made = client.beta.agents.create(model="m", extra_body={"text": {"format": form}})
+    read = client.get(f"/agents/{made.id}", cast_to=dict[str, Any], options={"headers": {"OpenAI-Beta": "agents=v1"}})
+    assert read["text"]["format"] == form
+    with pytest.raises(openai.BadRequestError, match="schema"):
+        client.beta.agents.create(model="m", extra_body={"text": {"format": {"type": "json_schema"}}})
+    with pytest.raises(openai.BadRequestError, match="nonsense"):
+        client.beta.agents.create(model="m", extra_body={"text": {"format": {**form, "schema": {"type": "nonsense"}}}})
 
 
 def test_another_version_of_the_protocol_is_refused_in_its_words(shared: Shared) -> None:

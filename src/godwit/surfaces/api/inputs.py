@@ -35,7 +35,12 @@ async def prompt(
     if not await session.is_running():  # else it is refused for that, or was sent before
         await service.tenants.room(who, "runs")
     run = await session.prompt(
-        sent.prompt, history=sent.history, key=sent.key or key, sender=sent.sender, unattended=sent.unattended
+        sent.prompt,
+        history=sent.history,
+        key=sent.key or key,
+        sender=sent.sender,
+        unattended=sent.unattended,
+        output=sent.output,
     )
     return answer(Started(run, await session.run_start(run)))
 
@@ -66,7 +71,9 @@ async def command(
     """Run the slash command that this text is."""
     if not await session.is_running():
         await service.tenants.room(who, "runs")
-    done = await session.command(sent.text, key=sent.key or key, sender=sent.sender, unattended=sent.unattended)
+    done = await session.command(
+        sent.text, key=sent.key or key, sender=sent.sender, unattended=sent.unattended, output=sent.output
+    )
     return answer(Commanded(done))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Path, Query
+from pydantic_core import to_jsonable_python
 from starlette.responses import Response
 
 from ...core.errors import NoOpenRun, RunFailed, RunNotFound
@@ -93,9 +95,10 @@ async def _result(service: Service, waiting: Coroutine[Any, Any, RunResult], run
     if ended is None:
         return answer(NotYet(run), 202)
     try:
-        return answer(ended.result())
+        result = ended.result()
     except RunFailed as failed:
-        return answer(failed.result)
+        result = failed.result
+    return answer(replace(result, output=to_jsonable_python(result.output)))
 
 
 async def patiently(service: Service, waiting: Coroutine[Any, Any, T], wait_s: float) -> asyncio.Future[T] | None:

@@ -32,6 +32,7 @@ from ...core.mcp import McpServer
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.model_info import ModelInfo
 from ...core.modes import Mode
+from ...core.output import OutputSpec
 from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
@@ -90,6 +91,7 @@ class AgentBody(Shape, frozen=True):
     context_files: bool = True
     skills: tuple[str, ...] = ("*",)
     modes: tuple[Mode, ...] = ()
+    output: OutputSpec | None = None
 
 
 class AgentView(Shape, frozen=True):
@@ -198,12 +200,15 @@ class ConfigureBody(Shape, frozen=True):
 
 
 class PromptBody(Shape, frozen=True):
-    """`key`: in place of the header Idempotency-Key, as the engine's own key of the prompt."""
+    """`key`: in place of the header Idempotency-Key, as the engine's own key of the prompt.
+    `output`: the form of the answer.
+    """
 
     prompt: Content
     history: list[Message] | None = None
     sender: str | None = None
     unattended: bool = False
+    output: OutputSpec | None = None
     key: Key | None = None
 
 
@@ -224,6 +229,7 @@ class CommandBody(Shape, frozen=True):
     text: str
     sender: str | None = None
     unattended: bool = False
+    output: OutputSpec | None = None
     key: Key | None = None
 
 

@@ -92,6 +92,9 @@ def run(
     record: Record = None,
     replay: Replay = None,
     trust: TrustOption = False,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="The answer is JSON that fits the schema in this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Send a prompt and watch the run until it ends.
@@ -109,12 +112,14 @@ def run(
       godwit run "Fix the failing test." --max-usd 2 --max-time 600
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
+      godwit run "List the TODOs." --schema todos.json
       godwit run "Look for races." --agent review  as an agent of a file, or a built-in one
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
     from ..cli_agent import AgentFlags
     from ..cli_budget import from_flags
     from ..cli_keyboard import interactive
+    from ..cli_prompt import read_schema
     from ..cli_server_run import runner
 
     asks = interactive() and not yes and not unattended and not as_json
@@ -148,7 +153,7 @@ def run(
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
     command = runner(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     command.trust = trust
-    ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended))
+    ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended, output=read_schema(schema)))
 
 
 def chat(

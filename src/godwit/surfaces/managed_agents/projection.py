@@ -38,6 +38,7 @@ from ...core.events import (
     InputWithdrawn,
     McpUnavailable,
     ModelStarted,
+    OutputChecked,
     RunClaimed,
     RunFinished,
     RunParked,
@@ -265,6 +266,7 @@ class Projector:
                 | BudgetExceeded()
                 | HookBlocked()
                 | HookReported()
+                | OutputChecked()
                 | WorkspaceCheckpointed()
                 | WorkspaceRestored()
                 | VerificationReported()

@@ -12,9 +12,11 @@ import msgspec
 import pydantic
 
 from ...core.agent import AgentSpec, ThinkingLevel
-from ...core.errors import InvalidArgument, NotSupported
+from ...core.errors import ConfigurationError, InvalidArgument, NotSupported
 from ...core.ids import AgentName
+from ...core.output import OutputSpec
 from ...host.agent_registry import StoredAgent
+from ...host.output_types import TypedOutputs
 from ..server.settings import ServerSettings
 from .body import Shape, metadata_of
 from .tool_shapes import Tools, shown_tools, tools_of, with_tools
@@ -133,6 +135,7 @@ def changed(spec: AgentSpec, given: AgentFields, settings: ServerSettings) -> Ag
     if given.has("text"):
         verbosity = given.text.verbosity if given.text is not None else None
         _put(extra, _VERBOSITY, None if verbosity in (None, "medium") else verbosity)
+        spec = msgspec.structs.replace(spec, output=_output(None if given.text is None else given.text.format))
     if given.has("tools"):
         own["tools"] = shown_tools(given.tools or [], kept=isinstance(given, AgentUpdate))
         spec = with_tools(spec, own["tools"])
@@ -156,6 +159,21 @@ def with_session_settings(spec: AgentSpec, given: SessionAgentUpdate, settings: 
     return changed(spec, AgentFields.model_construct(set(fields), **fields), settings)
 
 
+def _output(form: TextFormat | None) -> OutputSpec | None:
+    if form is None or form.type == "text":
+        return None
+    if form.schema_ is None:
+        raise InvalidArgument("text.format.schema: a format of type json_schema needs one", param="text.format.schema")
+    try:
+        return TypedOutputs().spec(form.schema_)
+    except ConfigurationError as error:
+        raise InvalidArgument(f"text.format.schema: {error.message}", param="text.format.schema") from None
+
+
+def _format(spec: AgentSpec) -> dict[str, Any]:
+    return {"type": "text"} if spec.output is None else {"type": "json_schema", "schema": spec.output.schema}
+
+
 def _with_model(spec: AgentSpec, name: str, settings: ServerSettings) -> AgentSpec:
     return msgspec.structs.replace(spec, models=(settings.model(name), *spec.models[1:]))
 
@@ -177,9 +195,6 @@ def _check_absent(given: AgentFields) -> None:
         raise NotSupported(f"multi_agent: {text}", param="multi_agent")
     if given.service_tier in ("fast", "ultrafast"):
         raise NotSupported(f"service_tier: {given.service_tier} is no tier of the models here", param="service_tier")
-    form = None if given.text is None else given.text.format
-    if form is not None and form.type == "json_schema":
-        raise NotSupported("text.format: answers are not held to a JSON schema; use text", param="text.format")
 
 
 def shown(spec: AgentSpec, settings: ServerSettings) -> dict[str, Any]:
@@ -196,7 +211,7 @@ def shown(spec: AgentSpec, settings: ServerSettings) -> dict[str, Any]:
             "summary": extra.get(_SUMMARY),
         },
         "service_tier": extra.get(_TIER, "auto"),
-        "text": {"format": {"type": "text"}, "verbosity": extra.get(_VERBOSITY, "medium")},
+        "text": {"format": _format(spec), "verbosity": extra.get(_VERBOSITY, "medium")},
         "tools": tools_in(spec),
         "compaction": {"async": False},
         "experimental": {"time_awareness": False},
