@@ -123,3 +123,28 @@ async def test_a_wrong_file_starts_nothing(
     assert what in wrong.err
     assert "hunter2" not in wrong.err
     assert (await command.run("ls", "--json")).lines == []
+
+
+async def test_the_command_line_shows_it(command: Command, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("[budget]\nusd = 5\n")
+    env = {"GODWIT_CONFIG": str(own), "GODWIT_BUDGET__TURNS": "4"}
+    shown = await command.run("config", "show", "budget", "--origin", **env)
+    assert shown.out == f"budget.usd = 5  ({own}:2)\nbudget.turns = 4  (GODWIT_BUDGET__TURNS)\n", shown.err
+    as_json = await command.run("config", "show", "--json", **env)
+    assert {
+        "key": "budget.turns",
+        "value": "4",
+        "origin": "GODWIT_BUDGET__TURNS",
+        "holds": True,
+        "why": None,
+    } in as_json.lines
+    assert f"user             {own}\n" in (await command.run("config", "path", **env)).out
+    (command.folder / ".godwit").mkdir(exist_ok=True)
+    (command.folder / ".godwit" / "config.toml").write_text("[permissions]\nallow = ['bash']\n")
+    checked = await command.run("config", "check", **env)
+    assert (checked.code, "config.toml:2: allow 'bash' is not used" in checked.err) == (0, True)
+    own.write_text("[budget]\nusd = 'much'\n")
+    wrong = await command.run("config", "check", **env)
+    assert wrong.code == 2
+    assert f"{own}:2: " in wrong.err

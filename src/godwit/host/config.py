@@ -5,7 +5,7 @@
 
 Owns where the files are, whom a folder's file is trusted by, and what both say together. Leaves out what a section means
 and what a folder's may do. To add one: an entry in `SECTIONS` (`config_sections`), and a field for each file's in `Config`,
-`user_<section>` and `project_<section>`.
+`user_<section>` and `project_<section>`. What stands above the files (`config_layers`) is in `set_<section>`.
 
 Rules a change must keep: an agent can write in its folder, so the folder's file may only make things stricter unless the
 person's own file trusts the folder; what it may not do is told, not done and not hidden; an error names file and line, and
@@ -32,6 +32,7 @@ from ..models.entry import ModelEntry, ProviderEntry
 from ..models.registry import Registry
 from .auth_store import AuthStore
 from .config_file import File, read
+from .config_layers import Layer as Layers, of_environment, of_options
 from .config_sections import SECTIONS, Left, PermissionSection
 from .folder_context import FolderFiles
 from .search import SearchSettings
@@ -84,6 +85,9 @@ class Config(msgspec.Struct, frozen=True):
     project_server: ServerSettings | None = None
     user_context: ContextTerms = ContextTerms()
     project_context: ContextTerms = ContextTerms()
+    set_budget: BudgetSection = BudgetSection()
+    set_checkpoints: CheckpointTerms = CheckpointTerms()
+    set_context: ContextTerms = ContextTerms()
     user_lanes: LaneSettings | None = None
     project_lanes: LaneSettings | None = None
 
@@ -95,9 +99,11 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def terms(self) -> Terms:
         """What each agent is held to; the folder's in place of the person's, where it may say anything."""
-        user, project = self.user_budget, self.project_budget
-        budget = BudgetSection(over(project.session, user.session), over(project.tree, user.tree))
-        return Terms(budget, over(self.project_checkpoints, self.user_checkpoints), self.context)
+        budget = BudgetSection()
+        for said in (self.user_budget, self.project_budget, self.set_budget):
+            budget = BudgetSection(over(said.session, budget.session), over(said.tree, budget.tree))
+        checkpoints = over(self.set_checkpoints, over(self.project_checkpoints, self.user_checkpoints))
+        return Terms(budget, checkpoints, self.context)
 
     @property
     def web_search(self) -> SearchSettings | None:
@@ -122,7 +128,7 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def context(self) -> ContextTerms:
         """What sessions here are told of files."""
-        return over(self.project_context, self.user_context)
+        return over(self.set_context, over(self.project_context, self.user_context))
 
     @property
     def lanes(self) -> LaneSettings | None:
@@ -267,17 +273,25 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The files as they were read. `within`: the person's own lies in the workspace, where an agent can write."""
+    """The files as they were read. `layers`: what stands above them, the lower one first.
+    `within`: the person's own lies in the workspace, where an agent can write."""
 
     user: File | None
     project: File | None
     trusted: bool
     within: bool
     parts: tuple[Part, ...]
+    layers: tuple[Layers, ...] = ()
 
 
-def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Reading:
-    """The files for sessions in this folder. ConfigurationError, beginning with file and line."""
+def read_files(
+    workspace: str | os.PathLike[str] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Reading:
+    """The files for sessions in this folder, and what stands above them. ConfigurationError, beginning with file and line,
+    or with the variable or option."""
     known = os.environ if environment is None else environment
     path = user_file(known)
     user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
@@ -305,7 +319,8 @@ def read_files(workspace: str | os.PathLike[str] | None = None, *, environment: 
             if whose == "user":
                 own[name] = found
             parts.append(Part(whose, file, name, found, left))
-    return Reading(user, project, trusted, within, tuple(parts))
+    layers = tuple(layer for layer in (of_environment(known), of_options(options)) if layer is not None)
+    return Reading(user, project, trusted, within, tuple(parts), layers)
 
 
 def lists(workspace: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> bool:
@@ -319,9 +334,15 @@ def lists(workspace: str | os.PathLike[str], *, environment: Mapping[str, str] |
     return root in _trusted_folders(user)
 
 
-def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mapping[str, str] | None = None) -> Config:
-    """What holds for sessions in this folder. ConfigurationError, beginning with file and line."""
-    reading = read_files(workspace, environment=environment)
+def load(
+    workspace: str | os.PathLike[str] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """What holds for sessions in this folder. `options`: settings that count before all else, such as `{"budget.usd": 5}`.
+    ConfigurationError, beginning with file and line, or with the variable or option."""
+    reading = read_files(workspace, environment=environment, options=options)
     user, project = reading.user, reading.project
     notices: list[Notice] = []
     for file in (user, project):
@@ -340,6 +361,15 @@ def load(workspace: str | os.PathLike[str] | None = None, *, environment: Mappin
     if project is not None and "trusted" in project.content:
         notices.append(Notice(project.path, project.line("", "trusted"), "trusted is read from your own file only"))
     kept = {f"{part.whose}_{part.section}": part.found for part in reading.parts}
+    for layer in reading.layers:
+        for name in layer.content:
+            found, below = SECTIONS[name].read(layer, layer.content[name]), kept.get(f"set_{name}")
+            if isinstance(found, BudgetSection):
+                under = below or BudgetSection()
+                found = BudgetSection(over(found.session, under.session), over(found.tree, under.tree))
+            elif below is not None:
+                found = over(found, below)
+            kept[f"set_{name}"] = found
     own, folder = (None if file is None else file.path for file in (user, project))
     return Config(own, folder, reading.trusted, tuple(notices), **kept)
 

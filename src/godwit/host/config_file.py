@@ -42,7 +42,7 @@ class File:
         try:
             return msgspec.convert(given, kind)
         except msgspec.ValidationError as error:
-            key = next((key for key in known if f"$.{key}" in str(error)), "")
+            key = max((key for key in known if f"$.{key}" in str(error)), key=len, default="")
             raise self.error(name, key, f"[{name}] {_said(error, key)}") from None
         except ConfigurationError as error:
             key = str(error.details.get("limit") or error.details.get("field") or "")

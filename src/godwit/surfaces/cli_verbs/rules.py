@@ -55,6 +55,33 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
     done(listing(workspace, as_json=as_json))
 
 
+def config(
+    context: typer.Context,  # noqa: ARG001
+    what: Annotated[str, typer.Argument(metavar="show|path|check", help="What to do.")] = "show",
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="show: this section or setting, as in budget.usd.")
+    ] = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Where each comes from, and what does not hold and why.")] = False,
+    defaults: Annotated[bool, typer.Option("--defaults", help="With those that nobody has set.")] = False,
+    workspace: Folder = Path("."),
+    as_json: Json = False,
+) -> None:
+    """Show what is set for a folder, and by whom.
+
+    Defaults, your file, the folder's, variables such as GODWIT_BUDGET__USD: the later ones count. `path` tells where the
+    files are, `check` reads them and says what is not used.
+
+    \b
+    Examples:
+      godwit config show --origin
+      godwit config show budget --json
+      godwit config check --workspace ../app
+    """
+    from .. import cli_config
+
+    done(cli_config.run(what, workspace, key, origin=origin, defaults=defaults, as_json=as_json))
+
+
 def trust(
     context: typer.Context,  # noqa: ARG001
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder.")] = Path("."),
