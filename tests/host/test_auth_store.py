@@ -330,6 +330,28 @@ async def test_a_token_that_cannot_be_renewed(store: AuthStore) -> None:
         assert "refresh-stolen" not in f"{refused.value!r}{refused.value.details}"
 
 
+async def test_a_token_that_is_refused_before_it_ends_is_renewed_for_the_next_request(store: AuthStore) -> None:
+    wire = Wire("ours:gpt-4o", WIRES["chat"].say, WIRES["chat"].path, "/v1")
+    async with Loopback() as server, AuthorizationServer() as issuer:
+        first = issuer.tokens()
+        tokens = Refreshed(first["access_token"], first["refresh_token"], 3600)
+        await store.set_tokens("ours", tokens, issuer.settings())
+        registry = Registry(environment={}, keys=store)
+        registry.register_provider("ours", base_url=f"{server.url}/v1")
+        server.add(Reply.json({"error": {"message": "revoked"}}, 401))
+        with pytest.raises(AuthenticationFailed, match="does not accept the key"):
+            await ask(registry.resolve(wire.model), request([godwit_user()]))
+        assert (await sent(registry, server, wire))["authorization"] == f"Bearer {issuer.secrets[2]}"
+        assert (await sent(registry, server, wire))["authorization"] == f"Bearer {issuer.secrets[2]}"
+        assert (issuer.refreshes, issuer.thefts) == (1, 0)
+        server.add(Reply.json({"error": {"message": "revoked"}}, 401))
+        issuer.tokens()  # the refresh token that is stored is no longer good
+        for says in ("does not accept the key", "is refused and cannot be renewed"):
+            with pytest.raises(AuthenticationFailed, match=says):
+                await ask(registry.resolve(wire.model), request([godwit_user()]))
+        await registry.close()
+
+
 async def test_a_login_during_a_renewal_counts(store: AuthStore) -> None:
     async with AuthorizationServer() as server:
         first = server.tokens()

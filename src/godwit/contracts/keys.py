@@ -13,10 +13,11 @@ class KeySource(Protocol):
         event loop. ConfigurationError when what is stored cannot be read."""
         ...
 
-    async def current(self, provider: str) -> ProviderKey | None:
+    async def current(self, provider: str, *, refused: str | None = None) -> ProviderKey | None:
         """The key as it is to be sent now; None when nothing is stored.
 
-        Asked before each request, so it may be another one each time. AuthenticationFailed when there is one that cannot be
+        Asked before each request, so it may be another one each time. `refused`: the provider does not take this one, so
+        another is wanted if there can be one. AuthenticationFailed when there is one that cannot be
         had; ModelUnavailable when it may be had later; ConfigurationError as above.
         """
         ...

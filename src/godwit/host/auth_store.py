@@ -130,7 +130,7 @@ class AuthStore:
         entry = self._file.read().get(provider)
         return None if entry is None else self._told(provider, entry)
 
-    async def current(self, provider: str) -> ProviderKey | None:
+    async def current(self, provider: str, *, refused: str | None = None) -> ProviderKey | None:
         """See `KeySource.current`."""
         entry = self._file.read().get(provider)
         if entry is None or self._told(provider, entry) is None:
@@ -138,9 +138,10 @@ class AuthStore:
         secret = await self._secret(provider, entry)
         if entry.kind == "api_key":
             return ProviderKey(await key_of(secret.get("key", ""), provider, self._environment))
-        if self._ends(entry):
-            return ProviderKey((await self._renewed(provider)).access_token, bearer=True)
-        return ProviderKey(secret.get("access", ""), bearer=True)
+        access = secret.get("access", "")
+        if self._ends(entry) or (access == refused and entry.renewable):
+            access = (await self._renewed(provider, refused)).access_token
+        return ProviderKey(access, bearer=True)
 
     # --- within -------------------------------------------------------------------------------------------------------
 
@@ -209,11 +210,11 @@ class AuthStore:
     def _ends(self, entry: Entry, within_s: float = SOON_S) -> bool:
         return entry.expires_ms is not None and entry.expires_ms <= self._clock.now_ms() + within_s * 1000
 
-    async def _renewed(self, provider: str) -> Refreshed:
+    async def _renewed(self, provider: str, refused: str | None) -> Refreshed:
         """Once for all who want it, and to its end whoever stops waiting: many endpoints take a refresh token once."""
         renewing = self._renewing.get(provider)
         if renewing is None:
-            renewing = asyncio.create_task(self._renew(provider), name=f"renew {provider}")
+            renewing = asyncio.create_task(self._renew(provider, refused), name=f"renew {provider}")
             self._renewing[provider] = renewing
 
             def ended(task: asyncio.Task[Refreshed]) -> None:
@@ -224,14 +225,15 @@ class AuthStore:
             renewing.add_done_callback(ended)
         return await asyncio.shield(renewing)
 
-    async def _renew(self, provider: str) -> Refreshed:
+    async def _renew(self, provider: str, refused: str | None) -> Refreshed:
         async with self._file.alone(provider):
             entry = self._file.read().get(provider)
             if entry is None:
                 raise self._log_in(provider, "was removed meanwhile")
             secret = await self._secret(provider, entry)
             current = Refreshed(secret.get("access", ""))
-            if not self._ends(entry):
+            good = current.access_token != refused
+            if good and not self._ends(entry):
                 return current  # another process was faster
             failed: str | None = None
             if entry.client is not None and secret.get("refresh"):
@@ -242,7 +244,7 @@ class AuthStore:
                     await asyncio.to_thread(self._keep, provider, entry, secret, found)
                     return found
                 failed = f"{found.message}{error_code(found)}"
-                if not self._ends(entry, 0):
+                if good and not self._ends(entry, 0):
                     logger.warning("the token of provider %s cannot be renewed and soon ends: %s", provider, failed)
                     return current
                 if not found.reached or (
@@ -255,7 +257,9 @@ class AuthStore:
                     )
             elif not self._ends(entry, 0):
                 return current
-            raise self._log_in(provider, "has ended" + (f" and cannot be renewed: {failed}" if failed else ""))
+            raise self._log_in(
+                provider, ("has ended" if good else "is refused") + (f" and cannot be renewed: {failed}" if failed else "")
+            )
 
     def _log_in(self, provider: str, what: str) -> AuthenticationFailed:
         return AuthenticationFailed(

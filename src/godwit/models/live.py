@@ -20,7 +20,7 @@ import msgspec
 from ..contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, ThinkingDelta, ToolCallDelta
 from ..core.agent import ModelSettings
 from ..core.budget import Price
-from ..core.errors import ModelError, StreamBroken
+from ..core.errors import AuthenticationFailed, ModelError, StreamBroken
 from ..core.messages import Assistant, Text, Usage
 from ..core.model_info import ModelInfo
 from ..core.transcript import Entry
@@ -139,6 +139,8 @@ class LiveModel:
                 await response.aclose()
         # Outside the handler, so that the SDK's exception is not chained: its text may quote the key.
         if failure is not None:
+            if isinstance(failure, AuthenticationFailed):
+                self._connection.refuse()
             raise failure
 
     async def _load(self) -> PydanticModel:

@@ -32,7 +32,8 @@ _NO_KEY = "no-key"
 _KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 _OWN_HEADER: dict[str, str] = {"anthropic": "x-api-key", "google": "x-goog-api-key"}
 
-CurrentKey = Callable[[], Awaitable[ProviderKey | None]]
+CurrentKey = Callable[[str | None], Awaitable[ProviderKey | None]]
+"""Given the key that was refused last, if it was."""
 
 
 class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -210,6 +211,7 @@ class Connection:
         self._asked = key
         self._key = ProviderKey(api_key) if api_key else None
         self._used: tuple[str, ...] = (api_key,) if api_key else ()
+        self._refused: str | None = None
         self.base_url = base_url
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -229,15 +231,19 @@ class Connection:
         if self._asked is None:
             return
         try:
-            key = await self._asked()
+            key = await self._asked(self._refused)
         except ModelError:
             raise
         except GodwitError as error:
             raise AuthenticationFailed(error.message, provider=self.provider.name) from None
         if key != self._key:
-            self._key = key
+            self._key, self._refused = key, None
             if key is not None:
                 self._used = (key.value, *self._used)[:4]
+
+    def refuse(self) -> None:
+        """The provider does not take the key: a token may have been called back, and another be had."""
+        self._refused = self._key.value if self._key is not None else None
 
     async def ask(self, url: str, headers: Mapping[str, str], timeout_s: float) -> int:
         """The status with which `url` of the provider answers, asked with the key. The HTTP client's errors."""

@@ -373,7 +373,7 @@ class Registry:
         if connection is None:
             connection = self._connections[provider.name] = Connection(
                 provider,
-                key=lambda: self._current(provider),
+                key=lambda refused: self._current(provider, refused),
                 base_url=self._url(provider),
                 connect_timeout_s=self._connect_timeout_s,
                 read_timeout_s=self._read_timeout_s,
@@ -411,7 +411,7 @@ class Registry:
             return KeyStatus(name, missing=(f"godwit login {name}",))
         return KeyStatus(name, missing=provider.key_env)
 
-    async def _current(self, provider: Provider) -> ProviderKey | None:
+    async def _current(self, provider: Provider, refused: str | None) -> ProviderKey | None:
         """The key for the next request. AuthenticationFailed."""
         status = self._status(provider)
         if status.missing:
@@ -420,7 +420,7 @@ class Registry:
             case "explicit":
                 return ProviderKey(await key_of(provider.api_key or "", provider.name, self._environment))
             case "stored" if self._keys is not None:
-                return await self._keys.current(self.account(provider.name))
+                return await self._keys.current(self.account(provider.name), refused=refused)
             case "environment":
                 return ProviderKey(await key_of(f"${status.variable}", provider.name, self._environment))
         return None
