@@ -181,29 +181,35 @@ async def test_the_command_line_shows_no_key(command: Command, auth: Path, tmp_p
         tokens = Refreshed(first["access_token"], first["refresh_token"], 3600)
         await store.set_tokens("groq", tokens, issuer.settings())
         secrets = [KEY, command_key, held, *issuer.secrets]
-    config = tmp_path / "config.toml"
-    config.write_text('[providers.ours]\nbase_url = "http://127.0.0.1:9/v1"\nkey_env = "OUR_API_KEY"\n')
-    env = {
-        "GODWIT_AUTH": str(auth),
-        "GODWIT_CONFIG": str(config),
-        "OUR_API_KEY": held,
-        "MISTRAL_API_KEY": held,
-        "GODWIT_DEBUG": "1",
-        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
-    }
-    runs = [
-        ("doctor",),
-        ("doctor", "--json"),
-        ("auth", "status"),
-        ("auth", "status", "--json"),
-        ("models", "--all", "--json"),
-        ("config", "show", "--origin"),
-        ("config", "show", "--json"),
-        ("-v", "run", "Hello.", "-m", "ours:gpt-4o"),
-        ("login", "openai", "--key-stdin"),
-    ]
-    for words in runs:
-        ended = await command.run(*words, text=f"{KEY} {KEY}", **env)
-        for secret in secrets:
-            assert secret not in ended.out + ended.err, words
-            assert secret[4:] not in ended.out + ended.err, words
+
+    def refuse(seen: Seen) -> Reply:
+        return Reply.json({"error": {"message": f"wrong: {seen.headers['authorization']}"}}, 401)
+
+    async with Loopback(otherwise=refuse) as provider:
+        config = tmp_path / "config.toml"
+        config.write_text(f'[providers.ours]\nbase_url = "{provider.url}/v1"\nkey_env = "OUR_API_KEY"\n')
+        env = {
+            "GODWIT_AUTH": str(auth),
+            "GODWIT_CONFIG": str(config),
+            "OUR_API_KEY": held,
+            "MISTRAL_API_KEY": held,
+            "GODWIT_DEBUG": "1",
+            "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+        }
+        runs = [
+            ("doctor",),
+            ("doctor", "--json"),
+            ("auth", "status"),
+            ("auth", "status", "--json"),
+            ("models", "--all", "--json"),
+            ("config", "show", "--origin"),
+            ("config", "show", "--json"),
+            ("-v", "run", "Hello.", "-m", "ours:gpt-4o"),
+            ("login", "openai", "--key-stdin"),
+        ]
+        for words in runs:
+            ended = await command.run(*words, text=f"{KEY} {KEY}", **env)
+            for secret in secrets:
+                assert secret not in ended.out + ended.err, words
+                assert secret[4:] not in ended.out + ended.err, words
+        assert held in provider.requests[0].headers["authorization"], "it was asked, or this proves nothing"
