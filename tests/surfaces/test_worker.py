@@ -22,6 +22,7 @@ from godwit.core.ids import SystemClock
 from godwit.core.lanes import LaneConfig, LaneHandler, LaneSettings, RetryPolicy
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
+from godwit.host.lane_tasks import LaneTasks
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call, say
 from tests.surfaces.api.remote import served
@@ -421,3 +422,48 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not holds():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
+
+
+async def told(site: Site, *words: str) -> tuple[int | None, str, str]:
+    """What `godwit` comes to, by the database or the server, and what it prints."""
+    where = ["--db", str(site.target)] if isinstance(site.target, Path) else ["--server", site.target]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "godwit", *where, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await within(process.communicate())
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_dead_letters_are_listed_shown_put_back_and_removed(site: Site) -> None:
+    session = await site.start([call("bash", command="echo 1"), call("bash", command="echo 2"), "done", "heard"])
+    tasks = session._home.parts.task_queue
+    assert isinstance(tasks, LaneTasks)
+    assert (await told(site, "dead-letters"))[1:] == ("no call that was to be done outside has failed for good\n", "")
+    run = asyncio.ensure_future(session.send("go"))
+    for count in (1, 2):
+        await parked(session, count)
+        leased = await tasks.lease(["execute"], tenant=None, worker="w")
+        assert leased is not None
+        assert await tasks.fail(leased.task.id, leased.token, "no disk", tenant=None)
+    assert (await within(run)).text == "done"
+    code, out, _ = await told(site, "dead-letters")
+    first, second = out.splitlines()
+    assert (code, "echo 1" in first, "echo 2" in second) == (0, True, True)
+    assert "no disk (1 attempt, last by w, " in first
+    (one, two) = (line.split()[0] for line in (first, second))
+    code, out, err = await told(site, "dead-letters", one)
+    assert (code, json.loads(out)) == (0, {"command": "echo 1"})
+    assert session.id in err
+    found = (await told(site, "dead-letters", "--session", session.id, "--json"))[1].splitlines()
+    assert [json.loads(line)["id"] for line in found] == [one, two]
+    assert (await told(site, "dead-letters", "--drop"))[0] != 0
+    assert (await told(site, "dead-letters", one, "--drop"))[:2] == (0, f"{one} is removed\n")
+    code, _, err = await told(site, "dead-letters", one, "--requeue")
+    assert (code != 0, "no dead letter's id begins" in err) == (True, True)
+    assert (await told(site, "dead-letters", two, "--requeue"))[0] == 0
+    assert await session.dead_letters() == []
+    async with site.worker():
+        async for event in session.follow():
+            if event.type == "run.finished" and (await session.run_count()) == 2:
+                break
+    assert "2" in text_of((await session.history())[-2].content)

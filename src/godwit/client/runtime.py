@@ -14,6 +14,7 @@ from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserM
 from ..core.facts import ExportFormat, ImportReport
 from ..core.gate import Status
 from ..core.ids import RunId, Seq
+from ..core.lanes import DeadLetter
 from ..core.model_info import ModelInfo
 from ..host.agents import Agent
 from .connection import PATIENCE_S, Connection, segment
@@ -143,6 +144,10 @@ class RemoteRuntime:
             "vaults": list(vaults),
         }
         return RemoteSession(self.connection, await self.connection.call("POST", "/sessions", Opened, body))
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Calls of all sessions whose last try outside failed, the oldest first."""
+        return (await self.connection.get("/dead_letters", Listed[DeadLetter])).data
 
     async def open_session(self, session: str, *, drive: bool = True) -> RemoteSession:
         """A handle for a stored session. `drive` is for `Runtime.open_session`: here it is the server that drives, when

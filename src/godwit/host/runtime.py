@@ -36,7 +36,7 @@ from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
-from ..core.lanes import LaneConfig, LaneSettings
+from ..core.lanes import DeadLetter, LaneConfig, LaneSettings
 from ..core.model_info import ModelInfo
 from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
@@ -654,6 +654,13 @@ class Runtime(RegisteredAgents, Transfers, Retention):
                 if part is not None:
                     part.follow(session, state.seq)
         return handle
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Calls of all sessions, of whatever tenant, whose last try outside failed, the oldest first. What is done about one
+        is its session's: `Session.requeue_dead_letter`, `drop_dead_letter`."""
+        tenants = {row.labels.tenant for row in await self.sessions(limit=1 << 30)}
+        found = [one for tenant in tenants for one in await self.external_tasks.dead_letters(tenant=tenant)]
+        return sorted(found, key=lambda letter: letter.failed_ms)
 
     async def sessions(
         self,

@@ -17,7 +17,7 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, branches, control, logins, looking, moving, rules, running, serving, telling, undo
+from .cli_verbs import answers, branches, control, letters, logins, looking, moving, rules, running, serving, telling, undo
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ VERBS = (
     logins.auth,
     serving.serve,
     serving.work,
+    letters.dead_letters,
     serving.keys,
     telling.webhooks,
     telling.secrets,
@@ -89,7 +90,7 @@ VERBS = (
 
 for verb in VERBS:
     # -1 is a place to go back to. What Python keeps for itself is written with a `_` behind it.
-    word = verb.__name__.rstrip("_")
+    word = verb.__name__.rstrip("_").replace("_", "-")
     app.command(word, context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
 
 
