@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import RemoteRuntime, RemoteSession, Worker, connect
-    from .contracts import BudgetCheck, BudgetGuard, HookCall, SessionHandle, ToolContext, ToolOutput
+    from .contracts import BudgetCheck, BudgetGuard, Embedder, HookCall, SessionHandle, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, ContextPolicy, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
     from .core.mcp import McpServer
+    from .core.memory import Memory, MemoryPolicy, PrunePolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.modes import Mode
     from .core.output import OutputSpec
@@ -58,6 +59,10 @@ _HOMES = {
     "BudgetGuard": "contracts",
     "CheckpointPolicy": "core.checkpoint",
     "ContextPolicy": "core.agent",
+    "Embedder": "contracts",
+    "Memory": "core.memory",
+    "MemoryPolicy": "core.memory",
+    "PrunePolicy": "core.memory",
     "Command": "engine.commands",
     "CommandContext": "engine.builtin_commands",
     "CommandOutput": "engine.commands",
@@ -131,6 +136,10 @@ __all__ = [
     "BudgetGuard",
     "CheckpointPolicy",
     "ContextPolicy",
+    "Embedder",
+    "Memory",
+    "MemoryPolicy",
+    "PrunePolicy",
     "Command",
     "CommandContext",
     "CommandOutput",

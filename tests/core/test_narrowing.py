@@ -180,7 +180,17 @@ def test_one_that_works_for_its_like_stays_as_it_is(spec: AgentSpec) -> None:
 @pytest.mark.parametrize("field", AgentSpec.__struct_fields__)
 def test_every_field_was_thought_of(field: str) -> None:
     """A new field that opens something belongs in `core.narrowing`; one that does not is named here."""
-    narrows = {"models", "limits", "approvals", "sandbox", "checkpoints", "confirmation_inheritance", "web", "mcp_servers"}
+    narrows = {
+        "models",
+        "limits",
+        "approvals",
+        "sandbox",
+        "checkpoints",
+        "confirmation_inheritance",
+        "web",
+        "mcp_servers",
+        "memory",
+    }
     asked_of_all_above = {"permissions", "hooks", "budgets"}
     opens_nothing = {
         "name", "instructions", "description", "tools", "external_tools", "settings", "metadata", "verification", "title",

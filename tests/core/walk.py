@@ -41,6 +41,8 @@ from godwit.core.events import (
     InputWithdrawn,
     KnownData,
     McpUnavailable,
+    MemoryFailed,
+    MemoryRecalled,
     ModelStarted,
     OutputChecked,
     RunClaimed,
@@ -232,6 +234,8 @@ def candidates(state: State) -> Iterator[EventData]:
     yield HookBlocked("tests", "before_finish", "they fail")
     yield HookReported("lint", "after_tool", "it hangs", failed=True)
     yield McpUnavailable("docs", "connection", "it does not answer", retrying=True)
+    yield from (MemoryRecalled(i, (), "<memories>") for i in inputs)
+    yield MemoryFailed("recall", Fault("x", "y"))
     yield WorkspaceCheckpointed(CheckpointRef("tree:1"), "before", turn.index if turn else None)
     yield WorkspaceCheckpointed(None, "after", error="disk full")
     yield WorkspaceRestored(CheckpointRef("tree:1"))

@@ -68,17 +68,19 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
+@pytest.mark.parametrize("memory", [False, True])
 async def test_each_request_begins_as_the_one_before(
     registry: Registry,  # noqa: F811
     wire: Wire,  # noqa: F811
     tmp_path: Path,
+    memory: bool,
 ) -> None:
     def calls(name: str) -> Said:
         return Said(["hm"], ["I look."], [(f"call_{name}", "weather", [json.dumps({"city": name})])], "tools")
 
     script = [calls("oslo"), Said(["so"], ["It rains."]), calls("bern"), Said(text=["There too."]), Said(text=["Bye."])]
     async with Loopback([wire.say(said) for said in script]) as server:
-        agent = godwit.Agent("a", model=wire.model, tools=[weather, "files"], instructions="Be kind, días.")
+        agent = godwit.Agent("a", model=wire.model, tools=[weather, "files"], instructions="Be kind, días.", memory=memory)
         for prompts in (("Oslo?", "And Bern?"), ("Thanks.",)):
             # The second time another process stands for this one: nothing of what was encoded is left.
             model = model_at(registry, server, wire)
@@ -89,10 +91,14 @@ async def test_each_request_begins_as_the_one_before(
                     if known
                     else await runtime.start_session(agent, workspace=tmp_path)
                 )
+                await session.memory.remember(
+                    "Oslo is rainy, Bern is not; thanks are in order.", importance=len(known) / 2, id="m"
+                )
                 for prompt in prompts:
                     assert (await session.send(prompt)).outcome == "done"
         sent = [parts(one.raw) for one in server.requests]
     assert len(sent) == 5
+    assert len([m for m in sent[-1][1] if "Oslo is rainy" in m]) == (2 if memory else 0)
     for (rest, before), (rest_after, after) in itertools.pairwise(sent):
         assert rest == rest_after
         assert len(after) > len(before)

@@ -19,6 +19,7 @@ from ..core.model_info import ModelInfo
 from ..host.agents import Agent
 from .connection import PATIENCE_S, Connection, segment
 from .following import Feed
+from .memories import RemoteMemories
 from .session import RemoteSession
 from .shapes import EventsListed, Listed, Opened, StoredAgent
 
@@ -188,6 +189,11 @@ class RemoteRuntime:
             if after is None:
                 break
         return found
+
+    @property
+    def memory(self) -> RemoteMemories:
+        """What is remembered for the key's user and tenant; `memory.of(project=...)` with a folder's of the server."""
+        return RemoteMemories(self.connection)
 
     async def search(
         self,

@@ -50,6 +50,7 @@ from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
+from .memories import RemoteMemories
 from .registering import RemoteAgents
 from .sending import RemoteSending
 from .session_tasks import RemoteTasks
@@ -211,6 +212,11 @@ class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
     def tasks(self) -> RemoteTasks:
         """What it has handed to other agents."""
         return RemoteTasks(self)
+
+    @property
+    def memory(self) -> RemoteMemories:
+        """What it remembers beyond itself."""
+        return RemoteMemories(self._connection, session=self.id)
 
     async def current_run(self) -> RemoteRun | None:
         """The open run, if any."""

@@ -11,6 +11,7 @@ from ..core.agent import AgentSpec, ToolDefinition
 from ..core.budget import Budget, Spent
 from ..core.facts import CommandResult, SessionConfig
 from ..core.lanes import MetricsSnapshot
+from ..core.memory import MemoryStats
 from ..core.record import RunSnapshot
 from ..core.verification import VerificationReport, VerificationSummary
 
@@ -54,6 +55,18 @@ class Accepted(msgspec.Struct, frozen=True):
 
 class Commanded(msgspec.Struct, frozen=True):
     executed: CommandResult | None
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    deleted: int
+
+
+class MemoryStatus(msgspec.Struct, frozen=True):
+    """Whether a server has memory, why not, and how much of it."""
+
+    available: bool
+    warning: str | None = None
+    stats: MemoryStats = MemoryStats(0)
 
 
 class Changed(msgspec.Struct, frozen=True):

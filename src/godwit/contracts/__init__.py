@@ -20,6 +20,7 @@ from .hooks import HookCall, HookHandler, HookKit
 from .keys import KeySource
 from .loading import Loading, LogLoader
 from .mcp import ServerTools, ToolServers
+from .memory import Embedder, HeldMemories, Memories, MemoryStore, Vector
 from .model import (
     ListsModels,
     Model,
@@ -126,4 +127,9 @@ __all__ = [
     "UNLIMITED",
     "Verified",
     "Workspace",
+    "Embedder",
+    "HeldMemories",
+    "Memories",
+    "MemoryStore",
+    "Vector",
 ]

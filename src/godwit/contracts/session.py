@@ -43,6 +43,7 @@ from ..core.state import State
 from ..core.tasks import TaskEnd, TaskRecord
 from ..core.verification import VerificationCommand, VerificationPreset, VerificationReport, VerificationSummary
 from ..core.worker_agents import WorkerAgentSpec
+from .memory import Memories
 
 
 class Events(Protocol):
@@ -204,6 +205,8 @@ class SessionHandle(Protocol):
     def artifacts(self) -> HeldArtifacts: ...
     @property
     def tasks(self) -> SessionTasks: ...
+    @property
+    def memory(self) -> Memories: ...
 
     # How it stands, and what was done.
 

@@ -18,6 +18,7 @@ from ..core.rules import Subject, Verdict
 from ..core.verification import VerificationReport
 from ..core.web import WebPolicy
 from .cancel import CancelToken
+from .memory import Memories
 from .subagents import Tasks
 from .workspace import Workspace
 
@@ -110,6 +111,12 @@ class ToolContext(Protocol):
     @property
     def tasks(self) -> Tasks:
         """The session's tasks."""
+        ...
+
+    @property
+    def memory(self) -> Memories:
+        """What the session remembers, and may write as far as its agent's `MemoryPolicy` goes. ToolFailed where a tool runs
+        apart from the engine."""
         ...
 
     @property

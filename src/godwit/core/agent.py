@@ -14,6 +14,7 @@ from .errors import ConfigurationError
 from .hooks import HookSpec
 from .ids import AgentName
 from .mcp import McpServer, rule_of
+from .memory import MemoryPolicy
 from .modes import Mode
 from .output import OutputSpec
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
@@ -123,7 +124,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     that are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`:
     under which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose
     tools it has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its
-    conversations are kept within what the model reads. `modes`: of its own, beside the built-in ones. `output`: the form
+    conversations are kept within what the model reads. `memory`: what it does with memory by itself.
+    `modes`: of its own, beside the built-in ones. `output`: the form
     that the last answer of its runs must have. `hidden`: no model is told of it as a subagent; hosts may give it tasks.
     `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
     passes. `title`: what people call it. `extensions`: what surfaces keep with a version, by their names; nobody else
@@ -161,6 +163,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     skills: tuple[str, ...] = ("*",)
     modes: tuple[Mode, ...] = ()
     output: OutputSpec | None = None
+    memory: MemoryPolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -3,6 +3,7 @@
     GodwitError
       x InvalidArgument              invalid_argument        the caller passed something that cannot work
         x AttachmentRefused          attachment_refused      the model takes no images, or no documents
+        x LooksLikeSecret            looks_like_secret       what looks like a key is not kept as a memory
         x ConfigurationError         configuration           an agent, a setting or a model name is wrong
         x PathEscape                 path_escape             a path leads out of the workspace
       x NotFound                     not_found
@@ -18,6 +19,7 @@
         x ModelNotFound              model_not_found
         x DocumentNotFound           document_not_found
         x LaneNotFound               lane_not_found
+        x MemoryNotFound             memory_not_found
       x Conflict                     conflict                legal in itself, but not now
         x SessionBusy                session_busy
         x SessionClosed              session_closed
@@ -53,6 +55,7 @@
         x StoreClosed                store_closed
         x StoreTooNew                store_too_new           written by a newer godwit
         x SecretUnreadable           secret_unreadable       its key is not here, or it was changed
+        x MemoryUnavailable          memory_unavailable      there is no memory here, or it cannot be opened
       x ModelError                   model                   the provider failed; `retryable`, `retry_after_s`
         x ModelUnavailable           model_unavailable
         x RateLimited                rate_limited
@@ -116,6 +119,12 @@ class AttachmentRefused(InvalidArgument):
     code = "attachment_refused"
 
 
+class LooksLikeSecret(InvalidArgument):
+    """What looks like a key or a password is not kept as a memory."""
+
+    code = "looks_like_secret"
+
+
 class ConfigurationError(InvalidArgument):
     """An agent definition or a setting cannot be used."""
 
@@ -174,6 +183,12 @@ class ArtifactNotFound(NotFound):
     """There is no artifact with this reference."""
 
     code = "artifact_not_found"
+
+
+class MemoryNotFound(NotFound):
+    """There is no such memory."""
+
+    code = "memory_not_found"
 
 
 class CheckpointNotFound(NotFound):
@@ -424,6 +439,12 @@ class SecretUnreadable(StoreError):
     """A secret cannot be opened: its key is not here, or it was moved or changed."""
 
     code = "secret_unreadable"
+
+
+class MemoryUnavailable(StoreError):
+    """There is no memory here, or it cannot be opened."""
+
+    code = "memory_unavailable"
 
 
 class ModelError(GodwitError):

@@ -23,6 +23,7 @@ from .hooks import HookPoint
 from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId, TaskId
 from .lanes import LaneHandler
 from .mcp import Trouble
+from .memory import MemoryKind, MemoryScope
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .model_info import Adjustment
 from .output import OutputSpec
@@ -525,6 +526,32 @@ class McpUnavailable(Data, frozen=True, tag="mcp.unavailable"):
     retrying: bool = False
 
 
+class RecalledMemory(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A memory as it was when it was recalled."""
+
+    id: str
+    scope: MemoryScope
+    updated_ms: int
+    kind: MemoryKind
+    score: float = 0.0
+
+
+class MemoryRecalled(Data, frozen=True, tag="memory.recalled"):
+    """Memories fit the message `input`: the model reads `text`, about `tokens` long, before it, once that is delivered."""
+
+    input: InputId
+    memories: tuple[RecalledMemory, ...]
+    text: str
+    tokens: int = 0
+
+
+class MemoryFailed(Data, frozen=True, tag="memory.failed"):
+    """The run goes on without memory (`recall`), or leaves none (`record`)."""
+
+    what: Literal["recall", "record"]
+    error: Fault
+
+
 class WorkspaceCheckpointed(Data, frozen=True, tag="workspace.checkpointed"):
     """The files are kept as they are now: before or after calls of `turn` that may change some, or because someone asked.
 
@@ -710,6 +737,8 @@ KnownData = (
     | HookReported
     | OutputChecked
     | McpUnavailable
+    | MemoryRecalled
+    | MemoryFailed
     | WorkspaceCheckpointed
     | WorkspaceRestored
     | VerificationReported

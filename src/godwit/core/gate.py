@@ -45,6 +45,8 @@ from .events import (
     InputReordered,
     InputWithdrawn,
     McpUnavailable,
+    MemoryFailed,
+    MemoryRecalled,
     ModelStarted,
     OutputChecked,
     RunClaimed,
@@ -219,6 +221,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             return replace(
                 gate, actions=tuple(replace(a, answered=True) if a.id == data.action else a for a in gate.actions)
             )
+        case MemoryRecalled():
+            need_phase(gate, data, "running")
+            _without(gate, data.input)
+            return gate
         case InputDelivered():
             need_phase(gate, data, "running")
             return replace(gate, queue=_without(gate, data.id))
@@ -366,6 +372,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | HookBlocked()
             | HookReported()
             | McpUnavailable()
+            | MemoryFailed()
             | WorkspaceCheckpointed()
             | VerificationReported()
             | CommandExecuted()

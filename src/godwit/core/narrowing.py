@@ -13,6 +13,7 @@ import msgspec
 from .agent import AgentSpec, Limits
 from .hosts import both
 from .mcp import McpServer
+from .memory import MemoryPolicy
 from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
 from .web import below
@@ -36,7 +37,19 @@ def narrowed(child: AgentSpec, parent: AgentSpec, *, home: str, max_turns: int |
         checkpoints=child.checkpoints if parent.checkpoints.enabled else parent.checkpoints,
         mcp_servers=_servers(child.mcp_servers, parent.mcp_servers),
         web=below(child.web, parent.web),
+        memory=_memory(child.memory, parent.memory),
     )
+
+
+def _memory(child: MemoryPolicy | None, parent: MemoryPolicy | None) -> MemoryPolicy | None:
+    """The child's, which writes nowhere that the parent does not."""
+    allowed = (parent or MemoryPolicy()).writes
+    given = child or MemoryPolicy(recall=False)
+    writes = tuple(scope for scope in given.writes if scope in allowed)
+    if writes == given.writes:
+        return child
+    scope = given.scope if given.scope in writes or not writes else writes[0]
+    return msgspec.structs.replace(given, writes=writes, scope=scope)
 
 
 def _servers(child: tuple[McpServer, ...], parent: tuple[McpServer, ...]) -> tuple[McpServer, ...]:

@@ -40,6 +40,8 @@ from .events import (
     InputWithdrawn,
     Labels,
     McpUnavailable,
+    MemoryFailed,
+    MemoryRecalled,
     ModelStarted,
     Origin,
     OutputChecked,
@@ -615,6 +617,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | ArtifactStored()
             | HookReported()
             | McpUnavailable()
+            | MemoryRecalled()
+            | MemoryFailed()
             | CommandExecuted()
             | SubagentStarted()
             | SubagentProgressed()

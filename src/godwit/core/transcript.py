@@ -27,6 +27,7 @@ from .events import (
     Event,
     InputDelivered,
     InputWithdrawn,
+    MemoryRecalled,
     RunStarted,
     SessionCompacted,
     SessionPruned,
@@ -44,11 +45,15 @@ FILE_CHARACTERS = 6000
 
 class Entry:
     """A message on the transcript. `seq`: the event that placed it; `encoded`: adapters' drawers by wire format. `own`: it
-    is a message to the model that the engine has written itself, whose words may be a model's."""
+    is a message to the model that the engine has written itself, whose words may be a model's. `memories`: which stand in
+    it, as scope, id and when each was changed."""
 
-    __slots__ = ("encoded", "message", "own", "seq")
+    __slots__ = ("encoded", "memories", "message", "own", "seq")
 
-    def __init__(self, message: Message, seq: Seq = 0, own: bool = False) -> None:
+    def __init__(
+        self, message: Message, seq: Seq = 0, own: bool = False, memories: tuple[tuple[str, str, int], ...] = ()
+    ) -> None:
+        self.memories = memories
         self.message = message
         self.seq = seq
         self.own = own
@@ -88,6 +93,7 @@ class Transcript:
         "_entries",
         "_left",
         "_notices",
+        "_recalled",
         "_results",
         "_running",
         "_waiting",
@@ -104,6 +110,7 @@ class Transcript:
         self._running = False
         self._due: SessionCompacted | None = None
         self._waiting: dict[InputId, UserMessage] = {}
+        self._recalled: dict[InputId, MemoryRecalled] = {}
         self._answer: Assistant | None = None
         self._results: dict[CallId, ToolFinished] = {}
         # What the model is told with the next thing that comes to it.
@@ -138,6 +145,11 @@ class Transcript:
     def summary(self) -> SessionCompacted | None:
         """The compaction whose summary stands first on the session's branch."""
         return self._branch.summary
+
+    @property
+    def answer(self) -> Assistant | None:
+        """What the model has said in the turn that is open."""
+        return self._answer
 
     @property
     def due(self) -> SessionCompacted | None:
@@ -185,6 +197,7 @@ class Transcript:
         data = event.data
         if isinstance(data, InputWithdrawn):
             self._waiting.pop(data.id, None)
+            self._recalled.pop(data.id, None)
 
     def _deliver(self, event: Event) -> None:
         data = event.data
@@ -192,6 +205,10 @@ class Transcript:
             said = self._waiting.pop(data.id, None)
             content = data.content if data.content is not None else () if said is None else said.content
             self._tell(event.seq)
+            recalled = self._recalled.pop(data.id, None)
+            if recalled is not None:
+                named = tuple((m.scope, m.id, m.updated_ms) for m in recalled.memories)
+                self._entries.append(Entry(User((Text(recalled.text),)), event.seq, own=True, memories=named))
             self._entries.append(Entry(User(content), event.seq, said is not None and _is_own(said)))
 
     def _load_context(self, event: Event) -> None:
@@ -200,6 +217,11 @@ class Transcript:
         if isinstance(data, ContextLoaded) and self._entries is self._branch.entries:
             self._contexts[event.seq] = data
             self._entries.append(Entry(User((Text(data.text),)), event.seq))
+
+    def _recall(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, MemoryRecalled):
+            self._recalled[data.input] = data
 
     def _notice(self, event: Event) -> None:
         data = event.data
@@ -281,7 +303,7 @@ class Transcript:
 
     def _fork(self, event: Event) -> None:
         # What was under way there is not here: its turn, its queue, and a history of its own.
-        self._answer, self._results, self._waiting = None, {}, {}
+        self._answer, self._results, self._waiting, self._recalled = None, {}, {}, {}
         self._end_run(event)
 
     def _close_turn(self, event: Event) -> None:
@@ -311,6 +333,7 @@ class Transcript:
 _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "user.message": Transcript._accept,
     "input.withdrawn": Transcript._withdraw,
+    "memory.recalled": Transcript._recall,
     "input.delivered": Transcript._deliver,
     "context.loaded": Transcript._load_context,
     "agent.message": Transcript._answered,

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..contracts import EventStore, ServerTools, Tool, ToolOutput, Verified, Workspace
+from ..contracts import EventStore, Memories, ServerTools, Tool, ToolOutput, Verified, Workspace
 from ..core.budget import ALLOWED
 from ..core.errors import KeyReused, SessionArchived, StoreError, ToolFailed
 from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, ToolStarted, from_outside
@@ -136,6 +136,7 @@ class DirectCalls:
         epoch: Callable[[], int | None] = lambda: None,
         checks: Callable[[Cancel], Awaitable[Verified]] | None = None,
         servers: Callable[[], Awaitable[ServerTools]] | None = None,
+        memory: Callable[[], Memories] | None = None,
     ) -> None:
         """`epoch`: of the driver that has the calls made, if one does: once it has lost the session, it begins none.
         `checks`: what a tool that is called here gets from `ToolContext.verify`. `servers`: connects to the agent's MCP
@@ -154,6 +155,7 @@ class DirectCalls:
         self._epoch = epoch
         self._checks = checks
         self._servers = servers
+        self._memory = memory
 
     @property
     def _store(self) -> EventStore:
@@ -345,6 +347,7 @@ class DirectCalls:
             verify=None if self._checks is None else functools.partial(self._checks, token),
             asides=asides,
             tasks=SessionTasks(self._parts, self._session),
+            memory=None if self._memory is None else self._memory(),
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)

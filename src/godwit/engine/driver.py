@@ -41,6 +41,7 @@ from .cancel import Cancel
 from .hooks import Hooks
 from .lanes import Lanes
 from .log import Log, load_state
+from .memory import MemoryAccess
 from .permissions import Judgement, Narrowed, Policy, Standing, merged, mode_policy, policy_of, saved_permissions
 from .run_servers import RunServers
 
@@ -94,6 +95,7 @@ class Parts:
         tool_servers: ToolServers | None = None,
         folder_context: ContextSource | None = None,
         outputs: OutputTypes,
+        memory: MemoryAccess | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -117,6 +119,7 @@ class Parts:
         self.task_queue = task_queue
         self.tool_servers = tool_servers
         self.folder_context = folder_context
+        self.memory = memory
         self.subagents = subagents
         self.outputs = outputs
 

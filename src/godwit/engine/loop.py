@@ -40,6 +40,7 @@ from .folder_context import tell_before_prompt, tell_before_turn
 from .model_step import ask_model, estimated_request, wait_for_retry
 from .output import check_output, output_of
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
+from .recall import remember_run
 from .room import Room
 from .tool_step import close_calls, run_tools
 from .verification import verify_run
@@ -503,6 +504,7 @@ async def _end(driver: Driver, outcome: RunOutcome, error: Fault | None, seen: S
     A run that is done is so only as of `seen`: HeadMoved when something came that must be decided anew.
     """
     log = driver.log
+    await remember_run(driver, outcome, error)
     while True:
         await close_calls(driver, "interrupted" if outcome == "interrupted" else "ended")
         question = log.state.run.question if log.state.run is not None else None

@@ -31,6 +31,7 @@ from ..core.state import Run, Turn
 from .cancel import Cancel
 from .driver import Driver, mode_of
 from .output import with_form
+from .recall import recall
 
 BLOCKED = "hook_blocked"
 """The code of the fault a run ends with when a hook has kept it from going on."""
@@ -145,6 +146,7 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
     if not told and not hooks.wants("before_prompt") and not hooks.wants("after_prompt") and hooks.note is None:
         for waits in (log.transcript.waiting(i) for i in inputs):
             assert waits is not None
+            await recall(driver, waits, waits.content)
             read = with_form(driver.state.run, waits.content, waits.delivery)
             log.stage(InputDelivered(waits.id, None if read is waits.content else read))
         return None
@@ -174,6 +176,7 @@ async def deliver(driver: Driver, inputs: tuple[InputId, ...]) -> Fault | None:
     content = message.content
     if result.modified is not None:
         content = msgspec.convert(result.modified["content"], tuple[UserBlock, ...])
+    await recall(driver, message, content)
     notes = [note for note in (hooks.note, result.note) if note]
     content = with_form(run, content, message.delivery)
     content += tuple(Text(f"\n[Added by a hook]\n{note}") for note in notes)

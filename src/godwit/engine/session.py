@@ -18,6 +18,7 @@ from ..core.errors import ActionNotFound, NoOpenRun, SessionNotFound, ToolNotFou
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
 from ..core.ids import Seq, SessionId
+from ..core.memory import reach_of
 from ..core.messages import user_content
 from ..core.record import RunResult
 from ..core.state import State
@@ -33,6 +34,7 @@ from .lane_work import LaneWork
 from .live_agents import LiveAgents
 from .live_hooks import LiveHooks
 from .log import record_reports
+from .memory import ReachedMemories, reached
 from .purse import Purse
 from .queue import Queue
 from .rewind import Rewinds
@@ -100,6 +102,19 @@ class Session(
         return SessionTasks(self._home.parts, self.id)
 
     @cached_property
+    def memory(self) -> ReachedMemories:
+        """What it remembers beyond itself: of its user, its folder and its tenant."""
+        home, reach = self._home, reach_of(self.labels, self.workspace)
+        ids = home.ids
+        return reached(home.parts.memory, self._spec.memory, reach, self.id, ids=ids, check=self._check_open)
+
+    @property
+    def init_warning(self) -> str | None:
+        """Why something it should have is not there, though it works without; None when all is well (seed 001)."""
+        memory = self._home.parts.memory
+        return None if memory is None or memory.available else memory.warning
+
+    @cached_property
     def artifacts(self) -> Artifacts:
         """Its large outputs."""
         return Artifacts(self._home.parts.blobs, self.id)
@@ -121,6 +136,7 @@ class Session(
             token=self._token,
             checks=lambda token: self.checks.for_tool(token),
             servers=self._servers_here,
+            memory=lambda: self.memory,
         )
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from ..contracts import Tasks, Verified, Workspace
+from ..contracts import Memories, Tasks, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.ids import CallId, RunId, Seq, SessionId
@@ -41,6 +41,7 @@ class Context:
         verify: Callable[[], Awaitable[Verified]] | None = None,
         asides: Asides | None = None,
         tasks: Tasks | None = None,
+        memory: Memories | None = None,
         verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
         conversation: Callable[[], tuple[Message, ...]] = lambda: (),
     ) -> None:
@@ -59,6 +60,7 @@ class Context:
         self._verify = verify
         self._asides = asides
         self._tasks = tasks
+        self._memory = memory
         self._verdict = verdict
         self._conversation = conversation
 
@@ -83,6 +85,12 @@ class Context:
         if self._tasks is None:
             raise ToolFailed("this session has no tasks")
         return self._tasks
+
+    @property
+    def memory(self) -> Memories:
+        if self._memory is None:
+            raise ToolFailed("there is no memory here")
+        return self._memory
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._verdict(arguments)

@@ -34,6 +34,7 @@ from .delegation import Delegates
 from .driver import Driver
 from .lanes import HELD, Ticket
 from .outside import hand_out
+from .recall import memories_of
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
 from .tasks import SessionTasks
@@ -276,6 +277,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         verify=lambda: verify_for_model(driver, token, ready.asks.extend),
         asides=asides,
         tasks=SessionTasks(driver.parts, driver.session, for_model=True),
+        memory=memories_of(driver),
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
         conversation=lambda: driver.log.transcript.from_outside,
     )

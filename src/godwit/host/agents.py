@@ -24,6 +24,7 @@ from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
 from ..core.mcp import McpServer
+from ..core.memory import MemoryPolicy
 from ..core.modes import Mode
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy
@@ -64,6 +65,7 @@ class Agent:
     `modes`: what its sessions may be switched to, beside `build` and `plan`.
     `output`: the form that the last answer of its runs must have: a type that pydantic knows (a model class, a dataclass,
     `list[int]`), a JSON Schema, or an `OutputSpec`. `output_retries`: how often an answer that does not fit goes back.
+    `memory`: what it does with memory by itself; True for what `MemoryPolicy()` says, None for nothing.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
     """
@@ -98,6 +100,7 @@ class Agent:
         skills: Sequence[str] | bool = True,
         output: Any = None,
         output_retries: int = 2,
+        memory: MemoryPolicy | Mapping[str, Any] | bool | None = None,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -145,6 +148,7 @@ class Agent:
             subagents=_subagents(subagents),
             mcp_servers=tuple(_server(one) for one in mcp_servers),
             web=_web(web),
+            memory=_memory(memory),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
             context=_context(context),
             context_files=context_files,
@@ -222,6 +226,17 @@ def _web(given: WebPolicy | Mapping[str, Any] | None) -> WebPolicy | None:
         return msgspec.convert(dict(given), WebPolicy)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"what web tools may look at cannot be read: {error}") from None
+
+
+def _memory(given: MemoryPolicy | Mapping[str, Any] | bool | None) -> MemoryPolicy | None:
+    if given is None or isinstance(given, MemoryPolicy):
+        return given
+    if isinstance(given, bool):
+        return MemoryPolicy() if given else None
+    try:
+        return msgspec.convert(dict(given), MemoryPolicy)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"memory cannot be read: {error}") from None
 
 
 def _subagents(given: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str]) -> dict[str, str]:

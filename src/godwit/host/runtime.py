@@ -15,6 +15,7 @@ import msgspec
 from ..contracts import (
     BudgetGuard,
     Checkpoints,
+    Embedder,
     HasWebPolicy,
     HookHandler,
     ListsModels,
@@ -37,6 +38,7 @@ from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.lanes import DeadLetter, LaneConfig, LaneSettings
+from ..core.memory import MemoryReach
 from ..core.model_info import ModelInfo
 from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
@@ -49,6 +51,7 @@ from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.lanes import Lanes
 from ..engine.log import create_log, load_state, record_reports
+from ..engine.memory import ReachedMemories
 from ..engine.session import Session
 from .agents import Agent
 from .artifacts import LimitedBlobs
@@ -64,6 +67,7 @@ from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
+from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
 from .registered_agents import RegisteredAgents
 from .retention import Retention
@@ -117,6 +121,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         folder_files: FolderFiles | None = None,
         trusts: Callable[[str | None], bool] = lambda _: True,
         auth: AuthStore | None = None,
+        memory: RuntimeMemory | None = None,
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -150,6 +155,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         tokens = McpTokens(lambda: self.vaults, (mcp or McpSettings()).tokens)
         self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens)
         self.outputs = TypedOutputs()
+        self._memory = memory or memory_of(None, store, ids=ids, clock=clock)
         self.parts = Parts(
             store=store,
             blobs=store if artifacts is None else LimitedBlobs(store, artifacts),
@@ -174,6 +180,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             tool_servers=self.mcp,
             folder_context=self._folder_contexts,
             outputs=self.outputs,
+            memory=self._memory,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config
@@ -217,6 +224,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         folder_files: FolderFiles | None = None,
         trusts: Callable[[str | None], bool] = lambda _: True,
         auth: AuthStore | None = None,
+        memory: MemoryGiven = None,
+        embedder: Embedder | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -249,6 +258,9 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         settings of a folder are `config`'s.
         `mcp`: which MCP servers may be reached that are not public, and tokens for some.
         `auth`: where keys of providers are stored, by default this machine's store; see `Registry` for which key counts.
+        `memory`: where what is remembered beyond sessions is kept: by default in this store, else in the SQLite file of this
+        path, or in a `MemoryStore`; False for nowhere. What cannot be opened is a warning: see `init_warning`. `embedder`:
+        makes vectors of memories, by which they are found beside their words.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..stores.sqlite import SqliteStore
@@ -269,14 +281,18 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             if prices:
                 raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
         kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
+        ids = ids or RandomIds()
+        remembers = memory_of(memory, kept, ids=ids, clock=clock, durability=durability, embedder=embedder)
         return cls(
             store=kept,
             models=registry,
             toolbox=toolbox,
             budget_guard=budget_guard,
-            workspace=LocalWorkspaces(sandbox, database_files(getattr(kept, "file", None)), sandbox_of(config)),
+            workspace=LocalWorkspaces(
+                sandbox, (*database_files(getattr(kept, "file", None)), *database_files(remembers.file)), sandbox_of(config)
+            ),
             clock=clock,
-            ids=ids or RandomIds(),
+            ids=ids,
             lease_ttl_s=lease_ttl_s,
             grace_s=grace_s,
             commands=commands,
@@ -295,6 +311,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             folder_files=folder_files,
             trusts=trusts,
             auth=auth,
+            memory=remembers,
         )
 
     async def __aenter__(self) -> Runtime:
@@ -334,7 +351,18 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             await self._places.close()
         if self.parts.checkpoints is not None:
             await self.parts.checkpoints.close()
+        await self._memory.close()
         await self.store.close()
+
+    @cached_property
+    def memory(self) -> ReachedMemories:
+        """What is remembered for who has no name, in no folder and of no tenant; `memory.of` for somebody else."""
+        return ReachedMemories(self._memory, MemoryReach())
+
+    @property
+    def init_warning(self) -> str | None:
+        """Why something that was asked for is not there, though all else works; None when all is well."""
+        return self._memory.warning
 
     @property
     def lanes(self) -> Lanes:

@@ -1,9 +1,11 @@
-"""The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore`, `DocumentStore` and `Feed`.
+"""The default store: one SQLite file, or `:memory:`. Implements `EventStore`, `BlobStore`, `DocumentStore`, `Feed`
+and `MemoryStore`.
 
 This module opens and closes it, and puts its parts together, a module for each subject: `logs`, `session_index`, `leases`,
-`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, `search`, `loading` (what imports bring), and `followers`, who
-wait for what comes. Below them, `database` opens the file, `readers` read, `writer` commits, `hub` wakes waiters in this
-process, `bus` those in others, `owners` tells who is alive. Several processes may use one file at the same time.
+`agents`, `saved_rules`, `artifacts`, `documents`, `feed`, `search`, `loading` (what imports bring), `memories`, and
+`followers`, who wait for what comes. Below them, `database` opens the file, `readers` read, `writer` commits, `hub` wakes
+waiters in this process, `bus` those in others, `owners` tells who is alive. Several processes may use one file at the same
+time.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from .hub import Underway
 from .leases import SqliteLeases
 from .loading import SqliteLoads
 from .logs import SqliteLogs
+from .memories import SqliteMemories
 from .owners import Owners
 from .readers import Readers
 from .saved_rules import SqliteRules
@@ -46,6 +49,7 @@ class SqliteStore(
     SqliteFeed,
     SqliteLoads,
     SqliteSearch,
+    SqliteMemories,
 ):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 

@@ -17,7 +17,21 @@ import typer
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import answers, branches, control, letters, logins, looking, moving, rules, running, serving, telling, undo
+from .cli_verbs import (
+    answers,
+    branches,
+    control,
+    letters,
+    logins,
+    looking,
+    moving,
+    remembering,
+    rules,
+    running,
+    serving,
+    telling,
+    undo,
+)
 from .cli_verbs.work import Unread
 
 app = typer.Typer(
@@ -47,6 +61,7 @@ VERBS = (
     rules.permissions,
     rules.hooks,
     rules.verify,
+    remembering.memory,
     looking.artifacts,
     looking.pin,
     looking.unpin,

@@ -22,7 +22,7 @@ from ..core.ids import SessionId
 from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
-    from ..contracts import EventStore, FoundText, ModelRegistry, SessionHandle, SessionRow
+    from ..contracts import EventStore, FoundText, Memories, ModelRegistry, SessionHandle, SessionRow
     from ..core.agent import AgentSpec
     from ..core.facts import ExportFormat, ImportReport
     from ..core.gate import Status
@@ -69,6 +69,12 @@ class KnowsModels(Protocol):
     async def find_model(self, hint: str) -> ModelInfo: ...
 
 
+class FolderMemories(Protocol):
+    """Who can say what is remembered for a folder."""
+
+    def of(self, *, project: str) -> Memories: ...
+
+
 class Host(KnowsModels, Protocol):
     """What commands ask of where they work: a runtime here, or one on a server."""
 
@@ -87,6 +93,8 @@ class Host(KnowsModels, Protocol):
         parent: str | None = None,
         top_level: bool = False,
     ) -> list[SessionRow]: ...
+    @property
+    def memory(self) -> FolderMemories: ...
     async def search(
         self, query: str, *, workspace: str | os.PathLike[str] | None = None, limit: int = 20
     ) -> list[FoundText]: ...

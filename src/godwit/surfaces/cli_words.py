@@ -34,6 +34,8 @@ from ..core.events import (
     InputReordered,
     InputWithdrawn,
     McpUnavailable,
+    MemoryFailed,
+    MemoryRecalled,
     ModelStarted,
     OutputChecked,
     RunClaimed,
@@ -315,6 +317,10 @@ def event_text(event: Event) -> str:
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.text)}"
         case McpUnavailable():
             return f"{data.server}: {one_line(data.message)}{', still tried' if data.retrying else ''}"
+        case MemoryRecalled():
+            return f"{len(data.memories)} of memory, about {data.tokens:,} tokens"
+        case MemoryFailed():
+            return f"{data.what}: {one_line(data.error.message)}"
         case WorkspaceCheckpointed():
             where = f"{data.when} turn {data.turn}" if data.turn is not None else data.when
             return f"{where}: {data.ref[:17] if data.ref else one_line(data.error or 'not kept')}"

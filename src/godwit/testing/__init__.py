@@ -15,6 +15,7 @@ A module for each contract, `words` for what they are written in. Leaves out wha
 from __future__ import annotations
 
 from .checkpoints import CheckpointsConformance
+from .memory import MemoryConformance
 from .sandbox import SandboxConformance
 from .stores import Store, StoreConformance
 from .words import (
@@ -41,7 +42,7 @@ from .words import (
 )
 
 __all__ = [
-    "CheckpointsConformance", "SandboxConformance", "Store", "StoreConformance",
+    "CheckpointsConformance", "MemoryConformance", "SandboxConformance", "Store", "StoreConformance",
     "ACTION", "AGENT", "CALL", "RUN", "S", "T0",
     "drafts", "drive", "eventually", "folded", "message", "new_child", "new_session", "park", "prompt", "refused", "seqs",
     "spend", "tree", "within",

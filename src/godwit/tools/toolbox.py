@@ -15,6 +15,7 @@ from ..core.errors import ConfigurationError, ToolNotFound
 from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
+from .memory import Forget, Recall, Remember
 from .verify import Verify
 from .web import WebFetch
 from .web_search import WebSearch, backend_of
@@ -112,8 +113,9 @@ def _name(tool: Tool) -> str:
 
 
 def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[Tool | Callable[..., Any]] = ()) -> Toolbox:
-    """A new toolbox with what comes with godwit: the toolset `files`, the tools `bash` and `verify`, and the
-    toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a service, `web_search`.
+    """A new toolbox with what comes with godwit: the toolsets `files` and `memory`, the tools `bash` and
+    `verify`, and the toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a
+    service, `web_search`.
 
     `own`: further tools. One that is of godwit's own class, as a `WebFetch` with other settings, takes the place of the one
     of its name, in its toolset too; any other of a name that is taken is a ConfigurationError.
@@ -122,6 +124,7 @@ def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[
     toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
     toolbox.register(Bash())
     toolbox.register(Verify())
+    toolbox.register_set("memory", [Remember(), Recall(), Forget()])
     made = [_as_tool(one) for one in own]
     search: Any = next((one for one in made if isinstance(one, WebSearch)), None)
     if search is None:

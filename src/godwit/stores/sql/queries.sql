@@ -562,3 +562,91 @@ WHERE texts MATCH :query
   AND (:workspace IS NULL OR s.workspace = :workspace)
 ORDER BY bm25(texts), t.rowid DESC
 LIMIT :limit OFFSET :offset;
+
+-- name: memory_places
+-- The keys of those that there are, the first that was asked for first.
+SELECT places.key, asked.key FROM json_each(:places) AS asked
+JOIN memory_places AS places ON places.tenant = json_extract(asked.value, '$[0]')
+  AND places.scope = json_extract(asked.value, '$[1]') AND places.owner = json_extract(asked.value, '$[2]')
+ORDER BY asked.key;
+
+-- name: insert_memory_place
+INSERT OR IGNORE INTO memory_places (tenant, scope, owner) VALUES (?, ?, ?);
+
+-- name: insert_memory
+INSERT INTO memories (place, id, kind, content, importance, tags, metadata, session, created_ms, updated_ms)
+VALUES (:place, :id, :kind, :content, :importance, :tags, :metadata, :session, :now, :now);
+
+-- name: update_memory
+UPDATE memories SET kind = :kind, content = :content, importance = :importance, tags = :tags, metadata = :metadata,
+  session = :session, updated_ms = :now
+WHERE key = :key;
+
+-- name: insert_memory_words
+INSERT INTO memory_words (rowid, place, words) VALUES (?, ?, ?);
+
+-- name: delete_memory_words
+DELETE FROM memory_words WHERE rowid = ?;
+
+-- name: delete_memory_vector
+DELETE FROM memory_vectors WHERE memory = ?;
+
+-- name: delete_memory
+DELETE FROM memories WHERE key = ?;
+
+-- name: put_memory_vector
+INSERT OR REPLACE INTO memory_vectors (memory, embedder, vector) VALUES (?, ?, ?);
+
+-- name: memory_key
+SELECT key, updated_ms FROM memories WHERE place = ? AND id = ?;
+
+-- name: memories_by_key
+SELECT memories.key, tenant, scope, owner, id, kind, content, importance, tags, metadata, session, created_ms, updated_ms,
+  accessed_ms, accesses
+FROM memories JOIN memory_places AS places ON places.key = memories.place
+WHERE memories.key IN (SELECT value FROM json_each(:keys));
+
+-- name: search_memories
+SELECT memory_words.rowid, -bm25(memory_words, 0.0, 1.0) AS rank
+FROM memory_words JOIN memories ON memories.key = memory_words.rowid
+WHERE memory_words MATCH :query AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+ORDER BY rank DESC LIMIT :limit;
+
+-- name: memory_vectors
+SELECT memories.key, vector FROM memories JOIN memory_vectors ON memory = memories.key
+WHERE place IN (SELECT value FROM json_each(:places)) AND embedder = :embedder
+  AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+ORDER BY updated_ms DESC LIMIT :limit;
+
+-- name: vectors_of_memories
+SELECT memory, vector FROM memory_vectors
+WHERE memory IN (SELECT value FROM json_each(:keys)) AND embedder = :embedder;
+
+-- name: memories_without_vector
+SELECT memories.key FROM memories LEFT JOIN memory_vectors ON memory = memories.key AND embedder = :embedder
+WHERE place IN (SELECT value FROM json_each(:places)) AND memory IS NULL
+ORDER BY updated_ms DESC LIMIT :limit;
+
+-- name: list_memories
+SELECT memories.key FROM memories
+WHERE place IN (SELECT value FROM json_each(:places)) AND importance >= :least
+  AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+  AND (:tags IS NULL OR EXISTS
+    (SELECT 1 FROM json_each(memories.tags) AS has JOIN json_each(:tags) AS wanted ON has.value = wanted.value))
+ORDER BY CASE WHEN :by_importance THEN importance ELSE 0 END DESC, updated_ms DESC, memories.key DESC
+LIMIT :limit OFFSET :offset;
+
+-- name: touch_memory
+UPDATE memories SET accessed_ms = ?, accesses = accesses + 1 WHERE place = ? AND id = ?;
+
+-- name: count_memories
+SELECT scope, kind, count(*) FROM memories JOIN memory_places AS places ON places.key = memories.place
+WHERE place IN (SELECT value FROM json_each(:places)) GROUP BY scope, kind;
+
+-- name: keys_of_memories
+SELECT key FROM memories WHERE place = ?;
+
+-- name: old_memories
+SELECT key FROM memories
+WHERE place = :place AND max(updated_ms, coalesce(accessed_ms, 0)) < CASE kind WHEN 'working' THEN :working ELSE :old END
+  AND (kind = 'working' OR importance < :least);

@@ -29,6 +29,7 @@ from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction,
 from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
 from ...core.mcp import McpServer
+from ...core.memory import FoundMemory, MemoryKind, MemoryPolicy, MemoryScope, MemoryStats, PrunePolicy
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.model_info import ModelInfo
 from ...core.modes import Mode
@@ -92,6 +93,7 @@ class AgentBody(Shape, frozen=True):
     skills: tuple[str, ...] = ("*",)
     modes: tuple[Mode, ...] = ()
     output: OutputSpec | None = None
+    memory: MemoryPolicy | None = None
 
 
 class AgentView(Shape, frozen=True):
@@ -297,6 +299,46 @@ class PauseBody(Shape, frozen=True):
 
 class Nothing(Shape, frozen=True):
     """An empty object."""
+
+
+class Deleted(Shape, frozen=True):
+    """How many there were."""
+
+    deleted: int
+
+
+class MemoryList(Shape, frozen=True):
+    """Scores are 0 where nothing was searched for."""
+
+    data: list[FoundMemory]
+
+
+class MemoryStatus(Shape, frozen=True):
+    """`available`: whether there is memory; if not, `warning` may say why."""
+
+    available: bool
+    warning: str | None = None
+    stats: MemoryStats = MemoryStats(0)
+
+
+class RememberBody(Shape, frozen=True):
+    content: str
+    kind: MemoryKind = "episodic"
+    scope: MemoryScope = "user"
+    importance: float = 0.5
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+    id: str | None = None
+    key: str | None = None
+
+
+class PruneMemoriesBody(Shape, frozen=True):
+    policy: PrunePolicy | None = None
+    scopes: list[MemoryScope] | None = None
+
+
+class ClearMemoriesBody(Shape, frozen=True):
+    scope: MemoryScope
 
 
 class Changed(Shape, frozen=True):

@@ -37,6 +37,8 @@ from ...core.events import (
     InputReordered,
     InputWithdrawn,
     McpUnavailable,
+    MemoryFailed,
+    MemoryRecalled,
     ModelStarted,
     OutputChecked,
     RunClaimed,
@@ -267,6 +269,8 @@ class Projector:
                 | HookBlocked()
                 | HookReported()
                 | OutputChecked()
+                | MemoryRecalled()
+                | MemoryFailed()
                 | WorkspaceCheckpointed()
                 | WorkspaceRestored()
                 | VerificationReported()
