@@ -242,7 +242,8 @@ class Projector:
                 if changed:
                     self._sink.show("session.updated", changed)
             case McpUnavailable():
-                self._sink.run()
+                if self._open:
+                    self._sink.run()
                 self._sink.show("session.error", {"error": server_error(data)})
             case SessionCompacted():
                 self._sink.show("agent.thread_context_compacted", {})
