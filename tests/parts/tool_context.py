@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from godwit.contracts import Tasks, Tool, ToolOutput, Verified, Workspace
+from godwit.contracts import Memories, Tasks, Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.ids import CallId, RunId, SessionId
@@ -49,6 +49,10 @@ class Context:
     @property
     def tasks(self) -> Tasks:
         raise ToolFailed("there are no tasks here")
+
+    @property
+    def memory(self) -> Memories:
+        raise ToolFailed("there are no memories here")
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self.rules(arguments)
