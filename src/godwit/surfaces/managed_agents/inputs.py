@@ -27,9 +27,9 @@ from ...core.errors import (
     NotSupported,
     RunFailed,
 )
-from ...core.events import UserAnswer, UserInterrupt, UserMessage
+from ...core.events import Delivery, UserAnswer, UserInterrupt, UserMessage
 from ...core.ids import InputId, Seq, SessionId
-from ...core.messages import UserBlock, user_content
+from ...core.messages import Text, UserBlock, user_content
 from ...core.principal import Principal
 from ...core.state import State
 from ...engine.inbox import accepted_id
@@ -42,6 +42,7 @@ from .calls import Asked, asked_by, handed_out
 from .content import Files, a_text, an_object, an_optional_flag, an_optional_text, only, read_blocks, written
 from .event_ids import event_id, thread_id
 from .query import moment
+from .system_messages import SENDER, block_of
 
 MOST: Final = 1000
 _TRIES: Final = 50
@@ -52,7 +53,17 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Message:
+    """`system`: the system message behind it; without content, it stands behind a result."""
+
     content: tuple[UserBlock, ...]
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """A system message, as it was sent: it becomes part of what it stands behind."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ def read_inputs(given: object, at: str = "events", *, most: int = MOST, files: F
         raise InvalidArgument(f"{at}: a list with at least one event is needed", at=at)
     if len(given) > most:
         raise InvalidArgument(f"{at}: {len(given)} events are more than {most}", at=at)
-    inputs = [_read(one, f"{at}.{number}", files) for number, one in enumerate(given)]
+    inputs = _joined([_read(one, f"{at}.{number}", files) for number, one in enumerate(given)], at)
     named: set[str] = set()
     interrupted = False
     for number, one in enumerate(inputs):
@@ -106,7 +117,36 @@ def read_inputs(given: object, at: str = "events", *, most: int = MOST, files: F
     return inputs
 
 
-def _read(given: object, at: str, files: Files) -> Given:
+def _joined(read: Sequence[Given | System], at: str) -> list[Given]:
+    """A system message goes with the message that it stands behind, or is one of its own behind a result."""
+    inputs: list[Given] = []
+    for number, one in enumerate(read):
+        if not isinstance(one, System):
+            inputs.append(one)
+            continue
+        before = inputs[-1] if inputs else None
+        if number != len(read) - 1 or not isinstance(before, Message | Result):
+            raise InvalidArgument(
+                f"{at}.{number}: a system.message stands last in a request, right behind a user.message or a tool's result",
+                at=at,
+            )
+        if isinstance(before, Message):
+            inputs[-1] = Message(before.content, one.text)
+        else:
+            inputs.append(Message((), one.text))
+    return inputs
+
+
+def _system(fields: Body, at: str) -> System:
+    only(fields, at, "type", "content")
+    content = read_blocks(fields.get("content"), f"{at}.content", files={})
+    texts = [block.text for block in content if isinstance(block, Text)]
+    if len(texts) != len(content) or not "".join(texts).strip():
+        raise InvalidArgument(f"{at}.content: a system.message has text, and nothing else", at=at)
+    return System("\n".join(texts))
+
+
+def _read(given: object, at: str, files: Files) -> Given | System:
     fields = an_object(given, at)
     match fields.get("type"):
         case "user.message":
@@ -127,7 +167,9 @@ def _read(given: object, at: str, files: Files) -> Given:
         case "user.tool_result":
             only(fields, at, "type", "tool_use_id", "content", "is_error", "session_thread_id")
             return _result(fields, at, "tool_use_id", custom=False, files=files)
-        case "user.define_outcome" | "system.message" as kind:
+        case "system.message":
+            return _system(fields, at)
+        case "user.define_outcome" as kind:
             raise NotSupported(f"{at}.type: godwit has no {kind} events", type=kind)
         case other:
             raise InvalidArgument(f"{at}.type: {other!r} is none of {', '.join(KINDS)}", at=at, value=repr(other))
@@ -135,6 +177,7 @@ def _read(given: object, at: str, files: Files) -> Given:
 
 KINDS: Final = (
     "user.message",
+    "system.message",
     "user.interrupt",
     "user.tool_confirmation",
     "user.custom_tool_result",
@@ -248,7 +291,7 @@ class Inputs:
             raise HeadMoved(f"session {handle.id!r} changed too fast to put a message behind it: send it again", again=True)
         events = await self._store.read(handle.id, appended.first - 1, to_seq=appended.last)
         stored = [e for e in events if isinstance(e.data, UserMessage | UserAnswer)]
-        return [_taken(handle.id, one, e.seq, e.at_ms) for (one, _), e in zip(group, stored, strict=True)]
+        return [body for (one, _), e in zip(group, stored, strict=True) for body in _taken(handle.id, one, e.seq, e.at_ms)]
 
     async def _may_say(self, handle: Session, state: State) -> bool:
         """Whether a message can be put behind this state; False: it has been changed, look again. InvalidArgument."""
@@ -334,8 +377,13 @@ def _check(given: Confirmation | Result, asked: Asked) -> None:
 def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMessage | UserAnswer:
     """As ours; the id of a message is given to it when it is stored."""
     match given:
-        case Message():
-            return UserMessage(InputId(""), given.content, "follow_up")
+        case Message(content, None):
+            return UserMessage(InputId(""), content, "follow_up")
+        case Message(content, system):
+            said = (*content, block_of(system or ""))
+            # Behind a result it belongs to the run that waits for that; it is read with all results of its turn.
+            delivery: Delivery = "follow_up" if content else "steer"
+            return UserMessage(InputId(""), said, delivery, "skip" if content else "batch", SENDER)
         case Confirmation():
             decision = "approve" if given.allow else "deny"
             return UserAnswer(
@@ -357,12 +405,22 @@ def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMes
             raise GodwitError("an interrupt is not stored with others")
 
 
-def _taken(session: SessionId, given: Given, seq: Seq, at_ms: int) -> Body:
+def _taken(session: SessionId, given: Given, seq: Seq, at_ms: int) -> list[Body]:
     """An input as it is answered: a message is not processed yet, all else is."""
+    if isinstance(given, Message):
+        kinds = [("user.message", given.content)] if given.content else []
+        if given.system is not None:
+            kinds.append(("system.message", (Text(given.system),)))
+        return [
+            {**_shown(event_id(session, seq, index), kind, None), "content": written(content)}
+            for index, (kind, content) in enumerate(kinds)
+        ]
+    return [_done(session, given, seq, at_ms)]
+
+
+def _done(session: SessionId, given: Confirmation | Result | Interrupt, seq: Seq, at_ms: int) -> Body:
     id_ = event_id(session, seq, 0)
     match given:
-        case Message():
-            return {**_shown(id_, "user.message", None), "content": written(given.content)}
         case Confirmation():
             shown = _shown(id_, "user.tool_confirmation", at_ms)
             told = {} if given.allow else {"deny_message": given.reason}

@@ -78,7 +78,7 @@ from ...core.events import (
     WorkspaceRestored,
 )
 from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
-from ...core.messages import StopReason, UserBlock
+from ...core.messages import StopReason, Text, UserBlock
 from ..server.money import is_budget_question
 from .content import written
 from .event_fields import budget_of, error_of, server_error
@@ -86,6 +86,7 @@ from .event_ids import event_id
 from .projected import Body, Projected, Sink
 from .projected_turn import ProjectedTurn, ShownCall
 from .query import moment
+from .system_messages import system_block, text_in, without
 
 BASES: Final = ("turn.started", "run.started", "run.finished")
 """Where a fold may begin."""
@@ -99,6 +100,19 @@ class _Asked:
     call: ShownCall | None = None
     id: str | None = None
     answered: UserAnswer | None = None
+
+
+def _shown_of(
+    message: UserMessage, delivered: tuple[UserBlock, ...] | None = None
+) -> list[tuple[str, tuple[UserBlock, ...]]]:
+    """The events that a message is shown as. `delivered`: what it was when it was delivered, where that is something
+    else."""
+    system = system_block(message)
+    if system is None:
+        return [("user.message", message.content if delivered is None else delivered)]
+    content = without(message.content if delivered is None else delivered, system)
+    said: list[tuple[str, tuple[UserBlock, ...]]] = [("user.message", content)] if len(message.content) > 1 else []
+    return [*said, ("system.message", (Text(text_in(system)),))]
 
 
 class Projector:
@@ -116,7 +130,7 @@ class Projector:
         self._stop: StopReason | None = None
         self._turn = ProjectedTurn(self._sink)
         self._asked: dict[ActionId, _Asked] = {}
-        self._messages: dict[InputId, tuple[Seq, tuple[UserBlock, ...]]] = {}
+        self._messages: dict[InputId, tuple[Seq, UserMessage]] = {}
 
     # --- what it is used by -------------------------------------------------------------------------------------------
 
@@ -131,7 +145,7 @@ class Projector:
         """Take note of a message that was accepted before the fold began."""
         data = event.data
         assert isinstance(data, UserMessage)
-        self._messages[data.id] = (event.seq, data.content)
+        self._messages[data.id] = (event.seq, data)
 
     def feed(self, event: Event, agent: Body | None = None) -> list[Projected]:
         """What this event becomes, and what it makes known of calls before it. `agent`: as it is shown, when the event gives
@@ -159,10 +173,11 @@ class Projector:
     def _fold(self, data: EventData, agent: Body | None) -> None:
         match data:
             case UserMessage():
-                self._messages[data.id] = (self._sink.seq, data.content)
-                body = {"content": written(data.content), "processed_at": None}
+                self._messages[data.id] = (self._sink.seq, data)
                 starts = data.delivery == "prompt" or not self._open
-                self._sink.show("user.message", body, waiting=data.id, quiet=starts)
+                for kind, content in _shown_of(data):
+                    body = {"content": written(content), "processed_at": None}
+                    self._sink.show(kind, body, waiting=data.id, quiet=starts)
             case InputDelivered():
                 self._delivered(data)
             case InputWithdrawn():
@@ -293,9 +308,10 @@ class Projector:
         self._sink.run()
         if known is None:
             return
-        seq, content = known
-        body = {"content": written(data.content or content), "processed_at": moment(self._sink.at_ms)}
-        self._sink.show("user.message", body, id=event_id(self._session, seq, 0))
+        seq, message = known
+        for index, (kind, content) in enumerate(_shown_of(message, data.content)):
+            body = {"content": written(content), "processed_at": moment(self._sink.at_ms)}
+            self._sink.show(kind, body, id=event_id(self._session, seq, index))
 
     def _finished(self, data: RunFinished) -> None:
         self._turn.show_rest()
