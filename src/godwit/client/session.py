@@ -494,7 +494,7 @@ class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
 
     async def tree(self) -> SessionTree:
         """Every message there ever was, what came before each, and where the conversation stands now."""
-        return await self._get("/tree", SessionTree)
+        return await self._get("/branches", SessionTree)
 
     async def label(self, seq: Seq, label: str | None) -> None:
         """Name a place of the tree; None takes the name away."""

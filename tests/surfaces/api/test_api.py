@@ -325,6 +325,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "BudgetBody": {"budgets": None},
         "RewindBody": {"seq": 1},
         "LabelBody": {"seq": 1, "label": None},
+        "RegisterBody": {"agents": []},
         "NavigateBody": {"to": 1},
         "StartTaskBody": {"agent": "x", "prompt": "x"},
         "ReadTasksBody": {"tasks": []},

@@ -24,9 +24,9 @@ from .wire import answer, body, nothing
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["sessions"])
 
 
-@router.get("/tree")
+@router.get("/branches")
 @operation(gives=SessionTree)
-async def tree(session: Watched) -> Response:
+async def branches(session: Watched) -> Response:
     """Every message there ever was, what came before each, and where the conversation stands now."""
     return answer(await session.tree())
 
