@@ -31,14 +31,16 @@ from tests.engine.test_budget_limits import (  # noqa: F401 - collected here aga
 from tests.engine.test_budget_questions import (  # noqa: F401 - collected here again
     test_a_limit_may_ask_for_more_and_wait,
 )
-from tests.engine.test_commands import (  # noqa: F401 - collected here again
+from tests.engine.test_builtin_commands import (  # noqa: F401 - collected here again
     test_a_run_is_steered_and_interrupted_by_commands,
     test_model_thinking_and_name_are_shown_and_set,
     test_pause_and_resume,
+    test_what_waits_is_listed_and_answered,
+)
+from tests.engine.test_commands_in_sessions import (  # noqa: F401 - collected here again
     test_send_never_calls_the_model_for_a_command,
     test_stream_gives_one_delta_and_the_event,
     test_texts_that_are_no_commands_are_prompts,
-    test_what_waits_is_listed_and_answered,
 )
 from tests.engine.test_compaction import (  # noqa: F401 - collected here again
     test_a_short_conversation_is_left_alone,
