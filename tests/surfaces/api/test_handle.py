@@ -9,6 +9,9 @@ from __future__ import annotations
 from godwit.client import RemoteSession
 from godwit.contracts import SessionHandle
 from godwit.engine.session import Session
+from tests.engine.rewind_words import (  # noqa: F401 - a fixture
+    a_folder,
+)
 from tests.engine.test_approvals import (  # noqa: F401 - collected here again
     test_a_skipping_steer_skips_what_is_pending,
     test_a_tool_without_a_body_is_answered_from_outside,
@@ -88,6 +91,9 @@ from tests.engine.test_fork import (  # noqa: F401 - collected here again
     test_the_branch_that_is_left_is_summed_up,
     test_what_is_open_stays_where_it_is,
 )
+from tests.engine.test_kept_files import (  # noqa: F401 - collected here again
+    test_checkpoints_by_hand_and_what_changed_since,
+)
 from tests.engine.test_permissions_in_sessions import (  # noqa: F401 - collected here again
     test_a_denial_for_always_denies_elsewhere,
 )
@@ -98,9 +104,7 @@ from tests.engine.test_records import (  # noqa: F401 - collected here again
     test_without_limits_all_is_there,
 )
 from tests.engine.test_rewind import (  # noqa: F401 - collected here again
-    folder,
     test_back_and_forth_with_everything_a_shell_can_do,
-    test_checkpoints_by_hand_and_what_changed_since,
     test_places_that_cannot_be_gone_back_to,
     test_several_rewinds_are_taken_back_one_by_one,
     test_the_conversation_alone,
