@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.test_tool_web import fetched, fetcher, refusal, within
 from tests.parts.tool_context import Context, call, text
-from tests.parts.web_site import Site, page, redirect, site
+from tests.parts.web_site import Site, page, redirect
+from tests.parts.web_words import (
+    a_here,  # noqa: F401 - a fixture
+    fetched,
+    fetcher,
+    refusal,
+    within,
+)
 
 from godwit import Agent, Runtime, Session
 from godwit.core.errors import ConfigurationError, ToolFailed
@@ -24,12 +30,6 @@ from godwit.core.web import Domains, FetchPolicy, SearchPolicy, UrlSources, User
 from godwit.models.script import ScriptedModel, call as model_call, say
 from godwit.tools.web import WebFetch
 from godwit.tools.web_search import Brave, Hit, SearXNG, Tavily, WebSearch
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[Site]:
-    async with site() as made:
-        yield made
 
 
 def named(here: Site, *names: str, **options: Any) -> WebFetch:
