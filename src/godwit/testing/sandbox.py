@@ -6,7 +6,7 @@
         def make_sandbox(self) -> MySandbox:
             return MySandbox()
 
-The attempts stand in `escapes.py`, and what they try to reach in `outside.py`. What a backend does not promise under the
+The attempts stand in `escapes/`, and what they try to reach in `outside.py`. What a backend does not promise under the
 policy at hand is skipped, and one that does not work here skips all. Rules: a test looks at what became of the outside as
 well as at what the attempts say of themselves.
 """
@@ -37,7 +37,8 @@ from ..workspaces.sandboxes.enclosure import enclose
 from .outside import SECRET, Outside
 
 _PATIENCE_S = 60.0
-_ESCAPES = Path(__file__).with_name("escapes.py")
+_ESCAPES = Path(__file__).with_name("escapes")
+_PROGRAM = 'import sys; sys.path.insert(0, "."); from escapes import main; main()'
 
 
 class SandboxConformance:
@@ -101,8 +102,8 @@ class SandboxConformance:
         self, outside: Outside, sandbox: Sandbox, policy: SandboxPolicy, group: str, facts: dict[str, Any]
     ) -> dict[str, str]:
         """Run the attempts of the group, and assert that each says it was held."""
-        script = outside.workspace / "escapes.py"
-        script.write_text(_ESCAPES.read_text())
+        attempts = outside.workspace / _ESCAPES.name
+        shutil.copytree(_ESCAPES, attempts, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         described: dict[str, Any] = {
             "root": str(outside.workspace),
             "outside": str(outside.outside),
@@ -110,7 +111,7 @@ class SandboxConformance:
         }
         described |= {"mark": outside.mark, "host": os.getpid(), **facts}
         (outside.workspace / "facts.json").write_text(json.dumps(described))
-        python = f"{_quoted(sys.executable)} -I -S escapes.py {group} facts.json"
+        python = f"{_quoted(sys.executable)} -I -S -B -c {_quoted(_PROGRAM)} {group} facts.json"
         ended, said = await self.run(outside, sandbox, policy, python)
         assert ended.exit_code == 0, (ended, said)
         came: dict[str, str] = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
