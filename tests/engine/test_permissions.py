@@ -34,6 +34,36 @@ def test_deny_beats_allow_beats_ask_beats_the_default() -> None:
     assert found == ["ask", "ask", "allow", "ask", "ask", "ask"]
 
 
+LOOKING = Permissions(allow=("read", "bash(ls:*)", "bash(cat:*)", "bash(find:*)", "bash(git diff:*)"), default="deny")
+_WRITING = [
+    "cat a > b", "cat a >> b", "cat a >| b", "cat a &> b", "cat <<E > b\nx\nE", "ls 2> b", "ls; > b", "ls && echo x > b",
+    "{ ls; } > b", "(ls) > b", "ls | { cat; } > b", "for f in a; do cat f; done > b", "if ls; then cat a; fi > b",
+    "cat a > $X", "cat a > src/b", "find . -fprint b", "find . -fls b", "git diff > p.patch", "bash -c 'cat a > b'",
+    "ls | tee b", "f() { cat a > b; }; ls; f",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", _WRITING)
+def test_where_the_default_is_to_deny_what_writes_a_file_needs_a_rule(command: str, tmp_path: Path) -> None:
+    assert said(command, policy(LOOKING), tmp_path).verdict == "deny"
+
+
+def test_a_rule_about_files_lets_redirections_write_them(tmp_path: Path) -> None:
+    def found(rules: Permissions, *commands: str) -> list[str]:
+        return [said(c, policy(LOOKING, rules), tmp_path).verdict for c in commands]
+
+    quiet = ("ls 2>/dev/null", "ls > /dev/null 2>&1", "cat < a")
+    assert found(Permissions(), *quiet) == ["allow"] * 3
+    assert found(Permissions(allow=("write",)), "cat a > b", "ls && echo x > b", "cat a > /etc/b") == [
+        "allow",
+        "allow",
+        "ask",
+    ]
+    assert found(Permissions(allow=("edit(logs/**)",)), "ls > logs/a", "ls > a", "ls > $X") == ["allow", "deny", "deny"]
+    assert found(Permissions(allow=("bash(ls > b)",)), "ls > b", "ls > c") == ["allow", "deny"]
+    assert found(Permissions(allow=("bash",)), "ls > b", "rm x > b") == ["allow", "allow"]
+
+
 def test_rules_of_all_layers_count_together() -> None:
     layers = (
         Permissions(allow=("bash(ls:*)", "bash(cat:*)"), ask=("bash",)),

@@ -23,7 +23,7 @@ from ..core.errors import ConfigurationError, GodwitError
 from ..core.modes import Mode
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
 from .offers import offered
-from .subjects import Case, Place, part_case, path_case, url_case
+from .subjects import Case, Place, harmless_file, part_case, path_case, url_case
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -290,6 +290,8 @@ class Policy:
             if said.verdict == "ask":
                 return say(said)
         rule = None if said.rule is None else parse(said.rule)
+        if (rule is None or not total(rule)) and (unwritten := self._unwritten(part, place)):
+            return say(unwritten)
         astray = place.astray(part)
         if said.verdict == "allow" and rule is not None:
             if astray is not None and not total(rule):
@@ -306,6 +308,21 @@ class Policy:
         if said.verdict == "ask" and (nearly := _nearly(rules, case, part)):
             return say(msgspec.structs.replace(said, reason=nearly))
         return say(said)
+
+    def _unwritten(self, part: ShellPart, place: Place) -> Judgement | None:
+        """Where the default is to deny, a redirection writes only what a rule lets a file tool write: `cat a > b` is what
+        `write` would do, whatever rule is about `cat`."""
+        if self.default != "deny":
+            return None
+        for name in part.writes:
+            if not harmless_file(name) and not self._may_write(name, place):
+                return Judgement("deny", f"writing {name or 'a file'} is not permitted")
+        return None
+
+    def _may_write(self, name: str | None, place: Place) -> bool:
+        """Whether a rule lets one of the tools that write do so, wherever the name may lead."""
+        cases = tuple(case for _, case in place.files((name,)))
+        return any(self._unmatched(self._about(tool), cases).verdict != "deny" for tool in _WRITERS)
 
     def _closed(self, part: ShellPart, place: Place) -> Judgement | None:
         """A rule that closes a file which one of its redirections writes or reads."""

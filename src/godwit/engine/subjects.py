@@ -171,6 +171,11 @@ _GUARDED_FOLDERS = frozenset((".git", ".godwit"))
 MAX_PLACES = 16
 
 
+def harmless_file(name: str | None) -> bool:
+    """Whether what is written there changes no file."""
+    return name is not None and _HARMLESS_FILES.fullmatch(name) is not None
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a command's relative paths may lead: `folders` are real paths, empty when that is not known."""
@@ -223,7 +228,7 @@ class Place:
     def astray(self, part: ShellPart) -> str | None:
         """Why one of its redirections writes where a rule about its words does not reach."""
         for name in part.writes:
-            if name is not None and _HARMLESS_FILES.fullmatch(name):
+            if harmless_file(name):
                 continue
             paths = self.paths(name)
             if paths is None:

@@ -20,6 +20,7 @@ RISKY: dict[str, Risk] = {
     "ed": Risk(always="it runs commands of its own"),
     "emacs": Risk(always="it runs commands of its own"),
     "ex": Risk(always="it runs commands of its own"),
+    "file": Risk(short="C", long=("compile",)),
     "ftp": Risk(always="it runs commands of its own"),
     "fzf": Risk(long=("preview", "bind", "execute", "become", "listen", "with-shell")),
     "gdb": Risk(always="it runs commands of its own"),
