@@ -103,6 +103,20 @@ async def test_a_fork_at_an_earlier_place_and_by_label(bench: Bench) -> None:
             await session.fork(wrong)
 
 
+async def test_of_those_who_name_places_at_once_one_has_the_label(bench: Bench) -> None:
+    session = await talked(bench, "one", "two")
+    assert bench.model is not None
+    other = await (await bench.runtime(models={MODEL: bench.model})).open_session(session.id, drive=False)
+    places = [node.seq for node in (await session.tree()).nodes]
+    named = [(session if n % 2 else other).label(seq, "here") for n, seq in enumerate(places)]
+    answers = await asyncio.gather(*named, return_exceptions=True)
+    assert sorted(isinstance(one, InvalidArgument) for one in answers) == [False, True, True, True]
+    assert len([node for node in (await session.tree()).nodes if node.label == "here"]) == 1
+    # On the command line a number is a seq.
+    with pytest.raises(InvalidArgument, match="reads as the seq"):
+        await session.label(places[0], "7")
+
+
 async def test_what_is_open_stays_where_it_is(bench: Bench) -> None:
     runtime = await bench.runtime()
     session = await bench.start(

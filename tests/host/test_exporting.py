@@ -478,6 +478,21 @@ async def test_a_tree_goes_to_pi_and_back(runtime: Runtime, tmp_path: Path) -> N
     assert report.counts["labels"] == 1
 
 
+async def test_why_an_answer_was_cut_goes_back_to_pi(runtime: Runtime, tmp_path: Path) -> None:
+    file = PiFile()
+    file.user("one")
+    file.answer("and s", stopReason="aborted", errorMessage="Request was aborted")
+    file.user("two")
+    file.answer("or e", stopReason="error", errorMessage="overloaded")
+    report, _ = await brought(runtime, write(tmp_path / "s.jsonl", file.lines))
+    lines = [json.loads(line) for line in (await taken(runtime, report.session, "pi")).splitlines()]
+    answers = [one["message"] for one in lines if one.get("message", {}).get("role") == "assistant"]
+    assert [(m["stopReason"], m["errorMessage"]) for m in answers] == [
+        ("aborted", "Request was aborted"),
+        ("error", "overloaded"),
+    ]
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -326,6 +326,21 @@ async def test_files_as_they_are_found(runtime: Runtime, tmp_path: Path) -> None
     assert (report.skipped, report.counts) == ({"lines that are no JSON object": 4}, {"user": 1, "agent": 1})
 
 
+@pytest.mark.parametrize("where", [b"kept here", b"kept-id", b'"role"', b"pi-session", b"toolu_1"])
+async def test_bytes_that_are_no_text_cost_a_character_and_no_more(runtime: Runtime, tmp_path: Path, where: bytes) -> None:
+    """A file that a disk or an editor has damaged is read as far as it can be."""
+    file = PiFile()
+    file.user("kept here")
+    file.lines[-1]["kept-id"] = "x"
+    file.answer("looking", {"type": "toolCall", "id": "toolu_1", "name": "bash", "arguments": {"command": "ls"}})
+    file.result("toolu_1", "kept here")
+    file.answer("the end")
+    damaged = write(tmp_path / "s.jsonl", file.lines).read_bytes().replace(where, where[:2] + b"\xe4\xff" + where[2:], 1)
+    (tmp_path / "s.jsonl").write_bytes(damaged)
+    _, events = await brought(runtime, tmp_path / "s.jsonl")
+    assert said(events)[-1] == "Assistant: the end"
+
+
 async def test_the_same_file_is_the_same_session(runtime: Runtime, tmp_path: Path) -> None:
     file = PiFile()
     file.user("hello")

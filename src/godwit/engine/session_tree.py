@@ -17,11 +17,12 @@ from typing import Protocol
 from ..contracts import Checkpoints, EventStore, SessionHandle
 from ..core.branches import BRANCH_TYPES, Branches, SessionTree
 from ..core.checkpoint import CheckpointRef, OnConflict, RewindResult
-from ..core.errors import CheckpointFailed, Conflict, InvalidArgument
+from ..core.errors import CheckpointFailed, Conflict, HeadMoved, InvalidArgument
 from ..core.events import EventData, SessionConfigured, SessionForked, SessionLabelled
 from ..core.ids import Seq, SessionId
 from ..core.state import State
 from ..core.transcript import Entry
+from .compaction import ATTEMPTS
 from .driver import Parts
 from .log import PAGE, append_outside, fork_log, load_state, load_transcript, state_at
 from .rewind import Rewinds
@@ -167,16 +168,27 @@ class Trees:
 
     async def label(self, seq: Seq, label: str | None) -> None:
         """See `HostTree.label`."""
-        tree = await self.tree()
-        tree.find(seq)
         if label is not None:
             label = label.strip()
             if not 1 <= len(label) <= LABEL_CHARACTERS or not label.isprintable():
                 raise InvalidArgument(f"label {label[:50]!r}: 1 to {LABEL_CHARACTERS} printable characters", label=label)
+            if label.isascii() and label.isdecimal():
+                raise InvalidArgument(f"label {label!r} reads as the seq of an event: take a word", label=label)
+        for _ in range(ATTEMPTS):
+            head = (await self._store.session(self._session)).head
+            tree = await self.tree()
+            tree.find(seq)
             taken = next((node.seq for node in tree.nodes if node.label == label and node.seq != seq), None)
-            if taken is not None:
+            if label is not None and taken is not None:
                 raise InvalidArgument(f"event {taken} is labelled {label!r} already: take that away first", label=label)
-        await append_outside(self._store, self._session, [SessionLabelled(seq, label)], self._parts.clock)
+            try:
+                await append_outside(
+                    self._store, self._session, [SessionLabelled(seq, label)], self._parts.clock, expect=head
+                )
+            except HeadMoved:
+                continue  # perhaps by another one that takes this label
+            return
+        raise HeadMoved("the session went on each time while the label was being set: try again")
 
     async def navigate(
         self, to: Seq | str, *, files: bool, on_conflict: OnConflict, summary: bool, focus: str | None

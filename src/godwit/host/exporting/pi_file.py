@@ -13,7 +13,15 @@ from typing import Any
 import msgspec
 
 from ...contracts import EventStore
-from ...core.events import EntryKept, SessionCompacted, SessionConfigured, SessionImported, SessionLabelled, SessionRewound
+from ...core.events import (
+    EntryKept,
+    RunFinished,
+    SessionCompacted,
+    SessionConfigured,
+    SessionImported,
+    SessionLabelled,
+    SessionRewound,
+)
 from ...core.ids import Seq, SessionId
 from ...core.messages import AgentBlock, Image, ResultBlock, StopReason, Text, Thinking, ToolCall, UserBlock
 from .story import Answered, Direct, Passage, Said, Story, Told
@@ -47,13 +55,23 @@ async def pi_file(store: EventStore, session: SessionId, head: Seq) -> AsyncIter
     story = Story(store, session, head)
     writer = _Writer(from_pi)
     started = False
+    cut: list[dict[str, Any]] = []
     async for passage in story.passages():
         if not started:
             cwd = (story.created.workspace if story.created is not None else None) or ""
             yield _line({"type": "session", "version": 3, "id": session, "timestamp": _time(created.at_ms), "cwd": cwd})
             started = True
-        for entry in writer.entries(passage):
+        # Why an answer was cut is known where its run ends, and pi has it in the answer.
+        if cut and isinstance(passage, Told) and isinstance(passage.data, RunFinished) and passage.data.error is not None:
+            cut[0]["message"]["errorMessage"] = passage.data.error.message
+        for entry in cut:
             yield _line(entry)
+        entries = writer.entries(passage)
+        cut = entries if isinstance(passage, Answered) and not passage.message.complete else []
+        for entry in entries if not cut else ():
+            yield _line(entry)
+    for entry in cut:
+        yield _line(entry)
     if not started:
         yield _line({"type": "session", "version": 3, "id": session, "timestamp": _time(created.at_ms), "cwd": ""})
 

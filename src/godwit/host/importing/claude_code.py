@@ -21,7 +21,7 @@ from ...core.ids import CallId
 from ...core.messages import AgentBlock, Opaque, ProviderBlock, StopReason, Text, Thinking, ToolCall, Usage, text_of
 from .content import block_of, blocks, mapping, money, number, results, text
 from .entries import Answered, Changed, Companion, Entry, Item, Left, Returned, Said, Sketch, Summed
-from .lines import FileSource, Lines, Source, moment_ms, parsed
+from .lines import UNREADABLE, FileSource, Lines, Source, moment_ms, parsed
 
 NAME = "claude-code"
 _STOPS: dict[str, StopReason] = {
@@ -181,7 +181,7 @@ class ClaudeCode:
 def _line(line: bytes) -> _Line | None:
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         found = parsed(line)
     if found is None:
         return None

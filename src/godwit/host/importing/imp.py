@@ -16,7 +16,7 @@ from ...core.ids import CallId
 from ...core.messages import AgentBlock, Opaque, ProviderBlock, StopReason, Text, Thinking, ToolCall, Usage
 from .content import block_of, blocks, mapping, money, number, results, text
 from .entries import Answered, Changed, Charged, Companion, Entry, Item, Labelled, Left, Returned, Said, Sketch, Summed
-from .lines import Lines, Source, moment_ms, parsed
+from .lines import UNREADABLE, Lines, Source, moment_ms, parsed
 
 NAME = "imp"
 _STOPS: dict[str, StopReason] = {
@@ -91,7 +91,7 @@ class Imp:
 def _line(line: bytes) -> _Line | None:
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         found = parsed(line)
     if found is None:
         return None

@@ -21,6 +21,8 @@ from ...core.errors import InvalidArgument
 MAX_LINE = 256 * 1024 * 1024
 """Bytes that one line may have; a longer one is passed over."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON, no text, or nested too deep."""
 _decoder = msgspec.json.Decoder()
 
 
@@ -104,10 +106,10 @@ class Lines:
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """The object, or None. Half a surrogate pair becomes U+FFFD: no store could keep it."""
+    """The object, or None. Half a surrogate pair becomes U+FFFD, which no store could keep, and so does what is no UTF-8."""
     try:
         found = _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         try:
             found = _mended(json.loads(line.decode("utf-8", "replace"), parse_constant=_no_number))
         except (ValueError, RecursionError):

@@ -32,7 +32,7 @@ from .entries import (
     Summed,
     ordered_levels,
 )
-from .lines import Lines, Source, moment_ms, parsed
+from .lines import UNREADABLE, Lines, Source, moment_ms, parsed
 
 NAME = "pi"
 _BEFORE_BRANCH = "The following is a summary of a branch that this conversation came back from:\n\n<summary>\n"
@@ -134,7 +134,7 @@ class Pi:
 def _line(line: bytes) -> _Line | None:
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         found = parsed(line)
     if found is None:
         return None
@@ -301,7 +301,7 @@ def _thinking(one: dict[str, Any], api: str, provider: str) -> Thinking:
         # The whole item of the Responses API.
         try:
             item = msgspec.json.decode(signature)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             item = None
         if isinstance(item, dict) and isinstance(item.get("id"), str):
             return Thinking(
