@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,15 @@ if str(ROOT) not in sys.path:
 os.environ.setdefault("GODWIT_PROGRAM", "godwit")
 # Keys that the person at this machine has stored are none of the tests'.
 os.environ["GODWIT_AUTH"] = ""
+
+# A suite that was started in the background is born with these ignored, and so would be the programs that tests stop by them.
+for number, default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 # A shared machine is slow now and then, which says nothing about the code: no deadlines. On CI the examples are the same
 # each time, so that a red build can be repeated; at home they differ, so that new ones are found.

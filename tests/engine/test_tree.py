@@ -67,6 +67,11 @@ async def run_it(runtime: Runtime, session: Session) -> None:
     first = (await session.tasks.all())[0]
     again = await session.tasks.start("branch", "Again.", continue_task=first.id)
     await session.tasks.wait([again.id])
+    await rest(runtime)
+
+
+async def rest(runtime: Runtime) -> None:
+    """Return when nobody works: the end of a task beside its parent makes that run again."""
     while await runtime.store.sessions_with_tasks() or await runtime.store.open_runs():
         await runtime.subagents.settle()
         await asyncio.sleep(0.01)
@@ -195,7 +200,7 @@ async def test_tasks_that_the_host_runs_itself_and_children_that_are_gone_keep_n
     await session.tasks.record_end("t1", output="done")
     one = await session.tasks.start("branch", "x")
     await within(session.tasks.wait([one.id]))
-    await runtime.subagents.settle()
+    await within(rest(runtime))
     await runtime.delete_session(one.session)
     told = await what_is_there(session.follow_tree())
     assert [e.seq for e in told if e.session == session.id] == list(range(1, (await session.events())[-1].seq + 1))
