@@ -21,7 +21,7 @@ os.environ.setdefault("GODWIT_PROGRAM", "godwit")
 # Keys that the person at this machine has stored are none of the tests'.
 os.environ["GODWIT_AUTH"] = ""
 
-# A suite that was started in the background is born with these ignored, and so would be the programs that tests stop by them.
+# A suite that was started in the background is born with these ignored, as would be the programs that tests stop by them.
 for number, default in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
