@@ -34,8 +34,6 @@ import pytest
 import godwit
 from godwit.contracts import Enclosure
 from godwit.core import errors, events, hooks
-from godwit.core.lanes import LaneConfig, LaneSettings
-from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.approvals import Approvals
 from godwit.engine.artifacts import Artifacts
 from godwit.engine.queue import Queue
@@ -43,11 +41,8 @@ from godwit.engine.receiver import EventReceiver
 from godwit.engine.runs import RunHandle
 from godwit.engine.session import Home, SessionHome
 from godwit.engine.session_tree import ForkHome
-from godwit.host.config_sections import SECTIONS, PermissionSection
-from godwit.host.search import SearchSettings
-from godwit.host.server_settings import ServerSettings
-from godwit.host.terms import BudgetTerms, CheckpointTerms, ContextTerms
-from godwit.models.entry import ModelEntry, ProviderEntry
+from godwit.host.config_sections import SECTIONS
+from godwit.host.config_settings import settings
 from tests.test_seeds import problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,28 +124,40 @@ def test_limits_are_told_with_their_defaults() -> None:
     assert shown == {n: "none" if getattr(limits, n) is None else str(getattr(limits, n)) for n in limits.__struct_fields__}
 
 
-def test_every_key_of_configuration_files_is_told() -> None:
+def test_every_setting_is_told() -> None:
+    """Each table of the files has one on the page with its very settings; those of a table within it stand in its row."""
     page = (DOCS / "configuration.md").read_text()
-    known: dict[str, type[msgspec.Struct]] = {
-        "permissions": PermissionSection,
-        "sandbox": SandboxPolicy,
-        "budget": BudgetTerms,
-        "checkpoints": CheckpointTerms,
-        "context": ContextTerms,
-        "web_search": SearchSettings,
-        "models.NAME": ModelEntry,
-        "providers.NAME": ProviderEntry,
-        "server": ServerSettings,
-        "lanes": LaneSettings,
-        "lanes.NAME": LaneConfig,
-    }
-    assert {*(name.partition(".")[0] for name in known), "hooks"} == set(SECTIONS)
-    elsewhere = {"lanes": {"lanes"}, "lanes.NAME": {"name"}}
-    for name, kind in known.items():
-        table = re.search(rf"^\| `\[{name}\]`.*\n\|---.*\n((?:\|.*\n)+)", page, re.MULTILINE)
-        assert table, name
-        shown = [key for row in table[1].splitlines() for key in re.findall(r"`(\w+)`", row.split("|")[1])]
-        assert sorted(shown) == sorted(set(kind.__struct_fields__) - elsewhere.get(name, set())), name
+    tables = dict(re.findall(r"^\| `\[([\w.]+)\]`[^\n]*\n\|---[^\n]*\n((?:\|[^\n]*\n)+)", page, re.MULTILINE))
+    inner: dict[str, set[str]] = {}
+    shown: dict[str, set[str]] = {}
+    for setting in settings():
+        table = max((one for one in _tables() if setting.key.startswith(f"{one}.")), key=len, default="")
+        first, _, rest = setting.key.removeprefix(f"{table}.").partition(".")
+        shown.setdefault(table, set()).add(first)
+        if rest:
+            inner.setdefault(f"{table} {first}", set()).update(rest.split("."))
+    assert shown.pop("") == {"trusted", "hooks"}
+    assert "`trusted`" in page
+    assert "`[[hooks]]`" in page
+    assert set(shown) == _tables()
+    rows = {table: _rows(tables.get(table) or tables[table.replace(".tree", "")]) for table in shown}
+    for table, keys in shown.items():
+        assert {key for key in rows[table] if key in keys} == keys, table
+        assert set(rows[table]) - keys == set(), table
+    for where, keys in inner.items():
+        table, first = where.split(" ")
+        told = rows[table][first] + "".join(t for name, t in tables.items() if name == f"{table}.{first}")
+        told += (DOCS / "keys.md").read_text() if first == "oauth" else ""
+        assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", told)] == [], where
+
+
+def _tables() -> set[str]:
+    return {table for section in SECTIONS.values() for table in section.tables}
+
+
+def _rows(table: str) -> dict[str, str]:
+    """The settings that a table's first column names, each with its row."""
+    return {key: row for row in table.splitlines() for key in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
 def test_names_on_the_pages_exist() -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import godwit
-from godwit.host import mcp
 from godwit.models.script import ScriptedModel, call
 
 from .deaths import DyingStore, Point
@@ -26,7 +25,6 @@ LIMIT_S = 60
 
 async def main(database: Path, point: Point) -> None:
     DyingStore.point = point
-    mcp.WAIT_S = LIMIT_S  # a machine that is busy must not make it do without the server
     url, who = os.environ["MCP_URL"], database.stem
     models = {
         "scripted:root": ScriptedModel(
@@ -43,7 +41,8 @@ async def main(database: Path, point: Point) -> None:
     child = godwit.Agent("child", model="scripted:child", description="sends", mcp_servers=[server])
     root = godwit.Agent("root", model="scripted:root", mcp_servers=[server], subagents=[child])
     store = DyingStore.open(database)
-    settings = godwit.McpSettings(reach=(urlsplit(url).netloc,))
+    # A machine that is busy must not make it do without the server.
+    settings = godwit.McpSettings(reach=(urlsplit(url).netloc,), wait_s=LIMIT_S)
     async with await godwit.Runtime.open(store=store, models=models, mcp=settings) as runtime:
         if await store.sessions(prefix=SESSION):
             session = await runtime.open_session(SESSION, agent=root)

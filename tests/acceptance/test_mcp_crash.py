@@ -43,13 +43,11 @@ def own_setup(folder: Path, counting: McpProcess, script: str) -> str:
         folder,
         f"""
         import godwit
-        from godwit.host import mcp
         from godwit.models.script import ScriptedModel, call, say
 
         def runtime():
-            mcp.WAIT_S = 60.0
             models = {{"scripted:any": ScriptedModel([{script}])}}
-            return {{"models": models, "mcp": godwit.McpSettings(reach=({counting.here!r},))}}
+            return {{"models": models, "mcp": godwit.McpSettings(reach=({counting.here!r},), wait_s=60.0)}}
         """,
     )
 

@@ -62,7 +62,7 @@ def test_each_setting_is_told_with_its_origin(folder: Path) -> None:
         ("GODWIT_BUDGET__USD", "-1", "GODWIT_BUDGET__USD: "),
         ("GODWIT_CONTEXT__COMPACT_AT", "much", "GODWIT_CONTEXT__COMPACT_AT: "),
         ("GODWIT_CONTEXT__NONSENSE", "1", "GODWIT_CONTEXT__NONSENSE: there is no setting 'nonsense'"),
-        ("GODWIT_PERMISSIONS__ALLOW", '["bash"]', "GODWIT_PERMISSIONS__ALLOW: only settings of budget"),
+        ("GODWIT_PERMISSION__ALLOW", '["bash"]', "GODWIT_PERMISSION__ALLOW: there is no section 'permission'"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(folder: Path, name: str, value: str, problem: str) -> None:

@@ -11,8 +11,9 @@ import godwit
 from godwit.core.budget import Price
 from godwit.core.errors import AuthenticationFailed, ConfigurationError, ModelNotFound
 from godwit.core.messages import Usage
-from godwit.host.config import load, registry_of
+from godwit.host.config import load
 from godwit.host.config_choices import choices
+from godwit.host.configured import registry_of
 from godwit.host.runtime import Runtime
 from godwit.models.entry import ModelEntry, ProviderEntry
 from godwit.models.registry import Registry

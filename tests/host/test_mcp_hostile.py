@@ -30,8 +30,10 @@ async def site() -> AsyncIterator[RawMcpSite]:
         yield made
 
 
-async def session_of(bench: Bench, site: RawMcpSite, *script: Any, timeout_s: float = 1.0, **agent: Any) -> Session:
-    runtime = await bench.runtime(list(script), mcp=McpSettings(reach=(site.here,)))
+async def session_of(
+    bench: Bench, site: RawMcpSite, *script: Any, timeout_s: float = 1.0, connect_s: float = 30.0, **agent: Any
+) -> Session:
+    runtime = await bench.runtime(list(script), mcp=McpSettings(reach=(site.here,), connect_s=connect_s))
     servers = [McpServer("raw", site.url, timeout_s=timeout_s), McpServer("same", site.url)]
     return await bench.start(list(script), runtime=runtime, mcp_servers=servers, **agent)
 
@@ -139,11 +141,10 @@ async def test_a_call_that_goes_wrong_is_an_error_of_its_own_alone(
 @pytest.mark.parametrize("behaves", [hang, drip, junk, page, no_result, wrong_id, cut_off, closed, server_error])
 @pytest.mark.parametrize("method", ["server/discover", "initialize", "tools/list"])
 async def test_a_server_that_goes_wrong_as_it_is_connected_costs_a_run_its_tools(
-    bench: Bench, site: RawMcpSite, monkeypatch: pytest.MonkeyPatch, method: str, behaves: Any
+    bench: Bench, site: RawMcpSite, method: str, behaves: Any
 ) -> None:
-    monkeypatch.setattr(mcp_connection, "CONNECT_S", 0.5)
     site.on[method] = behaves
-    session = await session_of(bench, site, call("mcp__raw__good"), say("Done."))
+    session = await session_of(bench, site, call("mcp__raw__good"), say("Done."), connect_s=0.5)
     (result,) = await ran(session)
     if result[0] == "ok":
         assert method == "server/discover"  # then the older way is tried

@@ -40,10 +40,13 @@ def known(session: Session) -> tuple[Tool, ...]:
     return tools
 
 
-async def session_of(bench: Bench, script: list[Any], *sites: McpSite, reach: bool = True, **agent: Any) -> Session:
+async def session_of(
+    bench: Bench, script: list[Any], *sites: McpSite, reach: bool = True, times: dict[str, float] | None = None, **agent: Any
+) -> Session:
     settings = McpSettings(
         reach=tuple(site.here for site in sites) if reach else (),
         tokens={site.url: site.takes for site in sites if site.takes is not None},
+        **(times or {}),  # type: ignore[arg-type]
     )
     runtime = await bench.runtime(script, mcp=settings)
     names = ["docs", "more"]
@@ -151,13 +154,10 @@ async def test_the_run_goes_on_without_a_server_that_is_not_there(bench: Bench) 
         assert [r.status for r in await results(session)] == ["ok"]
 
 
-async def test_a_server_that_does_not_answer_keeps_a_run_waiting_only_shortly(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mcp, "WAIT_S", 0.3)
+async def test_a_server_that_does_not_answer_keeps_a_run_waiting_only_shortly(bench: Bench) -> None:
     with mcp_site() as site:
         site.mute = threading.Event()
-        session = await session_of(bench, [say("Done."), say("Again.")], site)
+        session = await session_of(bench, [say("Done."), say("Again.")], site, times={"wait_s": 0.3})
         await run(session)
         (missing,) = await data(session, McpUnavailable)
         assert (missing.trouble, missing.retrying) == ("connection", True)
@@ -235,11 +235,10 @@ async def test_a_restarted_server_that_keeps_sessions_is_given_a_new_one(bench: 
         assert [r.status for r in await results(session)] == ["ok", "ok"]
 
 
-async def test_a_connection_that_nobody_uses_is_let_go_and_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp_connection, "IDLE_S", 0.05)
+async def test_a_connection_that_nobody_uses_is_let_go_and_made_again(bench: Bench) -> None:
     with mcp_site() as site:
         script = [call("mcp__docs__echo", text="1"), say("One."), call("mcp__docs__echo", text="2"), say("Two.")]
-        session = await session_of(bench, script, site)
+        session = await session_of(bench, script, site, times={"idle_s": 0.05})
         await run(session)
         (connection,) = connections(session)._connections.values()
         task = connection._task

@@ -148,3 +148,46 @@ async def test_the_command_line_shows_it(command: Command, tmp_path: Path) -> No
     wrong = await command.run("config", "check", **env)
     assert wrong.code == 2
     assert f"{own}:2: " in wrong.err
+
+
+async def test_a_setting_that_is_typed_counts_before_all_others(command: Command, own: Path, twice: str) -> None:
+    own.write_text("[budget]\ntool_calls = 9\n")
+    env = {"GODWIT_CONFIG": str(own), "GODWIT_BUDGET__TOOL_CALLS": "5"}
+    limited = await command.run("--set", "budget.tool_calls=1", "run", "Go.", "--replay", twice, "--allow", "bash", **env)
+    assert limited.code == 3, limited.err
+    shown = await command.run("--set", "budget.tool_calls=1", "config", "show", "budget", "--origin", **env)
+    assert [line.partition(";")[0] for line in shown.out.splitlines()] == [
+        f"budget.tool_calls = 9  ({own}:2",
+        "budget.tool_calls = 5  (GODWIT_BUDGET__TOOL_CALLS",
+        "budget.tool_calls = 1  (option budget.tool_calls)",
+    ]
+    quoted = await command.run("--set", 'models."ours:a=b".images=true', "config", "show", "models", "--json")
+    assert quoted.lines == [
+        {"key": 'models."ours:a=b".images', "value": "true", "origin": 'option models."ours:a=b".images', "holds": True,
+         "why": None}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("budget.usd", "is no setting"),
+        ("budget.usd=", "gives no value"),
+        ("budget.uds=5", "option budget.uds: there is no setting 'uds' in [budget]: did you mean 'usd'?"),
+        ("bugdet.usd=5", "option bugdet.usd: there is no section 'bugdet': did you mean 'budget'?"),
+        ("budget.usd=much", "option budget.usd: "),
+    ],
+)
+async def test_a_typed_setting_that_is_wrong_is_told(command: Command, given: str, what: str) -> None:
+    wrong = await command.run("--set", given, "config", "check")
+    assert wrong.code == 2
+    assert what in wrong.err
+
+
+async def test_every_setting_is_listed_with_its_variable(command: Command) -> None:
+    listed = (await command.run("config", "settings", "--json")).lines
+    found = {one["key"]: one["variable"] for one in listed}
+    assert found["server.tenant.burst"] == "GODWIT_SERVER__TENANT__BURST"
+    assert found["hooks"] is None
+    shown = await command.run("config", "settings", "server.tenant")
+    assert "server.tenant.burst  GODWIT_SERVER__TENANT__BURST  (whole number, 500)" in shown.out

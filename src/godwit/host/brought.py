@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from . import agent_files, command_files, skills
 from .config import lists, read_files
 from .trust import state_of
 
 
-def trusts(folder: str | os.PathLike[str] | None) -> bool:
+def trusts(folder: str | os.PathLike[str] | None, *, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a folder's commands, agents and skills count: it was trusted, here or by `trusted` of the person's own
-    configuration file. ConfigurationError."""
+    settings. `options`: as for `config.load`. ConfigurationError."""
     if state_of(folder) in ("trusted", "changed"):
         return True
-    return folder is not None and lists(folder)
+    return folder is not None and lists(folder, options=options)
 
 
-def brings(folder: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> list[str]:
+def brings(
+    folder: str | os.PathLike[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[str]:
     """What of this folder counts only once it is trusted, in a few words each. Settings are named where they are not used as
     they stand. ConfigurationError when its settings file is wrong."""
     root = os.path.realpath(folder)
     found: list[str] = []
-    for part in read_files(root, environment=environment).parts:
+    for part in read_files(root, environment=environment, options=options).parts:
         if part.whose == "project" and part.left:
             keys = sorted({f"{part.section}.{key}" if key else part.section for key, _, _ in part.left})
             found.append(f"settings: {', '.join(keys)}")

@@ -4,8 +4,8 @@
     <workspace>/.godwit/config.toml    the folder's
 
 Owns where the files are, whom a folder's file is trusted by, and what both say together. Leaves out what a section means
-and what a folder's may do. To add one: an entry in `SECTIONS` (`config_sections`), and a field for each file's in `Config`,
-`user_<section>` and `project_<section>`. What stands above the files (`config_layers`) is in `set_<section>`.
+and what a folder's may do. To add one: an entry in `SECTIONS` (`config_sections`), and fields in `Config`:
+`user_<section>` and `project_<section>` for each file's, `set_<section>` for what stands above them (`config_layers`).
 
 Rules a change must keep: an agent can write in its folder, so the folder's file may only make things stricter unless the
 person's own file trusts the folder; what it may not do is told, not done and not hidden; an error names file and line, and
@@ -15,34 +15,29 @@ nothing of a wrong file is used. The library reads no file by itself; the comman
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from ..core.agent import AgentSpec
-from ..core.budget import Price
-from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
 from ..core.rules import Verdict
 from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
 from ..models.entry import ModelEntry, ProviderEntry
-from ..models.registry import Registry
-from .auth_store import AuthStore
 from .config_file import File, read
-from .config_layers import Layer as Layers, of_environment, of_options
-from .config_sections import SECTIONS, Left, PermissionSection
-from .folder_context import FolderFiles
+from .config_layers import Layer as Layers, layers_of, together
+from .config_sections import SECTIONS, Left, McpSection, PermissionSection
+from .config_settings import OUTSIDE, variables
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, CheckpointTerms, ContextTerms, Terms, over
+from .terms import BudgetSection, CheckpointTerms, ContextTerms, MemoryTerms, Terms, over
 from .trust import state_of
 
 USER_FILE = os.path.join("godwit", "config.toml")
 PROJECT_FILE = os.path.join(".godwit", "config.toml")
-_KEYS = (*SECTIONS, "trusted")
+_KEYS = (*SECTIONS, *OUTSIDE)
 _STRICTNESS: tuple[Verdict, ...] = ("allow", "ask", "deny")
 
 
@@ -55,6 +50,22 @@ class Notice(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.text}"
+
+
+class SetSandbox(msgspec.Struct, frozen=True):
+    """`[sandbox]` as it is set above the files. `given`: its single values, which count in place of the files'."""
+
+    policy: SandboxPolicy = SandboxPolicy()
+    given: dict[str, Any] = {}
+
+    def over(self, files: SandboxPolicy) -> SandboxPolicy:
+        """With the files', to whose lists its own are added. ConfigurationError when they contradict each other."""
+        if self == SetSandbox():
+            return files
+        laid = combined(self.policy, files)
+        if self.given.get("network") and not self.policy.allowed_hosts:
+            laid = msgspec.structs.replace(laid, allowed_hosts=(), denied_hosts=self.policy.denied_hosts)
+        return msgspec.structs.replace(laid, **self.given)
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -85,16 +96,30 @@ class Config(msgspec.Struct, frozen=True):
     project_server: ServerSettings | None = None
     user_context: ContextTerms = ContextTerms()
     project_context: ContextTerms = ContextTerms()
+    user_memory: MemoryTerms = MemoryTerms()
+    project_memory: MemoryTerms = MemoryTerms()
+    user_mcp: McpSection | None = None
+    project_mcp: McpSection | None = None
+    user_lanes: LaneSettings | None = None
+    project_lanes: LaneSettings | None = None
+    set_permissions: PermissionSection = PermissionSection()
+    set_hooks: tuple[HookSpec, ...] = ()
+    set_sandbox: SetSandbox = SetSandbox()
     set_budget: BudgetSection = BudgetSection()
     set_checkpoints: CheckpointTerms = CheckpointTerms()
     set_context: ContextTerms = ContextTerms()
-    user_lanes: LaneSettings | None = None
-    project_lanes: LaneSettings | None = None
+    set_memory: MemoryTerms = MemoryTerms()
+    set_web_search: SearchSettings | None = None
+    set_models: dict[str, ModelEntry] = {}
+    set_providers: dict[str, ProviderEntry] = {}
+    set_server: ServerSettings | None = None
+    set_mcp: McpSection | None = None
+    set_lanes: LaneSettings | None = None
 
     @property
     def sandbox(self) -> SandboxPolicy:
         """What is added to the sandbox of each agent; of a folder that is not trusted only what confines more."""
-        return combined(self.project_sandbox, self.user_sandbox)
+        return self.set_sandbox.over(combined(self.project_sandbox, self.user_sandbox))
 
     @property
     def terms(self) -> Terms:
@@ -103,27 +128,32 @@ class Config(msgspec.Struct, frozen=True):
         for said in (self.user_budget, self.project_budget, self.set_budget):
             budget = BudgetSection(over(said.session, budget.session), over(said.tree, budget.tree))
         checkpoints = over(self.set_checkpoints, over(self.project_checkpoints, self.user_checkpoints))
-        return Terms(budget, checkpoints, self.context)
+        return Terms(budget, checkpoints, self.context, self.memory)
 
     @property
     def web_search(self) -> SearchSettings | None:
         """The service that is chosen for web_search."""
-        return self.project_web_search or self.user_web_search
+        return self.set_web_search or self.project_web_search or self.user_web_search
 
     @property
     def models(self) -> dict[str, ModelEntry]:
         """What is said of models, by name; the folder's in place of the person's of the same name."""
-        return {**self.user_models, **self.project_models}
+        return {**self.user_models, **self.project_models, **self.set_models}
 
     @property
     def providers(self) -> dict[str, ProviderEntry]:
         """Whom models are asked of beside the known ones, likewise."""
-        return {**self.user_providers, **self.project_providers}
+        return {**self.user_providers, **self.project_providers, **self.set_providers}
 
     @property
     def server(self) -> ServerSettings | None:
         """How `godwit serve` runs here."""
-        return self.project_server or self.user_server
+        return self.set_server or self.project_server or self.user_server
+
+    @property
+    def mcp(self) -> McpSection | None:
+        """Which MCP servers a process that is started here connects to, and how."""
+        return self.set_mcp or self.project_mcp or self.user_mcp
 
     @property
     def context(self) -> ContextTerms:
@@ -131,13 +161,20 @@ class Config(msgspec.Struct, frozen=True):
         return over(self.set_context, over(self.project_context, self.user_context))
 
     @property
+    def memory(self) -> MemoryTerms:
+        """What agents do with memory here."""
+        return over(self.set_memory, over(self.project_memory, self.user_memory))
+
+    @property
     def lanes(self) -> LaneSettings | None:
         """What a process that is started here has room for; a trusted folder's in place of the person's."""
-        return self.project_lanes or self.user_lanes
+        return self.set_lanes or self.project_lanes or self.user_lanes
 
     @property
     def default(self) -> Verdict | None:
-        """The stricter one of the files' defaults; of a trusted folder its own."""
+        """What is set above the files, else the stricter one of their defaults; of a trusted folder its own."""
+        if self.set_permissions.default is not None:
+            return self.set_permissions.default
         own, user = self.project_permissions.default, self.user_permissions.default
         if own is None or user is None:
             return own if user is None else user
@@ -146,100 +183,18 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def hooks(self) -> tuple[HookSpec, ...]:
         """The person's, then the folder's; one of the same id takes the place of the one before."""
-        return tuple({spec.id: spec for spec in (*self.user_hooks, *self.project_hooks)}.values())
+        return tuple({spec.id: spec for spec in (*self.user_hooks, *self.project_hooks, *self.set_hooks)}.values())
 
     @property
     def standing(self) -> Standing:
-        """Its rules, as the engine takes them: the person's as `config`, the folder's as `project`."""
-        sections = (("config", self.user_permissions), ("project", self.project_permissions))
-        return Standing(tuple(Layer(name, section.rules) for name, section in sections), self.default)
-
-
-Configs = Config | Callable[[str | None], Config] | None
-"""One for all, or what gives that of a folder; None for none."""
-
-
-def hooks_of(config: Configs, workspace: str | None) -> tuple[HookSpec, ...]:
-    """What hooks are called in a folder. What gives the configuration may raise ConfigurationError."""
-    if config is None:
-        return ()
-    return (config if isinstance(config, Config) else config(workspace)).hooks
-
-
-def standing_of(config: Configs) -> Callable[[str | None], Standing]:
-    """What rules hold in a folder. What it gives may raise ConfigurationError."""
-    if config is None:
-        return lambda _: Standing()
-    if isinstance(config, Config):
-        one = config.standing
-        return lambda _: one
-    return lambda workspace: config(workspace).standing
-
-
-def sandbox_of(config: Configs) -> Callable[[str | None], SandboxPolicy]:
-    """What is added to the sandboxes of sessions in a folder. What it gives may raise ConfigurationError."""
-    if config is None:
-        return lambda _: SandboxPolicy()
-    if isinstance(config, Config):
-        one = config.sandbox
-        return lambda _: one
-    return lambda workspace: config(workspace).sandbox
-
-
-def held_of(config: Configs) -> Callable[[AgentSpec, str | None], AgentSpec]:
-    """An agent as it is held to what the files of a folder say. What it gives may raise ConfigurationError."""
-    if config is None:
-        return lambda spec, _: spec
-    if isinstance(config, Config):
-        one = config.terms
-        return lambda spec, _: one.held(spec)
-    return lambda spec, workspace: config(workspace).terms.held(spec)
-
-
-def search_of(config: Configs) -> Callable[[str | None], SearchSettings | None]:
-    """Which service is chosen in a folder. What it gives may raise ConfigurationError."""
-    if config is None:
-        return lambda _: None
-    if isinstance(config, Config):
-        one = config.web_search
-        return lambda _: one
-    return lambda workspace: config(workspace).web_search
-
-
-def context_of(config: Configs, given: FolderFiles) -> Callable[[str | None], FolderFiles]:
-    """What sessions in a folder are told of files: what the host says, less what the files turn off. What it gives may raise
-    ConfigurationError."""
-    if config is None:
-        return lambda _: given
-
-    def of(workspace: str | None) -> FolderFiles:
-        said = (config if isinstance(config, Config) else config(workspace)).context
-        return FolderFiles(given.context_files and said.files is not False, given.skills and said.skills is not False)
-
-    return of
-
-
-def lanes_of(config: Configs) -> LaneSettings | None:
-    """The lanes of a process: of what gives the configuration of each folder, what it says of none. It may raise
-    ConfigurationError."""
-    if config is None:
-        return None
-    return (config if isinstance(config, Config) else config(None)).lanes
-
-
-def registry_of(config: Configs, *, prices: Mapping[str, Price] | None = None) -> Registry:
-    """The providers and models that the files tell of, beside the known ones: the person's own file alone, where `config` is
-    asked for each folder. What is wrong in that is told when it is asked for a session: who only looks need not be told."""
-    try:
-        found = config if isinstance(config, Config) or config is None else config(None)
-    except ConfigurationError:
-        found = None
-    registry = Registry(prices=prices, entries={} if found is None else found.models, keys=AuthStore())
-    for name, entry in ({} if found is None else found.providers).items():
-        registry.register_provider(
-            name, kind=entry.kind, base_url=entry.base_url, api_key_env=entry.key_env, oauth=entry.oauth
+        """Its rules, as the engine takes them: the person's as `config`, the folder's as `project`, what stands above both
+        as `set`."""
+        sections = (
+            ("config", self.user_permissions),
+            ("project", self.project_permissions),
+            ("set", self.set_permissions),
         )
-    return registry
+        return Standing(tuple(Layer(name, section.rules) for name, section in sections), self.default)
 
 
 def stricter(one: Verdict, other: Verdict) -> Verdict:
@@ -293,6 +248,7 @@ def read_files(
     """The files for sessions in this folder, and what stands above them. ConfigurationError, beginning with file and line,
     or with the variable or option."""
     known = os.environ if environment is None else environment
+    layers = layers_of(known, options, _KEYS, variables())
     path = user_file(known)
     user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
     root = None if workspace is None else os.path.realpath(workspace)
@@ -300,7 +256,7 @@ def read_files(
     if project is not None and user is not None and os.path.samefile(project.path, user.path):
         project = None
     within = user is not None and root is not None and _lies_in(os.path.realpath(user.path), root)
-    trusted = user is not None and root is not None and not within and root in _trusted_folders(user)
+    trusted = root is not None and root in _trusted_folders(None if within else user, layers)
     trusted = trusted or (not within and state_of(root, environment=known) == "trusted")
     parts: list[Part] = []
     own: dict[str, Any] = {}
@@ -319,19 +275,22 @@ def read_files(
             if whose == "user":
                 own[name] = found
             parts.append(Part(whose, file, name, found, left))
-    layers = tuple(layer for layer in (of_environment(known), of_options(options)) if layer is not None)
     return Reading(user, project, trusted, within, tuple(parts), layers)
 
 
-def lists(workspace: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> bool:
-    """Whether the person's own file lists this folder under `trusted`. ConfigurationError."""
+def lists(
+    workspace: str | os.PathLike[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether the person lists this folder under `trusted`: in their own file, or above it. ConfigurationError."""
     known = os.environ if environment is None else environment
     path = user_file(known)
     user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
     root = os.path.realpath(workspace)
-    if user is None or _lies_in(os.path.realpath(user.path), root):
-        return False
-    return root in _trusted_folders(user)
+    within = user is not None and _lies_in(os.path.realpath(user.path), root)
+    return root in _trusted_folders(None if within else user, layers_of(known, options, _KEYS, variables()))
 
 
 def load(
@@ -361,15 +320,7 @@ def load(
     if project is not None and "trusted" in project.content:
         notices.append(Notice(project.path, project.line("", "trusted"), "trusted is read from your own file only"))
     kept = {f"{part.whose}_{part.section}": part.found for part in reading.parts}
-    for layer in reading.layers:
-        for name in layer.content:
-            found, below = SECTIONS[name].read(layer, layer.content[name]), kept.get(f"set_{name}")
-            if isinstance(found, BudgetSection):
-                under = below or BudgetSection()
-                found = BudgetSection(over(found.session, under.session), over(found.tree, under.tree))
-            elif below is not None:
-                found = over(found, below)
-            kept[f"set_{name}"] = found
+    kept |= {f"set_{name}": found for name, found in _set(reading).items()}
     own, folder = (None if file is None else file.path for file in (user, project))
     return Config(own, folder, reading.trusted, tuple(notices), **kept)
 
@@ -378,14 +329,48 @@ def _lies_in(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
-def _trusted_folders(user: File) -> list[str]:
-    given = user.content.get("trusted", [])
+def _set(reading: Reading) -> dict[str, Any]:
+    """What is set above the files, by section; of one that counts as a whole, or name by name, with what the files say of
+    it below."""
+    layer = together(reading.layers)
+    found: dict[str, Any] = {}
+    for name in [] if layer is None else [name for name in layer.content if name in SECTIONS]:
+        assert layer is not None
+        section, said = SECTIONS[name], layer
+        parts = [part for part in reading.parts if part.section == name and part.found]
+        if section.meets == "whole" and parts:
+            said = layer.over(name, parts[-1].file.content[name], parts[-1].file)
+        elif section.meets == "named" and isinstance(layer.content[name], dict):
+            below = {key: (said, part.file) for part in parts for key, said in part.file.content[name].items()}
+            for key in layer.content[name]:
+                one = Layers(layer.path, "", {name: {key: layer.content[name][key]}}, layer.origins)
+                if key in below:
+                    one = one.over(name, {key: below[key][0]}, below[key][1])
+                found[name] = {**found.get(name, {}), **section.read(one, one.content[name])}
+            continue
+        found[name] = section.read(said, said.content[name])
+        if name == "sandbox":
+            given = {key: value for key, value in said.content[name].items() if not isinstance(value, list)}
+            found[name] = SetSandbox(found[name], {key: getattr(found[name], key) for key in given})
+    return found
+
+
+def _trusted_folders(user: File | None, layers: Sequence[Layers] = ()) -> list[str]:
+    """The folders of the highest that lists any."""
+    for file in (*reversed(layers), user):
+        if file is not None and "trusted" in file.content:
+            return _folders(file)
+    return []
+
+
+def _folders(file: File) -> list[str]:
+    given = file.content["trusted"]
     if not isinstance(given, list) or not all(isinstance(folder, str) for folder in given):
-        raise user.error("", "trusted", "trusted has to be a list of folders")
+        raise file.error("", "trusted", "trusted has to be a list of folders")
     found = []
     for folder in given:
         full = os.path.expanduser(folder)
         if not os.path.isabs(full):
-            raise user.error("", "trusted", f"trusted folder {folder!r} is not absolute", folder)
+            raise file.error("", "trusted", f"trusted folder {folder!r} is not absolute", folder)
         found.append(os.path.realpath(full))
     return found

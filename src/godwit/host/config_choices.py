@@ -17,14 +17,13 @@ import msgspec
 
 from .config import PROJECT_FILE, Config, Part, Reading, load, read_files, user_file
 from .config_file import table_of
+from .config_sections import SECTIONS
 
-_WHOLE = ("web_search", "server", "lanes")
-"""Sections of which the folder's takes the place of the person's as a whole."""
 _HOOK = re.compile(r"\s*\[\[\s*hooks\s*\]\]")
-_EACH = ("budget", "checkpoints", "context")
-"""Sections of which it does so key by key."""
-_NAMED = ("models", "providers")
-"""Sections of tables by names, of which it does so name by name."""
+_WHOLE, _EACH, _NAMED = (
+    {name for name, section in SECTIONS.items() if section.meets == how} for how in ("whole", "each", "named")
+)
+"""Sections of which the folder's takes the place of the person's as a whole, setting by setting, or name by name."""
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -54,10 +53,16 @@ class Choices(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...]
 
 
-def choices(workspace: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> Choices:
-    """What the files say of sessions in this folder. ConfigurationError, beginning with file and line."""
-    reading = read_files(workspace, environment=environment)
-    config = load(workspace, environment=environment)
+def choices(
+    workspace: str | os.PathLike[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Choices:
+    """What the files say of sessions in this folder, where `options` are given. ConfigurationError, beginning with file and
+    line."""
+    reading = read_files(workspace, environment=environment, options=options)
+    config = load(workspace, environment=environment, options=options)
     own = user_file(environment)
     user = (
         None if own is None else ConfigFile(own, reading.user is not None, reading.user is not None and not reading.within)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,11 +42,12 @@ class File:
         try:
             return msgspec.convert(given, kind)
         except msgspec.ValidationError as error:
-            key = max((key for key in known if f"$.{key}" in str(error)), key=len, default="")
-            raise self.error(name, key, f"[{name}] {_said(error, key)}") from None
+            table, key = _place(name, str(error), given)
+            raise self.error(table, key, f"[{table}] {_said(error, key)}") from None
         except ConfigurationError as error:
-            key = str(error.details.get("limit") or error.details.get("field") or "")
-            raise self.error(name, key if key in given else "", f"[{name}] {error.message}") from None
+            field = str(error.details.get("limit") or error.details.get("field") or "")
+            table, key = next(((table, field) for table, keys in _tables(name, given) if field in keys), (name, ""))
+            raise self.error(table, key, f"[{table}] {error.message}") from None
 
     def check_keys(self, name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
         """ConfigurationError for a key that the table `[name]` does not have."""
@@ -104,13 +105,37 @@ def read(path: str, known: Sequence[str], *, required: bool) -> File | None:
 
 
 def table_of(section: str, name: str) -> str:
-    """The table of this name within a section, as a file writes it."""
-    return f"{section}.{name}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'{section}."{name}"'
+    """The table (or key) of this name within a section, as a file writes it; without one, by itself."""
+    word = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+    return f"{section}.{word}" if section else word
 
 
 def _meant(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(repr, known))}"
+
+
+def _tables(name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A table and those within it."""
+    yield name, given
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _tables(table_of(name, key), value)
+
+
+def _place(name: str, error: str, given: Any) -> tuple[str, str]:
+    """The table and the key that the error of a conversion is about; of one within another the inner one."""
+    found = re.search(r"`\$\.([\w.]+)", error)
+    keys = found[1].split(".") if found else []
+    if unknown := re.search(r"unknown field `(\w+)`", error):
+        keys.append(unknown[1])
+    table, key = name, ""
+    for at, key in enumerate(keys):
+        given = given.get(key) if isinstance(given, dict) else None
+        if not isinstance(given, dict) or at == len(keys) - 1:
+            break
+        table = table_of(table, key)
+    return table, key
 
 
 def _said(error: msgspec.ValidationError, key: str) -> str:

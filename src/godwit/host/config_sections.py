@@ -1,31 +1,35 @@
-"""The sections of configuration files: how each is read, and what is left of it in a folder that is not trusted.
+"""The sections of configuration files: which settings each has, how it is read, and what is left of it in a folder that is
+not trusted.
 
 Leaves out what a section does once it is read: that is the business of what its struct belongs to. Rules a change must
-keep: an error names the line of the key it is about; a folder that is not trusted may deny, ask, confine, limit and keep
-more, and nothing else; what of its file is not used is told.
+keep: a setting is a field of a struct in `Section.tables`, from which its variable and its entry in the manual follow; an
+error names the line of the key it is about; a folder that is not trusted may deny, ask, confine, limit and keep more, and
+nothing else; what of its file is not used is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ..core.budget import budget_from_table
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.hooks import HookSpec
-from ..core.lanes import LaneSettings
+from ..core.lanes import LaneConfig, LaneSettings
 from ..core.rules import Permissions, Verdict
 from ..core.sandbox import SandboxPolicy, only_stricter
 from ..models.entry import ModelEntry, ProviderEntry
 from ..models.registry import Registry
 from .config_file import File, table_of
 from .config_lanes import lanes_from
+from .config_layers import Layer
+from .mcp import McpSettings
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, given as set_in
+from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, MemoryTerms, given as set_in
 
 
 class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,14 +49,20 @@ Left = list[tuple[str, Any, str]]
 """What is not used: its key (of a table within, with the name of it and a dot), its value, and what is said of it."""
 
 
+Meets = Literal["added", "each", "whole", "named"]
+
+
 @dataclass(frozen=True)
 class Section:
     """A section of the files. `read`: the file's, from what TOML made of it; its errors name file and line. `untrusted`:
     what is left of a folder's that is not trusted, beside what the person's own file says in this section, if anything; with
-    what is not used."""
+    what is not used. `tables`: its tables and their settings, `NAME` for one by any name. `meets`: what becomes of two files
+    that say something of it: they are added up, or of each setting, of the whole or of each name the folder's counts."""
 
     read: Callable[[File, Any], Any]
     untrusted: Callable[[Any, Any], tuple[Any, Left]]
+    tables: Mapping[str, type[msgspec.Struct]]
+    meets: Meets
 
 
 def _unless_trusted(may: str) -> str:
@@ -85,8 +95,12 @@ def _only_stricter(given: PermissionSection, _: object) -> tuple[PermissionSecti
 def _hooks(file: File, given: Any) -> tuple[HookSpec, ...]:
     if not isinstance(given, list):
         raise file.error("", "hooks", "hooks are written as [[hooks]] tables")
-    from .hook_settings import hooks_from_toml
+    from .hook_settings import hooks_from_tables, hooks_from_toml
 
+    if isinstance(file, Layer):
+        if not all(isinstance(table, dict) for table in given):
+            raise file.error("", "hooks", "hooks are a list of tables")
+        return tuple(hooks_from_tables(given, [file.origins.get("hooks", file.path)] * len(given), source="set"))
     return tuple(hooks_from_toml(file.text, file.path, source="config"))
 
 
@@ -173,6 +187,48 @@ def _only_less(given: ContextTerms, _: object) -> tuple[ContextTerms, Left]:
     return ContextTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
 
 
+def _memory(file: File, given: Any) -> MemoryTerms:
+    return file.table("memory", given, MemoryTerms)
+
+
+def _only_forgetting(given: MemoryTerms, _: object) -> tuple[MemoryTerms, Left]:
+    kept: dict[str, Any] = {k: v for k, v in set_in(given).items() if k in ("enabled", "recall") and v is False}
+    why = _unless_trusted("only turn memory off")
+    return MemoryTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
+
+
+class McpSection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[mcp]`: what is set of `McpSettings`, in its units; None is not set. ConfigurationError for what that refuses."""
+
+    reach: tuple[str, ...] | None = None
+    max_connections: int | None = None
+    max_connections_per_tenant: int | None = None
+    connect_s: float | None = None
+    wait_s: float | None = None
+    idle_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in set_in(self).items():
+            try:
+                McpSettings(**{key: value})
+            except ConfigurationError as error:
+                raise ConfigurationError(error.message.removeprefix("McpSettings "), field=key) from None
+
+    @property
+    def settings(self) -> McpSettings:
+        return McpSettings(**set_in(self))
+
+
+def _mcp(file: File, given: Any) -> McpSection:
+    if isinstance(given, dict) and "tokens" in given:
+        raise file.error("mcp", "tokens", "[mcp] tokens: a token is never in a file: a program gives it to McpSettings")
+    return file.table("mcp", given, McpSection)
+
+
+def _no_mcp(_: McpSection, __: object) -> tuple[None, Left]:
+    return None, [("", None, f"[mcp] {_unless_trusted('not say which servers of tools are reached')}")]
+
+
 def _web_search(file: File, given: Any) -> SearchSettings:
     if isinstance(given, dict):
         for key in ("key", "api_key", "token"):
@@ -247,15 +303,17 @@ def _no_lanes(_: LaneSettings, __: object) -> tuple[None, Left]:
 
 
 SECTIONS: dict[str, Section] = {
-    "permissions": Section(_permissions, _only_stricter),
-    "hooks": Section(_hooks, _no_hooks),
-    "sandbox": Section(_sandbox, _only_confining),
-    "budget": Section(_budget, _only_lower),
-    "checkpoints": Section(_checkpoints, _only_keeping),
-    "context": Section(_context, _only_less),
-    "web_search": Section(_web_search, _no_search),
-    "models": Section(_models, _no_models),
-    "providers": Section(_providers, _no_providers),
-    "server": Section(_server, _no_server),
-    "lanes": Section(lanes_from, _no_lanes),
+    "permissions": Section(_permissions, _only_stricter, {"permissions": PermissionSection}, "added"),
+    "hooks": Section(_hooks, _no_hooks, {}, "added"),
+    "sandbox": Section(_sandbox, _only_confining, {"sandbox": SandboxPolicy}, "added"),
+    "budget": Section(_budget, _only_lower, {"budget": BudgetTerms, "budget.tree": BudgetTerms}, "each"),
+    "checkpoints": Section(_checkpoints, _only_keeping, {"checkpoints": CheckpointTerms}, "each"),
+    "context": Section(_context, _only_less, {"context": ContextTerms}, "each"),
+    "memory": Section(_memory, _only_forgetting, {"memory": MemoryTerms}, "each"),
+    "web_search": Section(_web_search, _no_search, {"web_search": SearchSettings}, "whole"),
+    "models": Section(_models, _no_models, {"models.NAME": ModelEntry}, "named"),
+    "providers": Section(_providers, _no_providers, {"providers.NAME": ProviderEntry}, "named"),
+    "server": Section(_server, _no_server, {"server": ServerSettings}, "whole"),
+    "mcp": Section(_mcp, _no_mcp, {"mcp": McpSection}, "whole"),
+    "lanes": Section(lanes_from, _no_lanes, {"lanes": LaneSettings, "lanes.NAME": LaneConfig}, "whole"),
 }

@@ -3,7 +3,7 @@
 Owns which connections there are and how many; leaves out one of them (`mcp_connection.py`), what a tool is (`tools/mcp.py`)
 and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 
-* Nothing a server does raises into a session, nor keeps a run from starting for longer than `WAIT_S`.
+* Nothing a server does raises into a session, nor keeps a run from starting for longer than `McpSettings.wait_s`.
 * A connection is shared by sessions of one tenant with the same vaults; one with a state of its own (`Mcp-Session-Id`) has
   one session.
 * They are the runtime's, whatever faces it: a server in front of it may widen where it reaches, and replaces nothing.
@@ -30,8 +30,6 @@ from .mcp_connection import McpConnection, Place, Tokens
 if TYPE_CHECKING:
     from ..tools.fetch import Fetcher
 
-WAIT_S = 5.0
-"""How long a run waits for servers that are not connected yet."""
 SPARE_S = 10.0
 """After so long without use a connection may be given up for another one, where there is no room for both."""
 
@@ -39,20 +37,27 @@ SPARE_S = 10.0
 class McpSettings(msgspec.Struct, frozen=True):
     """`reach`: hosts and networks beside public ones that MCP servers may be at, see `core.addresses.place`. `tokens`: of
     the program's own, by the servers' addresses, for sessions whose vaults have none. `max_connections`: to servers at once,
-    of this process; `max_connections_per_tenant`: of one tenant's sessions, those without a tenant counting as one.
-    ConfigurationError."""
+    of this process; `max_connections_per_tenant`: of one tenant's sessions, those without a tenant counting as one. In
+    seconds: `connect_s`, how long a server may take to connect and to list its tools; `wait_s`, how long a run waits for
+    servers that are not connected yet; `idle_s`, after how long without use a connection is let go. ConfigurationError."""
 
     reach: tuple[str, ...] = ()
     tokens: Mapping[str, str] = {}
     max_connections: int = 500
     max_connections_per_tenant: int = 100
+    connect_s: float = 30.0
+    wait_s: float = 5.0
+    idle_s: float = 300.0
 
     def __post_init__(self) -> None:
         for entry in self.reach:
             place(entry)
         for name in ("max_connections", "max_connections_per_tenant"):
             if (value := getattr(self, name)) < 1:
-                raise ConfigurationError(f"McpSettings {name}={value!r} must be at least 1", value=value)
+                raise ConfigurationError(f"McpSettings {name}={value!r} must be at least 1", value=value, field=name)
+        for name in ("connect_s", "wait_s", "idle_s"):
+            if (value := getattr(self, name)) <= 0:
+                raise ConfigurationError(f"McpSettings {name}={value!r} must be more than 0", value=value, field=name)
 
     def __repr__(self) -> str:
         return f"McpSettings(reach={self.reach!r}, ...)"
@@ -64,7 +69,7 @@ class McpConnections:
     def __init__(self, settings: McpSettings, fetcher: Callable[[], Fetcher], tokens: Tokens) -> None:
         self.fetcher = fetcher
         self.tokens = tokens
-        self._settings = settings
+        self.settings = settings
         self._connections: dict[Place, McpConnection] = {}
         self._closed = False
 
@@ -85,7 +90,7 @@ class McpConnections:
     async def tools(self, spec: AgentSpec, *, session: SessionId, tenant: str | None, vaults: Sequence[str]) -> ServerTools:
         await load()
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self.settings.wait_s):
                 # Twice: one that turns out to have a state of its own may be another session's.
                 for _ in range(2):
                     found = [self._connection(server, session, tenant, vaults) for server in spec.mcp_servers]
@@ -128,8 +133,8 @@ class McpConnections:
         live = [one for one in self._connections.values() if one.is_live]
         theirs = [one for one in live if one.place.tenant == place.tenant]
         for several, most, whose, setting in (
-            (theirs, self._settings.max_connections_per_tenant, "this tenant's sessions have", "max_connections_per_tenant"),
-            (live, self._settings.max_connections, "this process has", "max_connections"),
+            (theirs, self.settings.max_connections_per_tenant, "this tenant's sessions have", "max_connections_per_tenant"),
+            (live, self.settings.max_connections, "this process has", "max_connections"),
         ):
             if len(several) < most:
                 continue

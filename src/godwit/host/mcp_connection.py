@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("godwit")
 
-CONNECT_S = 30.0
-"""How long a server may take to connect and to list its tools."""
-IDLE_S = 300.0
-"""After so long without use a connection is let go."""
 BACKOFF_S = (1.0, 60.0)
 """The first wait before a server that failed is tried again, and the longest; each is twice the one before."""
 CLOSE_S = 5.0
@@ -65,8 +61,20 @@ class Tokens(Protocol):
         ...
 
 
+class Times(Protocol):
+    """In seconds, as in `McpSettings`."""
+
+    @property
+    def connect_s(self) -> float: ...
+    @property
+    def idle_s(self) -> float: ...
+
+
 class Home(Protocol):
     """What a connection asks of who has it."""
+
+    @property
+    def settings(self) -> Times: ...
 
     @property
     def fetcher(self) -> Callable[[], Fetcher]: ...
@@ -145,7 +153,7 @@ class McpConnection:
 
     @property
     def forgotten(self) -> bool:
-        return self._task is None and _now() - self._used > 2 * IDLE_S
+        return self._task is None and _now() - self._used > 2 * self._home.settings.idle_s
 
     def tools_of(self, server: McpServer) -> tuple[Tool, ...]:
         """The server's tools as this agent has them."""
@@ -309,7 +317,9 @@ class McpConnection:
         guarded = self._guarded = GuardedTransport(self._home.fetcher(), parse(self.place.url))
         self._transport = McpTransport(guarded)
         token = BearerAuthorization(self._token, self._another_token)
-        async with connected(self.place.url, self._transport, token, self._changed, within_s=CONNECT_S) as client:
+        async with connected(
+            self.place.url, self._transport, token, self._changed, within_s=self._home.settings.connect_s
+        ) as client:
             await self._read_list(client)
             self.stateful = guarded.stateful
             self._client, self._tries = client, 0
@@ -317,7 +327,7 @@ class McpConnection:
             self._settled.set()
             while not self._leaving:
                 self._wake.clear()
-                wait_s = IDLE_S if self._look_at is None else self._look_at - _now()
+                wait_s = self._home.settings.idle_s if self._look_at is None else self._look_at - _now()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._wake.wait()
@@ -327,11 +337,11 @@ class McpConnection:
                     await self._read_list(client)
                     if self._look_at is None:
                         self._settled.set()
-                elif not self._calls and _now() - self._used >= IDLE_S:
+                elif not self._calls and _now() - self._used >= self._home.settings.idle_s:
                     self.let_go()
 
     async def _read_list(self, client: Client) -> None:
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(self._home.settings.connect_s):
             self._listed, self._made = await all_tools(client), {}
         self._read_at = _now()
         self._renewed = None  # it takes it
@@ -385,7 +395,7 @@ class McpConnection:
         if last.status in (401, 403):
             return "authentication", self._said_of_status(last.status)
         if isinstance(first, TimeoutError):
-            return "connection", f"it does not answer within {CONNECT_S:g} s"
+            return "connection", f"it does not answer within {self._home.settings.connect_s:g} s"
         if last.failure or isinstance(first, GodwitError):
             return "connection", last.failure or str(first)
         if last.status >= 400:

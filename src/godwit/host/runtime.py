@@ -57,7 +57,20 @@ from .agents import Agent
 from .artifacts import LimitedBlobs
 from .auth_store import AuthStore, auth_of
 from .command_files import FOLDERS, checked_folders
-from .config import Configs, context_of, held_of, hooks_of, lanes_of, registry_of, sandbox_of, search_of, standing_of
+from .configured import (
+    Configs,
+    context_of,
+    embedder_of,
+    held_of,
+    hooks_of,
+    lanes_of,
+    mcp_of,
+    memory_file_of,
+    registry_of,
+    sandbox_of,
+    search_of,
+    standing_of,
+)
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .folder_context import FolderContexts, FolderFiles
@@ -225,7 +238,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         trusts: Callable[[str | None], bool] = lambda _: True,
         auth: AuthStore | None = None,
         memory: MemoryGiven = None,
-        embedder: Embedder | None = None,
+        embedder: Embedder | str | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -256,11 +269,12 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         `trusts`: whether commands and skills of a session's own folder count; by default those of every folder do, since
         they run nothing and grant nothing. `host.brought.trusts` asks what this person has said (`godwit trust`). Hooks and
         settings of a folder are `config`'s.
-        `mcp`: which MCP servers may be reached that are not public, and tokens for some.
+        `mcp`: which MCP servers may be reached that are not public, and tokens for some; by default what `config` says of
+        no folder, as for `memory` and `embedder`.
         `auth`: where keys of providers are stored, by default this machine's store; see `Registry` for which key counts.
         `memory`: where what is remembered beyond sessions is kept: by default in this store, else in the SQLite file of this
         path, or in a `MemoryStore`; False for nowhere. What cannot be opened is a warning: see `init_warning`. `embedder`:
-        makes vectors of memories, by which they are found beside their words.
+        makes vectors of memories, by which they are found beside their words; or the `provider:model` that does.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
         from ..stores.sqlite import SqliteStore
@@ -282,7 +296,9 @@ class Runtime(RegisteredAgents, Transfers, Retention):
                 raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
         kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
         ids = ids or RandomIds()
-        remembers = memory_of(memory, kept, ids=ids, clock=clock, durability=durability, embedder=embedder)
+        memory = memory_file_of(config) if memory is None else memory
+        makes = embedder_of(embedder, config, registry)
+        remembers = memory_of(memory, kept, ids=ids, clock=clock, durability=durability, embedder=makes)
         return cls(
             store=kept,
             models=registry,
@@ -307,7 +323,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             max_runs=max_runs,
             lanes=_lane_settings(lanes, config),
             check_models=check_models,
-            mcp=mcp,
+            mcp=mcp or mcp_of(config),
             folder_files=folder_files,
             trusts=trusts,
             auth=auth,

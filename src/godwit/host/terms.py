@@ -1,4 +1,4 @@
-"""Terms: what configuration files say of what an agent may spend and of how its files are kept.
+"""Terms: what configuration files say of what an agent may spend, how its files are kept, and what it does with memory.
 
 Owns how they meet: two files, a file and an agent. Leaves out how files are read and which of their keys count, and what is
 set on a single session, which counts in place of all this. Rule: of a limit the lower one counts, whoever sets it, so an
@@ -15,6 +15,7 @@ from ..core.agent import AgentSpec, ContextPolicy
 from ..core.budget import Budget, Resource, Scope
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
+from ..core.memory import MemoryPolicy, MemoryScope, PrunePolicy
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -111,12 +112,74 @@ class ContextTerms(msgspec.Struct, frozen=True, omit_defaults=True):
         return {key: value for key, value in given(self).items() if key in ContextPolicy.__struct_fields__}
 
 
+class MemoryTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[memory]`: what is set of `MemoryPolicy`, in its units; None is not set. ConfigurationError for what that refuses.
+
+    `enabled`: false for no memory at all: nothing is recalled or recorded, and the memory's tools are nobody's. `file`: the
+    SQLite file that has the memories of a process in place of the sessions' own. `embedder`: the `provider:model` that makes
+    vectors of memories in a process.
+    """
+
+    enabled: bool | None = None
+    recall: bool | None = None
+    max_items: int | None = None
+    max_tokens: int | None = None
+    scopes: tuple[MemoryScope, ...] | None = None
+    writes: tuple[MemoryScope, ...] | None = None
+    scope: MemoryScope | None = None
+    record: tuple[Literal["success", "failure"], ...] | None = None
+    prune: PrunePolicy | None = None
+    file: str | None = None
+    embedder: str | None = None
+
+    def __post_init__(self) -> None:
+        for key, value in self.policy.items():
+            # `scope` is one of `writes`, which may be said elsewhere.
+            beside = {"scope": value} if key == "scope" else {"scope": (value or ("user",))[0]} if key == "writes" else {}
+            try:
+                MemoryPolicy(**{"writes": (value,)} if key == "scope" else {key: value}, **beside)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.message, field=key) from None
+        if self.writes and self.scope is not None and self.scope not in self.writes:
+            what = f"memory scope={self.scope!r} is none of those it writes to: {', '.join(self.writes)}"
+            raise ConfigurationError(what, field="scope")
+        if self.embedder is not None and not all(self.embedder.partition(":")):
+            raise ConfigurationError(
+                f"embedder {self.embedder!r} has to be provider:model, as in openai:text-embedding-3-small", field="embedder"
+            )
+        if self.file is not None and not self.file.startswith(("/", "~")):
+            raise ConfigurationError(f"file {self.file!r} is not absolute: begin it with / or ~", field="file")
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What is set of the policy."""
+        return {key: value for key, value in given(self).items() if key in MemoryPolicy.__struct_fields__}
+
+    def held(self, spec: AgentSpec) -> AgentSpec:
+        """The agent under these terms."""
+        if self.enabled is False:
+            tools = tuple(name for name in spec.tools if name not in MEMORY_TOOLS)
+            return msgspec.structs.replace(spec, memory=None, tools=tools)
+        if not self.policy:
+            return spec
+        # What an agent says nothing of is not done for it, unless the files ask for it.
+        policy = {**msgspec.structs.asdict(spec.memory or MemoryPolicy(recall=False)), **self.policy}
+        if policy["writes"] and policy["scope"] not in policy["writes"]:
+            policy |= {"scope": policy["writes"][0]} if self.scope is None else {"writes": (*policy["writes"], self.scope)}
+        return msgspec.structs.replace(spec, memory=MemoryPolicy(**policy))
+
+
+MEMORY_TOOLS = ("memory", "remember", "recall", "forget")
+"""The toolset and what is in it."""
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What holds for the agents of a folder."""
 
     budget: BudgetSection = BudgetSection()
     checkpoints: CheckpointTerms = CheckpointTerms()
     context: ContextTerms = ContextTerms()
+    memory: MemoryTerms = MemoryTerms()
 
     def held(self, spec: AgentSpec) -> AgentSpec:
         """The agent as it is held to these terms."""
@@ -127,7 +190,8 @@ class Terms(msgspec.Struct, frozen=True):
         budgets = [budget for scope, terms in scopes if (budget := terms.held(own.get(scope), scope)) is not None]
         checkpoints = msgspec.structs.replace(spec.checkpoints, **given(self.checkpoints))
         context = msgspec.structs.replace(spec.context, **self.context.policy)
-        return msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context)
+        held = msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context)
+        return self.memory.held(held)
 
 
-__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "ContextTerms", "Terms", "given", "over"]
+__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "ContextTerms", "MemoryTerms", "Terms", "given", "over"]

@@ -21,6 +21,7 @@ from .vendors import vendor_profile
 
 if TYPE_CHECKING:
     import httpx2
+    from pydantic_ai.embeddings import EmbeddingModel
     from pydantic_ai.models import Model as PydanticModel
     from pydantic_ai.profiles import ModelProfile
 
@@ -285,6 +286,22 @@ class Connection:
                     threading.Thread(target=_load_prices, name="godwit-prices").start()
                 self._models[name] = self._make_model(name)
             return self._models[name]
+
+    def embedding_model(self, name: str) -> EmbeddingModel:
+        """pydantic-ai's object that makes vectors of texts. Off the event loop, as `model`. InvalidArgument for a provider
+        that makes none in a format which is known here."""
+        with self._lock:
+            if self._provider is None:
+                self._provider = self._make_provider()
+            if self.provider.kind == "google":
+                from pydantic_ai.embeddings.google import GoogleEmbeddingModel
+
+                return GoogleEmbeddingModel(name, provider=self._provider)
+            if self.provider.kind in ("anthropic", "deepseek"):
+                raise InvalidArgument(f"provider {self.provider.name!r} makes no vectors of texts: name another as embedder")
+            from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
+
+            return OpenAIEmbeddingModel(name, provider=self._provider)
 
     def profile(self, name: str) -> Mapping[str, Any]:
         """What pydantic-ai knows of this model, as `model` will use it. Imports the SDK the first time, as that does."""

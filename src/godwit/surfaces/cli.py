@@ -166,6 +166,10 @@ def godwit(
         list[Path] | None,
         typer.Option("--hooks", envvar="GODWIT_HOOKS", metavar="FILE", help="Hooks of all sessions driven here."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting for this command, as in budget.usd=5; can be repeated."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say where things are kept.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,  # noqa: ARG001 - its callback acts
 ) -> None:
@@ -184,12 +188,18 @@ def godwit(
     Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 limited, 4 waits for an answer (parked), 5 not found,
     6 conflict, 130 interrupted.
     """
+    if settings:
+        from . import cli_settings
+
+        cli_settings.take(settings)
     named = db is not None and _typed(context, "db")
     if server is not None and not named:
         from .cli_server import ServerPlace
 
         if context.invoked_subcommand in HERE:
             raise CliError(f"{context.invoked_subcommand} works on a database here, not with a server")
+        if settings:
+            raise CliError("--set sets what is done on this machine; a server has settings of its own")
         context.obj = ServerPlace(server.rstrip("/"), _typed(context, "server"), verbose)
         if verbose:
             print(f"server: {server}", file=sys.stderr)

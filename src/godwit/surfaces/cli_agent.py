@@ -202,7 +202,8 @@ class Models:
     def registry(self) -> Registry:
         """What the configuration files for the folder and the environment say. ConfigurationError."""
         if self._registry is None:
-            from ..host.config import load, registry_of
+            from ..host.configured import registry_of
+            from .cli_settings import load
 
             self._registry = registry_of(load(os.fspath((self._folder or Path(".")).resolve())))
         return self._registry

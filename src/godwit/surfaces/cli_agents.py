@@ -37,8 +37,8 @@ def files_of(folder: Path | None) -> AgentFiles:
 def counting(folder: Path | None) -> AgentFiles:
     """Those of them that count: of a folder that is not trusted only the person's own."""
     from ..host.agent_files import FOLDERS, load_all
-    from ..host.brought import trusts
     from ..host.trust import own_only
+    from .cli_settings import trusts
 
     root = os.fspath((folder or Path(".")).resolve())
     return load_all(root, FOLDERS if trusts(root) else own_only(FOLDERS))

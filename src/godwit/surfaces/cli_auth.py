@@ -108,7 +108,8 @@ async def show(provider: str | None, *, check: bool, as_json: bool) -> int:
 
 def _opened() -> tuple[Registry, AuthStore]:
     from ..host.auth_store import auth_of
-    from ..host.config import load, registry_of
+    from ..host.configured import registry_of
+    from .cli_settings import load
 
     registry = registry_of(load(os.getcwd()))
     return registry, auth_of(registry, None)

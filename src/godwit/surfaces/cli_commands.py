@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 def registry(folder: Path | None, *, everything: bool = False) -> CommandRegistry:
     """The commands of a session that works in this folder. `everything`: as if the folder were trusted."""
-    from ..host.brought import trusts
     from ..host.command_files import FOLDERS, registry_of
     from ..host.skill_commands import SkillCommands
     from ..host.skills import FOLDERS as SKILL_FOLDERS
     from ..host.trust import own_only
+    from .cli_settings import trusts
 
     root = os.fspath((folder or Path(".")).resolve())
     counts = everything or trusts(root)

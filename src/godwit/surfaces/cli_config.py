@@ -1,7 +1,9 @@
-"""`godwit config`: what is set for a folder and where it comes from, where the files are, and whether they can be read."""
+"""`godwit config`: what is set for a folder and where it comes from, where the files are, whether they
+can be read, and what can be set."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -21,15 +23,18 @@ def run(what: str, folder: Path, key: str | None, *, origin: bool, defaults: boo
         return paths(folder, as_json=as_json)
     if what == "check":
         return check(folder)
-    raise CliError(f"{what!r} is none of show, path, check")
+    if what == "settings":
+        return settings(key, as_json=as_json)
+    raise CliError(f"{what!r} is none of show, path, check, settings")
 
 
 def show(folder: Path, key: str | None, *, origin: bool, defaults: bool, as_json: bool) -> int:
     """What holds; with `origin` where each comes from, and what does not hold and why."""
     from ..host.config_origins import origins
+    from .cli_settings import typed
 
-    for one in origins(folder, defaults=defaults):
-        if key is not None and one.key != key and not one.key.startswith(f"{key}."):
+    for one in origins(folder, options=typed(), defaults=defaults):
+        if not _within(one.key, key):
             continue
         if as_json:
             write_json({"key": one.key, "value": one.value, "origin": one.origin, "holds": one.why is None, "why": one.why})
@@ -38,6 +43,25 @@ def show(folder: Path, key: str | None, *, origin: bool, defaults: bool, as_json
         elif origin:
             print(clean(f"{one.key} = {one.value}  ({one.origin}; does not hold: {one.why})"))
     return DONE
+
+
+def settings(key: str | None, *, as_json: bool) -> int:
+    """Every setting there is, with its variable."""
+    from ..host.config_settings import settings as every
+
+    for one in every():
+        if not _within(one.key, key):
+            continue
+        if as_json:
+            write_json({"key": one.key, "variable": one.variable, "type": one.type, "default": one.default})
+        else:
+            default = "" if one.default is None else f", {json.dumps(one.default, ensure_ascii=False)}"
+            print(f"{one.key}  {one.variable or 'GODWIT_SET'}  ({one.type}{default})")
+    return DONE
+
+
+def _within(name: str, key: str | None) -> bool:
+    return key is None or name == key or name.startswith(f"{key}.")
 
 
 def paths(folder: Path, *, as_json: bool) -> int:
@@ -63,7 +87,7 @@ def paths(folder: Path, *, as_json: bool) -> int:
 
 def check(folder: Path) -> int:
     """Read everything; what is not used is said. ConfigurationError for what is wrong, with its file and line."""
-    from ..host.config import load
+    from .cli_settings import load
 
     for notice in load(folder).notices:
         print(clean(f"note: {notice}"), file=sys.stderr)

@@ -127,7 +127,8 @@ def _program(name: str, path: str | None, without: str) -> Check:
 
 
 def _providers() -> list[Check]:
-    from ..host.config import load, registry_of
+    from ..host.configured import registry_of
+    from .cli_settings import load
 
     try:
         registry = registry_of(load(os.getcwd()))

@@ -29,7 +29,8 @@ class _Here:
     """What the files and the environment of this machine say; it needs no database."""
 
     def __init__(self, folder: Path | None) -> None:
-        from ..host.config import load, registry_of
+        from ..host.configured import registry_of
+        from .cli_settings import load
 
         self._registry = registry_of(load(os.fspath((folder or Path(".")).resolve())))
 

@@ -114,8 +114,8 @@ async def _policy(
 ) -> tuple[Policy, str]:
     """The rules that hold, and the folder: those of a session, or of a new one of a stored agent or of the flags'."""
     from ..engine.permissions import policy_of, saved_permissions
-    from ..host.config import load
     from ..workspaces.shell import Shell
+    from .cli_settings import load
 
     if session is not None:
         async with place.open() as runtime:
@@ -172,7 +172,7 @@ def _from(rule: str | None, layer: str | None) -> str:
 
 async def _list(place: Place, folder: str, *, as_json: bool) -> int:
     """The rules of files, of an answer for good, or saved here; not those of agents and sessions."""
-    from ..host.config import load
+    from .cli_settings import load
 
     config, saved = load(folder), []
     if place.database.exists():

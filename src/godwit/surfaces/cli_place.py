@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..core.facts import ExportFormat, ImportReport
     from ..core.gate import Status
     from ..core.ids import Seq
-    from ..core.lanes import DeadLetter, LaneSettings
+    from ..core.lanes import DeadLetter
     from ..core.model_info import ModelInfo
     from ..host.agents import Agent
     from ..host.runtime import Runtime
@@ -202,11 +202,10 @@ class Place:
         self, *, make: bool = False, models: ModelRegistry | None = None, options: Mapping[str, Any] | None = None
     ) -> AsyncIterator[Runtime]:
         """A runtime on the database. Without `make` a missing one is an error. `options`: more of `Runtime.open`."""
-        from ..host.brought import trusts
-        from ..host.config import load as load_config
         from ..host.folder_context import FolderFiles
         from ..host.hook_settings import read_hooks
         from ..host.runtime import Runtime
+        from .cli_settings import load as load_config, trusts
 
         hooks = read_hooks(self.hooks)
         if not self.database.exists():
@@ -224,7 +223,7 @@ class Place:
                 "models": models,
                 "tracing": bool(providers),
                 "config": load_config,
-                "lanes": lanes_here(),
+                **_of_process(),
                 "folder_files": FolderFiles() if self.folder_files else None,
                 "trusts": trusts,
                 **(options or {}),
@@ -316,16 +315,23 @@ class _StoreShelf:
         return None
 
 
-def lanes_here() -> LaneSettings:
-    """The lanes of a process that is started in this folder. Of files that cannot be read whoever uses them tells: many
-    commands do not."""
+def _of_process() -> dict[str, Any]:
+    """What the files say of a process that is started in this folder, as options of `Runtime.open`. Of files that cannot be
+    read whoever uses them tells: many commands do not."""
     from ..core.lanes import LaneSettings
-    from ..host.config import load
+    from ..host.configured import mcp_of, memory_file_of
+    from .cli_settings import load
 
     try:
-        return load(Path.cwd()).lanes or LaneSettings()
+        config = load(Path.cwd())
     except ConfigurationError:
-        return LaneSettings()
+        return {"lanes": LaneSettings()}
+    return {
+        "lanes": config.lanes or LaneSettings(),
+        "mcp": mcp_of(config),
+        "memory": memory_file_of(config),
+        "embedder": config.memory.embedder,
+    }
 
 
 def tracing_providers() -> list[Any]:

@@ -18,7 +18,6 @@ from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, 
 from ..core.messages import text_of
 from ..core.narrowing import INHERIT
 from ..engine.commands import Typed, as_prompt, parse
-from ..host.config import load as load_config
 from . import cli_commands as commands, cli_trust
 from .cli_agent import AgentFlags, Models, thinking_level
 from .cli_agents import named, subagents_of
@@ -29,6 +28,7 @@ from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, P
 from .cli_foreground import Foreground
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Host, Place, Where, find, newest_of
+from .cli_settings import load as load_config
 from .cli_view import JsonView, ScreenView, View, write_json
 from .cli_words import clean, counted_as, owner_text
 

@@ -66,8 +66,8 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
 def settings_of(flags: ServeFlags) -> ServerSettings:
     """Those of the configuration files, with what was typed in their place; says what of a file is not used.
     ConfigurationError, CliError."""
-    from ..host.config import load
     from ..host.server_settings import ServerSettings
+    from .cli_settings import load
 
     config = load(Path.cwd())
     for notice in config.notices:

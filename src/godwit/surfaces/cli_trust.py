@@ -53,7 +53,8 @@ def listing(*, as_json: bool) -> int:
 async def settle(folder: Path, say: Callable[[str, str], None], *, given: bool, asks: bool) -> None:
     """Before a folder is worked in: trust it if that is `given`, else ask once on a terminal, else say what is not used."""
     from ..host import trust as kept
-    from ..host.brought import brings, trusts
+    from ..host.brought import brings
+    from .cli_settings import trusts, typed
 
     if given:
         kept.say(folder, True)
@@ -61,7 +62,7 @@ async def settle(folder: Path, say: Callable[[str, str], None], *, given: bool, 
     state = kept.state_of(folder)
     if state == "trusted":
         return
-    brought = brings(folder)
+    brought = brings(folder, options=typed())
     if state == "changed" or (state == "unknown" and trusts(folder)):
         brought = [line for line in brought if line.startswith("settings")]
     if not brought:
@@ -86,9 +87,10 @@ async def settle(folder: Path, say: Callable[[str, str], None], *, given: bool, 
 
 def note(folder: Path) -> None:
     """Say on stderr that what is listed of this folder does not count."""
-    from ..host.brought import brings, trusts
+    from ..host.brought import brings
+    from .cli_settings import trusts, typed
 
-    if not trusts(folder) and brings(folder):
+    if not trusts(folder) and brings(folder, options=typed()):
         print(
             "note: this folder is not trusted: what it brings itself is not used; godwit trust lets it count",
             file=sys.stderr,

@@ -143,10 +143,10 @@ async def _found(webhooks: Webhooks, typed: str, tenant: str | None) -> Endpoint
 
 @asynccontextmanager
 async def _webhooks(place: Place, *, make: bool = False) -> AsyncIterator[Webhooks]:
-    from ..host.config import load
     from ..host.server_settings import ServerSettings
     from ..host.webhook_sending import Sender
     from ..host.webhooks import Webhooks
+    from .cli_settings import load
     from .server.sources import webhook_sources
 
     settings, clock = load(Path.cwd()).server or ServerSettings(), SystemClock()

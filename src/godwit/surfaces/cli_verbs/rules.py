@@ -57,10 +57,8 @@ def commands(context: typer.Context, workspace: Folder = Path("."), as_json: Jso
 
 def config(
     context: typer.Context,  # noqa: ARG001
-    what: Annotated[str, typer.Argument(metavar="show|path|check", help="What to do.")] = "show",
-    key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="show: this section or setting, as in budget.usd.")
-    ] = None,
+    what: Annotated[str, typer.Argument(metavar="show|path|check|settings", help="What to do.")] = "show",
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="This section or setting, as in budget.usd.")] = None,
     origin: Annotated[bool, typer.Option("--origin", help="Where each comes from, and what does not hold and why.")] = False,
     defaults: Annotated[bool, typer.Option("--defaults", help="With those that nobody has set.")] = False,
     workspace: Folder = Path("."),
@@ -68,13 +66,16 @@ def config(
 ) -> None:
     """Show what is set for a folder, and by whom.
 
-    Defaults, your file, the folder's, variables such as GODWIT_BUDGET__USD: the later ones count. `path` tells where the
-    files are, `check` reads them and says what is not used.
+    Defaults, your file, the folder's, variables such as GODWIT_BUDGET__USD, `godwit --set`: the later ones count. `path`
+    tells where the files are, `check` reads them and says what is not used, `settings` lists what can be set, and by which
+    variable.
 
     \b
     Examples:
       godwit config show --origin
       godwit config show budget --json
+      godwit --set budget.usd=5 config show --origin
+      godwit config settings server
       godwit config check --workspace ../app
     """
     from .. import cli_config
