@@ -20,9 +20,10 @@ BELOW_HOST = {"core", "contracts", "engine", *PARTS}
 # area -> the areas it may import besides itself. An area is a package or a module directly under `godwit`.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
+    "threads": set(),
     "contracts": {"core"},
-    "engine": {"contracts", "core"},
-    **{part: {"contracts", "core"} for part in PARTS},
+    "engine": {"contracts", "core", "threads"},
+    **{part: {"contracts", "core", "threads"} for part in PARTS},
     "host": BELOW_HOST,
     "testing": {"host", *BELOW_HOST},
     "surfaces": {"host", "client", *BELOW_HOST},

@@ -20,8 +20,8 @@ from ..core.budget import ALLOWED, BudgetDecision
 from ..core.errors import GodwitError
 from ..core.ids import SessionId
 from ..core.messages import Usage
+from ..threads import in_thread
 from .cancel import WITHIN, Cancel
-from .thread import in_thread
 
 GUARD_S = 5.0
 """How long a guard may take to answer."""
@@ -130,7 +130,7 @@ async def _called(method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """What the guard's method answers. One that is no coroutine function runs in a thread, so that it blocks nobody."""
     if inspect.iscoroutinefunction(method):
         return await method(*given)
-    answer, failure = await in_thread(lambda: method(*given))
+    answer, failure = await in_thread(lambda: method(*given), "godwit-guard")
     if failure is not None:
         raise failure
     return await answer if inspect.isawaitable(answer) else answer

@@ -20,9 +20,9 @@ from ..core.errors import GodwitError
 from ..core.events import HookReported, Labels
 from ..core.hooks import CONTINUE, GATING, INTERRUPTED, NOTED, SKIPPABLE, HookResult, HookSpec, applied, problem_of
 from ..core.ids import RunId, SessionId
+from ..threads import in_thread
 from .cancel import WITHIN
 from .hook import Hook
-from .thread import in_thread
 
 logger = logging.getLogger("godwit")
 
@@ -211,7 +211,7 @@ async def _called(handler: HookHandler, call: HookCall) -> object:
     if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None)):  # noqa: B004
         answer: object = target(call)
     else:
-        answer, failure = await in_thread(lambda: target(call))
+        answer, failure = await in_thread(lambda: target(call), "godwit-hook")
         if failure is not None:
             raise failure
     return await answer if inspect.isawaitable(answer) else answer

@@ -28,8 +28,8 @@ import msgspec
 from ..contracts import CancelToken
 from ..core.addresses import Address, is_near
 from ..core.errors import ToolFailed
+from ..threads import in_thread
 from .address import AddressGuard
-from .thread import in_thread
 from .url import Url
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _location(answer: Answer) -> str | None:
 
 
 async def _system_resolve(host: str) -> list[str]:
-    found, error = await in_thread(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    found, error = await in_thread(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), "godwit-tool")
     if error is not None:
         raise error if isinstance(error, OSError) else OSError(str(error))
     return [str(entry[4][0]) for entry in found or ()]

@@ -40,10 +40,10 @@ from typing import (
 from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError, GodwitError, ToolFailed
+from ..threads import in_thread
 from .arguments import ArgumentModel, Parameter, marks_of
 from .docstrings import parse
 from .results import output_of
-from .thread import in_thread
 from .thread_context import ContextForThread
 
 P = ParamSpec("P")
@@ -134,7 +134,7 @@ class FunctionTool(Generic[P, R]):
             if self._is_async:
                 result = await function(**values)
             else:
-                result, failure = await in_thread(lambda: function(**values))
+                result, failure = await in_thread(lambda: function(**values), "godwit-tool")
                 if failure is not None:
                     raise _failed(failure) from failure
                 if inspect.isawaitable(result):

@@ -22,11 +22,11 @@ from ..core.agent import ToolDefinition
 from ..core.errors import ToolFailed
 from ..core.rules import Subject
 from ..core.web import Domains, FetchPolicy, UrlSources, WebPolicy, both
+from ..threads import in_thread
 from . import url as urls
 from .address import AddressGuard
 from .fetch import Answer, Fetcher, FetchLimits, Resolve, until_cancelled
 from .shown_urls import is_shown
-from .thread import in_thread
 from .typed import Arguments, TypedTool, told
 from .url import Url
 
@@ -186,7 +186,7 @@ async def _read(answer: Answer, raw: bool) -> Page:
     try:
         # A thread, since a large page takes a while; one that is given up ends by itself, reading is linear.
         async with asyncio.timeout(READ_S):
-            found, error = await in_thread(partial(page_of, answer, raw=raw))
+            found, error = await in_thread(partial(page_of, answer, raw=raw), "godwit-tool")
     except TimeoutError:
         raise ToolFailed(f"{answer.url.brief} could not be read within {READ_S:g} s: try raw") from None
     if error is not None:
