@@ -13,21 +13,11 @@ from ...core.principal import Principal
 from ...host.credentials import Credential
 from ...host.mcp_probe import FailedStep, probe
 from ...host.oauth import RefreshFailed, ShownAnswer
+from ..server.credential_shapes import OAuthUpdate, Variable, parts_of, type_of, until
 from ..server.service import Service
 from .body import body
 from .caller import Operator, Reader, id_of
-from .credential_shapes import (
-    Bearer,
-    BearerUpdate,
-    CredentialCreate,
-    CredentialUpdate,
-    OAuth,
-    OAuthUpdate,
-    client_of,
-    no_variable,
-    shown_credential,
-    until,
-)
+from .credential_shapes import BearerUpdate, CredentialCreate, CredentialUpdate, no_variable, shown_credential
 from .paging import paged
 from .patching import patch
 from .query import Query, moment
@@ -49,18 +39,9 @@ def credential_routes(service: Service) -> APIRouter:
         more: dict[str, Any] = {"tenant": principal.tenant, "title": given.display_name or None}
         more.update(metadata=metadata_of(given.metadata), credential=id_of(request, "vcrd"))
         await service.tenants.room(principal, "documents")
-        match given.auth:
-            case Bearer(token=token, mcp_server_url=url):
-                return shown_credential(await vaults.add(vault, "bearer", url, {"token": token}, **more))
-            case OAuth() as auth:
-                secret = {"access_token": auth.access_token}
-                if auth.refresh is not None:
-                    more["client"], beside = client_of(auth.refresh)
-                    secret.update(beside)
-                more["expires_ms"] = until(auth.expires_at, service.now_ms())
-                return shown_credential(await vaults.add(vault, "oauth", auth.mcp_server_url, secret, **more))
-            case _:
-                raise no_variable()
+        if isinstance(given.auth, Variable):
+            raise no_variable()
+        return shown_credential(await vaults.add(vault, **parts_of(given.auth, service.now_ms()), **more))
 
     @routes.get("")
     async def listed(principal: Reader, vault: str, request: Request) -> dict[str, Any]:
@@ -130,8 +111,7 @@ def credential_routes(service: Service) -> APIRouter:
 
 def _same(credential: Credential, method: str) -> None:
     if credential.method != method:
-        own = shown_credential(credential)["auth"]["type"]
-        raise InvalidArgument(f"auth.type: credential {credential.id!r} is of type {own} and stays so")
+        raise InvalidArgument(f"auth.type: credential {credential.id!r} is of type {type_of(credential)} and stays so")
 
 
 def _renewed(service: Service, old: Credential, auth: OAuthUpdate, fields: dict[str, Any]) -> dict[str, str]:

@@ -1,37 +1,16 @@
-"""Shape: what bodies of this protocol are made of. Strict, and a field that nobody knows is refused by name."""
+"""Metadata in bodies of this protocol: within its limits, and patched. What bodies are made of is the server's `Shape`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pydantic
-
 from ...core.errors import InvalidArgument
-
-PAIRS, KEY, VALUE = 16, 64, 512
-"""Limits of metadata: pairs, and characters of a key and of a value."""
-
-
-class Shape(pydantic.BaseModel):
-    """Base of all bodies. `model_fields_set` tells what was left out from what was given as null."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    def has(self, name: str) -> bool:
-        """The field was given, be it as null."""
-        return name in self.model_fields_set
+from ..server.shapes import Shape, metadata_problem
 
 
 def metadata_of(given: Mapping[str, str], *, code: str | None = None) -> dict[str, str]:
     """Metadata within its limits. InvalidArgument; `code`: its `error_code`."""
-    problem = None
-    if len(given) > PAIRS:
-        problem = f"{len(given)} pairs are more than {PAIRS}"
-    for key, value in given.items():
-        if not 0 < len(key) <= KEY:
-            problem = f"key {key[:80]!r} does not have 1 to {KEY} characters"
-        elif len(value) > VALUE:
-            problem = f"the value of {key!r} has {len(value)} characters, more than {VALUE}"
+    problem = metadata_problem(given)
     if problem is not None:
         raise InvalidArgument(f"metadata: {problem}", **({} if code is None else {"error_code": code}))
     return dict(given)
@@ -41,3 +20,6 @@ def patched(old: Mapping[str, str], patch: Mapping[str, str | None] | None, *, c
     """The metadata with these pairs set, and those of them that are None gone."""
     merged = {**old, **(patch or {})}
     return metadata_of({key: value for key, value in merged.items() if value is not None}, code=code)
+
+
+__all__ = ["Shape", "metadata_of", "patched"]

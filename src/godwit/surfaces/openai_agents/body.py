@@ -10,9 +10,7 @@ import pydantic
 from starlette.requests import Request
 
 from ...core.errors import InvalidArgument
-
-PAIRS, KEY, VALUE = 16, 64, 512
-"""Limits of metadata: pairs, and characters of a key and of a value."""
+from ..server import shapes
 
 T = TypeVar("T", bound=pydantic.BaseModel)
 
@@ -20,14 +18,10 @@ _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
-class Shape(pydantic.BaseModel):
-    """Base of all bodies. `has` tells what was left out from what was given as null."""
+class Shape(shapes.Shape):
+    """Base of all bodies; fields may be called by their own names as well as by those on the wire."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-
-    def has(self, name: str) -> bool:
-        """The field was given, be it as null."""
-        return name in self.model_fields_set
+    model_config = pydantic.ConfigDict(populate_by_name=True)
 
 
 def body(shape: type[T]) -> Callable[[Request], Awaitable[T]]:
@@ -64,14 +58,7 @@ def fit(shape: type[T], data: Any) -> T:
 def metadata_of(given: Mapping[str, str] | None) -> dict[str, str]:
     """Metadata within its limits. InvalidArgument."""
     pairs = dict(given or {})
-    problem = None
-    if len(pairs) > PAIRS:
-        problem = f"{len(pairs)} pairs are more than {PAIRS}"
-    for key, value in pairs.items():
-        if not 0 < len(key) <= KEY:
-            problem = f"key {key[:80]!r} does not have 1 to {KEY} characters"
-        elif len(value) > VALUE:
-            problem = f"the value of {key!r} has {len(value)} characters, more than {VALUE}"
+    problem = shapes.metadata_problem(pairs)
     if problem is not None:
         raise InvalidArgument(f"metadata: {problem}", param="metadata")
     return pairs

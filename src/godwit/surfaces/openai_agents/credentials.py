@@ -1,8 +1,5 @@
-"""Routes and bodies of credentials: what is secret comes in and never goes out.
-
-One for a variable of a sandbox is refused: it stands for a secret that only the way out of the sandbox puts in, and godwit
-has no such way.
-"""
+"""Routes and bodies of credentials: what is secret comes in and never goes out. What authenticates stands in
+`server.credential_shapes`; a credential for a variable of a sandbox is refused."""
 
 from __future__ import annotations
 
@@ -16,83 +13,19 @@ from starlette.requests import Request
 
 from ...core.errors import InvalidArgument, NotSupported, RevisionConflict
 from ...host.credentials import Credential
-from ...host.oauth import Client
+from ..server.credential_shapes import Bearer, OAuth, OAuthUpdate, Token, Variable, parts_of, shown_auth, type_of, until
 from ..server.service import Service, principal_of
 from .body import Shape, body, metadata_of
-from .mcp_shapes import LONGEST_TOKEN, TOKEN
 from .pages import asked, pairs_asked
 from .vaults import archived_asked, matching, name_of, own_id
 
-LATEST_MS = 253_402_300_799_000
-"""The end of the year 9999."""
 _TRIES = 20
-
-Token = Annotated[str, pydantic.Field(pattern=rf"\A{TOKEN}\z", max_length=LONGEST_TOKEN)]
-Address = Annotated[str, pydantic.Field(min_length=1, max_length=2048)]
-Scope = Annotated[str, pydantic.Field(max_length=2048)]
-Moment = Annotated[str, pydantic.Field(max_length=64)]
-
-
-class NoSecret(Shape):
-    type: Literal["none"]
-
-
-class ClientSecret(Shape):
-    type: Literal["client_secret_basic", "client_secret_post"]
-    client_secret: Token
-
-
-class Refresh(Shape):
-    client_id: Annotated[str, pydantic.Field(min_length=1, max_length=255)]
-    refresh_token: Token
-    token_endpoint: Address
-    token_endpoint_auth: Annotated[NoSecret | ClientSecret, pydantic.Field(discriminator="type")]
-    resource: Address | None = None
-    scope: Scope | None = None
-
-
-class OAuth(Shape):
-    type: Literal["mcp_oauth"]
-    access_token: Token
-    mcp_server_url: Address
-    expires_at: Moment | None = None
-    refresh: Refresh | None = None
-
-
-class Bearer(Shape):
-    type: Literal["static_bearer"]
-    token: Token
-    mcp_server_url: Address
-
-
-class Variable(pydantic.BaseModel):
-    """Read as far as it takes to say that it is not there."""
-
-    type: Literal["environment_variable"]
 
 
 class CredentialCreate(Shape):
     auth: Annotated[OAuth | Bearer | Variable, pydantic.Field(discriminator="type")]
     name: str
     metadata: dict[str, str] | None = None
-
-
-class NewClientSecret(Shape):
-    type: Literal["client_secret_basic", "client_secret_post"]
-    client_secret: Token | None = None
-
-
-class RefreshUpdate(Shape):
-    refresh_token: Token | None = None
-    scope: Scope | None = None
-    token_endpoint_auth: NewClientSecret | None = None
-
-
-class OAuthUpdate(Shape):
-    type: Literal["mcp_oauth"]
-    access_token: Token | None = None
-    expires_at: Moment | None = None
-    refresh: RefreshUpdate | None = None
 
 
 class BearerUpdate(Shape):
@@ -121,18 +54,9 @@ def credential_routes(service: Service) -> APIRouter:
         more: dict[str, Any] = {"tenant": principal.tenant, "title": name_of(given.name)}
         more.update(metadata=metadata_of(given.metadata), credential=own_id(request, "vcrd"))
         await service.tenants.room(principal, "documents")
-        match given.auth:
-            case Bearer(token=token, mcp_server_url=url):
-                return _shown(await vaults.add(vault_id, "bearer", url, {"token": token}, **more))
-            case OAuth() as auth:
-                secret = {"access_token": auth.access_token}
-                if auth.refresh is not None:
-                    more["client"], beside = _client_of(auth.refresh)
-                    secret.update(beside)
-                more["expires_ms"] = _until(auth.expires_at, service.now_ms())
-                return _shown(await vaults.add(vault_id, "oauth", auth.mcp_server_url, secret, **more))
-            case _:
-                raise _no_variable()
+        if isinstance(given.auth, Variable):
+            raise _no_variable()
+        return _shown(await vaults.add(vault_id, **parts_of(given.auth, service.now_ms()), **more))
 
     @router.get("/credentials")
     async def every(request: Request, vault_id: str) -> dict[str, Any]:
@@ -214,7 +138,7 @@ def _renewed(service: Service, old: Credential, auth: OAuthUpdate, fields: dict[
     secret = {} if auth.access_token is None else {"access_token": auth.access_token}
     if auth.has("expires_at") or auth.access_token is not None:
         # A new token that comes without an end has none that is known.
-        fields["expires_ms"] = _until(auth.expires_at, service.now_ms())
+        fields["expires_ms"] = until(auth.expires_at, service.now_ms())
     if auth.refresh is None:
         return secret
     client = old.client
@@ -236,59 +160,13 @@ def _renewed(service: Service, old: Credential, auth: OAuthUpdate, fields: dict[
 
 def _same(credential: Credential, method: str) -> None:
     if credential.method != method:
-        own = _auth_of(credential)["type"]
-        text = f"credential {credential.id!r} is of type {own} and stays so"
+        text = f"credential {credential.id!r} is of type {type_of(credential)} and stays so"
         raise InvalidArgument(f"auth.type: {text}", param="auth.type")
 
 
 def _no_variable() -> NotSupported:
     text = "no secrets are put into what leaves an environment; take static_bearer or mcp_oauth"
     return NotSupported(f"auth.type: {text}", param="auth.type")
-
-
-def _until(given: str | None, now_ms: int) -> int | None:
-    """When the token ends, in ms. InvalidArgument for what is no time, or not in the future."""
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except (ValueError, OverflowError):
-        raise InvalidArgument(f"auth.expires_at: {given!r} is no RFC 3339 time", param="auth.expires_at") from None
-    ms = int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp() * 1000)
-    if not now_ms < ms <= LATEST_MS:
-        text = f"auth.expires_at: {given!r} is not in the future, or too far in it"
-        raise InvalidArgument(text, param="auth.expires_at")
-    return ms
-
-
-def _client_of(refresh: Refresh) -> tuple[Client, dict[str, str]]:
-    """How the token is renewed, and what of it is secret."""
-    auth = refresh.token_endpoint_auth
-    client = Client(refresh.client_id, refresh.token_endpoint, auth.type, refresh.scope or None, refresh.resource)
-    secret = {"refresh_token": refresh.refresh_token}
-    if isinstance(auth, ClientSecret):
-        secret["client_secret"] = auth.client_secret
-    return client, secret
-
-
-def _auth_of(credential: Credential) -> dict[str, Any]:
-    if credential.method == "bearer":
-        return {"type": "static_bearer", "mcp_server_url": credential.url}
-    client, expires = credential.client, credential.expires_ms
-    return {
-        "type": "mcp_oauth",
-        "mcp_server_url": credential.url,
-        "expires_at": None if expires is None else _moment(expires),
-        "refresh": None
-        if client is None
-        else {
-            "client_id": client.id,
-            "token_endpoint": client.token_endpoint,
-            "token_endpoint_auth": {"type": client.authentication},
-            "resource": client.resource,
-            "scope": client.scope,
-        },
-    }
 
 
 def _moment(ms: int) -> str:
@@ -301,7 +179,7 @@ def _shown(credential: Credential) -> dict[str, Any]:
         "object": "vault.credential",
         "vault_id": credential.vault,
         "name": credential.title or "",
-        "auth": _auth_of(credential),
+        "auth": shown_auth(credential, _moment),
         "metadata": credential.metadata,
         "created_at": credential.created_ms // 1000,
         "updated_at": credential.updated_ms // 1000,

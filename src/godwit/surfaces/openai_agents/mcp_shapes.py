@@ -16,11 +16,8 @@ from ...core.errors import InvalidArgument, NotFound, NotSupported
 from ...core.mcp import McpServer
 from ...core.principal import Principal
 from ...host.vaults import MOST, Vaults, place_of
+from ..server.credential_shapes import LONGEST_TOKEN, TOKEN
 from .body import Shape
-
-TOKEN = r"[\x21-\x7e]+"
-"""What can stand in a header."""
-LONGEST_TOKEN = 16_384
 
 
 class Http(Shape):
