@@ -93,6 +93,15 @@ class Ended(NamedTuple):
         return [f"{place}:{number}" for place in places for number in range(1, int(counts[place]) + 1)]
 
 
+def but_the_last(points: Sequence[str], few: int) -> list[str]:
+    """All but the last few points of each place: which of them is the last depends on what happens side by side, and a
+    process that goes another way may not come to it."""
+    of_places: dict[str, list[str]] = {}
+    for point in points:
+        of_places.setdefault(point.partition(":")[0], []).append(point)
+    return [point for those in of_places.values() for point in those[:-few]]
+
+
 class Death(NamedTuple, Generic[Found]):
     """What was found when a process had died at the point, and what when another had gone on to the end."""
 

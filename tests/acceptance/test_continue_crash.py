@@ -14,7 +14,7 @@ from godwit.core.messages import User, text_of
 from godwit.core.transcript import transcript_of
 
 from .continue_script import LINES, POET, SESSION
-from .deaths import Mortal
+from .deaths import Mortal, but_the_last
 from .test_subagents_crash import Tree, check, look
 
 SAMPLE = 2
@@ -81,8 +81,7 @@ async def test_a_process_killed_while_a_subagent_is_asked_again(tmp_path: Path) 
 @pytest.mark.slow
 async def test_every_kill_point_while_a_subagent_is_asked_again(tmp_path: Path) -> None:
     undisturbed, places = await points(tmp_path)
-    # Which append is the last depends on what happens side by side; the last few may not be reached.
-    reached = places[: len(places) // 2 - 3] + places[len(places) // 2 : -3]
+    reached = but_the_last(places, 3)
     print(f"{len(reached)} kill points")
     await try_points(tmp_path, undisturbed, reached)
 

@@ -23,7 +23,7 @@ from godwit.stores.sqlite import SqliteStore
 from tests.surfaces.managed_agents.talk import Listener, Talk
 from tests.surfaces.server.process import serving, setup
 
-from .deaths import Mortal, assert_continued
+from .deaths import Mortal, assert_continued, but_the_last
 from .mcp_process import McpProcess, mcp_process
 from .mcp_script import SESSION
 
@@ -211,7 +211,7 @@ async def test_every_kill_point_between_its_calls(
 ) -> None:
     monkeypatch.setenv("MCP_URL", counting.url)
     places = await points(counting, tmp_path)
-    reached = places[: len(places) // 2 - 4] + places[len(places) // 2 : -4]
+    reached = but_the_last(places, 4)
     unknown = await try_points(counting, tmp_path, reached)
     print(f"{len(reached)} kill points, {unknown} with a call of unknown outcome")
     assert unknown

@@ -14,7 +14,7 @@ from godwit.core.ids import SessionId
 from godwit.core.transcript import transcript_of
 from godwit.stores.sqlite import SqliteStore
 
-from .deaths import Mortal, assert_continued
+from .deaths import Mortal, assert_continued, but_the_last
 from .subagents_script import SESSION
 from .test_crash import told
 
@@ -90,8 +90,7 @@ async def test_a_process_killed_in_the_middle_of_a_tree(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_every_kill_point_of_a_tree(tmp_path: Path) -> None:
     undisturbed, places = await points(tmp_path)
-    # Which append is the last depends on what happens side by side; the last few may not be reached.
-    reached = places[: len(places) // 2 - 10] + places[len(places) // 2 : -10]
+    reached = but_the_last(places, 10)
     print(f"{len(reached)} kill points")
     await try_points(tmp_path, undisturbed, reached)
 
