@@ -1,8 +1,8 @@
-"""A call that blocks, in a thread of its own that nobody has to wait for.
+"""Calls that block, in threads: those that nobody has to wait for, and those that are waited for whatever happens.
 
-Not from the loop's pool: a few calls that hang would use it up for everybody, and asyncio waits for its pool at the end of
-the process. A daemon thread that nobody waits for any more holds nothing up. This module knows nothing of godwit and stands
-below all of it, since the engine and the parts call functions of users in the same way.
+The first do not come from the loop's pool: a few calls that hang would use it up for everybody, and asyncio waits for its
+pool at the end of the process. A daemon thread that nobody waits for any more holds nothing up. This module knows nothing of
+godwit and stands below all of it, since the engine and the parts call functions of users in the same way.
 """
 
 from __future__ import annotations
@@ -43,3 +43,18 @@ async def in_thread(call: Callable[[], R], name: str) -> tuple[R | None, BaseExc
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await done
+
+
+async def to_its_end(work: Callable[[], R], stop: Callable[[], None] | None = None) -> R:
+    """The work's result, from the loop's pool. Whoever is cancelled waits for its end all the same: nothing is written
+    behind their back. `stop` is called then, and may make that end come soon."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if stop is not None:
+            stop()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
+        raise

@@ -16,13 +16,13 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from ..core.checkpoint import CheckpointPolicy, CheckpointRef, FileChange, FileDiff, KeptCheckpoint, LeftAlone
 from ..core.errors import CheckpointFailed, CheckpointNotFound
 from ..core.ids import Clock, SessionId, SystemClock
+from ..threads import to_its_end
 from . import difftext
 from .contents import Contents, Reading, Seen
 from .contents_file import Durability
@@ -30,8 +30,6 @@ from .exclusions import MAX_RULES, Rules
 from .listing import Difference, Entry, change_of, differences, merge, text
 from .restore import Restore
 from .scan import Scan, Stopped
-
-T = TypeVar("T")
 
 DIFF_LIMIT = 1 << 20
 """Characters of a diff's text."""
@@ -70,11 +68,11 @@ class FileCheckpoints:
     async def take(self, session: SessionId, root: str, policy: CheckpointPolicy) -> CheckpointRef:
         """See `Checkpoints.take`."""
         stop = threading.Event()
-        return await _threaded(lambda: self._take(session, root, policy, stop.is_set), stop.set)
+        return await to_its_end(lambda: self._take(session, root, policy, stop.is_set), stop.set)
 
     async def changes(self, before: CheckpointRef, after: CheckpointRef) -> list[FileChange]:
         """See `Checkpoints.changes`."""
-        return await _threaded(lambda: self._changes(before, after))
+        return await to_its_end(lambda: self._changes(before, after))
 
     async def diff(
         self,
@@ -85,7 +83,7 @@ class FileCheckpoints:
         limit: int = DIFF_LIMIT,
     ) -> FileDiff:
         """See `Checkpoints.diff`."""
-        return await _threaded(lambda: self._diff(before, after, paths, limit))
+        return await to_its_end(lambda: self._diff(before, after, paths, limit))
 
     async def merge(
         self,
@@ -95,30 +93,30 @@ class FileCheckpoints:
         paths: Collection[str] | None = None,
     ) -> tuple[CheckpointRef, list[LeftAlone]]:
         """See `Checkpoints.merge`."""
-        return await _threaded(lambda: self._merge(session, base, target, paths))
+        return await to_its_end(lambda: self._merge(session, base, target, paths))
 
     async def restore(self, root: str, base: CheckpointRef, target: CheckpointRef) -> list[LeftAlone]:
         """See `Checkpoints.restore`."""
         stop = threading.Event()
-        return await _threaded(lambda: self._restore(root, base, target, stop.is_set), stop.set)
+        return await to_its_end(lambda: self._restore(root, base, target, stop.is_set), stop.set)
 
     async def kept(self, session: SessionId) -> list[KeptCheckpoint]:
         """See `Checkpoints.kept`."""
-        return await _threaded(lambda: self._kept(session))
+        return await to_its_end(lambda: self._kept(session))
 
     async def share(self, session: SessionId, other: SessionId) -> None:
         """See `Checkpoints.share`."""
-        await _threaded(lambda: self._share(session, other))
+        await to_its_end(lambda: self._share(session, other))
 
     async def retain(
         self, session: SessionId, policy: CheckpointPolicy, *, named: Collection[CheckpointRef] | None = None
     ) -> int:
         """See `Checkpoints.retain`."""
-        return await _threaded(lambda: self._retain(session, policy, None if named is None else frozenset(named)))
+        return await to_its_end(lambda: self._retain(session, policy, None if named is None else frozenset(named)))
 
     async def release(self, session: SessionId) -> int:
         """See `Checkpoints.release`."""
-        return await _threaded(lambda: self._release(session))
+        return await to_its_end(lambda: self._release(session))
 
     async def close(self) -> None:
         """Safe to repeat."""
@@ -410,20 +408,6 @@ def _git_mode(entry: Entry) -> str:
     if entry.kind == "l":
         return "120000"
     return "100755" if entry.mode & 0o100 else "100644"
-
-
-async def _threaded(work: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
-    """The work's result. A cancelled caller waits for its end all the same: nothing is written behind its back."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if stop is not None:
-            stop()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
 
 
 __all__ = ["FileCheckpoints"]

@@ -8,22 +8,19 @@ in threads, also the small one: a network drive that hangs must stop one session
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
 
 from ..contracts import CancelToken, Confinement, Execution, FileInfo, Sandbox
 from ..core.errors import ConfigurationError, ToolFailed
 from ..core.sandbox import SandboxPolicy
+from ..threads import to_its_end
 from . import command as commands
 from .confined import Confined
 from .environment import variables
 from .sandboxes.enclosure import Guard, enclose
 from .search import Search, Stop, ripgrep
 from .temporary import TemporaryFolder
-
-T = TypeVar("T")
 
 _TRIES = 4
 """How often a command is begun whose sandbox cannot be made."""
@@ -83,7 +80,7 @@ class LocalWorkspace:
     async def close(self) -> None:
         """Remove the temporary folder, if it is the workspace's own. Safe to repeat."""
         if self._own_temporary:
-            await _threaded(self._temporary.close)
+            await to_its_end(self._temporary.close)
 
     @property
     def root(self) -> str:
@@ -96,28 +93,28 @@ class LocalWorkspace:
         return () if self._policy is None else self._policy.links
 
     async def read(self, path: str) -> bytes:
-        return await _threaded(lambda: self._files.read(path))
+        return await to_its_end(lambda: self._files.read(path))
 
     async def write(self, path: str, content: bytes, *, create_only: bool = False) -> None:
-        await _threaded(lambda: self._files.write(path, content, create_only=create_only))
+        await to_its_end(lambda: self._files.write(path, content, create_only=create_only))
 
     async def delete(self, path: str) -> None:
         """A file, a link (not its target) or an empty folder. ToolFailed when there is nothing or the folder is not
         empty."""
-        await _threaded(lambda: self._files.delete(path))
+        await to_its_end(lambda: self._files.delete(path))
 
     async def info(self, path: str) -> FileInfo | None:
         """What the path leads to, links followed; None when that is nothing."""
-        return await _threaded(lambda: self._files.info(path))
+        return await to_its_end(lambda: self._files.info(path))
 
     async def listdir(self, path: str = ".") -> list[FileInfo]:
         """A folder's entries by name, links as links."""
-        return await _threaded(lambda: self._files.listdir(path))
+        return await to_its_end(lambda: self._files.listdir(path))
 
     async def glob(self, pattern: str, path: str = ".", *, limit: int = 1000) -> list[FileInfo]:
         """Regular files; the pattern is matched against the path below `path`."""
         stop = Stop()
-        return await _threaded(lambda: self._search.glob(pattern, path, limit, stop), stop.stop)
+        return await to_its_end(lambda: self._search.glob(pattern, path, limit, stop), stop.stop)
 
     async def grep(
         self, pattern: str, path: str = ".", *, glob: str | None = None, ignore_case: bool = False, limit: int = 1000
@@ -128,7 +125,7 @@ class LocalWorkspace:
         name. The expression is ripgrep's; one it does not know (look-around, back references) is tried as Python's.
         """
         stop = Stop()
-        return await _threaded(lambda: self._search.grep(pattern, path, glob, ignore_case, limit, stop), stop.stop)
+        return await to_its_end(lambda: self._search.grep(pattern, path, glob, ignore_case, limit, stop), stop.stop)
 
     async def execute(
         self,
@@ -154,7 +151,7 @@ class LocalWorkspace:
                 return Execution(None, cancelled=True)
             given |= prepared
         for tries_left in reversed(range(_TRIES)):
-            confinement = await _threaded(lambda: self._confine(command, given))
+            confinement = await to_its_end(lambda: self._confine(command, given))
             try:
                 ended = await commands.execute(
                     confinement, folder=self._root, output=output, timeout_s=timeout_s, grace_s=grace_s, cancel=cancel
@@ -187,17 +184,3 @@ class LocalWorkspace:
             raise ToolFailed(error.message, **error.details) from error
         warn(backend, self._policy, enclosure)
         return backend.confine(argv, enclosure=enclosure, environment=environment, policy=self._policy)
-
-
-async def _threaded(work: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
-    """The work's result. A cancelled caller waits for its end all the same: nothing is written behind its back."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if stop is not None:
-            stop()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
