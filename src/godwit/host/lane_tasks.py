@@ -2,8 +2,8 @@
 
 A durable queue over documents, a `TaskItem` each. The engine offers a task and opens an action for it; a worker leases it,
 keeps the lease by heartbeats, and completes or fails it once. The answer to the action, in the session's log, is the result;
-the document says who may give it. Leaves out how calls are chosen for workers (`engine.outside`) and what a worker does
-(`host.worker`).
+the document (`lane_items`) says who may give it. Leaves out how calls are chosen for workers (`engine.outside`), which
+workers there are (`lane_workers`), and what a worker does (`client.worker`).
 
 Rules: a task is offered before its action is stored, so an action without its task cannot be; a task without an action is
 nobody's and goes away. Who ends a task first says so in the document, by one conditional write, and then in the log; what a
@@ -19,9 +19,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -37,102 +36,28 @@ from ..core.errors import (
     RevisionConflict,
     WorkLost,
 )
-from ..core.events import Delta, UserAnswer
+from ..core.events import UserAnswer
 from ..core.gate import OpenAction
-from ..core.ids import ActionId, Clock, IdSource, SessionId
-from ..core.lanes import DeadLetter, ExternalTask, RetryPolicy, TaskOffer
+from ..core.ids import Clock, IdSource, SessionId
+from ..core.lanes import DeadLetter, ExternalTask, TaskOffer
 from ..core.messages import ResultBlock, Text
 from ..core.state import State
 from ..engine.approvals import POLICY
 from ..engine.inbox import Inbox
 from ..engine.log import load_state
+from .lane_items import DEAD, KIND, Leased, TaskItem, TaskItems
+from .lane_watch import MOST_S, Watch
+from .lane_workers import Asked, Workers
 
 logger = logging.getLogger("godwit")
 
-KIND = "task"
-"""Of the documents."""
-DEAD = "dead"
-"""The key of dead letters."""
-POLLING_S = 30.0
-"""How long a worker that asked counts as one that is there."""
 LOOK_S = 5.0
 """How long a wait goes on at most without a look of its own, should a wake-up of another process have been lost."""
 BEGIN_S = 5.0
 """How long a worker has for its first heartbeat."""
 STRAY_MS = 60_000
 """After so long an offered task whose action was never stored is nobody's."""
-KEPT_MS = 30 * 24 * 3600 * 1000
-"""How long a dead letter can be looked at."""
-_PAGE, _TRIES = 100, 20
-_BELL = SessionId("godwit:tasks")
-"""No session: what is shown under this name wakes those who wait for tasks in other processes."""
-_DOOR = SessionId("godwit:workers")
-"""No session either: here the workers of other processes say what they ask for."""
-
-
-class TaskItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`token`: proves that a lease is the newest. `begun`: its worker has said that it lives. `ready_ms`: it is handed out
-    from then on. `content`, `is_error`, `metadata`, `dead`: how it ended, once it is `ending`. `again`: a dead letter that
-    was put back: its result is told as a follow-up."""
-
-    task: ExternalTask
-    lease_s: float
-    retry: RetryPolicy
-    after: tuple[ActionId, ...] = ()
-    state: Literal["live", "ending", "dead"] = "live"
-    token: str | None = None
-    ready_ms: int = 0
-    begun: bool = False
-    content: tuple[ResultBlock, ...] = ()
-    is_error: bool = False
-    metadata: dict[str, Any] = {}
-    dead: str | None = None
-    failed_ms: int = 0
-    again: bool = False
-
-    @property
-    def free_ms(self) -> int:
-        """From when on there is something to do about it."""
-        if self.state != "live":
-            return 0
-        free = self.ready_ms if self.task.state == "queued" else self.task.lease_ms or 0
-        return free if self.task.expires_ms is None else min(free, self.task.expires_ms)
-
-    def put_in(self, document: Document) -> Document:
-        """The document with this body, found by what the queue looks for."""
-        task = self.task
-        keys: dict[str, str] = {"session": task.session}
-        if self.state == "dead":
-            keys[DEAD] = DEAD
-            expires: int | None = self.failed_ms + KEPT_MS
-        else:
-            keys |= {"live": task.lane, "alive": task.session}
-            expires = None
-        body: dict[str, Any] = msgspec.to_builtins(self)
-        return document.changed(body, keys=keys, expires_ms=expires)
-
-
-class Leased(msgspec.Struct, frozen=True):
-    """A task that a worker has, and the token it proves that with. `key`: the call's idempotency key."""
-
-    task: ExternalTask
-    token: str
-    lease_s: float
-    key: str
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """What a worker has asked for. `tools`: None for any."""
-
-    tenant: str | None
-    worker: str
-    lanes: tuple[str, ...]
-    labels: dict[str, str]
-    tools: tuple[str, ...] | None
-
-    def takes(self, lane: str, tool: str, labels: Mapping[str, str], tenant: str | None) -> bool:
-        fits = labels.items() <= self.labels.items() and (self.tools is None or tool in self.tools)
-        return fits and lane in self.lanes and tenant == self.tenant
+_TRIES = 20
 
 
 class LaneTasks:
@@ -143,12 +68,9 @@ class LaneTasks:
         self._ids = ids
         self._clock = clock
         self._most_dead = dead_letters
-        self._bells: set[asyncio.Event] = set()
-        self._asked: dict[tuple[str | None, str, tuple[str, ...]], tuple[Asked, float]] = {}
-        self._watched: dict[str, _Watched] = {}
-        self._woken = asyncio.Event()
-        self._watcher: asyncio.Task[None] | None = None
-        self._unwatch: list[Callable[[], None]] = []
+        self._items = TaskItems(store)
+        self._workers = Workers(store, clock)
+        self._watch = Watch(self._look, clock)
         self._closed = False
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
@@ -158,21 +80,18 @@ class LaneTasks:
             item = TaskItem(one.task, one.lease_s, one.retry, one.after)
             document = Document(KIND, one.task.id, b"", tenant, session=one.task.session)
             with contextlib.suppress(DocumentExists):
-                await self._store.put_documents([item.put_in(document)])
-            self._watch(one.task.id, tenant, self._next_look_ms(item))
+                await self._items.put(document, item)
+            self._watch.put(one.task.id, tenant, self._next_look_ms(item))
 
     def offered(self) -> None:
         """The actions of what was offered are stored: it may be handed out."""
-        self._ring()
+        self._workers.ring()
 
     def wanted(self, lane: str, *, tool: str, labels: Mapping[str, str], tenant: str | None) -> bool:
-        self._listen()
-        since_s = self._clock.monotonic() - POLLING_S
-        self._asked = {key: (asked, at_s) for key, (asked, at_s) in self._asked.items() if at_s > since_s}
-        return any(asked.takes(lane, tool, labels, tenant) for asked, _ in self._asked.values())
+        return self._workers.there(lane, tool=tool, labels=labels, tenant=tenant)
 
     async def of_session(self, session: SessionId, *, tenant: str | None) -> list[ExternalTask]:
-        return [item.task async for _, item in self._all({"alive": session}, tenant) if item.state == "live"]
+        return [item.task async for _, item in self._items.all({"alive": session}, tenant) if item.state == "live"]
 
     async def settle(
         self,
@@ -192,30 +111,25 @@ class LaneTasks:
                 item, state="ending", content=content, is_error=is_error, metadata=metadata or {}, token=None
             )
             with contextlib.suppress(RevisionConflict, DocumentNotFound):
-                return await self._conclude(await self._put(document, ending), ending)
+                return await self._conclude(await self._items.put(document, ending), ending)
         return False
 
     async def _requeued(self, task: str, tenant: str | None) -> tuple[Document, TaskItem] | None:
-        try:
-            document = await self._store.get_document(KIND, task, tenant=tenant)
-        except DocumentNotFound:
-            return None
-        item = _item(document)
-        return (document, item) if item.again and item.state == "live" else None
+        found = await self._items.find(task, tenant)
+        return found if found is not None and found[1].again and found[1].state == "live" else None
 
     async def forget(self, task: str, *, tenant: str | None) -> None:
-        with contextlib.suppress(DocumentNotFound, RevisionConflict):
-            document = await self._store.get_document(KIND, task, tenant=tenant)
-            item = _item(document)
-            if item.state == "live":
-                await self._remove(document, item)
+        found = await self._items.find(task, tenant)
+        if found is not None and found[1].state == "live":
+            with contextlib.suppress(DocumentNotFound, RevisionConflict):
+                await self._remove(*found)
 
     def look_after(self, state: State) -> None:
         """See to the tasks that this session waits with: it was opened here."""
-        self._listen()
+        self._workers.listen()
         for action in state.gate.actions:
             if action.kind == "external" and not action.answered:
-                self._watch(action.id, state.labels.tenant)
+                self._watch.put(action.id, state.labels.tenant)
 
     # --- what workers do --------------------------------------------------------------------------------------------
 
@@ -231,16 +145,12 @@ class LaneTasks:
     ) -> Leased | None:
         """The next task of these lanes, the first lane first; None when none came within `wait_s`. `labels`: what the worker
         has; `tools`: the ones it can run, None for any."""
-        bell = asyncio.Event()
-        self._bells.add(bell)
-        self._listen()
         until_s = self._clock.monotonic() + wait_s
         asked = Asked(tenant, worker, tuple(lanes), dict(labels or {}), None if tools is None else tuple(tools))
-        try:
+        with self._workers.bell() as bell:
             while True:
                 bell.clear()
-                self._note(asked)
-                self._store.publish(Delta(_DOOR, "progress", worker, text=msgspec.json.encode(asked).decode()))
+                self._workers.ask(asked)
                 next_ms: int | None = None
                 for lane in lanes:
                     leased, soonest = await self._take(lane, tenant, worker, labels or {}, tools)
@@ -256,15 +166,13 @@ class LaneTasks:
                     pause_s = min(pause_s, max(0.001, (next_ms - self._clock.now_ms()) / 1000))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(bell.wait(), pause_s)
-        finally:
-            self._bells.discard(bell)
 
     async def _take(
         self, lane: str, tenant: str | None, worker: str, labels: Mapping[str, str], tools: Sequence[str] | None
     ) -> tuple[Leased | None, int | None]:
         """A task that is this worker's now; else None, and when the next one may be free, if a time frees one."""
         soonest: int | None = None
-        async for document, found in self._all({"live": lane}, tenant):
+        async for document, found in self._items.all({"live": lane}, tenant):
             due = found.free_ms
             if due > self._clock.now_ms():
                 soonest = due if soonest is None else min(soonest, due)
@@ -286,7 +194,7 @@ class LaneTasks:
             leased = msgspec.structs.replace(task, state="leased", worker=worker, attempt=task.attempt + 1, lease_ms=until)
             token = self._ids.new("lease")
             with contextlib.suppress(RevisionConflict, DocumentNotFound):
-                await self._put(document, msgspec.structs.replace(item, task=leased, token=token, begun=False))
+                await self._items.put(document, msgspec.structs.replace(item, task=leased, token=token, begun=False))
                 return Leased(leased, token, item.lease_s, f"{task.session}/{task.call or task.id}"), None
         return None, soonest
 
@@ -304,7 +212,7 @@ class LaneTasks:
             until = now + round(item.lease_s * 1000)
             with contextlib.suppress(RevisionConflict, DocumentNotFound):
                 kept = msgspec.structs.replace(item, begun=True, task=msgspec.structs.replace(item.task, lease_ms=until))
-                await self._put(document, kept)
+                await self._items.put(document, kept)
                 return until
         raise WorkLost(f"task {task!r} is being changed by others all the time", task=task)
 
@@ -345,16 +253,15 @@ class LaneTasks:
         """Nobody has begun it: it is as before it was leased."""
         attempt = item.task.attempt - 1
         back = msgspec.structs.replace(item.task, state="queued", worker=None, lease_ms=None, attempt=attempt)
-        await self._put(document, msgspec.structs.replace(item, task=back, token=None))
-        self._ring()
+        await self._items.put(document, msgspec.structs.replace(item, task=back, token=None))
+        self._workers.ring()
 
     async def _held(self, task: str, token: str, tenant: str | None) -> tuple[Document, TaskItem]:
         """WorkLost unless this token's lease is the newest one and has not run out, nor the task's time."""
-        try:
-            document = await self._store.get_document(KIND, task, tenant=tenant)
-        except DocumentNotFound:
-            raise WorkLost(f"nobody waits for task {task!r} any more", task=task) from None
-        item = _item(document)
+        found = await self._items.find(task, tenant)
+        if found is None:
+            raise WorkLost(f"nobody waits for task {task!r} any more", task=task)
+        document, item = found
         now, until, over = self._clock.now_ms(), item.task.lease_ms, item.task.expires_ms
         late = until is None or until <= now or (over is not None and over <= now)
         if item.state != "live" or item.token != token or late:
@@ -380,7 +287,7 @@ class LaneTasks:
                 item, state="ending", content=content, is_error=is_error, metadata=metadata, dead=dead
             )
             with contextlib.suppress(RevisionConflict, DocumentNotFound):  # a heartbeat of the same worker's, most likely
-                return await self._conclude(await self._put(document, ending), ending)
+                return await self._conclude(await self._items.put(document, ending), ending)
         return False
 
     async def _failed(self, document: Document, item: TaskItem, error: str) -> bool:
@@ -393,8 +300,8 @@ class LaneTasks:
             if pause_ms is not None:
                 queued = msgspec.structs.replace(task, state="queued", worker=None, lease_ms=None)
                 again = msgspec.structs.replace(item, task=queued, token=None, ready_ms=now + pause_ms)
-                await self._put(document, again)
-                self._ring()
+                await self._items.put(document, again)
+                self._workers.ring()
                 return True
             return await self._die(document, item, error)
         return False
@@ -402,7 +309,7 @@ class LaneTasks:
     async def _die(self, document: Document, item: TaskItem, error: str, *, timed_out: bool = False) -> bool:
         content, metadata = (Text(f"[{error}]"),), {"timed_out": True} if timed_out else {}
         ending = msgspec.structs.replace(item, state="ending", content=content, is_error=True, metadata=metadata, dead=error)
-        return await self._conclude(await self._put(document, ending), ending)
+        return await self._conclude(await self._items.put(document, ending), ending)
 
     async def _conclude(self, document: Document, item: TaskItem) -> bool:
         """Write what it came to into the session's log, once, and let go of it. False when nobody waited for it."""
@@ -413,8 +320,8 @@ class LaneTasks:
         if item.dead is not None:
             await self._bury(document, item)
         else:
-            await self._store.delete_document(KIND, task.id, tenant=document.tenant)
-        self._ring()  # others may have waited for this one
+            await self._items.delete(task.id, document.tenant)
+        self._workers.ring()  # others may have waited for this one
         return told
 
     async def _tell(self, item: TaskItem) -> bool:
@@ -425,7 +332,7 @@ class LaneTasks:
                 if item.dead is None:
                     note = Text(f"[The call of {task.command_type} that had failed was done again. Result:]\n")
                     key = f"task {task.id} {item.failed_ms}"
-                    await inbox.follow_up((note, *_texts(item)), key=key, sender=task.worker)
+                    await inbox.follow_up((note, *item.text), key=key, sender=task.worker)
                 return True
             metadata = {k: v for k, v in item.metadata.items() if k not in ("attempts", "dead_letter")}
             if task.attempt > 1:
@@ -446,23 +353,23 @@ class LaneTasks:
     async def _remove(self, document: Document, item: TaskItem) -> None:
         """Nobody waits for it. RevisionConflict, and it stays, when somebody has done something with it meanwhile: it may be
         about to become a dead letter."""
-        await self._put(document, msgspec.structs.replace(item, state="ending", token=None))
-        await self._store.delete_document(KIND, item.task.id, tenant=document.tenant)
+        await self._items.put(document, msgspec.structs.replace(item, state="ending", token=None))
+        await self._items.delete(item.task.id, document.tenant)
 
     async def _bury(self, document: Document, item: TaskItem) -> None:
         if self._most_dead == 0:
-            await self._store.delete_document(KIND, item.task.id, tenant=document.tenant)
+            await self._items.delete(item.task.id, document.tenant)
             return
         dead = msgspec.structs.replace(
             item, state="dead", failed_ms=self._clock.now_ms(), content=(), metadata={}, token=None
         )
         with contextlib.suppress(RevisionConflict, DocumentNotFound):
-            await self._put(document, dead)
+            await self._items.put(document, dead)
         if await self._store.count_documents(KIND, DEAD) <= self._most_dead:  # of all tenants, so of this one
             return
-        kept = [d async for d, _ in self._all({DEAD: DEAD}, document.tenant)]
+        kept = [d async for d, _ in self._items.all({DEAD: DEAD}, document.tenant)]
         for old in kept[: max(0, len(kept) - self._most_dead)]:
-            await self._store.delete_document(KIND, old.id, tenant=document.tenant)
+            await self._items.delete(old.id, document.tenant)
 
     async def _settled(self, document: Document, item: TaskItem) -> tuple[Document, TaskItem] | None:
         """The task as it is now, once what a time or a crash has left open is done; None when it has ended."""
@@ -492,9 +399,8 @@ class LaneTasks:
                     await self._failed(document, item, error)
                 else:
                     await self._take_back(document, item)
-                fresh = await self._store.get_document(KIND, task.id, tenant=document.tenant)
-                found = _item(fresh)
-                return (fresh, found) if found.state == "live" else None
+                found = await self._items.find(task.id, document.tenant)
+                return found if found is not None and found[1].state == "live" else None
             return document, item
         return None
 
@@ -527,17 +433,17 @@ class LaneTasks:
 
     async def dead_letters(self, *, tenant: str | None, session: SessionId | None = None) -> list[DeadLetter]:
         if session is not None:  # what nobody has looked at since its time was over
-            async for document, item in self._all({"alive": session}, tenant):
+            async for document, item in self._items.all({"alive": session}, tenant):
                 await self._settled(document, item)
         keys = {DEAD: DEAD} if session is None else {DEAD: DEAD, "session": str(session)}
-        return [_letter(item) async for _, item in self._all(keys, tenant)]
+        return [item.letter async for _, item in self._items.all(keys, tenant)]
 
     async def dead_letter(self, task: str, *, tenant: str | None) -> DeadLetter:
         """NotFound."""
         found = await self._dead(task, tenant, None)
         if found is None:
             raise NotFound(f"there is no dead letter {task!r}", task=task)
-        return _letter(found[1])
+        return found[1].letter
 
     async def requeue(self, task: str, *, tenant: str | None, session: SessionId | None = None) -> bool:
         found = await self._dead(task, tenant, session)
@@ -549,9 +455,9 @@ class LaneTasks:
         )
         again = TaskItem(fresh, item.lease_s, item.retry, again=True, failed_ms=item.failed_ms)
         with contextlib.suppress(RevisionConflict, DocumentNotFound):
-            await self._put(document, again)
-            self._watch(task, tenant)
-            self._ring()
+            await self._items.put(document, again)
+            self._watch.put(task, tenant)
+            self._workers.ring()
             return True
         return False
 
@@ -559,49 +465,21 @@ class LaneTasks:
         found = await self._dead(task, tenant, session) or await self._requeued(task, tenant)
         if found is None or (session is not None and found[1].task.session != session):
             return False
-        return await self._store.delete_document(KIND, task, tenant=tenant)
+        return await self._items.delete(task, tenant)
 
     async def _dead(self, task: str, tenant: str | None, session: SessionId | None) -> tuple[Document, TaskItem] | None:
-        try:
-            document = await self._store.get_document(KIND, task, tenant=tenant)
-        except DocumentNotFound:
-            return None
-        item = _item(document)
-        ours = session is None or item.task.session == session
-        return (document, item) if item.state == "dead" and ours else None
+        found = await self._items.find(task, tenant)
+        ours = found is not None and (session is None or found[1].task.session == session)
+        return found if found is not None and ours and found[1].state == "dead" else None
 
     # --- looking after what runs out --------------------------------------------------------------------------------
-
-    def _watch(self, task: str, tenant: str | None, due_ms: int = 0) -> None:
-        self._watched[task] = _Watched(tenant, due_ms)
-        self._woken.set()
-        if self._watcher is None:
-            self._watcher = asyncio.create_task(self._keep_watch(), name="tasks of lanes")
-
-    async def _keep_watch(self) -> None:
-        """End what runs out, although no worker asks for it."""
-        while True:
-            self._woken.clear()
-            now = self._clock.now_ms()
-            for task, watched in [(t, w) for t, w in self._watched.items() if w.due_ms <= now]:
-                due = await self._look(task, watched.tenant)
-                if self._watched.get(task) is not watched:
-                    continue  # it was put back meanwhile
-                if due is None:
-                    del self._watched[task]
-                else:
-                    self._watched[task] = _Watched(watched.tenant, due)
-            next_ms = min((w.due_ms for w in self._watched.values()), default=None)
-            pause_s = None if next_ms is None else min(max(0.05, (next_ms - self._clock.now_ms()) / 1000), POLLING_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause_s)
 
     async def _look(self, task: str, tenant: str | None) -> int | None:
         """When to look again; None: never."""
         now = self._clock.now_ms()
         try:
-            document = await self._store.get_document(KIND, task, tenant=tenant)
-            current = await self._settled(document, _item(document))
+            found = await self._items.find(task, tenant)
+            current = None if found is None else await self._settled(*found)
         except NotFound:
             return None
         except GodwitError as error:
@@ -616,81 +494,13 @@ class LaneTasks:
     def _next_look_ms(self, item: TaskItem) -> int:
         """When something may have run out. A lease that is granted meanwhile is seen the time after."""
         ends = [t for t in (item.task.lease_ms, item.task.expires_ms) if t is not None]
-        return min([self._clock.now_ms() + round(min(item.lease_s, POLLING_S) * 1000), *ends])
+        return min([self._clock.now_ms() + round(min(item.lease_s, MOST_S) * 1000), *ends])
 
     async def close(self) -> None:
         """Hand out nothing more, and look after nothing. What is leased stays so."""
         self._closed = True
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait({self._watcher})
-        while self._unwatch:
-            self._unwatch.pop()()
-        self._ring(others=False)
-
-    # --- what these share -------------------------------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        if not self._unwatch and not self._closed:
-            self._unwatch.append(self._store.watch(_BELL, lambda _: self._ring(others=False)))
-            self._unwatch.append(self._store.watch(_DOOR, self._heard))
-
-    def _heard(self, delta: Delta) -> None:
-        with contextlib.suppress(msgspec.DecodeError):
-            self._note(msgspec.json.decode(delta.text, type=Asked))
-
-    def _note(self, asked: Asked) -> None:
-        self._asked[asked.tenant, asked.worker, asked.lanes] = (asked, self._clock.monotonic())
-
-    def _ring(self, *, others: bool = True) -> None:
-        for bell in self._bells:
-            bell.set()
-        if others:
-            self._store.publish(Delta(_BELL, "progress", "tasks"))
-
-    async def _all(self, keys: dict[str, str], tenant: str | None) -> AsyncIterator[tuple[Document, TaskItem]]:
-        after: tuple[int, str] | None = None
-        while True:
-            page = await self._store.documents(KIND, tenant=tenant, keys=keys, limit=_PAGE, after=after, ascending=True)
-            for document in page:
-                yield document, _item(document)
-            if len(page) < _PAGE:
-                return
-            after = (page[-1].created_ms, page[-1].id)
-
-    async def _put(self, document: Document, item: TaskItem) -> Document:
-        return (await self._store.put_documents([item.put_in(document)]))[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Watched:
-    """A task that is looked after: whose it is, and when to look."""
-
-    tenant: str | None
-    due_ms: int
-
-
-def _item(document: Document) -> TaskItem:
-    return msgspec.convert(document.data(), TaskItem)
-
-
-def _texts(item: TaskItem) -> tuple[Text, ...]:
-    return tuple(b for b in item.content if isinstance(b, Text)) or (Text("(no output)"),)
-
-
-def _letter(item: TaskItem) -> DeadLetter:
-    task = item.task
-    return DeadLetter(
-        task.id,
-        task.session,
-        task.lane,
-        task.command_type,
-        item.dead or "",
-        task.attempt,
-        item.failed_ms,
-        task.payload,
-        task.worker,
-    )
+        await self._watch.close()
+        self._workers.close()
 
 
 __all__ = ["DEAD", "KIND", "LaneTasks", "Leased", "TaskItem"]
