@@ -399,6 +399,21 @@ def as_of(path: Path, version: int) -> None:
     path.with_suffix(".old").replace(path)
 
 
+async def test_what_an_older_file_had_indexed_is_indexed_anew(tmp_path: Path) -> None:
+    """Up to migration 13 texts were indexed as they stand, and a script without spaces was one word."""
+    path = tmp_path / "godwit.db"
+    async with SqliteStore.open(path) as store:
+        await new_session(store)
+        await store.append(S, drafts(message(1, "日本語を勉強")))
+    with sqlite3.connect(path) as old:
+        (position,) = old.execute("SELECT position FROM events WHERE type = 'user.message'").fetchone()
+        old.execute("INSERT INTO texts (rowid, text) VALUES (?, '日本語を勉強')", (position,))
+        old.execute("UPDATE sessions SET searched = head, stale = 0")
+        old.execute("PRAGMA user_version = 13")
+    async with SqliteStore.open(path) as store:
+        assert [found.seq for found in await store.search("勉強")] == [2]
+
+
 async def test_logs_of_an_older_store_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "godwit.db"
     sessions = [(S, "acme"), (SessionId("other"), None), (SessionId("third"), "acme")]

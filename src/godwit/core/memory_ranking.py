@@ -8,10 +8,9 @@ there, and of two memories that are else the same the one with more of them come
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from .folding import folded, is_unspaced, runs
 from .memory import Memory
 
 DAY_MS = 86_400_000
@@ -43,41 +42,18 @@ _COMMON = frozenset(
     в и к на не но о от по с у что это как для мы вы он она они я
     """.split()  # noqa: SIM905 - a list of so many is read as a text
 )
-_WORD = re.compile(r"[^\W_]+")
-_ACCENTS = re.compile("[\u0300-\u036f]")
-# Scripts that are written without spaces: two characters each are taken for a word.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as they are compared: without case, accents and punctuation."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    if not folded.isascii():
-        folded = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
+    """The words of a text as they are compared: without case, accents and punctuation. Of scripts that are written without
+    spaces two characters each are taken for a word."""
     found: list[str] = []
-    for run in _WORD.findall(folded):
-        if run.isascii() or not _UNSPACED.search(run):
+    for run, unspaced in runs(folded(text)):
+        if unspaced and len(run) > 1:
+            found += [run[n : n + 2] for n in range(len(run) - 1)]
+        else:
             found.append(run)
-            continue
-        for piece in _pieces(run):
-            if len(piece) > 1 and _UNSPACED.match(piece):
-                found += [piece[n : n + 2] for n in range(len(piece) - 1)]
-            else:
-                found.append(piece)
     return found
-
-
-def _pieces(run: str) -> Iterable[str]:
-    at = 0
-    for match in _UNSPACED.finditer(run):
-        if match.start() > at:
-            yield run[at : match.start()]
-        yield match.group()
-        at = match.end()
-    if at < len(run):
-        yield run[at:]
 
 
 def query_words(text: str) -> list[str]:
@@ -89,7 +65,7 @@ def query_words(text: str) -> list[str]:
 
 def has_prefix(word: str) -> bool:
     """Whether a word also finds longer ones."""
-    return len(word) >= PREFIX and not _UNSPACED.match(word)
+    return len(word) >= PREFIX and not is_unspaced(word)
 
 
 def matches(wanted: Sequence[str], memory: Memory) -> frozenset[str]:

@@ -9,22 +9,23 @@ leaves `texts` with it.
 
 from __future__ import annotations
 
-import re
+import asyncio
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from ..contracts import FoundText
 from ..core.errors import InvalidArgument
+from ..core.ids import SessionId
+from ..core.search_text import Term, indexed, shown, terms
 from .part import SqlitePart
 from .requests import Call
 from .transaction import SEQ_BITS, Transaction
 
-_TERM = re.compile(r'"([^"]*)"(\*?)|(\S+)')
-_WORD = re.compile(r"\w")
 _SESSIONS = 100
 """Sessions that are taken in at a time."""
 _EVENTS = 20_000
 """About how many of their events."""
-_BEGIN, _END = "\x02", "\x03"
-_QUERY_CHARACTERS = 1000
 _MOST = 1000
 
 
@@ -44,17 +45,18 @@ class SqliteSearch(SqlitePart):
         """See `Search.search`."""
         if not 1 <= limit <= _MOST or per_session < 1:
             raise InvalidArgument(f"a search gives 1 to {_MOST} places, 1 or more of a session", limit=limit)
-        words = match_of(query)
+        asked = terms(query)
+        match = " ".join(f'"{" ".join(term.words)}"{"*" if term.begins else ""}' for term in asked)
         while await self._writer.do(Call(_take_in)):
             pass
-        found: list[FoundText] = []
+        places: list[_Place] = []
         counts: dict[str, int] = {}
         at = 0
-        while len(found) < limit:
+        while len(places) < limit:
             rows = self._select(
                 "search",
                 {
-                    "query": words,
+                    "query": match,
                     "tenant": tenant,
                     "every": every_tenant,
                     "workspace": workspace,
@@ -62,30 +64,60 @@ class SqliteSearch(SqlitePart):
                     "offset": at,
                 },
             )
-            for session, position, snippet, score, at_ms, kind in rows:
-                counts[session] = counts.get(session, 0) + 1
-                if counts[session] <= per_session and len(found) < limit:
-                    text, marks = _marked(snippet)
-                    seq = position & ((1 << SEQ_BITS) - 1)
-                    found.append(FoundText(session, seq, kind, text, marks, at_ms, -score))
+            for place in map(_Place._make, rows):
+                counts[place.session] = counts.get(place.session, 0) + 1
+                if counts[place.session] <= per_session and len(places) < limit:
+                    places.append(place)
             if len(rows) < limit * 4:
                 break
             at += len(rows)
+        return await self._shown(places, asked)
+
+    async def _shown(self, places: list[_Place], asked: list[Term]) -> list[FoundText]:
+        """What was said there; what was deleted meanwhile is left out."""
+        found: list[FoundText] = []
+        for place in places:
+            rows = self._select("text_at", (place.position,)) if place.kind != "name" else ()
+            text = _said(*rows[0]) if rows else place.name if place.kind == "name" else None
+            if text is not None:
+                part, marks = shown(text, asked)
+                seq = place.position & ((1 << SEQ_BITS) - 1)
+                found.append(FoundText(place.session, seq, place.kind, part, marks, place.at_ms, -place.bm25))
+            await asyncio.sleep(0)
         return found
 
 
-def match_of(query: str) -> str:
-    """The query in the words of FTS5, so that nothing in it is more than a word. InvalidArgument."""
-    terms: list[str] = []
-    for quoted, star, bare in _TERM.findall(query[:_QUERY_CHARACTERS]):
-        word = quoted or bare.replace('"', "")
-        begins = bool(star) or (bool(bare) and word.endswith("*"))
-        word = word.rstrip("*")
-        if _WORD.search(word):
-            terms.append(f'"{word}"' + ("*" if begins else ""))
-    if not terms:
-        raise InvalidArgument(f"{query[:80]!r} has no words to search for", query=query[:80])
-    return " ".join(terms)
+class _Place(NamedTuple):
+    """A row of the query."""
+
+    session: SessionId
+    position: int
+    name: str | None
+    bm25: float
+    at_ms: int
+    kind: Literal["user", "agent", "name"]
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block] = []
+
+
+class _Answer(msgspec.Struct):
+    message: _Message = msgspec.field(default_factory=_Message)
+
+
+_user, _agent = msgspec.json.Decoder(_Message), msgspec.json.Decoder(_Answer)
+
+
+def _said(type_: str, body: bytes) -> str:
+    """What people read of an event."""
+    message = _user.decode(body) if type_ == "user.message" else _agent.decode(body).message
+    return "\n".join(block.text for block in message.content if block.type == "text" and block.text)
 
 
 def _take_in(transaction: Transaction) -> bool:
@@ -95,9 +127,11 @@ def _take_in(transaction: Transaction) -> bool:
     for key, session, head, searched in stale:
         log = key << SEQ_BITS
         to = min(head, searched + left)
-        transaction.execute("take_in_texts", {"after": log + searched, "to": log + to})
+        taken = transaction.execute("texts_between", {"after": log + searched, "to": log + to})
+        texts = [(position, _said(type_, body)) for position, type_, body in taken]
         transaction.execute("drop_text", (log,))
-        transaction.execute("take_in_name", {"key": key, "position": log})
+        texts += ((log, name) for (name,) in transaction.execute("session_name", (key,)))
+        transaction.insert_texts((position, indexed(text)) for position, text in texts if text)
         transaction.execute("searched", {"key": key, "seq": to, "stale": to < head})
         transaction.forget(session)
         left -= to - searched
@@ -106,17 +140,4 @@ def _take_in(transaction: Transaction) -> bool:
     return len(stale) == _SESSIONS
 
 
-def _marked(snippet: str) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The text without the signs in it, and where they were."""
-    text, marks, begin = "", [], 0
-    for piece in re.split(f"([{_BEGIN}{_END}])", " ".join(snippet.split(" "))):
-        if piece == _BEGIN:
-            begin = len(text)
-        elif piece == _END:
-            marks.append((begin, len(text)))
-        else:
-            text += piece
-    return text, tuple(marks)
-
-
-__all__ = ["SqliteSearch", "match_of"]
+__all__ = ["SqliteSearch"]

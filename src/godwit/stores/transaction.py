@@ -8,6 +8,7 @@ so that one commit writes each session once; whoever runs statements of its own 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -250,6 +251,10 @@ class Transaction:
             query("insert_event"),
             [(position + n, draft.at_ms, draft.run, draft.type, draft.body) for n, draft in enumerate(drafts, 1)],
         )
+
+    def insert_texts(self, texts: Iterable[tuple[int, str]]) -> None:
+        """Words of events, by their position, as they are searched for."""
+        self.db.executemany(query("insert_text"), texts)
 
     def _share(self, row: Row, origin: Row, at: Seq) -> None:
         begun = 0

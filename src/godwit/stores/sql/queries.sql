@@ -531,21 +531,20 @@ SELECT key, id, head, searched FROM sessions WHERE stale = 1 ORDER BY key LIMIT 
 -- On its own, and once, because naming the column touches its index.
 UPDATE sessions SET stale = 1 WHERE key = ?;
 
--- name: take_in_texts
-INSERT OR REPLACE INTO texts (rowid, text)
-SELECT position, said FROM (
-  SELECT position,
-         (SELECT group_concat(json_extract(value, '$.text'), char(10))
-          FROM json_each(CAST(events.body AS TEXT), CASE events.type WHEN 'user.message' THEN '$.content' ELSE '$.message.content' END)
-          WHERE json_extract(value, '$.type') = 'text') AS said
-  FROM events WHERE position > :after AND position <= :to AND type IN ('user.message', 'agent.message')
-) WHERE said <> '';
+-- name: texts_between
+SELECT position, type, body FROM events WHERE position > :after AND position <= :to AND type IN ('user.message', 'agent.message');
+
+-- name: insert_text
+INSERT OR REPLACE INTO texts (rowid, text) VALUES (?, ?);
+
+-- name: text_at
+SELECT type, body FROM events WHERE position = ?;
+
+-- name: session_name
+SELECT name FROM sessions WHERE key = ? AND name IS NOT NULL;
 
 -- name: drop_text
 DELETE FROM texts WHERE rowid = ?;
-
--- name: take_in_name
-INSERT INTO texts (rowid, text) SELECT :position, name FROM sessions WHERE key = :key AND name IS NOT NULL AND name <> '';
 
 -- name: searched
 UPDATE sessions SET searched = :seq, stale = :stale WHERE key = :key;
@@ -554,7 +553,7 @@ UPDATE sessions SET searched = :seq, stale = :stale WHERE key = :key;
 DELETE FROM texts WHERE rowid >= :session << 32 AND rowid < (:session + 1) << 32;
 
 -- name: search
-SELECT s.id, t.rowid, snippet(texts, 0, char(2), char(3), '…', 24), bm25(texts), coalesce(e.at_ms, s.updated_ms),
+SELECT s.id, t.rowid, s.name, bm25(texts), coalesce(e.at_ms, s.updated_ms),
        CASE e.type WHEN 'user.message' THEN 'user' WHEN 'agent.message' THEN 'agent' ELSE 'name' END
 FROM texts t JOIN sessions s ON s.key = t.rowid >> 32 LEFT JOIN events e ON e.position = t.rowid
 WHERE texts MATCH :query

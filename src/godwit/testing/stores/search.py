@@ -149,6 +149,51 @@ class Searches(StoreSuite):
                 await refused(InvalidArgument, store.search(empty))
             await refused(InvalidArgument, store.search("x", limit=0))
 
+    async def test_scripts_without_spaces_are_found_by_any_part(self) -> None:
+        async with self.opened() as store:
+            await said(store, S, "毎日、日本語を勉強しています。GPT日本版", "ภาษาไทย กินข้าว")
+            for query, expected in {
+                "日本語": ["日本語"],
+                "勉強": ["勉強"],
+                "本": ["本", "本"],
+                "を": ["を"],
+                "gpt日本": ["GPT日本"],
+                '"日本語を勉強"': ["日本語を勉強"],
+                "語 毎日": ["毎日", "語"],
+                "ไทย": ["ไทย"],
+                "ข้าว": ["ข้าว"],
+            }.items():
+                (found,) = await store.search(query)
+                assert [found.text[a:b] for a, b in found.marks] == expected, query
+            for query in ("日語", "本日", "日本語 中国", "勉強した", "ภาษาข้าว"):
+                assert await store.search(query) == [], query
+
+    async def test_case_and_accents_of_any_script_do_not_matter(self) -> None:
+        async with self.opened() as store:
+            await said(store, S, "Ελληνικά ΚΕΊΜΕΝΑ, Straße, e\u0301tude, \ufb01ve, Ёж")
+            for query in ("ελληνικα", "Κείμενα", "STRASSE", "étude", "etude", "five", "ЕЖ"):
+                (found,) = await store.search(query)
+                assert len(found.marks) == 1, query
+
+    async def test_what_is_shown_stays_short(self) -> None:
+        async with self.opened() as store:
+            filler = "nothing to see here, " * 400
+            await said(store, S, f"{filler}two far words apart {filler} near the words far end {filler}", "x" * 100_000)
+            (found,) = await store.search("end near")
+            assert [found.text[a:b] for a, b in found.marks] == ["near", "end"]
+            assert len(found.text) < 200
+            (found,) = await store.search("xxx*")
+            assert len(found.text) < 200
+
+    async def test_signs_that_are_no_text_hide_nothing(self) -> None:
+        async with self.opened() as store:
+            await said(store, S, "\0first\0second \x02third\x03")
+            for query in ("first", "second", "third", "first\0second"):
+                assert len(await store.search(query)) == 1, query
+            await refused(InvalidArgument, store.search("\0"))
+            # A long query ends with a whole word.
+            assert len(await store.search("second third " * 100)) == 1
+
     async def test_pictures_say_nothing(self) -> None:
         async with self.opened() as store:
             await new_session(store)
