@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from godwit.models.script import ScriptedModel, call
 from godwit.surfaces.cli_agent import ASKED_BY_DEFAULT, AgentFlags
 from godwit.surfaces.cli_agents import held
 from godwit.surfaces.cli_exit import CliError
-from tests.surfaces.terminal import MODEL, Command, record
+from tests.loopback import Loopback, Reply
+from tests.surfaces.terminal import MODEL, Command, finish, record
 
 POET = "---\nname: poet\ndescription: Writes a line.\ntools: Read, Bash(git log:*)\n---\nYou write one line.\n"
 
@@ -113,3 +115,47 @@ def test_the_flags_add_to_the_agent_and_may_allow() -> None:
 
 def base_of_name(spec: AgentSpec) -> str:
     return base_of(AgentRef(spec.name, 1)).name
+
+
+async def test_a_chat_follows_the_agents_of_the_folder(command: Command, tmp_path: Path) -> None:
+    end = {"id": "a", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    delta = {"index": 0, "delta": {"role": "assistant", "content": "Yes."}, "finish_reason": None}
+    events = [{**end, "choices": [one]} for one in (delta, {**delta, "delta": {}, "finish_reason": "stop"})]
+    async with Loopback(otherwise=lambda _: Reply.sse(events, done=True)) as server:
+        trust = {"GODWIT_TRUST": str(tmp_path / "trusted.json")}
+        await follow(command, **trust, OPENAI_BASE_URL=f"{server.url}/v1", GODWIT_MODEL="openai-chat:m")
+
+
+async def follow(command: Command, **env: str) -> None:
+    folder = command.folder / ".godwit" / "agents"
+    folder.mkdir(parents=True)
+    chat = await command.start("chat", "--trust", stdin=asyncio.subprocess.PIPE, **env)
+    assert chat.stdin is not None
+
+    async def say(text: str, runs: int) -> dict[str, str]:
+        """The agents that the session's run may hand tasks to."""
+        chat.stdin.write(f"{text}\n".encode())  # type: ignore[union-attr]
+        await command.until("run.finished", count=runs)
+        async with command.session() as watching:
+            ref = (await watching.state()).agent
+            assert ref is not None
+            _, spec = await watching._store.get_agent(ref.name, ref.version)
+        assert base_of(ref).name == "coder"
+        return {name: one.instructions for name, one in spec.subagent_specs.items()}
+
+    assert await say("Go.", 1) == {}
+    (folder / "poet.md").write_text(POET)
+    (folder / "bad.md").write_text("---\nname: [\n---\n")
+    assert await say("More.", 2) == {"poet": "You write one line."}
+    (folder / "poet.md").write_text(POET.replace("one line", "two lines"))
+    assert await say("Still more.", 3) == {"poet": "You write two lines."}
+    (folder / "poet.md").unlink()
+    assert await say("Enough.", 4) == {}
+    chat.stdin.close()
+    ended = await finish(chat)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("agents of files changed: poet") == 3
+    # A session that is gone on with learns of them as well.
+    (folder / "poet.md").write_text(POET)
+    went_on = await command.run("run", "--continue", "Go.", **env)
+    assert "agents of files changed: poet" in went_on.out

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..host.agents import Agent
     from ..models.registry import Registry
 
+DEFAULT_AGENT = "coder"
+"""The name of the agent that the flags describe."""
 ASKED_BY_DEFAULT = (
     "bash",
     *(f"{tool}(**/{folder}/**)" for tool in ("write", "edit", "patch") for folder in (".git", ".godwit")),
@@ -95,7 +97,7 @@ class AgentFlags:
         from ..host.agents import Agent
 
         return Agent(
-            "coder",
+            DEFAULT_AGENT,
             model=model,
             instructions=self._instructions(),
             tools=self._tools(),

@@ -1,7 +1,7 @@
 """Agents of files on the command line: listed for a folder, taken with `run --agent`, and given to others as subagents.
 
-Owns how such an agent is held to what the flags say when it works for nobody. How files are found and read is
-`host.agent_files`'s.
+Owns how such an agent is held to what the flags say when it works for nobody, and how a session follows its files from
+prompt to prompt. How files are found and read is `host.agent_files`'s.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, variant_of, with_subagents
 from ..core.errors import AgentNotFound, GodwitError
 from ..core.rules import Permissions, covers, parse
 from .cli_exit import DONE, NOT_FOUND, USAGE, CliError
@@ -24,6 +24,7 @@ from .cli_words import clean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..contracts import EventStore, SessionHandle
     from ..host.agent_files import AgentFiles
 
 
@@ -94,6 +95,53 @@ def subagents_of(folder: Path | None, check: Callable[[str], object]) -> list[Ag
             return False
 
     return [spec for spec in counting(folder).specs if usable(spec)]
+
+
+class FolderAgents:
+    """The agents of files as a session knows them, read again before each prompt.
+
+    `read`: the agent of a session that was begun here, as its flags and the files say now. Of one that was begun elsewhere
+    the flags are not known: `others` are the agents that it may hand tasks to, and the rest stays as it is.
+    """
+
+    def __init__(self, read: Callable[[], AgentSpec] | None, others: Callable[[], list[AgentSpec]]) -> None:
+        self._read = read
+        self._others = others
+        self._whole = None if read is None else read()
+        self._known: list[AgentSpec] = [] if read is None else others()
+
+    async def renew(self, store: EventStore, session: SessionHandle) -> str | None:
+        """Have the session's next run know what changed; in words what that is, None for nothing. What is wrong with a file
+        is told, and the agent stays as it was."""
+        from ..engine.session import Session
+
+        try:
+            whole, known = None if self._read is None else self._read(), self._others()
+        except (CliError, GodwitError) as error:
+            return f"the agent stays as it was: {error}"
+        if (whole, known) == (self._whole, self._known):
+            return None
+        ref = (await session.state()).agent
+        if ref is None:
+            return None
+        assert isinstance(session, Session)
+        _, spec = await store.get_agent(ref.name, ref.version)
+        wanted = whole
+        if whole is None:
+            gone = {one.name for one in self._known} - {one.name for one in known}
+            kept = {name: one for name, one in spec.subagent_specs.items() if name not in gone}
+            told = {name: text for name, text in spec.subagents.items() if name not in gone}
+            wanted = with_subagents(msgspec.structs.replace(spec, subagents=told, subagent_specs=kept), known)
+        assert wanted is not None
+        variant = variant_of(ref, wanted)
+        if variant != variant_of(ref, spec):
+            await session.configure(agent=await store.put_agent(variant))
+        changed = sorted({one.name for one in (*self._known, *known) if (one in self._known) != (one in known)})
+        own = self._whole is not None and whole is not None and self._whole.instructions != whole.instructions
+        self._whole, self._known = whole, known
+        if variant == variant_of(ref, spec):
+            return None
+        return f"agents of files changed: {', '.join([*([str(spec.name).partition('@')[0]] if own else []), *changed])}"
 
 
 def held(agent: AgentSpec, flags: Permissions, guarded: tuple[str, ...]) -> AgentSpec:

@@ -38,6 +38,7 @@ class Chat(Run):
     """The loop of lines, beside the showing of events."""
 
     _session: SessionHandle
+    _runtime: Host
 
     async def chat(self, *, session: str | None, go_on: bool) -> int:
         self._asks = interactive()
@@ -54,6 +55,7 @@ class Chat(Run):
         if session is None and not go_on:
             self.models.choose(self.flags.model)
         async with self.place.reach(make=True, models=self.models.registry) as runtime:
+            self._runtime = runtime
             found = await self.session(runtime, session=session, go_on=go_on)
             if found is None:
                 self._session = await self.start(runtime)
@@ -92,6 +94,7 @@ class Chat(Run):
             self._refuse_busy(found)
         self.models.check((await runtime.open_session(found.id, drive=False)).model)
         handle = await runtime.open_session(found.id)
+        self.follow(found)
         self.view.say(f"session {found.id} goes on from where it was", "yellow")
         return handle
 
@@ -201,6 +204,7 @@ class Chat(Run):
             raise CliError("the run waits for an answer, so the line was not sent", code="session_busy", exit_code=CONFLICT)
 
     async def _send(self, line: str) -> RunId:
+        await self.renew(self._runtime, self._session)
         self._rests.clear()
         try:
             return await self._session.prompt(line, sender="cli")
@@ -228,6 +232,8 @@ class Chat(Run):
             self.models.check(typed.arguments)
         if not self._asks and not await self._is_safe(typed.name):
             await self._at_rest()
+        if self._rests.is_set():
+            await self.renew(self._runtime, session)
         # A command may start a run, or let one go on that was parked: until that is known, nothing rests.
         rested, code = self._rests.is_set(), self._code
         head = (await session.state()).seq

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.agent import base_of
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
 from ..core.narrowing import INHERIT
 from ..engine.commands import Typed, as_prompt, parse
 from . import cli_commands as commands, cli_trust
-from .cli_agent import AgentFlags, Models, thinking_level
-from .cli_agents import named, subagents_of
+from .cli_agent import DEFAULT_AGENT, AgentFlags, Models, thinking_level
+from .cli_agents import FolderAgents, named, subagents_of
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
 from .cli_budget import over_files
@@ -70,6 +71,7 @@ class Run:
         """Whether to say how to go on when a run has ended."""
         self.files = True
         """Whether there are agents of files to hand tasks to."""
+        self._folder_agents: FolderAgents | None = None
         self.answerer = answerer(self.view, yes=yes, as_json=as_json)
 
     # --- run ---------------------------------------------------------------------------------------------------
@@ -185,8 +187,30 @@ class Run:
             spec = named(self.flags.agent_name, self.workspace)
             known = None if spec.models == (INHERIT,) else spec.models[0]
             return self.flags.named(spec, self.models.choose(self.flags.model, known))
-        others = subagents_of(self.workspace, self.models.registry.resolve) if self.files else []
-        return self.flags.agent(self.models.choose(self.flags.model), others).spec
+        return self.flags.agent(self.models.choose(self.flags.model), self._others()).spec
+
+    def _others(self) -> list[AgentSpec]:
+        """The agents of files that it may hand tasks to."""
+        if not self.files or self.flags.agent_name is not None:
+            return []
+        return subagents_of(self.workspace, self.models.registry.resolve)
+
+    def follow(self, row: SessionRow | None) -> None:
+        """Keep the session's agents as their files say: of a new one, or of one that was begun elsewhere."""
+        if self.place.served:
+            return
+        if row is None:
+            self._folder_agents = FolderAgents(self.agent, self._others)
+        elif base_of(row.agent).name == DEFAULT_AGENT and self.files:
+            folder = None if row.workspace is None else Path(row.workspace)
+            self._folder_agents = FolderAgents(None, lambda: subagents_of(folder, self.models.registry.resolve))
+
+    async def renew(self, runtime: Host, session: SessionHandle) -> None:
+        """Before a prompt: have the session know what the files say now."""
+        if self._folder_agents is not None:
+            changed = await self._folder_agents.renew(store_of(runtime), session)
+            if changed is not None:
+                self.view.say(changed, "yellow")
 
     async def start(self, runtime: Host) -> SessionHandle:
         """A new session as the flags describe it."""
@@ -195,6 +219,7 @@ class Run:
             raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
         self.models.refuse_old_recording()
         agent = self.agent()
+        self.follow(None)
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         if self.flags.mode is not None:
             await handle.set_mode(self.flags.mode)
@@ -229,6 +254,8 @@ class Run:
             await watched.set_budget(over_files(self.flags.budget, terms))
         handle = await runtime.open_session(row.id)
         self.view.say(f"session {handle.id} goes on, {model}")
+        self.follow(row)
+        await self.renew(runtime, handle)
         return handle
 
     def _refuse_busy(self, row: SessionRow) -> None:
