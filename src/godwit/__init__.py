@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from .core.checkpoint import CheckpointPolicy, RewindPreview, RewindResult
     from .core.errors import GodwitError, RunFailed
     from .core.events import Delta, Event, Labels
+    from .core.goal import Goal
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
     from .core.mcp import McpServer
     from .core.memory import Memory, MemoryPolicy, PrunePolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.modes import Mode
+    from .core.nudges import NudgePolicy
     from .core.output import OutputSpec
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
+    from .core.todos import Todo
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .core.worker_agents import WorkerAgentSpec
     from .engine.builtin_commands import CommandContext
@@ -85,6 +88,9 @@ _HOMES = {
     "McpServer": "core.mcp",
     "McpSettings": "host.mcp",
     "Mode": "core.modes",
+    "NudgePolicy": "core.nudges",
+    "Todo": "core.todos",
+    "Goal": "core.goal",
     "ModelSettings": "core.agent",
     "OutputSpec": "core.output",
     "Permissions": "core.agent",
@@ -162,6 +168,9 @@ __all__ = [
     "McpServer",
     "McpSettings",
     "Mode",
+    "NudgePolicy",
+    "Todo",
+    "Goal",
     "ModelSettings",
     "OutputSpec",
     "Permissions",

@@ -34,6 +34,7 @@ from godwit.core.events import (
     EntryKept,
     Event,
     EventData,
+    GoalUpdated,
     HookBlocked,
     HookReported,
     InputDelivered,
@@ -47,6 +48,7 @@ from godwit.core.events import (
     OutputChecked,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -68,6 +70,7 @@ from godwit.core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -82,12 +85,14 @@ from godwit.core.events import (
     WorkspaceRestored,
 )
 from godwit.core.gate import Gate, admit
+from godwit.core.goal import Goal
 from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, SessionId, TaskId
 from godwit.core.lanes import LaneHandler
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
 from godwit.core.output import OutputSpec
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import State, fold
+from godwit.core.todos import Todo
 from godwit.core.transcript import Transcript
 from godwit.core.verification import Check, VerificationReport
 
@@ -151,6 +156,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
     yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"), 1)
     yield SessionRewound(max(1, n // 2), summary="another way was tried")
+    yield SessionRewound(max(1, n // 2), todos=(Todo("as it was"),), goal=Goal("g-old", "as it was"))
     yield SessionForked(SessionId("origin"), AgentRef(AgentName("coder"), 2), "/fork", name="forked")
     yield SessionForked(
         SessionId("origin"), CREATED.agent, "/w", files=CheckpointRef("tree:1"), undo=CheckpointRef("tree:2")
@@ -158,6 +164,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield from (SessionLabelled(seq, label) for seq, label in ((0, "none"), (1, "first"), (max(1, n), "last"), (1, None)))
     yield from (SessionCompacted("so far", to, files_read=("a",)) for to in (-1, 0, 1, n // 2, n, n + 1))
     yield SessionCompacted(" ", 1)
+    yield SessionCompacted("so far", max(1, n // 2), todos=(Todo("mend it"),), goal=Goal("g1", "it works"))
     yield SessionCompacted("all so far, at once", max(1, n // 2), trigger="threshold", at_once=True)
     yield from (SessionPruned(before, 0) for before in (0, max(1, n)))
     yield CompactionFailed("overflow", Fault("x", "y"))
@@ -177,6 +184,7 @@ def candidates(state: State) -> Iterator[EventData]:
         yield RunRetrying(run, Fault("rate_limited", "slow down"), n % 3 + 1, 500, "p:other")
         yield OutputChecked(run, 1, {"n": 1})
         yield OutputChecked(run, 2, problem="n: missing")
+        yield RunNudged(run, ("todos", "empty"), InputId(f"i{n}"), n % 3 + 1)
         yield RunFinished(run, "done")
         yield RunFinished(run, "failed", Fault("model", "broken"), Usage(1, 1))
     yield RunStarted(RunId(f"r{n}"), inputs[-1])
@@ -258,6 +266,10 @@ def candidates(state: State) -> Iterator[EventData]:
         )
         yield SubagentFinished(TaskId(task), child, "completed", "done", structured={"x": [1]})
         yield SubagentFinished(TaskId(task), child, "cancelled")
+    yield TodosUpdated((Todo("look", "completed"), Todo("mend it", "in_progress"), Todo("tell")), CallId("c"))
+    yield TodosUpdated(())
+    yield GoalUpdated(Goal(f"g{n}", "it works"))
+    yield GoalUpdated(Goal("g-old", "as it was", "met", "the tests pass", "model"), CallId("c"))
     yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
     yield SessionImported("pi", "b1", "d1", counts={"user": 1}, kept={"label": 1})
     yield EntryKept("label", {"targetId": "x"}, "e1")

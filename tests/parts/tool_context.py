@@ -10,9 +10,11 @@ from typing import Any
 from godwit.contracts import Memories, Tasks, Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
+from godwit.core.goal import Goal
 from godwit.core.ids import CallId, RunId, SessionId
 from godwit.core.messages import Message, text_of
 from godwit.core.rules import Verdict
+from godwit.core.todos import Todo
 from godwit.engine.cancel import Cancel
 from godwit.workspaces.local import LocalWorkspace
 
@@ -36,6 +38,8 @@ class Context:
     rules: Callable[[dict[str, Any]], Verdict] = lambda _: "allow"
     steps: list[str] = field(default_factory=list)
     conversation: tuple[Message, ...] = ()
+    todos: tuple[Todo, ...] = ()
+    goal: Goal | None = None
 
     @property
     def workspace(self) -> Workspace:

@@ -12,9 +12,11 @@ import msgspec
 
 from ..core.agent import ToolDefinition
 from ..core.events import Labels
+from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message, ResultBlock
 from ..core.rules import Subject, Verdict
+from ..core.todos import Todo
 from ..core.verification import VerificationReport
 from ..core.web import WebPolicy
 from .cancel import CancelToken
@@ -24,11 +26,14 @@ from .workspace import Workspace
 
 
 class ToolOutput(msgspec.Struct, frozen=True):
-    """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it."""
+    """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it. `todos`, `goal`: what
+    becomes of the session's list and of its goal, recorded with the result of a call that has ended well."""
 
     content: tuple[ResultBlock, ...]
     is_error: bool = False
     metadata: dict[str, Any] = {}
+    todos: tuple[Todo, ...] | None = None
+    goal: Goal | None = None
 
 
 class ToolTraits(msgspec.Struct, frozen=True):
@@ -117,6 +122,16 @@ class ToolContext(Protocol):
     def memory(self) -> Memories:
         """What the session remembers, and may write as far as its agent's `MemoryPolicy` goes. ToolFailed where a tool runs
         apart from the engine."""
+        ...
+
+    @property
+    def todos(self) -> tuple[Todo, ...]:
+        """The session's list of todos, as it is now."""
+        ...
+
+    @property
+    def goal(self) -> Goal | None:
+        """The session's goal, also when it has ended."""
         ...
 
     @property

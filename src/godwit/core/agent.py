@@ -16,6 +16,7 @@ from .ids import AgentName
 from .mcp import McpServer, rule_of
 from .memory import MemoryPolicy
 from .modes import Mode
+from .nudges import NudgePolicy
 from .output import OutputSpec
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
@@ -125,8 +126,9 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     under which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose
     tools it has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its
     conversations are kept within what the model reads. `memory`: what it does with memory by itself.
-    `modes`: of its own, beside the built-in ones. `output`: the form
-    that the last answer of its runs must have. `hidden`: no model is told of it as a subagent; hosts may give it tasks.
+    `modes`: of its own, beside the built-in ones. `nudges`: when a model that has stopped is told to go on.
+    `output`: the form that the last answer of its runs must have. `hidden`: no model is told of it as a subagent; hosts
+    may give it tasks.
     `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
     passes. `title`: what people call it. `extensions`: what surfaces keep with a version, by their names; nobody else
     reads it. Where the host reads files for its sessions, `context_files`: whether it is told what AGENTS.md and the
@@ -164,6 +166,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     modes: tuple[Mode, ...] = ()
     output: OutputSpec | None = None
     memory: MemoryPolicy | None = None
+    nudges: NudgePolicy = NudgePolicy()
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -19,6 +19,7 @@ from .agent import AgentRef, SteerMode, ThinkingLevel
 from .budget import Budget
 from .checkpoint import CheckpointRef, LeftAlone
 from .errors import ConfigurationError, Fault
+from .goal import Goal
 from .hooks import HookPoint
 from .ids import ActionId, AgentName, ArtifactRef, CallId, InputId, MessageId, RunId, Seq, SessionId, TaskId
 from .lanes import LaneHandler
@@ -26,9 +27,11 @@ from .mcp import Trouble
 from .memory import MemoryKind, MemoryScope
 from .messages import Assistant, Message, ResultBlock, ToolStatus, Usage, UserBlock
 from .model_info import Adjustment
+from .nudges import NudgeReason
 from .output import OutputSpec
 from .rules import ApprovalPolicy, Permissions
 from .tasks import TaskEnd
+from .todos import Todo
 from .verification import VerificationReport
 
 Delivery = Literal["prompt", "steer", "follow_up"]
@@ -198,7 +201,7 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     A `to` that was still to come changes nothing. `files`: the folder becomes what this checkpoint says; until
     `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were. `keep`: paths that a
     person had changed meanwhile and that stay so. `redoes`: the rewind that this one takes back. `summary`: what the model
-    is told of the messages that were left behind.
+    is told of the messages that were left behind. `todos`, `goal`: as they are from here on, which is as they were at `to`.
     """
 
     to: Seq
@@ -207,6 +210,8 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     undo: CheckpointRef | None = None
     redoes: Seq | None = None
     summary: str | None = None
+    todos: tuple[Todo, ...] = ()
+    goal: Goal | None = None
 
 
 class SessionForked(Data, frozen=True, tag="session.forked"):
@@ -250,7 +255,8 @@ class SessionCompacted(Data, frozen=True, tag="session.compacted"):
     Recorded while a run is open, it takes effect where the run ends; with `at_once`, which is its driver's, between two
     turns where it stands, in place of one that waits. A rewind to before it takes it back. `files_read` and
     `files_changed`: what tools have worked on so far, earlier compactions included. `focus`: what was to be kept above all.
-    `model`: who wrote it, empty when a hook did. The numbers are of what the model sees, before and after; tokens are
+    `model`: who wrote it, empty when a hook did. `todos`, `goal`: those that were open, which the model reads beside the
+    summary, word for word. The numbers are of what the model sees, before and after; tokens are
     estimated.
     """
 
@@ -266,6 +272,8 @@ class SessionCompacted(Data, frozen=True, tag="session.compacted"):
     tokens_after: int = 0
     trigger: CompactionTrigger = "manual"
     at_once: bool = False
+    todos: tuple[Todo, ...] = ()
+    goal: Goal | None = None
 
 
 class SessionPruned(Data, frozen=True, tag="session.pruned"):
@@ -376,6 +384,30 @@ class OutputChecked(Data, frozen=True, tag="output.checked"):
     attempt: int = 1
     value: Any = None
     problem: str | None = None
+
+
+class RunNudged(Data, frozen=True, tag="run.nudged"):
+    """The model has stopped in the middle of its work and is told to go on, by the message `input`. `attempt`: counts those
+    with no progress in between, from 1."""
+
+    run: RunId
+    reasons: tuple[NudgeReason, ...]
+    input: InputId
+    attempt: int = 1
+
+
+class TodosUpdated(Data, frozen=True, tag="todos.updated"):
+    """The session's list of todos, as a whole. `call`: of the tool that wrote it; None: its host did."""
+
+    todos: tuple[Todo, ...]
+    call: CallId | None = None
+
+
+class GoalUpdated(Data, frozen=True, tag="goal.updated"):
+    """The session's goal: it was set, met, found to be blocked, or taken back. `call`: of the tool that ended it."""
+
+    goal: Goal
+    call: CallId | None = None
 
 
 class TurnStarted(Data, frozen=True, tag="turn.started"):
@@ -721,6 +753,9 @@ KnownData = (
     | RunYielded
     | RunRetrying
     | RunFinished
+    | RunNudged
+    | TodosUpdated
+    | GoalUpdated
     | TurnStarted
     | TurnFinished
     | ModelStarted
@@ -780,6 +815,8 @@ OUTSIDE_TYPES = (
     BudgetExceeded,
     WorkspaceCheckpointed,
     VerificationReported,
+    TodosUpdated,
+    GoalUpdated,
     CommandExecuted,
     SubagentStarted,
     SubagentProgressed,

@@ -39,6 +39,7 @@ from .events import (
     Delivery,
     EntryKept,
     EventData,
+    GoalUpdated,
     HookBlocked,
     HookReported,
     InputDelivered,
@@ -51,6 +52,7 @@ from .events import (
     OutputChecked,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -72,6 +74,7 @@ from .events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -305,6 +308,10 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             if not any(not a.answered for a in gate.actions):
                 raise IllegalEvent("a run is parked only while an action waits for its answer", run=data.run)
             return replace(gate, phase=_move(gate, data), claimed=False)
+        case RunNudged():
+            need_phase(gate, data, "running")
+            _same_run(gate, data.run)
+            return gate
         case RunUnparked() | RunYielded() | RunRetrying():
             _same_run(gate, data.run)
             return replace(gate, phase=_move(gate, data), claimed=False)
@@ -381,6 +388,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | EntryKept()
             | CompactionFailed()
             | OutputChecked()
+            | TodosUpdated()
+            | GoalUpdated()
             | Unknown()
         ):
             return gate

@@ -33,6 +33,7 @@ from .events import (
     EntryKept,
     Event,
     EventData,
+    GoalUpdated,
     HookBlocked,
     HookReported,
     InputDelivered,
@@ -47,6 +48,7 @@ from .events import (
     OutputChecked,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunOutcome,
     RunParked,
     RunRetrying,
@@ -69,6 +71,7 @@ from .events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -89,13 +92,16 @@ from .gate import (
     Status,
     admit,
 )
+from .goal import GOAL_TOOL, Goal
 from .ids import ActionId, CallId, MessageId, RunId, Seq, SessionId
 from .lanes import LaneHandler
-from .messages import ToolStatus, Usage
+from .messages import Assistant, Text, Thinking, ToolStatus, Usage
 from .meter import Meter, metered
 from .modes import BUILD
+from .nudges import NUDGE, NudgeReason
 from .output import OutputSpec
 from .rules import ApprovalPolicy, Permissions
+from .todos import TODO_TOOL, Todo, finished_count
 from .verification import VerificationReport, VerificationStatus
 
 # A call's life within its turn, likewise.
@@ -184,7 +190,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     `budgets`: those of the session when it began, with what has been allowed since; `exceeded`: the one that ends it.
     `output`: the form of its last answer, where one was asked for with it; `fits`: the event that found its last answer to
     be of it, or of the agent's; `misfits`: how many in a row were not, `misfit`: why the last one was not.
-    `held`: how often hooks have sent it back to work since a person last said something.
+    `held`: how often hooks have sent it back to work since a person last said something. `nudges`: how often its model was
+    told to go on since it last came on; `stopped`: what of its last answer says that it was not an end.
     """
 
     id: RunId
@@ -223,6 +230,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     fits: Seq | None = None
     misfits: int = 0
     misfit: str | None = None
+    nudges: int = 0
+    stopped: NudgeReason | None = None
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -266,6 +275,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: SessionId | None = None
     forked_at: Seq = 0
     event_labels: dict[Seq, str] = {}
+    todos: tuple[Todo, ...] = ()
+    goal: Goal | None = None
 
     @property
     def status(self) -> Status:
@@ -384,9 +395,9 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             warned = tuple(w for w in state.warned if w[0] != "guard")
             return replace(state, run=opened, runs=state.runs + 1, warned=warned)
         case UserMessage():
-            if run is None or data.delivery == "prompt" or (data.sender or "").startswith("hook "):
+            if run is None or data.delivery == "prompt" or data.sender == NUDGE or (data.sender or "").startswith("hook "):
                 return state
-            return replace(state, run=replace(run, held=0))
+            return replace(state, run=replace(run, held=0, nudges=0))
         case UserInterrupt():
             return replace(state, run=replace(_open(run, data), interrupt=data))
         case UserAnswer():
@@ -480,6 +491,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     repeats=repeats if asked else 0,
                     retries=0,
                     takeovers=0,
+                    stopped=_stopped(message),
                 ),
             )
         case ToolStarted() if data.origin != "model":
@@ -506,7 +518,12 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(
                 state,
                 turn=_with_call(turn, data, data.call, phase="finished", status=data.status),
-                run=replace(run, takeovers=0, touched=_touched(run, call, data)),
+                run=replace(
+                    run,
+                    takeovers=0,
+                    touched=_touched(run, call, data),
+                    nudges=0 if data.status == "ok" and data.name not in (TODO_TOOL, GOAL_TOOL) else run.nudges,
+                ),
             )
         case ActionOpened() if data.call is None:
             run = _open(run, data)
@@ -564,6 +581,17 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             if data.problem is None:
                 return replace(state, run=replace(run, fits=event.seq, misfits=0, misfit=None))
             return replace(state, run=replace(run, fits=None, misfits=run.misfits + 1, misfit=data.problem))
+        case RunNudged():
+            run = _open(run, data)
+            if turn is not None:
+                raise IllegalEvent("a model is told to go on only between turns", run=data.run, turn=turn.index)
+            return replace(state, run=replace(run, nudges=data.attempt))
+        case TodosUpdated():
+            if run is not None and finished_count(data.todos) > finished_count(state.todos):
+                run = replace(run, nudges=0)
+            return replace(state, todos=data.todos, run=run)
+        case GoalUpdated():
+            return replace(state, goal=data.goal, run=None if run is None else replace(run, nudges=0))
         case RunYielded() | RunUnparked():
             _open(run, data)
             return state
@@ -579,6 +607,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 return state
             return replace(state, run=replace(run, exceeded=data))
         case SessionRewound():
+            state = replace(state, todos=data.todos, goal=data.goal)
             if data.files is None:
                 return state
             return replace(state, restoring=Restoring(event.seq, data.files, data.undo))
@@ -662,6 +691,18 @@ def _verified(run: Run, report: VerificationReport, seq: Seq) -> Run:
     )
 
 
+def _stopped(message: Assistant) -> NudgeReason | None:
+    """What of an answer without calls says that it is not an end. Of one that was cut by a failure others decide."""
+    if message.calls or not message.complete:
+        return None
+    if message.stop == "max_tokens":
+        return "cut_off"
+    if message.stop == "tool_use":
+        return "no_call"
+    said = any(b.text.strip() if isinstance(b, Text) else not isinstance(b, Thinking) for b in message.content)
+    return "empty" if message.stop == "end_turn" and not said else None
+
+
 def _open(run: Run | None, data: EventData) -> Run:
     if run is None:
         raise IllegalEvent(f"{type_of(data)} needs an open run", type=type_of(data))
@@ -709,7 +750,7 @@ def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> s
 
 _state_decoder = msgspec.json.Decoder(State)
 
-SNAPSHOT_VERSION = 10
+SNAPSHOT_VERSION = 11
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -17,7 +17,7 @@ that is recorded then takes effect where the run ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from .events import (
     AgentMessage,
     ContextLoaded,
     Event,
+    GoalUpdated,
     InputDelivered,
     InputWithdrawn,
     MemoryRecalled,
@@ -33,11 +34,15 @@ from .events import (
     SessionPruned,
     SessionRewound,
     SubagentFinished,
+    TodosUpdated,
     ToolFinished,
     UserMessage,
 )
+from .goal import Goal, goal_ended, goal_set
 from .ids import CallId, InputId, Seq
 from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
+from .nudges import NUDGE
+from .todos import Todo, todos_changed, todos_text
 
 FILE_CHARACTERS = 6000
 """What an image or a document in a result counts as."""
@@ -63,11 +68,19 @@ class Entry:
         return f"Entry({self.seq}, {self.message.__class__.__name__})"
 
 
+class _Known(NamedTuple):
+    """What a model has been told of what is to be done: the id of an open goal, and the list."""
+
+    goal: str | None = None
+    todos: tuple[Todo, ...] = ()
+
+
 class _Branch:
     """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first; `older`: how
-    many entries, from the first, stood in another context when they came."""
+    many entries, from the first, stood in another context when they came. `known`: what its model knows of what is
+    to be done."""
 
-    __slots__ = ("behind", "entries", "older", "summary")
+    __slots__ = ("behind", "entries", "known", "older", "summary")
 
     def __init__(
         self,
@@ -80,6 +93,7 @@ class _Branch:
         self.summary = summary
         self.behind = behind
         self.older = older
+        self.known = _Known()
 
 
 class Transcript:
@@ -91,12 +105,16 @@ class Transcript:
         "_contexts",
         "_due",
         "_entries",
+        "_goal",
+        "_known",
         "_left",
         "_notices",
         "_recalled",
         "_results",
         "_running",
+        "_todos",
         "_waiting",
+        "_written",
         "seq",
     )
 
@@ -116,6 +134,12 @@ class Transcript:
         # What the model is told with the next thing that comes to it.
         self._notices: list[str] = []
         self._contexts: dict[Seq, ContextLoaded] = {}
+        # What is to be done, what the model itself has written of it in the open turn, and where on which branch what of it
+        # was known.
+        self._goal: Goal | None = None
+        self._todos: tuple[Todo, ...] = ()
+        self._written: tuple[Todo, ...] | None = None
+        self._known: dict[Seq, _Known] = {}
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -228,11 +252,42 @@ class Transcript:
         if isinstance(data, SubagentFinished) and data.notice:
             self._notices.append(data.notice)
 
+    def _write_todos(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, TodosUpdated):
+            self._todos = data.todos
+            if data.call is not None:
+                self._written = data.todos
+
+    def _set_goal(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, GoalUpdated):
+            self._goal = data.goal
+
+    def _know(self, seq: Seq, known: _Known) -> None:
+        """The model knows this from here on."""
+        if known != self._branch.known:
+            self._branch.known = self._known[seq] = known
+
     def _tell(self, seq: Seq) -> None:
         # A run with a history of its own is not what these are for.
-        if self._notices and self._entries is self._branch.entries:
+        if self._entries is not self._branch.entries:
+            return
+        if self._notices:
             self._entries.append(Entry(User((Text("\n\n".join(self._notices)),)), seq))
             self._notices = []
+        known, goal = self._branch.known, self._goal
+        if goal is not None and goal.open and known.goal != goal.id:
+            known = known._replace(goal=goal.id)
+            self._entries.append(Entry(User((Text(goal_set(goal)),)), seq))
+        elif known.goal is not None and (goal is None or not goal.open):
+            known = known._replace(goal=None)
+            if goal is None or goal.by == "host":  # one that the model has ended it knows of
+                self._entries.append(Entry(User((Text(goal_ended(goal)),)), seq, own=True))
+        if self._todos != known.todos:
+            known = known._replace(todos=self._todos)
+            self._entries.append(Entry(User((Text(todos_changed(self._todos)),)), seq, own=True))
+        self._know(seq, known)
 
     def _answered(self, event: Event) -> None:
         data = event.data
@@ -282,6 +337,9 @@ class Transcript:
         detached = self._entries is not self._branch.entries
         self._left.append((seq, self._branch))
         self._branch = branch
+        if self._known:
+            known = (self._known[e.seq] for e in reversed(branch.entries) if e.seq in self._known)
+            branch.known = next(known, _Known())
         if not detached:
             self._entries = branch.entries
 
@@ -292,24 +350,28 @@ class Transcript:
         cut = next((n for n, e in enumerate(branch.entries) if n >= first and e.seq >= data.kept_from), len(branch.entries))
         kept = [entry for e in branch.entries[cut:] if (entry := _without_thinking(e)) is not None]
         summed_up = (*branch.behind, *branch.entries[first:cut])
+        known = _Known(data.goal.id if data.goal is not None else None, data.todos or branch.known.todos)
+        if known != _Known():
+            self._known[seq] = known
         self._leave(seq, _Branch([Entry(summary_message(data), seq), *kept], data, summed_up, 1 + len(kept)))
 
     def _go_back(self, event: Event) -> None:
         data = event.data
         if isinstance(data, SessionRewound):
             self._rewind(event.seq, data.to)
+            self._goal, self._todos = data.goal, data.todos
             if data.summary is not None:
                 self._branch.entries.append(Entry(branch_message(data.summary), event.seq))
 
     def _fork(self, event: Event) -> None:
         # What was under way there is not here: its turn, its queue, and a history of its own.
-        self._answer, self._results, self._waiting, self._recalled = None, {}, {}, {}
+        self._answer, self._results, self._waiting, self._recalled, self._written = None, {}, {}, {}, None
         self._end_run(event)
 
     def _close_turn(self, event: Event) -> None:
         seq = event.seq
-        answer, results = self._answer, self._results
-        self._answer, self._results = None, {}
+        answer, results, written = self._answer, self._results, self._written
+        self._answer, self._results, self._written = None, {}, None
         if answer is None:
             return
         kept = as_sent(answer)
@@ -319,6 +381,8 @@ class Transcript:
         for call in kept.calls:
             done = results[call.id]
             self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
+        if written is not None and self._entries is self._branch.entries:
+            self._know(seq, self._branch.known._replace(todos=written))
         if kept.calls:  # else nothing is asked of the model behind it
             self._tell(seq)
 
@@ -346,6 +410,8 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "session.compacted": Transcript._compact,
     "session.pruned": Transcript._prune,
     "subagent.finished": Transcript._notice,
+    "goal.updated": Transcript._set_goal,
+    "todos.updated": Transcript._write_todos,
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""
@@ -355,7 +421,7 @@ def _is_own(said: UserMessage) -> bool:
     sender = said.sender or ""
     if sender.startswith("task "):
         return said.delivery == "follow_up"  # of a task's end; its beginning is what its session was asked
-    return sender == "verification" or sender.startswith("hook ")
+    return sender in ("verification", NUDGE) or sender.startswith("hook ")
 
 
 def as_sent(answer: Assistant) -> Assistant | None:
@@ -375,6 +441,10 @@ def summary_message(data: SessionCompacted) -> User:
     for tag, paths in (("files-read", data.files_read), ("files-changed", data.files_changed)):
         if paths:
             parts.append(f"<{tag}>\n" + "\n".join(paths) + f"\n</{tag}>")
+    if data.goal is not None:
+        parts.append(goal_set(data.goal))
+    if data.todos:
+        parts.append(f"The list of todos, as it is:\n<todos>\n{todos_text(data.todos)}\n</todos>")
     return User((Text("\n\n".join(parts)),))
 
 

@@ -22,14 +22,16 @@ from ..contracts import EventStore, Tool
 from ..core.errors import BlockedByHook, Conflict, HeadMoved, InvalidArgument
 from ..core.events import CompactionTrigger, HookBlocked, SessionCompacted
 from ..core.facts import KEEP_TOKENS, Compaction
+from ..core.goal import Goal
 from ..core.ids import Seq, SessionId
 from ..core.messages import Assistant, Message, ToolResult
+from ..core.todos import Todo, open_todos, todos_text
 from ..core.transcript import Entry, Transcript, summary_message
 from .cancel import Cancel
 from .driver import Parts
 from .estimate import CHARACTERS_PER_TOKEN, characters_of
 from .hooks import Hooks
-from .log import append_outside, load_transcript
+from .log import append_outside, load_state, load_transcript
 from .summary import Summaries
 
 ATTEMPTS: Final = 50
@@ -131,14 +133,26 @@ class Compactions:
             return None
         messages, tokens = len(entries), tokens_of(e.message for e in entries)
         focus, summary = await self._ask_hooks(focus, messages, tokens, trigger)
+        todos, goal = await self._to_do()
         model = ""
         if summary is None:
             model = self._model()
             earlier = None if transcript.summary is None else transcript.summary.summary
-            summary = await self._summaries.write(old, focus, earlier=earlier, model=model, window=window)
+            summary = await self._summaries.write(
+                old, focus, earlier=earlier, model=model, window=window, beside=_beside(todos, goal)
+            )
         read, changed = self._files(transcript, old)
         event = SessionCompacted(
-            summary, kept_from, focus, model, read, changed, trigger=trigger, at_once=trigger != "manual"
+            summary,
+            kept_from,
+            focus,
+            model,
+            read,
+            changed,
+            trigger=trigger,
+            at_once=trigger != "manual",
+            todos=todos,
+            goal=goal,
         )
         kept = len(entries) - len(old) - (1 if summed_up else 0)
         after = [summary_message(event), *(e.message for e in entries[len(entries) - kept :])]
@@ -180,6 +194,12 @@ class Compactions:
         raise HeadMoved("the session went on each time while its compaction was being recorded: try again")
 
     # --- the summary ------------------------------------------------------------------------------------------------
+
+    async def _to_do(self) -> tuple[tuple[Todo, ...], Goal | None]:
+        """The list, if something of it is to be done, and the goal, if it is open: they are not left to who sums up."""
+        state = await load_state(self._store, self._session)
+        goal = state.goal if state.goal is not None and state.goal.open else None
+        return state.todos if open_todos(state.todos) else (), goal
 
     def _files(self, transcript: Transcript, old: Sequence[Entry]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What tools have read and what they have changed, in the order of the first time; not read what was changed."""
@@ -231,6 +251,14 @@ class Compactions:
             "seq": seq,
         }
         await self._hooks.fire("after_compaction", payload)
+
+
+def _beside(todos: Sequence[Todo], goal: Goal | None) -> str:
+    """What stands beside the summary word for word, as who writes it is told."""
+    parts = [] if goal is None else [f"<goal>\n{goal.text}\n</goal>"]
+    if todos:
+        parts.append(f"<todos>\n{todos_text(todos)}\n</todos>")
+    return "\n".join(parts)
 
 
 def tokens_of(messages: Iterable[Message]) -> int:

@@ -33,7 +33,7 @@ from .cancel import WITHIN, Cancel
 from .driver import Parts
 from .hooks import Hooks
 from .log import append_outside, load_state
-from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
+from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
 from .review import checked
 from .tasks import SessionTasks
 from .tool_context import Context
@@ -348,6 +348,7 @@ class DirectCalls:
             asides=asides,
             tasks=SessionTasks(self._parts, self._session),
             memory=None if self._memory is None else self._memory(),
+            state=lambda: state,
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)
@@ -394,7 +395,8 @@ class DirectCalls:
             content = (Text("\n".join(notes) + "\n"), *content)
         metadata = as_json(metadata)
         finished = ToolFinished(call, name, status, content, metadata, took_ms, origin)
-        seq = await self._append(run, *([artifact] if artifact is not None else []), finished)
+        written = written_by(state, task.result(), None) if status == "ok" else []
+        seq = await self._append(run, *([artifact] if artifact is not None else []), *written, finished)
         return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
 
     async def _before(self, again: ToolStarted, state: State) -> ToolCallResult:

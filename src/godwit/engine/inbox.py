@@ -37,7 +37,7 @@ from ..core.lanes import LaneHandler
 from ..core.messages import Message, ResultBlock, UserBlock
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy, Permissions
-from .log import append_outside
+from .log import append_outside, todos_and_goal_at
 
 
 def accepted_id(session: SessionId, key: str, place: int) -> InputId:
@@ -104,7 +104,10 @@ class Inbox:
         self, resumes: RunStarted, *, rewind_to: Seq | None, prompt: tuple[UserBlock, ...] | None
     ) -> Appended:
         """Start the run that continues another's checkpoint, going back to it first when the session has moved on."""
-        data: list[EventData] = [] if rewind_to is None else [SessionRewound(rewind_to)]
+        data: list[EventData] = []
+        if rewind_to is not None:
+            todos, goal = await todos_and_goal_at(self._store, self._session, rewind_to)
+            data.append(SessionRewound(rewind_to, todos=todos, goal=goal))
         if prompt is not None:
             assert resumes.input is not None
             data.append(UserMessage(resumes.input, prompt, "prompt"))

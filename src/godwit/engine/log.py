@@ -28,12 +28,17 @@ from ..core.events import (
     Draft,
     Event,
     EventData,
+    GoalUpdated,
     SessionForked,
+    SessionRewound,
+    TodosUpdated,
     ToolFinished,
     VerificationReported,
 )
+from ..core.goal import Goal
 from ..core.ids import Clock, RunId, Seq, SessionId
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
+from ..core.todos import Todo
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
 from .hooks import Hooks
 
@@ -44,7 +49,16 @@ PAGE = 512
 FOLDS = 256
 """States kept by `load_state`."""
 
-FACTS = (AgentMessage, ToolFinished, ArtifactStored, ActionClosed, VerificationReported, BudgetExceeded)
+FACTS = (
+    AgentMessage,
+    TodosUpdated,
+    GoalUpdated,
+    ToolFinished,
+    ArtifactStored,
+    ActionClosed,
+    VerificationReported,
+    BudgetExceeded,
+)
 """What has happened and cannot be decided again: it stays staged when an append fails, all else is decided anew."""
 
 D = TypeVar("D", bound=Data)
@@ -147,6 +161,23 @@ async def state_at(store: EventStore, session: SessionId, seq: Seq) -> State:
         for event in await store.read(session, state.seq, limit=PAGE, to_seq=seq):
             state = fold(state, event)
     return state
+
+
+async def todos_and_goal_at(store: EventStore, session: SessionId, seq: Seq) -> tuple[tuple[Todo, ...], Goal | None]:
+    """Both as they were at `seq`. A rewind carries them, so what was written last is how it was."""
+    todos: tuple[Todo, ...] = ()
+    goal: Goal | None = None
+    for event in await store.read(
+        session, to_seq=seq, types=("todos.updated", "session.rewound"), newest_first=True, limit=1
+    ):
+        if isinstance(event.data, TodosUpdated | SessionRewound):
+            todos = event.data.todos
+    for event in await store.read(
+        session, to_seq=seq, types=("goal.updated", "session.rewound"), newest_first=True, limit=1
+    ):
+        if isinstance(event.data, GoalUpdated | SessionRewound):
+            goal = event.data.goal
+    return todos, goal
 
 
 async def fork_log(

@@ -27,6 +27,7 @@ from ..core.events import (
 )
 from ..core.gate import OpenAction
 from ..core.ids import InputId, RunId, Seq
+from ..core.nudges import NudgeReason
 from ..core.output import MISFIT
 from ..core.state import Run, State
 from ..core.verification import VerificationPolicy
@@ -38,6 +39,7 @@ from .direct import close_lost_calls
 from .driver import Driver
 from .folder_context import tell_before_prompt, tell_before_turn
 from .model_step import ask_model, estimated_request, wait_for_retry
+from .nudge import nudge, nudge_reasons
 from .output import check_output, output_of
 from .points import after_turn, before_finish, before_run, before_turn, deliver, ended, let_pass
 from .recall import remember_run
@@ -116,6 +118,13 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Nudge:
+    """The model has stopped in the middle of its work: it is told to go on."""
+
+    reasons: tuple[NudgeReason, ...]
+
+
+@dataclass(frozen=True)
 class CheckOutput:
     """The run would end as done: find out whether its last answer has the form that was asked for."""
 
@@ -144,6 +153,7 @@ Decision = (
     | Expire
     | Settle
     | CloseTurn
+    | Nudge
     | CheckOutput
     | Verify
     | End
@@ -210,6 +220,9 @@ def decide(
         if run.turns - run.turns_before >= limits.max_turns:
             return End("limited", Fault("max_turns", f"the run reached its limit of {limits.max_turns} turns"))
         return OpenTurn()
+    reasons = nudge_reasons(state, spec)
+    if reasons:
+        return Nudge(reasons)
     output = output_of(run, spec)
     if output is not None and run.fits is None:
         if run.misfits > output.retries:
@@ -361,6 +374,8 @@ async def _advance(driver: Driver) -> bool:
             case Expire(expired):
                 log.stage(*(policy_answer(a) for a in expired))
                 await log.commit()
+            case Nudge(reasons):
+                await nudge(driver, reasons, seen)
             case CheckOutput():
                 await check_output(driver)
             case Verify():

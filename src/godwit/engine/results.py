@@ -13,9 +13,10 @@ import msgspec
 
 from ..contracts import BlobStore, ToolOutput
 from ..core.errors import GodwitError
-from ..core.events import ArtifactStored, Origin
+from ..core.events import ArtifactStored, EventData, GoalUpdated, Origin, TodosUpdated
 from ..core.ids import CallId, SessionId
 from ..core.messages import ResultBlock, Text, ToolStatus, text_of
+from ..core.state import State
 
 OUTPUT_LIMIT = 100 * 1024
 """Bytes of text a result may hold; more becomes an artifact of which head and tail are shown."""
@@ -58,6 +59,18 @@ def cut_off(task: asyncio.Task[ToolOutput]) -> tuple[ResultBlock, ...]:
     if not whole:
         return (note,)
     return (Text(whole[:SHOWN_HEAD].decode(errors="ignore") + "\n"), note)
+
+
+def written_by(state: State, output: ToolOutput, call: CallId | None) -> list[EventData]:
+    """What a tool's output makes of the list and of the goal. `call`: a model's. A goal that has ended meanwhile, or was
+    replaced, stays as it is."""
+    events: list[EventData] = []
+    if output.todos is not None and output.todos != state.todos:
+        events.append(TodosUpdated(output.todos, call))
+    goal = state.goal
+    if output.goal is not None and goal is not None and goal.open and goal.id == output.goal.id:
+        events.append(GoalUpdated(output.goal, call))
+    return events
 
 
 async def shorten(

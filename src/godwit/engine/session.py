@@ -45,6 +45,7 @@ from .session_tree import ForkHome, HostTree, Trees
 from .session_verification import HostVerification, Verifications
 from .summary import Summaries, of_session
 from .tasks import SessionTasks
+from .todos import HostTodos
 from .typed_commands import TypedCommands
 
 
@@ -73,6 +74,7 @@ class Session(
     Sending,
     LiveAgents,
     Answers,
+    HostTodos,
     LiveHooks,
     HostCalls,
     HostVerification,

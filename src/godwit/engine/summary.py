@@ -90,9 +90,11 @@ class Summaries:
         task: str = TASK,
         purpose: Literal["compaction", "branch_summary"] = "compaction",
         window: int | None = None,
+        beside: str = "",
     ) -> str:
         """What these messages came to. `earlier`: a summary of what was before them, which the new one takes in. `window`:
-        tokens that the model reads, as far as that is known.
+        tokens that the model reads, as far as that is known. `beside`: what the agent will read beside the summary, word for
+        word.
 
         BudgetExhausted, ModelError's leaves (also for an empty summary), SessionClosed when it was ended meanwhile.
         """
@@ -102,7 +104,7 @@ class Summaries:
         most = PART_CHARACTERS if window is None else min(PART_CHARACTERS, window * CHARACTERS_PER_TOKEN // 2)
         for part in _parts((shown(e.message) for e in entries), most):
             try:
-                summary = (await asides.ask(_question(task, summary, part, focus), purpose=purpose)).strip()
+                summary = (await asides.ask(_question(task, summary, part, focus, beside), purpose=purpose)).strip()
             except ToolFailed:
                 # The only way for it to be ended: the handle was closed, or the run that needs it was cut off.
                 raise SessionClosed("a summary was being written, and was ended meanwhile", session=self._session) from None
@@ -144,10 +146,15 @@ def of_session(
     return Summaries(session, asides)
 
 
-def _question(task: str, earlier: str | None, part: str, focus: str | None) -> str:
+def _question(task: str, earlier: str | None, part: str, focus: str | None, beside: str = "") -> str:
     asked = [task]
     if focus is not None:
         asked.append(f"Above all, keep what concerns this: {focus}\n")
+    if beside:
+        asked.append(
+            "The agent will read this beside your summary, word for word, so write what goes with it, and do not say it"
+            f" again:\n{beside}\n"
+        )
     if earlier is not None:
         asked.append(
             "What came before this part was summarised already. Write one summary of both, and lose nothing of this one that"

@@ -8,9 +8,12 @@ from typing import Any, Protocol
 from ..contracts import Memories, Tasks, Verified, Workspace
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
+from ..core.goal import Goal
 from ..core.ids import CallId, RunId, Seq, SessionId
 from ..core.messages import Message
 from ..core.rules import Verdict
+from ..core.state import State
+from ..core.todos import Todo
 from .aside import Asides
 from .cancel import Cancel
 
@@ -44,6 +47,7 @@ class Context:
         memory: Memories | None = None,
         verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
         conversation: Callable[[], tuple[Message, ...]] = lambda: (),
+        state: Callable[[], State] = State,
     ) -> None:
         self.session = session
         self.run = run
@@ -63,6 +67,7 @@ class Context:
         self._memory = memory
         self._verdict = verdict
         self._conversation = conversation
+        self._state = state
 
     @property
     def workspace(self) -> Workspace:
@@ -94,6 +99,14 @@ class Context:
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._verdict(arguments)
+
+    @property
+    def todos(self) -> tuple[Todo, ...]:
+        return self._state().todos
+
+    @property
+    def goal(self) -> Goal | None:
+        return self._state().goal
 
     @property
     def conversation(self) -> tuple[Message, ...]:

@@ -35,7 +35,7 @@ from .driver import Driver
 from .lanes import HELD, Ticket
 from .outside import hand_out
 from .recall import memories_of
-from .results import as_json, cut_off, look_at, modified, outcome, shorten, told
+from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
 from .tasks import SessionTasks
 from .tool_context import Context
@@ -280,6 +280,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         memory=memories_of(driver),
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
         conversation=lambda: driver.log.transcript.from_outside,
+        state=lambda: driver.state,
     )
 
 
@@ -361,6 +362,8 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     events: list[EventData] = [artifact] if artifact is not None else []
     if artifact is not None:
         metadata = {**metadata, "artifact": artifact.ref}
+    if status == "ok":
+        events += written_by(driver.state, task.result(), call.id)
     events.append(ToolFinished(call.id, call.name, status, content, as_json(metadata), took))
     driver.log.stage(*events)
     if not _stops(driver):

@@ -26,6 +26,7 @@ from ..core.ids import AgentName
 from ..core.mcp import McpServer
 from ..core.memory import MemoryPolicy
 from ..core.modes import Mode
+from ..core.nudges import NudgePolicy
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
@@ -65,6 +66,8 @@ class Agent:
     `modes`: what its sessions may be switched to, beside `build` and `plan`.
     `output`: the form that the last answer of its runs must have: a type that pydantic knows (a model class, a dataclass,
     `list[int]`), a JSON Schema, or an `OutputSpec`. `output_retries`: how often an answer that does not fit goes back.
+    `nudges`: when a model that has stopped in the middle of its work is told to go on: a `NudgePolicy`, how often at
+    most, or False for never.
     `memory`: what it does with memory by itself; True for what `MemoryPolicy()` says, None for nothing.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -101,6 +104,7 @@ class Agent:
         output: Any = None,
         output_retries: int = 2,
         memory: MemoryPolicy | Mapping[str, Any] | bool | None = None,
+        nudges: NudgePolicy | Mapping[str, Any] | int | None = None,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -154,6 +158,7 @@ class Agent:
             context_files=context_files,
             skills=_skills(skills),
             modes=tuple(modes),
+            nudges=nudges_of(nudges),
             output=_output(output, output_retries),
         )
         self.output_type = None if isinstance(output, dict | OutputSpec) else output
@@ -237,6 +242,22 @@ def _memory(given: MemoryPolicy | Mapping[str, Any] | bool | None) -> MemoryPoli
         return msgspec.convert(dict(given), MemoryPolicy)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"memory cannot be read: {error}") from None
+
+
+def nudges_of(given: NudgePolicy | Mapping[str, Any] | int | None) -> NudgePolicy:
+    """A policy as people write it down: a table, how often at most, or whether at all. ConfigurationError."""
+    if given is None or isinstance(given, NudgePolicy):
+        return given or NudgePolicy()
+    if isinstance(given, bool):
+        return NudgePolicy() if given else NudgePolicy(max_nudges=0)
+    if isinstance(given, int):
+        return NudgePolicy(max_nudges=given)
+    try:
+        if unknown := set(given) - set(NudgePolicy.__struct_fields__):
+            raise ConfigurationError(f"nudges have no {sorted(unknown)}: they take {NudgePolicy.__struct_fields__}")
+        return msgspec.convert(dict(given), NudgePolicy)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"nudges cannot be read: {error}") from None
 
 
 def _subagents(given: Sequence[Agent | AgentSpec | WorkerAgentSpec | str] | Mapping[str, str]) -> dict[str, str]:

@@ -53,6 +53,7 @@ from ..engine.lanes import Lanes
 from ..engine.log import create_log, load_state, record_reports
 from ..engine.memory import ReachedMemories
 from ..engine.session import Session
+from ..engine.todos import new_goal
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .auth_store import AuthStore, auth_of
@@ -558,6 +559,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         parent: str | None = None,
         parent_depth: int | None = None,
         vaults: Sequence[str] = (),
+        goal: str | None = None,
         drive: bool = True,
     ) -> Session:
         """A new session of the agent, its status queued until it first runs.
@@ -565,7 +567,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
         `parent`: the session this one works for, and whose budgets for its tree count here as well. `parent_depth`: in its
         place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep. `vaults`:
-        whose credentials its MCP servers may be given.
+        whose credentials its MCP servers may be given. `goal`: what it is to come to, as for `Session.set_goal`.
         AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
         ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
         given whole, or is to be driven here.
@@ -600,7 +602,8 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             depth,
             vaults=tuple(vaults),
         )
-        await create_log(self.store, session_id, [created], self.clock)
+        set_goal = [] if goal is None else [new_goal(goal, self.tools_of(spec, folder), self.ids)]
+        await create_log(self.store, session_id, [created, *set_goal], self.clock)
         return await self._handle(session_id, spec, drive, source="startup")
 
     async def _stored(self, agent: Agent | AgentSpec | AgentRef | str, folder: str | None) -> tuple[AgentRef, AgentSpec]:

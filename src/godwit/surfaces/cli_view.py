@@ -20,10 +20,12 @@ from ..core.events import (
     BudgetWarned,
     Delta,
     Event,
+    GoalUpdated,
     InputDelivered,
     ModelStarted,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -33,6 +35,7 @@ from ..core.events import (
     SubagentAsked,
     SubagentFinished,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     UserAnswer,
@@ -43,6 +46,8 @@ from ..core.events import (
 from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
 from ..core.model_info import Adjustment
+from ..core.nudges import NUDGE, NudgeReason
+from ..core.todos import todos_text
 from ..core.verification import VerificationStatus
 from .cli_words import (
     DECIDED,
@@ -65,6 +70,13 @@ KEPT_LINES = 12
 """Lines of its output that stay when it has ended."""
 DIFF_LINES = 80
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_NUDGED: dict[NudgeReason, str] = {
+    "todos": "there is more to do",
+    "goal": "the goal is not met",
+    "empty": "the answer was empty",
+    "cut_off": "the answer was cut off at the limit of its length",
+    "no_call": "a call was about to come, and did not",
+}
 CHECKED = "verification"
 """Who sends the model what did not pass: the commands' outputs have been shown already."""
 REPORTED: dict[VerificationStatus, tuple[str, str]] = {
@@ -183,6 +195,8 @@ class ScreenView:
                 if data.sender == CHECKED:
                     self._line("⇢ what does not pass goes back to the model", "dim")
                     return
+                if data.sender == NUDGE:
+                    return  # told by `run.nudged`
                 self._inputs[data.id] = data
                 if data.delivery != "prompt":
                     self._line(f"⇢ {data.delivery.replace('_', '-')} accepted: {one_line(text_of(data.content))}", "dim")
@@ -242,6 +256,14 @@ class ScreenView:
             case VerificationReported(report=report):
                 mark, style = REPORTED[report.status]
                 self._line(f"{mark} {clean(verified_text(report))}", style)
+            case RunNudged():
+                why = ", ".join(_NUDGED[reason] for reason in data.reasons)
+                self._line(f"⇢ told to go on: {why}", "dim")
+            case TodosUpdated():
+                self._line(todos_text(data.todos) or "no todos any more", "cyan")
+            case GoalUpdated(goal=goal):
+                what = one_line(goal.text if goal.open else goal.reason or goal.text, 400)
+                self._line(f"◎ goal {'set' if goal.open else goal.status}: {what}", "cyan")
             case UserInterrupt():
                 self._line("■ interrupt" + (", forced" if data.force else ""), "yellow")
             case SessionPaused():

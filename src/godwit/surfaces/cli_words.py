@@ -28,6 +28,7 @@ from ..core.events import (
     Decision,
     EntryKept,
     Event,
+    GoalUpdated,
     HookBlocked,
     HookReported,
     InputDelivered,
@@ -40,6 +41,7 @@ from ..core.events import (
     OutputChecked,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -61,6 +63,7 @@ from ..core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -75,6 +78,7 @@ from ..core.events import (
     WorkspaceRestored,
 )
 from ..core.messages import Text, ToolCall, Usage, text_of
+from ..core.todos import todos_summary
 from ..core.verification import VerificationReport
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
@@ -283,6 +287,13 @@ def event_text(event: Event) -> str:
         case RunFinished():
             why = f": {data.error.code}: {one_line(data.error.message)}" if data.error else ""
             return f"{data.outcome}{why} ({ran_text(data)})"
+        case RunNudged():
+            return f"{', '.join(data.reasons)}, attempt {data.attempt}"
+        case TodosUpdated():
+            return one_line(todos_summary(data.todos), 120)
+        case GoalUpdated():
+            goal = data.goal
+            return one_line(f"{goal.status}: {goal.reason or goal.text}", 120)
         case TurnStarted() | TurnFinished():
             return str(data.index)
         case ModelStarted():

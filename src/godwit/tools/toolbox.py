@@ -16,6 +16,7 @@ from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
 from .memory import Forget, Recall, Remember
+from .todo import EndGoal, TodoList
 from .verify import Verify
 from .web import WebFetch
 from .web_search import WebSearch, backend_of
@@ -113,9 +114,9 @@ def _name(tool: Tool) -> str:
 
 
 def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[Tool | Callable[..., Any]] = ()) -> Toolbox:
-    """A new toolbox with what comes with godwit: the toolsets `files` and `memory`, the tools `bash` and
-    `verify`, and the toolset `web` with `web_fetch` and, when `environment` (the process's own by default) chooses a
-    service, `web_search`.
+    """A new toolbox with what comes with godwit: the toolsets `files` and `memory`, the tools
+    `bash`, `verify`, `todo` and `goal`, and the toolset `web` with `web_fetch` and, when `environment` (the process's own by
+    default) chooses a service, `web_search`.
 
     `own`: further tools. One that is of godwit's own class, as a `WebFetch` with other settings, takes the place of the one
     of its name, in its toolset too; any other of a name that is taken is a ConfigurationError.
@@ -124,6 +125,8 @@ def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[
     toolbox.register_set("files", [Read(), Write(), Edit(), Patch(), Ls(), Glob(), Grep()])
     toolbox.register(Bash())
     toolbox.register(Verify())
+    toolbox.register(TodoList())
+    toolbox.register(EndGoal())
     toolbox.register_set("memory", [Remember(), Recall(), Forget()])
     made = [_as_tool(one) for one in own]
     search: Any = next((one for one in made if isinstance(one, WebSearch)), None)

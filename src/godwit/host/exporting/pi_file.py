@@ -21,6 +21,7 @@ from ...core.events import (
     SessionImported,
     SessionLabelled,
     SessionRewound,
+    UserMessage,
 )
 from ...core.ids import Seq, SessionId
 from ...core.messages import AgentBlock, Image, ResultBlock, StopReason, Text, Thinking, ToolCall, UserBlock
@@ -97,6 +98,10 @@ class _Writer:
                 return self._answer(passage)
             case Direct():
                 return []
+            case Told(data=UserMessage(sender=str(sender)) as data):
+                content = [_block(block) for block in data.content]
+                fields = {"customType": f"godwit-{sender}", "content": content, "display": True}
+                return [self._entry(passage, "custom_message", self._own(data.id, "in_"), **fields)]
             case Told(data=SessionRewound() as data):
                 left = self._last
                 self._rewind(passage.seq, data.to)

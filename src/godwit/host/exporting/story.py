@@ -17,6 +17,7 @@ from ...core.events import (
     CommandExecuted,
     EntryKept,
     Event,
+    GoalUpdated,
     HookBlocked,
     InputDelivered,
     ModelStarted,
@@ -41,6 +42,7 @@ from ...core.events import (
 )
 from ...core.ids import CallId, InputId, Seq, SessionId
 from ...core.messages import Assistant, ToolCall, Usage, UserBlock
+from ...core.nudges import NUDGE
 
 PAGE = 500
 
@@ -92,7 +94,7 @@ class Direct(Passage):
 
 @dataclass
 class Told(Passage):
-    """Anything else worth a line: `data` is the event's."""
+    """Anything else worth a line: `data` is the event's. A message is one by which the model was told to go on."""
 
     data: (
         SessionCompacted
@@ -106,6 +108,8 @@ class Told(Passage):
         | VerificationReported
         | HookBlocked
         | BudgetExceeded
+        | GoalUpdated
+        | UserMessage
         | EntryKept
         | None
     ) = None
@@ -195,6 +199,8 @@ class Story:
                 said = self._queued.pop(data.id, None)
                 content = data.content if data.content is not None else () if said is None else said.content
                 self.total.messages += 1
+                if said is not None and said.sender == NUDGE:
+                    return Told(*at, said)
                 return Said(*at, content, None if said is None else said.sender, data.id)
             case ModelStarted():
                 self._asked_ms = event.at_ms
@@ -226,6 +232,7 @@ class Story:
                 SessionCompacted()
                 | SessionRewound()
                 | SessionImported()
+                | GoalUpdated()
                 | SessionForked()
                 | SessionLabelled()
                 | CommandExecuted()

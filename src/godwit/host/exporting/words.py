@@ -11,6 +11,7 @@ from ...core.events import (
     BudgetExceeded,
     CommandExecuted,
     EntryKept,
+    GoalUpdated,
     HookBlocked,
     RunFinished,
     SessionCompacted,
@@ -19,9 +20,10 @@ from ...core.events import (
     SessionImported,
     SessionLabelled,
     SessionRewound,
+    UserMessage,
     VerificationReported,
 )
-from ...core.messages import Document, Image, ResultBlock, Text, Usage, UserBlock
+from ...core.messages import Document, Image, ResultBlock, Text, Usage, UserBlock, text_of
 from .story import Call, Told, Total
 
 SECRETS = (
@@ -163,6 +165,10 @@ def told(passage: Told) -> tuple[str, str]:
             return f"Hook {data.hook} blocked {data.point}", data.reason
         case BudgetExceeded() as data:
             return f"Budget exceeded: {data.resource} {data.consumed:g} of {data.limit:g}", data.reason
+        case UserMessage() as data:
+            return "The model had stopped, and was told to go on", text_of(data.content)
+        case GoalUpdated(goal=goal):
+            return f"Goal {goal.status if not goal.open else 'set'}", goal.reason or goal.text
         case EntryKept() as data:
             return f"Kept from the import: {data.kind}", json.dumps(data.data, ensure_ascii=False, indent=2)
         case None:

@@ -33,6 +33,7 @@ from ...core.memory import FoundMemory, MemoryKind, MemoryPolicy, MemoryScope, M
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.model_info import ModelInfo
 from ...core.modes import Mode
+from ...core.nudges import NudgePolicy
 from ...core.output import OutputSpec
 from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
@@ -94,6 +95,7 @@ class AgentBody(Shape, frozen=True):
     modes: tuple[Mode, ...] = ()
     output: OutputSpec | None = None
     memory: MemoryPolicy | None = None
+    nudges: NudgePolicy = NudgePolicy()
 
 
 class AgentView(Shape, frozen=True):

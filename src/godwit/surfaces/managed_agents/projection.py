@@ -31,6 +31,7 @@ from ...core.events import (
     EntryKept,
     Event,
     EventData,
+    GoalUpdated,
     HookBlocked,
     HookReported,
     InputDelivered,
@@ -43,6 +44,7 @@ from ...core.events import (
     OutputChecked,
     RunClaimed,
     RunFinished,
+    RunNudged,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -64,6 +66,7 @@ from ...core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TodosUpdated,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -79,6 +82,7 @@ from ...core.events import (
 )
 from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
 from ...core.messages import StopReason, Text, UserBlock
+from ...core.nudges import NUDGE
 from ..server.money import is_budget_question
 from .content import written
 from .event_fields import budget_of, error_of, server_error
@@ -106,7 +110,9 @@ def _shown_of(
     message: UserMessage, delivered: tuple[UserBlock, ...] | None = None
 ) -> list[tuple[str, tuple[UserBlock, ...]]]:
     """The events that a message is shown as. `delivered`: what it was when it was delivered, where that is something
-    else."""
+    else. One by which the model is told to go on is shown as none: nobody has said it."""
+    if message.sender == NUDGE:
+        return []
     system = system_block(message)
     if system is None:
         return [("user.message", message.content if delivered is None else delivered)]
@@ -290,6 +296,9 @@ class Projector:
                 | WorkspaceCheckpointed()
                 | WorkspaceRestored()
                 | VerificationReported()
+                | RunNudged()
+                | TodosUpdated()
+                | GoalUpdated()
                 | CommandExecuted()
                 | SubagentStarted()
                 | SubagentProgressed()

@@ -44,6 +44,7 @@ from ...core.events import (
 from ...core.ids import ActionId, CallId, InputId, MessageId, RunId, SessionId
 from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, Text, Thinking, ToolCall, Usage, UserBlock
+from ...core.nudges import NUDGE
 from . import items
 from .frames import Frame, ItemFrames
 from .ids import Place, call_id, environment_id, event_id, item_id
@@ -117,6 +118,8 @@ class Projection:
         """The actions of the newest turn that asked for a function's result, answered or not, by the call's id."""
         self._agents = agents
         self._waiting = dict(waiting or {})
+        # What no client has said: a model was told to go on.
+        self._unsaid: set[InputId] = set()
 
     # --- how it stands -------------------------------------------------------------------------------------------
 
@@ -177,11 +180,17 @@ class Projection:
             case SessionArchived():
                 self.facts = msgspec.structs.replace(self._facts, archived=True)
                 return [self._of_session("failed")]
+            case UserMessage(sender=sender) if sender == NUDGE:
+                self._unsaid.add(data.id)
+                return []
             case UserMessage():
                 self._waiting[data.id] = data.content
                 return []
             case InputWithdrawn():
                 self._waiting.pop(data.id, None)
+                return []
+            case InputDelivered() if data.id in self._unsaid:
+                self._unsaid.discard(data.id)
                 return []
             case InputDelivered():
                 said = self._waiting.pop(data.id, ())
