@@ -603,7 +603,7 @@ class Scheduler(RuleBasedStateMachine):
         ticket: Ticket = self._do(lambda: contextvars.copy_context().run(within))
         self.all.append(ticket)
         order = ["query", "execute", "generate"]
-        if not ticket._shares and order.index(lane) <= order.index(outer.lane):
+        if not ticket.shares and order.index(lane) <= order.index(outer.lane):
             assert ticket.state == "active"
             self.opened.add(ticket)
         return ticket
@@ -626,7 +626,7 @@ class Scheduler(RuleBasedStateMachine):
             assert config.concurrency is None or len(mine) <= config.concurrency
             if config.per_tenant is not None:
                 assert all(sum(t.tenant == tenant for t in mine) <= config.per_tenant for tenant in "abc")
-        assert self.room is None or sum(t._shares for t in active) <= self.room
+        assert self.room is None or sum(t.shares for t in active) <= self.room
 
     @precondition(lambda self: self.all)
     @invariant()
@@ -647,8 +647,8 @@ class Scheduler(RuleBasedStateMachine):
             full = config.concurrency is not None and len(mine) >= config.concurrency
             theirs = sum(t.tenant == ticket.tenant for t in mine)
             full = full or (config.per_tenant is not None and theirs >= config.per_tenant)
-            shared = sum(t._shares for t in active)
-            full = full or (self.room is not None and ticket._shares and shared >= self.room)
+            shared = sum(t.shares for t in active)
+            full = full or (self.room is not None and ticket.shares and shared >= self.room)
             assert full or config.rate is not None, "there is room, and no rate that would keep it"
 
     @precondition(lambda self: self.all)
@@ -663,7 +663,7 @@ class Scheduler(RuleBasedStateMachine):
                 if t.state == "active"
                 and (t.lane, t.tenant) == (ticket.lane, ticket.tenant)
                 and t.order > ticket.order
-                and (t._shares or not ticket._shares)
+                and (t.shares or not ticket.shares)
                 and t not in self.opened
             ]
             assert later == []

@@ -10,140 +10,33 @@ begins; what waits to be tried again counts as work that is left.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from ..contracts import CancelToken, Tool
+from ..contracts import Tool
 from ..core.errors import LaneNotFound, LanesClosed, TaskTimedOut
 from ..core.ids import ActionId, SessionId
 from ..core.lanes import (
     Lane,
     LaneConfig,
     LaneEvent,
-    LaneMetrics,
     LaneSettings,
-    LaneStats,
     MetricsSnapshot,
     QueueStats,
-    RateLimit,
-    Times,
 )
 from ..core.mcp import rule_of, server_and_tool
+from .lane_state import LaneState
+from .ticket import HELD, Outcome, Ticket, holder, outcome_of
 
 logger = logging.getLogger("godwit")
 
 T = TypeVar("T")
-Outcome = Literal["completed", "failed", "timed_out", "cancelled"]
 Listener = Callable[[LaneEvent], None]
-_ROUNDING = 1e-9
 _MOST_OUTSIDE = 100_000
-
-
-class Ticket:
-    """A step's place in a lane: it waits, then runs, until `end`. As a context manager it waits when entered, and ends; what
-    is asked for in between is within it (`HELD`)."""
-
-    __slots__ = (
-        "_asked_s",
-        "_began_s",
-        "_lane",
-        "_lanes",
-        "_on_granted",
-        "_outer",
-        "_shares",
-        "order",
-        "session",
-        "state",
-        "tenant",
-    )
-
-    def __init__(
-        self,
-        lanes: Lanes,
-        lane: _Lane,
-        order: int,
-        session: SessionId | None,
-        tenant: str | None,
-        shares: bool,
-        now_s: float,
-    ) -> None:
-        self.state: Literal["waiting", "active", "ended"] = "waiting"
-        self.order = order
-        self.session = session
-        self.tenant = tenant
-        self._lanes = lanes
-        self._lane = lane
-        self._shares = shares  # takes of what all lanes share
-        self._asked_s = now_s
-        self._began_s = now_s
-        self._on_granted: Callable[[], None] | None = None
-        self._outer: Ticket | None = None
-
-    @property
-    def lane(self) -> str:
-        return self._lane.config.name
-
-    @property
-    def waiting(self) -> bool:
-        return self.state == "waiting"
-
-    @property
-    def active(self) -> bool:
-        return self.state == "active"
-
-    def end(self, outcome: Outcome = "completed") -> None:
-        """Give the room back, or leave the line (which counts as cancelled). Safe to repeat."""
-        self._lanes._end(self, outcome)
-
-    async def granted(self, cancel: CancelToken | None = None) -> bool:
-        """Wait for room. False when `cancel` fell first: then it has left the line."""
-        if self.state == "active":
-            return True
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def wake() -> None:
-            if not granted.done():
-                granted.set_result(None)
-
-        self._on_granted = wake
-        take_back = cancel.on_cancel(wake) if cancel is not None else None
-        try:
-            if self.state == "waiting" and not (cancel is not None and cancel.cancelled):
-                await granted
-        except BaseException:
-            self.end("cancelled")
-            raise
-        finally:
-            if take_back is not None:
-                take_back()
-        if not self.active:
-            self.end("cancelled")
-        return self.active
-
-    async def __aenter__(self) -> Ticket:
-        if not await self.granted():
-            raise LanesClosed()
-        self._outer = HELD.get()
-        HELD.set(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        HELD.set(self._outer)
-        self.end(_outcome(error))
-
-
-HELD: ContextVar[Ticket | None] = ContextVar("godwit_held", default=None)
-"""The step that the current task is part of."""
 
 
 class Lanes:
@@ -152,7 +45,7 @@ class Lanes:
     def __init__(self, settings: LaneSettings | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings or LaneSettings()
         self._clock = clock
-        self._lanes = {config.name: _Lane(config, clock()) for config in self.settings.all()}
+        self._lanes = {config.name: LaneState(config, clock()) for config in self.settings.all()}
         self._by_tool = {tool: c.name for c in self.settings.lanes for tool in c.tools}
         self._highest = min(lane.priority for lane in self._lanes.values())
         self._room = self.settings.concurrency
@@ -164,7 +57,7 @@ class Lanes:
         self._closing = self._closed = False
         self._listeners: list[Listener] = []
         self._draining: list[asyncio.Future[None]] = []
-        self._outside: dict[ActionId, tuple[_Lane, float]] = {}
+        self._outside: dict[ActionId, tuple[LaneState, float]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -201,27 +94,27 @@ class Lanes:
         found.submitted += 1
         return self._ask(found, session, tenant, on_granted)
 
-    def _open_lane(self, lane: str) -> _Lane:
+    def _open_lane(self, lane: str) -> LaneState:
         """The lane, if it takes what is new; what is within a step belongs to what is there. LanesClosed, LaneNotFound."""
-        if self._closed or (self._closing and _holder() is None):
+        if self._closed or (self._closing and holder() is None):
             raise LanesClosed()
         return self._find(lane)
 
     def _ask(
-        self, found: _Lane, session: SessionId | None, tenant: str | None, on_granted: Callable[[], None] | None = None
+        self, found: LaneState, session: SessionId | None, tenant: str | None, on_granted: Callable[[], None] | None = None
     ) -> Ticket:
         if self._closed:
             raise LanesClosed()
         now_s = self._clock()
-        held = _holder()
-        ticket = Ticket(self, found, next(self._order), session, tenant, held is None, now_s)
-        if held is not None and found.priority <= held._lane.priority:
+        held = holder()
+        ticket = Ticket(found.config.name, next(self._order), session, tenant, held is None, now_s, self._end)
+        if held is not None and found.priority <= self._lanes[held.lane].priority:
             self._grant(ticket, now_s)
             return ticket
         if not (found.waiting if held is None else found.within) and self._fits(found, ticket, now_s):
             self._grant(ticket, now_s)
             return ticket
-        ticket._on_granted = on_granted
+        ticket.on_granted = on_granted
         found.put(ticket)
         self._waiting += 1
         self._give()
@@ -266,13 +159,13 @@ class Lanes:
                 failures += 1
                 pause_ms = found.config.retry.pause_ms(failures, random.random()) if repeatable else None
                 if pause_ms is None or self._closed:
-                    ticket.end(_outcome(error))
+                    ticket.end(outcome_of(error))
                     found.dead += 1
                     self._tell(LaneEvent("dead", lane, found.waiting, found.active, f"{type(error).__name__}: {error}"))
                     raise
                 # It counts as left to do before it gives its room back: a drain must not end in between.
                 found.retrying += 1
-                ticket.end(_outcome(error))
+                ticket.end(outcome_of(error))
                 try:
                     await asyncio.sleep(pause_ms / 1000)
                 except BaseException:
@@ -335,7 +228,7 @@ class Lanes:
     def has_room(self, lane: str, *, tenant: str | None = None, steps: int = 1) -> bool:
         """Whether so many steps would begin at once."""
         found, now_s = self._find(lane), self._clock()
-        return not found.waiting and self._fits(found, Ticket(self, found, 0, None, tenant, True, now_s), now_s, steps)
+        return not found.waiting and self._fits(found, Ticket(lane, 0, None, tenant, True, now_s, self._end), now_s, steps)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Tell it of pressure, idleness and tasks that failed for good; returns what takes it back. It must be quick."""
@@ -374,7 +267,7 @@ class Lanes:
         self._closing = self._closed = True
         for lane in self._lanes.values():
             for ticket in lane.all_waiting():
-                on_granted = ticket._on_granted
+                on_granted = ticket.on_granted
                 self._end(ticket, "cancelled")
                 if on_granted is not None:
                     on_granted()
@@ -392,37 +285,37 @@ class Lanes:
 
     # --- who goes next ----------------------------------------------------------------------------------------------
 
-    def _find(self, lane: str) -> _Lane:
+    def _find(self, lane: str) -> LaneState:
         try:
             return self._lanes[lane]
         except KeyError:
             known = ", ".join(self._lanes)
             raise LaneNotFound(f"there is no lane {lane!r}. Lanes: {known}", lane=lane) from None
 
-    def _fits(self, lane: _Lane, ticket: Ticket, now_s: float, steps: int = 1) -> bool:
+    def _fits(self, lane: LaneState, ticket: Ticket, now_s: float, steps: int = 1) -> bool:
         """Whether it, or so many like it, may begin."""
         config = lane.config
         if config.concurrency is not None and lane.active + steps > config.concurrency:
             return False
-        if ticket._shares and self._room is not None and self._shared + steps > self._room:
+        if ticket.shares and self._room is not None and self._shared + steps > self._room:
             return False
         if config.per_tenant is not None and lane.tenants.get(ticket.tenant, 0) + steps > config.per_tenant:
             return False
         return lane.bucket is None or lane.bucket.has(steps, now_s)
 
     def _grant(self, ticket: Ticket, now_s: float) -> None:
-        lane = ticket._lane
+        lane = self._lanes[ticket.lane]
         ticket.state = "active"
-        ticket._began_s = now_s
+        ticket.began_s = now_s
         lane.active += 1
         lane.running.add(ticket)
-        if ticket._shares:
+        if ticket.shares:
             self._shared += 1
         if lane.config.per_tenant is not None:
             lane.tenants[ticket.tenant] = lane.tenants.get(ticket.tenant, 0) + 1
         if lane.bucket is not None:
             lane.bucket.take(now_s)
-        lane.wait.add(now_s - ticket._asked_s)
+        lane.wait.add(now_s - ticket.asked_s)
 
     def _give(self) -> None:
         """Give room to all who can have it, the first first."""
@@ -455,17 +348,17 @@ class Lanes:
                 if soonest_s is not None:
                     self._arm(soonest_s)
                 return
-            best._lane.drop(best)
+            self._lanes[best.lane].drop(best)
             self._waiting -= 1
             self._grant(best, now_s)
-            if best._on_granted is not None:
-                best._on_granted()
+            if best.on_granted is not None:
+                best.on_granted()
 
     def _rank(self, ticket: Ticket, now_s: float) -> int:
-        priority, ageing_s = ticket._lane.priority, self.settings.ageing_s
+        priority, ageing_s = self._lanes[ticket.lane].priority, self.settings.ageing_s
         if ageing_s is None:
             return priority
-        return max(self._highest, priority - int((now_s - ticket._asked_s) / ageing_s))
+        return max(self._highest, priority - int((now_s - ticket.asked_s) / ageing_s))
 
     def _arm(self, left_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -482,7 +375,7 @@ class Lanes:
         self._give()
 
     def _end(self, ticket: Ticket, outcome: Outcome) -> None:
-        lane = ticket._lane
+        lane = self._lanes[ticket.lane]
         if ticket.state == "ended":
             return
         if ticket.state == "waiting":
@@ -494,11 +387,11 @@ class Lanes:
             ticket.state = "ended"
             lane.active -= 1
             lane.running.discard(ticket)
-            if ticket._shares:
+            if ticket.shares:
                 self._shared -= 1
             if lane.config.per_tenant is not None:
                 lane.freed(ticket.tenant)
-            lane.run.add(self._clock() - ticket._began_s)
+            lane.run.add(self._clock() - ticket.began_s)
             lane.count(outcome)
         if self._waiting:
             self._give()
@@ -506,13 +399,13 @@ class Lanes:
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
-    def _tell_pressure(self, lane: _Lane) -> None:
+    def _tell_pressure(self, lane: LaneState) -> None:
         threshold = lane.config.pressure
         if threshold is not None and lane.waiting >= threshold and not lane.pressed:
             lane.pressed = True
             self._tell(LaneEvent("pressure", lane.config.name, lane.waiting, lane.active))
 
-    def _tell_idle(self, lane: _Lane) -> None:
+    def _tell_idle(self, lane: LaneState) -> None:
         """Something of the lane has ended: it may have been the last."""
         if self._listeners and not (lane.waiting or lane.active or lane.retrying):
             self._tell(LaneEvent("idle", lane.config.name))
@@ -534,170 +427,9 @@ class Lanes:
                     drained.set_result(None)
 
 
-class _Lane:
-    """One lane: those who wait in the order they came, and counts."""
-
-    def __init__(self, config: LaneConfig, now_s: float) -> None:
-        assert config.priority is not None
-        self.config = config
-        self.priority = config.priority
-        self.bucket = None if config.rate is None else _Bucket(config.rate, now_s)
-        self.waiting = 0
-        self.active = 0
-        self.retrying = 0
-        self.pressed = False
-        self.within: OrderedDict[Ticket, None] = OrderedDict()  # what waits within other steps, of the lane's own room alone
-        self.running: set[Ticket] = set()
-        self.tenants: dict[str | None, int] = {}
-        self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
-        self.retried = self.dead = 0
-        self.wait, self.run = Times(), Times()
-        # Of each tenant in a line of its own where each has room of its own, else all in one.
-        self._lines: dict[str | None, OrderedDict[Ticket, None]] = {}
-        self._heads: list[tuple[int, int, str | None]] = []  # (order, entry, tenant); who is no head any more is passed over
-        self._entries = itertools.count()
-
-    def _line(self, ticket: Ticket) -> str | None:
-        return ticket.tenant if self.config.per_tenant is not None else None
-
-    def put(self, ticket: Ticket) -> None:
-        self.waiting += 1
-        if not ticket._shares:
-            self.within[ticket] = None
-            return
-        name = self._line(ticket)
-        line = self._lines.setdefault(name, OrderedDict())
-        line[ticket] = None
-        if len(line) == 1:
-            self._offer(name)
-
-    def head(self) -> Ticket | None:
-        """Who came first of those whose tenant has room."""
-        while self._heads:
-            order, _, name = self._heads[0]
-            line = self._lines.get(name)
-            first = next(iter(line)) if line else None
-            if first is not None and first.order == order and self._open(name):
-                return first
-            heapq.heappop(self._heads)
-        return None
-
-    def drop(self, ticket: Ticket) -> None:
-        self.waiting -= 1
-        if not self.waiting:
-            self.pressed = False
-        if not ticket._shares:
-            del self.within[ticket]
-            return
-        name = self._line(ticket)
-        line = self._lines[name]
-        was_first = next(iter(line)) is ticket
-        del line[ticket]
-        if not line:
-            del self._lines[name]
-        elif was_first:
-            self._offer(name)
-
-    def freed(self, tenant: str | None) -> None:
-        left = self.tenants[tenant] - 1
-        if left:
-            self.tenants[tenant] = left
-        else:
-            del self.tenants[tenant]
-        if tenant in self._lines:
-            self._offer(tenant)
-
-    def all_waiting(self) -> Iterator[Ticket]:
-        return iter([*self.within, *(ticket for line in self._lines.values() for ticket in line)])
-
-    def count(self, outcome: Outcome) -> None:
-        match outcome:
-            case "completed":
-                self.completed += 1
-            case "failed":
-                self.failed += 1
-            case "timed_out":
-                self.timed_out += 1
-            case "cancelled":
-                self.cancelled += 1
-
-    def stats(self, session: SessionId | None) -> LaneStats:
-        pending, active = self.waiting, self.active
-        if session is not None:
-            pending = sum(ticket.session == session for ticket in self.all_waiting())
-            active = sum(ticket.session == session for ticket in self.running)
-        config = self.config
-        retrying = self.retrying if session is None else 0
-        return LaneStats(config.name, pending, active, retrying, 0, config.concurrency, config.mode)
-
-    def metrics(self) -> LaneMetrics:
-        return LaneMetrics(
-            self.config.name,
-            self.submitted,
-            self.completed,
-            self.failed,
-            self.timed_out,
-            self.cancelled,
-            self.retried,
-            self.dead,
-            self.waiting + self.retrying,
-            self.active,
-            self.wait.percentiles(),
-            self.run.percentiles(),
-        )
-
-    def _open(self, name: str | None) -> bool:
-        most = self.config.per_tenant
-        return most is None or self.tenants.get(name, 0) < most
-
-    def _offer(self, name: str | None) -> None:
-        if self._open(name):
-            heapq.heappush(self._heads, (next(iter(self._lines[name])).order, next(self._entries), name))
-
-
-class _Bucket:
-    """Tokens that grow with the time up to what a rate allows at once; a step takes one."""
-
-    __slots__ = ("_at_s", "_most", "_per_s", "_tokens")
-
-    def __init__(self, rate: RateLimit, now_s: float) -> None:
-        self._most = float(rate.steps)
-        self._per_s = rate.steps / rate.per_s
-        self._tokens = self._most
-        self._at_s = now_s
-
-    def has(self, steps: int, now_s: float) -> bool:
-        return self._have(now_s) >= steps - _ROUNDING
-
-    def take(self, now_s: float) -> None:
-        """Take one. A step that passes by the limits of its lane may leave less than none."""
-        self._tokens, self._at_s = self._have(now_s) - 1, now_s
-
-    def left_s(self, now_s: float) -> float:
-        """How long until there is one."""
-        return max(0.0, (1 - self._have(now_s)) / self._per_s)
-
-    def _have(self, now_s: float) -> float:
-        return min(self._most, self._tokens + (now_s - self._at_s) * self._per_s)
-
-
-def _holder() -> Ticket | None:
-    """The step that this is within, while it runs."""
-    held = HELD.get()
-    return held if held is not None and held.state == "active" else None
-
-
 def lane_of(tool: Tool) -> Lane:
     """The kind of work a call of this tool is: `query` when it only reads, else `execute` (seed 001)."""
     return "query" if tool.traits.read_only else "execute"
-
-
-def _outcome(error: BaseException | None) -> Outcome:
-    if error is None:
-        return "completed"
-    if isinstance(error, TaskTimedOut):
-        return "timed_out"
-    return "failed" if isinstance(error, Exception) else "cancelled"
 
 
 __all__ = ["HELD", "Lanes", "Listener", "Ticket", "lane_of"]
