@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from godwit.core.errors import ConfigurationError
 from godwit.tools.schema import Schema, inlined
 
 
@@ -26,6 +27,14 @@ DEFS: dict[str, Any] = {
     ("schema", "good", "bad"),
     [
         ({"type": "string"}, ["", "a"], [1, None, [], True]),
+        ({"contains": {"const": 3}}, [[3], [1, 3], "x"], [[], [1]]),
+        ({"contains": {"const": 3}, "minContains": 0, "maxContains": 1}, [[], [3]], [[3, 3]]),
+        ({"propertyNames": {"pattern": "^x"}}, [{}, {"xy": 1}, 3], [{"xy": 1, "y": 1}]),
+        ({"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"type": "string"}}, [3, "a"], [2, None]),
+        ({"if": {"type": "integer"}}, [3, "a"], []),
+        ({"dependentRequired": {"a": ["b"]}}, [{}, {"b": 1}, {"a": 1, "b": 1}], [{"a": 1}]),
+        ({"dependentSchemas": {"a": {"maxProperties": 1}}}, [{"a": 1}, {"b": 1, "c": 1}], [{"a": 1, "b": 1}]),
+        ({"dependencies": {"a": ["b"], "c": {"required": ["d"]}}}, [{"c": 1, "d": 1}], [{"a": 1}, {"c": 1}]),
         ({"type": "integer"}, [1, -1, 2.0], [1.5, "1", True, None]),
         ({"type": "number"}, [1, 1.5], ["1", False]),
         ({"type": "boolean"}, [True, False], [0, 1, "true"]),
@@ -70,6 +79,13 @@ def test_keywords(schema: Any, good: list[Any], bad: list[Any]) -> None:
         found = problem(schema, value)
         assert found is not None, value
         assert found[0].startswith("v")
+
+
+def test_what_cannot_be_checked_is_refused_where_all_has_to_be() -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"v": {"unevaluatedProperties": False}}}
+    assert Schema(schema).problem({"v": {"w": 1}}) is None
+    with pytest.raises(ConfigurationError, match=r"parameters\.v: 'unevaluatedProperties' is not checked here"):
+        Schema(schema, whole=True)
 
 
 def test_the_problem_names_the_place() -> None:

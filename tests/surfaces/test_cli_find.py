@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import godwit
 from godwit.core.errors import InvalidArgument
 from godwit.core.messages import text_of
 from godwit.host.runtime import Runtime
-from godwit.models.script import ScriptedModel
+from godwit.models.script import ScriptedModel, call, hold, say
 from godwit.surfaces.api import Api
 from tests.surfaces.server.running import running
 from tests.surfaces.terminal import MODEL, Command
@@ -101,6 +102,24 @@ async def test_old_sessions_go_and_what_works_stays(tmp_path: Path) -> None:
         for wrong in ({}, {"older_than_s": -1.0}, {"max_bytes": -1}, {"max_bytes": 1, "dry_run": True}):
             with pytest.raises(InvalidArgument):
                 await runtime.prune_sessions(**wrong)
+
+
+async def test_what_is_worked_for_stays(tmp_path: Path) -> None:
+    """A session at rest whose subagent is at work in the background."""
+    release, reached = asyncio.Event(), asyncio.Event()
+    given = {
+        MODEL: ScriptedModel([call("task", agent="kid", prompt="Go.", background=True), "Meanwhile."]),
+        "scripted:kid": ScriptedModel([hold(release, reached=reached) + say("Done.")]),
+    }
+    async with await Runtime.open(tmp_path / "g.db", models=given) as runtime:
+        agent = godwit.Agent("boss", model=MODEL, subagents=[godwit.Agent("kid", model="scripted:kid")])
+        session = await runtime.start_session(agent)
+        await session.send("Hand it on.")
+        await asyncio.wait_for(reached.wait(), 10)
+        assert await runtime.prune_sessions(older_than_s=0, dry_run=True) == []
+        assert await runtime.prune_sessions(older_than_s=0) == await runtime.prune_sessions(max_bytes=0) == []
+        release.set()
+        assert (await session.tasks.wait([task.id for task in await session.tasks.all()]))[0].status == "completed"
 
 
 async def test_the_oldest_go_until_there_is_room(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def _refusal(adapter: Any, value: Any) -> str | None:
 
 def _schema(given: dict[str, Any]) -> Schema:
     try:
-        return Schema(given, anything=True, search=_linear_search())
+        return Schema(given, anything=True, whole=True, search=_linear_search())
     except GodwitError as error:
         raise ConfigurationError(f"output schema: {error.message}") from None
     except Exception as error:  # it comes from outside: it may be anything

@@ -1,8 +1,8 @@
 """Retention: which sessions go because they are old, or because there is too much of them; and how they are found before.
 
 A part of `Runtime`. Leaves out the deleting itself, which the runtime does as for any session, and how words are found (the
-store). Rules: a session that works, waits for somebody or is paused stays, whatever its age, and so does one that works for
-another: it goes with that.
+store). Rules: a session that works, waits for somebody or is paused stays, whatever its age, and so does one for which such
+a one works; one that works for another goes with that.
 """
 
 from __future__ import annotations
@@ -84,15 +84,20 @@ class Retention(ABC):
         return gone
 
     async def _prune(self, row: SessionRow, *, dry_run: bool = False) -> list[SessionRow]:
-        """The row, once it is deleted with all that work for it; nothing when it has begun to work meanwhile."""
-        if dry_run:
-            return [row]
+        """The row, once it is deleted with all that work for it; nothing when one of them works or waits, or when it has
+        begun to work meanwhile."""
         try:
+            below = await self.store.descendants(row.id)
+            for child in below:
+                if (await self.store.session(child)).status not in AT_REST:
+                    return []
+            if dry_run:
+                return [row]
             now = await self.store.session(row.id)
             if now.head != row.head:
                 return []
-            for below in reversed(await self.store.descendants(row.id)):
-                await self.delete_session(below)
+            for child in reversed(below):
+                await self.delete_session(child)
             await self.delete_session(row.id)
         except (SessionNotFound, SessionOwned):
             return []

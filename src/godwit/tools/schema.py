@@ -2,8 +2,9 @@
 
 `inlined` rewrites what pydantic and msgspec generate: no `$ref` but for types that contain themselves, no titles.
 `Schema` checks a value against a schema. It knows the keywords that schemas of tools use (type, enum, const, properties,
-required, additionalProperties, items, prefixItems, the limits, pattern, anyOf, oneOf, allOf, not, local $ref) and passes
-over others, as the standard asks. Not a general validator: no remote references, no formats, no dynamic anchors.
+required, additionalProperties, items, prefixItems, contains, the limits, pattern, anyOf, oneOf, allOf, not, if, dependent*,
+propertyNames, local $ref) and passes over others, as the standard asks, or refuses those that ask for what is not checked.
+Not a general validator: no remote references, no formats, no dynamic anchors.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _NAMED = {"properties", "$defs", "definitions", "patternProperties"}
 """Keywords whose value maps names to schemas: a property called `title` is no title."""
 _LITERAL = {"default", "enum", "const", "examples", "example"}
 """Keywords whose value is data and not a schema."""
+_UNKNOWN = ("unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef")
+"""Keywords that ask for something, and are passed over."""
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Schema:
 
     `trusted`: False for one of strangers: its regular expressions are passed over, since one may take hours to run; or
     `search` matches them, which raises ConfigurationError for one that it cannot. `anything`: the schema is of any type.
+    `whole`: ConfigurationError for a keyword that would be passed over though it asks for something.
     """
 
     def __init__(
@@ -109,10 +113,12 @@ class Schema:
         *,
         trusted: bool = True,
         anything: bool = False,
+        whole: bool = False,
         search: Callable[[str, str], bool] | None = None,
     ) -> None:
         self._trusted = trusted
         self._anything = anything
+        self._whole = whole
         self._search = search or _search
         self._left = 0
         if not anything and schema.get("type", "object") != "object":
@@ -143,10 +149,12 @@ class Schema:
                 self._search(pattern, "")
             except re.error as error:
                 raise ConfigurationError(f"{where}: pattern {pattern!r} is no regular expression: {error}") from None
-        for key in ("properties", "$defs", "definitions"):
+        if self._whole and (unknown := next((key for key in _UNKNOWN if key in node), None)):
+            raise ConfigurationError(f"{where}: {unknown!r} is not checked here: say it without")
+        for key in ("properties", "$defs", "definitions", "dependentSchemas"):
             for name, inner in (node.get(key) or {}).items():
                 self._survey(inner, f"{where}.{name}")
-        for key in ("items", "additionalProperties", "not"):
+        for key in ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"):
             if key in node:
                 self._survey(node[key], f"{where}.{key}")
         for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
@@ -219,6 +227,18 @@ class Schema:
             for one in matching:
                 if bad := self._check(inner, one, _join(at, name), depth):
                     return bad
+        if (names := schema.get("propertyNames")) is not None:
+            for name in value:
+                if bad := self._check(name, names, at, depth):
+                    return _join(at, name), f"no name for a property here: {bad[1]}"
+        for name, needed in _dependent(schema):
+            if name not in value:
+                continue
+            if not isinstance(needed, list):
+                if bad := self._check(value, needed, at, depth):
+                    return bad
+            elif missing := next((other for other in needed if other not in value), None):
+                return _join(at, missing), f"missing, as there is {name}"
         if len(value) < schema.get("minProperties", 0):
             return at, f"expected at least {schema['minProperties']} properties, got {len(value)}"
         if len(value) > schema.get("maxProperties", len(value)):
@@ -237,9 +257,19 @@ class Schema:
             inner = first[number] if number < len(first) else schema.get("items", True)
             if bad := self._check(item, inner, f"{at}[{number}]", depth):
                 return bad
+        if (wanted := schema.get("contains")) is not None:
+            fitting = sum(self._check(item, wanted, at, depth) is None for item in value)
+            if fitting < schema.get("minContains", 1):
+                return at, f"expected at least {schema.get('minContains', 1)} items that fit {_shown(wanted)}, got {fitting}"
+            if fitting > schema.get("maxContains", fitting):
+                return at, f"expected at most {schema['maxContains']} items that fit {_shown(wanted)}, got {fitting}"
         return None
 
     def _check_choices(self, value: Any, schema: Any, at: str, depth: int) -> tuple[str, str] | None:
+        if "if" in schema:
+            branch = "then" if self._check(value, schema["if"], at, depth) is None else "else"
+            if bad := self._check(value, schema.get(branch, True), at, depth):
+                return bad
         for inner in schema.get("allOf") or ():
             if bad := self._check(value, inner, at, depth):
                 return bad
@@ -257,6 +287,15 @@ class Schema:
         if "not" in schema and self._check(value, schema["not"], at, depth) is None:
             return at, f"{_shown(value)} is excluded"
         return None
+
+
+def _dependent(schema: Any) -> list[tuple[str, Any]]:
+    """What is asked for where there is a property: other properties, or a schema of the whole."""
+    found: list[tuple[str, Any]] = []
+    for key in ("dependentRequired", "dependentSchemas", "dependencies"):
+        given = schema.get(key)
+        found += given.items() if isinstance(given, dict) else ()
+    return found
 
 
 def _nearest(problems: list[tuple[str, str]], at: str) -> tuple[str, str]:
