@@ -9,12 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+
+from tests.patience import PATIENCE_S  # noqa: E402
 
 # Hints of the command line name `godwit`, wherever this environment keeps it.
 os.environ.setdefault("GODWIT_PROGRAM", "godwit")
@@ -29,6 +33,11 @@ for number, default in (
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, default)
+
+# Where a test says nothing else, both give up after 5 s, which a busy machine may take.
+for client in (httpx, httpx2):
+    for step in ("connect", "read", "write", "pool"):
+        setattr(client._config.DEFAULT_TIMEOUT_CONFIG, step, PATIENCE_S)
 
 # A shared machine is slow now and then, which says nothing about the code: no deadlines. On CI the examples are the same
 # each time, so that a red build can be repeated; at home they differ, so that new ones are found.

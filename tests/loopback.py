@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.patience import PATIENCE_S
+
 Split = Literal["events", "whole", "crumbs"]
 """`crumbs`: pieces of a few bytes, cut without regard to events, lines and characters."""
 Ending = Literal["end", "close", "abort"]
@@ -199,7 +201,7 @@ class Loopback:
         await self._wait(lambda: self.disconnects >= count)
 
     async def _wait(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(PATIENCE_S), self._changed:
             await self._changed.wait_for(holds)
 
     async def _note(self) -> None:

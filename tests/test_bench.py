@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import godwit
+from tests.patience import PATIENCE_S
 
 SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "lanes", "kill", "memory")
 
@@ -21,7 +22,9 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     paths = [str(Path(godwit.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
     command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def measured(root: Path, folder: Path, scenarios: Sequence[str]) -> tuple[str, dict[str, Any]]:

@@ -43,6 +43,7 @@ from godwit.engine.session import Home, SessionHome
 from godwit.engine.session_tree import ForkHome
 from godwit.host.config_sections import SECTIONS
 from godwit.host.config_settings import settings
+from tests.patience import PATIENCE_S
 from tests.test_seeds import problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,6 @@ PAGES = sorted(DOCS.glob("*.md"))
 TOLD = [page for page in PAGES if page.name != "seeds.md"]
 """seeds.md maps names of others to ours; it explains none."""
 
-PATIENCE_S = 20
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -444,7 +444,7 @@ def run_console(code: str, folder: Path) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         lines += [f"$ {command}", *done.stdout.rstrip("\n").splitlines()]
@@ -516,7 +516,7 @@ def test_example_files_run_and_stand_on_a_page(example: Path, tmp_path: Path) ->
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -548,7 +548,7 @@ def rewrite(page: Path) -> bool:
                 env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE_S,
                 check=True,
             )
         return f"<!-- examples/{match[1]} -->\n```python\n{source}```\n\n```text\n{shown_as(done.stdout)}```"

@@ -18,9 +18,10 @@ import godwit
 from godwit.contracts import ModelRequest
 from godwit.core.messages import Assistant, ToolResult, User, text_of
 from godwit.models.script import Reply, ScriptedModel, call, say
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
-from .subagents_script import LIMIT_S, all_rest
+from .subagents_script import all_rest
 
 SESSION = "ses_tree"
 POET = "ses_poet"
@@ -96,7 +97,7 @@ async def main(database: Path, point: Point) -> None:
             session = await runtime.start_session(root, session=SESSION)
         await session.prompt("Begin.", key="prompt")
         await runtime.desk.recover()
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await all_rest_but(store, POET)
             poet = godwit.SubagentSession(runtime, worker, session=POET, parent=SESSION).with_events(told)
             for line in LINES:

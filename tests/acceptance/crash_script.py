@@ -26,6 +26,7 @@ from godwit.core.hooks import HookMatcher, HookResult, HookSpec
 from godwit.engine.hook import Hook
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
 
@@ -147,7 +148,7 @@ async def main(database: str, where: str) -> None:
         else:
             session = await runtime.start_session(agent, session=SESSION)
         session.register_hook(make_hook(ledger))
-        await asyncio.wait_for(client(session, ledger, met), 30)
+        await asyncio.wait_for(client(session, ledger, met), PATIENCE_S)
     point.survived()
 
 

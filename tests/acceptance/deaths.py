@@ -24,6 +24,7 @@ from godwit.contracts import Appended
 from godwit.core.events import Draft
 from godwit.core.ids import Seq, SessionId
 from godwit.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 
 Found = TypeVar("Found")
 ROOT = Path(__file__).parents[2]
@@ -116,7 +117,6 @@ class Mortal(Generic[Found]):
 
     script: str
     look: Callable[[Path], Awaitable[Found]]
-    timeout_s: float = 60
 
     def run(self, database: Path, point: str = "none") -> Ended:
         """One process. It either comes to its end or dies at the point; all else is an error."""
@@ -125,7 +125,7 @@ class Mortal(Generic[Found]):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=self.timeout_s,
+            timeout=PATIENCE_S,
             check=False,
         )
         if done.returncode not in (0, -signal.SIGKILL):

@@ -26,6 +26,8 @@ import mcp_types as types
 import uvicorn
 from mcp.server import Server
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = {"type": "object", "properties": {"who": {"type": "string"}}}
 HINTS: dict[str, dict[str, bool]] = {"send": {}, "look": {"read_only_hint": True}, "put": {"idempotent_hint": True}}
@@ -91,7 +93,7 @@ class McpProcess:
         self._heard: queue.Queue[str] = queue.Queue()
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
-        self.here = self._heard.get(timeout=60)
+        self.here = self._heard.get(timeout=PATIENCE_S)
         self.url = f"http://{self.here}/mcp"
         self.lines.clear()
 
@@ -105,7 +107,7 @@ class McpProcess:
         """Wait until it has said all of these since the last time."""
         left = list(wanted)
         while left:
-            line = self._heard.get(timeout=60)
+            line = self._heard.get(timeout=PATIENCE_S)
             if line in left:
                 left.remove(line)
 
@@ -122,7 +124,7 @@ class McpProcess:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(PATIENCE_S)
         self._reading.join()
         self._process.stdout.close()
 

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import godwit
 from godwit.models.script import ScriptedModel, call
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
 from .subagents_script import all_rest
 
 SESSION = "ses_mcp"
-LIMIT_S = 60
 
 
 async def main(database: Path, point: Point) -> None:
@@ -42,7 +42,7 @@ async def main(database: Path, point: Point) -> None:
     root = godwit.Agent("root", model="scripted:root", mcp_servers=[server], subagents=[child])
     store = DyingStore.open(database)
     # A machine that is busy must not make it do without the server.
-    settings = godwit.McpSettings(reach=(urlsplit(url).netloc,), wait_s=LIMIT_S)
+    settings = godwit.McpSettings(reach=(urlsplit(url).netloc,), wait_s=PATIENCE_S)
     async with await godwit.Runtime.open(store=store, models=models, mcp=settings) as runtime:
         if await store.sessions(prefix=SESSION):
             session = await runtime.open_session(SESSION, agent=root)
@@ -50,7 +50,7 @@ async def main(database: Path, point: Point) -> None:
             session = await runtime.start_session(root, session=SESSION)
         await session.prompt("Begin.", key="prompt")
         await runtime.desk.recover()
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await all_rest(store)
     point.survived()
 

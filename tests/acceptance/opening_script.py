@@ -16,6 +16,7 @@ import godwit
 from godwit.core.document import Document
 from godwit.models.script import ScriptedModel
 from godwit.surfaces.server import ServerSettings, serving
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
 
@@ -36,7 +37,7 @@ async def main(database: str, point: str) -> None:
     async with (
         await godwit.Runtime.open(store=store, models={MODEL: ScriptedModel([], MODEL)}) as runtime,
         serving(runtime, ServerSettings(port=0, models={"*": MODEL})) as server,
-        httpx2.AsyncClient(base_url=server.url, timeout=60) as client,
+        httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as client,
     ):
 
         async def post(path: str, key: str, **what: object) -> str:

@@ -22,6 +22,7 @@ from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.session import Session
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.workspaces.checkpoints import FileCheckpoints
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
 
@@ -105,7 +106,7 @@ async def main(database: str, where: str) -> None:
             session = await runtime.open_session(SESSION)
         else:
             session = await runtime.start_session(agent, workspace=folder, session=SESSION)
-        await asyncio.wait_for(client(session), 60)
+        await asyncio.wait_for(client(session), PATIENCE_S)
         # A rewind that was stored by a process that died is finished by opening the session.
         await runtime.settle(session.id)
     point.survived()

@@ -18,11 +18,11 @@ import godwit
 from godwit.contracts import ModelRequest
 from godwit.core.messages import User, text_of
 from godwit.models.script import Reply, ScriptedModel, call, say
+from tests.patience import PATIENCE_S
 
 from .deaths import DyingStore, Point
 
 SESSION = "ses_tree"
-LIMIT_S = 60
 
 
 def asked(request: ModelRequest) -> str:
@@ -82,7 +82,7 @@ async def main(database: Path, point: Point) -> None:
             session = await runtime.start_session(root, session=SESSION)
         await session.prompt("Begin.", key="prompt")
         await runtime.desk.recover()
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await all_rest(store)
     point.survived()
 

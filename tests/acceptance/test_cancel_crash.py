@@ -14,11 +14,10 @@ from godwit.contracts import SessionRow
 from godwit.core.events import SubagentFinished, SubagentStarted, UserInterrupt
 from godwit.core.ids import SessionId
 from godwit.models.script import ScriptedModel, call, hold
+from tests.patience import PATIENCE_S
 
 from .cancel_script import SESSION
 from .deaths import Ended, Mortal, log_of
-
-WAIT_S = 20.0
 
 
 class Tree:
@@ -59,7 +58,7 @@ class Tree:
         async with await self.runtime() as runtime:
             session = await runtime.start_session("root", session=SESSION)
             await session.prompt("Go.")
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*(event.wait() for event in self.reached))
         self.reached = [asyncio.Event() for _ in range(4)]
         self._held = iter(self.reached)
@@ -96,7 +95,7 @@ async def to_end(runtime: godwit.Runtime) -> tuple[set[SessionId], set[SessionId
 
 async def until_carried_out(runtime: godwit.Runtime) -> None:
     """Return when all that is to end has ended; nothing else may have."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             ends, goes_on = await to_end(runtime)
             rows = await rows_of(runtime)
@@ -138,7 +137,7 @@ async def test_what_was_recorded_is_carried_out_by_those_who_drive(
         for row in rows:
             if row.agent.name.startswith(DRIVEN[driven]):
                 await runtime.open_session(row.id)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(event.wait() for event in tree.reached))
         ended = await end_and_die(tree, point)
         assert ended.killed or point != "after:1"  # those who drive may be faster with the rest

@@ -19,7 +19,7 @@ from .test_subagents_crash import Tree, check, look
 
 SAMPLE = 2
 SEED = 20261126
-MORTAL = Mortal("continue_script", look, timeout_s=120)
+MORTAL = Mortal("continue_script", look)
 
 
 def check_sends(point: str, database: Path, after: Tree) -> None:

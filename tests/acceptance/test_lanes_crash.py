@@ -19,12 +19,12 @@ import pytest
 import godwit
 from godwit.core.events import ActionOpened, AgentMessage, RunFinished, ToolFinished, UserAnswer
 from godwit.core.messages import text_of
+from tests.patience import PATIENCE_S
 
 from .lanes_script import SESSIONS, TURNS
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("GODWIT_STRESS", "5"))
-WAIT_S = 120.0
 Process = asyncio.subprocess.Process
 
 
@@ -61,7 +61,7 @@ async def test_every_call_has_one_result_whatever_is_killed(tmp_path: Path, seed
     try:
         for _ in range(KILLS):
             try:
-                async with asyncio.timeout(WAIT_S / 4):
+                async with asyncio.timeout(PATIENCE_S):
                     await grown(database, rng.randint(1, 8))
             except TimeoutError:
                 assert processes["host"].returncode == 0, "nothing goes on any more"
@@ -72,7 +72,7 @@ async def test_every_call_has_one_result_whatever_is_killed(tmp_path: Path, seed
                 processes[role].kill()
             await processes[role].wait()
             processes[role] = await begin(role, database)
-        assert await asyncio.wait_for(processes["host"].wait(), WAIT_S) == 0
+        assert await asyncio.wait_for(processes["host"].wait(), PATIENCE_S) == 0
     finally:
         for process in processes.values():
             if process.returncode is None:

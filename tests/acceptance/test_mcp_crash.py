@@ -148,7 +148,7 @@ async def look(database: Path) -> Tree:
         await store.close()
 
 
-MORTAL = Mortal("mcp_script", look, timeout_s=120)
+MORTAL = Mortal("mcp_script", look)
 
 
 def check(point: str, counting: McpProcess, who: str, at_death: Tree, after: Tree) -> None:

@@ -45,11 +45,11 @@ from tests.acceptance.recorded import (
 from tests.acceptance.recordings.make_recordings import FOLDER as OWN_FOLDER, SCRIPTED, SIGNATURE, as_file
 from tests.loopback import Ending, Reply, sse_events
 from tests.parts.test_model_live_wires import Said, anthropic, chat, google, responses
+from tests.patience import PATIENCE_S
 
 # SDKs announce the end of life of models that were recorded long ago.
 pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
 
-WAIT_S = 30.0
 STORIES = [Story(p) for p in all_recordings()]
 OWN = {s.wire: s for s in STORIES if s.name in SCRIPTED}
 PLAYED = [pytest.param(s, id=s.name) for s in STORIES]
@@ -84,7 +84,7 @@ def replies_to(story: Story, run: Run) -> list[Reply]:
 async def send(session: Session, prompt: str) -> RunResult:
     """The result, also of a run that fails."""
     try:
-        return await asyncio.wait_for(session.send(prompt), WAIT_S)
+        return await asyncio.wait_for(session.send(prompt), PATIENCE_S)
     except RunFailed as failed:
         result: RunResult = failed.result
         return result
@@ -340,7 +340,7 @@ async def test_a_provider_says_when_to_come_back(wire: Wire, tmp_path: Path) -> 
         stage.due[:] = [busy.with_(headers=(("retry-after", "0"),)), busy]
         run = await session.prompt(story.runs[0].prompt)
         planned = []
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in session.follow():
                 if isinstance(event.data, RunRetrying):
                     planned.append((event.data.error.code, event.data.delay_ms))

@@ -36,7 +36,7 @@ async def look(database: Path) -> After:
     return After(events, tree(folder / "workspace"), Counter(ledger.read_text().split()) if ledger.exists() else Counter())
 
 
-MORTAL = Mortal("rewind_script", look, timeout_s=90)
+MORTAL = Mortal("rewind_script", look)
 
 
 def check(point: str, initial: dict[str, Any], at_death: After, after: After) -> None:

@@ -44,7 +44,7 @@ async def look(database: Path) -> Tree:
     return Tree(logs, set(notes.read_text().splitlines()) if notes.exists() else set())
 
 
-MORTAL = Mortal("subagents_script", look, timeout_s=120)
+MORTAL = Mortal("subagents_script", look)
 
 
 def check(point: str, undisturbed: Tree, at_death: Tree, after: Tree) -> None:

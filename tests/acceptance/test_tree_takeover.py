@@ -15,11 +15,11 @@ import pytest
 from godwit.contracts import SessionHandle
 from godwit.core.events import Event, InputDelivered, RunFinished, SubagentFinished, SubagentStarted, UserMessage
 from godwit.core.ids import SessionId
+from tests.patience import PATIENCE_S
 
 from .tree_script import NAMES, SESSION, runtime_of
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 40.0
 
 
 class Followed:
@@ -37,7 +37,7 @@ class Followed:
             self._news.set()
 
     async def until(self, wanted: Callable[[list[Event]], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not wanted(self.events):
                 self._news.clear()
                 await self._news.wait()
@@ -51,7 +51,7 @@ async def driver(database: Path) -> asyncio.subprocess.Process:
     words = (sys.executable, "-m", "tests.acceptance.tree_script", str(database))
     process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), WAIT_S) == b"going\n"
+    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE_S) == b"going\n"
     return process
 
 
@@ -83,19 +83,19 @@ async def test_a_tree_goes_on_in_another_process(tmp_path: Path, how: signal.Sig
         process.send_signal(how)
         if how is signal.SIGKILL:
             await process.wait()
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (row := await runtime.store.session(stuck)).run is not None:
                 await runtime.desk.recover()
                 await runtime.store.wait(stuck, row.head, 0.2)
         await seen.until(lambda events: sum(e.type == "run.finished" and e.session == SESSION for e in events) >= 1)
         session = await runtime.open_session(SESSION, agent=root)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await session.is_running():
                 await session.wait()
         await runtime.subagents.settle()
         if how is signal.SIGSTOP:
             process.send_signal(signal.SIGCONT)  # it finds its leases gone, and writes nothing more
-            await asyncio.wait_for(process.wait(), WAIT_S)
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
 
         logs = {row.id: await runtime.store.read(row.id) for row in await runtime.store.sessions(limit=100)}
         assert len(logs) == 1 + 3 + 3

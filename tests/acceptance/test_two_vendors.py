@@ -15,9 +15,9 @@ from godwit.core.events import Event
 from godwit.core.rules import Permissions
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer, running
 
-WAIT_S = 30.0
 CITY: Any = {"type": "object", "properties": {"city": {"type": "string"}}}
 FUNCTION: Any = {"type": "function", "name": "weather", "description": "The weather in a city.", "parameters": CITY}
 CUSTOM: Any = {"type": "custom", "name": "weather", "description": "The weather in a city.", "input_schema": CITY}
@@ -46,12 +46,12 @@ class Listener:
             return next((event for event in self.heard if wanted(event)), None)
 
         with self._news:
-            assert self._news.wait_for(lambda: found() is not None, WAIT_S), [event.type for event in self.heard]
+            assert self._news.wait_for(lambda: found() is not None, PATIENCE_S), [event.type for event in self.heard]
             return found()
 
     def close(self) -> None:
         """When the session has ended, and its stream with it."""
-        self._thread.join(WAIT_S)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
 

@@ -18,6 +18,7 @@ import godwit
 from godwit.contracts import ModelRequest
 from godwit.core.messages import User, text_of
 from godwit.models.script import Reply, ScriptedModel, call, hold, say
+from tests.patience import PATIENCE_S
 
 SESSION = "ses_tree"
 LEASE_S = 2.0
@@ -65,7 +66,7 @@ async def main(database: Path) -> None:
         session = await runtime.start_session(root, session=SESSION)
         await session.prompt("Go.")
         print("going", flush=True)
-        await asyncio.wait_for(session.wait(), 120)
+        await asyncio.wait_for(session.wait(), PATIENCE_S)
 
 
 if __name__ == "__main__":

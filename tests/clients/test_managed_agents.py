@@ -14,6 +14,7 @@ import pytest
 
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 
 from ..surfaces.server.running import running
 
@@ -25,7 +26,7 @@ SCRIPT = [call("weather", place="Oslo"), say("It rains in Oslo.")]
 
 def walk(command: list[str], path: Path, cwd: Path | None = None) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": os.fspath(path), "NO_PROXY": "127.0.0.1"}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     out: dict[str, Any] = json.loads(done.stdout)
     return out

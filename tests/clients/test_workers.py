@@ -18,11 +18,11 @@ import pytest
 
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 
 from ..surfaces.server.running import RunningServer, running
 from .test_managed_agents import CLIENTS, HERE, VERSIONS
 
-PATIENCE_S = 60
 SCRIPT = [
     call("write", file_path="nest/egg.txt", content="blue\n"),
     call("bash", command="cat nest/egg.txt") + call("glob", pattern="**/*.txt") + call("grep", pattern="bl.e"),

@@ -15,10 +15,10 @@ from godwit.core.events import Event, EventData
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 MODEL = "scripted:test"
-WAIT_S = 20.0
 
 
 class Bench:
@@ -34,6 +34,7 @@ class Bench:
     async def runtime(self, script: Script = (), **options: Any) -> Runtime:
         self.model = ScriptedModel(script, MODEL)
         options.setdefault("models", {MODEL: self.model})
+        options.setdefault("lease_ttl_s", 3600.0)  # a driver that is lost without a word is not helped by a lease that ends
         runtime = await Runtime.open(self.path, **options)
         self.runtimes.append(runtime)
         return runtime
@@ -67,7 +68,7 @@ async def until(session: SessionHandle, wanted: Callable[[Event], bool], from_se
                 return event
         raise AssertionError("unreachable")
 
-    return await asyncio.wait_for(find(), WAIT_S)
+    return await asyncio.wait_for(find(), PATIENCE_S)
 
 
 async def until_type(session: SessionHandle, kind: str, from_seq: int = 0) -> Event:
@@ -75,7 +76,7 @@ async def until_type(session: SessionHandle, kind: str, from_seq: int = 0) -> Ev
 
 
 async def within(work: Awaitable[T]) -> T:
-    return await asyncio.wait_for(work, WAIT_S)
+    return await asyncio.wait_for(work, PATIENCE_S)
 
 
 async def types(session: SessionHandle) -> list[str]:

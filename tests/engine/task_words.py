@@ -13,8 +13,9 @@ from godwit.core.messages import ToolResult, User, text_of
 from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel
+from tests.patience import PATIENCE_S
 
-from .conftest import WAIT_S, Bench, within
+from .conftest import Bench, within
 
 __all__ = ["Team", "answer", "asked", "ended", "ends", "first_task", "home", "last", "rest", "results", "told"]
 
@@ -116,4 +117,4 @@ async def rest(runtime: Runtime) -> None:
                 return
             await runtime.store.wait(busy[0].id, busy[0].head, 0.2)
 
-    await asyncio.wait_for(look(), WAIT_S)
+    await asyncio.wait_for(look(), PATIENCE_S)

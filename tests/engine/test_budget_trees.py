@@ -14,6 +14,7 @@ from godwit.core.events import SessionConfigured
 from godwit.engine.session import Session
 from tests.engine.budget_words import DENY, Guard, look, parked, turns
 from tests.engine.conftest import MODEL, Bench, data, within
+from tests.patience import PATIENCE_S
 
 
 async def family(bench: Bench, script: Any, *, parent: Any = None, child: Any = None) -> tuple[Session, Session]:
@@ -116,11 +117,11 @@ async def test_two_processes_spend_of_one_tree_at_once(bench: Bench) -> None:
         words = ("-c", SPENDER, str(bench.path), above.id, name)
         process = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), PATIENCE_S) == b"ready\n"
         return process
 
     spenders = [await start("one"), await start("two")]
-    said = await asyncio.wait_for(asyncio.gather(*(s.communicate(b"go\n") for s in spenders)), 60)
+    said = await asyncio.wait_for(asyncio.gather(*(s.communicate(b"go\n") for s in spenders)), PATIENCE_S)
     answers = [int(out) for out, _ in said]
     # Each sees what the other has committed, so together they are over by less than one step each.
     assert 9 <= sum(answers) <= 10

@@ -32,6 +32,7 @@ from godwit.core.gate import INBOX_LIMIT
 from godwit.core.messages import Assistant, ToolResult, User
 from godwit.core.transcript import problems
 from godwit.models.script import Script, call, hold, say
+from tests.patience import PATIENCE_S
 
 from .conftest import Bench, data, types, until, until_type, within
 
@@ -360,7 +361,7 @@ async def test_a_run_with_100_000_events_finishes_with_nobody_reading(bench: Ben
     model = ScriptedModel([chunks], "scripted:test", chunk=1)
     runtime = await bench.runtime(models={"scripted:test": model})
     session = await bench.start([], runtime=runtime)
-    result = await asyncio.wait_for(session.prompt_and_wait("Go."), 60)
+    result = await asyncio.wait_for(session.prompt_and_wait("Go."), PATIENCE_S)
     assert len(result.text) == 100_000
     events = []
     while (event := await session.recv_event()) is not None:

@@ -17,8 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from godwit.core.errors import ConfigurationError, LaneNotFound, LanesClosed, TaskTimedOut
 from godwit.core.lanes import LaneConfig, LaneEvent, LaneHandler, LaneSettings, RateLimit, RetryPolicy, Times
 from godwit.engine.lanes import HELD, Lanes, Ticket
-
-WAIT_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 class Clock:
@@ -241,7 +240,7 @@ async def test_work_of_ones_own_may_have_steps_within_it() -> None:
             await made.submit("execute", nothing)
         return "done"
 
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         assert await made.submit("execute", outer) == "done"
         assert HELD.get() is None
         async with made.ask("execute"):
@@ -269,7 +268,7 @@ async def test_a_rate_lets_as_many_begin_as_it_says() -> None:
 async def test_a_rate_wakes_who_waits_by_itself() -> None:
     made = lanes(LaneConfig("generate", rate=RateLimit(1, per_s=0.02)))
     tickets = [made.ask("generate") for _ in range(3)]
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         for ticket in tickets:
             assert await ticket.granted()
 
@@ -423,7 +422,7 @@ async def test_seed_drain_waits_for_what_is_to_be_tried_again() -> None:
     await until_retrying(made)
     assert (made.stats().pending, made.stats().active) == (0, 0)
     assert await made.drain(timeout_s=0) is False
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         assert await made.drain()
     assert made.busy == 0
     assert await task == "done"
@@ -440,7 +439,7 @@ async def test_seed_shutdown_refuses_what_is_new_and_lets_retries_come() -> None
 
     task = asyncio.ensure_future(made.submit("execute", once, repeatable=True))
     await until_retrying(made)
-    ending = asyncio.ensure_future(made.shutdown(WAIT_S))
+    ending = asyncio.ensure_future(made.shutdown(PATIENCE_S))
     await asyncio.sleep(0)
     with pytest.raises(LanesClosed):
         made.ask("execute")
@@ -461,7 +460,7 @@ async def test_while_it_shuts_down_steps_within_those_that_run_are_let_in() -> N
 
     task = asyncio.ensure_future(made.submit("execute", outer))
     await asyncio.sleep(0)
-    ending = asyncio.ensure_future(made.shutdown(WAIT_S))
+    ending = asyncio.ensure_future(made.shutdown(PATIENCE_S))
     await asyncio.sleep(0)
     go.set()
     assert await task == "done"
@@ -481,7 +480,7 @@ async def test_who_waits_to_try_again_when_all_is_closed_leaves_no_drain_behind(
     made.close()
     with pytest.raises(LanesClosed):
         await task
-    assert await asyncio.wait_for(draining, WAIT_S) is True
+    assert await asyncio.wait_for(draining, PATIENCE_S) is True
     counted = made.metrics().lanes["execute"]
     assert (counted.submitted, counted.failed, counted.retried) == (1, 1, 0)
 

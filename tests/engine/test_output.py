@@ -13,6 +13,7 @@ from godwit.core.errors import ConfigurationError, RunFailed
 from godwit.core.events import Event, OutputChecked, RunFinished
 from godwit.core.messages import text_of
 from godwit.models.script import call, end, hold, say
+from tests.patience import PATIENCE_S
 
 from .conftest import Bench, data, within
 
@@ -216,5 +217,5 @@ async def test_an_interrupt_ends_a_run_whose_answer_did_not_fit(bench: Bench) ->
     run = await session.prompt("Count.", output=SCHEMA)
     await within(reached.wait())
     await session.interrupt()
-    result = await asyncio.wait_for(session.wait(run), 10)
+    result = await asyncio.wait_for(session.wait(run), PATIENCE_S)
     assert (result.outcome, result.output) == ("interrupted", None)

@@ -10,6 +10,7 @@ from godwit.core.errors import SessionNotFound
 from godwit.core.events import Delta
 from godwit.core.ids import Seq
 from godwit.engine.receiver import EventReceiver, LiveDeltas
+from tests.patience import PATIENCE_S
 
 from .conftest import Bench
 
@@ -41,7 +42,7 @@ async def test_a_reader_is_woken_by_deltas_and_events_alike(bench: Bench) -> Non
     live, receiver = LiveDeltas(store, session.id), EventReceiver(store, session.id, head)
 
     async def woken() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await live.wait(receiver)
         live.begin()
 

@@ -19,6 +19,7 @@ from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel, call, fail, hold, say
 from godwit.stores.sqlite import SqliteStore
 from tests.engine.conftest import Bench, data, until_type
+from tests.patience import PATIENCE_S
 
 
 @godwit.tool(read_only=True)
@@ -248,7 +249,7 @@ async def test_many_runs_at_once_under_a_cap(bench: Bench) -> None:
             assert len(await session.runs()) <= 3
             assert await session.run_count() == n + 1
 
-    await asyncio.wait_for(asyncio.gather(*map(use, sessions)), 60)
+    await asyncio.wait_for(asyncio.gather(*map(use, sessions)), PATIENCE_S)
 
 
 @settings(max_examples=15)

@@ -20,6 +20,7 @@ from godwit.core.ids import Seq, SessionId
 from godwit.engine.session import Session
 from godwit.models.script import Script, call, hold, say
 from godwit.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import Gate, note
@@ -33,7 +34,7 @@ async def test_a_session_opened_right_after_closing_its_handle_is_driven(bench: 
     await within(session.send("Hi."))
     await session.close()
     again = await runtime.open_session(session.id)
-    assert (await asyncio.wait_for(again.send("Hi again."), 5)).text == "again"
+    assert (await asyncio.wait_for(again.send("Hi again."), PATIENCE_S)).text == "again"
 
 
 async def test_closing_one_handle_leaves_the_other_usable(bench: Bench) -> None:
@@ -42,7 +43,7 @@ async def test_closing_one_handle_leaves_the_other_usable(bench: Bench) -> None:
     other = await runtime.open_session(session.id)
     await session.close()
     await asyncio.sleep(0)
-    assert (await asyncio.wait_for(other.send("Hi."), 5)).text == "hello"
+    assert (await asyncio.wait_for(other.send("Hi."), PATIENCE_S)).text == "hello"
 
 
 async def test_a_second_handle_does_not_disturb_the_run_under_way(bench: Bench) -> None:
@@ -121,7 +122,7 @@ async def test_closing_the_runtime_frees_whoever_waits(bench: Bench) -> None:
     await within(runtime.close())
     bench.runtimes.clear()
     with pytest.raises((StoreClosed, SessionClosed)):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_closing_the_runtime_twice_and_at_once(bench: Bench) -> None:
@@ -141,7 +142,7 @@ async def test_a_follow_up_to_a_paused_session_without_a_run_starts_one_when_res
     await session.pause()
     await session.follow_up("And then?")
     await session.resume()
-    await asyncio.wait_for(until_type(session, "run.finished", (await session.state()).seq - 1), 5)
+    await asyncio.wait_for(until_type(session, "run.finished", (await session.state()).seq - 1), PATIENCE_S)
     assert [type(q).__name__ for q in await session.queue.list()] == []
 
 
@@ -181,7 +182,7 @@ async def test_a_tool_may_pause_its_own_session(bench: Bench) -> None:
     session = await bench.start([call("pause_it"), "done"], pause_it)
     held.append(session)
     run = await session.prompt("Go.")
-    await asyncio.wait_for(until_type(session, "run.yielded"), 5)
+    await asyncio.wait_for(until_type(session, "run.yielded"), PATIENCE_S)
     await session.resume()
     assert (await within(session.wait(run))).text == "done"
 
@@ -313,7 +314,7 @@ async def test_one_failed_renewal_does_not_end_the_lease(bench: Bench) -> None:
     await within(gate.entered.wait())
     FlakyStore.failures["renew"] = 1
     before = FlakyStore.counts.get("renew", 0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while FlakyStore.counts.get("renew", 0) < before + 6:  # noqa: ASYNC110 - the store counts, nobody tells
             await asyncio.sleep(0.02)
     gate.release.set()
@@ -335,7 +336,7 @@ async def test_a_failed_look_at_the_log_does_not_deafen_the_driver(bench: Bench)
     await session._inbox.steer(godwit.core.messages.user_content("Hello?"), "batch")
     await asyncio.sleep(0.1)
     FlakyStore.reset()
-    await asyncio.wait_for(session.interrupt(), 5)
+    await asyncio.wait_for(session.interrupt(), PATIENCE_S)
     assert (await within(session.wait(run))).outcome == "interrupted"
 
 
@@ -407,7 +408,7 @@ async def test_nothing_grows_with_the_runs(bench: Bench) -> None:
     tasks, opened = len(asyncio.all_tasks()), runtime._dispatcher
     await within(some(60))
     await within(runtime.settle(session.id))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110 - those that were cancelled have some rounds to go
             await asyncio.sleep(0)
     assert not opened._listeners

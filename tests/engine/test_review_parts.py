@@ -20,6 +20,7 @@ from godwit.core.transcript import problems
 from godwit.engine.model_step import CLOSING_S
 from godwit.engine.session import Session
 from godwit.models.script import call, say
+from tests.patience import PATIENCE_S
 
 from .conftest import MODEL, Bench, data, until, until_type, within
 from .test_control import Gate, note
@@ -58,7 +59,7 @@ async def start(bench: Bench, model: Any, *tools: Any, **agent: Any) -> Session:
 async def usable(session: Session) -> None:
     """A further prompt works, and what is stored is valid."""
     assert not list(problems(await session.history()))
-    assert (await asyncio.wait_for(session.send("Still there?"), 10)).outcome == "done"
+    assert (await asyncio.wait_for(session.send("Still there?"), PATIENCE_S)).outcome == "done"
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ async def test_a_model_that_is_cancelled_by_itself_fails_the_run(bench: Bench, e
     run = await session.prompt("Go.")
     try:
         with pytest.raises(RunFailed):
-            await asyncio.wait_for(session.wait(run), 3)
+            await asyncio.wait_for(session.wait(run), PATIENCE_S)
     finally:
         model.plays = [plain]
     assert model.asked == 1
@@ -101,7 +102,7 @@ async def test_a_model_that_raises_oddly_fails_the_run(bench: Bench, error: Base
     model = Stubborn(lambda _: Raising())
     session = await start(bench, model, limits=godwit.Limits(max_model_retries=0))
     with pytest.raises(RunFailed):
-        await asyncio.wait_for(session.send("Go."), 10)
+        await asyncio.wait_for(session.send("Go."), PATIENCE_S)
     assert model.asked == 1
     model.plays = [plain]
     await usable(session)
@@ -124,7 +125,7 @@ async def test_a_model_that_ignores_its_cancellation_does_not_hold_the_interrupt
     run = await session.prompt("Go.")
     await within(reached.wait())
     try:
-        assert await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.interrupt(force=True))), 6)
+        assert await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.interrupt(force=True))), PATIENCE_S)
         assert (await within(session.wait(run))).outcome == "interrupted"
         await usable(session)
     finally:
@@ -185,7 +186,7 @@ async def test_an_answer_that_cannot_be_stored_fails_the_run(bench: Bench, conte
 
     session = await start(bench, model := Stubborn(play), note, limits=godwit.Limits(max_model_retries=0))
     with pytest.raises(RunFailed):
-        await asyncio.wait_for(session.send("Go."), 10)
+        await asyncio.wait_for(session.send("Go."), PATIENCE_S)
     model.plays = [plain]
     await usable(session)
 
@@ -227,7 +228,7 @@ async def test_a_delta_that_cannot_be_shown_does_not_hang(bench: Bench) -> None:
     session = await start(bench, model := Stubborn(play, plain))
     run = await session.prompt("Go.")
     await within(reached.wait())
-    await asyncio.wait_for(session.interrupt(), 5)
+    await asyncio.wait_for(session.interrupt(), PATIENCE_S)
     with pytest.raises(RunFailed) if (await session.state()).last_outcome == "failed" else _nothing():
         await within(session.wait(run))
     await usable(session)
@@ -337,7 +338,7 @@ async def test_a_tool_that_shows_any_text_is_no_failure(bench: Bench) -> None:
         return ToolOutput((Text("ok"),))
 
     session = await bare(bench, [call("bare"), "done", "done"], Bare(body))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         async for _ in session.stream("Go."):
             pass
     assert [d.status for d in await data(session, ToolFinished)] == ["ok"]
@@ -372,7 +373,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_hold_the_interrupt(
     run = await session.prompt("Go.")
     await within(entered.wait())
     try:
-        assert await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.interrupt(force=force))), 8)
+        assert await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.interrupt(force=force))), PATIENCE_S)
         assert (await within(session.wait(run))).outcome == "interrupted"
         await usable(session)
     finally:
@@ -392,7 +393,9 @@ async def test_a_tool_that_ignores_its_timeout_does_not_hold_the_run(bench: Benc
 
     session = await bare(bench, [call("bare"), "fine", "fine"], Bare(body, timeout_s=0.1))
     try:
-        assert (await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.send("Go."))), 8)).outcome == "done"
+        assert (
+            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(session.send("Go."))), PATIENCE_S)
+        ).outcome == "done"
     finally:
         end.set()
 
@@ -414,7 +417,7 @@ async def test_a_host_closes_over_a_tool_and_a_model_that_ignore_it(bench: Bench
     await within(entered.wait())
     closing = asyncio.ensure_future(bench.runtimes[0].close())
     try:
-        await asyncio.wait_for(asyncio.shield(closing), 8)
+        await asyncio.wait_for(asyncio.shield(closing), PATIENCE_S)
     finally:
         end.set()
         await closing
@@ -532,7 +535,7 @@ async def test_the_wall_time_ends_a_parked_run(bench: Bench) -> None:
     )
     run = await session.prompt("Go.")
     await until_type(session, "run.parked")
-    assert (await asyncio.wait_for(session.wait(run), 5)).outcome == "limited"
+    assert (await asyncio.wait_for(session.wait(run), PATIENCE_S)).outcome == "limited"
 
 
 __all__ = ["ModelStarted", "ToolResult", "say"]

@@ -17,6 +17,7 @@ from godwit.core.messages import Assistant, Message, Text, User, text_of, user_c
 from godwit.core.transcript import problems
 from godwit.engine.session import Session
 from godwit.models.script import call, fail, hold, say, tries
+from tests.patience import PATIENCE_S
 
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import Gate, note
@@ -82,7 +83,7 @@ async def sound(session: Session) -> None:
 async def usable(session: Session) -> None:
     if await session.status() == "paused":
         await session.resume()
-    result = await asyncio.wait_for(session.send("Once more."), 10)
+    result = await asyncio.wait_for(session.send("Once more."), PATIENCE_S)
     assert (result.outcome, result.text in ("first", "later")) == ("done", True)
     await sound(session)
 
@@ -91,7 +92,7 @@ async def usable(session: Session) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 async def test_interrupt(bench: Bench, phase: str, force: bool) -> None:
     session, _, _ = await at_phase(bench, phase)
-    assert await asyncio.wait_for(session.interrupt(force=force), 8)
+    assert await asyncio.wait_for(session.interrupt(force=force), PATIENCE_S)
     assert [d.outcome for d in await data(session, RunFinished)] == ["interrupted"]
     await sound(session)
     assert not await session.interrupt()
@@ -103,7 +104,7 @@ async def test_interrupt_by_a_handle_that_only_watches(bench: Bench, phase: str)
     session, _, _ = await at_phase(bench, phase)
     elsewhere = await Bench.runtime(bench)
     watching = await elsewhere.open_session(session.id, drive=False)
-    assert await asyncio.wait_for(watching.interrupt(), 8)
+    assert await asyncio.wait_for(watching.interrupt(), PATIENCE_S)
     assert [d.outcome for d in await data(session, RunFinished)] == ["interrupted"]
     await sound(session)
 
@@ -114,7 +115,7 @@ async def test_a_raw_interrupt_ends_the_run(bench: Bench, phase: str) -> None:
     run = (await session.state()).run
     assert run is not None
     await session.send_event(UserInterrupt(run.id))
-    assert (await asyncio.wait_for(session.wait(run.id), 8)).outcome == "interrupted"
+    assert (await asyncio.wait_for(session.wait(run.id), PATIENCE_S)).outcome == "interrupted"
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -123,7 +124,7 @@ async def test_the_session_token(bench: Bench, phase: str) -> None:
     run = (await session.state()).run
     assert run is not None
     session.session_cancel_token.cancel()
-    assert (await asyncio.wait_for(session.wait(run.id), 5)).outcome == "interrupted"
+    assert (await asyncio.wait_for(session.wait(run.id), PATIENCE_S)).outcome == "interrupted"
     await sound(session)
     with pytest.raises(SessionClosed):
         await session.prompt("Refused.")
@@ -132,7 +133,7 @@ async def test_the_session_token(bench: Bench, phase: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 async def test_close(bench: Bench, phase: str) -> None:
     session, _, _ = await at_phase(bench, phase)
-    await asyncio.wait_for(session.close(), 8)
+    await asyncio.wait_for(session.close(), PATIENCE_S)
     assert [d.outcome for d in await data(session, RunFinished)] == ["interrupted"]
     await sound(session)
     await session.close()
@@ -142,7 +143,7 @@ async def test_close(bench: Bench, phase: str) -> None:
 async def test_two_interrupts_a_pause_and_a_close_at_once(bench: Bench, phase: str) -> None:
     session, _, _ = await at_phase(bench, phase)
     work: list[Awaitable[Any]] = [session.interrupt(), session.interrupt(force=True), session.close()]
-    results = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 12)
+    results = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), PATIENCE_S)
     assert not [r for r in results if isinstance(r, BaseException)], results
     assert [d.outcome for d in await data(session, RunFinished)] == ["interrupted"]
 
@@ -155,16 +156,16 @@ async def test_closing_the_runtime(bench: Bench, phase: str) -> None:
     waiting = asyncio.create_task(session.wait(run.id))
     await asyncio.sleep(0.02)
     runtime = bench.runtimes.pop()
-    await asyncio.wait_for(runtime.close(), 8)
+    await asyncio.wait_for(runtime.close(), PATIENCE_S)
     with pytest.raises(godwit.GodwitError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_S)
     gate.release.set()
     release.set()
     again = await (await bench.runtime(["later"] * 9)).open_session(
         session.id, agent=godwit.Agent("tester", model=MODEL, tools=[gate.tool, note])
     )
     assert (await again.state()).run is not None
-    assert await asyncio.wait_for(again.interrupt(), 8)
+    assert await asyncio.wait_for(again.interrupt(), PATIENCE_S)
     await sound(again)
 
 
@@ -418,7 +419,7 @@ async def test_resume_run_after_an_interrupt(bench: Bench, phase: str) -> None:
     if await session.status() == "paused":
         await session.resume()
     try:
-        result = await asyncio.wait_for(session.resume_run(run.id), 10)
+        result = await asyncio.wait_for(session.resume_run(run.id), PATIENCE_S)
     except CheckpointNotFound:
         assert phase == "queued"
         return

@@ -28,6 +28,7 @@ from godwit.engine.session import Session
 from godwit.host.runtime import Runtime
 from godwit.models.script import call, hold, say
 from godwit.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 
 from .conftest import MODEL, Bench, data, until_type, within
 from .test_control import note
@@ -341,7 +342,7 @@ async def test_an_interrupt_from_a_watching_handle_outlives_the_owner(bench: Ben
     runtime = await bench.runtime(["hello"])
     watching = await runtime.open_session(session.id, drive=False)
     assert await runtime.store.claim(session.id, "another machine", 0.4) is not None
-    assert await asyncio.wait_for(watching.interrupt(), 5)
+    assert await asyncio.wait_for(watching.interrupt(), PATIENCE_S)
     assert (await within(watching.wait(run))).outcome == "interrupted"
 
 
@@ -357,7 +358,7 @@ async def test_the_wall_time_ends_a_parked_run_that_was_opened_again(bench: Benc
     again = await (await bench.runtime(["unused"])).open_session(
         session.id, agent=godwit.Agent("tester", model=MODEL, tools=[note], **options)
     )
-    assert (await asyncio.wait_for(again.wait(run), 5)).outcome == "limited"
+    assert (await asyncio.wait_for(again.wait(run), PATIENCE_S)).outcome == "limited"
 
 
 async def others() -> list[str]:
@@ -369,7 +370,7 @@ async def others() -> list[str]:
 @pytest.mark.parametrize("phase", PHASES)
 async def test_nothing_is_left_running_when_the_runtime_has_closed(bench: Bench, phase: str) -> None:
     session, _, _ = await at_phase(bench, phase)
-    await asyncio.wait_for(bench.close(), 8)
+    await asyncio.wait_for(bench.close(), PATIENCE_S)
     assert await others() == []
     assert session.id
 
@@ -396,7 +397,7 @@ async def test_nothing_is_left_running_when_a_tool_closed_its_session(bench: Ben
     held.append(session)
     await session.prompt("Go.")
     await within(going.wait())
-    await asyncio.wait_for(bench.close(), 8)
+    await asyncio.wait_for(bench.close(), PATIENCE_S)
     assert await others() == []
 
 

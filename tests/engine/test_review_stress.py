@@ -37,6 +37,7 @@ from godwit.core.transcript import Transcript, problems
 from godwit.engine.session import Session
 from godwit.models.script import ScriptedModel, call, fail, say, tries
 from godwit.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 
 from .conftest import MODEL, Bench
 
@@ -142,7 +143,7 @@ class Fire:
     async def shoot(self, salvos: int) -> None:
         for _ in range(salvos):
             try:
-                await asyncio.wait_for(self.one(), 30)
+                await asyncio.wait_for(self.one(), PATIENCE_S)
             except (GodwitError, ExceptionGroup) as refused:
                 self.refused[type(refused).__name__] += 1
             for _ in range(self.rng.randint(0, 6)):
@@ -198,7 +199,7 @@ def agent(rng: random.Random, effects: Counter[str]) -> godwit.Agent:
 
 async def come_to_rest(session: Session) -> None:
     """Resume, answer and wait until no run is open."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(GodwitError):
                 await session.resume()
@@ -289,9 +290,9 @@ async def battle(
     work = [f.shoot(salvos) for f in fires]
     if thieves:
         work.append(steal(random.Random(seed), [r.store for r in bench.runtimes], session))
-    await asyncio.wait_for(asyncio.gather(*work), 120)
+    await asyncio.wait_for(asyncio.gather(*work), PATIENCE_S)
     await come_to_rest(session)
-    ended = await asyncio.wait_for(asyncio.gather(*(t for f in fires for t in f.beside), return_exceptions=True), 30)
+    ended = await asyncio.wait_for(asyncio.gather(*(t for f in fires for t in f.beside), return_exceptions=True), PATIENCE_S)
     assert all(isinstance(e, GodwitError) for e in ended if isinstance(e, BaseException)), ended
     await check(session, set().union(*(f.accepted for f in fires)), crashed=thieves)
     assert max(effects.values(), default=1) == 1, "an effect that may happen once happened twice"
@@ -300,7 +301,7 @@ async def battle(
         running = asyncio.create_task(session.send("And now?"))
         await asyncio.sleep(0)
         await come_to_rest(session)
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, PATIENCE_S)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -383,7 +384,7 @@ async def failing(bench: Bench, at: int, *, lasting: bool) -> bool:
         """Do as a caller would: try again until the disk has room."""
         for _ in range(4):
             try:
-                return await asyncio.wait_for(work(), 10)
+                return await asyncio.wait_for(work(), PATIENCE_S)
             except StoreFull:
                 FailingStore.lasting = False
                 FailingStore.fail_at = FailingStore.fail_at if FailingStore.count < FailingStore.fail_at else -1
@@ -418,7 +419,7 @@ async def failing(bench: Bench, at: int, *, lasting: bool) -> bool:
         return FailingStore.count >= at
     finally:
         FailingStore.arm(-1, lasting=False)
-        await asyncio.wait_for(runtime.close(), 10)
+        await asyncio.wait_for(runtime.close(), PATIENCE_S)
 
 
 @pytest.mark.parametrize("lasting", [False, True])

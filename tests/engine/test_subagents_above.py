@@ -19,8 +19,9 @@ from godwit.core.sandbox import SandboxPolicy
 from godwit.engine.hook import Hook
 from godwit.engine.session import Session
 from godwit.models.script import call, hold, say
+from tests.patience import PATIENCE_S
 
-from .conftest import WAIT_S, Bench, data, until, within
+from .conftest import Bench, data, until, within
 from .task_words import Team, asked, ends, first_task, home, rest, results, told
 
 ECHO = [lambda request: say(f"({asked(request)})")]
@@ -56,7 +57,7 @@ async def question(session: Session, number: int = 1) -> Any:
                     return event.data
         raise AssertionError("unreachable")
 
-    return await asyncio.wait_for(look(), WAIT_S)
+    return await asyncio.wait_for(look(), PATIENCE_S)
 
 
 def three_levels(team: Team, *tools: Any, leaf: dict[str, Any] | None = None, **boss: Any) -> None:

@@ -16,6 +16,7 @@ from godwit.core.transcript import problems
 from godwit.engine.log import append_outside
 from godwit.host.runtime import Runtime
 from godwit.models.script import call, hold, say
+from tests.patience import PATIENCE_S
 
 from .conftest import Bench, data, until, within
 from .task_words import Team, answer, asked, ended, ends, home, rest, results
@@ -471,7 +472,7 @@ async def test_hundreds_of_children_leave_nothing_running_and_cost_no_more_each(
     limits = godwit.Limits(max_descendants=500, max_repeated_calls=99)
     team.add("boss", [call("task", tasks=many)] * rounds + ["Fine."], subagents=["leaf"], limits=limits)
     session = await team.start()
-    assert (await asyncio.wait_for(session.send("Go."), 60)).text == "Fine."
+    assert (await asyncio.wait_for(session.send("Go."), PATIENCE_S)).text == "Fine."
     runtime = home(session)
     await rest(runtime)
     assert len(await runtime.store.sessions(limit=500)) == 1 + 32 * rounds

@@ -35,12 +35,12 @@ from godwit.core.state import State, fold
 from godwit.core.tasks import TaskRecord
 from godwit.core.transcript import problems
 from godwit.engine.log import load_state
+from tests.patience import PATIENCE_S
 
 from .task_plan import AGENTS, MAX_CHILDREN, Plan, Stage, prompt
 
 T = TypeVar("T")
 ROOT = SessionId("ses_root")
-LIMIT_S = 30.0
 REFUSED = (Conflict, NotFound, InvalidArgument, SubagentLimit)
 
 simple = st.sampled_from([["say", "yes"], ["touch"], ["fail"], ["hold", "a"], ["hold", "b"]])
@@ -73,7 +73,7 @@ class TaskWalk(RuleBasedStateMachine):
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         async def bounded() -> T:
-            return await asyncio.wait_for(work, LIMIT_S)
+            return await asyncio.wait_for(work, PATIENCE_S)
 
         return self.runner.run(bounded())
 
@@ -282,7 +282,7 @@ class TaskWalk(RuleBasedStateMachine):
         store = self.runtime.store
         await self.runtime.desk.recover()
         try:
-            async with asyncio.timeout(LIMIT_S - 5):
+            async with asyncio.timeout(PATIENCE_S - 5):
                 while True:
                     await self.runtime.subagents.settle()
                     moving = [row for row in await self._rows() if await self._moves(row)]
@@ -378,7 +378,7 @@ class TaskWalk(RuleBasedStateMachine):
         """Answer and release all: everything comes to its end."""
         await self.runtime.desk.recover()
         store = self.runtime.store
-        until_s = asyncio.get_running_loop().time() + LIMIT_S - 5
+        until_s = asyncio.get_running_loop().time() + PATIENCE_S - 5
         while True:
             self.stage.release_all()
             for action in await self.session.approvals.pending():

@@ -15,6 +15,7 @@ from godwit.core.messages import text_of
 from godwit.core.verification import VerificationCommand, VerificationPolicy
 from tests.engine.conftest import Bench, types, until, until_type, within
 from tests.engine.verification_words import WAITS, begun, commands_run, reports, writes
+from tests.patience import PATIENCE_S
 
 
 async def test_a_follow_up_waits_for_the_checks(bench: Bench) -> None:
@@ -165,7 +166,7 @@ async def test_a_driver_that_lost_its_session_begins_no_check_and_reports_nothin
     assert lease is not None
     (bench.workspace / "go").touch()
     await until(session, lambda e: isinstance(e.data, ToolFinished) and e.data.origin == "verification")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while bench.runtimes[0].drives(session.id):  # noqa: ASYNC110 - nothing tells of the end of such a drive
             await asyncio.sleep(0.01)
     assert await commands_run(session) == [WAITS]

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tests.engine.conftest import MODEL, WAIT_S, Bench
+from tests.engine.conftest import MODEL, Bench
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit.core.events import Delivery, Delta, Event, RunFinished, UserMessage
@@ -71,7 +72,7 @@ async def until(runtime: Runtime, session: str, kind: str, from_seq: int = 0, ti
                     return event
         raise AssertionError(f"the stream ended without {kind}")
 
-    return await asyncio.wait_for(find(), WAIT_S)
+    return await asyncio.wait_for(find(), PATIENCE_S)
 
 
 async def log(runtime: Runtime, session: str) -> list[Event]:
@@ -122,7 +123,7 @@ async def stopped_driver(database: Path) -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"going\n"
+    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE_S) == b"going\n"
     return process
 
 

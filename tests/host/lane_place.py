@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 import godwit
 from godwit.core.events import Labels, ToolFinished
 from godwit.core.ids import SystemClock
@@ -17,7 +19,6 @@ from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel
 
 MODEL = "scripted:test"
-WAIT_S = 20.0
 
 
 class Later(SystemClock):
@@ -72,7 +73,7 @@ class Place:
     def tasks(self) -> LaneTasks:
         return self.runtimes[-1].external_tasks
 
-    async def lease(self, *lanes: str, wait_s: float = WAIT_S, begins: bool = True, **more: Any) -> Leased:
+    async def lease(self, *lanes: str, wait_s: float = PATIENCE_S, begins: bool = True, **more: Any) -> Leased:
         more.setdefault("tenant", None)
         leased = await self.tasks.lease(lanes or ("execute",), worker=more.pop("worker", "w1"), wait_s=wait_s, **more)
         assert leased is not None
@@ -86,7 +87,7 @@ class Place:
 
 
 async def within(work: Any) -> Any:
-    return await asyncio.wait_for(work, WAIT_S)
+    return await asyncio.wait_for(work, PATIENCE_S)
 
 
 async def done(place: Place, leased: Leased, text: str = "built outside", **more: Any) -> bool:

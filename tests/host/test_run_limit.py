@@ -7,8 +7,9 @@ import random
 from typing import Any
 
 import pytest
-from tests.engine.conftest import MODEL, WAIT_S, Bench, within
+from tests.engine.conftest import MODEL, Bench, within
 from tests.host.by_id import data, says, types, until
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit.core.errors import InvalidArgument
@@ -56,7 +57,7 @@ class Desks:
                 self._moved.clear()
                 await self._moved.wait()
 
-        await asyncio.wait_for(look(), WAIT_S)
+        await asyncio.wait_for(look(), PATIENCE_S)
 
 
 SCRIPT = [turn for _ in range(10) for turn in (call("held"), "done")]
@@ -93,7 +94,7 @@ async def outcome(runtime: Runtime, session: str, times: int = 1) -> str:
 
 async def waiting(runtime: Runtime, *sessions: str) -> None:
     """Return when these wait for a place, in this order."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while runtime.waiting_runs() != list(sessions):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.005)
 
@@ -431,7 +432,7 @@ async def test_in_any_order_of_things_the_limit_holds_and_every_run_ends(bench: 
                 await open_run.wait()
             ends += 1
 
-    await asyncio.wait_for(asyncio.gather(*(user(name) for name in names)), 60)
+    await asyncio.wait_for(asyncio.gather(*(user(name) for name in names)), PATIENCE_S)
     for name in names:
         await runtime.settle(name)  # a run is over a moment before its drive is
     assert (ends, runtime.waiting_runs(), runtime.driven_runs) == (72, [], 0)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit import SandboxPolicy
@@ -55,7 +56,7 @@ async def results(session: godwit.Session) -> list[str]:
 
 
 async def until(session: godwit.Session, kind: type[EventData]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in session.follow(0):
             if isinstance(event.data, kind):
                 return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit import RunFailed, Runtime, SubagentEvent, SubagentSession
@@ -16,8 +17,6 @@ from godwit.core.errors import ConfigurationError, Conflict, ModelRefused, Sessi
 from godwit.core.events import RunFinished, SubagentFinished, SubagentStarted
 from godwit.core.messages import User, text_of
 from godwit.models.script import Reply, Script, ScriptedModel, call, fail, hold, say, tries
-
-WAIT_S = 20.0
 
 
 def asked(request: ModelRequest) -> list[str]:
@@ -65,7 +64,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def within(work: Any) -> Any:
-    return await asyncio.wait_for(work, WAIT_S)
+    return await asyncio.wait_for(work, PATIENCE_S)
 
 
 async def test_each_send_runs_over_all_that_was_said_and_is_folded_in(stage: Stage) -> None:

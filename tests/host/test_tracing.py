@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit.core.facts import TraceEvent
@@ -160,7 +161,7 @@ async def test_an_exporter_that_fails_or_hangs_slows_nobody(tmp_path: Path) -> N
     settings = TracingSettings(tracers=tracers)
     async with await opened(tmp_path / "g.db", ["Done."], settings) as runtime:
         session = await runtime.start_session(agent())
-        assert (await asyncio.wait_for(session.send("Go."), 10)).text == "Done."
+        assert (await asyncio.wait_for(session.send("Go."), PATIENCE_S)).text == "Done."
 
 
 async def test_direct_calls_are_spans_of_their_own(tmp_path: Path) -> None:

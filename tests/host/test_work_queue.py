@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE_S
 
 import godwit
 from godwit.core.agent import AgentSpec, ToolDefinition
@@ -199,7 +200,7 @@ async def test_the_oldest_comes_first_and_a_poll_is_woken() -> None:
         waiting = asyncio.ensure_future(h.queue.poll(**WHERE, wait_ms=20_000))
         await asyncio.sleep(0)
         first = await h.busy()
-        found = await asyncio.wait_for(waiting, 10)
+        found = await asyncio.wait_for(waiting, PATIENCE_S)
         assert found is not None
         assert item_of(found).session == first.id
         second, third = await h.busy(), await h.busy()
@@ -212,7 +213,7 @@ async def test_a_poll_is_woken_when_a_lease_runs_out() -> None:
         work = (await h.take("a")).id
         await h.queue.acknowledge(work, **WHERE)
         await h.queue.heartbeat(work, **WHERE)
-        found = await asyncio.wait_for(h.queue.poll(**WHERE, worker="b", wait_ms=20_000), 10)
+        found = await asyncio.wait_for(h.queue.poll(**WHERE, worker="b", wait_ms=20_000), PATIENCE_S)
         assert found is not None
         assert (found.id, item_of(found).worker) == (work, "b")
 
@@ -273,7 +274,7 @@ async def test_a_run_after_a_bad_one_does_not_wait_for_what_that_one_cost() -> N
         await session.interrupt()
         waiting = asyncio.ensure_future(h.queue.poll(**WHERE, wait_ms=1 << 30))
         await h.prompt(session)
-        found = await asyncio.wait_for(waiting, 10)
+        found = await asyncio.wait_for(waiting, PATIENCE_S)
         assert found is not None
         assert item_of(found).tries == 0
 
@@ -330,7 +331,7 @@ async def test_whoever_drives_next_makes_the_item_that_a_crash_kept_from_being_m
     async with here(tmp_path / "g.db", clock) as h:
         assert await h.queue.poll(**WHERE) is None
         assert await h.runtime.desk.recover() == [session.id]
-        found = await asyncio.wait_for(h.queue.poll(**WHERE, wait_ms=1 << 30), 10)
+        found = await asyncio.wait_for(h.queue.poll(**WHERE, wait_ms=1 << 30), PATIENCE_S)
         assert found is not None
         assert item_of(found).session == session.id
 
@@ -344,7 +345,7 @@ async def test_a_poll_in_another_process_is_woken_when_there_is_work(tmp_path: P
 
         # A store of its own, which hears of the other one by its sockets alone.
         queue = WorkQueue(runtime.store, runtime.ids, clock, place_of)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             # Until the other one knows that somebody listens, what it says is heard by nobody.
             runtime.store.watch(bell_of("here"), lambda _: heard.set())
             while not heard.is_set():

@@ -14,6 +14,7 @@ from typing import Any
 import mcp_types as types
 import uvicorn
 from mcp.server import Server
+from tests.patience import PATIENCE_S
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 
@@ -108,7 +109,7 @@ class McpSite:
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
-            self._thread.join(20)
+            self._thread.join(PATIENCE_S)
             assert not self._thread.is_alive()
 
     def _front(self, app: Any) -> Any:

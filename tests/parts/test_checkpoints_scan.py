@@ -271,9 +271,9 @@ def test_no_ignore_file_holds_a_checkpoint_up(kept: Kept) -> None:
     (kept.root / ".gitignore").write_text(
         "*a" * 60 + "*b/\n" + "**/a/" * 30 + "b/\n" + "[" * 5000 + "\n" + "*[!a]?" * 40 + "/\n"
     )
-    begun = time.monotonic()
+    begun = time.process_time()
     kept.take()
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     # A rule that is none leaves the others as they are.
     (kept.root / ".gitignore").write_text("**/" * 9 + "x\nout-*-of-*.d/\n")
     for name in ("out-1-of-2.d", "out-of.d"):

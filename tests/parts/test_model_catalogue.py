@@ -9,6 +9,7 @@ import pytest
 from tests.loopback import Loopback
 from tests.parts.model_checks import ask, request
 from tests.parts.test_model_live_wires import Said, anthropic, chat, google, responses
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import ListsModels, Model, SupportsModelInfo
 from godwit.core.agent import ModelSettings, ThinkingLevel
@@ -149,7 +150,7 @@ def test_looking_needs_no_key_and_importing_loads_nothing() -> None:
         "print([m for m in sys.modules if m.split('.')[0] in ('pydantic_ai', 'openai', 'anthropic', 'genai_prices')]);"
         "print(made.find('sonnet').name)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout.splitlines() == ["[]", ALIASES["sonnet"]]
 
 

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from tests.loopback import Loopback, Reply
 from tests.parts.model_checks import ask, check_shown, request, stored
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import ModelAnswer, ModelChunk, TextDelta
 from godwit.core.agent import ModelSettings, ThinkingLevel, ToolDefinition
@@ -617,5 +618,5 @@ def test_importing_the_adapter_imports_no_provider() -> None:
         ".resolve('openai:gpt-5'); print([m for m in sys.modules if m.split('.')[0] in "
         "('pydantic_ai', 'openai', 'anthropic', 'google', 'httpx2', 'httpx', 'pydantic', 'genai_prices')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout.strip() == "[]"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import Sandbox
 from godwit.core.errors import ToolFailed
@@ -254,7 +255,7 @@ def test_nothing_lives_on_when_the_host_is_killed(outside: Path) -> None:
         assert process.stdout.readline() == "started\n"
         process.kill()
         process.wait()
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while alive(mark):
         assert time.monotonic() < end
         time.sleep(0.01)

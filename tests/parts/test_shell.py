@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import ShellCommand, ShellParser, ShellPart
 from godwit.workspaces.shell import MAX_COMMAND, Shell
@@ -395,7 +396,7 @@ def really_run(command: str, folder: Path) -> set[tuple[str, ...]]:
     )
     try:
         # Ended when the last process that holds the pipe has, also one in the background.
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         subprocess.run(["kill", "-9", f"-{process.pid}"], check=False)
         process.communicate()

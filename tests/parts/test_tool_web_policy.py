@@ -19,6 +19,7 @@ from tests.parts.web_words import (
     refusal,
     within,
 )
+from tests.patience import PATIENCE_S
 
 from godwit import Agent, Runtime, Session
 from godwit.core.errors import ConfigurationError, ToolFailed
@@ -283,7 +284,7 @@ async def test_no_worker_does_what_is_limited() -> None:
     ) as home:
         web = {"search": {"domains": {"allowed": ["a.example"]}}}
         session = await home.start_session(Agent("a", model="scripted:test", tools=["web_search"], web=web))
-        done = await asyncio.wait_for(session.send("go"), 20)
+        done = await asyncio.wait_for(session.send("go"), PATIENCE_S)
         assert done.outcome == "done"
 
 
@@ -306,10 +307,10 @@ async def test_what_a_check_says_shows_nothing(tmp_path: Path) -> None:
         checks = VerificationPolicy((look,), only_if_changed=False)
         agent = Agent("a", model="scripted:test", tools=["web_fetch"], web=SHOWN, verification=checks)
         session = await home.start_session(agent, workspace=tmp_path)
-        await asyncio.wait_for(session.send("go"), 20)
+        await asyncio.wait_for(session.send("go"), PATIENCE_S)
         assert any(MADE_UP in m.text for m in await session.history() if isinstance(m, User))
         assert await refused(session) == [True]
-        await asyncio.wait_for(session.send(f"Look at {MADE_UP}."), 20)
+        await asyncio.wait_for(session.send(f"Look at {MADE_UP}."), PATIENCE_S)
         assert await refused(session) == [True, False]
 
 
@@ -322,10 +323,10 @@ async def test_what_a_task_came_to_shows_nothing() -> None:
         agent = Agent("a", model="scripted:test", tools=["web_fetch"], web=SHOWN, subagents=[of])
         session = await home.start_session(agent)
         await session.send("go")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in session.follow():
                 if event.type == "tool.finished" and event.data.name == "web_fetch":  # type: ignore[union-attr]
                     break
-        await asyncio.wait_for(session.wait(), 20)
+        await asyncio.wait_for(session.wait(), PATIENCE_S)
         assert any(MADE_UP in m.text for m in await session.history() if isinstance(m, User))
         assert await refused(session) == [True]

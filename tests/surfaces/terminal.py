@@ -30,9 +30,9 @@ from godwit.host.runtime import Runtime
 from godwit.models.replay import Recorder
 from godwit.models.script import Script, ScriptedModel
 from godwit.surfaces.cli_agent import AgentFlags
+from tests.patience import PATIENCE_S
 
 MODEL = "scripted:test"
-DEADLINE_S = 30.0
 SOURCE = str(Path(godwit.__file__).resolve().parent.parent)
 _KEYS = re.compile(r"_API_KEY$|_BASE_URL$|^GODWIT_")
 
@@ -99,7 +99,7 @@ class Command:
 
     async def begun(self) -> None:
         """Until the database has a session. Across processes there is nothing to wait on before it exists."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 if self.database.exists():
                     async with await Runtime.open(self.database) as runtime:
@@ -110,7 +110,7 @@ class Command:
     async def until(self, *types: str, count: int = 1) -> list[Event]:
         """Wait until the newest session's log holds `count` events of these types; returns those."""
         await self.begun()
-        async with self.session() as session, asyncio.timeout(DEADLINE_S):
+        async with self.session() as session, asyncio.timeout(PATIENCE_S):
             found: list[Event] = []
             async for event in session.follow():
                 if event.type in types:
@@ -125,7 +125,7 @@ class Command:
 
 
 async def finish(process: asyncio.subprocess.Process, text: bytes | None = None) -> Ended:
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         out, err = await process.communicate(text)
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
@@ -206,7 +206,7 @@ class Terminal:
     async def shows(self, text: str) -> None:
         """Until the text stands behind what earlier calls have found."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while (found := self.text.find(text, self._place)) < 0:
                     if not await self._read():
                         raise AssertionError(f"{text!r} was not shown, but:\n{self.text}")
@@ -220,7 +220,7 @@ class Terminal:
     async def code(self) -> int:
         """The exit code, once it has ended."""
         assert self._process is not None
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await self._read():
                 pass
             return await self._process.wait()

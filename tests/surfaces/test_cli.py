@@ -24,6 +24,7 @@ from godwit.surfaces.cli import app, main
 from godwit.surfaces.cli_agent import ASKED_BY_DEFAULT, AgentFlags
 from godwit.surfaces.cli_exit import CliError
 from tests.loopback import Loopback, Reply
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command, environment, finish, record
 
 COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None)
@@ -429,7 +430,7 @@ async def test_a_reader_that_has_seen_enough_is_no_error(command: Command) -> No
     assert process.stderr is not None
     await process.stdout.readline()
     process.stdout._transport.close()  # type: ignore[attr-defined]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == 0
     assert await process.stderr.read() == b""
 

@@ -16,6 +16,7 @@ from godwit.core.artifact import ArtifactLimits
 from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel, call
 from godwit.surfaces.cli import main
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command, Ended, Terminal, environment
 
 Run = Callable[..., Ended]
@@ -86,7 +87,9 @@ def test_what_is_not_there(run: Run) -> None:
 def test_the_content_byte_for_byte(folder: Path) -> None:
     def piped(*words: str) -> bytes:
         command = [sys.executable, "-m", "godwit", *words]
-        return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            command, cwd=folder, env=environment(), capture_output=True, check=True, timeout=PATIENCE_S
+        ).stdout
 
     refs = [json.loads(line)["ref"] for line in piped("artifacts", "last", "--json").splitlines()]
     assert piped("artifacts", "last", refs[0][:15]) == f"{HIDDEN}{'b' * 150_000}\n".encode()

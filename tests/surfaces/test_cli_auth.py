@@ -14,6 +14,7 @@ from godwit.host.auth_store import AuthStore
 from godwit.host.oauth import Refreshed
 from tests.host.authorization import AuthorizationServer
 from tests.loopback import Loopback, Reply, Seen
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import Command, Terminal
 
 KEY = "sk-typed-7Wm3Xe"
@@ -38,7 +39,7 @@ def configured(
 
 def visit(url: str) -> str:
     """What a browser sees in the end."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return str(answer.read().decode())
 
 

@@ -22,6 +22,7 @@ from godwit.core.errors import InvalidArgument, SessionOwned, StoreCorrupt, Stor
 from godwit.host.backup import back_up, restore
 from godwit.models.script import ScriptedModel, call, say
 from godwit.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import Command
 
 
@@ -67,7 +68,7 @@ async def test_a_copy_is_whole_while_others_write(tmp_path: Path, workspace: Pat
     stop = threading.Event()
 
     def write() -> None:
-        with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
+        with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
             number = 0
             while not stop.is_set():
                 number += 1

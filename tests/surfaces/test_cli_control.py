@@ -14,6 +14,7 @@ from godwit.core.events import InputDelivered, RunClaimed, RunFinished, ToolFini
 from godwit.engine.session import Session
 from godwit.models.script import Reply, Script, call
 from godwit.surfaces.cli_agent import AgentFlags
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import Command, finish, record
 
 WAIT = "while [ ! -e go ]; do sleep 0.02; done; echo went"
@@ -64,7 +65,7 @@ async def test_log_follow_and_steer_while_another_process_runs(command: Command,
 
     assert following.stdout is not None
     seen: list[dict[str, object]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not seen or seen[-1]["type"] != "run.finished":
             seen.append(msgspec.json.decode(await following.stdout.readline()))
     following.send_signal(signal.SIGINT)
@@ -79,7 +80,7 @@ async def test_deltas_reach_a_follower_in_another_process(command: Command, tmp_
     await command.until("tool.started")
     following = await command.start("log", "last", "--follow", "--deltas", "--json", "--from", "0")
     assert following.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while b"tool.started" not in await following.stdout.readline():
             pass
         (command.folder / "go").touch()

@@ -11,7 +11,8 @@ import pytest
 from godwit.core.errors import ModelRefused, RunFailed
 from godwit.core.events import RunClaimed, RunFinished, RunStarted
 from godwit.models.script import Script, call
-from tests.surfaces.terminal import DEADLINE_S, Command, finish, record
+from tests.patience import PATIENCE_S
+from tests.surfaces.terminal import Command, finish, record
 
 WAIT = "echo began >> effects; while [ ! -e go ]; do sleep 0.02; done"
 
@@ -29,7 +30,7 @@ async def killed(command: Command, *words: str) -> None:
     """`godwit run` ended by SIGKILL while its command runs."""
     process = await command.start(*words)
     await command.until("tool.started")
-    async with asyncio.timeout(DEADLINE_S):  # the command is another process: there is nothing to wait on
+    async with asyncio.timeout(PATIENCE_S):  # the command is another process: there is nothing to wait on
         while True:
             if (command.folder / "effects").exists():
                 break

@@ -13,6 +13,7 @@ import pytest
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.surfaces.api import Api
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer, running
 from tests.surfaces.terminal import MODEL, Command
 
@@ -92,7 +93,7 @@ async def test_what_waits_is_answered_from_another_terminal(command: Command, tm
         assert "approved" in allowed.out
         seen: list[dict[str, Any]] = []
         while not seen or seen[-1]["type"] != "run.finished":
-            seen.append(json.loads(await asyncio.wait_for(following.stdout.readline(), 30)))
+            seen.append(json.loads(await asyncio.wait_for(following.stdout.readline(), PATIENCE_S)))
         following.terminate()
         await following.wait()
         assert [line["seq"] for line in seen] == list(range(1, len(seen) + 1))

@@ -13,6 +13,7 @@ from godwit.core.events import ToolFinished, ToolStarted
 from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel
 from godwit.surfaces.cli_agent import AgentFlags
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command
 
 
@@ -92,7 +93,7 @@ async def test_ctrl_c_ends_the_call_and_records_it(begun: Command) -> None:
     process = await begun.start("tool", "ses_1", "bash", '{"command": "sleep 60"}')
     await begun.until("tool.started")
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await process.communicate()
     assert process.returncode == 130
     finished = [e.data for e in await begun.log() if isinstance(e.data, ToolFinished)]

@@ -25,11 +25,11 @@ from godwit.engine.session import Session
 from godwit.host.lane_tasks import LaneTasks
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call, say
+from tests.patience import PATIENCE_S
 from tests.surfaces.api.remote import served
 from tests.surfaces.terminal import Command, finish, record
 
 MODEL = "scripted:test"
-WAIT_S = 30.0
 LANES = LaneSettings((LaneConfig("execute", mode="outside", retry=RetryPolicy("fixed", delay_ms=0)),))
 
 
@@ -66,7 +66,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 
 
 async def within(work: Any) -> Any:
-    return await asyncio.wait_for(work, WAIT_S)
+    return await asyncio.wait_for(work, PATIENCE_S)
 
 
 async def results(session: Session) -> list[ToolFinished]:
@@ -419,7 +419,7 @@ async def test_a_person_who_watches_a_run_is_not_asked_for_what_workers_do(comma
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
 

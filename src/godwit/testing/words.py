@@ -45,7 +45,7 @@ CALL = CallId("call-1")
 ACTION = ActionId("action-1")
 AGENT = AgentRef(AgentName("bird"), 1)
 T0 = 1_700_000_000_000
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 """How long a test waits for what must happen; no test takes that long unless it fails."""
 
 

@@ -91,7 +91,7 @@ def test_lists_are_read_page_by_page(api: httpx2.Client) -> None:
 def test_an_event_is_told_in_the_bytes_it_was_stored_in(api: httpx2.Client, server: RunningServer) -> None:
     session = started(api, labels={"correlation": 'a","type":"b'})
     api.post(f"/sessions/{session}/prompt", json={"prompt": "Hello, wörld."})
-    assert api.get(f"/sessions/{session}/result", params={"wait_s": 20}).status_code == 200
+    assert api.get(f"/sessions/{session}/result", params={"wait_s": 30}).status_code == 200
 
     async def frames() -> list[bytes]:
         return [e.frame() for e in await (await server.runtime.open_session(session, drive=False)).events()]
@@ -277,7 +277,7 @@ def test_a_tenant_finds_nothing_of_another_on_any_path(keyed: As) -> None:
     mine, other = keyed["admin"], keyed["other"]
     session = started(mine)
     run = mine.post(f"/sessions/{session}/prompt", json={"prompt": "Go."}).json()["run"]
-    mine.get(f"/sessions/{session}/result", params={"wait_s": 20})
+    mine.get(f"/sessions/{session}/result", params={"wait_s": 30})
     before = mine.get(f"/sessions/{session}/state").json()
     document = mine.get("/openapi.json").json()
     tried = 0

@@ -10,6 +10,7 @@ import godwit
 from godwit.client import connect
 from godwit.core.events import Event, RunClaimed, ToolStarted
 from tests.engine.conftest import until_type
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.process import Process, setup
 
 from .proxy import cutting
@@ -50,8 +51,8 @@ async def test_a_killed_server_is_waited_for(tmp_path: Path) -> None:
             second = await asyncio.to_thread(Process, tmp_path, *flags, AWAKE="1")
             processes.append(second)
             proxy.to(second.url)
-            result = await asyncio.wait_for(sending, 60)
-            await asyncio.wait_for(following, 60)
+            result = await asyncio.wait_for(sending, PATIENCE_S)
+            await asyncio.wait_for(following, PATIENCE_S)
             assert (result.outcome, result.text) == ("done", "Done.")
             assert [e.seq for e in seen] == list(range(1, result.seq + 1))
             assert seen == await session.events()
@@ -83,7 +84,7 @@ async def test_a_direct_call_that_was_cut_off_is_not_run_again(tmp_path: Path) -
             second = await asyncio.to_thread(Process, tmp_path, *flags)
             processes.append(second)
             proxy.to(second.url)
-            result = await asyncio.wait_for(calling, 60)
+            result = await asyncio.wait_for(calling, PATIENCE_S)
             assert (result.status, result.ok) == ("unknown", False)
             assert isinstance(begun.data, ToolStarted)
             assert result.call == begun.data.call

@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 
 from godwit.models.script import ScriptedModel
 from godwit.surfaces.api import Api
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer, running
 
 MODEL = "scripted:test"
@@ -65,7 +66,7 @@ class Known:
         api.put(f"/sessions/{self.session}/tasks/known", json={"agent": "far"}).raise_for_status()
         started = api.post(f"/sessions/{self.session}/prompt", json={"prompt": "Go."}).raise_for_status()
         self.run = started.json()["run"]
-        api.get(f"/sessions/{self.session}/result", params={"wait_s": 20}).raise_for_status()
+        api.get(f"/sessions/{self.session}/result", params={"wait_s": 30}).raise_for_status()
 
     def another(self, **body: Any) -> str:
         made = self._api.post("/sessions", json={"agent": "coder", **body}).raise_for_status()
@@ -96,7 +97,7 @@ class Known:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 @pytest.mark.parametrize("examples", [4, pytest.param(150, marks=pytest.mark.slow)])
 def test_every_operation_answers_as_its_document_says(server: RunningServer, mode: GenerationMode, examples: int) -> None:
-    with httpx2.Client(base_url=f"{server.url}/godwit/v1", timeout=60) as api:
+    with httpx2.Client(base_url=f"{server.url}/godwit/v1", timeout=PATIENCE_S) as api:
         document = api.get("/openapi.json").raise_for_status().json()
         for stream in STREAMS:
             del document["paths"][stream]
@@ -130,7 +131,7 @@ def _ask(operation: Any, mode: GenerationMode, examples: int, known: Known, url:
             case.query["wait_s"] = 0
         if isinstance(case.body, dict) and isinstance(wait_s := case.body.get("wait_s"), int | float):
             case.body["wait_s"] = min(wait_s, 0)
-        answer = case.call(base_url=url)
+        answer = case.call(base_url=url, timeout=PATIENCE_S)
         case.validate_response(answer, checks=CHECKED)
 
     try:

@@ -90,7 +90,7 @@ def test_what_is_asked_below_is_answered_at_the_top_also_by_another_server(tmp_p
         assert api.get(f"/sessions/{session}/actions").json()["data"][0]["session"] == action["session"] != session
         approve = f"/sessions/{session}/actions/{action['id']}/approve"
         assert api.post(approve, json={}).json() == {"changed": True}
-        ended = api.get(f"/sessions/{session}/runs/{run}/result", params={"wait_s": 20})
+        ended = api.get(f"/sessions/{session}/runs/{run}/result", params={"wait_s": 30})
         assert (ended.status_code, ended.json()["text"]) == (200, "All done.")
         again = api.post(approve, json={})
         assert (again.status_code, again.json()) == (200, {"changed": False})
@@ -132,7 +132,7 @@ def test_tasks_are_started_waited_for_and_cancelled(tmp_path: Path) -> None:
         first = api.post(tasks, json=body, headers=key).json()
         assert api.post(tasks, json=body, headers=key).json()["id"] == first["id"]
         second = api.post(tasks, json={"agent": "slow", "prompt": "Go."}).json()
-        ended = api.get(tasks, params={"task": first["id"], "wait_s": 20}).json()["data"]
+        ended = api.get(tasks, params={"task": first["id"], "wait_s": 30}).json()["data"]
         assert [(t["id"], t["status"], t["output"]) for t in ended] == [(first["id"], "completed", "Rain falls.")]
         assert [t["id"] for t in api.get(tasks, params={"pending": True}).json()["data"]] == [second["id"]]
         assert api.get(f"{tasks}/{first['id']}/output").json() == {"output": "Rain falls."}
@@ -182,7 +182,7 @@ def test_no_agent_of_another_tenant_works_for_ones_own(tmp_path: Path) -> None:
             put(api, "boss", subagents={"mine": "Works."})
             session = started(api, "boss")
             run = prompted(api, session)
-            assert api.get(f"/sessions/{session}/runs/{run}/result", params={"wait_s": 20}).json()["text"] == "Done."
+            assert api.get(f"/sessions/{session}/runs/{run}/result", params={"wait_s": 30}).json()["text"] == "Done."
             (task,) = api.get(f"/sessions/{session}/tasks").json()["data"]
             outputs[tenant] = task["output"]
         assert outputs == {"one": "Of one.", "two": "Of two."}

@@ -17,6 +17,7 @@ from godwit.core.events import Event
 from godwit.models.script import ScriptedModel, call
 from tests.engine.conftest import within
 from tests.engine.test_tree import check, logs
+from tests.patience import PATIENCE_S
 
 from .proxy import cutting
 from .remote import RemoteBench
@@ -86,7 +87,7 @@ async def test_it_goes_on_behind_a_cursor_and_ends_with_the_session(bench: Remot
     rest, end = await take(session, len(wanted) - len(first), cursor)
     check([*first, *rest], wanted)
     url = f"{bench.clients[0].connection.url}/godwit/v1/sessions/{session.id}/tree"
-    async with httpx2.AsyncClient(timeout=20) as api:
+    async with httpx2.AsyncClient(timeout=PATIENCE_S) as api:
         whole = (await api.get(url)).text
         assert whole.count("\nid: ") + whole.startswith("id: ") == len(wanted)
         assert whole.endswith("event: end\ndata: {}\n\n")

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import anthropic
 
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer
 
 from .conftest import client_of
@@ -72,7 +73,7 @@ class Listener:
 
         self._thread = threading.Thread(target=run, name="listener")
         self._thread.start()
-        assert opened.wait(30)
+        assert opened.wait(PATIENCE_S)
         if not self.heard and self._error is not None:
             self._thread.join()
             raise self._error
@@ -80,7 +81,7 @@ class Listener:
     def until(self, holds: Callable[[list[Any]], Any]) -> Any:
         """Wait until this holds of what was heard; returns what it gave."""
         with self._changed:
-            assert self._changed.wait_for(lambda: holds(self.heard), 30), kinds(self.heard)
+            assert self._changed.wait_for(lambda: holds(self.heard), PATIENCE_S), kinds(self.heard)
             return holds(self.heard)
 
     def idle(self, times: int = 1) -> Any:
@@ -94,14 +95,14 @@ class Listener:
     def ended(self) -> list[Any]:
         """Wait until the server has ended the stream; all that was heard."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.over, 30), kinds(self.heard)
+            assert self._changed.wait_for(lambda: self.over, PATIENCE_S), kinds(self.heard)
         return self.heard
 
     def close(self) -> None:
         reading = self._reading
         if reading is not None and not self.over:
             self._loop.call_soon_threadsafe(reading.cancel)
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self

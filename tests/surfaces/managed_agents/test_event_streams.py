@@ -16,6 +16,7 @@ import pytest
 import godwit
 from godwit.core.errors import ModelUnavailable
 from godwit.models.script import ScriptedModel, call, fail, hold, say, think, tries
+from tests.patience import PATIENCE_S
 
 from .conftest import Start, client_of
 from .talk import TOOLSET, Listener, Talk, kinds, said
@@ -27,7 +28,7 @@ def frames(talk: Talk, *, until: str = "session.status_idle", times: int = 1, **
     query = headers.pop("query", "")
     url = f"{talk.server.url}/v1/sessions/{talk.id}/events/stream{query}"
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with httpx.stream("GET", url, headers={"x-api-key": "any", **named}, timeout=30) as answer:
+    with httpx.stream("GET", url, headers={"x-api-key": "any", **named}, timeout=PATIENCE_S) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         now: dict[str, str] = {}
@@ -194,11 +195,11 @@ def test_a_session_that_another_process_made_and_drives_is_heard(start: Start, t
     other = threading.Thread(target=lambda: asyncio.run(elsewhere()))
     other.start()
     with client_of(server) as client:
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_S)
         with Listener(server, made[0], event_deltas=["agent.message"]) as heard:
             go.set()
             heard.idle()
-        other.join(30)
+        other.join(PATIENCE_S)
         stored = [e for e in heard.heard if not e.type.startswith("event_")]
         assert [*client.beta.sessions.events.list(made[0])] == stored
         assert heard.some("session.thread_status_running").agent_name == "bird"

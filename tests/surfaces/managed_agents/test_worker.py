@@ -18,13 +18,13 @@ import pytest
 from anthropic.lib.environments import EnvironmentWorker
 
 from godwit.models.script import call, say
+from tests.patience import PATIENCE_S
 from tests.surfaces.managed_agents.conftest import Start
 from tests.surfaces.managed_agents.talk import TOOLSET, custom, said
 from tests.surfaces.server.process import serving, setup
 from tests.surfaces.terminal import environment as own_environment
 
 MAX_IDLE_S = 0.05
-PATIENCE_S = 60
 
 
 def async_client(url: str) -> anthropic.AsyncAnthropic:

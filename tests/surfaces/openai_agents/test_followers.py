@@ -13,6 +13,7 @@ import httpx2
 
 from godwit.core.ids import SessionId
 from godwit.models.script import call, hold, say
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer
 
 from .conftest import HOSTED, Start, client_of, release
@@ -32,7 +33,7 @@ class Follower:
         self._thread.start()
 
     def _read(self) -> None:
-        with httpx2.stream("GET", self._url, headers=self._headers, timeout=60) as answer:
+        with httpx2.stream("GET", self._url, headers=self._headers, timeout=PATIENCE_S) as answer:
             id_ = ""
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
@@ -48,10 +49,10 @@ class Follower:
     def saw(self, text: str) -> None:
         """Wait until this was in some frame."""
         with self._news:
-            assert self._news.wait_for(lambda: any(text in data for _, data in self.raw), 30), self.raw
+            assert self._news.wait_for(lambda: any(text in data for _, data in self.raw), PATIENCE_S), self.raw
 
     def done(self) -> list[dict[str, Any]]:
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), self.raw[-3:]
         return [json.loads(data) for _, data in self.raw]
 

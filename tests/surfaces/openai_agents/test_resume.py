@@ -17,6 +17,7 @@ import godwit
 from godwit.models.script import ScriptedModel, call, hold, say, think
 from godwit.surfaces.openai_agents.ids import Cursor, Place, Shown, cursor_of
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import RunningServer, running
 
 from .conftest import ANY, HOSTED, NONE, Shared, Start, client_of, release
@@ -38,7 +39,7 @@ def read(server: RunningServer, session: str, last: str | None, *, query: str = 
     """The frames of a stream, as they are on the wire."""
     headers = HEADERS if last is None else {**HEADERS, "last-event-id": last}
     url = f"{server.url}/v1/agents/sessions/{session}/events{query}"
-    with httpx2.stream("GET", url, headers=headers, timeout=30) as answer:
+    with httpx2.stream("GET", url, headers=headers, timeout=PATIENCE_S) as answer:
         assert answer.status_code == 200, answer.read()
         fields: dict[str, str] = {}
         for line in answer.iter_lines():

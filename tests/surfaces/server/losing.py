@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -92,7 +94,7 @@ class LosingProxy:
                 one.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
 
 def _message(source: socket.socket) -> bytes:

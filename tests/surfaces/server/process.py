@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import environment
-
-PATIENCE_S = 60
 
 
 class Process:

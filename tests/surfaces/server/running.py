@@ -16,6 +16,7 @@ from godwit.contracts import Model
 from godwit.host.api_keys import ApiKeys
 from godwit.surfaces.server import ServerSettings, serving
 from godwit.surfaces.server.app import App
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class RunningServer:
 
     def call(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run it on the server's loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(PATIENCE_S)
 
 
 async def _some_key(runtime: godwit.Runtime) -> str:
@@ -82,7 +83,7 @@ def running(
 
     thread = threading.Thread(target=run, name="server")
     thread.start()
-    started.wait(30)
+    started.wait(PATIENCE_S)
     if "error" in out:
         thread.join()
         raise out["error"]
@@ -90,7 +91,7 @@ def running(
         yield out["running"]
     finally:
         out["end"]()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive(), "the server did not end"
         if "error" in out:
             raise out["error"]

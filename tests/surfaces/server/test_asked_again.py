@@ -19,6 +19,7 @@ from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.replies import Reply
 from godwit.surfaces.server.retries import COUNT, LOST_S, SETTLED_S, UNSURE_S
 from godwit.surfaces.server.service import Service
+from tests.patience import PATIENCE_S
 
 from .clocks import SteppedClock
 from .echo import Echo
@@ -116,7 +117,7 @@ def test_who_asks_meanwhile_waits_for_the_answer(served: Watched) -> None:
     answers: list[httpx2.Response] = []
 
     def ask() -> None:
-        answers.append(httpx2.post(f"{served.url}/echo/slow", content=b"s", headers={KEY: "a"}, timeout=30))
+        answers.append(httpx2.post(f"{served.url}/echo/slow", content=b"s", headers={KEY: "a"}, timeout=PATIENCE_S))
 
     async def release() -> None:
         await served.echo.held.acquire()
@@ -183,7 +184,7 @@ def test_an_answer_outlives_the_server(tmp_path: Path) -> None:
 def test_two_servers_of_one_database_do_it_once(tmp_path: Path) -> None:
     with watched(tmp_path / "g.db") as one, watched(tmp_path / "g.db") as other:
         asking = threading.Thread(
-            target=lambda: httpx2.post(f"{one.url}/echo/slow", content=b"s", headers={KEY: "a"}, timeout=30)
+            target=lambda: httpx2.post(f"{one.url}/echo/slow", content=b"s", headers={KEY: "a"}, timeout=PATIENCE_S)
         )
         asking.start()
         one.server.call(one.echo.held.acquire)

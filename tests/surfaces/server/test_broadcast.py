@@ -11,6 +11,7 @@ from godwit.core.errors import GodwitError, StoreLocked
 from godwit.core.ids import Seq
 from godwit.surfaces.server import broadcast
 from godwit.surfaces.server.broadcast import Broadcast, Frame, Piece, Place
+from tests.patience import PATIENCE_S
 
 BEHIND = 1 << 31
 
@@ -54,7 +55,7 @@ class Log:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0)
 

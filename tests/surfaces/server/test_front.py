@@ -192,7 +192,7 @@ def test_who_sends_headers_drop_by_drop_is_cut_off(small: RunningServer) -> None
                 with contextlib.suppress(TimeoutError):
                     if connection.recv(10) == b"":
                         break
-        assert 0.3 < time.monotonic() - began < 5
+        assert 0.3 < time.monotonic() - began < 30  # to the end it would send for a minute
     with connected(small) as silent:
         assert all_of(silent) == b""
 

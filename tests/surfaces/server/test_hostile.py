@@ -20,6 +20,7 @@ from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.service import Service
 from godwit.surfaces.server.settings import JwtSettings
 from godwit.surfaces.server.tokens import KEPT_S, TRUSTED_S, Tokens
+from tests.patience import PATIENCE_S
 
 from .echo import Echo
 from .issuer import issuing
@@ -35,7 +36,7 @@ def keyed(server: RunningServer, key: str | None = None) -> httpx2.Client:
 def status_of_raw(server: RunningServer, request: bytes) -> int:
     """The status that these bytes are answered with; 0 when the connection just ends."""
     address = urlsplit(server.url)
-    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=20) as client:
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=PATIENCE_S) as client:
         client.sendall(request)
         first = client.makefile("rb").readline()
     return int(first.split()[1]) if first else 0
@@ -156,7 +157,7 @@ async def test_an_issuer_that_answers_drop_by_drop_holds_nobody_up(monkeypatch: 
     with dripping() as url:
         tokens = Tokens(JwtSettings(url, "https://issuer.example", "godwit"), ManualClock())
         with issuing() as issuer:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Unauthenticated, match="cannot be read"):
                     await tokens.principal(issuer.token())
 
@@ -178,7 +179,7 @@ def dripping() -> Iterator[str]:
         answering = threading.Thread(target=answer)
         answering.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/keys"
-        answering.join(20)
+        answering.join(PATIENCE_S)
         assert not answering.is_alive(), "its reader goes on reading"
 
 

@@ -17,6 +17,7 @@ import pytest
 from godwit.core.errors import ConfigurationError
 from godwit.surfaces.cli_exit import CliError
 from godwit.surfaces.cli_serve import ServeFlags, settings_of, setup_of
+from tests.patience import PATIENCE_S
 from tests.surfaces.managed_agents.talk import custom, said
 from tests.surfaces.server.losing import losing
 from tests.surfaces.server.process import Process, serving, setup
@@ -162,7 +163,7 @@ def test_told_to_end_it_lets_the_run_yield_and_the_next_one_goes_on(folder: Path
                     process.process.send_signal(number)
             # The stream was ended, not cut: the client has no error.
         assert "session.status_running" in heard
-        assert process.process.wait(60) == 0
+        assert process.process.wait(PATIENCE_S) == 0
         assert not [line for line in process.log if '"level":"error"' in line], process.log
     with serving(folder, "--setup", own, *ANY, AWAKE="1") as process, client_of(process) as client:
         with client.beta.sessions.events.stream(session) as stream:
@@ -192,7 +193,7 @@ def test_another_server_goes_on_with_the_run_of_one_that_was_killed_at_once(fold
             for event in stream:
                 if event.type == "session.status_idle":
                     break
-        assert time.monotonic() - killed_s < 10
+        assert time.monotonic() - killed_s < 25
         assert answers(other, session) == ["First.", "Rested."]
 
 

@@ -19,6 +19,7 @@ from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.retries import COUNT
 from godwit.surfaces.server.tls import Certificate
 from tests.parts.web_site import certificate
+from tests.patience import PATIENCE_S
 
 from .echo import Echo
 from .process import serving
@@ -63,7 +64,7 @@ def test_a_client_that_takes_nothing_is_cut_off_over_tls_too(tmp_path: Path) -> 
     settings = ServerSettings(tls_cert=cert, tls_key=key, send_s=0.3)
     with running(tmp_path / "g.db", models={}, settings=settings, dialects=[Echo]) as server:
         address = urlsplit(server.url)
-        with socket.create_connection(("127.0.0.1", int(address.port or 0)), timeout=20) as plain:
+        with socket.create_connection(("127.0.0.1", int(address.port or 0)), timeout=PATIENCE_S) as plain:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             with trusting.wrap_socket(plain, server_hostname="localhost") as client:
                 client.sendall(b"GET /echo/large HTTP/1.1\r\nhost: localhost\r\n\r\n")

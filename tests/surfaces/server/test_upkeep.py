@@ -25,6 +25,7 @@ from godwit.surfaces.server.exchange import Exchange
 from godwit.surfaces.server.service import Service
 from godwit.surfaces.server.settings import TenantLimits
 from godwit.surfaces.server.tenants import DOCUMENTS_S
+from tests.patience import PATIENCE_S
 
 from .clocks import SteppedClock
 from .echo import Echo
@@ -130,7 +131,7 @@ def test_what_is_under_way_has_its_entry_and_no_result_yet(tmp_path: Path) -> No
             (entry,) = httpx2.get(f"{server.url}/admin/audit").json()["data"]
             assert (entry["action"], entry["path"], entry["status"]) == ("POST -", "/echo/slow", None)
             server.call(release_now(made[0].hold))
-            assert waiting.result(30).status_code == 200
+            assert waiting.result(PATIENCE_S).status_code == 200
         (entry,) = httpx2.get(f"{server.url}/admin/audit").json()["data"]
         assert (entry["action"], entry["path"], entry["status"]) == ("POST /echo/slow", "/echo/slow", 200)
 
@@ -248,7 +249,7 @@ def test_runs_of_dead_processes_go_on_at_the_start_and_later(tmp_path: Path) -> 
         await some_run(runtime, None, "early")
 
     async def finished(session: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in await server.runtime.stream_events(session, 0):
                 if isinstance(event, Event) and event.type == "run.finished":
                     return
@@ -279,7 +280,7 @@ def test_the_run_of_a_process_that_has_ended_goes_on_without_a_look_for_all(tmp_
                 assert (await other.store.session(SessionId("left"))).status == "queued"
 
         async def finished() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in await server.runtime.stream_events("left", 0):
                     if isinstance(event, Event) and event.type == "run.finished":
                         return
@@ -295,7 +296,7 @@ def test_runs_above_the_limit_are_taken_and_wait(tmp_path: Path) -> None:
     model = ScriptedModel([hold(release, reached=reached) + say("Done.")])
     settings = ServerSettings(max_runs=1, models={"*": "scripted:x"})
     with running(tmp_path / "g.db", models={"scripted:x": model}, settings=settings) as server:
-        with httpx2.Client(base_url=f"{server.url}/godwit/v1", timeout=30) as client:
+        with httpx2.Client(base_url=f"{server.url}/godwit/v1", timeout=PATIENCE_S) as client:
             assert client.put("/agents/a", json={"models": ["m"]}).status_code < 300
             for session in ("first", "second", "third"):
                 made = client.post("/sessions", json={"agent": "a", "session": session})
@@ -304,7 +305,7 @@ def test_runs_above_the_limit_are_taken_and_wait(tmp_path: Path) -> None:
                 server.call(reached.wait)
 
             async def waits(*sessions: str) -> None:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     while server.runtime.waiting_runs() != list(sessions):  # noqa: ASYNC110 - nothing tells of it
                         await asyncio.sleep(0.01)
 
@@ -348,7 +349,7 @@ def test_a_tenant_has_so_many_runs_and_no_more(tmp_path: Path) -> None:
 
         async def done() -> None:
             release.set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in await server.runtime.stream_events(one, 0):
                     if isinstance(event, Event) and event.type == "run.finished":
                         return
@@ -400,7 +401,7 @@ def test_logs_count_and_stop_what_would_write_more(tmp_path: Path) -> None:
             return client.post(f"/v1/sessions/{session}/events", json={"events": [event]})
 
         async def idle() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in await server.runtime.stream_events(session, 0):
                     if isinstance(event, Event) and event.type == "run.finished":
                         return
@@ -433,7 +434,7 @@ def test_open_runs_and_work_queues_are_measured(tmp_path: Path) -> None:
             await server.runtime.start_session(agent, session="unused", drive=False)
             session = await server.runtime.start_session(agent, session="busy")
             await session.prompt("Go.")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in await server.runtime.stream_events("busy", 0):
                     if isinstance(event, Event) and event.type == "model.started":
                         return
@@ -533,7 +534,7 @@ def test_who_waits_for_long_is_told_that_the_server_ends(tmp_path: Path) -> None
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(httpx2.post, f"{server.url}/echo/poll")
             server.call(ending)
-            answer = waiting.result(30)
+            answer = waiting.result(PATIENCE_S)
         assert (answer.status_code, answer.json()["echo"]["code"]) == (503, "store_closed")
 
 

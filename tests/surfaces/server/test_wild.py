@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 
 from .running import RunningServer, running
 
@@ -60,7 +61,7 @@ def wild(chance: random.Random, key: str | None) -> bytes:
 def answered(server: RunningServer, raw: bytes) -> bytes:
     """The first line of the answer; empty when the connection was ended."""
     found = urlsplit(server.url)
-    with socket.create_connection((found.hostname, found.port), timeout=20) as connection:
+    with socket.create_connection((found.hostname, found.port), timeout=PATIENCE_S) as connection:
         try:
             connection.sendall(raw)
             first = connection.recv(1 << 16)

@@ -18,6 +18,7 @@ import httpx2
 import godwit
 from godwit.host.api_keys import ApiKeys
 from godwit.surfaces.server import ServerSettings
+from tests.patience import PATIENCE_S
 
 from .running import RunningServer, running
 
@@ -69,7 +70,9 @@ def two_tenants(database: Path, **options: Any) -> Iterator[TwoTenants]:
 
     settings = options.pop("settings", None) or ServerSettings(keys=True, models={"*": "scripted:any"})
     with running(database, settings=settings, prepare=prepare, **options) as server:
-        one, two = (httpx2.Client(base_url=server.url, headers={"x-api-key": key}, timeout=30) for key in keys.values())
+        one, two = (
+            httpx2.Client(base_url=server.url, headers={"x-api-key": key}, timeout=PATIENCE_S) for key in keys.values()
+        )
         with one, two:
             yield TwoTenants(server, one, two, keys)
 
