@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from godwit.host.auth_store import AuthStore
 from godwit.host.oauth import Refreshed
 from tests.host.authorization import AuthorizationServer
+from tests.host.openrouter import OpenRouter
 from tests.loopback import Loopback, Reply, Seen
 from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import Command, Terminal
@@ -214,3 +216,99 @@ async def test_the_command_line_shows_no_key(command: Command, auth: Path, tmp_p
                 assert secret not in ended.out + ended.err, words
                 assert secret[4:] not in ended.out + ended.err, words
         assert held in provider.requests[0].headers["authorization"], "it was asked, or this proves nothing"
+
+
+async def begun(command: Command, *words: str, **env: str) -> tuple[asyncio.subprocess.Process, str]:
+    """A login that waits for its browser, and where that is to go."""
+    process = await command.start("login", *words, stdin=asyncio.subprocess.PIPE, **env)
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    return process, line.removeprefix("Log in at ").strip()
+
+
+async def test_openrouter_gives_a_key_in_a_browser(command: Command, auth: Path) -> None:
+    async with OpenRouter() as service:
+        env = {"GODWIT_AUTH": str(auth), "OPENROUTER_BASE_URL": service.base_url}
+        process, address = await begun(command, "openrouter", "--check", **env)
+        assert address.startswith(f"{service.http.url}/auth?callback_url=http%3A%2F%2Flocalhost%3A")
+        back = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)["callback_url"][0]
+        for stray in (f"{back[:-1]}?code=evil", back.rpartition("/")[0] + "?code=evil"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                await asyncio.to_thread(visit, stray)
+            refused.value.close()
+        page = await asyncio.to_thread(visit, address)
+        assert "You can close this window" in page
+        out, err = await process.communicate()
+        assert process.returncode == 0, err
+        assert out.decode() == "openrouter  key stored in the file  the provider accepts the key\n"
+        assert json.loads(auth.read_text())["providers"]["openrouter"]["secret"] == {"key": service.keys[0]}
+        assert service.keys[0] not in (out + err).decode() + page
+        # A model of it is asked with that key.
+        asked = await command.run("auth", "status", "openrouter", "--check", **env)
+        assert asked.code == 0, asked.err
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_openrouter_gives_a_key_to_who_has_no_browser_here(command: Command, auth: Path, whole: bool) -> None:
+    async with OpenRouter() as service:
+        env = {"GODWIT_AUTH": str(auth), "OPENROUTER_BASE_URL": service.base_url}
+        process, address = await begun(command, "openrouter", "--no-browser", **env)
+
+        class Stays(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *_: object) -> None:
+                return None
+
+        def elsewhere() -> str:
+            try:
+                urllib.request.build_opener(Stays).open(address)
+            except urllib.error.HTTPError as error:
+                error.close()
+                return str(error.headers["location"])
+            raise AssertionError("it is sent back")
+
+        sent = await asyncio.to_thread(elsewhere)
+        code = sent.partition("code=")[2]
+        _, err = await process.communicate(f"\n{sent if whole else code}\n".encode())
+        assert process.returncode == 0, err
+        assert json.loads(auth.read_text())["providers"]["openrouter"]["secret"] == {"key": service.keys[0]}
+        for wrong, what in (
+            (code, "the code is wrong, was used, or is too old"),
+            (sent, "it was refused (address_of_another_login)"),
+        ):
+            process, _ = await begun(command, "openrouter", "--no-browser", **env)
+            _, err = await process.communicate(f"{wrong}\n".encode())
+            assert process.returncode != 0
+            assert what in err.decode()
+        assert len(service.keys) == 1
+
+
+async def test_who_says_no_at_openrouter_has_no_key(command: Command, auth: Path) -> None:
+    async with OpenRouter(refuses=True) as service:
+        env = {"GODWIT_AUTH": str(auth), "OPENROUTER_BASE_URL": service.base_url}
+        process, address = await begun(command, "openrouter", **env)
+        await asyncio.to_thread(visit, address)
+        _, err = await process.communicate()
+        assert process.returncode == 2
+        assert "it was refused (access_denied)" in err.decode()
+        assert not auth.exists()
+        # Nor does a service make a command or a variable of a key.
+        service.refuses, service.gives = False, "!touch stolen"
+        process, address = await begun(command, "openrouter", **env)
+        await asyncio.to_thread(visit, address)
+        _, err = await process.communicate()
+        assert "answers without a key" in err.decode()
+        assert not auth.exists()
+        typed = await command.run("login", "openrouter", "--key-stdin", text=KEY, **env)
+        assert typed.code == 0, typed.err
+
+
+async def test_an_oauth_of_the_configuration_without_a_browser_here(command: Command, auth: Path, tmp_path: Path) -> None:
+    async with AuthorizationServer() as server:
+        env = {"GODWIT_AUTH": str(auth), **configured(tmp_path, server)}
+        process, address = await begun(command, "ours", "--no-browser", **env)
+        query = {name: values[0] for name, values in urllib.parse.parse_qs(urllib.parse.urlsplit(address).query).items()}
+        sent = dict(server._authorized(query).headers)["location"]
+        _, err = await process.communicate(f"{sent}\n".encode())
+        assert process.returncode == 0, err
+        stored = json.loads(auth.read_text())["providers"]["ours"]
+        assert stored["secret"] == {"access": server.secrets[1], "refresh": server.secrets[2]}

@@ -222,6 +222,11 @@ class Registry:
             )
         return self._status(known)
 
+    def base_url(self, provider: str) -> str | None:
+        """Where this provider is asked, None for its SDK's own address. ModelNotFound for an unknown one."""
+        self.key_status(provider)
+        return self._url(self._providers[provider])
+
     def account(self, provider: str) -> str:
         """Under which name the key of this provider is stored: OpenAI has one, in whichever format it is asked."""
         known = self._providers.get(provider)

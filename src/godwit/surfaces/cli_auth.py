@@ -18,10 +18,13 @@ import msgspec
 from ..core.ids import SystemClock
 from ..core.keys import KeyStatus, OAuthSettings
 from .cli_exit import DONE, FAILED, NOT_FOUND, CliError
+from .cli_keyboard import Keyboard
 from .cli_view import write_json
 from .cli_words import clean, date_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..host.auth_store import AuthStore
     from ..host.oauth_login import DeviceCode
     from ..models.registry import Registry
@@ -34,11 +37,16 @@ async def log_in(
     provider: str | None,
     *,
     key_stdin: bool,
+    key: bool,
     keyring: bool | None,
     device: bool,
+    browser: bool,
     check: bool,
     as_json: bool,
 ) -> int:
+    from ..host import openrouter_login
+    from ..host.oauth_login import WAIT_S
+
     registry, store = _opened()
     try:
         name = provider or _asked_provider(registry)
@@ -50,10 +58,18 @@ async def log_in(
             )
         account = registry.account(name)
         oauth = known[name].oauth
-        if oauth is not None and not key_stdin:
-            status = await _by_oauth(store, account, oauth, device=device, keyring=keyring)
+        if oauth is not None and not (key_stdin or key):
+            status = await _by_oauth(store, account, oauth, device=device, browser=browser, keyring=keyring)
         elif device:
             raise CliError(f"provider {name!r} has no oauth in your configuration, which says where one logs in")
+        elif name == openrouter_login.PROVIDER and not (key_stdin or key):
+            base = registry.base_url(name) or openrouter_login.BASE_URL
+            made = await openrouter_login.sign_in(
+                _shower(browser=browser), base_url=base, ask=None if browser else Keyboard().line, wait_s=WAIT_S
+            )
+            status = await store.set(account, made, keyring=keyring)
+        elif not browser:
+            raise CliError(f"provider {name!r} has no login in a browser, so there is none to be done elsewhere")
         else:
             status = await store.set(account, _read_key(name, key_stdin), keyring=keyring)
         where = "the keyring" if status.place == "keyring" else store.path
@@ -176,7 +192,7 @@ def _read_key(provider: str, from_stdin: bool) -> str:
 
 
 async def _by_oauth(
-    store: AuthStore, provider: str, oauth: OAuthSettings, *, device: bool, keyring: bool | None
+    store: AuthStore, provider: str, oauth: OAuthSettings, *, device: bool, browser: bool, keyring: bool | None
 ) -> KeyStatus:
     from ..host.oauth_login import log_in_by_browser, log_in_by_device
 
@@ -188,7 +204,8 @@ async def _by_oauth(
     if oauth.authorize_url is None or device:
         tokens = await log_in_by_device(provider, oauth, secret, _show_code)
     else:
-        tokens = await log_in_by_browser(provider, oauth, secret, _show_address)
+        ask = None if browser else Keyboard().line
+        tokens = await log_in_by_browser(provider, oauth, secret, _shower(browser=browser), ask=ask)
     return await store.set_tokens(provider, tokens, oauth, keyring=keyring)
 
 
@@ -198,8 +215,16 @@ def _show_code(code: DeviceCode) -> None:
         print(f"or open {clean(code.complete)}", file=sys.stderr)
 
 
-def _show_address(url: str) -> None:
-    print(f"Log in at {url}", file=sys.stderr, flush=True)
-    if os.environ.get("BROWSER") or sys.stderr.isatty():
-        # A browser may write where we do, and take its time.
-        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+def _shower(*, browser: bool) -> Callable[[str], None]:
+    """Shows where to log in, and opens it where there is a browser."""
+
+    def show(url: str) -> None:
+        print(f"Log in at {url}", file=sys.stderr, flush=True)
+        if not browser:
+            text = "then paste here the code, or the address that the browser was sent to, also if it shows no page:"
+            print(text, file=sys.stderr, flush=True)
+        elif os.environ.get("BROWSER") or sys.stderr.isatty():
+            # A browser may write where we do, and take its time.
+            asyncio.get_running_loop().run_in_executor(None, webbrowser.open, url)
+
+    return show

@@ -18,30 +18,49 @@ def login(
         str | None, typer.Argument(metavar="[PROVIDER]", help="As in provider:model. [default: asks]")
     ] = None,
     key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Read the key from standard input, to its end.")] = False,
+    key: Annotated[bool, typer.Option("--key", help="Type a key, although there is a login in a browser.")] = False,
     file: Annotated[bool, typer.Option("--file", help="Keep it in the file, although there is a keyring.")] = False,
     keyring: Annotated[bool, typer.Option("--keyring", help="Keep it in the keyring, or fail.")] = False,
     device: Annotated[bool, typer.Option("--device", help="OAuth: with a code, in a browser elsewhere.")] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Open none: show the address, and take what comes back typed.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Ask the provider whether it accepts it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Store the key of a model provider on this machine.
 
     The key is asked for and not shown. In its place may stand !COMMAND, which prints it, or $NAME, the variable that holds
-    it. A provider with `oauth` in your configuration is logged in to in the browser, and its token is renewed in time.
+    it. A provider with `oauth` in your configuration is logged in to in the browser, and its token is renewed in time;
+    OpenRouter gives a key there.
 
     \b
     Examples:
       godwit login anthropic
       pass show openai | godwit login openai --key-stdin
       echo '!pass show openai' | godwit login openai --key-stdin      asked for anew in each process
+      godwit login openrouter
+      godwit login openrouter --no-browser      the browser is on another machine
       godwit login ours --device
     """
     from .. import cli_auth
 
     if file and keyring:
         raise CliError("--file and --keyring: say one of them")
+    if device and no_browser:
+        raise CliError("--device needs no browser here: leave out --no-browser")
     where = False if file else True if keyring else None
-    ends(cli_auth.log_in(provider, key_stdin=key_stdin, keyring=where, device=device, check=check, as_json=as_json))
+    work = cli_auth.log_in(
+        provider,
+        key_stdin=key_stdin,
+        key=key,
+        keyring=where,
+        device=device,
+        browser=not no_browser,
+        check=check,
+        as_json=as_json,
+    )
+    ends(work)
 
 
 def logout(provider: Provider, as_json: Json = False) -> None:
