@@ -19,7 +19,7 @@ from godwit.core.events import McpUnavailable
 from godwit.core.mcp import tool_name
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
-from godwit.host import mcp_connection
+from godwit.host import mcp_http
 from godwit.host.oauth import Client
 from godwit.models.script import Reply, call, say
 from godwit.surfaces.server import ServerSettings
@@ -112,7 +112,7 @@ async def test_one_without_a_way_to_another_is_not_asked_for(bench: Bench, site:
 async def test_a_token_that_holds_again_is_renewed_again_when_it_is_refused(
     bench: Bench, site: McpSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mcp_connection, "RENEW_S", 0.0)
+    monkeypatch.setattr(mcp_http, "RENEW_S", 0.0)
     site.renews = {"access_token": "t-second-one", "refresh_token": "r", "expires_in": 3600}
 
     def third(_: Any) -> Reply:

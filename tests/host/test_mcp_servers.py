@@ -12,7 +12,7 @@ from tests.engine.conftest import MODEL, Bench, data, until_type, within
 from tests.parts.mcp_site import PNG, McpSite, listed, mcp_site
 
 from godwit import Agent, Labels, McpServer, McpSettings
-from godwit.contracts import ModelRequest, Tool
+from godwit.contracts import ModelRequest, ServedSession, Tool
 from godwit.core.errors import ConfigurationError
 from godwit.core.events import ArtifactStored, McpUnavailable, ToolFinished
 from godwit.core.mcp import tool_name
@@ -35,7 +35,7 @@ def connections(session: Session) -> Any:
 
 
 def known(session: Session) -> tuple[Tool, ...]:
-    found = connections(session).known(session._spec, session=session.id, tenant=None, vaults=())
+    found = connections(session).known(session._spec, ServedSession(session.id))
     tools: tuple[Tool, ...] = found.tools
     return tools
 
@@ -281,8 +281,8 @@ def test_servers_are_checked_where_they_are_written_down() -> None:
         Agent("a", model="m", mcp_servers=[McpServer("a", "https://a"), McpServer("A", "https://b")])
     with pytest.raises(ConfigurationError, match="url"):
         Agent("a", model="m", mcp_servers=[{"name": "a", "url": "ftp://a"}])
-    with pytest.raises(ConfigurationError, match="headers"):
-        Agent("a", model="m", mcp_servers=[{"name": "a", "url": "https://a", "headers": {}}])
+    with pytest.raises(ConfigurationError, match="colour"):
+        Agent("a", model="m", mcp_servers=[{"name": "a", "url": "https://a", "colour": "red"}])
 
 
 async def test_a_tool_of_a_server_that_is_not_connected_says_why(bench: Bench) -> None:

@@ -14,6 +14,12 @@ from typing import Any
 import mcp_types as types
 import uvicorn
 from mcp.server import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 from tests.patience import PATIENCE_S
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
@@ -55,13 +61,26 @@ MIXED: list[types.ContentBlock] = [
 ]
 
 
+def over_sse(server: Server[Any]) -> Starlette:
+    """The server by the older transport, whose stream is at `/mcp`."""
+    transport = SseServerTransport(
+        "/messages/", security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    )
+
+    async def stream(request: Request) -> Response:
+        async with transport.connect_sse(request.scope, request.receive, request._send) as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+        return Response()
+
+    return Starlette(routes=[Route("/mcp", stream), Mount("/messages/", app=transport.handle_post_message)])
+
+
 class McpSite:
     """`tools`: what it lists, in pages of `page`. `takes`: the only token, if any. `endless`: its pages have no end.
-    `stateful`: it speaks the handshake protocol alone, with `sessions`. `tokens`: those that requests came with. `calls`:
-    names of tools that were called. `renews`: what the token endpoint `/token` answers, which
-    was asked `renewed` times. `mute`: nothing is answered before
-    it is set. `waits`: a call of the tool `wait` is under way; `cancelled`: it was cancelled.
-    `relisted`: its tools were asked for after a call."""
+    `stateful`: it speaks the handshake protocol alone, with `sessions`. `sse`: it is reached by the older transport.
+    `tokens`: those that requests came with. `calls`: names of tools that were called. `renews`: what the token endpoint
+    `/token` answers, which was asked `renewed` times. `mute`: nothing is answered before it is set. `waits`: a call of
+    the tool `wait` is under way; `cancelled`: it was cancelled. `relisted`: its tools were asked for after a call."""
 
     def __init__(self, tools: Sequence[types.Tool] = TOOLS, *, page: int = 100, takes: str | None = None) -> None:
         self.tools = list(tools)
@@ -69,6 +88,7 @@ class McpSite:
         self.takes = takes
         self.endless = False
         self.stateful = False
+        self.sse = False
         self.tokens: list[str | None] = []
         self.calls: list[str] = []
         self.sessions: list[str] = []
@@ -97,7 +117,7 @@ class McpSite:
         connection.bind(("127.0.0.1", self.port))
         self.port = connection.getsockname()[1]
         server = Server("site", version="1", on_list_tools=self._list, on_call_tool=self._call)
-        app = server.streamable_http_app(host="127.0.0.1")
+        app = over_sse(server) if self.sse else server.streamable_http_app(host="127.0.0.1")
         config = uvicorn.Config(self._front(app), log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
         running = self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(running.serve([connection])), name="mcp site")
@@ -191,7 +211,9 @@ class McpSite:
 
 @contextmanager
 def mcp_site(tools: Sequence[types.Tool] = TOOLS, **options: Any) -> Iterator[McpSite]:
+    sse = options.pop("sse", False)
     site = McpSite(tools, **options)
+    site.sse = sse
     site.start()
     try:
         yield site

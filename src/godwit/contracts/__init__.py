@@ -19,7 +19,7 @@ from .folder_context import ContextSource, FolderContext
 from .hooks import HookCall, HookHandler, HookKit
 from .keys import KeySource
 from .loading import Loading, LogLoader
-from .mcp import ServerTools, ToolServers
+from .mcp import ServedSession, ServerTools, ToolServers
 from .memory import Embedder, HeldMemories, Memories, MemoryStore, Vector
 from .model import (
     ListsModels,
@@ -96,6 +96,7 @@ __all__ = [
     "Sandbox",
     "SavedRule",
     "SecretStore",
+    "ServedSession",
     "ServerTools",
     "SessionHandle",
     "SessionRow",

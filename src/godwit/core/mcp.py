@@ -1,4 +1,4 @@
-"""McpServer: an MCP server whose tools an agent has, as data; and by which names the tools of such servers go.
+"""McpServer: an MCP server whose tools an agent has, as data; how it is with one; and by which names their tools go.
 
 Leaves out connecting (`host/mcp.py`) and what a tool does (`tools/mcp.py`). Rules: the name of a tool follows from the
 names of its server and of the tool alone, and they from it, so that rules, logs and other processes mean the same one
@@ -8,12 +8,15 @@ whatever else is there; a name is changed for providers where a request is made,
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from .errors import ConfigurationError
+from .references import has_reference
+from .sandbox import CREDENTIAL
 
 PREFIX = "mcp__"
 LONGEST = 64
@@ -21,6 +24,13 @@ LONGEST = 64
 _DIGEST = 12
 _TAKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHANGED = re.compile(rf"-[0-9a-f]{{{_DIGEST}}}$")
+_OURS = frozenset(
+    [
+        *("host", "content-length", "content-type", "transfer-encoding", "accept", "accept-encoding", "connection"),
+        *("mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"),
+    ]
+)
+"""Headers that are the protocol's to set."""
 _UNWRITTEN = frozenset("()[]{},'\"\\*?%")
 """What permission rules cannot have in the name of a tool, or take for something else; and what marks those."""
 
@@ -28,32 +38,149 @@ Trouble = Literal["connection", "authentication"]
 """Why a server's tools are missing: it cannot be reached or does not speak MCP; it does not take the credential."""
 
 
+Transport = Literal["http", "sse", "stdio"]
+"""How a server is reached: streamable HTTP; the older HTTP with a stream of events; a program of its own, by stdin and
+stdout."""
+
+Health = Literal["idle", "connecting", "connected", "needs_login", "failed", "disabled"]
+"""How it is with a server. `idle`: nothing has needed it yet, or not for long."""
+
+
+class Link(NamedTuple):
+    """How a server is reached, by which connections are told apart."""
+
+    transport: Transport
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str | None
+    connect_timeout_s: float | None
+
+    @property
+    def brief(self) -> str:
+        """For people: its address, or the name of its program, without what may be secret."""
+        return self.url if self.transport != "stdio" else posixpath.basename(self.command[0])
+
+
 class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A server that is reached over streamable HTTP.
+    """An MCP server: one that is reached over HTTP by its `url`, or a program that is started (`command`).
 
     `name`: what people call it; `url`: its whole address. `tools`: the only ones of its tools that the agent has, by their
-    names there; None for all of them. `without`: those it has not. `timeout_s`: for one call. ConfigurationError.
+    names there; None for all of them. `without`: those it has not. `timeout_s`: for one call. `transport`: None for `stdio`
+    where there is a command, else `http`. `command`: the program, with `args`; `env`: what it gets beside the variables that
+    hold no credentials; `cwd`: its folder, the session's by default. `headers`: sent with each request. In arguments, values
+    of `env` and of `headers`, `${NAME}` stands for a secret of that name; what looks like a credential has to be written so.
+    `enabled`: False keeps it unused. `connect_timeout_s`: for connecting and listing its tools, where it is
+    other than `McpSettings.connect_s`. ConfigurationError.
     """
 
     name: str
-    url: str
+    url: str = ""
     tools: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     timeout_s: float = 300.0
+    transport: Transport | None = None
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    headers: dict[str, str] = {}
+    enabled: bool = True
+    connect_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 255:
             raise ConfigurationError(f"{self.name[:50]!r} is no name of an MCP server: it takes 1 to 255 characters")
-        if not re.fullmatch(r"https?://\S+", self.url):
-            raise ConfigurationError(
-                f"MCP server {self.name!r}: its url has to begin with https:// or http://", name=self.name
-            )
-        if not self.timeout_s > 0:
-            raise ConfigurationError(f"MCP server {self.name!r}: timeout_s={self.timeout_s!r} must be more than 0 seconds")
+        for name in ("timeout_s", "connect_timeout_s"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise self._wrong(f"{name}={value!r} must be more than 0 seconds")
+        if self.way == "stdio":
+            self._check_program()
+        else:
+            self._check_address()
+
+    @property
+    def way(self) -> Transport:
+        """How it is reached."""
+        return self.transport or ("stdio" if self.command else "http")
+
+    @property
+    def link(self) -> Link:
+        """What a connection to it is told apart by."""
+        return Link(
+            self.way,
+            self.url,
+            tuple(sorted(self.headers.items())),
+            (self.command, *self.args),
+            tuple(sorted(self.env.items())),
+            self.cwd,
+            self.connect_timeout_s,
+        )
+
+    @property
+    def has_references(self) -> bool:
+        """Whether it is given secrets, or what stands for something else."""
+        return any(has_reference(text) for text in (*self.args, *self.env.values(), *self.headers.values(), self.command))
 
     def has(self, tool: str) -> bool:
         """Whether the agent has this tool of it."""
         return (self.tools is None or tool in self.tools) and tool not in self.without
+
+    def _check_program(self) -> None:
+        if not self.command.strip():
+            raise self._wrong("one that is reached over stdio needs a command")
+        if self.url or self.headers:
+            raise self._wrong("it has a command, and a url or headers beside it: it is reached by one of the two")
+        for text in (self.command, *self.args, *self.env, *self.env.values(), self.cwd or ""):
+            if "\0" in text:
+                raise self._wrong("no part of its command may hold a zero byte")
+        for name, value in self.env.items():
+            if not name or "=" in name:
+                raise self._wrong(f"env: {name[:50]!r} is no name of a variable")
+            self._check_secret("env", name, value)
+
+    def _check_address(self) -> None:
+        if self.command or self.args or self.env or self.cwd is not None:
+            raise self._wrong(f"one that is reached over {self.way} has no command, args, env or cwd")
+        if not re.fullmatch(r"https?://\S+", self.url):
+            raise self._wrong("its url has to begin with https:// or http://, or it has a command")
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or name.lower() in _OURS:
+                raise self._wrong(f"headers: {name[:50]!r} is no name of a header that can be set")
+            if not value.isascii() or not value.isprintable():
+                raise self._wrong(f"headers: the value of {name} may hold printable ASCII characters alone")
+            self._check_secret("headers", name, value)
+
+    def _check_secret(self, what: str, name: str, value: str) -> None:
+        secret = CREDENTIAL.search(name.replace("-", "_")) or name.lower() in ("authorization", "cookie")
+        if secret and value and not has_reference(value):
+            raise self._wrong(
+                f"{what}: {name} looks like a credential, and what stands here is stored and shown: write ${{NAME}}, and"
+                " give the value as a variable of that name or in McpSettings.secrets"
+            )
+
+    def _wrong(self, what: str) -> ConfigurationError:
+        return ConfigurationError(f"MCP server {self.name!r}: {what}", name=self.name)
+
+
+class McpStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How it is with one server of a session. `tool_count`: of its tools that the agent has. `error`: why it failed or needs
+    a login; None otherwise."""
+
+    name: str
+    transport: Transport
+    health: Health
+    tool_count: int = 0
+    error: str | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self.health == "connected"
+
+    @property
+    def enabled(self) -> bool:
+        return self.health != "disabled"
 
 
 def tool_name(server: str, tool: str) -> str:

@@ -55,17 +55,25 @@ def _memory(child: MemoryPolicy | None, parent: MemoryPolicy | None) -> MemoryPo
 def _servers(child: tuple[McpServer, ...], parent: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
     """The child's servers that the parent has as well, with the tools that both have.
 
-    Under the same name: the parent's rules are about it. At the same address: a name alone says nothing.
+    Under the same name: the parent's rules are about it. Reached in the same way: a name alone says nothing.
     """
-    theirs = {(server.name, server.url): server for server in parent}
+    theirs = {(server.name, server.link): server for server in parent}
     found = []
     for own in child:
-        if (of_parent := theirs.get((own.name, own.url))) is not None:
+        if (of_parent := theirs.get((own.name, own.link))) is not None:
             tools = own.tools if of_parent.tools is None else of_parent.tools
             if own.tools is not None and of_parent.tools is not None:
                 tools = tuple(tool for tool in own.tools if tool in of_parent.tools)
             without = tuple(dict.fromkeys((*own.without, *of_parent.without)))
-            found.append(McpServer(own.name, own.url, tools, without, min(own.timeout_s, of_parent.timeout_s)))
+            found.append(
+                msgspec.structs.replace(
+                    own,
+                    tools=tools,
+                    without=without,
+                    timeout_s=min(own.timeout_s, of_parent.timeout_s),
+                    enabled=own.enabled and of_parent.enabled,
+                )
+            )
     return tuple(found)
 
 

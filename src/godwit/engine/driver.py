@@ -20,6 +20,7 @@ from ..contracts import (
     Lease,
     ModelRegistry,
     OutputTypes,
+    ServedSession,
     ServerTools,
     ShellParser,
     Subagents,
@@ -268,12 +269,12 @@ class Driver:
         servers, run, state = self.parts.tool_servers, self.state.run, self.state
         if servers is None or not self.spec.mcp_servers or run is None or run.interrupt is not None:
             return True
-        of: dict[str, Any] = {"session": self.session, "tenant": state.labels.tenant, "vaults": state.vaults}
-        found: ServerTools | None = servers.known(self.spec, **of)
+        of = ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
+        found: ServerTools | None = servers.known(self.spec, of)
         assert found is not None
         if waited := found.due:
             await self.log.commit()
-            found = await self._connected(servers.tools(self.spec, **of))
+            found = await self._connected(servers.tools(self.spec, of))
             if found is None:
                 return False
         new = self.servers.take(run.id, found)

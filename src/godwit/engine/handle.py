@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
-from ..contracts import EventStore, Tool, Workspace
+from ..contracts import EventStore, ServedSession, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import SessionClosed
 from ..core.events import Event, Labels, RunFinished
@@ -172,6 +172,10 @@ class Handle:
             raise SessionClosed(session=self.id)
         if self._token.cancelled:
             raise SessionClosed("this handle's cancel token was cancelled: open the session again", session=self.id)
+
+    def _served(self) -> ServedSession:
+        """What its MCP servers are connected for."""
+        return ServedSession(self.id, self.labels.tenant, tuple(self._vaults), self.workspace)
 
     def _wake(self) -> None:
         if self._drives:

@@ -132,7 +132,7 @@ class Reading(Handle):
         tools = list(self._home.tools_of(self._spec, self.workspace))
         servers, spec = self._home.parts.tool_servers, self._spec
         if servers is not None and spec.mcp_servers:
-            tools += servers.known(spec, session=self.id, tenant=self.labels.tenant, vaults=self._vaults).tools
+            tools += servers.known(spec, self._served()).tools
         return [t.definition for t in tools]
 
     def tool_names(self) -> list[str]:

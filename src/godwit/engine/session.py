@@ -341,7 +341,7 @@ class Session(
         servers = self._home.parts.tool_servers
         if servers is None or not self._spec.mcp_servers:
             return ServerTools()
-        return await servers.tools(self._spec, session=self.id, tenant=self.labels.tenant, vaults=self._vaults)
+        return await servers.tools(self._spec, self._served())
 
     def _held(self) -> AgentSpec:
         return self._home.parts.held(self._spec, self.workspace)

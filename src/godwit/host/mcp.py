@@ -4,45 +4,54 @@ Owns which connections there are and how many; leaves out one of them (`mcp_conn
 and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 
 * Nothing a server does raises into a session, nor keeps a run from starting for longer than `McpSettings.wait_s`.
-* A connection is shared by sessions of one tenant with the same vaults; one with a state of its own (`Mcp-Session-Id`) has
-  one session.
+* A connection is shared by sessions of one tenant with the same vaults; one with a state of its own (`Mcp-Session-Id`, or a
+  program) has one session.
 * They are the runtime's, whatever faces it: a server in front of it may widen where it reaches, and replaces nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..contracts import ServerTools, Tool
+from ..contracts import KeySource, ServedSession, ServerTools, Tool
 from ..core.addresses import place
 from ..core.agent import AgentSpec
 from ..core.errors import ConfigurationError
 from ..core.events import McpUnavailable
-from ..core.ids import SessionId
-from ..core.mcp import McpServer
+from ..core.mcp import McpServer, McpStatus
 from .mcp_client import load
-from .mcp_connection import McpConnection, Place, Tokens
+from .mcp_connection import McpConnection, Place
+from .mcp_values import McpValues
 
 if TYPE_CHECKING:
     from ..tools.fetch import Fetcher
+    from .mcp_http import Tokens
+    from .mcp_way import McpWay
 
 SPARE_S = 10.0
 """After so long without use a connection may be given up for another one, where there is no room for both."""
 
 
+TRIES = 3
+"""How often it looks: one that turns out to have a state of its own may be another session's; one may be lost just now."""
+
+
 class McpSettings(msgspec.Struct, frozen=True):
     """`reach`: hosts and networks beside public ones that MCP servers may be at, see `core.addresses.place`. `tokens`: of
-    the program's own, by the servers' addresses, for sessions whose vaults have none. `max_connections`: to servers at once,
-    of this process; `max_connections_per_tenant`: of one tenant's sessions, those without a tenant counting as one. In
-    seconds: `connect_s`, how long a server may take to connect and to list its tools; `wait_s`, how long a run waits for
-    servers that are not connected yet; `idle_s`, after how long without use a connection is let go. ConfigurationError."""
+    the program's own, by the servers' addresses, for sessions whose vaults have none. `secrets`: what `${NAME}` stands for
+    in arguments, `env` and `headers` of servers, by names; before variables of the environment and stored keys; for sessions
+    of no tenant. `max_connections`: to servers at once, of this process; `max_connections_per_tenant`: of one tenant's
+    sessions, those without a tenant counting as one. In seconds: `connect_s`, how long a server may take to connect and to
+    list its tools, where it says nothing else; `wait_s`, how long a run waits for servers that are not connected yet;
+    `idle_s`, after how long without use a connection is let go. ConfigurationError."""
 
     reach: tuple[str, ...] = ()
     tokens: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
     max_connections: int = 500
     max_connections_per_tenant: int = 100
     connect_s: float = 30.0
@@ -66,19 +75,22 @@ class McpSettings(msgspec.Struct, frozen=True):
 class McpConnections:
     """Is `contracts.ToolServers`. `fetcher`: judges addresses, and is asked for when it is needed first."""
 
-    def __init__(self, settings: McpSettings, fetcher: Callable[[], Fetcher], tokens: Tokens) -> None:
-        self.fetcher = fetcher
-        self.tokens = tokens
+    def __init__(
+        self, settings: McpSettings, fetcher: Callable[[], Fetcher], tokens: Tokens, keys: KeySource | None
+    ) -> None:
+        self._fetcher = fetcher
+        self._tokens = tokens
+        self._values = McpValues(settings.secrets, keys)
         self.settings = settings
         self._connections: dict[Place, McpConnection] = {}
         self._closed = False
 
-    def known(self, spec: AgentSpec, *, session: SessionId, tenant: str | None, vaults: Sequence[str]) -> ServerTools:
+    def known(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
         tools: list[Tool] = []
         missing: list[McpUnavailable] = []
         due = False
-        for server in spec.mcp_servers:
-            connection = self._connection(server, session, tenant, vaults)
+        for server in _used(spec):
+            connection = self._connection(server, of)
             if connection.due:
                 due = True
             elif connection.is_up:
@@ -87,18 +99,55 @@ class McpConnections:
                 missing.append(connection.told(server))
         return ServerTools(tuple(tools), tuple(missing), due)
 
-    async def tools(self, spec: AgentSpec, *, session: SessionId, tenant: str | None, vaults: Sequence[str]) -> ServerTools:
+    async def tools(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
         await load()
+        servers = _used(spec)
         try:
             async with asyncio.timeout(self.settings.wait_s):
-                # Twice: one that turns out to have a state of its own may be another session's.
-                for _ in range(2):
-                    found = [self._connection(server, session, tenant, vaults) for server in spec.mcp_servers]
+                for _ in range(TRIES):
+                    found = [self._connection(server, of) for server in servers]
                     await asyncio.gather(*(one.tried() for one in found))
+                    if not any(self._connection(server, of).due for server in servers):
+                        break
         except TimeoutError:
-            for server in spec.mcp_servers:
-                self._connection(server, session, tenant, vaults).waited = True
-        return self.known(spec, session=session, tenant=tenant, vaults=vaults)
+            for server in servers:
+                self._connection(server, of).waited = True
+        return self.known(spec, of)
+
+    async def connect(self, server: McpServer, of: ServedSession) -> McpStatus:
+        """Connect to this server, now and for as long as it may take; what comes of it."""
+        await load()
+        for _ in range(2):
+            connection = self._connection(server, of)
+            connection.hurry()
+            await connection.tried()
+        return connection.status(server)
+
+    def status(self, spec: AgentSpec, of: ServedSession) -> tuple[McpStatus, ...]:
+        return tuple(
+            self._connection(server, of).status(server) if server.enabled else McpStatus(server.name, server.way, "disabled")
+            for server in spec.mcp_servers
+        )
+
+    async def leave(self, server: McpServer, of: ServedSession) -> None:
+        """Let go of the connection to this server if it is this session's alone."""
+        connection = self._connection(server, of)
+        if connection.place.session is not None:
+            await connection.close()
+            self._connections.pop(connection.place, None)
+
+    def way(self, place: Place) -> McpWay:
+        """How a server is reached."""
+        from .mcp_http import HttpWay
+        from .mcp_stdio import StdioWay
+
+        link, tenant = place.link, place.tenant
+        within_s = self.settings.connect_s if link.connect_timeout_s is None else link.connect_timeout_s
+        if link.transport == "stdio":
+            return StdioWay(link, place.folder, self._values, tenant=tenant, within_s=within_s)
+        return HttpWay(
+            link, self._fetcher, self._tokens, self._values, tenant=tenant, vaults=place.vaults, within_s=within_s
+        )
 
     async def close(self) -> None:
         """Let go of all connections. Nothing is connected afterwards."""
@@ -106,17 +155,19 @@ class McpConnections:
         await asyncio.gather(*(one.close() for one in self._connections.values()))
         self._connections.clear()
 
-    def _connection(self, server: McpServer, session: SessionId, tenant: str | None, vaults: Sequence[str]) -> McpConnection:
-        shared = Place(server.url, tenant, tuple(vaults), None)
-        connection = self._connections.get(shared)
+    def _connection(self, server: McpServer, of: ServedSession) -> McpConnection:
+        shared = Place(server.link, of.tenant, of.vaults, None)
+        own = shared._replace(session=of.id)
+        if server.way == "stdio":
+            return self._at(own._replace(folder=of.folder), of)
+        connection = self._at(shared, of)
+        return self._at(own, of) if connection.stateful and connection.session != of.id else connection
+
+    def _at(self, place: Place, of: ServedSession) -> McpConnection:
+        connection = self._connections.get(place)
         if connection is None:
             self._prune()
-            connection = self._connections[shared] = McpConnection(self, shared, session)
-        if connection.stateful and connection.session != session:
-            own = shared._replace(session=session)
-            connection = self._connections.get(own)
-            if connection is None:
-                connection = self._connections[own] = McpConnection(self, own, session)
+            connection = self._connections[place] = McpConnection(self, place, of.id)
         return connection
 
     def _prune(self) -> None:
@@ -146,3 +197,7 @@ class McpConnections:
                 )
             max(spare, key=lambda one: one.unused_s or 0.0).let_go()
         return None
+
+
+def _used(spec: AgentSpec) -> tuple[McpServer, ...]:
+    return tuple(server for server in spec.mcp_servers if server.enabled)

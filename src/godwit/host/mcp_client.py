@@ -1,4 +1,5 @@
-"""The official client as godwit opens it: over a transport of its own, with bounds, and with nothing of a server's run here.
+"""The official client as godwit opens it: over a way of its own (`mcp_way.py`), with bounds, and with nothing of a server's
+run here.
 
 Leaves out when that is and what is asked (`mcp_connection.py`). Loads the client's package when it is used, not before.
 """
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp.client._transport import TransportStreams
     from mcp_types import CallToolResult, Tool as ListedTool
-
-    from ..tools.mcp_transport import BearerAuthorization, McpTransport
 
 logger = logging.getLogger("godwit")
 
@@ -47,42 +46,36 @@ def _load() -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    url: str,
-    transport: McpTransport,
-    authorization: BearerAuthorization,
+    streams: AbstractAsyncContextManager[TransportStreams],
     changed: Callable[[], None],
     *,
     within_s: float,
+    handshake: bool = False,
 ) -> AsyncIterator[Client]:
-    """A client of the server. `changed`: is called when the server says that its tools have. `within_s`: for connecting
-    alone. Whatever the library raises, and TimeoutError."""
-    import httpx2
+    """A client of the server at the other end of these streams. `changed`: is called when the server says that its tools
+    have. `within_s`: for connecting alone. `handshake`: do not ask first whether it speaks the newer protocol. Whatever the
+    library raises, and TimeoutError."""
     from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
     from mcp_types import Implementation, ToolListChangedNotification
-
-    from ..tools.guarded import MOST_BYTES
 
     async def heard(message: Any) -> None:
         if isinstance(getattr(message, "root", message), ToolListChangedNotification):
             changed()
 
-    async with httpx2.AsyncClient(
-        transport=transport, auth=authorization, timeout=httpx2.Timeout(within_s, read=READ_S), trust_env=False
-    ) as http:
-        client = Client(
-            _sifted(streamable_http_client(url, http_client=http, max_sse_event_size=MOST_BYTES), lambda: client),
-            client_info=Implementation(name="godwit", version="1"),
-            message_handler=heard,
-            cache=None,
-        )
-        # The library takes its own time: the deadline is for connecting alone.
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(within_s):
-                await stack.enter_async_context(client)
-            # Schemas of results are not run: a regular expression of a stranger's may take hours.
-            client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
-            yield client
+    client = Client(
+        _sifted(streams, lambda: client),
+        client_info=Implementation(name="godwit", version="1"),
+        message_handler=heard,
+        mode="legacy" if handshake else "auto",
+        cache=None,
+    )
+    # The library takes its own time: the deadline is for connecting alone.
+    async with contextlib.AsyncExitStack() as stack:
+        async with asyncio.timeout(within_s):
+            await stack.enter_async_context(client)
+        # Schemas of results are not run: a regular expression of a stranger's may take hours.
+        client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
+        yield client
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +94,7 @@ async def _sifted(
 
             async def receive(self) -> SessionMessage | Exception:
                 item: SessionMessage | Exception = await inner.receive()
-                self.last_context = inner.last_context
+                self.last_context = getattr(inner, "last_context", None)
                 if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
                     result = item.message.result
                     if isinstance(listed := result.get("tools"), list):

@@ -15,23 +15,20 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..contracts import Tool, ToolContext
-from ..core.errors import GodwitError, ToolFailed
+from ..core.errors import ToolFailed
 from ..core.events import McpUnavailable
 from ..core.ids import SessionId
-from ..core.mcp import McpServer, Trouble
-from .mcp_client import all_tools, connected, load
+from ..core.mcp import Health, Link, McpServer, McpStatus, Trouble
+from .mcp_client import all_tools
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, Tool as ListedTool
 
-    from ..tools.fetch import Fetcher
-    from ..tools.guarded import GuardedTransport
-    from ..tools.mcp_transport import McpTransport
+    from .mcp_way import McpWay
 
 logger = logging.getLogger("godwit")
 
@@ -45,27 +42,13 @@ PROGRESS = 500
 """Characters of what a server says of its progress."""
 PROGRESS_S = 0.1
 """Between two such."""
-RENEW_S = 30.0
-"""Between two tokens that a server is given because it refused one that should hold."""
-
-
-class Tokens(Protocol):
-    """The tokens for the address of a server, from these vaults of a tenant."""
-
-    def token(self, url: str, vaults: Sequence[str], /, *, tenant: str | None) -> Awaitable[str | None]:
-        """None without one. ToolFailed when there is one that has ended and cannot be renewed."""
-        ...
-
-    def renewed(self, url: str, vaults: Sequence[str], refused: str, /, *, tenant: str | None) -> Awaitable[str | None]:
-        """Another one than the one that was refused; None when there is none. ToolFailed when it cannot be renewed."""
-        ...
+STEADY_S = 30.0
+"""A connection that is lost after so long is made again at once; one that is lost sooner waits like one that failed."""
 
 
 class Times(Protocol):
     """In seconds, as in `McpSettings`."""
 
-    @property
-    def connect_s(self) -> float: ...
     @property
     def idle_s(self) -> float: ...
 
@@ -77,21 +60,19 @@ class Home(Protocol):
     def settings(self) -> Times: ...
 
     @property
-    def fetcher(self) -> Callable[[], Fetcher]: ...
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
     def closed(self) -> bool: ...
     def room(self, place: Place) -> str | None: ...
+    def way(self, place: Place) -> McpWay: ...
 
 
 class Place(NamedTuple):
-    """What connections are told apart by; `session` for one that is not shared."""
+    """What connections are told apart by; `session` for one that is not shared; `folder`: in which a program is started."""
 
-    url: str
+    link: Link
     tenant: str | None
     vaults: tuple[str, ...]
     session: SessionId | None
+    folder: str | None = None
 
 
 class McpConnection:
@@ -101,7 +82,8 @@ class McpConnection:
     def __init__(self, home: Home, place: Place, session: SessionId) -> None:
         self.place = place
         self.session = session
-        self.stateful = False
+        self.way = home.way(place)
+        self.stateful = self.way.stateful
         self.waited = False
         self._home = home
         self._task: asyncio.Task[None] | None = None
@@ -109,22 +91,19 @@ class McpConnection:
         self._wake = asyncio.Event()
         self._client: Client | None = None
         self._listed: list[ListedTool] = []
-        self._made: dict[McpServer, tuple[Tool, ...]] = {}
+        self._made: dict[_View, tuple[Tool, ...]] = {}
         self._leaving = False
         self._read_at = 0.0
         self._look_at: float | None = None  # when the list of tools is to be read again
         self._calls = 0
         self._used = _now()
         self._tries = 0
+        self._losses = 0  # one soon after the other
         self._retry_at = 0.0
         self._trouble: Trouble = "connection"
-        self._why = self._no_token = ""
-        self._sent = False  # whether the last request had a token
-        self._renewed: str | None = None  # the token that came in place of a refused one, and was not taken yet
-        self._renew_at = 0.0
-        self._refused = False
-        self._transport: McpTransport | None = None
-        self._guarded: GuardedTransport | None = None
+        self._why = ""
+        self._refused = self._broken = False
+        self._up_at = 0.0
 
     # --- what it is asked ---------------------------------------------------------------------------------------------
 
@@ -135,7 +114,7 @@ class McpConnection:
 
     @property
     def is_up(self) -> bool:
-        return self._client is not None and not self._leaving
+        return self._client is not None and not self._leaving and not self._broken
 
     @property
     def due(self) -> bool:
@@ -155,15 +134,34 @@ class McpConnection:
     def forgotten(self) -> bool:
         return self._task is None and _now() - self._used > 2 * self._home.settings.idle_s
 
-    def tools_of(self, server: McpServer) -> tuple[Tool, ...]:
-        """The server's tools as this agent has them."""
+    def tools_of(self, server: McpServer, *, touch: bool = True) -> tuple[Tool, ...]:
+        """The server's tools as this agent has them. `touch`: they are used."""
         from ..tools.mcp import mcp_tools
 
-        self._touch()
-        made = self._made.get(server)
+        if touch:
+            self._touch()
+        view = _View(server.name, server.tools, server.without, server.timeout_s)
+        made = self._made.get(view)
         if made is None:
-            made = self._made[server] = mcp_tools(server, self._listed, self)
+            made = self._made[view] = mcp_tools(server, self._listed, self)
         return made
+
+    def status(self, server: McpServer) -> McpStatus:
+        """How it is with it, for this server of an agent."""
+        health: Health = "idle"
+        if self.is_up:
+            health = "connected"
+        elif self._task is not None and not self._leaving:
+            health = "connecting"
+        elif self._why:
+            health = "needs_login" if self._trouble == "authentication" else "failed"
+        return McpStatus(
+            server.name,
+            server.way,
+            health,
+            len(self.tools_of(server, touch=False)) if health == "connected" else 0,
+            self._why if health in ("needs_login", "failed") else None,
+        )
 
     def told(self, server: McpServer) -> McpUnavailable:
         """Why its tools are missing."""
@@ -174,7 +172,7 @@ class McpConnection:
 
     async def tried(self) -> None:
         """Wait until it is up or has failed, and begin to connect where that is due."""
-        while self._leaving and self._task is not None:
+        while (self._leaving or self._broken) and self._task is not None:
             await asyncio.wait([self._task])
         if self.is_up or self._home.closed:
             return
@@ -186,6 +184,10 @@ class McpConnection:
                 return
             self._begin()
         await self._settled.wait()
+
+    def hurry(self) -> None:
+        """Do not wait before it is tried again."""
+        self._retry_at = 0.0
 
     async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
         """Is `tools.mcp.Caller`. ToolFailed."""
@@ -222,7 +224,7 @@ class McpConnection:
     async def _up(self) -> Client:
         await self.tried()
         client = self._client
-        if client is None or self._leaving:
+        if client is None or not self.is_up:
             why = self._why or "the connection was closed"
             raise ToolFailed(f"the MCP server is not connected: {why}", kind=self._trouble)
         return client
@@ -252,15 +254,13 @@ class McpConnection:
                 raise _SessionEnded from None
             if seen.status == 401:
                 self._refuse()
-            if seen.status in (401, 403):
-                why = self._no_token or self._said_of_status(seen.status)
+            if (why := self.way.refused(seen)) is not None:
                 raise ToolFailed(f"the MCP server cannot be used: {why}", kind="authentication") from None
-            if self._no_token:
-                raise ToolFailed(f"the MCP server cannot be used: {self._no_token}", kind="authentication") from None
-            if seen.failure or error.code == CONNECTION_CLOSED:
+            closed = error.code == CONNECTION_CLOSED
+            if seen.failure or closed:
                 self._look_again()
-            if seen.failure:
-                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {seen.failure}")) from None
+            if failure := seen.failure or (self.way.failure if closed else ""):
+                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {failure}")) from None
             raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000]) from None
         except asyncio.CancelledError:
             raise
@@ -268,7 +268,7 @@ class McpConnection:
             # Results that are none, and a connection that broke: whatever the library makes of it.
             self._look_again()
             raise ToolFailed(self._hidden(f"the MCP server's answer cannot be used: {error}")[:2000]) from None
-        self._renewed = None  # it takes it
+        self.way.taken()
         return result
 
     def _refuse(self) -> None:
@@ -289,15 +289,21 @@ class McpConnection:
             self._look_at = max(_now(), self._read_at + RELIST_S)
             self._wake.set()
 
+    def _lost(self) -> None:
+        """It is gone."""
+        self._broken = True
+        self._settled.clear()
+        self._wake.set()
+
     def _hidden(self, text: str) -> str:
-        return text if self._transport is None else self._transport.hidden(text)
+        return self.way.hidden(text)
 
     # --- the task that owns it ----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._settled.clear()
         self._wake.clear()
-        self._leaving = self._refused = self.waited = False
+        self._leaving = self._refused = self._broken = self.waited = False
         self._look_at = None
         # In a context of its own: who happens to be the first to ask has nothing to do with it.
         owning = asyncio.create_task(self._own(), name=f"mcp {self.place.tenant or ''}", context=contextvars.Context())
@@ -309,24 +315,17 @@ class McpConnection:
 
     async def _own(self) -> None:
         """Connect, stay until nobody needs it, and leave."""
-        await load()
-        from ..tools.guarded import GuardedTransport
-        from ..tools.mcp_transport import BearerAuthorization, McpTransport
-        from ..tools.url import parse
-
-        guarded = self._guarded = GuardedTransport(self._home.fetcher(), parse(self.place.url))
-        self._transport = McpTransport(guarded)
-        token = BearerAuthorization(self._token, self._another_token)
-        async with connected(
-            self.place.url, self._transport, token, self._changed, within_s=self._home.settings.connect_s
-        ) as client:
+        async with self.way.open(self._changed, self._lost) as client:
             await self._read_list(client)
-            self.stateful = guarded.stateful
-            self._client, self._tries = client, 0
+            self.stateful = self.way.stateful
+            self._client, self._up_at = client, _now()
             self._touch()
+            self._why = ""
             self._settled.set()
             while not self._leaving:
                 self._wake.clear()
+                if self._broken:
+                    raise ConnectionError
                 wait_s = self._home.settings.idle_s if self._look_at is None else self._look_at - _now()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -341,71 +340,33 @@ class McpConnection:
                     self.let_go()
 
     async def _read_list(self, client: Client) -> None:
-        async with asyncio.timeout(self._home.settings.connect_s):
+        async with asyncio.timeout(self.way.within_s):
             self._listed, self._made = await all_tools(client), {}
         self._read_at = _now()
-        self._renewed = None  # it takes it
-
-    async def _token(self) -> str | None:
-        """The token for the next request."""
-        place, self._no_token = self.place, ""
-        try:
-            token = await self._home.tokens.token(place.url, place.vaults, tenant=place.tenant)
-        except GodwitError as error:
-            self._no_token = error.message
-            raise
-        self._sent = token is not None
-        return token
-
-    async def _another_token(self, refused: str) -> str | None:
-        """One in place of that which the server refused, although it should hold; once, until the server takes one."""
-        place, tokens = self.place, self._home.tokens
-        if refused == self._renewed:
-            return None
-        try:
-            if _now() < self._renew_at:  # but another call may have got one since this one was sent
-                return await tokens.token(place.url, place.vaults, tenant=place.tenant)
-            new = await tokens.renewed(place.url, place.vaults, refused, tenant=place.tenant)
-        except GodwitError as error:
-            self._no_token = error.message
-            return None
-        self._renewed, self._renew_at = new, _now() + RENEW_S
-        return new
+        self.way.taken()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         was_up, self._client, self._task = self._client is not None, None, None
         error = None if task.cancelled() else task.exception()
         self._retry_at = 0.0
+        if was_up and _now() >= self._up_at + STEADY_S:
+            self._losses = 0
         if self._refused:
-            self._failed("authentication", self._no_token or self._said_of_status(401))
+            from ..tools.guarded import Seen
+
+            refused = Seen()
+            refused.status = 401
+            self._failed("authentication", self.way.refused(refused) or "it refuses the credential")
         elif not self._leaving:
-            self._failed(*self._reason(error or ConnectionError()))
             if was_up:
-                self._retry_at = 0.0  # it may be there again at once
+                self._tries = self._losses
+            self._failed(*self.way.reason(error or ConnectionError()))
+            if was_up:
+                if not self._losses:
+                    self._retry_at = 0.0  # it may be there again at once
+                self._losses += 1
         self._leaving = False
         self._settled.set()
-
-    def _reason(self, error: BaseException) -> tuple[Trouble, str]:
-        """Why it failed."""
-        from ..tools.guarded import Seen
-
-        first, last = _first(error), Seen() if self._guarded is None else self._guarded.last
-        if self._no_token:
-            return "authentication", self._no_token
-        if last.status in (401, 403):
-            return "authentication", self._said_of_status(last.status)
-        if isinstance(first, TimeoutError):
-            return "connection", f"it does not answer within {self._home.settings.connect_s:g} s"
-        if last.failure or isinstance(first, GodwitError):
-            return "connection", last.failure or str(first)
-        if last.status >= 400:
-            return "connection", f"it answers {last.status}"
-        return "connection", f"it does not speak MCP as it should ({type(first).__name__})"
-
-    def _said_of_status(self, status: int) -> str:
-        if self._sent:
-            return f"it refuses the credential ({status})"
-        return f"it asks for a credential ({status}), and the session has none for its address"
 
     def _failed(self, trouble: Trouble, why: str) -> None:
         """Note why, and when it is tried again."""
@@ -418,15 +379,17 @@ class McpConnection:
         logger.info("an MCP server is not connected: %s", self._why)
 
 
+class _View(NamedTuple):
+    """What of a server decides about its tools."""
+
+    name: str
+    tools: tuple[str, ...] | None
+    without: tuple[str, ...]
+    timeout_s: float
+
+
 class _SessionEnded(Exception):
     """The server knows the MCP session no more."""
-
-
-def _first(error: BaseException) -> BaseException:
-    """What a group of errors began with."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _now() -> float:

@@ -167,7 +167,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self.external_tasks = LaneTasks(store, ids, clock, dead_letters=settings.dead_letters)
         self._reach: tuple[str, ...] = (mcp or McpSettings()).reach
         tokens = McpTokens(lambda: self.vaults, (mcp or McpSettings()).tokens)
-        self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens)
+        self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens, self.auth)
         self.outputs = TypedOutputs()
         self._memory = memory or memory_of(None, store, ids=ids, clock=clock)
         self.parts = Parts(

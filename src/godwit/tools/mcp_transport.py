@@ -58,11 +58,12 @@ class BearerAuthorization(httpx2.Auth):
 
 
 class McpTransport(httpx2.AsyncBaseTransport):
-    """Goes out by `guarded`, which is closed with it."""
+    """Goes out by `guarded`, which is closed with it. `secrets`: are hidden as tokens are."""
 
-    def __init__(self, guarded: GuardedTransport) -> None:
+    def __init__(self, guarded: GuardedTransport, secrets: Sequence[str] = ()) -> None:
         self._guarded = guarded
-        self._tokens: list[bytes] = []
+        self._secrets = [secret.encode() for secret in secrets if len(secret) >= SHORTEST]
+        self._tokens = self._secrets
         self._stream_at = float("-inf")
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -105,7 +106,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
     def _note_token(self, request: httpx2.Request) -> None:
         token = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
         if len(token) >= SHORTEST and token not in self._tokens:
-            self._tokens = [*self._tokens[1 - _KEPT :], token]
+            self._tokens = [*self._secrets, *self._tokens[len(self._secrets) :][1 - _KEPT :], token]
 
     async def _pause(self, request: httpx2.Request) -> None:
         if (seen := SEEN.get()) is not None:

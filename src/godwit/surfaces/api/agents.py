@@ -93,6 +93,9 @@ def _check(spec: AgentSpec, who: Principal) -> None:
         return
     if any(hook.command is not None for hook in spec.hooks):
         raise PermissionDenied("a hook that runs a command on the server needs the scope 'admin'", scope="admin")
+    if any(server.way == "stdio" or server.has_references for server in spec.mcp_servers):
+        text = "an MCP server that is a program on the server, or is given secrets of it, needs the scope 'admin'"
+        raise PermissionDenied(text, scope="admin")
     if spec.sandbox != SandboxPolicy():
         raise PermissionDenied("a sandbox other than the default one needs the scope 'admin'", scope="admin")
 

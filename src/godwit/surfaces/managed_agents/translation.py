@@ -210,7 +210,7 @@ def _hosts(service: Service, spec: AgentSpec, networking: Mapping[str, Any]) -> 
     if networking["allow_package_managers"]:
         hosts += registries()
     if networking["allow_mcp_servers"]:
-        urls = [urlsplit(server.url) for server in spec.mcp_servers]
+        urls = [urlsplit(server.url) for server in spec.mcp_servers if server.url]
         servers = [url.netloc if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}" for url in urls]
         hosts += tuple(one for one in servers if is_open(one, service.settings.reach))
     return tuple(dict.fromkeys(hosts))

@@ -188,7 +188,7 @@ def tools_of(spec: AgentSpec, kept: Sequence[dict[str, Any]] | None) -> list[dic
         }
         for tool in spec.external_tools
     ]
-    shown += [shown_server(server) for server in spec.mcp_servers]
+    shown += [shown_server(server) for server in spec.mcp_servers if server.url]
     if WEB_SEARCH in spec.tools:
         shown.append(_shown_search(SearchPolicy() if spec.web is None else spec.web.search))
     return shown

@@ -1,0 +1,168 @@
+"""HttpWay: an MCP server that is reached over HTTP, streamable or by the older stream of events, with a token where it asks
+for one.
+
+Leaves out addresses and sizes (`tools/guarded.py`), and that a failed request costs no other one (`tools/mcp_transport.py`).
+Rule: a token goes to the very address it is for, is asked for anew with each request, and stands in nothing that is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..core.errors import GodwitError
+from ..core.mcp import Link
+from .mcp_client import READ_S, connected, load
+from .mcp_sse import sse
+from .mcp_values import McpValues
+from .mcp_way import Failure, reason_of
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from ..tools.fetch import Fetcher
+    from ..tools.guarded import GuardedTransport, Seen
+    from ..tools.mcp_transport import McpTransport
+
+RENEW_S = 30.0
+"""Between two tokens that a server is given because it refused one that should hold."""
+
+
+class Tokens(Protocol):
+    """The tokens for the address of a server, from these vaults of a tenant."""
+
+    def token(self, url: str, vaults: Sequence[str], /, *, tenant: str | None) -> Awaitable[str | None]:
+        """None without one. ToolFailed when there is one that has ended and cannot be renewed."""
+        ...
+
+    def renewed(self, url: str, vaults: Sequence[str], refused: str, /, *, tenant: str | None) -> Awaitable[str | None]:
+        """Another one than the one that was refused; None when there is none. ToolFailed when it cannot be renewed."""
+        ...
+
+
+class HttpWay:
+    """Is `mcp_way.McpWay`. `tenant` and `vaults`: whose credentials it may be given."""
+
+    def __init__(
+        self,
+        link: Link,
+        fetcher: Callable[[], Fetcher],
+        tokens: Tokens,
+        values: McpValues,
+        *,
+        tenant: str | None,
+        vaults: tuple[str, ...],
+        within_s: float,
+    ) -> None:
+        self._link = link
+        self._fetcher = fetcher
+        self._tokens = tokens
+        self._values = values
+        self._tenant = tenant
+        self.within_s = within_s
+        self._vaults = vaults
+        self._no_token = ""
+        self._sent = False  # whether the last request had a token
+        self._renewed: str | None = None  # the token that came in place of a refused one, and was not taken yet
+        self._renew_at = 0.0
+        self._transport: McpTransport | None = None
+        self._guarded: GuardedTransport | None = None
+
+    @property
+    def stateful(self) -> bool:
+        return self._link.transport == "sse" or (self._guarded is not None and self._guarded.stateful)
+
+    @property
+    def failure(self) -> str:
+        return "" if self._guarded is None else self._guarded.last.failure
+
+    @contextlib.asynccontextmanager
+    async def open(self, changed: Callable[[], None], broken: Callable[[], None]) -> AsyncIterator[Client]:
+        await load()
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        from ..tools.guarded import MOST_BYTES, GuardedTransport
+        from ..tools.mcp_transport import BearerAuthorization, McpTransport
+        from ..tools.url import parse
+
+        link = self._link
+        headers, secrets = await self._values.of(link.headers, tenant=self._tenant)
+        guarded = self._guarded = GuardedTransport(self._fetcher(), parse(link.url))
+        self._transport = McpTransport(guarded, secrets)
+        async with httpx2.AsyncClient(
+            transport=self._transport,
+            auth=BearerAuthorization(self._token, self._another_token),
+            headers=headers,
+            timeout=httpx2.Timeout(self.within_s, read=READ_S),
+            trust_env=False,
+        ) as http:
+            streams: Any
+            if link.transport == "sse":
+                streams = sse(link.url, http, broken, within_s=self.within_s)
+            else:
+                streams = streamable_http_client(link.url, http_client=http, max_sse_event_size=MOST_BYTES)
+            handshake = link.transport == "sse"
+            async with connected(streams, changed, within_s=self.within_s, handshake=handshake) as client:
+                yield client
+
+    def hidden(self, text: str) -> str:
+        return text if self._transport is None else self._transport.hidden(text)
+
+    def refused(self, seen: Seen) -> str | None:
+        if seen.status in (401, 403):
+            return self._no_token or self._said_of_status(seen.status)
+        return self._no_token or None
+
+    def taken(self) -> None:
+        self._renewed = None
+
+    def reason(self, error: BaseException) -> Failure:
+        from ..tools.guarded import Seen
+
+        last = Seen() if self._guarded is None else self._guarded.last
+        if self._no_token:
+            return "authentication", self._no_token
+        if last.status in (401, 403):
+            return "authentication", self._said_of_status(last.status)
+        trouble, why = reason_of(error, self.within_s)
+        if why.startswith("timed out") or not (last.failure or last.status >= 400):
+            return trouble, why
+        return "connection", last.failure or f"it answers {last.status}"
+
+    def _said_of_status(self, status: int) -> str:
+        if self._sent:
+            return f"it refuses the credential ({status})"
+        return f"it asks for a credential ({status}), and the session has none for its address"
+
+    async def _token(self) -> str | None:
+        """The token for the next request."""
+        self._no_token = ""
+        try:
+            token = await self._tokens.token(self._link.url, self._vaults, tenant=self._tenant)
+        except GodwitError as error:
+            self._no_token = error.message
+            raise
+        self._sent = token is not None or any(name.lower() == "authorization" for name, _ in self._link.headers)
+        return token
+
+    async def _another_token(self, refused: str) -> str | None:
+        """One in place of that which the server refused, although it should hold; once, until the server takes one."""
+        url, vaults, tokens = self._link.url, self._vaults, self._tokens
+        if refused == self._renewed:
+            return None
+        try:
+            if _now() < self._renew_at:  # but another call may have got one since this one was sent
+                return await tokens.token(url, vaults, tenant=self._tenant)
+            new = await tokens.renewed(url, vaults, refused, tenant=self._tenant)
+        except GodwitError as error:
+            self._no_token = error.message
+            return None
+        self._renewed, self._renew_at = new, _now() + RENEW_S
+        return new
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
