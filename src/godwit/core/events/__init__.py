@@ -1,0 +1,158 @@
+"""What can happen to a session, and the envelope each event travels in. Names are taken from here, not from the modules.
+
+Names: `user.noun` is an input from outside, `domain.past_participle` a fact. Match on the class and leave no default
+branch; `Unknown` stands for types written by a newer godwit, which are kept byte for byte and passed over. The union is
+closed: `union.py` has it, the other modules its members by what they are about.
+
+One event is one JSON object, encoded once: `encode(data)` gives the stored body, and `Event.frame()` puts the envelope
+(`seq`, `at`, `session`, `run`) in front of the same bytes. A field, once released, keeps its name and meaning.
+
+Deltas are not events: they show what is on its way (`Delta`), carry no seq and are never stored.
+"""
+
+from .calls import (
+    ActionClosed,
+    ActionOpened,
+    ArtifactStored,
+    CommandExecuted,
+    HookBlocked,
+    HookReported,
+    McpUnavailable,
+    ToolFinished,
+    ToolStarted,
+)
+from .context import (
+    CompactionFailed,
+    CompactionTrigger,
+    ContextLoaded,
+    MemoryFailed,
+    MemoryRecalled,
+    RecalledMemory,
+    SessionCompacted,
+    SessionPruned,
+)
+from .data import ActionKind, Data, Decision, Delivery, Labels, Origin, Remember, RunOutcome
+from .delta import Delta, DeltaKind
+from .envelope import Draft, Event, decode, encode, type_of
+from .files import WorkspaceCheckpointed, WorkspaceRestored
+from .inputs import InputDelivered, InputReordered, InputWithdrawn, UserAnswer, UserInterrupt, UserMessage
+from .run import (
+    AgentMessage,
+    BudgetExceeded,
+    BudgetWarned,
+    GoalUpdated,
+    ModelStarted,
+    OutputChecked,
+    RunClaimed,
+    RunFinished,
+    RunNudged,
+    RunParked,
+    RunRetrying,
+    RunStarted,
+    RunUnparked,
+    RunYielded,
+    TodosUpdated,
+    TurnFinished,
+    TurnStarted,
+    UsageRecorded,
+    VerificationReported,
+)
+from .session import (
+    EntryKept,
+    SessionArchived,
+    SessionConfigured,
+    SessionCreated,
+    SessionForked,
+    SessionImported,
+    SessionLabelled,
+    SessionOpened,
+    SessionPaused,
+    SessionResumed,
+    SessionRewound,
+)
+from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted
+from .union import EVENT_TYPES, IMPORT_TYPES, OUTSIDE_TYPES, EventData, KnownData, Unknown, from_outside
+
+__all__ = [
+    "EVENT_TYPES",
+    "IMPORT_TYPES",
+    "OUTSIDE_TYPES",
+    "ActionClosed",
+    "ActionKind",
+    "ActionOpened",
+    "AgentMessage",
+    "ArtifactStored",
+    "BudgetExceeded",
+    "BudgetWarned",
+    "CommandExecuted",
+    "CompactionFailed",
+    "CompactionTrigger",
+    "ContextLoaded",
+    "Data",
+    "Decision",
+    "Delivery",
+    "Delta",
+    "DeltaKind",
+    "Draft",
+    "EntryKept",
+    "Event",
+    "EventData",
+    "GoalUpdated",
+    "HookBlocked",
+    "HookReported",
+    "InputDelivered",
+    "InputReordered",
+    "InputWithdrawn",
+    "KnownData",
+    "Labels",
+    "McpUnavailable",
+    "MemoryFailed",
+    "MemoryRecalled",
+    "ModelStarted",
+    "Origin",
+    "OutputChecked",
+    "RecalledMemory",
+    "Remember",
+    "RunClaimed",
+    "RunFinished",
+    "RunNudged",
+    "RunOutcome",
+    "RunParked",
+    "RunRetrying",
+    "RunStarted",
+    "RunUnparked",
+    "RunYielded",
+    "SessionArchived",
+    "SessionCompacted",
+    "SessionConfigured",
+    "SessionCreated",
+    "SessionForked",
+    "SessionImported",
+    "SessionLabelled",
+    "SessionOpened",
+    "SessionPaused",
+    "SessionPruned",
+    "SessionResumed",
+    "SessionRewound",
+    "SubagentAsked",
+    "SubagentFinished",
+    "SubagentProgressed",
+    "SubagentStarted",
+    "TodosUpdated",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnFinished",
+    "TurnStarted",
+    "Unknown",
+    "UsageRecorded",
+    "UserAnswer",
+    "UserInterrupt",
+    "UserMessage",
+    "VerificationReported",
+    "WorkspaceCheckpointed",
+    "WorkspaceRestored",
+    "decode",
+    "encode",
+    "from_outside",
+    "type_of",
+]

@@ -1,0 +1,29 @@
+"""Delta: what is on its way. No event: it carries no seq and is never stored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..ids import Seq, SessionId
+
+DeltaKind = Literal["text", "thinking", "tool_arguments", "tool_output", "discard", "progress"]
+
+
+class Delta(msgspec.Struct, frozen=True, omit_defaults=True, tag="delta", tag_field="type"):
+    """A fragment shown live. `id`: the message or call it grows; `offset`: characters before it.
+
+    A reader that knows less than `offset` characters of `id` has missed some and waits for the stored event.
+    `block` tells content blocks of one message apart. `discard`: what was shown of message `id` is void.
+    `after`: the log's head when it was shown, so that a reader can put it between the right events.
+    """
+
+    session: SessionId
+    kind: DeltaKind
+    id: str
+    offset: int = 0
+    text: str = ""
+    block: int = 0
+    name: str | None = None
+    after: Seq = 0
