@@ -115,5 +115,5 @@ async def look(database: Path) -> None:
             left = await runtime.external_tasks.lease([lane], tenant=None, worker="look")
             assert left is None
         # What a host had offered when it died, before it could store the action, is nobody's, and goes after a minute.
-        left_over = {item.task.id async for _, item in runtime.external_tasks._all({"live": "execute"}, None)}
+        left_over = {item.task.id async for _, item in runtime.external_tasks._items.all({"live": "execute"}, None)}
         assert left_over.isdisjoint(waited_for)
