@@ -20,14 +20,14 @@ from godwit.core.ids import AgentName, SessionId
 from godwit.engine.session import Session
 from godwit.models.script import call, say
 from godwit.stores.sqlite import SqliteStore
-from godwit.surfaces.cli import app, main
+from godwit.surfaces.cli import VERBS, app, main
 from godwit.surfaces.cli_agent import ASKED_BY_DEFAULT, AgentFlags
 from godwit.surfaces.cli_exit import CliError
 from tests.loopback import Loopback, Reply
 from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command, environment, finish, record
 
-COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None)
+COMMANDS = sorted(VERBS)
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ def test_starting_loads_no_provider(tmp_path: Path) -> None:
     script = (
         "import sys; from godwit.surfaces.cli import app\n"
         "app(['--db', 'x.db', 'ls'], standalone_mode=False)\n"
+        "assert 'godwit.surfaces.cli_verbs.serving' not in sys.modules, 'a verb that nobody asked for'\n"
         "app(['run', '--help'], standalone_mode=False)\n"
         "heavy = {'pydantic_ai', 'openai', 'anthropic', 'google.genai', 'genai_prices', 'httpx', 'httpx2', 'rich'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"

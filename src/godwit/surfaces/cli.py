@@ -1,113 +1,137 @@
 """The command line: which verbs it has, what holds for all of them, and how it ends.
 
-Starting is fast because nothing is imported before it is needed: `--help` loads Typer and the verbs' flags alone, `ls` the
-store, and only a verb that asks a model loads a provider. Exit codes and errors are `cli_exit`'s; every verb that prints
-data takes `--json` and then prints one object per line on stdout, and nothing else there. To add one: a function in
-`cli_verbs/`, and its place in `VERBS`; what it does beyond a few lines lies in a module beside this one.
+Starting is fast because nothing is imported before it is needed: a verb's flags are read when it is called, `--help` loads
+Typer and all of these alone, `ls` the store, and only a verb that asks a model loads a provider. Exit codes and errors are
+`cli_exit`'s; every verb that prints data takes `--json` and then prints one object per line on stdout, and nothing else
+there. To add one: a function in `cli_verbs/`, and its place in `VERBS`; what it does beyond a few lines lies in a module
+beside this one.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
-from .cli_verbs import (
-    answers,
-    branches,
-    control,
-    letters,
-    logins,
-    looking,
-    moving,
-    remembering,
-    rules,
-    running,
-    serving,
-    telling,
-    undo,
-)
 from .cli_verbs.work import Unread
+
+VERBS = {
+    "run": "running",
+    "chat": "running",
+    "resume": "running",
+    "demo": "running",
+    "ls": "looking",
+    "search": "looking",
+    "log": "looking",
+    "queue": "looking",
+    "tasks": "looking",
+    "budget": "rules",
+    "commands": "rules",
+    "agents": "rules",
+    "skills": "rules",
+    "trust": "rules",
+    "config": "rules",
+    "models": "rules",
+    "permissions": "rules",
+    "hooks": "rules",
+    "verify": "rules",
+    "memory": "remembering",
+    "artifacts": "looking",
+    "pin": "looking",
+    "unpin": "looking",
+    "doctor": "looking",
+    "send": "control",
+    "steer": "control",
+    "interrupt": "control",
+    "approve": "answers",
+    "deny": "answers",
+    "answer": "answers",
+    "tool": "control",
+    "mode": "control",
+    "pause": "control",
+    "archive": "control",
+    "delete": "control",
+    "prune": "control",
+    "rewind": "undo",
+    "redo": "undo",
+    "compact": "undo",
+    "diff": "undo",
+    "checkpoints": "undo",
+    "tree": "branches",
+    "label": "branches",
+    "navigate": "branches",
+    "fork": "branches",
+    "import": "moving",
+    "export": "moving",
+    "login": "logins",
+    "logout": "logins",
+    "auth": "logins",
+    "serve": "serving",
+    "work": "serving",
+    "dead-letters": "letters",
+    "keys": "serving",
+    "webhooks": "telling",
+    "secrets": "telling",
+    "backup": "serving",
+    "restore": "serving",
+}
+"""The module of each verb in `cli_verbs`, in the order in which the help lists them."""
+
+
+def _command(verb: str) -> TyperCommand:
+    module = import_module(f".cli_verbs.{VERBS[verb]}", __package__)
+    name = verb.replace("-", "_")
+    one = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    # -1 is a place to go back to.
+    settings = {"ignore_unknown_options": True} if verb == "rewind" else None
+    # What Python keeps for itself is written with a `_` behind it.
+    one.command(verb, context_settings=settings)(getattr(module, f"{name}_" if iskeyword(name) else name))
+    return cast(TyperCommand, typer.main.get_command(one))
+
+
+class Commands(Mapping[str, TyperCommand]):
+    """The verbs as Typer knows them. Each is made when it is asked for: to make all takes longer than most of them work."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, TyperCommand] = {}
+
+    def __getitem__(self, verb: str) -> TyperCommand:
+        if verb not in self._made and verb in VERBS:
+            self._made[verb] = _command(verb)
+        return self._made[verb]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class Verbs(TyperGroup):
+    """The command line itself."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]  # nothing is added to them
+
 
 app = typer.Typer(
     name="godwit",
+    cls=Verbs,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-VERBS = (
-    running.run,
-    running.chat,
-    running.resume,
-    running.demo,
-    looking.ls,
-    looking.search,
-    looking.log,
-    looking.queue,
-    looking.tasks,
-    rules.budget,
-    rules.commands,
-    rules.agents,
-    rules.skills,
-    rules.trust,
-    rules.config,
-    rules.models,
-    rules.permissions,
-    rules.hooks,
-    rules.verify,
-    remembering.memory,
-    looking.artifacts,
-    looking.pin,
-    looking.unpin,
-    looking.doctor,
-    control.send,
-    control.steer,
-    control.interrupt,
-    answers.approve,
-    answers.deny,
-    answers.answer,
-    control.tool,
-    control.mode,
-    control.pause,
-    control.archive,
-    control.delete,
-    control.prune,
-    undo.rewind,
-    undo.redo,
-    undo.compact,
-    undo.diff,
-    undo.checkpoints,
-    branches.tree,
-    branches.label,
-    branches.navigate,
-    branches.fork,
-    moving.import_,
-    moving.export,
-    logins.login,
-    logins.logout,
-    logins.auth,
-    serving.serve,
-    serving.work,
-    letters.dead_letters,
-    serving.keys,
-    telling.webhooks,
-    telling.secrets,
-    serving.backup,
-    serving.restore,
-)
-"""In the order in which the help lists them."""
-
-for verb in VERBS:
-    # -1 is a place to go back to. What Python keeps for itself is written with a `_` behind it.
-    word = verb.__name__.rstrip("_").replace("_", "-")
-    app.command(word, context_settings={"ignore_unknown_options": True} if verb is undo.rewind else None)(verb)
-
 
 HERE = frozenset(
     (
