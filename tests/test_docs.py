@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,6 +34,8 @@ import pytest
 import godwit
 from godwit.contracts import Enclosure
 from godwit.core import errors, events, hooks
+from godwit.core.attachments import AttachmentLimits
+from godwit.core.model_info import ModelInfo
 from godwit.engine.approvals import Approvals
 from godwit.engine.artifacts import Artifacts
 from godwit.engine.queue import Queue
@@ -43,6 +45,7 @@ from godwit.engine.session import Home, SessionHome
 from godwit.engine.session_tree import ForkHome
 from godwit.host.config_sections import SECTIONS
 from godwit.host.config_settings import settings
+from godwit.models.attachment_limits import limits_for
 from tests.patience import PATIENCE_S
 from tests.test_seeds import problem
 
@@ -339,7 +342,38 @@ def table_of_operations() -> str:
     return "\n".join(lines)
 
 
+def table_of_attachment_limits() -> str:
+    given = [limits_for(ModelInfo(f"{name}:x", name)) for name in ("anthropic", "openai", "google", "others")]
+    rows: list[tuple[str, Callable[[AttachmentLimits], object]]] = [
+        ("bytes of an image", lambda one: _large(one.image_bytes)),
+        ("pixels of a side", lambda one: _or_none(one.side, f"{one.side}; {one.crowd_side} beyond {one.crowd} images")),
+        ("images in a request", lambda one: _or_none(one.images, _longer(one.provider, one.images, "images"))),
+        ("bytes of a PDF", lambda one: _large(one.document_bytes)),
+        ("pages in a request", lambda one: _or_none(one.pages, _longer(one.provider, one.pages, "pages"))),
+        ("bytes in a request", lambda one: _large(one.request_bytes)),
+        ("bytes of a text file", lambda one: _large(one.text_bytes)),
+    ]
+    lines = ["| | Anthropic | OpenAI | Google | others |", "|---|---|---|---|---|"]
+    lines += [f"| {what} | {' | '.join(str(told(one)) for one in given)} |" for what, told in rows]
+    return "\n".join(lines)
+
+
+def _large(size: int | None) -> str:
+    return "" if size is None else f"{size // 1024**2} MB"
+
+
+def _or_none(value: object, text: str) -> str:
+    return "" if value is None else text
+
+
+def _longer(provider: str, value: int | None, field: str) -> str:
+    known = limits_for(ModelInfo("anthropic:x", "anthropic", context_window=1_000_000))
+    more = f", {getattr(known, field)} with more than 200,000 tokens of context" if provider == known.provider else ""
+    return f"{value}{more}"
+
+
 TABLES = {
+    "attachment_limits": table_of_attachment_limits,
     "operations": table_of_operations,
     "promises": table_of_promises,
     "hooks": table_of_hooks,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, ContextPolicy, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
+    from .core.attachments import Link
     from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.checkpoint import CheckpointPolicy, RewindPreview, RewindResult
     from .core.errors import GodwitError, RunFailed
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .core.todos import Todo
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .core.worker_agents import WorkerAgentSpec
+    from .engine.attaching import file, image
     from .engine.builtin_commands import CommandContext
     from .engine.commands import Command, CommandOutput
     from .engine.hook import hook
@@ -85,6 +87,7 @@ _HOMES = {
     "LaneHandler": "core.lanes",
     "LaneSettings": "core.lanes",
     "Limits": "core.agent",
+    "Link": "core.attachments",
     "McpServer": "core.mcp",
     "McpSettings": "host.mcp",
     "Mode": "core.modes",
@@ -125,6 +128,8 @@ _HOMES = {
     "WorkerAgentSpec": "core.worker_agents",
     "Worker": "client.worker",
     "connect": "client.runtime",
+    "file": "engine.attaching",
+    "image": "engine.attaching",
     "hook": "engine.hook",
     "tool": "tools.function",
 }
@@ -165,6 +170,7 @@ __all__ = [
     "LaneHandler",
     "LaneSettings",
     "Limits",
+    "Link",
     "McpServer",
     "McpSettings",
     "Mode",
@@ -206,7 +212,9 @@ __all__ = [
     "WorkerAgentSpec",
     "connect",
     "errors",
+    "file",
     "hook",
+    "image",
     "tool",
 ]
 

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from ..core.agent import SteerMode
+from ..core.attachments import Attachments
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt
 from ..core.ids import InputId, RunId, Seq
 from ..core.messages import Message, user_content
 from ..core.output import OutputSpec
 from ..core.record import RunResult
+from ..engine.attaching import with_attachments
 from ..engine.commands import as_prompt, parse
 from ..engine.handles import AnyHandle, ended
 from ..engine.sending import OWN_RUNS
@@ -41,9 +43,10 @@ class RemoteSending(AnyHandle, RemoteReading):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        attachments: Attachments = (),
     ) -> RunId:
         """See `engine.sending.Sending.prompt`."""
-        started = await self._prompt(prompt, history, context, key, sender, unattended, output)
+        started = await self._prompt(prompt, history, context, key, sender, unattended, output, attachments)
         return RunId(started.run)
 
     async def _prompt(
@@ -55,12 +58,13 @@ class RemoteSending(AnyHandle, RemoteReading):
         sender: str | None,
         unattended: bool,
         output: Any,
+        attachments: Attachments,
     ) -> Started:
         self._check_open()
         no_context(context)
         own = new_key()
         body = {
-            "prompt": user_content(prompt),
+            **await _content("prompt", prompt, attachments),
             "history": history,
             "sender": sender,
             "unattended": unattended,
@@ -127,6 +131,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         unattended: bool = False,
         output: Any = None,
         commands: bool = True,
+        attachments: Attachments = (),
     ) -> AsyncIterator[Event | Delta]:
         """See `engine.sending.Sending.stream`."""
         self._check_open()
@@ -136,7 +141,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         try:
             await feed.connect()
             run, after = None, head
-            if commands and isinstance(prompt, str) and history is None:
+            if commands and isinstance(prompt, str) and history is None and not attachments:
                 executed = await self.command(
                     prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
                 )
@@ -149,7 +154,7 @@ class RemoteSending(AnyHandle, RemoteReading):
                     run, after = executed.run, executed.seq - 1
                 prompt = as_prompt(prompt)
             if run is None:
-                started = await self._prompt(prompt, history, context, key, sender, unattended, output)
+                started = await self._prompt(prompt, history, context, key, sender, unattended, output, attachments)
                 run, after = RunId(started.run), started.after
             async for item in self._of_run(feed, run, after, head):
                 yield item
@@ -190,25 +195,43 @@ class RemoteSending(AnyHandle, RemoteReading):
             return ended(result)
 
     async def steer(
-        self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
+        self,
+        message: Prompt,
+        *,
+        mode: SteerMode | None = None,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
     ) -> InputId:
         """See `engine.sending.Sending.steer`."""
         self._check_open()
         own = new_key()
-        body = {"message": user_content(message), "mode": mode, "sender": sender, "key": key or own}
+        content = await _content("message", message, attachments)
+        body = {**content, "mode": mode, "sender": sender, "key": key or own}
         return InputId((await self._post("/steer", Accepted, body, key=own)).input)
 
-    async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId:
+    async def follow_up(
+        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+    ) -> InputId:
         """See `engine.sending.Sending.follow_up`."""
         self._check_open()
         own = new_key()
-        body = {"message": user_content(message), "sender": sender, "key": key or own}
+        body = {**await _content("message", message, attachments), "sender": sender, "key": key or own}
         return InputId((await self._post("/follow_up", Accepted, body, key=own)).input)
 
     async def continue_run(self, run: RunId | str) -> RunId:
         """See `engine.sending.Sending.continue_run`."""
         self._check_open()
         return RunId((await self._post(f"/runs/{segment(run)}/resume", Started)).run)
+
+
+async def _content(field: str, prompt: Prompt, attachments: Attachments) -> dict[str, Any]:
+    """The fields of a body that say the message. Paths are read here: the server never hears of one."""
+    content = await with_attachments(prompt, attachments)
+    if not attachments:
+        return {field: content}
+    files, words = content[: len(attachments)], content[len(attachments) :]
+    return {field: words or "", "attachments": files}
 
 
 def _ends(event: Event, run: RunId) -> bool:

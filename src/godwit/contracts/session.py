@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ..core.agent import AgentRef, AgentSpec, SteerMode, ThinkingLevel, ToolDefinition
 from ..core.artifact import HeldArtifact
+from ..core.attachments import Attachments
 from ..core.branches import SessionTree
 from ..core.budget import Budget, Scope, Spent
 from ..core.checkpoint import Checkpoint, FileDiff, OnConflict, RewindPreview, RewindResult, Turning
@@ -247,6 +248,7 @@ class SessionHandle(Protocol):
         unattended: bool = False,
         output: Any = None,
         commands: bool = True,
+        attachments: Attachments = (),
     ) -> RunResult: ...
     async def prompt(
         self,
@@ -258,6 +260,7 @@ class SessionHandle(Protocol):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        attachments: Attachments = (),
     ) -> RunId: ...
     async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None) -> RunResult: ...
     async def command(
@@ -281,12 +284,21 @@ class SessionHandle(Protocol):
         unattended: bool = False,
         output: Any = None,
         commands: bool = True,
+        attachments: Attachments = (),
     ) -> AsyncIterator[Event | Delta]: ...
     async def wait(self, run: RunId | str | None = None) -> RunResult: ...
     async def steer(
-        self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
+        self,
+        message: Prompt,
+        *,
+        mode: SteerMode | None = None,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
     ) -> InputId: ...
-    async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId: ...
+    async def follow_up(
+        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+    ) -> InputId: ...
     async def resume_run(self, run: RunId | str) -> RunResult: ...
     async def continue_run(self, run: RunId | str) -> RunId: ...
     async def send_event(self, event: UserMessage | UserInterrupt | UserAnswer, *, key: str | None = None) -> None: ...

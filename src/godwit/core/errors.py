@@ -2,7 +2,7 @@
 
     GodwitError
       x InvalidArgument              invalid_argument        the caller passed something that cannot work
-        x AttachmentRefused          attachment_refused      the model takes no images, or no documents
+        x AttachmentRefused          attachment_refused      the model, or its provider, does not take a file
         x LooksLikeSecret            looks_like_secret       what looks like a key is not kept as a memory
         x ConfigurationError         configuration           an agent, a setting or a model name is wrong
         x PathEscape                 path_escape             a path leads out of the workspace
@@ -114,7 +114,7 @@ class InvalidArgument(GodwitError):
 
 
 class AttachmentRefused(InvalidArgument):
-    """The model takes no images, or no documents."""
+    """The model, or its provider, does not take a file that goes with a message."""
 
     code = "attachment_refused"
 

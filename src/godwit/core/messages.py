@@ -34,15 +34,16 @@ class Text(Block, frozen=True, tag="text"):
 
 
 class Image(Block, frozen=True, tag="image"):
-    """An image, either inline (`data`) or by `url`; `media_type` such as `image/png`."""
+    """An image, either inline (`data`) or by `url`; `media_type` such as `image/png`. With both, `url` is where it was."""
 
     media_type: str
     data: bytes | None = None
     url: str | None = None
+    name: str | None = None
 
 
 class Document(Block, frozen=True, tag="document"):
-    """A file for the model to read, inline or by `url`."""
+    """A file for the model to read, inline or by `url`, a PDF or a text. With both, `url` is where it was."""
 
     media_type: str
     data: bytes | None = None

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from .agent import ThinkingLevel
+from .attachments import is_text_file
 from .budget import Price
 from .messages import Block, Document, Image
 
@@ -95,7 +96,8 @@ def not_taken(info: ModelInfo | None, content: Iterable[Block]) -> list[Image | 
     return [
         block
         for block in content
-        if (isinstance(block, Image) and info.images is False) or (isinstance(block, Document) and info.documents is False)
+        if (isinstance(block, Image) and info.images is False)
+        or (isinstance(block, Document) and info.documents is False and not is_text_file(block))
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..core.attachments import is_text_file
 from ..core.messages import Assistant, Document, Image, Message, Text, Thinking, ToolCall
 
 CHARACTERS_PER_TOKEN = 4
@@ -43,6 +44,8 @@ def block_characters(block: object) -> int:
             return len(block.text)
         case ToolCall():
             return len(block.name) + len(msgspec.json.encode(block.arguments))
+        case Document() if is_text_file(block):
+            return len(block.data or b"")
         case Image() | Document():
             return TOKENS_PER_FILE * CHARACTERS_PER_TOKEN
         case _:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..contracts import EventStore, ServedSession, Tool, Workspace
 from ..core.agent import AgentRef, AgentSpec
+from ..core.attachments import Link
 from ..core.errors import SessionClosed
 from ..core.events import Event, Labels, RunFinished
 from ..core.facts import ExportFormat
 from ..core.ids import Clock, IdSource, RunId, Seq, SessionId
-from ..core.messages import UserBlock
+from ..core.messages import Message, UserBlock
 from ..core.record import RecordLimits
 from ..core.state import State
 from .cancel import WITHIN, Cancel
@@ -95,8 +96,13 @@ class Home(Protocol):
         AuthenticationFailed."""
         ...
 
-    async def check_content(self, model: str, content: Sequence[UserBlock]) -> None:
-        """AttachmentRefused when it is known that the model cannot take something of this."""
+    async def fetched(self, content: Sequence[UserBlock | Link]) -> tuple[UserBlock, ...]:
+        """The content with what stands at its links in their places. AttachmentRefused."""
+        ...
+
+    async def check_content(self, model: str, content: Sequence[UserBlock], before: Iterable[Message]) -> None:
+        """AttachmentRefused when it is known that the model cannot take something of this, or its provider not so much
+        beside the files of the messages `before`."""
         ...
 
     def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]: ...

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contracts import SessionHandle
 from ..core.agent import ThinkingLevel
+from ..core.attachments import Attachments
 from ..core.errors import ActionNotFound, Fault, RunFailed
 from ..core.events import RunOutcome
 from ..core.facts import CommandResult, PendingAction, Prompt
@@ -35,6 +36,7 @@ class AnyHandle:
         unattended: bool = False,
         output: Any = None,
         commands: bool = True,
+        attachments: Attachments = (),
     ) -> RunResult:
         """Send a prompt and wait for the run to end.
 
@@ -44,12 +46,15 @@ class AnyHandle:
         `output`: the form of the answer, in place of the agent's: a type that pydantic knows, a JSON Schema, or an
         `OutputSpec`. The result's `output` is the answer as that; one that does not fit goes back to the model, and after
         the last try the run fails with the code `output_schema`.
-        A plain text without `history` that begins with a slash and a name is a command, see `command`: no model is asked,
-        and the result's `text` is what it answered, `run` its id. `commands=False` sends every text as it is.
+        `attachments`: files that go with the prompt, in front of its words: paths, http addresses and bytes, or what
+        `godwit.image` and `godwit.file` make of them. AttachmentRefused, before anything is recorded, for one that cannot be
+        read or fetched, or that the model's provider does not take.
+        A plain text without `history` and attachments that begins with a slash and a name is a command, see `command`: no
+        model is asked, and the result's `text` is what it answered, `run` its id. `commands=False` sends a text as it is.
         Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
         result) when the run fails. Interrupted and limited runs are results, not errors; so is a command that failed.
         """
-        if commands and isinstance(prompt, str) and history is None:
+        if commands and isinstance(prompt, str) and history is None and not attachments:
             executed = await self.command(
                 prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
             )
@@ -57,7 +62,14 @@ class AnyHandle:
                 return _command_result(executed) if executed.run is None else await self.wait(executed.run)
             prompt = as_prompt(prompt)
         run = await self.prompt(
-            prompt, history=history, context=context, key=key, sender=sender, unattended=unattended, output=output
+            prompt,
+            history=history,
+            context=context,
+            key=key,
+            sender=sender,
+            unattended=unattended,
+            output=output,
+            attachments=attachments,
         )
         return await self.wait(run)
 

@@ -7,16 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.agent import SteerMode
+from ..core.attachments import Attachments
 from ..core.errors import KeyReused, NoOpenRun
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq
-from ..core.messages import Message, Text, UserBlock, user_content
+from ..core.messages import Message, Text, UserBlock
 from ..core.output import OutputSpec
 from ..core.record import RunResult
+from .attaching import with_attachments
 from .commands import Command, CommandRegistry, as_prompt
 from .handles import AnyHandle, ended
-from .log import load_state
+from .log import load_state, load_transcript
 from .reading import Reading
 from .typed_commands import TypedCommands
 
@@ -39,6 +41,7 @@ class Sending(AnyHandle, Reading):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        attachments: Attachments = (),
     ) -> RunId:
         """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`.
 
@@ -46,23 +49,38 @@ class Sending(AnyHandle, Reading):
         """
         self._check_open()
         given = None if history is None else tuple(history)
-        content = user_content(prompt)
         form = self._form(output)
-        await self._check_content(content)
+        content = await self._content(prompt, attachments, history=given)
         run, appended = await self._inbox.prompt(
             content, history=given, key=key, sender=sender, unattended=unattended, output=form
         )
         self._started(run, appended.first - 1, context)
         return run
 
-    async def _check_content(self, content: Sequence[UserBlock], *, open_run: bool = False) -> None:
+    async def _content(
+        self,
+        prompt: Prompt,
+        attachments: Attachments = (),
+        *,
+        open_run: bool = False,
+        history: Sequence[Message] | None = None,
+    ) -> tuple[UserBlock, ...]:
+        """A message as it will be recorded: its files are read and fetched, and its model takes them."""
+        content = await self._home.fetched(await with_attachments(prompt, attachments))
+        await self._check_content(content, open_run=open_run, history=history)
+        return content
+
+    async def _check_content(
+        self, content: Sequence[UserBlock], *, open_run: bool = False, history: Sequence[Message] | None = None
+    ) -> None:
         """AttachmentRefused for what the model of the next run, or that of the open one, is known not to take: what was said
         to another model is told of in words, but what is said to this one was meant to be seen."""
         if not self._drives or all(isinstance(block, Text) for block in content):
             return
         state = await load_state(self._store, self.id)
         chosen = state.run.model if open_run and state.run is not None else state.model
-        await self._home.check_content(chosen or self._spec.models[0], content)
+        before = (await load_transcript(self._store, self.id)).messages if history is None else history
+        await self._home.check_content(chosen or self._spec.models[0], content, before)
 
     def _form(self, output: Any) -> OutputSpec | None:
         """What was given as the form of an answer, with the agent's number of tries where it says none."""
@@ -138,6 +156,7 @@ class Sending(AnyHandle, Reading):
         unattended: bool = False,
         output: Any = None,
         commands: bool = True,
+        attachments: Attachments = (),
     ) -> AsyncIterator[Event | Delta]:
         """Send a prompt and yield the run's events, with deltas between them, until it ends.
 
@@ -145,7 +164,7 @@ class Sending(AnyHandle, Reading):
         A slash command, see `send`, yields one delta with the whole of its text and then its event.
         """
         run: RunId | None = None
-        if commands and isinstance(prompt, str) and history is None:
+        if commands and isinstance(prompt, str) and history is None and not attachments:
             executed = await self.command(
                 prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
             )
@@ -158,7 +177,14 @@ class Sending(AnyHandle, Reading):
             prompt = as_prompt(prompt)
         if run is None:
             run = await self.prompt(
-                prompt, history=history, context=context, key=key, sender=sender, unattended=unattended, output=output
+                prompt,
+                history=history,
+                context=context,
+                key=key,
+                sender=sender,
+                unattended=unattended,
+                output=output,
+                attachments=attachments,
             )
         async for item in self.watch(self._own_runs.pop(run)):
             yield item
@@ -189,7 +215,13 @@ class Sending(AnyHandle, Reading):
         return ended(result)
 
     async def steer(
-        self, message: Prompt, *, mode: SteerMode | None = None, key: str | None = None, sender: str | None = None
+        self,
+        message: Prompt,
+        *,
+        mode: SteerMode | None = None,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
     ) -> InputId:
         """Put a message into the open run at its next boundary. NoOpenRun when none is open.
 
@@ -197,8 +229,7 @@ class Sending(AnyHandle, Reading):
         configured (`skip` unless changed).
         """
         self._check_open()
-        content = user_content(message)
-        await self._check_content(content, open_run=True)
+        content = await self._content(message, attachments, open_run=True)
         chosen = mode or (await load_state(self._store, self.id)).steer_mode
         try:
             input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender)
@@ -211,11 +242,12 @@ class Sending(AnyHandle, Reading):
         self._wake()
         return input_id
 
-    async def follow_up(self, message: Prompt, *, key: str | None = None, sender: str | None = None) -> InputId:
+    async def follow_up(
+        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+    ) -> InputId:
         """Queue a message for when nothing else is left to do. On an idle session that is now."""
         self._check_open()
-        content = user_content(message)
-        await self._check_content(content, open_run=True)
+        content = await self._content(message, attachments, open_run=True)
         input_id, _ = await self._inbox.follow_up(content, key=key, sender=sender)
         self._wake()
         return input_id

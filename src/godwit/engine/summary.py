@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..core.attachments import described, is_text_file
 from ..core.errors import ModelError, SessionClosed, ToolFailed
 from ..core.ids import SessionId
 from ..core.messages import Assistant, Document, Image, Message, Text, ToolCall, ToolResult, User
@@ -52,7 +53,8 @@ What is finished, and what shows that it is.
 ## Open
 What is under way, what is left to do, in order; what failed and was not mended.
 ## Facts
-Paths, names, commands, values and error messages that are needed again, exactly as they are.
+Paths, names, commands, values and error messages that are needed again, exactly as they are; the files that came with
+messages, by their names, and what was in them.
 """
 BRANCH_TASK: Final = """\
 Below is a part of a conversation between a person and an agent that works with tools. The person has gone back to before it
@@ -198,10 +200,10 @@ def _joined(content: Sequence[object], most: int) -> str:
             case ToolCall():
                 arguments = msgspec.json.encode(block.arguments).decode()
                 said.append(f"[calls {block.name} {_cut(arguments, ARGUMENT_CHARACTERS)}]")
-            case Image():
-                said.append(f"[an image, {block.media_type}]")
-            case Document():
-                said.append(f"[a document, {block.name or block.media_type}]")
+            case Image() | Document():
+                said.append(f"[{described(block)}]")
+                if is_text_file(block):
+                    said.append(_cut((block.data or b"").decode("utf-8", "replace"), most))
             case _:
                 pass
     return "\n".join(said)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store, SupportsModelInfo
 from ..core.agent import AgentRef, AgentSpec, base_of
+from ..core.attachments import Link, check_attachments, count
 from ..core.errors import AttachmentRefused, SessionNotFound
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, RunId, Seq, SessionId
-from ..core.messages import Document, Image, UserBlock
+from ..core.messages import Document, Image, Message, UserBlock
 from ..core.model_info import left_out
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import WITHIN, Cancel
@@ -30,12 +31,14 @@ from ..engine.log import load_state
 from ..engine.model_step import info_of
 from ..engine.permissions import policy_of, saved_permissions
 from ..engine.session import Session
+from ..models.attachment_limits import limits_for
 from .command_files import registry_of
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .folder_context import FolderContexts
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
+from .link_fetching import LinkFetcher
 from .skill_commands import SkillCommands
 from .subagents import SubagentHost
 from .tracing import Tracing
@@ -81,6 +84,7 @@ class RuntimeHome(ABC):
     _hook_handlers: dict[str, dict[str, HookHandler]]
     _places: LocalWorkspaces | None
     _tracing: Tracing | None
+    _links: LinkFetcher
     _attendants: list[Attendant]
     _leaving: set[asyncio.Task[None]]
 
@@ -110,7 +114,10 @@ class RuntimeHome(ABC):
         self.models.resolve(canonical)
         return canonical
 
-    async def check_content(self, model: str, content: Sequence[UserBlock]) -> None:
+    async def fetched(self, content: Sequence[UserBlock | Link]) -> tuple[UserBlock, ...]:
+        return await self._links.content(content)
+
+    async def check_content(self, model: str, content: Sequence[UserBlock], before: Iterable[Message]) -> None:
         if not any(isinstance(block, Image | Document) for block in content):
             return
         info = await info_of(self.models, model)
@@ -121,6 +128,10 @@ class RuntimeHome(ABC):
                 attachment=adjustment.what,
                 count=adjustment.count,
             )
+        limits = limits_for(info)
+        # Off the event loop: the pages of large PDFs are counted.
+        earlier = [block for message in before for block in message.content]
+        await asyncio.to_thread(lambda: check_attachments(content, limits, count(earlier, pages=limits.pages is not None)))
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
         own = (*self._commands, *self._agent_commands.get(base_name(spec), ()))

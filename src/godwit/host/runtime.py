@@ -79,6 +79,7 @@ from .guards import BudgetGuards
 from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
+from .link_fetching import LinkFetcher
 from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
 from .memory import MemoryGiven, RuntimeMemory, memory_of
@@ -136,6 +137,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         trusts: Callable[[str | None], bool] = lambda _: True,
         auth: AuthStore | None = None,
         memory: RuntimeMemory | None = None,
+        link_reach: Sequence[str] = (),
     ) -> None:
         self.store = store
         self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
@@ -202,6 +204,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self._dispatcher = EmbeddedDispatcher(self.parts, max_runs, self.subagents.rested)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
         self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
+        self._links = LinkFetcher(link_reach)
         self._attendants: list[Attendant] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self.desk = Desk(self)
@@ -240,6 +243,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         auth: AuthStore | None = None,
         memory: MemoryGiven = None,
         embedder: Embedder | str | None = None,
+        link_reach: Sequence[str] = (),
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -272,6 +276,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         settings of a folder are `config`'s.
         `mcp`: which MCP servers may be reached that are not public, and tokens for some; by default what `config` says of
         no folder, as for `memory` and `embedder`.
+        `link_reach`: hosts and networks beside public ones that addresses of attachments may lead to, as `intranet.example`.
         `auth`: where keys of providers are stored, by default this machine's store; see `Registry` for which key counts.
         `memory`: where what is remembered beyond sessions is kept: by default in this store, else in the SQLite file of this
         path, or in a `MemoryStore`; False for nowhere. What cannot be opened is a warning: see `init_warning`. `embedder`:
@@ -329,6 +334,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             trusts=trusts,
             auth=auth,
             memory=remembers,
+            link_reach=link_reach,
         )
 
     async def __aenter__(self) -> Runtime:

@@ -8,7 +8,8 @@ Gemini wants, the numbers of OpenAI's items, images that a tool returns where re
     ids        letters, digits, - and _ (Anthropic: ^[a-zA-Z0-9_-]+$), 40 of them in chat completions, 64 elsewhere;
                for Mistral nine letters and digits ("must be a-z, A-Z, 0-9, with a length of 9")
     thinking   goes back to its own provider alone; what another one thought is not told
-    files      a model that takes no images or no documents is told that there was one
+    files      a model that takes no images or no documents is told that there was one, and of one at an address where its
+               provider fetches none; a text file is text to every model
     texts      no empty ones: Anthropic refuses them
     roles      Mistral wants an answer between a tool's result and the user ("Unexpected role 'user' after role 'tool'")
 """
@@ -19,6 +20,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from ..core.attachments import ByUrl, by_url_kind, clean_name, is_text_file
+from ..core.media import text_of_file
 from ..core.messages import Block, Document, Image, Opaque, Thinking
 from ..core.model_info import ModelInfo
 
@@ -31,6 +34,16 @@ _NINE = re.compile(r"[a-zA-Z0-9]{9}")
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST: dict[ProviderKind, int] = {"anthropic": 64, "openai-responses": 64, "google": 64}
 _LONGEST_IN_CHAT = 40
+# What providers fetch from an address by themselves. What is not named here would be fetched on our side, for each request.
+_FETCHED: dict[ProviderKind, tuple[ByUrl, ...]] = {
+    "anthropic": ("image", "pdf"),
+    "openai-responses": ("image", "pdf"),
+    "openai-chat": ("image",),
+    "openrouter": ("image",),
+    "deepseek": ("image",),
+    "google": (),
+    "ollama": (),
+}
 _DIGITS = 12
 
 BETWEEN = "OK."
@@ -58,16 +71,35 @@ def is_foreign(block: Thinking, provider: str) -> bool:
     return opaque is None or opaque.provider != provider
 
 
-def told_of(block: Block, info: ModelInfo | None) -> str | None:
-    """What stands for a file that the model does not take; None for all else."""
-    if info is None:
+def told_of(block: Block, info: ModelInfo | None, kind: ProviderKind | None = None) -> str | None:
+    """What stands for a file: a text file's text, and words for what the model does not take, or a provider of this kind
+    would have to fetch and does not. None for all else."""
+    if not isinstance(block, Image | Document):
         return None
-    if isinstance(block, Image) and info.images is False:
-        return f"[An image ({block.media_type}) was here. You cannot see images.]"
-    if isinstance(block, Document) and info.documents is False:
-        name = f" {block.name!r}" if block.name else ""
+    if is_text_file(block):
+        return _as_text(block)
+    name = f" {clean_name(block.name)!r}" if block.name else ""
+    if isinstance(block, Image):
+        if info is not None and info.images is False:
+            return f"[An image{name} ({block.media_type}) was here. You cannot see images.]"
+    elif info is not None and info.documents is False:
         return f"[A document{name} ({block.media_type}) was here. You cannot read documents.]"
+    if block.data is None and kind is not None and by_url_kind(block) not in _FETCHED[kind]:
+        what = "An image" if isinstance(block, Image) else "A document"
+        return f"[{what}{name} is at {block.url}. You cannot open it.]"
     return None
+
+
+def name_before(block: Block) -> str | None:
+    """What is said in front of a file that goes to the model as it is: its name, by which a person may speak of it."""
+    return f"{clean_name(block.name)}:" if isinstance(block, Image | Document) and block.name else None
+
+
+def _as_text(block: Document | Image) -> str:
+    text = text_of_file(block.data or b"")
+    name = f' name="{clean_name(block.name)}"' if block.name else ""
+    said = (block.data or b"").decode("utf-8", "replace") if text is None else text
+    return f"<file{name}>\n{said}\n</file>"
 
 
 def with_answers_between(history: list[pm.ModelMessage]) -> list[pm.ModelMessage]:
@@ -109,4 +141,4 @@ def _apart(part: pm.ToolReturnPart) -> tuple[pm.ToolReturnPart, list[pm.UserCont
     )
 
 
-__all__ = ["BETWEEN", "fitting_id", "is_foreign", "told_of", "with_answers_between"]
+__all__ = ["BETWEEN", "fitting_id", "is_foreign", "name_before", "told_of", "with_answers_between"]

@@ -39,7 +39,7 @@ from ..core.messages import (
     UserBlock,
 )
 from ..core.model_info import ModelInfo
-from .fitting import fitting_id, is_foreign, told_of
+from .fitting import fitting_id, is_foreign, name_before, told_of
 
 if TYPE_CHECKING:
     from pydantic_ai import messages as pm
@@ -77,11 +77,11 @@ def request_parts(
     from pydantic_ai import messages as pm
 
     if isinstance(message, User):
-        return [pm.UserPromptPart(_user_content(message.content, info))]
+        return [pm.UserPromptPart(_user_content(message.content, kind, info))]
     return [
         pm.ToolReturnPart(
             tool_name=provider_name(message.name),
-            content=_result_content(message.content, info),
+            content=_result_content(message.content, kind, info),
             tool_call_id=fitting_id(message.call_id, provider, kind),
             outcome=_OUTCOMES[message.status],
         )
@@ -137,25 +137,32 @@ def changed_names(tools: Iterable[ToolDefinition]) -> dict[str, str]:
     return {sent: tool.name for tool in tools if (sent := provider_name(tool.name)) != tool.name}
 
 
-def _user_content(content: Sequence[UserBlock], info: ModelInfo | None) -> str | list[pm.UserContent]:
+def _user_content(content: Sequence[UserBlock], kind: ProviderKind, info: ModelInfo | None) -> str | list[pm.UserContent]:
     if len(content) == 1 and isinstance(content[0], Text):
         return content[0].text
-    items: list[pm.UserContent] = [item for block in content if (item := _item(block, info)) is not None]
+    items: list[pm.UserContent] = []
+    for block in content:
+        item = _item(block, kind, info)
+        if item is None:
+            continue
+        if not isinstance(item, str) and (name := name_before(block)) is not None:
+            items.append(name)
+        items.append(item)
     return items or ""
 
 
-def _result_content(content: Sequence[ResultBlock], info: ModelInfo | None) -> Any:
+def _result_content(content: Sequence[ResultBlock], kind: ProviderKind, info: ModelInfo | None) -> Any:
     # Only text becomes one string: a list would reach most providers as JSON.
     if all(isinstance(b, Text) for b in content):
         return "".join(b.text for b in content if isinstance(b, Text))
-    items = [item for block in content if (item := _item(block, info)) is not None]
+    items = [item for block in content if (item := _item(block, kind, info)) is not None]
     return "\n".join(str(item) for item in items) if all(isinstance(item, str) for item in items) else items
 
 
-def _item(block: Block, info: ModelInfo | None) -> str | pm.MultiModalContent | None:
+def _item(block: Block, kind: ProviderKind, info: ModelInfo | None) -> str | pm.MultiModalContent | None:
     from pydantic_ai import messages as pm
 
-    if (told := told_of(block, info)) is not None:
+    if (told := told_of(block, info, kind)) is not None:
         return told
     match block:
         case Text():
@@ -173,7 +180,7 @@ def _item(block: Block, info: ModelInfo | None) -> str | pm.MultiModalContent | 
 def _part(block: AgentBlock, provider: str, kind: ProviderKind, info: ModelInfo | None) -> pm.ModelResponsePart | None:
     from pydantic_ai import messages as pm
 
-    if (told := told_of(block, info)) is not None:
+    if (told := told_of(block, info, kind)) is not None:
         return pm.TextPart(told)
     match block:
         case Text() if not block.text.strip() and not (block.opaque and "part" in block.opaque.details):

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.attachments import Attachments, described
 from ..core.errors import ActionNotFound, GodwitError
 from ..core.events import Event, RunFinished, RunParked, UserAnswer
 from ..core.ids import RunId
@@ -21,6 +23,7 @@ from ..engine.session import Session
 from . import cli_trust
 from .cli_answers import YES, Everything, show
 from .cli_asked import asked
+from .cli_attaching import mentioned
 from .cli_commands import refused
 from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
 from .cli_keyboard import Keyboard, interactive
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from ..contracts import SessionHandle, SessionRow
     from .cli_place import Host
 
-HELP = "What you type is a prompt; while a run is open it steers the run. y and n REASON answer what waits."
+HELP = (
+    "What you type is a prompt; while a run is open it steers the run. y and n REASON answer what waits."
+    " @PATH sends a file of the folder along."
+)
 
 
 class Chat(Run):
@@ -192,10 +198,10 @@ class Chat(Run):
                 verdict = f"approve {rest or pending[0].id}" if choice[0] == "y" else f"deny {pending[0].id} {rest}"
                 await self._command(parse(f"/{verdict}") or Typed("help", ""))
             else:
-                await session.steer(as_prompt(line), sender="cli")
+                await session.steer(as_prompt(line), sender="cli", attachments=await self._mentioned(line))
         else:
             await self._at_rest()
-            await self._send(as_prompt(line))
+            await self._send(as_prompt(line), await self._mentioned(line))
 
     async def _at_rest(self) -> None:
         """Until the run before has ended. CliError when it waits for an answer that nobody is there to give."""
@@ -203,11 +209,23 @@ class Chat(Run):
         if self._code == PARKED:
             raise CliError("the run waits for an answer, so the line was not sent", code="session_busy", exit_code=CONFLICT)
 
-    async def _send(self, line: str) -> RunId:
+    async def _mentioned(self, line: str) -> Attachments:
+        """The files that come with the line. Those of this machine: with a server, of where the chat is."""
+        if "@" not in line:
+            return []
+        folder = Path.cwd() if self.place.served else Path(self._session.workspace or ".")
+        found = await asyncio.to_thread(mentioned, line, folder)
+        for note in found.notes:
+            self.view.say(note, "yellow")
+        for one in found.files:
+            self.view.say(f"with {described(one)}")
+        return found.files
+
+    async def _send(self, line: str, attachments: Attachments = ()) -> RunId:
         await self.renew(self._runtime, self._session)
         self._rests.clear()
         try:
-            return await self._session.prompt(line, sender="cli")
+            return await self._session.prompt(line, sender="cli", attachments=attachments)
         except GodwitError:
             self._rests.set()
             raise

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.agent import base_of
+from ..core.attachments import Attachments
 from ..core.errors import GodwitError, NoOpenRun, SessionBusy, SessionNotFound, SessionOwned, SessionPaused
 from ..core.messages import text_of
 from ..core.narrowing import INHERIT
@@ -85,10 +86,11 @@ class Run:
         new: bool = False,
         unattended: bool = False,
         output: dict[str, Any] | None = None,
+        attachments: Attachments = (),
     ) -> int:
         if prompt is None and session is None and self.place.missing() is not None:
             raise _no_prompt()
-        typed = None if prompt is None else parse(prompt)
+        typed = None if prompt is None or attachments else parse(prompt)
         if not self.place.served and self.workspace is not None and self.workspace.is_dir():
             asks = isinstance(self.view, ScreenView) and not unattended
             await cli_trust.settle(self.workspace, self.view.say, given=self.trust, asks=asks)
@@ -106,7 +108,7 @@ class Run:
                 return await self.go_on(runtime, found)
             left = found if found is not None else await newest_of(runtime, self.workspace or ".")
             if left is not None and left.run is not None and left.owner is None and left.status != "paused":
-                if not new and await self.is_same(runtime, left, prompt, settings=found is None):
+                if not new and not attachments and await self.is_same(runtime, left, prompt, settings=found is None):
                     self.view.say("this prompt was given before and its run has not ended; --new starts over", "yellow")
                     return await self.go_on(runtime, left)
                 if found is None:
@@ -115,9 +117,11 @@ class Run:
                     self.view.say(f"session {left.id} of this folder {what}; it goes on with: {command}", "yellow")
             handle = await self.start(runtime) if found is None else await self.reopen(runtime, found)
             head = await runtime.head(handle.id)
-            done = await commands.answered(handle, prompt, unattended=unattended, output=output)
+            done = None if attachments else await commands.answered(handle, prompt, unattended=unattended, output=output)
             if done is None:
-                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended, output=output)
+                sent = await handle.prompt(
+                    as_prompt(prompt), sender="cli", unattended=unattended, output=output, attachments=attachments
+                )
             elif done.run is None:
                 return self.say_answered(done)
             else:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.attachments import Attachments
 from ..core.errors import AgentNotFound, NoOpenRun
 from ..engine.commands import as_prompt, parse
 from . import cli_commands as commands
@@ -82,6 +83,7 @@ class ServerRun(Run):
         new: bool = False,
         unattended: bool = False,
         output: dict[str, Any] | None = None,
+        attachments: Attachments = (),
     ) -> int:
         async with self.place.reach() as host:
             found = await self.session(host, session=session, go_on=go_on)
@@ -89,7 +91,7 @@ class ServerRun(Run):
                 if found is None:
                     raise CliError("no prompt is given", hint="say what to do, or name a session with --session")
                 return await self.go_on(host, found)
-            typed = parse(prompt)
+            typed = None if attachments else parse(prompt)
             if typed is not None and found is None:
                 again = self.place.command("run", "--continue", typed.text)
                 raise CliError(f"/{typed.name} is about a session, and a prompt starts a new one", hint=again)
@@ -100,7 +102,9 @@ class ServerRun(Run):
                 return self.say_answered(done)
             sent = done.run if done is not None else None
             if sent is None:
-                sent = await handle.prompt(as_prompt(prompt), sender="cli", unattended=unattended, output=output)
+                sent = await handle.prompt(
+                    as_prompt(prompt), sender="cli", unattended=unattended, output=output, attachments=attachments
+                )
             return await self.foreground(handle, sent, head)
 
     async def session(self, runtime: Host, *, session: str | None, go_on: bool) -> SessionRow | None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from ..core.attachments import described
 from ..core.budget import Budget
 from ..core.events import (
     ActionClosed,
@@ -215,7 +216,9 @@ def event_text(event: Event) -> str:
     data = event.data
     match data:
         case UserMessage():
-            return f"{data.delivery.replace('_', '-')}: {one_line(text_of(data.content))}"
+            files = ", ".join(described(block) for block in data.content if not isinstance(block, Text))
+            said = one_line(text_of(data.content)) + (f" (with {one_line(files)})" if files else "")
+            return f"{data.delivery.replace('_', '-')}: {said}"
         case UserInterrupt():
             return ("forced" if data.force else "asked") + (f": {one_line(data.reason)}" if data.reason else "")
         case UserAnswer():

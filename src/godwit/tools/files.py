@@ -14,10 +14,10 @@ from msgspec import Meta
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.errors import ToolFailed
-from ..core.messages import Image, Text
+from ..core.media import PDF, image_type, is_pdf, pages_of, pixels_of
+from ..core.messages import Document, Image, Text
 from ..core.rules import Subject
 from . import unified_diff
-from .results import media_type_of
 from .typed import Arguments, TypedTool, clean, lock_of, told
 
 MAX_LINES = 2000
@@ -25,7 +25,11 @@ MAX_LINE = 2000
 MAX_SHOWN_BYTES = 96 * 1024
 """Beyond this a read stops and says where to go on: longer results are cut by the engine, which cannot say that."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_IMAGE_BYTES = 5 * 1024 * 1024
+MAX_IMAGE_BYTES = 5 * 1024 * 1024 * 3 // 4
+"""What providers take least of: five megabytes in base64. A file they refuse would be refused with each request after it."""
+MAX_IMAGE_SIDE = 8000
+MAX_PDF_BYTES = 20 * 1024 * 1024
+MAX_PDF_PAGES = 100
 MAX_DIFF = 16 * 1024
 MAX_ENTRIES = 1000
 MAX_HIT = 500
@@ -47,7 +51,7 @@ class Read(TypedTool[ReadArguments]):
     name = "read"
     description = (
         "Read a text file. Lines come numbered from 1, each as its number, a tab and its text. For a long file go on with "
-        "offset. Images (png, jpeg, gif, webp) are shown as images."
+        "offset. Images (png, jpeg, gif, webp) are shown as images, PDFs as documents."
     )
     traits = _READING
     arguments = ReadArguments
@@ -58,15 +62,10 @@ class Read(TypedTool[ReadArguments]):
     async def work(self, arguments: ReadArguments, context: ToolContext) -> ToolOutput:
         path = arguments.file_path
         content = await _content(context.workspace, path)
-        if media_type := media_type_of(content):
-            if len(content) > MAX_IMAGE_BYTES:
-                raise ToolFailed(
-                    f"{path!r} is an image of {len(content)} bytes, too large to show: make a smaller one with bash"
-                )
-            facts = {"file_path": path, "media_type": media_type, "size": len(content)}
-            return ToolOutput(
-                (Text(clean(f"{path}: {media_type}, {len(content)} bytes")), Image(media_type, content)), False, facts
-            )
+        if media_type := image_type(content):
+            return _image(path, content, media_type)
+        if is_pdf(content):
+            return _pdf(path, content)
         if b"\0" in content:
             raise ToolFailed(
                 f"{path!r} is a binary file of {len(content)} bytes: look at it with bash (file, strings, xxd, iconv)"
@@ -93,6 +92,25 @@ class Read(TypedTool[ReadArguments]):
         if "\ufffd" in text and not _is_utf8(content):
             shown.append("(not all of the file is UTF-8: what is not is shown as \ufffd)")
         return told("\n".join(shown), facts)
+
+
+def _image(path: str, content: bytes, media_type: str) -> ToolOutput:
+    pixels = pixels_of(content)
+    if len(content) > MAX_IMAGE_BYTES or (pixels is not None and max(pixels) > MAX_IMAGE_SIDE):
+        large = f"{len(content)} bytes" + ("" if pixels is None else f" and {pixels[0]} x {pixels[1]} pixels")
+        raise ToolFailed(f"{path!r} is an image of {large}, too large to show: make a smaller one with bash")
+    facts = {"file_path": path, "media_type": media_type, "size": len(content)}
+    return ToolOutput((Text(clean(f"{path}: {media_type}, {len(content)} bytes")), Image(media_type, content)), False, facts)
+
+
+def _pdf(path: str, content: bytes) -> ToolOutput:
+    pages = pages_of(content)
+    if len(content) > MAX_PDF_BYTES or pages > MAX_PDF_PAGES:
+        large = f"{len(content)} bytes" + (f" and {pages} pages" if pages else "")
+        raise ToolFailed(f"{path!r} is a PDF of {large}, too large to show: take a part of it with bash (pdftotext, qpdf)")
+    facts = {"file_path": path, "media_type": PDF, "size": len(content)}
+    told_as = clean(f"{path}: {PDF}, {len(content)} bytes")
+    return ToolOutput((Text(told_as), Document(PDF, content, name=path.rpartition("/")[2])), False, facts)
 
 
 class WriteArguments(Arguments, frozen=True):

@@ -20,9 +20,9 @@ from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError, InvalidToolArguments
 from ..core.mcp import McpServer, tool_name
+from ..core.media import image_type
 from ..core.messages import Document, Image, ResultBlock, Text
 from .fetch import until_cancelled
-from .results import media_type_of
 from .schema import Schema
 from .typed import clean
 
@@ -170,7 +170,7 @@ def _file(data: str, told: str, what: str, left: int, name: str | None = None) -
         return Text(f"[{what} that is not encoded as it should be]")
     if len(content) > min(FILE_BYTES, left):
         return Text(clean(f"[{what} of {len(content)} bytes, too large to show]"))
-    if media_type := media_type_of(content):
+    if media_type := image_type(content):
         return Image(media_type, content)
     if content.startswith(b"%PDF-"):
         return Document("application/pdf", content, name=name)

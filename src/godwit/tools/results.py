@@ -12,16 +12,11 @@ import msgspec
 
 from ..contracts import ToolOutput
 from ..core.errors import ToolFailed
+from ..core.media import image_type
 from ..core.messages import Document, Image, Text
 from .typed import clean
 
 _NOTHING = "(no output)"
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 def output_of(value: Any) -> ToolOutput:
@@ -46,18 +41,8 @@ def output_of(value: Any) -> ToolOutput:
         ) from error
 
 
-def media_type_of(content: bytes) -> str | None:
-    """The type of an image that models can see, by its first bytes; None for everything else."""
-    for signature, media_type in _IMAGES:
-        if content.startswith(signature):
-            return media_type
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    return None
-
-
 def _binary(content: bytes) -> Text | Image:
-    media_type = media_type_of(content)
+    media_type = image_type(content)
     if media_type is not None:
         return Image(media_type, content)
     try:

@@ -138,7 +138,7 @@ def test_the_stream_of_a_session_ends_with_it(api: httpx2.Client) -> None:
         ("POST", "/sessions", {"agent": "unknown"}, 404, "unknown"),
         ("POST", "/sessions", {}, 400, "agent"),
         ("POST", "/sessions", {"agent": "coder", "own_workspace": True, "session": "../../x"}, 400, "session"),
-        ("POST", "/sessions/{session}/prompt", {"prompt": ""}, 400, "length"),
+        ("POST", "/sessions/{session}/prompt", {"prompt": ""}, 400, "needs content"),
         ("POST", "/sessions/{session}/prompt", {"prompt": "  "}, 400, "content"),
         ("POST", "/sessions/{session}/prompt", {"prompt": [{"type": "sound"}]}, 400, "sound"),
         ("POST", "/sessions/{session}/prompt", {"prompt": "x", "more": 1}, 400, "more"),

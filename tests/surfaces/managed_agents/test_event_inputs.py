@@ -25,7 +25,8 @@ from tests.surfaces.server.running import running
 from .conftest import Start
 from .talk import ASKING, Talk, custom, said
 
-PNG = base64.b64encode(b"\x89PNG").decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+PDF = base64.b64encode(b"%PDF-1.7").decode()
 
 
 def message(*content: Any) -> Any:
@@ -38,7 +39,7 @@ def test_blocks_of_all_kinds_arrive_and_come_back_as_they_were(start: Start) -> 
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
         {"type": "image", "source": {"type": "url", "url": "https://example.org/bird.jpeg"}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "tweet"}, "title": "Song"},
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PNG}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}},
         {"type": "document", "source": {"type": "url", "url": "https://example.org/bird.pdf"}},
     ]
     server = start("Nice.")
@@ -57,7 +58,7 @@ def test_blocks_of_all_kinds_arrive_and_come_back_as_they_were(start: Start) -> 
 
         text, inline, linked, song, *_ = server.call(stored)
         assert text == Text("Look:")
-        assert inline == Image("image/png", data=b"\x89PNG")
+        assert inline == Image("image/png", data=b"\x89PNG\r\n\x1a\n")
         assert linked == Image("image/jpeg", url="https://example.org/bird.jpeg")
         assert song == Document("text/plain", data=b"tweet", name="Song")
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ...contracts import EventStore
+from ...core.attachments import is_text_file
 from ...core.events import (
     EntryKept,
     RunFinished,
@@ -24,7 +25,7 @@ from ...core.events import (
     UserMessage,
 )
 from ...core.ids import Seq, SessionId
-from ...core.messages import AgentBlock, Image, ResultBlock, StopReason, Text, Thinking, ToolCall, UserBlock
+from ...core.messages import AgentBlock, Document, Image, ResultBlock, StopReason, Text, Thinking, ToolCall, UserBlock
 from .story import Answered, Direct, Passage, Said, Story, Told
 from .words import block_name
 
@@ -219,6 +220,9 @@ def _answered(block: AgentBlock) -> dict[str, Any]:
 def _block(block: UserBlock | ResultBlock) -> dict[str, Any]:
     if isinstance(block, Image) and block.data is not None:
         return {"type": "image", "data": base64.b64encode(block.data).decode(), "mimeType": block.media_type}
+    if isinstance(block, Document) and is_text_file(block):
+        text = (block.data or b"").decode("utf-8", "replace")
+        return {"type": "text", "text": f"{block_name(block)}\n{text}"}
     return {"type": "text", "text": block_name(block)}
 
 

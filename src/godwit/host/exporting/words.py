@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from ...core.attachments import described
 from ...core.events import (
     BudgetExceeded,
     CommandExecuted,
@@ -132,9 +133,7 @@ def block_name(block: UserBlock | ResultBlock) -> str:
         case Text():
             return block.text
         case Image() | Document():
-            kind = "image" if isinstance(block, Image) else getattr(block, "name", None) or "document"
-            where = f" at {block.url}" if block.url else f", {len(block.data or b'')} bytes"
-            return f"[{kind} {block.media_type}{where}]"
+            return f"[{described(block)}]"
 
 
 def told(passage: Told) -> tuple[str, str]:

@@ -41,6 +41,7 @@ async def prompt(
         sender=sent.sender,
         unattended=sent.unattended,
         output=sent.output,
+        attachments=sent.attachments,
     )
     return answer(Started(run, await session.run_start(run)))
 
@@ -49,7 +50,10 @@ async def prompt(
 @operation(takes=SteerBody, gives=Accepted)
 async def steer(session: Driven, sent: Annotated[SteerBody, Depends(body(SteerBody))], key: KeyHeader) -> Response:
     """Put a message into the open run at its next boundary."""
-    return answer(Accepted(await session.steer(sent.message, mode=sent.mode, key=sent.key or key, sender=sent.sender)))
+    given = await session.steer(
+        sent.message, mode=sent.mode, key=sent.key or key, sender=sent.sender, attachments=sent.attachments
+    )
+    return answer(Accepted(given))
 
 
 @router.post("/follow_up")
@@ -60,7 +64,8 @@ async def follow_up(
     """Queue a message for when nothing else is left to do. On an idle session that is now."""
     if not await session.is_running():
         await service.tenants.room(who, "runs")
-    return answer(Accepted(await session.follow_up(sent.message, key=sent.key or key, sender=sent.sender)))
+    given = await session.follow_up(sent.message, key=sent.key or key, sender=sent.sender, attachments=sent.attachments)
+    return answer(Accepted(given))
 
 
 @router.post("/command")

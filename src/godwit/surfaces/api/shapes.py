@@ -22,6 +22,7 @@ from ...core.agent import (
     ToolDefinition,
 )
 from ...core.artifact import HeldArtifact
+from ...core.attachments import WireAttachment
 from ...core.budget import Budget, Spent
 from ...core.checkpoint import Checkpoint, CheckpointPolicy, OnConflict, Turning
 from ...core.events import Remember
@@ -53,8 +54,10 @@ Place = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
 """A seq to go to; which there are is the session's to say."""
 Frame = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Event"})]
 """An event as `Event.frame()` gives it."""
-Content = Annotated[str, Meta(min_length=1)] | Annotated[list[UserBlock], Meta(min_length=1)]
-"""What may be sent as a message: a text, or blocks."""
+Content = str | Annotated[list[UserBlock], Meta(min_length=1)]
+"""What may be sent as a message: a text, or blocks. Only beside attachments may the text be empty."""
+Attached = Annotated[list[WireAttachment], Meta(max_length=1000)]
+"""Files in front of the words: images and documents, or links to be fetched. A path means nothing here."""
 Key = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
@@ -214,6 +217,7 @@ class PromptBody(Shape, frozen=True):
     unattended: bool = False
     output: OutputSpec | None = None
     key: Key | None = None
+    attachments: Attached = []
 
 
 class SteerBody(Shape, frozen=True):
@@ -221,12 +225,14 @@ class SteerBody(Shape, frozen=True):
     mode: SteerMode | None = None
     sender: str | None = None
     key: Key | None = None
+    attachments: Attached = []
 
 
 class FollowUpBody(Shape, frozen=True):
     message: Content
     sender: str | None = None
     key: Key | None = None
+    attachments: Attached = []
 
 
 class CommandBody(Shape, frozen=True):

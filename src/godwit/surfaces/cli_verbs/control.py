@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..cli_exit import CliError
-from .options import Json, Replay, SessionArgument, Yes
+from .options import Attach, Json, Replay, SessionArgument, Yes
 from .work import ends
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def send(
     drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, do it here.")] = False,
     yes: Yes = False,
     replay: Replay = None,
+    attach: Attach = None,
     as_json: Json = False,
 ) -> None:
     """Send a message to a session.
@@ -36,19 +37,23 @@ def send(
       godwit send last "And run the linter." --follow-up
       godwit send last "Start with the tests." --drive
       godwit send last "/status"
+      godwit send last "It looks like this." --attach shot.png
     """
     from .. import cli_control
+    from ..cli_attaching import named_files
+
+    files = named_files(attach)
 
     async def work(handle: SessionHandle) -> dict[str, Any]:
         from ...engine.commands import as_prompt
         from ..cli_commands import answered, facts
 
         if follow_up:
-            return {"input": await handle.follow_up(text, key=key, sender="cli")}
-        done = await answered(handle, text, key=key)
+            return {"input": await handle.follow_up(text, key=key, sender="cli", attachments=files)}
+        done = None if files else await answered(handle, text, key=key)
         if done is not None:
             return facts(done)
-        return {"run": await handle.prompt(as_prompt(text), key=key, sender="cli")}
+        return {"run": await handle.prompt(as_prompt(text), key=key, sender="cli", attachments=files)}
 
     said = "queued" if follow_up else "sent"
     ends(cli_control.control(context.obj, session, work, said, drive=drive, yes=yes, replay=replay, as_json=as_json))
@@ -64,6 +69,7 @@ def steer(
     key: Annotated[
         str | None, typer.Option("--key", help="An idempotency key: sending again under it changes nothing.")
     ] = None,
+    attach: Attach = None,
     as_json: Json = False,
 ) -> None:
     """Put a message into the open run at its next step.
@@ -74,13 +80,15 @@ def steer(
       godwit steer last "Stop after this." --mode batch
     """
     from .. import cli_control
+    from ..cli_attaching import named_files
 
     if mode not in (None, "skip", "batch"):
         raise CliError(f"--mode {mode} is neither skip nor batch")
+    files = named_files(attach)
 
     async def work(handle: SessionHandle) -> dict[str, Any]:
         chosen: Any = mode
-        return {"input": await handle.steer(text, mode=chosen, key=key, sender="cli")}
+        return {"input": await handle.steer(text, mode=chosen, key=key, sender="cli", attachments=files)}
 
     ends(cli_control.control(context.obj, session, work, "accepted; it is delivered at the next step", as_json=as_json))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..cli_exit import CliError
-from .options import Allow, Ask, Deny, Folder, Json, Replay, SessionArgument, Yes
+from .options import Allow, Ask, Attach, Deny, Folder, Json, Replay, SessionArgument, Yes
 from .work import ends
 
 ModelOption = Annotated[
@@ -95,6 +95,7 @@ def run(
     schema: Annotated[
         Path | None, typer.Option("--schema", metavar="FILE", help="The answer is JSON that fits the schema in this file.")
     ] = None,
+    attach: Attach = None,
     as_json: Json = False,
 ) -> None:
     """Send a prompt and watch the run until it ends.
@@ -113,10 +114,12 @@ def run(
       godwit run "Tidy up." --allow bash --deny write --record tidy.jsonl
       godwit run "Tidy up." --replay tidy.jsonl    the same again, without the model
       godwit run "List the TODOs." --schema todos.json
+      godwit run "What is wrong here?" --attach shot.png --attach log.txt
       godwit run "Look for races." --agent review  as an agent of a file, or a built-in one
       godwit run "/review src/app.py"              a command of your own, from a Markdown file
     """
     from ..cli_agent import AgentFlags
+    from ..cli_attaching import named_files
     from ..cli_budget import from_flags
     from ..cli_keyboard import interactive
     from ..cli_prompt import read_schema
@@ -151,9 +154,12 @@ def run(
             raise CliError("standard input held no prompt")
     if prompt is not None and not prompt.strip():
         raise CliError("the prompt is empty", hint='say what to do: godwit run "Fix the failing test."')
+    if attach and prompt is None:
+        raise CliError("--attach goes with a prompt", hint='say what to do: godwit run "What is this?" --attach shot.png')
+    files, output = named_files(attach), read_schema(schema)
     command = runner(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     command.trust = trust
-    ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended, output=read_schema(schema)))
+    ends(command.run(prompt, session=session, go_on=go_on, new=new, unattended=unattended, output=output, attachments=files))
 
 
 def chat(
@@ -187,7 +193,8 @@ def chat(
 ) -> None:
     """Talk with an agent.
 
-    While it works, what you type steers it; /help lists the commands.
+    While it works, what you type steers it; /help lists the commands. @PATH sends a file of the folder along, @"A PATH" one
+    with blanks in its name.
 
     \b
     Examples:
