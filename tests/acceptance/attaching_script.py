@@ -25,8 +25,10 @@ async def main(database: Path, point: Point) -> None:
     store.point = point
     model = godwit.ScriptedModel(["Seen."], MODEL)
     async with await godwit.Runtime.open(store=store, models={MODEL: model}) as runtime:
-        agent = godwit.Agent("a", model=MODEL)
-        session = await runtime.start_session(agent, session=SESSION, key="start")
+        try:
+            session = await runtime.start_session(godwit.Agent("a", model=MODEL), session=SESSION)
+        except godwit.errors.SessionExists:
+            session = await runtime.open_session(SESSION)
         await session.wait(await session.prompt("See.", key="files", attachments=FILES))
     point.survived()
 

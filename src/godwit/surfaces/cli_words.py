@@ -216,9 +216,9 @@ def event_text(event: Event) -> str:
     data = event.data
     match data:
         case UserMessage():
-            files = ", ".join(described(block) for block in data.content if not isinstance(block, Text))
-            said = one_line(text_of(data.content)) + (f" (with {one_line(files)})" if files else "")
-            return f"{data.delivery.replace('_', '-')}: {said}"
+            brought = ", ".join(described(block) for block in data.content if not isinstance(block, Text))
+            words = one_line(text_of(data.content)) + (f" (with {one_line(brought)})" if brought else "")
+            return f"{data.delivery.replace('_', '-')}: {words}"
         case UserInterrupt():
             return ("forced" if data.force else "asked") + (f": {one_line(data.reason)}" if data.reason else "")
         case UserAnswer():
