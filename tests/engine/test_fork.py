@@ -112,6 +112,8 @@ async def test_of_those_who_name_places_at_once_one_has_the_label(bench: Bench) 
     answers = await asyncio.gather(*named, return_exceptions=True)
     assert sorted(isinstance(one, InvalidArgument) for one in answers) == [False, True, True, True]
     assert len([node for node in (await session.tree()).nodes if node.label == "here"]) == 1
+    with pytest.raises(InvalidArgument, match="no Unicode"):
+        await session.fork(name="half \ud800")
     # On the command line a number is a seq.
     with pytest.raises(InvalidArgument, match="reads as the seq"):
         await session.label(places[0], "7")

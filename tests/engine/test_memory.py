@@ -274,6 +274,8 @@ async def test_what_cannot_be_a_memory_is_refused(bench: Bench) -> None:
         {"content": "x", "tags": [""]},
         {"content": "x", "metadata": {"m": "x" * 9_000}},
         {"content": "x", "id": ""},
+        {"content": "x\ud800"},
+        {"content": "x", "tags": ["\udfff"]},
     ):
         with pytest.raises(InvalidArgument):
             await session.memory.remember(**wrong)

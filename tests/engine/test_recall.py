@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from godwit.core.errors import RunFailed
-from godwit.core.events import MemoryFailed, MemoryRecalled
-from godwit.core.memory import MemoryPolicy, PrunePolicy
+from godwit.core.events import MemoryFailed, MemoryRecalled, UserMessage
+from godwit.core.ids import InputId
+from godwit.core.memory import FoundMemory, Memory, MemoryPolicy, PrunePolicy
 from godwit.core.messages import User, text_of
 from godwit.engine import recall
+from godwit.engine.recall import chosen
 from godwit.engine.session import Session
 from godwit.models.script import call
 
@@ -70,8 +72,18 @@ async def test_what_is_recalled_keeps_within_its_limit(bench: Bench) -> None:
     (event,) = await recalled(session)
     assert 1 <= len(event.memories) <= 3
     assert event.tokens <= 120
-    assert len(event.text.encode()) <= 4 * 120 + 8
+    assert len(event.text.encode()) <= 4 * 120
     assert "boat boat" not in event.text
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_the_limit_counts_all_that_is_said(length: int) -> None:
+    """The ends of lines as well, whatever their lengths."""
+    found = [FoundMemory(Memory(f"m{n}", "x" * length), 1.0) for n in range(8)]
+    for most in range(50, 160):
+        told, given = chosen(found, MemoryPolicy(max_items=8, max_tokens=most), UserMessage(InputId("in"), ()))
+        if told is not None:
+            assert len(told.text.encode()) <= 4 * told.tokens <= 4 * most, (most, len(given))
 
 
 async def test_going_back_takes_back_what_was_recalled(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -603,3 +604,27 @@ def test_owners(short_path: Path) -> None:
 
 if __name__ == "__main__":
     asyncio.run(run_role(sys.argv[1], sys.argv[2], os.environ.get("LEVEL", "disk")))  # type: ignore[arg-type]
+
+
+async def test_topics_that_come_while_others_are_looked_at_end_no_look(tmp_path: Path) -> None:
+    """The bus looks from a thread of its own. Garbage that is collected while it does lets the loop go on."""
+    async with SqliteStore.open(tmp_path / "godwit.db") as store:
+        hub = store._hub()
+        for number in range(2000):
+            hub.topic(SessionId(f"s{number}"))
+        came: list[SessionId] = []
+
+        def come(_phase: str, _info: object) -> None:
+            if len(came) < 10_000:
+                came.append(SessionId(f"new{len(came)}"))
+                hub.topic(came[-1])
+
+        before = gc.get_threshold()
+        gc.callbacks.append(come)
+        gc.set_threshold(1)
+        try:
+            store.look(sure=True)
+        finally:
+            gc.set_threshold(*before)
+            gc.callbacks.remove(come)
+        assert came

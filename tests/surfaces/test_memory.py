@@ -141,6 +141,6 @@ async def test_memory_on_the_command_line(command: Command, monkeypatch: pytest.
         {"deleted": 1}
     ]
     assert (await run(command, "memory", "forget", id_)).code == 0
-    assert (await run(command, "memory", "forget", id_)).code == 1
+    assert (await run(command, "memory", "forget", id_)).code == 5
     for wrong in (("search",), ("add",), ("forget",), ("list", "words")):
         assert (await run(command, "memory", *wrong)).code == 2

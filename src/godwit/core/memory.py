@@ -102,6 +102,10 @@ class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.content.strip() or len(self.content) > CONTENT_CHARACTERS:
             text = f"a memory has 1 to {CONTENT_CHARACTERS:,} characters, not {len(self.content):,}: keep what matters of it"
             raise InvalidArgument(text, characters=len(self.content))
+        try:
+            "".join((self.id, self.content, *self.tags)).encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument("a memory is Unicode: there is half of a surrogate pair in it") from None
         if self.kind not in KINDS:
             raise InvalidArgument(f"{self.kind!r} is no kind of memory: {', '.join(KINDS)}", kind=self.kind)
         if not 0 <= self.importance <= 1:

@@ -56,20 +56,19 @@ def chosen(
     """As many of the memories as the policy has room for, the best first; one that is too long is passed over."""
     lines: list[str] = []
     given: list[FoundMemory] = []
-    used = _tokens(wrapped([]))
     for one in found:
         line = line_of(one.memory)
-        if len(given) < policy.max_items and used + _tokens(line) <= policy.max_tokens:
+        if len(given) < policy.max_items and _tokens(wrapped([*lines, line])) <= policy.max_tokens:
             lines.append(line)
             given.append(one)
-            used += _tokens(line)
     if not given:
         return None, []
+    text = wrapped(lines)
     named = tuple(
         RecalledMemory(one.memory.id, one.memory.place.scope, one.memory.updated_ms, one.memory.kind, one.score)
         for one in given
     )
-    return MemoryRecalled(message.id, named, wrapped(lines), used), [one.memory for one in given]
+    return MemoryRecalled(message.id, named, text, _tokens(text)), [one.memory for one in given]
 
 
 def wrapped(lines: list[str]) -> str:

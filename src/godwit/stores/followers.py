@@ -140,7 +140,8 @@ class SqliteFollowers(SqlitePart):
             if version == self._look_version and not sure:
                 return
             for hub in list(self._hubs.values()):
-                for session, topic in list(hub.topics.items()):
+                # Its loop goes on meanwhile, and may do so within `list(items)`: each pair made there may collect garbage.
+                for session, topic in hub.topics.copy().items():
                     if session == FEED:
                         head = self._look_db.execute(query("feed_head")).fetchone()[0] + 1
                     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..contracts import Memories
 from ..core.memory import FoundMemory, Memory, MemoryKind, MemoryScope, PrunePolicy
-from .cli_exit import DONE, FAILED, CliError
+from .cli_exit import DONE, NOT_FOUND, CliError
 from .cli_place import Where
 from .cli_view import write_json
 from .cli_words import clean, date_of
@@ -65,7 +65,7 @@ async def forget(place: Where, ids: Sequence[str], *, as_json: bool) -> int:
     async with _memories(place) as memories:
         for one in ids:
             gone = await memories.forget(one)
-            code = code if gone else FAILED
+            code = code if gone else NOT_FOUND
             if as_json:
                 write_json({"id": one, "forgotten": gone})
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidArgument
 from ..ids import RunId, Seq, SessionId
 from .data import Labels
 from .union import EVENT_TYPES, EventData, KnownData, Unknown
@@ -55,14 +55,20 @@ _head_run_decoder = msgspec.json.Decoder(_HeadRun)
 
 
 class Draft:
-    """An event that has no seq yet: what `append` takes. `data` is encoded once, here."""
+    """An event that has no seq yet: what `append` takes. `data` is encoded once, here. InvalidArgument for a text in it that
+    cannot be."""
 
     __slots__ = ("at_ms", "body", "data", "run", "type")
 
     def __init__(self, data: EventData, *, at_ms: int, run: RunId | None = None) -> None:
         self.data = data
         self.type = type_of(data)
-        self.body = encode(data)
+        try:
+            self.body = encode(data)
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(
+                f"{error.object[:50]!r} is no Unicode: character {error.start} is half of a surrogate pair", at=error.start
+            ) from None
         self.at_ms = at_ms
         self.run = run
 
