@@ -1,25 +1,17 @@
-"""What decides a session's status, folded from its whole log: the only such place.
+"""Fold: the state after one more event. What others may move is the gate's; the rest is decided here.
 
-Two small machines: the gate (`gate.py`), which outsiders touch as well, and `State`, the whole: the gate, and what only the
-driver moves: the open turn, its model step and its calls. Both are frozen; `fold(state, event)` returns the next one or
-raises a `Conflict` and changes nothing. Rules a change must keep: the tables are the only way a phase moves; a type that is
-unknown changes nothing but the seq.
+Rules a change must keep: an event that may not happen raises a Conflict and changes nothing; a type that is unknown changes
+nothing but the seq; there is no default branch.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import msgspec
 
-from .agent import AgentRef, SteerMode, ThinkingLevel
-from .budget import Budget, Spent, Warned
-from .checkpoint import CheckpointRef
-from .errors import (
-    IllegalEvent,
-)
-from .events import (
+from ..errors import IllegalEvent
+from ..events import (
     ActionClosed,
     ActionOpened,
     AgentMessage,
@@ -29,7 +21,6 @@ from .events import (
     CommandExecuted,
     CompactionFailed,
     ContextLoaded,
-    Data,
     EntryKept,
     Event,
     EventData,
@@ -39,17 +30,14 @@ from .events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
-    Labels,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
     ModelStarted,
-    Origin,
     OutputChecked,
     RunClaimed,
     RunFinished,
     RunNudged,
-    RunOutcome,
     RunParked,
     RunRetrying,
     RunStarted,
@@ -84,207 +72,18 @@ from .events import (
     VerificationReported,
     WorkspaceCheckpointed,
     WorkspaceRestored,
-    type_of,
 )
-from .gate import (
-    RUN_TABLE,
-    Gate,
-    Status,
-    admit,
-)
-from .goal import GOAL_TOOL, Goal
-from .ids import ActionId, CallId, MessageId, RunId, Seq, SessionId
-from .lanes import LaneHandler
-from .messages import Assistant, Text, Thinking, ToolStatus, Usage
-from .meter import Meter, metered
-from .modes import BUILD
-from .nudges import NUDGE, NudgeReason
-from .output import OutputSpec
-from .rules import ApprovalPolicy, Permissions
-from .todos import TODO_TOOL, Todo, finished_count
-from .verification import VerificationReport, VerificationStatus
-
-# A call's life within its turn, likewise.
-CallPhase = Literal["requested", "started", "finished"]
-CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
-    "requested": {ToolStarted: "started", ToolFinished: "finished"},
-    "started": {ToolStarted: "started", ToolFinished: "finished"},
-    "finished": {},
-}
-_NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))
-
-
-# --- the whole state ------------------------------------------------------------------------------------------------
-
-
-class Call(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One call of the open turn. `answer` is what came from outside for it, `key` its idempotency key once started, `tasks`
-    what has become of those that it gave to children."""
-
-    id: CallId
-    name: str
-    phase: CallPhase = "requested"
-    status: ToolStatus | None = None
-    key: str | None = None
-    action: ActionId | None = None
-    answer: UserAnswer | None = None
-    repeat: int = 1
-    tasks: Literal["open", "done"] | None = None
-
-
-class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The open turn. `asked` is the id of the answer awaited; `message_seq` where it stands once it came.
-
-    `made_room`: older messages were summed up because the provider refused the question as too long. `files`: the moment at
-    which they were last kept, None before its first call that may change some; `failed` when they could not be kept before
-    it.
-    """
-
-    index: int
-    asked: MessageId | None = None
-    model: str | None = None
-    message_seq: Seq | None = None
-    calls: tuple[Call, ...] = ()
-    stop: str | None = None
-    files: Literal["before", "after", "failed"] | None = None
-    made_room: bool = False
-
-    @property
-    def unfinished(self) -> tuple[Call, ...]:
-        return tuple(c for c in self.calls if c.phase != "finished")
-
-
-class Question(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the run itself asks, beside its calls: a budget for more, a hook for a person. `answer`: what came for it."""
-
-    action: ActionId
-    name: str
-    arguments: dict[str, Any] = {}
-    answer: UserAnswer | None = None
-
-
-class OwnCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call that no model asked for and that has not ended. `owner`: the process that runs it."""
-
-    id: CallId
-    name: str
-    origin: Origin
-    owner: str
-    at_ms: int
-
-
-class Restoring(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Files that were as `undo` says and are to become what `files` says: a rewind was stored and is not yet done."""
-
-    seq: Seq
-    files: CheckpointRef
-    undo: CheckpointRef | None = None
-
-
-class Run(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The open run and all that its decisions need. `owes_answer`: the model must still reply to what was said last.
-
-    `touched`: the tools that did something since the run was last verified. `verdict`: what a verification said of the work
-    as it stands, None once work went on. `unverified`: its checks that did not pass; `failures`: how often there were some;
-    `report`, `reports`: the last report on the run, and how many there are.
-    `budgets`: those of the session when it began, with what has been allowed since; `exceeded`: the one that ends it.
-    `output`: the form of its last answer, where one was asked for with it; `fits`: the event that found its last answer to
-    be of it, or of the agent's; `misfits`: how many in a row were not, `misfit`: why the last one was not.
-    `held`: how often hooks have sent it back to work since a person last said something. `nudges`: how often its model was
-    told to go on since it last came on; `stopped`: what of its last answer says that it was not an end.
-    """
-
-    id: RunId
-    started_ms: int
-    seq: Seq
-    detached: bool = False
-    resumes: RunId | None = None
-    owes_answer: bool = False
-    model: str | None = None
-    thinking: ThinkingLevel | None = None
-    interrupt: UserInterrupt | None = None
-    turns: int = 0
-    turns_before: int = 0
-    tool_calls: int = 0
-    usage: Usage = Usage()
-    retries: int = 0
-    retry_model: str | None = None
-    retry_at_ms: int | None = None
-    invalid_turns: int = 0
-    last_call: str | None = None
-    repeats: int = 0
-    takeovers: int = 0
-    checkpoint: Seq = 0
-    unattended: bool = False
-    question: Question | None = None
-    held: int = 0
-    touched: tuple[str, ...] = ()
-    verdict: VerificationStatus | None = None
-    unverified: tuple[str, ...] = ()
-    failures: int = 0
-    report: Seq | None = None
-    reports: int = 0
-    budgets: tuple[Budget, ...] | None = None
-    exceeded: BudgetExceeded | None = None
-    output: OutputSpec | None = None
-    fits: Seq | None = None
-    misfits: int = 0
-    misfit: str | None = None
-    nudges: int = 0
-    stopped: NudgeReason | None = None
-
-
-class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A session as its log up to `seq` makes it."""
-
-    seq: Seq = 0
-    gate: Gate = Gate()
-    created_ms: int = 0
-    updated_ms: int = 0
-    agent: AgentRef | None = None
-    workspace: str | None = None
-    environment: dict[str, str] = {}
-    labels: Labels = Labels()
-    name: str | None = None
-    metadata: dict[str, str] = {}
-    vaults: tuple[str, ...] = ()
-    model: str | None = None
-    thinking: ThinkingLevel | None = None
-    steer_mode: SteerMode = "skip"
-    run: Run | None = None
-    turn: Turn | None = None
-    runs: int = 0
-    turns: int = 0
-    tool_calls: int = 0
-    usage: Usage = Usage()
-    last_run: RunId | None = None
-    last_outcome: RunOutcome | None = None
-    permissions: Permissions | None = None
-    approvals: ApprovalPolicy | None = None
-    budgets: tuple[Budget, ...] | None = None
-    budgets_set: tuple[Budget, ...] | None = None
-    own_calls: tuple[OwnCall, ...] = ()
-    restoring: Restoring | None = None
-    parent: SessionId | None = None
-    root: SessionId | None = None
-    depth: int = 0
-    meter: Meter = Meter()
-    warned: tuple[Warned, ...] = ()
-    lanes: dict[str, LaneHandler] = {}
-    mode: str | None = None
-    origin: SessionId | None = None
-    forked_at: Seq = 0
-    event_labels: dict[Seq, str] = {}
-    todos: tuple[Todo, ...] = ()
-    goal: Goal | None = None
-
-    @property
-    def status(self) -> Status:
-        return self.gate.status
-
-    def spent(self, now_ms: int | None = None) -> Spent:
-        """What the session has used up; the time of an open run counts up to `now_ms`, else up to its last event."""
-        return self.meter.spent(now_ms)
+from ..gate import admit
+from ..goal import GOAL_TOOL
+from ..messages import Usage
+from ..meter import Meter, metered
+from ..modes import BUILD
+from ..nudges import NUDGE
+from ..rules import Permissions
+from ..todos import TODO_TOOL, finished_count
+from .calls import NEEDS_START, call_named, call_of, need_turn, signature_of, with_changed, with_moved
+from .runs import open_run, stopped, touched, verified
+from .shape import Call, OwnCall, Question, Restoring, Run, State, Turn
 
 
 def fold(state: State, event: Event) -> State:
@@ -305,34 +104,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
     run, turn = state.run, state.turn
     match data:
         case SessionCreated():
-            return replace(
-                state,
-                created_ms=event.at_ms,
-                agent=data.agent,
-                workspace=data.workspace,
-                environment=data.environment,
-                labels=data.labels,
-                name=data.name,
-                metadata=data.metadata,
-                vaults=data.vaults,
-                parent=data.parent,
-                root=data.root,
-                depth=data.depth,
-            )
+            return _born(state, data, event)
         case SessionForked():
             return replace(
-                state,
-                created_ms=event.at_ms,
-                agent=data.agent,
-                workspace=data.workspace,
-                environment=data.environment,
-                labels=data.labels,
-                name=data.name,
-                metadata=data.metadata,
-                vaults=data.vaults,
-                parent=data.parent,
-                root=data.root,
-                depth=data.depth,
+                _born(state, data, event),
                 run=None,
                 turn=None,
                 usage=Usage(),
@@ -399,7 +174,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 return state
             return replace(state, run=replace(run, held=0, nudges=0))
         case UserInterrupt():
-            return replace(state, run=replace(_open(run, data), interrupt=data))
+            return replace(state, run=replace(open_run(run, data), interrupt=data))
         case UserAnswer():
             if data.remember is not None and data.rule is not None:
                 state = replace(state, permissions=_with_rule(state.permissions, data.decision, data.rule))
@@ -410,7 +185,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             calls = tuple(replace(c, answer=data) if c.action == data.action else c for c in turn.calls)
             return replace(state, turn=replace(turn, calls=calls))
         case RunClaimed():
-            run = _open(run, data)
+            run = open_run(run, data)
             taken_over = state.gate.claimed
             return replace(
                 state, run=replace(run, takeovers=run.takeovers + 1 if taken_over else run.takeovers, retry_at_ms=None)
@@ -422,8 +197,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 raise IllegalEvent("a run is parked only with no call under way", run=data.run)
             return state
         case RunRetrying():
-            run = _open(run, data)
-            _need_turn(turn, data)
+            run = open_run(run, data)
+            need_turn(turn, data)
             return replace(
                 state,
                 run=replace(
@@ -436,15 +211,15 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case RunFinished():
             if turn is not None:
                 raise IllegalEvent("a run ends only between turns", run=data.run, turn=turn.index)
-            run = _open(run, data)
+            run = open_run(run, data)
             return replace(state, run=None, last_run=run.id, last_outcome=data.outcome)
         case InputDelivered():
-            run = _open(run, data)
+            run = open_run(run, data)
             if turn is not None:
                 raise IllegalEvent("an input is delivered only between turns", input=data.id)
             return replace(state, run=replace(run, owes_answer=True, checkpoint=event.seq, verdict=None, fits=None))
         case TurnStarted():
-            run = _open(run, data)
+            run = open_run(run, data)
             if state.gate.phase != "running" or turn is not None:
                 raise IllegalEvent("a turn starts only in a running run, after the one before it ended")
             if data.index != state.turns + 1:
@@ -456,15 +231,15 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 run=replace(run, turns=run.turns + 1, retries=0),
             )
         case ModelStarted():
-            turn = _need_turn(turn, data)
+            turn = need_turn(turn, data)
             if state.gate.phase != "running" or turn.message_seq is not None:
                 raise IllegalEvent("a model is asked only in a running run, once its turn has no answer yet")
             if data.message == turn.asked:
                 raise IllegalEvent("a model that is asked again answers under another id", answer=data.message)
             return replace(state, turn=replace(turn, asked=data.message, model=data.model))
         case AgentMessage():
-            run = _open(run, data)
-            turn = _need_turn(turn, data)
+            run = open_run(run, data)
+            turn = need_turn(turn, data)
             message = data.message
             if turn.message_seq is not None or turn.asked != message.id:
                 raise IllegalEvent(f"message {message.id!r} is not the one asked for", asked=turn.asked)
@@ -474,7 +249,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             last, repeats = run.last_call, run.repeats
             asked: list[Call] = []
             for request in message.calls:
-                signature = _signature(request.name, request.arguments, request.malformed)
+                signature = signature_of(request.name, request.arguments, request.malformed)
                 repeats = repeats + 1 if signature == last else 1
                 last = signature
                 asked.append(Call(request.id, request.name, repeat=repeats))
@@ -491,7 +266,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     repeats=repeats if asked else 0,
                     retries=0,
                     takeovers=0,
-                    stopped=_stopped(message),
+                    stopped=stopped(message),
                 ),
             )
         case ToolStarted() if data.origin != "model":
@@ -509,24 +284,24 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 raise IllegalEvent(
                     f"a call starts only in a running run, not while it is {state.gate.phase}", call=data.call
                 )
-            return replace(state, turn=_with_call(turn, data, data.call, phase="started", key=data.key))
+            return replace(state, turn=with_moved(turn, data, data.call, phase="started", key=data.key))
         case ToolFinished():
-            call = _call(turn, data, data.call)
-            if data.status in _NEEDS_START and call.phase != "started" and call.answer is None and call.tasks is None:
+            call = call_named(turn, data, data.call)
+            if data.status in NEEDS_START and call.phase != "started" and call.answer is None and call.tasks is None:
                 raise IllegalEvent(f"a call that never started cannot end as {data.status}", call=data.call)
-            run = _open(run, data)
+            run = open_run(run, data)
             return replace(
                 state,
-                turn=_with_call(turn, data, data.call, phase="finished", status=data.status),
+                turn=with_moved(turn, data, data.call, phase="finished", status=data.status),
                 run=replace(
                     run,
                     takeovers=0,
-                    touched=_touched(run, call, data),
+                    touched=touched(run, call, data),
                     nudges=0 if data.status == "ok" and data.name not in (TODO_TOOL, GOAL_TOOL) else run.nudges,
                 ),
             )
         case ActionOpened() if data.call is None:
-            run = _open(run, data)
+            run = open_run(run, data)
             if run.question is not None:
                 raise IllegalEvent("the run has a question open already", action=run.question.action)
             return replace(state, run=replace(run, question=Question(data.action, data.name, data.arguments)))
@@ -536,15 +311,15 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, run=replace(run, question=None))
         case ActionOpened():
             assert data.call is not None
-            call = _call(turn, data, data.call)
+            call = call_named(turn, data, data.call)
             if call.phase == "finished":
                 raise IllegalEvent("an action is opened only for a call without a result", call=data.call)
             if call.action is not None and any(a.id == call.action for a in state.gate.actions):
                 raise IllegalEvent("the call has an open action already", call=data.call, action=call.action)
-            return replace(state, turn=_replace_call(turn, replace(call, action=data.action, answer=None)))
+            return replace(state, turn=with_changed(turn, replace(call, action=data.action, answer=None)))
         case SubagentStarted() if data.action is not None:
-            call = _call_of(turn, data, data.action)
-            return replace(state, turn=_replace_call(turn, replace(call, tasks="open")))
+            call = call_of(turn, data, data.action)
+            return replace(state, turn=with_changed(turn, replace(call, tasks="open")))
         case SubagentFinished():
             # The gate has taken it from the open tasks only afterwards: `state.gate` is the one before.
             ended = next((t for t in state.gate.tasks if t.id == data.task), None)
@@ -552,11 +327,11 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 return state
             if any(t.action == ended.action for t in state.gate.tasks if t.id != data.task):
                 return state
-            call = _call_of(turn, data, ended.action)
-            return replace(state, turn=_replace_call(turn, replace(call, tasks="done")))
+            call = call_of(turn, data, ended.action)
+            return replace(state, turn=with_changed(turn, replace(call, tasks="done")))
         case TurnFinished():
-            run = _open(run, data)
-            turn = _need_turn(turn, data)
+            run = open_run(run, data)
+            turn = need_turn(turn, data)
             if turn.index != data.index or turn.unfinished or state.gate.actions:
                 raise IllegalEvent(
                     "a turn ends only when each of its calls has its result and its actions are closed",
@@ -575,14 +350,14 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 ),
             )
         case OutputChecked():
-            run = _open(run, data)
+            run = open_run(run, data)
             if turn is not None:
                 raise IllegalEvent("an answer is checked only between turns", run=data.run, turn=turn.index)
             if data.problem is None:
                 return replace(state, run=replace(run, fits=event.seq, misfits=0, misfit=None))
             return replace(state, run=replace(run, fits=None, misfits=run.misfits + 1, misfit=data.problem))
         case RunNudged():
-            run = _open(run, data)
+            run = open_run(run, data)
             if turn is not None:
                 raise IllegalEvent("a model is told to go on only between turns", run=data.run, turn=turn.index)
             return replace(state, run=replace(run, nudges=data.attempt))
@@ -593,7 +368,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case GoalUpdated():
             return replace(state, goal=data.goal, run=None if run is None else replace(run, nudges=0))
         case RunYielded() | RunUnparked():
-            _open(run, data)
+            open_run(run, data)
             return state
         case UsageRecorded():
             run = None if run is None else replace(run, usage=run.usage + data.usage)
@@ -633,7 +408,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
         case VerificationReported():
             if run is None or data.report.source != "run":
                 return state
-            return replace(state, run=_verified(run, data.report, event.seq))
+            return replace(state, run=verified(run, data.report, event.seq))
         case (
             InputWithdrawn()
             | ContextLoaded()
@@ -661,141 +436,27 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             assert_never(data)
 
 
+def _born(state: State, data: SessionCreated | SessionForked, event: Event) -> State:
+    """What a session is from its first event on, whether it begins with nothing or with the past of another."""
+    return msgspec.structs.replace(
+        state,
+        created_ms=event.at_ms,
+        agent=data.agent,
+        workspace=data.workspace,
+        environment=data.environment,
+        labels=data.labels,
+        name=data.name,
+        metadata=data.metadata,
+        vaults=data.vaults,
+        parent=data.parent,
+        root=data.root,
+        depth=data.depth,
+    )
+
+
 def _with_rule(permissions: Permissions | None, decision: str, rule: str) -> Permissions:
     """The session's own rules with what was answered for good."""
     own = permissions or Permissions()
     if decision == "approve":
         return own if rule in own.allow else msgspec.structs.replace(own, allow=(*own.allow, rule))
     return own if rule in own.deny else msgspec.structs.replace(own, deny=(*own.deny, rule))
-
-
-def _touched(run: Run, call: Call, data: ToolFinished) -> tuple[str, ...]:
-    """The tools that did something, with this call's if it did."""
-    came_from_outside = call.answer is not None and call.answer.decision == "result"
-    if data.name in run.touched or not (call.phase == "started" or came_from_outside or call.tasks is not None):
-        return run.touched
-    return (*run.touched, data.name)
-
-
-def _verified(run: Run, report: VerificationReport, seq: Seq) -> Run:
-    """The run with what was found out about it. Only what passed counts as verified from here on."""
-    verdict = report.status
-    return msgspec.structs.replace(
-        run,
-        verdict=verdict,
-        unverified=tuple(c.id for c in report.checks if c.required and c.status != "passed"),
-        failures=run.failures + (verdict == "failed"),
-        touched=() if verdict == "passed" else run.touched,
-        report=seq,
-        reports=run.reports + 1,
-    )
-
-
-def _stopped(message: Assistant) -> NudgeReason | None:
-    """What of an answer without calls says that it is not an end. Of one that was cut by a failure others decide."""
-    if message.calls or not message.complete:
-        return None
-    if message.stop == "max_tokens":
-        return "cut_off"
-    if message.stop == "tool_use":
-        return "no_call"
-    said = any(b.text.strip() if isinstance(b, Text) else not isinstance(b, Thinking) for b in message.content)
-    return "empty" if message.stop == "end_turn" and not said else None
-
-
-def _open(run: Run | None, data: EventData) -> Run:
-    if run is None:
-        raise IllegalEvent(f"{type_of(data)} needs an open run", type=type_of(data))
-    return run
-
-
-def _need_turn(turn: Turn | None, data: EventData) -> Turn:
-    if turn is None:
-        raise IllegalEvent(f"{type_of(data)} needs an open turn", type=type_of(data))
-    return turn
-
-
-def _call(turn: Turn | None, data: EventData, call_id: CallId) -> Call:
-    for call in _need_turn(turn, data).calls:
-        if call.id == call_id:
-            return call
-    raise IllegalEvent(f"{type_of(data)}: the open turn has no call {call_id!r}", call=call_id)
-
-
-def _call_of(turn: Turn | None, data: EventData, action: ActionId) -> Call:
-    for call in _need_turn(turn, data).calls:
-        if call.action == action:
-            return call
-    raise IllegalEvent(f"{type_of(data)}: no call of the open turn has action {action!r}", action=action)
-
-
-def _replace_call(turn: Turn | None, call: Call) -> Turn:
-    assert turn is not None
-    return msgspec.structs.replace(turn, calls=tuple(call if c.id == call.id else c for c in turn.calls))
-
-
-def _with_call(turn: Turn | None, data: EventData, call_id: CallId, *, phase: CallPhase, **changes: Any) -> Turn:
-    call = _call(turn, data, call_id)
-    if CALL_TABLE[call.phase].get(type(data)) != phase:
-        raise IllegalEvent(f"{type_of(data)} cannot happen to a call that is {call.phase}", call=call_id)
-    return _replace_call(turn, msgspec.structs.replace(call, phase=phase, **changes))
-
-
-def _signature(name: str, arguments: dict[str, Any], malformed: str | None) -> str:
-    body = msgspec.json.encode([name, arguments, malformed], order="sorted")
-    return hashlib.blake2b(body, digest_size=12).hexdigest()
-
-
-# --- stored form and picture ----------------------------------------------------------------------------------------
-
-_state_decoder = msgspec.json.Decoder(State)
-
-SNAPSHOT_VERSION = 11
-"""Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
-
-
-def encode_state(state: State) -> bytes:
-    # JSON, as the events it came from: a person's answer may hold numbers that msgpack has no room for.
-    return msgspec.json.encode(state)
-
-
-def decode_state(packed: bytes) -> State:
-    """Raises msgspec.DecodeError when the bytes are no state of this version."""
-    return _state_decoder.decode(packed)
-
-
-def _tag(event: type) -> str:
-    assert issubclass(event, Data)
-    return str(event.__struct_config__.tag)
-
-
-def diagram() -> str:
-    """The two tables as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> none"]
-    for phase, moves in RUN_TABLE.items():
-        for event, after in moves.items():
-            lines.append(f"    {phase} --> {after}: {_tag(event)}")
-    lines += ["    state call {", "        [*] --> requested"]
-    for call_phase, call_moves in CALL_TABLE.items():
-        for event, call_after in call_moves.items():
-            lines.append(f"        {call_phase} --> {call_after}: {_tag(event)}")
-    lines += ["        finished --> [*]", "    }"]
-    return "\n".join(lines) + "\n"
-
-
-__all__ = [
-    "CALL_TABLE",
-    "SNAPSHOT_VERSION",
-    "Call",
-    "CallPhase",
-    "OwnCall",
-    "Question",
-    "Restoring",
-    "Run",
-    "State",
-    "Turn",
-    "decode_state",
-    "diagram",
-    "encode_state",
-    "fold",
-]
