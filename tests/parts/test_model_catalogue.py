@@ -111,6 +111,15 @@ def test_what_is_known_of_a_model(registry: Registry) -> None:
     assert (mini.ready, mini.missing) == (False, ("OPENAI_API_KEY",))
     assert (mini.context_window, mini.max_output) == (400_000, 128_000)
     assert mini.thinking == ("minimal", "low", "medium", "high")
+    assert registry.find("openai:gpt-5-pro").max_output == 272_000
+    assert registry.find("openai:gpt-4o-2024-05-13").max_output == 4_096
+    assert registry.find("openai:gpt-5.1-chat-latest").max_output is None, "pages differ"
+    assert registry.find("deepseek:deepseek-v4-pro").max_output == 384_000
+    assert (registry.find("deepseek:deepseek-v4-flash").images, registry.find("deepseek:deepseek-flash").images) == (
+        False,
+        None,
+    )
+    assert registry.find("mistral:ministral-8b-latest").images is None
     assert registry.find("o3-mini").images is False
     assert registry.find("groq:openai/gpt-oss-120b").images is False
     assert registry.find("gpt-4o").thinking == ("off",)

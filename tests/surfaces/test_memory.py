@@ -38,6 +38,15 @@ async def test_a_remote_session_remembers_as_one_here(tmp_path: Path) -> None:
             assert [m.id for m in await memory.important(0.8)] == [kept.id]
             assert [m.content for m in await memory.recent(1)] == ["A yard by the sea"]
             assert (await memory.stats()).scopes == {"user": 1, "project": 1}
+            good = await memory.remember_success("tie the boat up", ["bash"], "It lies still.")
+            assert (good.kind, good.importance, good.tags) == ("procedural", 0.8, ("success", "pattern"))
+            assert "It lies still." in good.content
+            again = await memory.remember_success("tie the boat up", [], "With two lines.")
+            assert (again.id, "With two lines." in again.content) == (good.id, True)
+            bad = await memory.remember_failure("tie the boat up", "the rope broke", ["bash"])
+            assert (bad.kind, bad.tags, "Tools: bash" in bad.content) == ("episodic", ("failure", "avoid"), True)
+            for one in (good, bad):
+                assert await memory.forget(one.id)
             # The user's are everywhere, the folder's in the folder.
             assert [m.id for m in await runtime.memory.recent()] == [kept.id]
             assert len(await runtime.memory.of(project=session.workspace).recent()) == 2

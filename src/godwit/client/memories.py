@@ -57,6 +57,14 @@ class RemoteMemories:
         more = {"metadata": dict(metadata or {}), "id": id, "key": key}
         return await self._post("", Memory, {**told, **more})
 
+    async def remember_success(self, prompt: str, tools: Sequence[str] = (), result: str = "") -> Memory:
+        told = {"outcome": "success", "prompt": prompt, "tools": list(tools), "result": result}
+        return await self._post("/outcomes", Memory, told)
+
+    async def remember_failure(self, prompt: str, error: str, tools: Sequence[str] = ()) -> Memory:
+        told = {"outcome": "failure", "prompt": prompt, "tools": list(tools), "error": error}
+        return await self._post("/outcomes", Memory, told)
+
     async def get(self, id: str) -> Memory:  # noqa: A002 - as above
         return await self._get(f"/{segment(id)}", Memory)
 

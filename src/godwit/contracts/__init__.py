@@ -20,7 +20,7 @@ from .hooks import HookCall, HookHandler, HookKit
 from .keys import KeySource
 from .loading import Loading, LogLoader
 from .mcp import ServedSession, ServerTools, ToolServers
-from .memory import Embedder, HeldMemories, Memories, MemoryStore, Vector
+from .memory import Embedder, Memories, MemoryStore, Vector
 from .model import (
     ListsModels,
     Model,
@@ -129,7 +129,6 @@ __all__ = [
     "Verified",
     "Workspace",
     "Embedder",
-    "HeldMemories",
     "Memories",
     "MemoryStore",
     "Vector",

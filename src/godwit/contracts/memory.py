@@ -192,10 +192,6 @@ class Memories(Protocol):
         """Delete what is old and matters little; returns how many."""
         ...
 
-
-class HeldMemories(Memories, Protocol):
-    """The same where it is kept, which may also write down how work went."""
-
     async def remember_success(self, prompt: str, tools: Sequence[str] = (), result: str = "") -> Memory:
         """Keep how something was done: procedural, importance 0.8, tags `success` and `pattern`. What looks like a key is
         left out of it."""

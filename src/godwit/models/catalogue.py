@@ -2,7 +2,11 @@
 
 Windows, prices and lists come with genai-prices, abilities and thinking levels with pydantic-ai; both are part of the
 installation, and nothing here asks the network. What neither of them knows stands here, each with its source: how long
-an answer can be, and which models see no images or do not think. Rule to keep: what is not known stays None.
+an answer can be, and which models see no images or do not think.
+
+Sources: the vendors' pages that are named below, as models.dev quotes them model by model (`limit.output` and
+`modalities.input` in https://github.com/anomalyco/models.dev, `models/` and `providers/`), read on 2026-11-26. Rule to keep:
+what is not known stays None, and what no such source says is not known.
 
 Reading either library takes time: a quarter of a second, and about as much again for each provider's SDK. Call it off the
 event loop; importing this module reads neither.
@@ -33,31 +37,41 @@ _NO_CHAT = re.compile(
 )
 """Models in the list that hold no conversations with tools."""
 
-# Of the pages named below, what is said of the newest OpenAI and Gemini models and of Groq's was looked up on 2026-11-26;
-# older lines are as their vendors had it when these models came out, and were not read again that day.
-_MAX_OUTPUT: tuple[tuple[str, str, int], ...] = (
+_MAX_OUTPUT: tuple[tuple[str, str, int | None], ...] = (
     # https://developers.openai.com/api/docs/models
+    ("openai", r"gpt-[56](\.\d+)?-chat|gpt-chat", None),  # what is said of these differs from page to page
+    ("openai", r"gpt-5-pro", 272_000),
+    ("openai", r"gpt-5\.3-codex-spark", 32_000),
     ("openai", r"gpt-(5|6)", 128_000),
+    ("openai", r"o1-preview", 32_768),
+    ("openai", r"o1-mini", 65_536),
     ("openai", r"o[134]", 100_000),
     ("openai", r"gpt-4\.1", 32_768),
+    ("openai", r"gpt-4o-2024-05-13", 4_096),
     ("openai", r"gpt-4o", 16_384),
+    ("openai", r"gpt-4-turbo|gpt-3\.5-turbo($|-1106)", 4_096),
+    ("openai", r"gpt-4$", 8_192),
     # https://ai.google.dev/gemini-api/docs/models
     ("google", r"gemini-(2\.5|3)", 65_536),
     ("google", r"gemini-2\.0", 8_192),
+    # https://api-docs.deepseek.com/quick_start/pricing
+    ("deepseek", r"deepseek-(chat$|flash$|v4)", 384_000),
 )
-"""Where neither library knows it: provider, how the id begins, tokens."""
+"""Where neither library knows it: provider, how the id begins, tokens (None: not known). The first that fits counts."""
 
 _TEXT_ONLY: tuple[tuple[str, str], ...] = (
     # https://developers.openai.com/api/docs/models
     ("openai", r"gpt-3\.5|gpt-4($|-32k|-0|-1)|o1-(mini|preview)|o3-mini|gpt-oss"),
-    # https://console.groq.com/docs/vision names the models that see; these are none of them
+    # https://console.groq.com/docs/models and /docs/vision name the models that see; these are none of them
     ("groq", r"openai/gpt-oss|llama-3\.[13]|llama3|moonshotai/kimi-k2|qwen/qwen3-|qwen-qwq|deepseek-r1|gemma"),
     # https://docs.mistral.ai/models
     (
         "mistral",
-        r"codestral|devstral-(small|medium)-25(05|07)|open-m|mistral-(7b|nemo|tiny|saba)|mixtral|ministral-(3|8)b-(2410|latest)$",
+        # ministral-8b-latest is Ministral 3 by now, which sees
+        r"codestral|devstral-(small|medium)-25(05|07)|devstral-2512|open-m|mistral-(7b|nemo|tiny|saba)|mistral-large-24"
+        r"|mixtral|ministral-(3|8)b-2410$|ministral-3b-latest$",
     ),
-    # https://api-docs.deepseek.com: messages of its chat completions have text alone
+    # https://api-docs.deepseek.com: DeepSeek sees from V4.1 on, which is deepseek-flash
     ("deepseek", r"deepseek-(chat|reasoner|v3|v4-(flash|pro)$)"),
     # The same open models, wherever they run.
     ("google", r"gemma-(2|3-1b)"),

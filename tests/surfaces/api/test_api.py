@@ -334,6 +334,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "VerifyBody": {"subject": "s", "commands": ["true"]},
         "ReportsBody": {"reports": []},
         "ResultBody": {"result": {"success": True}},
+        "OutcomeBody": {"outcome": "success", "prompt": "x"},
     }
     assert name in examples or not document["components"]["schemas"][name].get("required"), name
     return examples.get(name, {})

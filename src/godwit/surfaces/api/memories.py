@@ -28,7 +28,16 @@ from ...engine.memory import ReachedMemories
 from ..server.service import Service
 from .calls import MOST, Host, KeyHeader, Who
 from .operations import PREFIX, operation
-from .shapes import Changed, ClearMemoriesBody, Deleted, MemoryList, MemoryStatus, PruneMemoriesBody, RememberBody
+from .shapes import (
+    Changed,
+    ClearMemoriesBody,
+    Deleted,
+    MemoryList,
+    MemoryStatus,
+    OutcomeBody,
+    PruneMemoriesBody,
+    RememberBody,
+)
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/memories", tags=["memories"])
@@ -131,6 +140,17 @@ async def remember(
         key=sent.key or key,
     )
     return answer(kept)
+
+
+@router.post("/outcomes")
+@operation(takes=OutcomeBody, gives=Memory)
+async def remember_outcome(who: Who, reached: Reached, sent: Annotated[OutcomeBody, Depends(body(OutcomeBody))]) -> Response:
+    """Keep how work on a prompt went, in place of what was kept of the same prompt: with its `result`, or its `error`."""
+    memories, scopes = reached
+    _writes(who, scopes, "user")
+    if sent.outcome == "success":
+        return answer(await memories.remember_success(sent.prompt, sent.tools, sent.result))
+    return answer(await memories.remember_failure(sent.prompt, sent.error, sent.tools))
 
 
 @router.post("/prune")

@@ -6,7 +6,7 @@ Rules: an answer is always an object, so that it can grow; what may be left out 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -338,6 +338,14 @@ class RememberBody(Shape, frozen=True):
     metadata: dict[str, Any] = {}
     id: str | None = None
     key: str | None = None
+
+
+class OutcomeBody(Shape, frozen=True):
+    outcome: Literal["success", "failure"]
+    prompt: str
+    tools: list[str] = []
+    result: str = ""
+    error: str = ""
 
 
 class PruneMemoriesBody(Shape, frozen=True):
