@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import godwit
 from godwit.contracts import MemoryStore
-from godwit.core.errors import InvalidArgument, LooksLikeSecret, MemoryNotFound, MemoryUnavailable
+from godwit.core.errors import ConfigurationError, InvalidArgument, LooksLikeSecret, MemoryNotFound, MemoryUnavailable
 from godwit.core.events import Labels
 from godwit.core.ids import SequentialIds
 from godwit.core.key_shapes import LEFT_OUT, looks_like_key, without_keys
@@ -280,3 +282,18 @@ async def test_what_cannot_be_a_memory_is_refused(bench: Bench) -> None:
         with pytest.raises(InvalidArgument):
             await session.memory.remember(**wrong)
     assert (await session.memory.stats()).total == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_items": -1},
+        {"max_age_days": -1.0},
+        {"working_days": math.inf},
+        {"max_age_days": math.nan},
+        {"min_importance": 2},
+    ],
+)
+def test_what_cannot_be_a_policy_of_pruning_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        PrunePolicy(**wrong)

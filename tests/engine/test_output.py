@@ -144,6 +144,15 @@ async def test_types_that_are_no_models(bench: Bench) -> None:
     assert (await within(session.send("Count.", output=godwit.OutputSpec(SCHEMA, retries=0)))).output == {"n": 4}
 
 
+async def test_a_schema_is_no_type_that_another_has_the_schema_of(bench: Bench) -> None:
+    session = await bench.start(["[1, 2]", "[1, 2]", '["3"]', "[3]"])
+    assert (await within(session.send("Count.", output=set[int]))).output == {1, 2}
+    plain = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    assert (await within(session.send("Count.", output=plain))).output == [1, 2]
+    # Nor is it asked of the type, which takes a text for a number.
+    assert (await within(session.send("Count.", output=plain))).output == [3]
+
+
 @pytest.mark.parametrize("output", [{"type": "nonsense"}, {"properties": 3}, {"$ref": "#/nowhere"}, "text", 3])
 async def test_what_is_no_form_is_refused_before_anything_is_stored(bench: Bench, output: Any) -> None:
     session = await bench.start(["x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,14 @@ async def test_old_sessions_go_and_what_works_stays(tmp_path: Path) -> None:
         assert [row.id for row in gone] == [archived.id]
         assert [row.id for row in await runtime.prune_sessions(older_than_s=24 * HOUR_S)] == [old.id]
         assert {row.id for row in await runtime.sessions()} == {paused.id, young.id}
-        for wrong in ({}, {"older_than_s": -1.0}, {"max_bytes": -1}, {"max_bytes": 1, "dry_run": True}):
+        for wrong in (
+            {},
+            {"older_than_s": -1.0},
+            {"older_than_s": math.inf},
+            {"older_than_s": math.nan},
+            {"max_bytes": -1},
+            {"max_bytes": 1, "dry_run": True},
+        ):
             with pytest.raises(InvalidArgument):
                 await runtime.prune_sessions(**wrong)
 

@@ -26,6 +26,7 @@ TAGS = 32
 TAG_CHARACTERS = 100
 METADATA_BYTES = 8_192
 ID_CHARACTERS = 200
+MOST_DAYS = 1_000_000
 
 
 class HasWho(Protocol):
@@ -138,8 +139,10 @@ class PrunePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if not 0 <= self.min_importance <= 1:
             raise ConfigurationError(f"prune min_importance={self.min_importance!r} must be from 0 to 1")
-        if min(self.max_age_days, self.working_days) < 0 or (self.max_items is not None and self.max_items < 0):
-            raise ConfigurationError("prune max_age_days, working_days and max_items must be 0 or more")
+        if not (0 <= self.max_age_days <= MOST_DAYS and 0 <= self.working_days <= MOST_DAYS):
+            raise ConfigurationError(f"prune max_age_days and working_days must be from 0 to {MOST_DAYS:,}")
+        if self.max_items is not None and self.max_items < 0:
+            raise ConfigurationError(f"prune max_items={self.max_items!r} must be 0 or more")
 
 
 class MemoryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):

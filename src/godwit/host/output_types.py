@@ -36,7 +36,9 @@ class TypedOutputs:
             _schema(output)
             return OutputSpec(output) if retries is None else OutputSpec(output, retries)
         adapter = _adapter(output)
-        schema = inlined(adapter.json_schema())
+        name = getattr(output, "__name__", None)
+        # With the type's name it is no schema that somebody else has written: whoever gives one is answered in plain JSON.
+        schema = {"title": name if isinstance(name, str) else "answer", **inlined(adapter.json_schema())}
         _schema(schema)
         self._types[_encoder.encode(schema)] = adapter
         return OutputSpec(schema) if retries is None else OutputSpec(schema, retries)

@@ -7,6 +7,7 @@ a one works; one that works for another goes with that.
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -126,7 +127,9 @@ def _check(older_than_s: float | None, max_bytes: int | None) -> None:
     """InvalidArgument for limits that say nothing, or cannot be."""
     if older_than_s is None and max_bytes is None:
         raise InvalidArgument("say how old sessions may become (older_than_s), or how much there may be of them (max_bytes)")
-    if older_than_s is not None and older_than_s < 0:
-        raise InvalidArgument(f"older_than_s={older_than_s!r} must be 0 or more", older_than_s=older_than_s)
+    if older_than_s is not None and not 0 <= older_than_s < math.inf:
+        raise InvalidArgument(
+            f"older_than_s={older_than_s!r} must be 0 or more, and finite", older_than_s=repr(older_than_s)
+        )
     if max_bytes is not None and max_bytes < 0:
         raise InvalidArgument(f"max_bytes={max_bytes!r} must be 0 or more", max_bytes=max_bytes)
