@@ -47,12 +47,14 @@ from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
 from .tasks import TaskQueue
 from .tool import HasSubject, HasWebPolicy, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
+from .tracing import BeginTrace, Traces
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
 __all__ = [
     "Access",
     "ActionId",
     "Appended",
+    "BeginTrace",
     "BlobStore",
     "BudgetCheck",
     "BudgetGuard",
@@ -127,6 +129,7 @@ __all__ = [
     "Toolbox",
     "UNLIMITED",
     "Verified",
+    "Traces",
     "Workspace",
     "Embedder",
     "Memories",

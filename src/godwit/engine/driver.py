@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from ..contracts import (
+    BeginTrace,
     BlobStore,
     Checkpoints,
     ContextSource,
@@ -27,6 +28,7 @@ from ..contracts import (
     TaskQueue,
     Tool,
     ToolServers,
+    Traces,
     Workspace,
 )
 from ..core.agent import AgentSpec, Limits, Permissions
@@ -97,6 +99,7 @@ class Parts:
         folder_context: ContextSource | None = None,
         outputs: OutputTypes,
         memory: MemoryAccess | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -121,6 +124,7 @@ class Parts:
         self.tool_servers = tool_servers
         self.folder_context = folder_context
         self.memory = memory
+        self.traces = traces
         self.subagents = subagents
         self.outputs = outputs
 
@@ -181,6 +185,9 @@ class Driver:
         self.workspace: Workspace | None = None
         self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)
         self.shutdown = False
+        self.trace: str | None = None
+        """Where what it does stands in a trace, once the run is claimed."""
+        self._trace_place: BeginTrace | None = None
         self.room: MakesRoom | None = None
         self._force = force
         self._guard_until = 0.0
@@ -232,6 +239,16 @@ class Driver:
     def agent_is_old(self) -> bool:
         """Whether the session goes on as another agent than the one that is loaded."""
         return bool(self._agent != self.log.state.agent)
+
+    async def place_trace(self) -> None:
+        """Look where the open run stands in a trace, before it is claimed."""
+        traces, run = self.parts.traces, self.state.run
+        self._trace_place = None if traces is None or run is None else await traces.place(self.session, run.id)
+
+    def begin_trace(self, attempt: int, at_ms: int) -> str | None:
+        """The run is claimed now."""
+        self.trace = None if self._trace_place is None else self._trace_place(attempt, at_ms)
+        return self.trace
 
     async def load_agent(self) -> None:
         """Read the session's agent version, unless it is loaded, and find its tools."""

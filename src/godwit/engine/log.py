@@ -272,11 +272,12 @@ class Log:
         """Forget what was staged: the state is what is stored."""
         self._staged, self.state, self._dropped = [], self._base, False
 
-    def stage(self, *data: EventData) -> None:
-        """Fold these now and store them with the next commit. Raises IllegalEvent and stages nothing."""
+    def stage(self, *data: EventData, at_ms: int | None = None) -> None:
+        """Fold these now and store them with the next commit. Raises IllegalEvent and stages nothing. `at_ms`: when they
+        happened; by default now."""
         state, drafts = self.state, []
         for item in data:
-            draft = self._draft(item, state)
+            draft = self._draft(item, state, at_ms)
             state = fold(state, _as_event(self.session, state.seq + 1, draft))
             drafts.append(draft)
         self.state = state
@@ -372,8 +373,9 @@ class Log:
             self._staged.append(draft)
         return True
 
-    def _draft(self, data: EventData, state: State) -> Draft:
-        return Draft(data, at_ms=self._clock.now_ms(), run=state.run.id if state.run is not None else None)
+    def _draft(self, data: EventData, state: State, at_ms: int | None = None) -> Draft:
+        at_ms = self._clock.now_ms() if at_ms is None else at_ms
+        return Draft(data, at_ms=at_ms, run=state.run.id if state.run is not None else None)
 
 
 def _as_event(session: SessionId, seq: Seq, draft: Draft) -> Event:

@@ -477,6 +477,7 @@ async def _arrive(driver: Driver) -> None:
         if state.gate.paused and not state.gate.interrupted:
             await _yield(driver)
         else:
+            await driver.place_trace()
             _claim(driver)
     driver.arm_deadline()
 
@@ -485,6 +486,7 @@ async def _begin(driver: Driver) -> Fault | None:
     """Claim the run, after the hooks have let it begin where it was never claimed before."""
     run, gate = driver.state.run, driver.state.gate
     assert run is not None
+    await driver.place_trace()
     if gate.attempt > 0 or run.interrupt is not None:
         _claim(driver)
         let_pass(driver, run)
@@ -504,7 +506,9 @@ def _claim(driver: Driver) -> None:
     gate, run = driver.state.gate, driver.state.run
     assert run is not None
     attempt = gate.attempt + 1 if gate.claimed or gate.attempt == 0 else gate.attempt
-    driver.log.stage(RunClaimed(run.id, attempt, driver.parts.owner))
+    now_ms = driver.clock.now_ms()
+    trace = driver.begin_trace(attempt, now_ms)
+    driver.log.stage(RunClaimed(run.id, attempt, driver.parts.owner, trace), at_ms=now_ms)
     driver.arm_deadline()
 
 

@@ -348,4 +348,4 @@ async def wait_for_retry(driver: Driver) -> None:
             await asyncio.wait_for(driver.changes(), left_s)
     gate = driver.state.gate
     if gate.phase == "retrying" and not gate.paused and not driver.shutdown:
-        await driver.log.commit(RunClaimed(run.id, gate.attempt, driver.parts.owner))
+        await driver.log.commit(RunClaimed(run.id, gate.attempt, driver.parts.owner, driver.trace))

@@ -203,7 +203,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self._check_models = check_models
         self._dispatcher = EmbeddedDispatcher(self.parts, max_runs, self.subagents.rested)
         self._places = workspace if isinstance(workspace, LocalWorkspaces) else None
-        self._tracing = None if tracing is None else Tracing(store, store.owner, tracing)
+        self._tracing = self.parts.traces = None if tracing is None else Tracing(store, store.owner, tracing)
         self._links = LinkFetcher(link_reach)
         self._attendants: list[Attendant] = []
         self._leaving: set[asyncio.Task[None]] = set()

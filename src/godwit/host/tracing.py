@@ -8,8 +8,9 @@ goes nowhere at almost no cost. Names are those of the GenAI semantic convention
       chat <model>                a model step
       execute_tool <tool>         a call, from its start to its result
 
-A run that is taken over by another process, or parked and continued, has one such root per stretch of work, all with the
-same `godwit.run.id`: each process tells what it did itself, so nothing is told twice. Contents (prompts, answers, arguments,
+A run that is taken over by another process, or parked and continued, has one such span per stretch of work, all with the
+same `godwit.run.id`: each process tells what it did itself, so nothing is told twice. Where these stand, below each other
+and below those of a parent, is `trace_places.py`'s. Contents (prompts, answers, arguments,
 results) are left out unless asked for.
 """
 
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..contracts import EventStore
+from ..contracts import BeginTrace, EventStore
 from ..core.errors import GodwitError, NotFound
 from ..core.events import (
     AgentMessage,
@@ -43,11 +44,13 @@ from ..core.events import (
     UsageRecorded,
     VerificationReported,
 )
-from ..core.ids import CallId, Seq, SessionId
+from ..core.ids import CallId, RunId, Seq, SessionId
 from ..core.messages import Usage, text_of
 from ..engine.receiver import EventReceiver
+from .trace_places import TracePlaces
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Span, TracerProvider
 
@@ -66,7 +69,7 @@ class _Stretch:
 
     span: Span
     context: Any
-    run: str
+    claimed: RunClaimed
     model: tuple[Span, str, int] | None = None
     tools: dict[CallId, Span] = field(default_factory=dict)
 
@@ -101,6 +104,31 @@ class Tracing:
         self._cost = meter.create_counter("godwit.cost", unit="{USD}", description="What models cost, where it is known.")
         self._runs = meter.create_counter("godwit.runs", unit="{run}", description="Runs that ended, by outcome.")
         self._followers: dict[SessionId, asyncio.Task[None]] = {}
+        self._places = TracePlaces(store, self.start_stretch)
+
+    async def place(self, session: SessionId, run: RunId) -> BeginTrace:
+        """See `godwit.contracts.Traces.place`."""
+        return await self._places.place(session, run)
+
+    def begun(self, session: SessionId, trace: str | None) -> Span | None:
+        """The span that was begun as a run was claimed here."""
+        return self._places.take(session, trace)
+
+    def start_stretch(
+        self, session: SessionId, created: SessionCreated, run: RunId, attempt: int, at_ms: int, below: Context
+    ) -> Span:
+        """Begin the span of a stretch of work."""
+        attributes = {
+            **base_of(session, created),
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": created.agent.name,
+            "gen_ai.agent.version": str(created.agent.version),
+            "godwit.run.id": run,
+            "godwit.run.attempt": attempt,
+        }
+        return self._tracer.start_span(
+            f"invoke_agent {created.agent.name}", context=below, attributes=attributes, start_time=_ns(at_ms)
+        )
 
     def follow(self, session: SessionId, after: Seq) -> None:
         """Emit what happens behind this seq. Once per session, however often it is asked."""
@@ -114,6 +142,7 @@ class Tracing:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        self._places.forget(session)
 
     async def close(self) -> None:
         """Emit what is there already, of all sessions. The store must still be open."""
@@ -160,12 +189,10 @@ class SessionSpans:
 
     def __init__(self, tracing: Tracing, session: SessionId, created: SessionCreated) -> None:
         self._t = tracing
+        self._session = session
+        self._created = created
         self._agent = created.agent
-        self._base: Attributes = {"gen_ai.conversation.id": session}
-        labels = created.labels
-        for name, value in (("tenant", labels.tenant), ("principal", labels.principal), ("correlation", labels.correlation)):
-            if value is not None:
-                self._base[f"godwit.{name}"] = value
+        self._base = base_of(session, created)
         self._open: _Stretch | None = None
         self._own: dict[CallId, Span] = {}
         self._last_ms = 0
@@ -175,6 +202,8 @@ class SessionSpans:
         data = event.data
         stretch = self._open
         match data:
+            case RunClaimed() if stretch is not None and stretch.claimed == data:
+                pass  # after a model that failed: the stretch goes on
             case RunClaimed():
                 self._end_stretch(event.at_ms)
                 if data.worker == self._t._owner:
@@ -237,21 +266,11 @@ class SessionSpans:
     def _begin_stretch(self, data: RunClaimed, event: Event) -> None:
         from opentelemetry import trace
 
-        attributes = {
-            **self._base,
-            "gen_ai.operation.name": "invoke_agent",
-            "gen_ai.agent.name": self._agent.name,
-            "gen_ai.agent.version": str(self._agent.version),
-            "godwit.run.id": data.run,
-            "godwit.run.attempt": data.attempt,
-        }
-        span = self._t._tracer.start_span(
-            f"invoke_agent {self._agent.name}",
-            context=trace.set_span_in_context(trace.INVALID_SPAN),
-            attributes=attributes,
-            start_time=_ns(event.at_ms),
-        )
-        self._open = _Stretch(span, trace.set_span_in_context(span), data.run)
+        span = self._t.begun(self._session, data.trace)
+        if span is None:
+            alone = trace.set_span_in_context(trace.INVALID_SPAN)
+            span = self._t.start_stretch(self._session, self._created, data.run, data.attempt, event.at_ms, alone)
+        self._open = _Stretch(span, trace.set_span_in_context(span), data)
 
     def _end_stretch(self, at_ms: int, outcome: str = "lost") -> None:
         stretch, self._open = self._open, None
@@ -353,6 +372,16 @@ class SessionSpans:
             "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
             "gen_ai.request.model": name or model,
         }
+
+
+def base_of(session: SessionId, created: SessionCreated) -> Attributes:
+    """What stands on each span of a session."""
+    base: Attributes = {"gen_ai.conversation.id": session}
+    labels = created.labels
+    for name, value in (("tenant", labels.tenant), ("principal", labels.principal), ("correlation", labels.correlation)):
+        if value is not None:
+            base[f"godwit.{name}"] = value
+    return base
 
 
 _PROVIDERS = {

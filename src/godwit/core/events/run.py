@@ -37,11 +37,13 @@ class RunStarted(Data, frozen=True, tag="run.started"):
 
 
 class RunClaimed(Data, frozen=True, tag="run.claimed"):
-    """A driver has taken the run. `attempt` grows only when the driver before it died."""
+    """A driver has taken the run. `attempt` grows only when the driver before it died. `trace`: where what it does stands in
+    a trace, as a `traceparent` of W3C's Trace Context, if it is traced."""
 
     run: RunId
     attempt: int
     worker: str = ""
+    trace: str | None = None
 
 
 class RunParked(Data, frozen=True, tag="run.parked"):
