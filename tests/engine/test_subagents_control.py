@@ -12,6 +12,7 @@ import pytest
 import godwit
 from godwit.core.errors import TaskNotFound
 from godwit.core.events import InputDelivered, RunFinished, SubagentFinished, ToolFinished, UserMessage
+from godwit.core.messages import text_of
 from godwit.core.transcript import problems
 from godwit.engine.log import append_outside
 from godwit.host.runtime import Runtime
@@ -483,3 +484,24 @@ async def test_hundreds_of_children_leave_nothing_running_and_cost_no_more_each(
     host = runtime.subagents
     assert (host._busy, host._again, host._announced, host._timers) == ({}, set(), {}, {})
     assert (host._seen, host._begun) == ({}, {})
+
+
+async def test_a_tool_in_a_thread_sees_the_tasks_and_the_memories_of_its_session(team: Team) -> None:
+    @godwit.tool
+    def ask_around(context: godwit.ToolContext) -> str:
+        """In a thread, which has no event loop of its own."""
+
+        async def look() -> str:
+            (task,) = await context.tasks.all()
+            (ended,) = await context.tasks.wait([task.id])
+            await context.memory.remember("Leaves say yes.", key="leaf")
+            return f"{ended.status}: {await context.tasks.output(task.id)}, {len(await context.memory.recent())} memory"
+
+        return asyncio.run(look())
+
+    team.add("leaf", [say("yes")])
+    calls = [call("task", agent="leaf", prompt="?", background=True), call("ask_around")]
+    team.add("boss", [*calls, "Done.", "Heard."], ask_around, subagents=["leaf"], memory=godwit.MemoryPolicy())
+    session = await team.start()
+    await within(session.send("Go."))
+    assert text_of((await results(session))[1].content) == "completed: yes, 1 memory"

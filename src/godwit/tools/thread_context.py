@@ -6,14 +6,18 @@ Rule: nothing of the engine is touched but on the event loop; where that is clos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
 
-from ..contracts import CancelToken, ToolContext, Verified, Workspace
+from ..contracts import CancelToken, Memories, Tasks, ToolContext, Verified, Workspace
 from ..core.events import Labels
 from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message
 from ..core.rules import Verdict
+
+T = TypeVar("T")
 
 
 class ContextForThread:
@@ -60,11 +64,18 @@ class ContextForThread:
         return self._inner.grace_s
 
     async def verify(self) -> Verified:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._inner.verify(), self._loop))
+        return await _on(self._loop, self._inner.verify())
 
     async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
-        asked = self._inner.ask_model(prompt, model=model, purpose=purpose)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
+        return await _on(self._loop, self._inner.ask_model(prompt, model=model, purpose=purpose))
+
+    @property
+    def tasks(self) -> Tasks:
+        return cast(Tasks, _OnLoop(self._inner.tasks, self._loop))
+
+    @property
+    def memory(self) -> Memories:
+        return cast(Memories, _OnLoop(self._inner.memory, self._loop))
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self._inner.verdict(arguments)
@@ -84,3 +95,27 @@ class ContextForThread:
             self._loop.call_soon_threadsafe(show, text)
         except RuntimeError:  # the loop is closed: nobody watches
             pass
+
+
+async def _on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Do it on that event loop; waited for on the thread's own."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+class _OnLoop:
+    """Something of the engine's: what it does is done on the event loop."""
+
+    def __init__(self, inner: object, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        @functools.wraps(found)
+        async def there(*values: Any, **named: Any) -> Any:
+            return await _on(self._loop, found(*values, **named))
+
+        return there
