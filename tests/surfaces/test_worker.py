@@ -59,8 +59,7 @@ class Site:
 
 
 @pytest.fixture(params=["database", "server"])
-async def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr("godwit.client.worker.WAIT_S", 0.3)
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         yield Site(tmp_path, request.param == "server", stack)
 
@@ -173,6 +172,16 @@ async def test_leaving_ends_what_is_under_way_and_takes_nothing_new(site: Site) 
     async with site.worker(tools=[slow]) as second:
         await within(run)
     assert second.done == 1
+
+
+async def test_one_that_has_nothing_to_do_ends_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("godwit.client.worker.WAIT_S", 60.0)
+    session = await site.start([call("bash", command="true"), say("done")])
+    async with site.worker(concurrency=2) as worker:
+        await within(session.send("go"))  # so it has asked, and asks again
+        worker.stop()
+        await asyncio.wait_for(worker.wait(), 30)  # long before its question would end by itself
+    assert (worker.done, worker.lost) == (1, 0)
 
 
 async def test_what_a_worker_breaks_off_is_done_again_only_where_that_is_allowed(site: Site) -> None:

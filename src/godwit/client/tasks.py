@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -46,7 +47,11 @@ class TaskSource(Protocol):
         labels: Mapping[str, str],
         tools: Sequence[str],
         wait_s: float,
-    ) -> Leased | None: ...
+        stop: asyncio.Event | None = None,
+    ) -> Leased | None:
+        """None when there was none within `wait_s`, or when `stop` was set before there was one."""
+        ...
+
     async def heartbeat(self, task: str, token: str) -> int: ...
     async def complete(
         self, task: str, token: str, content: tuple[ResultBlock, ...], *, is_error: bool, metadata: dict[str, Any]
@@ -73,9 +78,18 @@ class DatabaseTasks:
         self._tasks = LaneTasks(self._store, RandomIds(), clock)
 
     async def lease(
-        self, lanes: Sequence[str], *, worker: str, labels: Mapping[str, str], tools: Sequence[str], wait_s: float
+        self,
+        lanes: Sequence[str],
+        *,
+        worker: str,
+        labels: Mapping[str, str],
+        tools: Sequence[str],
+        wait_s: float,
+        stop: asyncio.Event | None = None,
     ) -> Leased | None:
-        return await self._tasks.lease(lanes, tenant=self._tenant, worker=worker, labels=labels, tools=tools, wait_s=wait_s)
+        return await self._tasks.lease(
+            lanes, tenant=self._tenant, worker=worker, labels=labels, tools=tools, wait_s=wait_s, stop=stop
+        )
 
     async def heartbeat(self, task: str, token: str) -> int:
         return await self._tasks.heartbeat(task, token, tenant=self._tenant)
@@ -108,7 +122,14 @@ class ServerTasks:
         self._connection = Connection(url, key)
 
     async def lease(
-        self, lanes: Sequence[str], *, worker: str, labels: Mapping[str, str], tools: Sequence[str], wait_s: float
+        self,
+        lanes: Sequence[str],
+        *,
+        worker: str,
+        labels: Mapping[str, str],
+        tools: Sequence[str],
+        wait_s: float,
+        stop: asyncio.Event | None = None,
     ) -> Leased | None:
         body = {
             "lanes": list(lanes),
@@ -117,8 +138,18 @@ class ServerTasks:
             "tools": list(tools),
             "wait_s": wait_s,
         }
-        given = await self._connection.call("POST", "/external_tasks/lease", Given, body, wait_s=wait_s)
-        return given.leased
+        asked = asyncio.create_task(
+            self._connection.call("POST", "/external_tasks/lease", Given, body, wait_s=wait_s), name=f"lease of {worker}"
+        )
+        stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+        try:
+            await asyncio.wait([asked, stopped], return_when=asyncio.FIRST_COMPLETED)
+            # The server may hand out a task to who has gone: it is free again when no heartbeat comes.
+            return asked.result().leased if asked.done() else None
+        finally:
+            asked.cancel()
+            stopped.cancel()
+            await asyncio.gather(asked, stopped, return_exceptions=True)
 
     async def heartbeat(self, task: str, token: str) -> int:
         return (await self._call(task, "heartbeat", Kept, {"token": token})).lease_ms

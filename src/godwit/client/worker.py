@@ -36,7 +36,7 @@ from .tasks import DatabaseTasks, ServerTasks, TaskSource
 logger = logging.getLogger("godwit")
 
 WAIT_S = 5.0
-"""How long one question for a task may wait: a worker that is told to stop ends after that at the latest."""
+"""How long one question for a task may wait."""
 PAUSE_S = 1.0
 """How long to wait after a question that failed."""
 GRACE_S = 2.0
@@ -171,7 +171,12 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 leased = await source.lease(
-                    self.lanes, worker=self.name, labels=self.labels, tools=list(self._tools), wait_s=WAIT_S
+                    self.lanes,
+                    worker=self.name,
+                    labels=self.labels,
+                    tools=list(self._tools),
+                    wait_s=WAIT_S,
+                    stop=self._stopping,
                 )
             except _LATER as error:
                 logger.warning("worker %s: %s", self.name, error.message)

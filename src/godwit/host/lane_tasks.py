@@ -45,6 +45,7 @@ from ..core.state import State
 from ..engine.approvals import POLICY
 from ..engine.inbox import Inbox
 from ..engine.log import load_state
+from ..engine.receiver import either
 from .lane_items import DEAD, KIND, Leased, TaskItem, TaskItems
 from .lane_watch import MOST_S, Watch
 from .lane_workers import Asked, Workers
@@ -142,9 +143,11 @@ class LaneTasks:
         labels: Mapping[str, str] | None = None,
         tools: Sequence[str] | None = None,
         wait_s: float = 0.0,
+        stop: asyncio.Event | None = None,
     ) -> Leased | None:
-        """The next task of these lanes, the first lane first; None when none came within `wait_s`. `labels`: what the worker
-        has; `tools`: the ones it can run, None for any."""
+        """The next task of these lanes, the first lane first; None when none came within `wait_s`, or before `stop` was set.
+        `labels`: what the worker has; `tools`: the ones it can run, None for any."""
+        stop = stop or asyncio.Event()
         until_s = self._clock.monotonic() + wait_s
         asked = Asked(tenant, worker, tuple(lanes), dict(labels or {}), None if tools is None else tuple(tools))
         with self._workers.bell() as bell:
@@ -159,13 +162,13 @@ class LaneTasks:
                     if soonest is not None:
                         next_ms = soonest if next_ms is None else min(next_ms, soonest)
                 left_s = until_s - self._clock.monotonic()
-                if left_s <= 0 or self._closed:
+                if left_s <= 0 or self._closed or stop.is_set():
                     return None
                 pause_s = min(left_s, LOOK_S)
                 if next_ms is not None:
                     pause_s = min(pause_s, max(0.001, (next_ms - self._clock.now_ms()) / 1000))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(bell.wait(), pause_s)
+                    await asyncio.wait_for(either(bell.wait(), stop.wait()), pause_s)
 
     async def _take(
         self, lane: str, tenant: str | None, worker: str, labels: Mapping[str, str], tools: Sequence[str] | None
