@@ -47,6 +47,7 @@ from .log import Log, load_state
 from .memory import MemoryAccess
 from .permissions import Judgement, Narrowed, Policy, Standing, merged, mode_policy, policy_of, saved_permissions
 from .run_servers import RunServers
+from .task_progress import KnownSteps
 
 LEASE_TTL_S = 30.0
 """How long a silent driver keeps its session when it cannot be seen to have died."""
@@ -125,6 +126,7 @@ class Parts:
         self.folder_context = folder_context
         self.memory = memory
         self.traces = traces
+        self.steps = KnownSteps()
         self.subagents = subagents
         self.outputs = outputs
 

@@ -6,9 +6,12 @@ step belongs to the task in whose run it was done, since a child may have worked
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
+
 from ..contracts import EventStore
 from ..core.events import AgentMessage, Event, ToolFinished, TurnFinished
-from ..core.ids import SessionId
+from ..core.ids import RunId, SessionId, TaskId
 from ..core.messages import text_of
 from ..core.tasks import TaskProgress, TaskRecord, run_of
 
@@ -17,9 +20,56 @@ PROGRESS_KEPT = 100
 _TYPES = ("run.started", "tool.finished", "turn.finished", "agent.message")
 
 
-async def steps_of(store: EventStore, record: TaskRecord) -> tuple[TaskProgress, ...]:
-    """The newest steps, oldest first. SessionNotFound when the child has no log here."""
-    events = await store.read(SessionId(record.session), types=_TYPES)
+TASKS_KNOWN = 1000
+"""Tasks whose steps are not read again: those that were asked about last."""
+
+
+class KnownSteps:
+    """The steps of tasks that have ended, which do not change any more. A host lists its tasks again and again, and their
+    logs are long."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[SessionId, TaskId], tuple[TaskProgress, ...]] = OrderedDict()
+
+    def reading(self, store: EventStore) -> StepReader:
+        """For one look at tasks."""
+        return StepReader(store, self)
+
+    def get(self, record: TaskRecord) -> tuple[TaskProgress, ...] | None:
+        key = record.session, record.id
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+        return found
+
+    def keep(self, record: TaskRecord, steps: tuple[TaskProgress, ...]) -> None:
+        self._known[record.session, record.id] = steps
+        while len(self._known) > TASKS_KNOWN:
+            self._known.popitem(last=False)
+
+
+class StepReader:
+    """Reads each child's log once, however many tasks it had."""
+
+    def __init__(self, store: EventStore, known: KnownSteps) -> None:
+        self._store = store
+        self._known = known
+        self._logs: dict[SessionId, Sequence[Event]] = {}
+
+    async def of(self, record: TaskRecord, open_run: RunId | None) -> tuple[TaskProgress, ...]:
+        """The newest steps, oldest first. `open_run`: what the child is at. SessionNotFound when it has no log here."""
+        found = self._known.get(record)
+        if found is not None:
+            return found
+        if record.session not in self._logs:
+            self._logs[record.session] = await self._store.read(record.session, types=_TYPES)
+        steps = _steps_of(self._logs[record.session], record)
+        if not record.pending and open_run != run_of(record.id, record.session):
+            self._known.keep(record, steps)
+        return steps
+
+
+def _steps_of(events: Sequence[Event], record: TaskRecord) -> tuple[TaskProgress, ...]:
     run = run_of(record.id, record.session)
     own = [e for e in events if e.run == run]
     if not own and record.external:
@@ -46,4 +96,4 @@ def _steps(events: list[Event]) -> list[TaskProgress]:
     return found
 
 
-__all__ = ["PROGRESS_KEPT", "steps_of"]
+__all__ = ["PROGRESS_KEPT", "KnownSteps", "StepReader"]

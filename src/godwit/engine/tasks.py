@@ -30,7 +30,7 @@ from ..core.messages import text_of
 from ..core.tasks import OpenTask, TaskEnd, TaskProgress, TaskRecord, TaskRequest, TaskStatus, child_id
 from .lanes import HELD
 from .log import append_outside, load_state
-from .task_progress import PROGRESS_KEPT, steps_of
+from .task_progress import PROGRESS_KEPT, KnownSteps, StepReader
 from .task_reports import notice_of
 
 TYPES = ("subagent.started", "subagent.finished", "subagent.progressed")
@@ -44,6 +44,7 @@ class TaskParts(Protocol):
     clock: Clock
     ids: IdSource
     subagents: Subagents | None
+    steps: KnownSteps
 
 
 def report_id(parent: SessionId, task: TaskId) -> InputId:
@@ -79,7 +80,7 @@ class SessionTasks:
 
     async def pending(self) -> list[TaskRecord]:
         """Those that have not ended, oldest first."""
-        return [await self._with_child(record) for record in await self._told(lambda _: True) if record.pending]
+        return await self._with_children([record for record in await self._told(lambda _: True) if record.pending])
 
     async def start(
         self,
@@ -141,7 +142,7 @@ class SessionTasks:
             found = [known[TaskId(task)] for task in tasks]
             left_s = None if until_s is None else until_s - loop.time()
             if not any(r.pending for r in found) or (left_s is not None and left_s <= 0):
-                return [await self._with_child(record) for record in found]
+                return await self._with_children(found)
             step = HELD.get()
             if step is not None:
                 step.end()  # those it waits for may need the room
@@ -238,7 +239,7 @@ class SessionTasks:
         return (await load_state(self._store, self._session)).gate
 
     async def _records(self, wanted: Callable[[TaskId], bool]) -> list[TaskRecord]:
-        return [await self._with_child(record) for record in await self._told(wanted)]
+        return await self._with_children(await self._told(wanted))
 
     async def _told(self, wanted: Callable[[TaskId], bool]) -> list[TaskRecord]:
         """What this session's own log tells of them."""
@@ -249,7 +250,11 @@ class SessionTasks:
                 _take(found, self._session, event, data)
         return list(found.values())
 
-    async def _with_child(self, record: TaskRecord) -> TaskRecord:
+    async def _with_children(self, records: Sequence[TaskRecord]) -> list[TaskRecord]:
+        reader = self._parts.steps.reading(self._store)
+        return [await self._with_child(record, reader) for record in records]
+
+    async def _with_child(self, record: TaskRecord, reader: StepReader) -> TaskRecord:
         """The record with what the child's own log tells."""
         try:
             row = await self._store.session(record.session)
@@ -258,7 +263,7 @@ class SessionTasks:
             return record if external or not record.pending else msgspec.structs.replace(record, status="queued")
         if record.external and not await self._works_here(record.session):
             return record
-        steps = await steps_of(self._store, record)
+        steps = await reader.of(record, row.run)
         status: TaskStatus = record.status
         if record.pending:
             status = "running" if await at_work(self._store, record.session) else "waiting"
