@@ -130,6 +130,17 @@ async def test_two_processes_spend_of_one_tree_at_once(bench: Bench) -> None:
         assert row.parent == (None if row.id == above.id else above.id)
 
 
+async def test_a_parent_is_a_session_or_its_id(bench: Bench) -> None:
+    runtime = await bench.runtime(["x"])
+    agent = godwit.Agent("a", model=MODEL)
+    parent = await runtime.start_session(agent)
+    for given in (parent, parent.id):
+        child = await runtime.start_session(agent, parent=given)
+        assert (await runtime.row(child.id)).parent == parent.id
+    with pytest.raises(godwit.errors.InvalidArgument, match="neither a session nor the id of one"):
+        await runtime.start_session(agent, parent=7)  # type: ignore[arg-type]  # what it is about
+
+
 async def test_a_parent_that_does_not_exist(bench: Bench) -> None:
     runtime = await bench.runtime(["x"])
     with pytest.raises(godwit.errors.SessionNotFound):

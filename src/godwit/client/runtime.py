@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..contracts import FoundText, SessionRow
+from ..contracts import FoundText, SessionHandle, SessionRow
 from ..core.agent import AgentRef, AgentSpec
 from ..core.errors import InvalidArgument
 from ..core.events import Delta, Event, Labels, UserAnswer, UserInterrupt, UserMessage
@@ -16,6 +16,7 @@ from ..core.gate import Status
 from ..core.ids import RunId, Seq
 from ..core.lanes import DeadLetter
 from ..core.model_info import ModelInfo
+from ..engine.handles import id_of
 from ..host.agents import Agent
 from .connection import PATIENCE_S, Connection, segment
 from .following import Feed
@@ -121,7 +122,7 @@ class RemoteRuntime:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
-        parent: str | None = None,
+        parent: SessionHandle | str | None = None,
         vaults: Sequence[str] = (),
     ) -> RemoteSession:
         """A new session of the agent; `workspace`: a folder of the server's, `own_workspace`: a new one is made there.
@@ -141,7 +142,7 @@ class RemoteRuntime:
             "name": name,
             "metadata": dict(metadata or {}),
             "session": session,
-            "parent": parent,
+            "parent": None if parent is None else id_of(parent),
             "vaults": list(vaults),
         }
         return RemoteSession(self.connection, await self.connection.call("POST", "/sessions", Opened, body))

@@ -11,10 +11,10 @@ from typing import Any
 from ..contracts import SessionHandle
 from ..core.agent import ThinkingLevel
 from ..core.attachments import Attachments
-from ..core.errors import ActionNotFound, Fault, RunFailed
+from ..core.errors import ActionNotFound, Fault, InvalidArgument, RunFailed
 from ..core.events import RunOutcome
 from ..core.facts import CommandResult, PendingAction, Prompt
-from ..core.ids import RunId
+from ..core.ids import RunId, SessionId
 from ..core.messages import Message, Usage
 from ..core.record import RunResult
 from .commands import as_prompt
@@ -139,3 +139,11 @@ def _command_result(executed: CommandResult) -> RunResult:
     fault = None if executed.error is None else Fault(executed.error, executed.text)
     outcome: RunOutcome = "done" if fault is None else "failed"
     return RunResult(RunId(executed.id), outcome, executed.text, None, Usage(), 0, 0, fault, executed.seq)
+
+
+def id_of(session: SessionHandle | str) -> SessionId:
+    """The session's id, where a handle may be given in its place. InvalidArgument for what is neither."""
+    found = session if isinstance(session, str) else getattr(session, "id", None)
+    if not isinstance(found, str):
+        raise InvalidArgument(f"{session!r} is neither a session nor the id of one", given=repr(session))
+    return SessionId(found)

@@ -21,6 +21,7 @@ from ..contracts import (
     ListsModels,
     Model,
     ModelRegistry,
+    SessionHandle,
     SessionRow,
     ShellCommand,
     ShellParser,
@@ -47,6 +48,7 @@ from ..core.web import WebPolicy
 from ..engine.commands import Command, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
+from ..engine.handles import id_of
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.lanes import Lanes
@@ -562,7 +564,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
-        parent: str | None = None,
+        parent: SessionHandle | str | None = None,
         parent_depth: int | None = None,
         vaults: Sequence[str] = (),
         goal: str | None = None,
@@ -571,12 +573,12 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         """A new session of the agent, its status queued until it first runs.
 
         `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
-        `parent`: the session this one works for, and whose budgets for its tree count here as well. `parent_depth`: in its
-        place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep. `vaults`:
+        `parent`: the session this one works for, or its id; its budgets for its tree count here as well. `parent_depth`: in
+        its place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep. `vaults`:
         whose credentials its MCP servers may be given. `goal`: what it is to come to, as for `Session.set_goal`.
-        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder), ToolNotFound,
-        ConfigurationError (the sandbox that the agent demands cannot be had here); what `create` raises for an agent that is
-        given whole, or is to be driven here.
+        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder, or a parent that is
+        no session), ToolNotFound, ConfigurationError (the sandbox that the agent demands cannot be had here); what `create`
+        raises for an agent that is given whole, or is to be driven here.
         """
         folder = existing_folder(workspace)
         ref, spec = await self._stored(agent, folder)
@@ -587,7 +589,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self.parts.standing(folder)  # a wrong file is told before anything is stored
         above, root, depth = None, None, 0
         if parent is not None:
-            above, root, depth, labels = await self._below(SessionId(parent), labels)
+            above, root, depth, labels = await self._below(id_of(parent), labels)
         elif parent_depth is not None:
             depth = parent_depth + 1
             if depth > spec.limits.max_depth:

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from ..contracts import SessionHandle
 from ..core.agent import AgentRef, AgentSpec, base_of
 from ..core.errors import (
     ConfigurationError,
@@ -50,7 +51,7 @@ from ..core.ids import AgentName, RunId, Seq, SessionId, TaskId, derived_id
 from ..core.messages import Message, text_of, user_content
 from ..core.record import RunResult
 from ..core.tasks import TaskEnd, run_of
-from ..engine.handles import ended
+from ..engine.handles import ended, id_of
 from ..engine.log import append_outside, load_state
 from ..engine.runs import Runs
 from ..engine.session import Session
@@ -111,7 +112,7 @@ class SubagentSession:
         agent: Agent | AgentSpec | AgentRef | str,
         *,
         session: str | None = None,
-        parent: Session | str | None = None,
+        parent: SessionHandle | str | None = None,
         workspace: str | None = None,
         environment: Mapping[str, str] | None = None,
         labels: Labels | None = None,
@@ -122,7 +123,7 @@ class SubagentSession:
         self.id = SessionId(session or runtime.ids.new("ses"))
         self._runtime = runtime
         self._agent = agent
-        self._parent = SessionId(parent.id if isinstance(parent, Session) else parent) if parent is not None else None
+        self._parent = None if parent is None else id_of(parent)
         self._parent_depth = 0
         self._folder = workspace
         self._environment = environment
