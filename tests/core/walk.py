@@ -70,6 +70,7 @@ from godwit.core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
     TodosUpdated,
     ToolFinished,
     ToolStarted,
@@ -270,6 +271,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield TodosUpdated(())
     yield GoalUpdated(Goal(f"g{n}", "it works"))
     yield GoalUpdated(Goal("g-old", "as it was", "met", "the tests pass", "model"), CallId("c"))
+    yield TasksCancelled("enough")
     yield CommandExecuted(f"cmd{n}", "cost", "", "nothing")
     yield SessionImported("pi", "b1", "d1", counts={"user": 1}, kept={"label": 1})
     yield EntryKept("label", {"targetId": "x"}, "e1")

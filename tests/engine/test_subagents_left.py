@@ -9,12 +9,14 @@ import pytest
 
 import godwit
 from godwit.contracts import ModelRequest
-from godwit.core.events import RunFinished, SubagentAsked
+from godwit.core.events import RunFinished, SubagentAsked, TasksCancelled
+from godwit.engine.log import append_outside
 from godwit.engine.session import Session
-from godwit.models.script import Reply, call, hold
+from godwit.host.runtime import Runtime
+from godwit.models.script import Reply, call, hold, say
 
 from .conftest import Bench, data, until_type, within
-from .task_words import Team, home, last, rest
+from .task_words import Team, asked, home, last, rest
 
 
 @pytest.fixture
@@ -73,6 +75,69 @@ async def test_ending_all_reaches_it_when_no_task_is_open_any_more(team: Team, h
     await rest(runtime)
     assert [row.id for row in await runtime.store.sessions(limit=100) if row.run is not None] == []
     assert not gate.is_set()
+
+
+async def left_behind(team: Team, gate: asyncio.Event) -> Session:
+    """A session at rest, none of whose tasks is open, and below an ended one of which a leaf works."""
+    reached = asyncio.Event()
+    team.add("leaf", [lambda r: hold(gate, reached=reached) + "leaf" if asked(r) == "x" else say("again")])
+    team.add("twig", [call("task", agent="leaf", prompt="x", background=True), "twig", *["Heard."] * 5], subagents=["leaf"])
+    team.add("boss", [call("task", agent="twig", prompt="x"), "Fine."], subagents=["twig"])
+    session = await team.start()
+    await within(session.send("Go."))
+    await within(reached.wait())
+    assert await session.tasks.pending() == []
+    return session
+
+
+async def leafs_end(runtime: Runtime) -> str:
+    """How its first run ends."""
+    leaf = next(row for row in await runtime.sessions(limit=100) if row.agent.name.startswith("leaf"))
+    event = await within(until_type(await runtime.open_session(leaf.id, drive=False), "run.finished"))
+    assert isinstance(event.data, RunFinished)
+    return event.data.outcome
+
+
+async def test_a_cancel_of_all_that_was_recorded_reaches_it_though_its_process_died(team: Team) -> None:
+    """All that a process had time for was to record it: whoever drives what is left carries it out."""
+    session = await left_behind(team, asyncio.Event())
+    runtime = home(session)
+    await append_outside(runtime.store, session.id, [TasksCancelled("enough")], runtime.clock)
+    assert await leafs_end(runtime) == "interrupted"
+
+
+async def test_a_cancel_of_all_holds_when_it_is_gone_on_with(team: Team) -> None:
+    gate = asyncio.Event()
+    session = await left_behind(team, gate)
+    runtime = home(session)
+    await runtime.close()  # what was under way goes on with the next process
+    gate.set()
+    again = await team.runtime()
+    await append_outside(again.store, session.id, [TasksCancelled("enough")], again.clock)
+    await again.desk.recover()
+    assert await leafs_end(again) == "interrupted"
+
+
+async def test_it_is_recorded_only_where_something_is_left(team: Team) -> None:
+    gate = asyncio.Event()
+    session = await left_behind(team, gate)
+    assert await session.tasks.cancel_all("enough") == 0
+    assert await data(session, TasksCancelled) == [TasksCancelled("enough")]
+    await rest(home(session))
+    assert await session.tasks.cancel_all() == 0
+    assert len(await data(session, TasksCancelled)) == 1
+
+
+async def test_what_a_person_asks_for_after_it_goes_on(team: Team) -> None:
+    session = await left_behind(team, asyncio.Event())
+    runtime = home(session)
+    await session.tasks.cancel_all()
+    await rest(runtime)
+    twig = next(row for row in await runtime.sessions(limit=100) if row.agent.name.startswith("twig"))
+    handle = await runtime.desk.session(twig.id)
+    begun = await handle.tasks.start("leaf", "y")
+    (ended,) = await within(handle.tasks.wait([begun.id]))
+    assert ended.status == "completed"
 
 
 async def test_what_it_asks_is_told_and_answered_at_the_top(team: Team) -> None:

@@ -32,6 +32,10 @@ class Subagents(Protocol):
         """End the open run of this session and all work that is done for it. Nothing happens when there is none."""
         ...
 
+    async def works_below(self, session: SessionId) -> bool:
+        """Whether a session that was made for a task of this one, or of these, has something to do."""
+        ...
+
     async def stop_below(self, session: SessionId, reason: str) -> None:
         """End the work of all sessions that were made for tasks of this one, or of these. Its own run goes on."""
         ...

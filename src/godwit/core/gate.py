@@ -74,6 +74,7 @@ from .events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
     TodosUpdated,
     ToolFinished,
     ToolStarted,
@@ -341,6 +342,8 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
         case SubagentProgressed():
             if not any(t.id == data.task for t in gate.tasks):
                 raise TaskNotFound(f"task {data.task!r} is not open: it has ended already, or never began", task=data.task)
+            return gate
+        case TasksCancelled():
             return gate
         case SubagentFinished():
             ended = next((t for t in gate.tasks if t.id == data.task), None)

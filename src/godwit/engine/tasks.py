@@ -23,6 +23,7 @@ from ..core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
 )
 from ..core.gate import Gate
 from ..core.ids import AgentName, Clock, IdSource, InputId, SessionId, TaskId, derived_id
@@ -193,9 +194,13 @@ class SessionTasks:
     async def cancel_all(self, reason: str | None = None) -> int:
         """Cancel every task that has not ended, and what those that have ended left in the background; returns how many
         of the first kind there were."""
+        subagents = self._parts.subagents
+        if subagents is not None and await subagents.works_below(self._session):
+            # What no open task tells of must be known to whoever drives it, should this process die.
+            await self._append(TasksCancelled(reason or ""))
         count = sum([await self.cancel(t.id, reason) for t in (await self._gate()).tasks])
-        if self._parts.subagents is not None:
-            await self._parts.subagents.stop_below(self._session, reason or "all tasks were cancelled")
+        if subagents is not None:
+            await subagents.stop_below(self._session, reason or "all tasks were cancelled")
         return count
 
     # --- children that a host runs its own way ------------------------------------------------------------------------

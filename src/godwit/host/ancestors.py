@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..contracts import EventStore
 from ..core.errors import GodwitError, SessionNotFound, StoreClosed
-from ..core.events import RunStarted, SessionCreated, SubagentFinished, SubagentStarted, UserMessage
+from ..core.events import RunStarted, SessionCreated, SubagentFinished, SubagentStarted, TasksCancelled, UserMessage
 from ..core.ids import Seq, SessionId, TaskId
 from ..core.tasks import run_of
 from ..engine.log import load_state
@@ -25,8 +25,9 @@ logger = logging.getLogger("godwit")
 
 RETRY_S = 1.0
 """How long after something failed the log is looked at again."""
-WORDS = ("subagent.finished", "user.interrupt", "session.archived")
+WORDS = ("subagent.finished", "tasks.cancelled", "user.interrupt", "session.archived")
 """What an ancestor's log says that may end work below it."""
+_SAID = ("subagent.started", "subagent.finished", "tasks.cancelled")
 
 
 class Host(Protocol):
@@ -127,14 +128,15 @@ class Ancestors:
                 await host.do_once(parent)
             state = await load_state(host.store, parent)
         working = {task.session for task in state.gate.tasks}
-        said = await host.store.read(parent, read, types=("subagent.finished",))
+        said = await host.store.read(parent, read, types=("subagent.finished", "tasks.cancelled"))
+        every = not read or state.gate.archived or any(isinstance(event.data, TasksCancelled) for event in said)
         named = {
             event.data.child
             for event in said
             if isinstance(event.data, SubagentFinished) and event.data.status == "cancelled"
         }
         below = self._below.get(parent, set()) - working
-        for session in below if not read or state.gate.archived else below & named:
+        for session in below if every else below & named:
             if await self._open(session) and await orphaned(self._host.store, session):
                 await self._stop(session, "its task was cancelled")
         return state.gate.run is not None and state.gate.interrupted and not host.hosts(parent)
@@ -157,24 +159,32 @@ class Ancestors:
 
 
 async def orphaned(store: EventStore, session: SessionId) -> bool:
-    """Whether the work of this child was to end: its last task was cancelled, or that of one it works for, or one of these
-    is archived or gone. What a person has asked of it is not such work."""
-    at = session
+    """Whether the work of this child was to end: its last task was cancelled, or that of one it works for, or all that is
+    below one of these, or one of these is archived or gone. What a person has asked of it is not such work."""
+    at, began_ms = session, 0
     while True:
         first = (await store.read(at, limit=1))[0].data
         if not isinstance(first, SessionCreated) or first.parent is None or (await store.session(at)).origin is not None:
             return False  # a fork as well: no task is its
         try:
             archived = (await store.session(first.parent)).status == "archived"
-            said = await store.read(first.parent, types=("subagent.started", "subagent.finished"), newest_first=True)
+            said = await store.read(first.parent, types=_SAID, newest_first=True)
         except SessionNotFound:
             return first.task is not None
         # The newest of what its parent's log says of it: a child may go on after a task of it was cancelled.
-        told = (e.data for e in said if isinstance(e.data, SubagentStarted | SubagentFinished))
-        last = next((data for data in told if data.child == at), None)
-        if last is None or not await _works_on(store, at, last.task):
+        told = [e for e in said if isinstance(e.data, SubagentStarted | SubagentFinished) and e.data.child == at]
+        if not told:
             return False
-        if archived or (isinstance(last, SubagentFinished) and last.status == "cancelled"):
+        last = told[0].data
+        assert isinstance(last, SubagentStarted | SubagentFinished)
+        if not await _works_on(store, at, last.task):
+            return False
+        if at == session:
+            began_ms = next((e.at_ms for e in told if isinstance(e.data, SubagentStarted)), 0)
+        # What was begun after such a word, since a person asked for it, is not meant by it.
+        ends = [e for e in said if isinstance(e.data, TasksCancelled)]
+        ends += [e for e in told[:1] if isinstance(e.data, SubagentFinished) and e.data.status == "cancelled"]
+        if archived or any(e.at_ms >= began_ms for e in ends):
             return True
         if first.task is None and isinstance(last, SubagentFinished):
             return False

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -561,14 +561,24 @@ class SubagentHost:
         # What an ended task has left in the background works for this session as well.
         await self.stop_below(session, reason)
 
+    async def works_below(self, session: SessionId) -> bool:
+        """See `Subagents.works_below`."""
+        return [one async for one in self._working_below(session)] != []
+
     async def stop_below(self, session: SessionId, reason: str) -> None:
         """See `Subagents.stop_below`."""
+        async for below, tenant in self._working_below(session):
+            with contextlib.suppress(SessionNotFound):
+                await self._stop(below, reason, tenant)
+
+    async def _working_below(self, session: SessionId) -> AsyncIterator[tuple[SessionId, str | None]]:
+        """Those made for tasks that have something to do, each with its tenant."""
         for below in await self._store.descendants(session):
             with contextlib.suppress(SessionNotFound):
                 state = await load_state(self._store, below)
                 first = (await self._store.read(below, limit=1))[0].data
                 if isinstance(first, SessionCreated) and first.task is not None and (state.gate.run or state.gate.tasks):
-                    await self._stop(below, reason, state.labels.tenant)
+                    yield below, state.labels.tenant
 
     async def _stop(self, session: SessionId, reason: str, tenant: str | None) -> None:
         try:

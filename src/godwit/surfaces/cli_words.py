@@ -64,6 +64,7 @@ from ..core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
     TodosUpdated,
     ToolFinished,
     ToolStarted,
@@ -351,6 +352,8 @@ def event_text(event: Event) -> str:
             return f"{data.agent} {data.child}: {one_line(data.description or data.prompt, 60)}{how}"
         case SubagentProgressed():
             return f"{data.task} {data.status}"
+        case TasksCancelled():
+            return one_line(data.reason)
         case SubagentAsked():
             who = " > ".join(data.path)
             return f"{who}: {data.kind} {data.action}: {one_line(data.message or call_text(data.name, data.arguments))}"

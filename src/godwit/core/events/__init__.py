@@ -70,7 +70,7 @@ from .session import (
     SessionResumed,
     SessionRewound,
 )
-from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted
+from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted, TasksCancelled
 from .union import EVENT_TYPES, IMPORT_TYPES, OUTSIDE_TYPES, EventData, KnownData, Unknown, from_outside
 
 __all__ = [
@@ -138,6 +138,7 @@ __all__ = [
     "SubagentFinished",
     "SubagentProgressed",
     "SubagentStarted",
+    "TasksCancelled",
     "TodosUpdated",
     "ToolFinished",
     "ToolStarted",

@@ -42,6 +42,13 @@ class SubagentProgressed(Data, frozen=True, tag="subagent.progressed"):
     metadata: dict[str, Any] = {}
 
 
+class TasksCancelled(Data, frozen=True, tag="tasks.cancelled"):
+    """All that works for the session is to end, what ended tasks have left in the background as well: whoever drives some of
+    it stops it. Tasks that are open end by a `subagent.finished` each."""
+
+    reason: str = ""
+
+
 class SubagentAsked(Data, frozen=True, tag="subagent.asked"):
     """Somebody below waits for an answer: `action` is open in `asked_by`. `path`: the agents that lead there, from the child
     of this session on. It can be answered on any session above as well."""

@@ -56,7 +56,7 @@ from .session import (
     SessionResumed,
     SessionRewound,
 )
-from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted
+from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted, TasksCancelled
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -122,6 +122,7 @@ KnownData = (
     | SubagentProgressed
     | SubagentAsked
     | SubagentFinished
+    | TasksCancelled
     | SessionImported
     | EntryKept
 )
@@ -160,6 +161,7 @@ OUTSIDE_TYPES = (
     SubagentProgressed,
     SubagentAsked,
     SubagentFinished,
+    TasksCancelled,
 )
 """What may be appended without being the driver, but for a model's own call, a report that decides on a run and a compaction
 within one. All else needs the driver's epoch, and `session.forked` is appended by a fork alone."""

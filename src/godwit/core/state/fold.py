@@ -59,6 +59,7 @@ from ..events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
     TodosUpdated,
     ToolFinished,
     ToolStarted,
@@ -427,6 +428,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | SubagentStarted()
             | SubagentProgressed()
             | SubagentAsked()
+            | TasksCancelled()
             | SessionImported()
             | EntryKept()
             | Unknown()

@@ -66,6 +66,7 @@ from ...core.events import (
     SubagentFinished,
     SubagentProgressed,
     SubagentStarted,
+    TasksCancelled,
     TodosUpdated,
     ToolFinished,
     ToolStarted,
@@ -304,6 +305,7 @@ class Projector:
                 | SubagentProgressed()
                 | SubagentAsked()
                 | SubagentFinished()
+                | TasksCancelled()
                 | SessionImported()
                 | EntryKept()
                 | Unknown()
