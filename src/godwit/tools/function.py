@@ -113,8 +113,9 @@ class FunctionTool(Generic[P, R]):
         injected = self._injected
         for name in injected.values:
             self._give(values, name, context)
+        given: ToolContext = context if self._is_async else ContextForThread(context, asyncio.get_running_loop())
         for name in injected.contexts:
-            values[name] = context if self._is_async else ContextForThread(context, asyncio.get_running_loop())
+            values[name] = given
         if injected.contexts:
             return await self._call(values)
         work = asyncio.ensure_future(self._call(values))

@@ -13,9 +13,11 @@ from typing import Any, TypeVar, cast
 
 from ..contracts import CancelToken, Memories, Tasks, ToolContext, Verified, Workspace
 from ..core.events import Labels
+from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message
 from ..core.rules import Verdict
+from ..core.todos import Todo
 
 T = TypeVar("T")
 
@@ -83,6 +85,14 @@ class ContextForThread:
     @property
     def conversation(self) -> tuple[Message, ...]:
         return self._inner.conversation
+
+    @property
+    def todos(self) -> tuple[Todo, ...]:
+        return self._inner.todos
+
+    @property
+    def goal(self) -> Goal | None:
+        return self._inner.goal
 
     def output(self, text: str) -> None:
         self._soon(self._inner.output, text)
