@@ -10,15 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from ..contracts import (
     BudgetGuard,
     Checkpoints,
     Embedder,
-    HasWebPolicy,
     HookHandler,
-    ListsModels,
     Model,
     ModelRegistry,
     SessionHandle,
@@ -26,25 +22,21 @@ from ..contracts import (
     ShellCommand,
     ShellParser,
     Store,
-    SupportsModelInfo,
     Tool,
     Workspace,
 )
 from ..core.agent import AgentRef, AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import ConfigurationError, InvalidArgument, ModelNotFound, SubagentLimit, ToolNotFound
+from ..core.errors import InvalidArgument, SubagentLimit
 from ..core.events import Labels, SessionCreated
 from ..core.gate import Status
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.lanes import DeadLetter, LaneConfig, LaneSettings
 from ..core.memory import MemoryReach
-from ..core.model_info import ModelInfo
-from ..core.narrowing import INHERIT
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
-from ..core.web import WebPolicy
 from ..engine.commands import Command, checked_commands
 from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
@@ -56,6 +48,7 @@ from ..engine.log import create_log, load_state, record_reports
 from ..engine.memory import ReachedMemories
 from ..engine.session import Session
 from ..engine.todos import new_goal
+from .agent_tools import AgentTools
 from .agents import Agent
 from .artifacts import LimitedBlobs
 from .auth_store import AuthStore, auth_of
@@ -74,6 +67,7 @@ from .configured import (
     search_of,
     standing_of,
 )
+from .created_agents import CreatedAgents
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .folder_context import FolderContexts, FolderFiles
@@ -86,7 +80,6 @@ from .mcp import McpConnections, McpSettings
 from .mcp_tokens import McpTokens
 from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
-from .registered_agents import RegisteredAgents
 from .retention import Retention
 from .search import Searching
 from .secret_keys import keys_for
@@ -104,7 +97,7 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
-class Runtime(RegisteredAgents, Transfers, Retention):
+class Runtime(CreatedAgents, Transfers, Retention):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -149,11 +142,9 @@ class Runtime(RegisteredAgents, Transfers, Retention):
         self.models = models
         self.auth = auth_of(models, auth)
         """The keys of providers that are stored on this machine."""
-        self._toolbox = toolbox
         self._folder_contexts = None if folder_files is None else FolderContexts(context_of(config, folder_files), trusts)
         self._trusts = trusts
-        self._searching = Searching(toolbox, search_of(config))
-        self._functions: dict[str, list[Tool]] = {}
+        self._tools = AgentTools(Searching(toolbox, search_of(config)), self._folder_contexts)
         self._registered: dict[str, AgentSpec] = {}
         # An idle session costs nothing for them, unless something was registered on it.
         self._hooks: WeakValueDictionary[SessionId, Hooks] = WeakValueDictionary()
@@ -416,143 +407,7 @@ class Runtime(RegisteredAgents, Transfers, Retention):
             self.fetcher.allow(new)
         self._reach = (*self._reach, *new)
 
-    # --- agents ------------------------------------------------------------------------------------------------
-
-    async def create(self, agent: Agent | AgentSpec, *, workspace: str | os.PathLike[str] | None = None) -> AgentRef:
-        """Store the agent: a new immutable version, or the newest one when nothing changed.
-
-        `workspace`: an existing folder that its sessions are to work in, whose configuration files count for what is checked
-        here; it is not stored. ModelNotFound, AuthenticationFailed (a model's key is missing; see `open`'s `check_models`),
-        ToolNotFound, InvalidArgument (no such folder); ConfigurationError when a pattern of its hooks cannot be used, or the
-        sandbox it demands cannot be had.
-        """
-        return await self._create(agent, existing_folder(workspace))
-
-    async def _create(self, agent: Agent | AgentSpec, folder: str | None) -> AgentRef:
-        spec = agent.spec if isinstance(agent, Agent) else agent
-        for hook in spec.hooks:
-            HOOK_KIT.matcher(hook)
-        if isinstance(agent, Agent):
-            self._bring(agent)
-            for below in agent.subagents:
-                await self._create(below, folder)
-        spec = self._with_registered(spec)
-        for own in spec.subagent_specs.values():
-            await self.check_subagent(own, folder)
-        spec = self._with_canonical_models(spec)
-        self._check_models_of(spec)
-        self.tools_of(spec, folder)
-        await self._check_sandbox(spec, folder)
-        ref = await self.store.put_agent(spec)
-        await self.subagents.known(spec)
-        return ref
-
-    async def check_subagent(self, spec: AgentSpec, folder: str | None) -> None:
-        """See `engine.handle.Home.check_subagent`."""
-        for hook in spec.hooks:
-            HOOK_KIT.matcher(hook)
-        if spec.output is not None:
-            self.outputs.spec(spec.output)
-        self._check_models_of(spec)
-        self.tools_of(spec, folder)
-        await self._check_sandbox(spec, folder)
-        await self.subagents.known(spec)
-        for own in spec.subagent_specs.values():
-            await self.check_subagent(own, folder)
-
-    def _with_canonical_models(self, spec: AgentSpec) -> AgentSpec:
-        """The agent as it is stored: a hint means the same model for as long as this version lives. What means no model is
-        left as it is, and told when it is checked or asked."""
-        if not isinstance(self.models, SupportsModelInfo):
-            return spec
-        known = self.models.canonical
-
-        def canonical(name: str) -> str:
-            try:
-                return name if name == INHERIT else known(name)
-            except ModelNotFound:
-                return name
-
-        models = tuple(canonical(name) for name in spec.models)
-        own = {name: self._with_canonical_models(one) for name, one in spec.subagent_specs.items()}
-        return msgspec.structs.replace(spec, models=models, subagent_specs=own)
-
-    def _check_models_of(self, spec: AgentSpec) -> None:
-        if self._check_models and spec.models != (INHERIT,):
-            for model in spec.models:
-                self.check_model(model)
-
-    async def _check_sandbox(self, spec: AgentSpec, folder: str | None) -> None:
-        if self._places is not None:
-            await self._places.check(spec.sandbox, folder)
-
-    def _bring(self, agent: Agent) -> None:
-        """What of an agent is Python and not in the database."""
-        for below in agent.subagents:
-            self._bring(below)
-        self._functions[agent.name] = list(agent.functions)
-        if agent.output_type is not None:
-            self.outputs.spec(agent.output_type)
-        self._agent_commands[agent.name] = agent.commands
-        self._hook_handlers[agent.name] = dict(agent.hook_handlers)
-        self.guards.bring(agent.name, agent.budget_guard)
-
-    def tools_of(self, spec: AgentSpec, folder: str | None = None) -> list[Tool]:
-        """The agent's tools for a session in this folder, in fixed order. ToolNotFound, ConfigurationError when a name is
-        there twice."""
-        from ..tools.external import external_tool
-        from ..tools.task import task_tools
-
-        own = {t.definition.name: t for t in self._functions.get(base_name(spec), ())}
-        found: list[Tool] = []
-        toolbox = self._searching.toolbox(spec.tools, folder)
-        for name in spec.tools:
-            found += [own[name]] if name in own else toolbox.select([name])
-        if spec.subagents:
-            found += task_tools(spec.subagents)
-        found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
-        loader = None if self._folder_contexts is None else self._folder_contexts.tool(spec, folder)
-        if loader is not None and all(tool.definition.name != loader.definition.name for tool in found):
-            found.append(loader)
-        unique: dict[str, Tool] = {}
-        for tool in found if spec.web is None else _within(found, spec.web):
-            before = unique.setdefault(tool.definition.name, tool)
-            if before is not tool and (tool.traits.external or before.traits.external):
-                raise ConfigurationError(f"tool {tool.definition.name!r} is declared twice", tool=tool.definition.name)
-        return list(unique.values())
-
-    def _tools_named(self, name: str, folder: str | None = None) -> list[str]:
-        """The names of the tools that this name, of a tool or a set, stands for in this folder; none when there is none."""
-        try:
-            return [tool.definition.name for tool in self._searching.toolbox([name], folder).select([name])]
-        except ToolNotFound:
-            return []
-
-    def find_tool(self, name: str, folder: str | None = None) -> Tool | None:
-        """A tool of the runtime's own by its name, whichever agents may use it, as a session in this folder has it."""
-        try:
-            return next(
-                (t for t in self._searching.toolbox([name], folder).select([name]) if t.definition.name == name), None
-            )
-        except ToolNotFound:
-            return None
-
     # --- sessions ----------------------------------------------------------------------------------------------
-
-    async def list_models(
-        self, provider: str | None = None, *, ready: bool = False, deprecated: bool = False
-    ) -> list[ModelInfo]:
-        """See `Registry.list`, off the event loop. Nothing is listed of a registry that does not know its models."""
-        if not isinstance(self.models, ListsModels):
-            return []
-        return list(await asyncio.to_thread(self.models.list, provider, ready=ready, deprecated=deprecated))
-
-    async def find_model(self, hint: str) -> ModelInfo:
-        """What is known of the model that this hint means. ModelNotFound."""
-        if not isinstance(self.models, SupportsModelInfo):
-            self.models.resolve(hint)
-            return ModelInfo(hint, hint.partition(":")[0], origin="guessed")
-        return await asyncio.to_thread(self.models.find, hint)
 
     async def start_session(
         self,
@@ -774,21 +629,6 @@ def _file_checkpoints(store: Store, durability: Literal["memory", "process", "di
     if file is None:
         return FileCheckpoints(None, durability="memory", clock=clock)
     return FileCheckpoints(f"{file}.files", own=[file], durability=durability, clock=clock)
-
-
-def _within(tools: Sequence[Tool], policy: WebPolicy) -> list[Tool]:
-    """The tools, of which the web tools keep to the policy. ConfigurationError for one that cannot."""
-    made: list[Tool] = []
-    for tool in tools:
-        name = tool.definition.name
-        if isinstance(tool, HasWebPolicy):
-            tool = tool.within(policy)
-        elif name in ("web_fetch", "web_search") and not tool.traits.external:
-            raise ConfigurationError(
-                f"tool {name!r} does not keep to what `web` of the agent says: it has no `within`", tool=name
-            )
-        made.append(tool)
-    return made
 
 
 class LateShell:
