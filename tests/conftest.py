@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import httpx2
@@ -34,16 +37,31 @@ for number, default in (
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, default)
 
-# Where a test says nothing else, both give up after 5 s, which a busy machine may take.
-for client in (httpx, httpx2):
+# Where a test says nothing else, both give up after 5 s, which a busy machine may take. And to read what all authorities of
+# the world have signed, for each client anew, takes longer than most of what tests ask.
+for library in (httpx, httpx2):
     for step in ("connect", "read", "write", "pool"):
-        setattr(client._config.DEFAULT_TIMEOUT_CONFIG, step, PATIENCE_S)
+        setattr(library._config.DEFAULT_TIMEOUT_CONFIG, step, PATIENCE_S)
+    transports: Any = library._transports.default
+    transports.create_ssl_context = cache(transports.create_ssl_context)
 
 # A shared machine is slow now and then, which says nothing about the code: no deadlines. On CI the examples are the same
 # each time, so that a red build can be repeated; at home they differ, so that new ones are found.
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("home"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: much of its time a test waits for a disk, another process or a time to pass."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays to the end. With all tests in it, to look at it again for garbage takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,11 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
-TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in MODULES.items()}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(), str(MODULES[module]))
 
 
 def area(module: str) -> str:
@@ -78,7 +83,7 @@ def area(module: str) -> str:
 
 def imports(module: str) -> Iterator[Import]:
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
-    yield from _imports(TREES[module], package, top=True)
+    yield from _imports(tree(module), package, top=True)
 
 
 def _imports(node: ast.AST, package: str, top: bool) -> Iterator[Import]:
@@ -214,7 +219,7 @@ def test_the_core_does_nothing_but_think() -> None:
             continue
         allowed = ONLY_IN_IDS if module == "godwit.core.ids" else set()
         wrong += [place(module, f) for f in imports(module) if f.target.split(".")[0] in IMPURE - allowed]
-        for node in ast.walk(TREES[module]):
+        for node in ast.walk(tree(module)):
             match node:
                 case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
                     wrong.append(f"{module}:{node.lineno} calls {name}()")
@@ -254,10 +259,10 @@ def test_heavy_libraries_are_loaded_on_first_use() -> None:
 
 def test_only_the_log_appends_to_a_store() -> None:
     wrong = []
-    for module, tree in TREES.items():
+    for module in MODULES:
         if module == "godwit.engine.log" or area(module) in ("stores", "testing"):
             continue
-        for node in ast.walk(tree):
+        for node in ast.walk(tree(module)):
             match node:
                 case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name) | ast.Attribute(attr=name))):
                     if name.strip("_") == "store":
