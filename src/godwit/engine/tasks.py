@@ -194,12 +194,11 @@ class SessionTasks:
     async def cancel_all(self, reason: str | None = None) -> int:
         """Cancel every task that has not ended, and what those that have ended left in the background; returns how many
         of the first kind there were."""
+        count = sum([await self.cancel(t.id, reason) for t in (await self._gate()).tasks])
         subagents = self._parts.subagents
         if subagents is not None and await subagents.works_below(self._session):
-            # What no open task tells of must be known to whoever drives it, should this process die.
+            # No open task tells of it any more: it must be known to whoever drives it, should this process die.
             await self._append(TasksCancelled(reason or ""))
-        count = sum([await self.cancel(t.id, reason) for t in (await self._gate()).tasks])
-        if subagents is not None:
             await subagents.stop_below(self._session, reason or "all tasks were cancelled")
         return count
 
