@@ -52,6 +52,7 @@ def test_each_setting_is_told_with_its_origin(folder: Path) -> None:
         Origin("budget.turns", "2", "option budget.turns"),
     ]
     assert Origin("context.compact_at", "0.8", "default") in found
+    assert not [one.key for one in found if one.key.startswith("server.jwt")], "without a jwt there is none of its defaults"
     held = [one.key for one in found if one.why is None]
     assert sorted(set(held)) == sorted(held), "of one setting one holds"
 

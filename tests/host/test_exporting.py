@@ -31,6 +31,7 @@ from godwit.core.events import (
 from godwit.core.facts import ExportFormat
 from godwit.core.rules import Permissions
 from godwit.core.transcript import transcript_of
+from godwit.host.folder_context import FolderFiles
 from godwit.models.script import call
 
 MODEL = "scripted:test"
@@ -389,6 +390,25 @@ async def test_markdown_reads_well(runtime: Runtime, tmp_path: Path) -> None:
     )
     assert "It says hi." in text
     assert "- usage: 222 in, 10 out, 200 cached, $0.5000" in text
+
+
+async def test_what_the_model_was_told_beside_the_prompt_is_there(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "AGENTS.md").write_text("Say <b>ahoy</b>.")
+    models = {MODEL: ScriptedModel(["Ahoy."])}
+    async with await Runtime.open(":memory:", models=models, folder_files=FolderFiles()) as runtime:
+        session = await runtime.start_session(godwit.Agent("sailor", model=MODEL, memory=True), workspace=tmp_path)
+        await session.memory.remember("The boat is called Godwit")
+        await session.send("How is the boat called?")
+        page, text = (await session.export()).decode(), (await session.export("md")).decode()
+        log = (await session.export("jsonl")).decode()
+    for shown in (page, text):
+        assert shown.index("Told from files: AGENTS.md") < shown.rindex("How is the boat called?")
+        assert "Recalled: 1 memory" in shown
+        assert "The boat is called Godwit" in shown
+    assert "Say &lt;b&gt;ahoy" in page
+    assert "context.loaded" in log
+    assert "memory.recalled" in log
 
 
 async def test_a_long_session_makes_a_page(runtime: Runtime, tmp_path: Path) -> None:

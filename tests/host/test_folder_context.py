@@ -250,6 +250,14 @@ async def test_a_skill_is_listed_by_its_description_and_loaded_when_asked_for(ho
         assert event.skills == ("own", "pdf")
 
 
+@pytest.mark.parametrize("text", ["Read, Grep(src/**)", "[Read, 'Grep(src/**)']", "\n  - Read\n  - Grep(src/**)"])
+def test_allowed_tools_are_a_text_or_a_list(folder: Path, text: str) -> None:
+    skill(folder / ".godwit" / "skills", "look", f"allowed-tools: {text}\nargument-hint: [FILE]\n")
+    found = skills.load(str(folder), [".godwit/skills"])
+    assert found.problems == ()
+    assert (found.skills["look"].limits, found.skills["look"].hint) == (("read", "grep(src/**)"), "[FILE]")
+
+
 async def test_allowed_tools_limit_the_run_from_then_on_and_no_longer(folder: Path) -> None:
     path = skill(folder / ".godwit" / "skills", "look", "allowed-tools: Read, Grep(src/**)\n")
     put(folder / "a.txt", "A")

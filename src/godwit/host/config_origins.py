@@ -96,7 +96,12 @@ def _defaults() -> Iterator[Origin]:
     standard = {f"{section}.{key}": value for section, kind in _DEFAULTS for key, value in _fields(kind)}
     for setting in settings():
         value = standard.get(setting.key, setting.default)
-        if value is not None and ANY not in setting.key.split(".") and not isinstance(value, list | dict):
+        if (
+            value is not None
+            and not setting.optional
+            and ANY not in setting.key.split(".")
+            and not isinstance(value, list | dict)
+        ):
             yield Origin(setting.key, _shown(setting.key, value), "default")
 
 

@@ -29,12 +29,13 @@ _ELSEWHERE = {(LaneSettings, "lanes"), (LaneConfig, "name")}
 class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of them. `key`: with its tables, as in `server.tenant.burst`. `variable`: sets it; None where only lines of TOML
     in `GODWIT_SET` can. `type`: in words of TOML. `default`: as it would stand in a file; None where that depends, or is
-    nothing."""
+    nothing. `optional`: it stands in a table that may be left out as a whole, and its default counts where that is there."""
 
     key: str
     variable: str | None
     type: str
     default: Any = None
+    optional: bool = False
 
 
 @functools.cache
@@ -60,18 +61,18 @@ def variable_of(key: str) -> str:
     return PREFIX + key.replace(".", "__").upper()
 
 
-def _of(table: str, kind: type[msgspec.Struct]) -> Iterator[Setting]:
+def _of(table: str, kind: type[msgspec.Struct], *, optional: bool = False) -> Iterator[Setting]:
     told = typing.get_type_hints(kind)
     for field in msgspec.structs.fields(kind):
         if (kind, field.name) in _ELSEWHERE:
             continue
         key, inner = f"{table}.{field.name}", _struct(told[field.name])
         if inner is not None:
-            yield from _of(key, inner)
+            yield from _of(key, inner, optional=optional or type(None) in typing.get_args(told[field.name]))
             continue
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         shown = None if default is msgspec.NODEFAULT else msgspec.to_builtins(default)
-        yield Setting(key, variable_of(key), _word(told[field.name]), shown)
+        yield Setting(key, variable_of(key), _word(told[field.name]), shown, optional)
 
 
 def _struct(told: Any) -> type[msgspec.Struct] | None:

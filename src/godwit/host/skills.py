@@ -232,8 +232,8 @@ def _values(source: str) -> tuple[dict[str, list[str]], dict[str, int], list[tup
             continue
         elif isinstance(node, yaml.ScalarNode):
             values[key] = [plain if plain is not None and not node.value else node.value]
-        elif plain is not None:
-            values[key] = [plain]
+        elif plain is not None and key != "allowed-tools":
+            values[key] = [plain]  # a hint such as [FILE] is no list to who wrote it
         elif isinstance(node, yaml.SequenceNode) and all(isinstance(v, yaml.ScalarNode) for v in node.value):
             values[key] = [v.value for v in node.value]
         else:

@@ -15,11 +15,13 @@ from ...core.events import (
     AgentMessage,
     BudgetExceeded,
     CommandExecuted,
+    ContextLoaded,
     EntryKept,
     Event,
     GoalUpdated,
     HookBlocked,
     InputDelivered,
+    MemoryRecalled,
     ModelStarted,
     RunFinished,
     RunStarted,
@@ -109,6 +111,8 @@ class Told(Passage):
         | HookBlocked
         | BudgetExceeded
         | GoalUpdated
+        | ContextLoaded
+        | MemoryRecalled
         | UserMessage
         | EntryKept
         | None
@@ -233,6 +237,8 @@ class Story:
                 | SessionRewound()
                 | SessionImported()
                 | GoalUpdated()
+                | ContextLoaded()
+                | MemoryRecalled()
                 | SessionForked()
                 | SessionLabelled()
                 | CommandExecuted()

@@ -11,9 +11,11 @@ from ...core.attachments import described
 from ...core.events import (
     BudgetExceeded,
     CommandExecuted,
+    ContextLoaded,
     EntryKept,
     GoalUpdated,
     HookBlocked,
+    MemoryRecalled,
     RunFinished,
     SessionCompacted,
     SessionConfigured,
@@ -168,6 +170,12 @@ def told(passage: Told) -> tuple[str, str]:
             return "The model had stopped, and was told to go on", text_of(data.content)
         case GoalUpdated(goal=goal):
             return f"Goal {goal.status if not goal.open else 'set'}", goal.reason or goal.text
+        case ContextLoaded() as data:
+            named = [*data.files, *(f"skill {name}" for name in data.skills)]
+            return f"Told from files: {', '.join(named) or 'nothing any more'}", data.text
+        case MemoryRecalled() as data:
+            count = len(data.memories)
+            return f"Recalled: {count} {'memory' if count == 1 else 'memories'}", data.text
         case EntryKept() as data:
             return f"Kept from the import: {data.kind}", json.dumps(data.data, ensure_ascii=False, indent=2)
         case None:
