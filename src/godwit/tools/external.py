@@ -7,7 +7,7 @@ from typing import Any
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
-from ..core.errors import ConfigurationError, InvalidToolArguments, ToolFailed
+from ..core.errors import ConfigurationError, ToolFailed
 from .schema import Schema
 
 _EXTERNAL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -28,14 +28,7 @@ class ExternalTool:
         self._schema = Schema(definition.parameters)
 
     def validate(self, arguments: dict[str, Any]) -> None:
-        if problem := self._schema.problem(arguments):
-            parameter, words = problem
-            where = f"parameter {parameter!r}: " if parameter else ""
-            raise InvalidToolArguments(
-                f"invalid arguments for tool {self.definition.name!r}: {where}{words}",
-                tool=self.definition.name,
-                parameter=parameter or None,
-            )
+        self._schema.check(self.definition.name, arguments)
 
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return frozenset()

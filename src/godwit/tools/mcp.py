@@ -18,7 +18,7 @@ import msgspec
 
 from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
-from ..core.errors import ConfigurationError, InvalidToolArguments
+from ..core.errors import ConfigurationError
 from ..core.mcp import McpServer, tool_name
 from ..core.media import image_type
 from ..core.messages import Document, Image, ResultBlock, Text
@@ -79,14 +79,7 @@ class McpTool:
         self.traits = ToolTraits(repeatable=repeatable, timeout_s=server.timeout_s, held=True)
 
     def validate(self, arguments: dict[str, Any]) -> None:
-        if problem := self._schema.problem(arguments):
-            parameter, words = problem
-            where = f"parameter {parameter!r}: " if parameter else ""
-            raise InvalidToolArguments(
-                f"invalid arguments for tool {self.definition.name!r}: {where}{words}",
-                tool=self.definition.name,
-                parameter=parameter or None,
-            )
+        self._schema.check(self.definition.name, arguments)
 
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return frozenset()

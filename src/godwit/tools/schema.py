@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..core.errors import ConfigurationError
+from ..core.errors import ConfigurationError, InvalidToolArguments
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -132,6 +132,15 @@ class Schema:
             return "", f"expected object, got {_kind(value)}"
         self._left = MOST_CHECKS
         return self._check(value, self._root, "", 0)
+
+    def check(self, tool: str, arguments: dict[str, Any]) -> None:
+        """InvalidToolArguments when the arguments of a call of this tool do not fit."""
+        if problem := self.problem(arguments):
+            parameter, words = problem
+            where = f"parameter {parameter!r}: " if parameter else ""
+            raise InvalidToolArguments(
+                f"invalid arguments for tool {tool!r}: {where}{words}", tool=tool, parameter=parameter or None
+            )
 
     def _survey(self, node: Any, where: str) -> None:
         if isinstance(node, bool):
