@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..core.errors import ConfigurationError, GodwitError
+from ..core.file_problem import FileProblem
 
 NAME_LIMIT = 64
 """Characters of a command's name."""
@@ -133,17 +134,10 @@ def checked_commands(commands: Iterable[Command], whose: str) -> tuple[Command, 
 
 
 @dataclass(frozen=True)
-class CommandProblem:
+class CommandProblem(FileProblem):
     """What is wrong with a command file. `line` counts from 1. `fatal`: there is no such command because of it."""
 
-    file: str
-    line: int | None
-    message: str
-    fatal: bool = True
     name: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 class CommandInfo(NamedTuple):

@@ -22,6 +22,7 @@ import msgspec
 
 from ..core.agent import AgentSpec, ContextPolicy
 from ..core.errors import ConfigurationError, ToolNotFound
+from ..core.file_problem import FileProblem
 from ..core.rules import ConfirmationInheritance, Permissions, Verdict, parse
 from ..core.worker_agents import WorkerAgentSpec, checked_name, definition, kind_of, permissions_of_kind
 from .found_files import Bad, Entry, Found, FoundFiles, entries, front_matter, text_of
@@ -70,18 +71,11 @@ _KEYS = {
 
 
 @dataclass(frozen=True)
-class AgentProblem:
+class AgentProblem(FileProblem):
     """What is wrong with an agent file. `line` counts from 1. `fatal`: there is no such agent because of it; otherwise
     something of the file has no effect."""
 
-    file: str
-    line: int | None
-    message: str
-    fatal: bool = True
     name: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 class AgentFile(NamedTuple):

@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..core.errors import ConfigurationError, GodwitError, PathEscape, ToolFailed
+from ..core.file_problem import FileProblem
 from ..core.rules import Permissions
 from ..workspaces.confined import Confined
 from .agent_files import as_ours
@@ -96,17 +97,8 @@ class Skill:
             raise ToolFailed(f"{path!r} of the skill {self.name!r} {bad.message}", path=path) from None
 
 
-@dataclass(frozen=True)
-class SkillProblem:
+class SkillProblem(FileProblem):
     """What is wrong with a skill. `fatal`: it cannot be used; otherwise something of its file has no effect."""
-
-    file: str
-    line: int | None
-    message: str
-    fatal: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
 class Skills(NamedTuple):
