@@ -50,6 +50,7 @@ from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
+from .mcp_servers import RemoteServers
 from .memories import RemoteMemories
 from .registering import RemoteAgents
 from .sending import RemoteSending
@@ -190,7 +191,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, RemoteAgents, HostCalls):
+class RemoteSession(RemoteSending, RemoteAgents, RemoteServers, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

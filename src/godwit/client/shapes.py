@@ -69,6 +69,10 @@ class MemoryStatus(msgspec.Struct, frozen=True):
     stats: MemoryStats = MemoryStats(0)
 
 
+class Counted(msgspec.Struct, frozen=True):
+    count: int
+
+
 class Changed(msgspec.Struct, frozen=True):
     changed: bool
 

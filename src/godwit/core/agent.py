@@ -201,6 +201,20 @@ def with_subagents(spec: AgentSpec, added: Iterable[AgentSpec]) -> AgentSpec:
     return msgspec.structs.replace(spec, subagents=told, subagent_specs=own)
 
 
+def with_mcp_server(spec: AgentSpec, server: McpServer) -> AgentSpec:
+    """The agent with this server, in place of the one of its name."""
+    if any(own.name == server.name for own in spec.mcp_servers):
+        servers = tuple(server if own.name == server.name else own for own in spec.mcp_servers)
+    else:
+        servers = (*spec.mcp_servers, server)
+    return msgspec.structs.replace(spec, mcp_servers=servers)
+
+
+def without_mcp_server(spec: AgentSpec, name: str) -> AgentSpec:
+    """The agent without the server of this name."""
+    return msgspec.structs.replace(spec, mcp_servers=tuple(own for own in spec.mcp_servers if own.name != name))
+
+
 class AgentRef(msgspec.Struct, frozen=True):
     """One immutable version of an agent; versions count from 1."""
 
@@ -250,5 +264,7 @@ __all__ = [
     "variant_of",
     "variant_name",
     "variant_prefix",
+    "with_mcp_server",
     "with_subagents",
+    "without_mcp_server",
 ]

@@ -544,6 +544,12 @@ class Unreachable(GodwitError):
     code = "unreachable"
 
 
+class McpServerFailed(GodwitError):
+    """An MCP server cannot be used now: it cannot be connected, or needs a credential."""
+
+    code = "mcp_server_failed"
+
+
 class CheckpointFailed(GodwitError):
     """The workspace's files could not be kept, or not be put back."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -181,6 +182,18 @@ class McpStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def enabled(self) -> bool:
         return self.health != "disabled"
+
+
+def mcp_server(given: McpServer | Mapping[str, Any]) -> McpServer:
+    """The server that a table such as `{"name": "docs", "url": "https://..."}` says. ConfigurationError."""
+    if isinstance(given, McpServer):
+        return given
+    if unknown := set(given) - set(McpServer.__struct_fields__):
+        raise ConfigurationError(f"an MCP server has no {sorted(unknown)}: it takes {McpServer.__struct_fields__}")
+    try:
+        return msgspec.convert(dict(given), McpServer)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
 
 
 def tool_name(server: str, tool: str) -> str:

@@ -10,16 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from ..core.agent import AgentSpec, variant_of, with_subagents
-from ..core.errors import HeadMoved
+from ..core.agent import AgentSpec, with_subagents
 from ..core.worker_agents import WorkerAgentSpec
-from .control import Control
-from .log import load_state
-
-_TRIES = 20
+from .agent_changes import AgentChanges
 
 
-class LiveAgents(Control):
+class LiveAgents(AgentChanges):
     """Subagents that are added while a session lives (seed 001)."""
 
     async def register_agents(self, agents: Iterable[AgentSpec | WorkerAgentSpec]) -> list[AgentSpec]:
@@ -34,22 +30,7 @@ class LiveAgents(Control):
         if self._drives:
             for one in made:
                 await self._home.check_subagent(one, self.workspace)
-        for attempt in range(_TRIES):
-            state = await load_state(self._store, self.id)
-            assert state.agent is not None
-            ref, spec = await self._store.get_agent(state.agent.name, state.agent.version)
-            wider = with_subagents(spec, made)
-            if wider == spec:
-                break
-            variant = await self._store.put_agent(variant_of(ref, wider))
-            try:
-                await self.configure(agent=variant, expect=state.seq)
-            except HeadMoved:
-                # Somebody else may have registered agents meanwhile, which must not be lost.
-                if attempt == _TRIES - 1:
-                    raise
-            else:
-                break
+        await self._change_agent(lambda spec: with_subagents(spec, made))
         return made
 
     async def register_worker_agent(self, worker: WorkerAgentSpec) -> AgentSpec:

@@ -33,6 +33,7 @@ from .inbox import Inbox
 from .lane_work import LaneWork
 from .live_agents import LiveAgents
 from .live_hooks import LiveHooks
+from .live_servers import LiveServers
 from .log import record_reports
 from .memory import ReachedMemories, reached
 from .purse import Purse
@@ -73,6 +74,7 @@ class SessionHome(Home, ForkHome, Protocol):
 class Session(
     Sending,
     LiveAgents,
+    LiveServers,
     Answers,
     HostTodos,
     LiveHooks,

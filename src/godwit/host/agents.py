@@ -23,7 +23,7 @@ from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.ids import AgentName
-from ..core.mcp import McpServer
+from ..core.mcp import McpServer, mcp_server
 from ..core.memory import MemoryPolicy
 from ..core.modes import Mode
 from ..core.nudges import NudgePolicy
@@ -150,7 +150,7 @@ class Agent:
             verification=_verification(verification),
             hooks=tuple(h.spec if isinstance(h, Hook) else h for h in hooks),
             subagents=_subagents(subagents),
-            mcp_servers=tuple(_server(one) for one in mcp_servers),
+            mcp_servers=tuple(mcp_server(one) for one in mcp_servers),
             web=_web(web),
             memory=_memory(memory),
             checkpoints=checkpoints if isinstance(checkpoints, CheckpointPolicy) else CheckpointPolicy(enabled=checkpoints),
@@ -183,17 +183,6 @@ def _as_tool(item: Any) -> Tool:
         function: Tool = tool(item)
         return function
     raise ConfigurationError(f"{item!r} is neither a tool name, a function nor a tool", tool=repr(item))
-
-
-def _server(given: McpServer | Mapping[str, Any]) -> McpServer:
-    if isinstance(given, McpServer):
-        return given
-    if unknown := set(given) - set(McpServer.__struct_fields__):
-        raise ConfigurationError(f"an MCP server has no {sorted(unknown)}: it takes {McpServer.__struct_fields__}")
-    try:
-        return msgspec.convert(dict(given), McpServer)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"an MCP server cannot be read: {error}") from None
 
 
 def _output(given: Any, retries: int) -> OutputSpec | None:

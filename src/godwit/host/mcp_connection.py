@@ -5,7 +5,7 @@ Leaves out who shares it (`mcp.py`). Rules a change must keep:
 
 * The library's scopes are left by the task that entered them; a call that fails takes no other call with it.
 * A call is sent once. It is sent again only where the server has said that it did not take it: an unknown session (404), a
-  refused token (401).
+  refused token (401); or where nothing was sent, since its program reads nothing any more.
 * A token goes to the very address it is for, is asked for anew with each request, and stands in nothing that is told.
 """
 
@@ -201,6 +201,12 @@ class McpConnection:
                 self.let_go()
                 if last:
                     raise ToolFailed("the MCP server ends each session at once") from None
+            except BrokenPipeError as error:
+                # Nothing was sent: its program is on its way out.
+                if self._client is client:
+                    self._lost()
+                if last:
+                    raise ToolFailed(f"the MCP server cannot be used: {error}") from None
             finally:
                 self._calls -= 1
                 self._touch()
@@ -262,7 +268,7 @@ class McpConnection:
             if failure := seen.failure or (self.way.failure if closed else ""):
                 raise ToolFailed(self._hidden(f"the MCP server cannot be used: {failure}")) from None
             raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000]) from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, BrokenPipeError):
             raise
         except Exception as error:
             # Results that are none, and a connection that broke: whatever the library makes of it.

@@ -117,6 +117,8 @@ class StdioWay:
             try:
                 yield program.incoming.stream, Outgoing(program.write)
             finally:
+                if program.reads_nothing:
+                    await asyncio.wait([reading], timeout=2 * DRAIN_S)  # it is on its way out, and may say why
                 program.leaving = True
                 await _ended(program)
                 reading.cancel()
@@ -243,15 +245,20 @@ class _Program:
         self._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(ours.pop(), "wb", 0))
         self._transports.append(self._stdin)
 
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether it has closed its stdin."""
+        return self._stdin is not None and self._stdin.is_closing()
+
     async def write(self, item: Any) -> None:
         """Hand a message over without waiting for the program to read it. ConnectionError."""
         text: str = item.message.model_dump_json(by_alias=True, exclude_unset=True)
         assert self._stdin is not None
-        if self._stdin.is_closing():
-            raise BrokenPipeError
+        if self.reads_nothing:
+            raise BrokenPipeError("it reads nothing any more")
         if self._stdin.get_write_buffer_size() > UNREAD_BYTES:
             self._give_up(f"it does not read what it is told: more than {UNREAD_BYTES} bytes wait")
-            raise BrokenPipeError
+            raise BrokenPipeError("it does not read what it is told")
         self._stdin.write(text.encode() + b"\n")
 
     async def read_stdout(self) -> None:

@@ -285,7 +285,16 @@ def test_a_tenant_finds_nothing_of_another_on_any_path(keyed: As) -> None:
         if "{session}" not in path and "{agent}" not in path:
             continue
         named = path.removeprefix("/godwit/v1").format(
-            session=session, run=run, agent="coder", action="x", input="x", name="bash", ref="x", lane="execute", task="x"
+            session=session,
+            run=run,
+            agent="coder",
+            action="x",
+            input="x",
+            name="bash",
+            ref="x",
+            lane="execute",
+            task="x",
+            server="x",
         )
         for method, told in methods.items():
             if path.endswith("/agents/{agent}") and method == "put":
@@ -316,6 +325,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         return None
     name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     examples: dict[str, Any] = {
+        "McpServerBody": {"server": {"name": "docs", "url": "https://docs.example/mcp"}},
         "PromptBody": {"prompt": "x"},
         "SteerBody": {"message": "x"},
         "FollowUpBody": {"message": "x"},

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ...core.agent import AgentSpec
 from ...core.errors import InvalidArgument, PermissionDenied
 from ...core.ids import AgentName
+from ...core.mcp import McpServer
 from ...core.narrowing import INHERIT
 from ...core.principal import Principal
 from ...core.sandbox import SandboxPolicy
@@ -87,15 +88,21 @@ async def checked(spec: AgentSpec, service: Service, names: Names, who: Principa
     return msgspec.structs.replace(spec, subagent_ids=await names.subagent_ids(spec, tenant=who.tenant))
 
 
+def check_server(server: McpServer, who: Principal) -> None:
+    """Refuse an MCP server that the caller may not give to an agent. PermissionDenied."""
+    if (server.way == "stdio" or server.has_references) and not who.may("admin"):
+        text = "an MCP server that is a program on the server, or is given secrets of it, needs the scope 'admin'"
+        raise PermissionDenied(text, scope="admin")
+
+
 def _check(spec: AgentSpec, who: Principal) -> None:
     """Refuse what would let a caller out of what the host confines it to. PermissionDenied."""
     if who.may("admin"):
         return
     if any(hook.command is not None for hook in spec.hooks):
         raise PermissionDenied("a hook that runs a command on the server needs the scope 'admin'", scope="admin")
-    if any(server.way == "stdio" or server.has_references for server in spec.mcp_servers):
-        text = "an MCP server that is a program on the server, or is given secrets of it, needs the scope 'admin'"
-        raise PermissionDenied(text, scope="admin")
+    for server in spec.mcp_servers:
+        check_server(server, who)
     if spec.sandbox != SandboxPolicy():
         raise PermissionDenied("a sandbox other than the default one needs the scope 'admin'", scope="admin")
 

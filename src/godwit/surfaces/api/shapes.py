@@ -29,7 +29,7 @@ from ...core.events import Remember
 from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
 from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
-from ...core.mcp import McpServer
+from ...core.mcp import McpServer, McpStatus
 from ...core.memory import FoundMemory, MemoryKind, MemoryPolicy, MemoryScope, MemoryStats, PrunePolicy
 from ...core.messages import Message, ResultBlock, UserBlock
 from ...core.model_info import ModelInfo
@@ -130,6 +130,25 @@ class RegisterBody(Shape, frozen=True):
     """Agents that a session is to know as subagents, whole."""
 
     agents: list[AgentSpec]
+
+
+class McpServerBody(Shape, frozen=True):
+    """An MCP server for a session. `connect`: before the answer; an error when it cannot be."""
+
+    server: McpServer
+    connect: bool = True
+
+
+class McpServerCount(Shape, frozen=True):
+    """`count`: of the server's tools that the session has."""
+
+    count: int
+
+
+class McpServerList(Shape, frozen=True):
+    """In the order of the session's agent."""
+
+    data: list[McpStatus]
 
 
 class Subagents(Shape, frozen=True):

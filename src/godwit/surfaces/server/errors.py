@@ -23,6 +23,7 @@ STATUS: dict[type[e.GodwitError], int] = {
     e.ModelError: 502,
     e.ToolFailed: 400,
     e.CheckpointFailed: 409,
+    e.McpServerFailed: 502,
 }
 
 

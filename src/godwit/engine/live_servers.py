@@ -1,0 +1,78 @@
+"""LiveServers: the part of a session's handle that gives it further MCP servers, and says how it is with those it has.
+
+Leaves out connecting (`contracts.ToolServers`). Rules: the servers stand in the session's agent, so they are known wherever
+and whenever it is opened; one that cannot be connected is not added, unless nobody asks for a connection; a drive keeps
+the servers that it began its run with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..contracts import ToolServers
+from ..core.agent import AgentSpec, with_mcp_server, without_mcp_server
+from ..core.errors import McpServerFailed, NotSupported
+from ..core.mcp import McpServer, McpStatus, mcp_server
+from .agent_changes import AgentChanges
+from .log import load_state
+
+
+class LiveServers(AgentChanges):
+    """MCP servers that are added and removed while a session lives (seed 001)."""
+
+    async def add_mcp_server(self, server: McpServer | Mapping[str, Any], *, connect: bool = True) -> int:
+        """Give the session this MCP server, in place of the one of its name, and return how many tools it has of it.
+
+        It is connected first; `connect=False` leaves that to the next run, and returns 0. Its tools can be called by
+        `tool` at once; the model is told of them from the next run on. ConfigurationError; McpServerFailed when it cannot be
+        connected, and then nothing has changed.
+        """
+        self._check_open()
+        wanted = mcp_server(server)
+        count = 0
+        if connect and wanted.enabled:
+            status = await self._tool_servers().connect(wanted, self._served())
+            if not status.connected:
+                await self._tool_servers().leave(wanted, self._served())
+                raise McpServerFailed(
+                    f"the MCP server {wanted.name!r} is not connected: {status.error or 'it has gone again'}",
+                    server=wanted.name,
+                    health=status.health,
+                )
+            count = status.tool_count
+        await self._change_agent(lambda spec: with_mcp_server(spec, wanted))
+        return count
+
+    async def remove_mcp_server(self, name: str) -> bool:
+        """Take the MCP server of this name, and its tools, from the session; False when it has none of that name."""
+        self._check_open()
+        gone = [server for server in (await self._agent_now()).mcp_servers if server.name == name]
+        if not gone:
+            return False
+        await self._change_agent(lambda spec: without_mcp_server(spec, name))
+        for server in gone:
+            await self._tool_servers().leave(server, self._served())
+        return True
+
+    async def mcp_status(self) -> dict[str, McpStatus]:
+        """How it is with each MCP server of the session in this process, by their names, without connecting any."""
+        self._check_open()
+        spec = await self._agent_now()
+        return (
+            {status.name: status for status in self._tool_servers().status(spec, self._served())} if spec.mcp_servers else {}
+        )
+
+    async def _agent_now(self) -> AgentSpec:
+        state = await load_state(self._store, self.id)
+        assert state.agent is not None
+        return (await self._store.get_agent(state.agent.name, state.agent.version))[1]
+
+    def _tool_servers(self) -> ToolServers:
+        servers = self._home.parts.tool_servers
+        if servers is None:
+            raise NotSupported("this process connects to no MCP servers")
+        return servers
+
+
+__all__ = ["LiveServers"]

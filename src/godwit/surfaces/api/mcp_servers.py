@@ -1,0 +1,45 @@
+"""Routes of MCP servers: which a session has, and how it is with each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from starlette.responses import Response
+
+from .agents import check_server
+from .calls import Controlled, Watched, Who
+from .operations import PREFIX, operation
+from .shapes import Changed, McpServerBody, McpServerCount, McpServerList
+from .wire import answer, body
+
+router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}/mcp_servers", tags=["mcp"])
+ServerPath = Annotated[str, Path(alias="server", description="The server's name.")]
+
+
+@router.get("")
+@operation(gives=McpServerList)
+async def list_mcp_servers(session: Watched) -> Response:
+    """The session's MCP servers, and how it is with each on this server. Connects to none."""
+    return answer(McpServerList(list((await session.mcp_status()).values())))
+
+
+@router.post("")
+@operation(takes=McpServerBody, gives=McpServerCount)
+async def add_mcp_server(
+    who: Who, session: Controlled, sent: Annotated[McpServerBody, Depends(body(McpServerBody))]
+) -> Response:
+    """Give the session an MCP server, in place of the one of its name; how many tools it has of it.
+
+    It is connected first, unless `connect` is false; its model is told of its tools from its next run on. One that is a
+    program of the server, or is given secrets of it, needs the scope `admin`.
+    """
+    check_server(sent.server, who)
+    return answer(McpServerCount(await session.add_mcp_server(sent.server, connect=sent.connect)))
+
+
+@router.delete("/{server}")
+@operation(gives=Changed)
+async def remove_mcp_server(session: Controlled, server: ServerPath) -> Response:
+    """Take an MCP server from the session; false when it has none of that name."""
+    return answer(Changed(await session.remove_mcp_server(server)))
