@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -355,3 +356,45 @@ async def test_a_compaction_is_told_their_names(seeing: Opened) -> None:
     told = text_of(model.asked[-1].entries[-1].message.content)
     for words in ("chart.png", "plan.pdf", "notes.txt", "alpha beta"):
         assert words in told
+
+
+async def test_they_are_exported_and_come_in_again(tmp_path: Path) -> None:
+    content = (
+        Image("image/png", png(2, 2), name="chart.png"),
+        Document("application/pdf", pdf(1), name="plan.pdf"),
+        Document("text/plain", b"alpha <b>", name="notes.txt"),
+        Text("See."),
+    )
+    models = {MODEL: Seeing(["One."])}
+    async with await Runtime.open(tmp_path / "a.db", models=models) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model=MODEL))
+        await session.send("See.", attachments=content[:3])
+        taken = {}
+        for form in ("html", "md", "jsonl", "pi"):
+            taken[form] = b"".join([piece async for piece in runtime.export_session(session.id, form)])
+    page = taken["html"].decode()
+    assert f'src="data:image/png;base64,{base64.b64encode(png(2, 2)).decode()}"' in page
+    assert "plan.pdf" in page
+    assert "alpha &lt;b&gt;" in page
+    for name in ("chart.png", "plan.pdf", "notes.txt"):
+        assert name in taken["md"].decode()
+    assert "alpha" in taken["pi"].decode()
+    (tmp_path / "s.jsonl").write_bytes(taken["jsonl"])
+    async with await Runtime.open(tmp_path / "b.db", check_models=False) as runtime:
+        report = await runtime.import_session(tmp_path / "s.jsonl")
+        brought = await runtime.open_session(report.session, drive=False)
+        assert (await brought.history())[0].content == content
+
+
+async def test_a_subagent_is_asked_with_files() -> None:
+    model = Seeing(["One.", "Two."])
+    async with await Runtime.open(":memory:", models={MODEL: model}) as runtime:
+        child = godwit.SubagentSession(runtime, godwit.Agent("a", model=MODEL))
+        assert (await child.send("See.", attachments=[png(2, 2)])).text == "One."
+        with pytest.raises(AttachmentRefused, match=r"attachments.0."):
+            await child.send("See.", attachments=[png(9000, 2)])
+        assert (await child.send("", attachments=[b"a text"])).text == "Two."
+        assert [message.content for message in await child.transcript()][::2] == [
+            (Image("image/png", png(2, 2)), Text("See.")),
+            (Document("text/plain", b"a text"),),
+        ]

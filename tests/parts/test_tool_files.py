@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from tests.files import pdf, png
 from tests.parts.tool_context import Context, call, context_in, text
 
 from godwit.contracts import Tool
 from godwit.core.errors import InvalidToolArguments, PathEscape, ToolFailed
-from godwit.core.messages import Image
+from godwit.core.messages import Document, Image, Text
 from godwit.tools.files import Edit, Glob, Grep, Ls, Patch, Read, Write, replaced
 from godwit.tools.unified_diff import apply
 
@@ -81,6 +82,25 @@ class TestRead:
             (tmp_path / name).write_bytes(content)
             output = await call(Read(), context, file_path=name)
             assert output.content[1] == Image(media_type, content)
+
+    async def test_pdfs_are_documents(self, context: Context, tmp_path: Path) -> None:
+        (tmp_path / "plan.txt").write_bytes(pdf(3))
+        output = await call(Read(), context, file_path="plan.txt")
+        told = f"plan.txt: application/pdf, {len(pdf(3))} bytes"
+        assert output.content == (Text(told), Document("application/pdf", pdf(3), name="plan.txt"))
+
+    async def test_what_providers_would_refuse_is_not_shown(self, context: Context, tmp_path: Path) -> None:
+        for name, content, words in (
+            ("wide.png", png(8001, 5), "8001 x 5 pixels, too large to show: make a smaller one"),
+            ("heavy.png", png(9, 9, size=4_000_000), "4000000 bytes and 9 x 9 pixels, too large"),
+            ("long.pdf", pdf(101), "101 pages, too large to show: take a part of it"),
+            ("heavy.pdf", pdf(1, size=21_000_000), "too large to show"),
+        ):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ToolFailed, match=words):
+                await call(Read(), context, file_path=name)
+        (tmp_path / "good.png").write_bytes(png(8000, 5, size=3_900_000))
+        await call(Read(), context, file_path="good.png")
 
     async def test_what_is_no_text(self, context: Context, tmp_path: Path) -> None:
         (tmp_path / "binary").write_bytes(b"\x7fELF\0\1")

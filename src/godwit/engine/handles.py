@@ -73,10 +73,12 @@ class AnyHandle:
         )
         return await self.wait(run)
 
-    async def prompt_and_wait(self: SessionHandle, prompt: Prompt, *, context: Any = None) -> RunResult:
+    async def prompt_and_wait(
+        self: SessionHandle, prompt: Prompt, *, context: Any = None, attachments: Attachments = ()
+    ) -> RunResult:
         """`send` without slash commands, under the name of seed 002. Events stay readable, however many and whether or not
         anyone reads."""
-        return await self.send(prompt, context=context, commands=False)
+        return await self.send(prompt, context=context, commands=False, attachments=attachments)
 
     async def resume_run(self: SessionHandle, run: RunId | str) -> RunResult:
         """Continue a run that was interrupted, failed or met a limit, from its last checkpoint, as a new run; wait for it.

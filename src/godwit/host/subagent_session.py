@@ -24,6 +24,7 @@ import msgspec
 
 from ..contracts import SessionHandle
 from ..core.agent import AgentRef, AgentSpec, base_of
+from ..core.attachments import Attachments
 from ..core.errors import (
     ConfigurationError,
     Conflict,
@@ -214,21 +215,31 @@ class SubagentSession:
     # --- using it -------------------------------------------------------------------------------------------------------
 
     async def send(
-        self, prompt: Prompt, *, context: Any = None, key: str | None = None, unattended: bool = False
+        self,
+        prompt: Prompt,
+        *,
+        context: Any = None,
+        key: str | None = None,
+        unattended: bool = False,
+        attachments: Attachments = (),
     ) -> RunResult:
         """Ask it, over all that was said before, and wait for its answer.
 
         `context`: a value for function tools of this process, for this send. `key`: an idempotency key: a send that was
         completed under it gives its result again, one that is under way is joined, one that came to nothing is begun anew.
-        A plain text is no slash command here.
+        `attachments`: files that go with it, as in `Session.send`. A plain text is no slash command here.
 
         RunFailed when its run fails; a run that somebody interrupts is a result. Of both nothing stays in the conversation,
         nor of a send whose caller is cancelled: its run is interrupted then. SubagentLimit before any model is asked;
         SessionBusy while another send is under way; the errors of `Session.send`.
         """
-        user_content(prompt)
+        if not attachments:
+            user_content(prompt)
         handle = await self.session()
         await self._settle(handle)
+        if attachments:
+            # Before the task is begun, which a file that is refused must not do.
+            prompt = await handle._content(prompt, attachments)
         task, before = await self._chosen(key)
         if before is not None:
             return ended(await self._result(before))
