@@ -51,7 +51,7 @@ class Read(TypedTool[ReadArguments]):
     name = "read"
     description = (
         "Read a text file. Lines come numbered from 1, each as its number, a tab and its text. For a long file go on with "
-        "offset. Images (png, jpeg, gif, webp) are shown as images, PDFs as documents."
+        "offset. Images (png, jpeg, gif, webp) are shown as images."
     )
     traits = _READING
     arguments = ReadArguments
