@@ -2,13 +2,13 @@
 
 Pure: what is to be fetched is a `Link`, which whoever drives the session makes a block of before anything is recorded
 (`host/link_fetching.py`); reading files is `engine/attaching.py`'s, and what each provider takes stands in
-`models/attachment_limits.py`. Rules: a message is judged as a whole, with all files that the same request will have;
+`models/attachment_limits.py`. Rules: a message is judged as a whole;
 bytes say what they are, so a block whose type is another than that of its bytes is refused, as providers refuse it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -74,14 +74,6 @@ class AttachmentLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     by_url: tuple[ByUrl, ...] = ()
 
 
-class Counted(msgspec.Struct, frozen=True):
-    """The files of some messages: how many images, bytes in base64, and pages of PDFs."""
-
-    images: int = 0
-    sent_bytes: int = 0
-    pages: int = 0
-
-
 def encoded_size(size: int) -> int:
     """Bytes of so many bytes in base64."""
     return (size + 2) // 3 * 4
@@ -99,18 +91,6 @@ def by_url_kind(block: Image | Document) -> ByUrl | None:
     return "image" if isinstance(block, Image) else "pdf" if block.media_type == PDF else None
 
 
-def count(blocks: Iterable[Block], pages: bool = True) -> Counted:
-    """`pages`: count those of PDFs, which takes time for large ones."""
-    images = size = number = 0
-    for block in blocks:
-        if isinstance(block, Image | Document):
-            images += isinstance(block, Image)
-            size += encoded_size(len(block.data or b""))
-            if pages and isinstance(block, Document) and block.media_type == PDF and block.data is not None:
-                number += pages_of(block.data)
-    return Counted(images, size, number)
-
-
 def clean_name(name: str) -> str:
     """A name as it may be told: one line, not too long, none of the marks around it."""
     kept = "".join(c if c.isprintable() and c not in '<>"' else " " for c in name)
@@ -118,38 +98,37 @@ def clean_name(name: str) -> str:
     return kept if len(kept) <= MAX_NAME else kept[: MAX_NAME - 1] + "…"
 
 
-def check_attachments(content: Sequence[UserBlock], limits: AttachmentLimits, before: Counted) -> None:
-    """Raise AttachmentRefused for the first file of the message that cannot go to the provider. `before`: the files that go
-    with it, those of earlier messages. Its details have `field`, `index` (among the message's files), `size`, `limit`."""
+def check_attachments(content: Sequence[UserBlock], limits: AttachmentLimits, before: int = 0) -> None:
+    """Raise AttachmentRefused for the first file of the message that cannot go to the provider. `before`: how many images go
+    with it, those of earlier messages. Its details have `field`, `index` (among the message's files), `size`, `limit`.
+
+    Older files are no reason to refuse new ones: they stay behind where there are too many (`models/crowding.py`).
+    """
     files = [block for block in content if isinstance(block, Image | Document)]
+    last = len(files) - 1
     if len(files) > MAX_COUNT:
-        raise _refused(
-            MAX_COUNT, None, f"{len(files)} files are more than {MAX_COUNT} in one message", MAX_COUNT, len(files)
-        )
-    all_of_them = count(files, pages=limits.pages is not None)
-    images = before.images + all_of_them.images
-    crowded = limits.crowd is not None and images > limits.crowd
+        raise refused(MAX_COUNT, None, f"{len(files)} files are more than {MAX_COUNT} in one message", limit=MAX_COUNT)
+    images = sum(isinstance(block, Image) for block in files)
+    crowd = images + min(before, limits.images or before)
     for index, block in enumerate(files):
         _check_kind(index, block, limits)
         if isinstance(block, Image):
-            _check_image(index, block, limits, images if crowded else None)
+            _check_image(index, block, limits, crowd if limits.crowd is not None and crowd > limits.crowd else None)
         elif block.data is not None:
             _check_document(index, block, limits)
-    last = len(files) - 1
-    earlier = "" if before == Counted() else ", with those of earlier messages"
-    if limits.images is not None and images > limits.images and all_of_them.images:
-        what = f"{images} images are more than the {limits.images} that {limits.provider} takes in one request{earlier}"
-        raise _refused(last, None, f"{what}: send fewer, or compact the conversation", limits.images, images)
-    pages = before.pages + all_of_them.pages
-    if limits.pages is not None and pages > limits.pages and all_of_them.pages:
-        what = f"PDFs of {pages} pages are more than the {limits.pages} that {limits.provider} takes in one request{earlier}"
-        raise _refused(last, None, f"{what}: send a part of them", limits.pages, pages)
-    size = before.sent_bytes + all_of_them.sent_bytes
-    if limits.request_bytes is not None and size > limits.request_bytes and files:
-        what = f"files of {size} bytes in base64 are more than the {limits.request_bytes} that {limits.provider} takes"
-        raise _refused(
-            last, None, f"{what} in one request{earlier}: send less, or compact the conversation", limits.request_bytes, size
-        )
+    what = f"that {limits.provider} takes in one request"
+    if limits.images is not None and images > limits.images:
+        why = f"{images} images are more than the {limits.images} {what}: send fewer"
+        raise refused(last, None, why, limit=limits.images, size=images)
+    if limits.pages is not None:
+        pages = sum(pages_of(block.data) for block in files if block.data is not None and block.media_type == PDF)
+        if pages > limits.pages:
+            why = f"PDFs of {pages} pages are more than the {limits.pages} {what}: send a part of them"
+            raise refused(last, None, why, limit=limits.pages, size=pages)
+    size = sum(encoded_size(len(block.data or b"")) for block in files)
+    if limits.request_bytes is not None and size > limits.request_bytes:
+        why = f"files of {size} bytes in base64 are more than the {limits.request_bytes} {what}: send less"
+        raise refused(last, None, why, limit=limits.request_bytes, size=size)
 
 
 def _check_kind(index: int, block: Image | Document, limits: AttachmentLimits) -> None:
@@ -244,14 +223,12 @@ __all__ = [
     "AttachmentLimits",
     "Attachments",
     "ByUrl",
-    "Counted",
     "Link",
     "Source",
     "WireAttachment",
     "by_url_kind",
     "check_attachments",
     "clean_name",
-    "count",
     "described",
     "encoded_size",
     "is_text_file",

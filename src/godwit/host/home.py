@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store, SupportsModelInfo
 from ..core.agent import AgentRef, AgentSpec, base_of
-from ..core.attachments import Link, check_attachments, count
+from ..core.attachments import Link, check_attachments
 from ..core.errors import AttachmentRefused, SessionNotFound
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, RunId, Seq, SessionId
@@ -128,10 +128,9 @@ class RuntimeHome(ABC):
                 attachment=adjustment.what,
                 count=adjustment.count,
             )
-        limits = limits_for(info)
+        images = sum(isinstance(block, Image) for message in before for block in message.content)
         # Off the event loop: the pages of large PDFs are counted.
-        earlier = [block for message in before for block in message.content]
-        await asyncio.to_thread(lambda: check_attachments(content, limits, count(earlier, pages=limits.pages is not None)))
+        await asyncio.to_thread(check_attachments, content, limits_for(info), images)
 
     def commands_for(self, spec: AgentSpec, workspace: str | None) -> CommandRegistry:
         own = (*self._commands, *self._agent_commands.get(base_name(spec), ()))

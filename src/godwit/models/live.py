@@ -21,10 +21,12 @@ from ..contracts import ModelAnswer, ModelChunk, ModelRequest, TextDelta, Thinki
 from ..core.agent import ModelSettings
 from ..core.budget import Price
 from ..core.errors import AuthenticationFailed, ModelError, StreamBroken
-from ..core.messages import Assistant, Text, Usage
+from ..core.messages import Assistant, Message, Text, Usage
 from ..core.model_info import ModelInfo
 from ..core.transcript import Entry
 from . import translation
+from .attachment_limits import limits_for
+from .crowding import Behind, left_behind, without_files
 from .failures import model_error
 from .fitting import with_answers_between
 from .prices import is_free, listed_cost
@@ -200,10 +202,15 @@ class LiveModel:
         history: list[pm.ModelMessage] = []
         parts: list[pm.ModelRequestPart] = []
         fresh = 0
-        for entry in tuple(entries):
-            encoded = entry.encoded.get(self._wire)
+        entries = tuple(entries)
+        behind = await self._left_behind(entries)
+        for place, entry in enumerate(entries):
+            drawer, message = self._wire, entry.message
+            if place in behind:
+                drawer, message = f"{self._wire}/behind {behind[place]}", without_files(message, behind[place])
+            encoded = entry.encoded.get(drawer)
             if encoded is None:
-                encoded = entry.encoded[self._wire] = self._encode(entry)
+                encoded = entry.encoded[drawer] = self._encode(message)
                 fresh += 1
                 if fresh % _PORTION == 0:
                     await asyncio.sleep(0)
@@ -220,8 +227,12 @@ class LiveModel:
             history.append(pm.ModelRequest(parts))
         return with_answers_between(history) if self._connection.provider.name == "mistral" else history
 
-    def _encode(self, entry: Entry) -> Any:
-        message = entry.message
+    async def _left_behind(self, entries: Sequence[Entry]) -> Behind:
+        limits = limits_for(self._info)
+        # In a thread: the pages of PDFs are counted the first time.
+        return await asyncio.to_thread(left_behind, entries, limits)
+
+    def _encode(self, message: Message) -> Any:
         if isinstance(message, Assistant):
             return translation.response(message, self._system, self._kind, self._info) or _NOTHING
         return translation.request_parts(message, self._system, self._kind, self._info)
