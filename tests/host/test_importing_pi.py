@@ -381,6 +381,26 @@ async def test_an_upload_says_nothing_of_folders_here(runtime: Runtime, tmp_path
     assert (await runtime.row(at_home.session)).workspace == str(tmp_path)
 
 
+async def test_a_file_does_not_open_all_of_a_disk(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "src").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("/")
+    monkeypatch.setenv("HOME", str(home))
+    found = {}
+    for number, cwd in enumerate(("/", str(tmp_path), str(home), str(tmp_path / "link"), str(home / "src" / ".."))):
+        file = PiFile(id_=f"s{number}", cwd=cwd)
+        file.user("hello")
+        report = await runtime.import_session(write(tmp_path / "s.jsonl", file.lines))
+        found[cwd] = (await runtime.row(report.session)).workspace
+    assert set(found.values()) == {None}
+    file = PiFile(cwd=str(home / "src"))
+    file.user("hello")
+    report = await runtime.import_session(write(tmp_path / "s.jsonl", file.lines))
+    assert (await runtime.row(report.session)).workspace == str(home / "src")
+    asked = await runtime.import_session(write(tmp_path / "t.jsonl", [file.lines[0]]), workspace=home)
+    assert (await runtime.row(asked.session)).workspace == str(home)
+
+
 async def test_providers_get_their_own_blocks_back(runtime: Runtime, tmp_path: Path) -> None:
     """Signatures and ids as each provider gave them, in the form in which answers that were asked for here have them."""
     from godwit.models.translation import response

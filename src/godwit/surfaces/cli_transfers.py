@@ -78,7 +78,7 @@ async def brought(
                 if as_json:
                     write_json({"file": os.fspath(file), **dataclasses.asdict(report)})
                 else:
-                    _say(place, report)
+                    _say(place, report, (await runtime.row(report.session)).workspace)
             finally:
                 shown.clear()
     if skipped and not as_json:
@@ -161,7 +161,7 @@ class _Progress:
             self._shown = False
 
 
-def _say(place: Where, report: ImportReport) -> None:
+def _say(place: Where, report: ImportReport, folder: str | None) -> None:
     counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
     print(f"{report.session}  {report.format} {clean(report.source)}: " + (counts if report.new else "imported before"))
     if not report.new:
@@ -172,6 +172,8 @@ def _say(place: Where, report: ImportReport) -> None:
             print(f"  {said}: {one_line(told, 400)}")
     if report.children:
         print(f"  with {len(report.children)} sessions of subagents")
+    if folder is not None:
+        print(f"  works in {clean(folder)}")
     print(f"  go on: {place.command('run', '--session', report.session, '...')}")
 
 

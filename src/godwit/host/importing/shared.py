@@ -132,12 +132,14 @@ def named(wanted: Wanted, format_: str, origin: str, digest: str) -> SessionId:
 
 
 def folder(wanted: Wanted, cwd: str | None) -> str | None:
-    """The folder asked for, or the one it worked in, if that is here and the import may say so."""
+    """The folder asked for, or the one it worked in, if that is here and the import may say so. A file may name any folder,
+    so one that holds the person's home is none: agents would write in all of it."""
     if wanted.folder is not None or not wanted.here or cwd is None:
         return wanted.folder
     try:
-        return cwd if Path(cwd).is_absolute() and Path(cwd).is_dir() else None
-    except (OSError, ValueError):
+        place, home = Path(cwd).resolve(), Path.home().resolve()
+        return cwd if Path(cwd).is_absolute() and place.is_dir() and not home.is_relative_to(place) else None
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
