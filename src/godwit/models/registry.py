@@ -1,9 +1,8 @@
 """Names to models: `provider:model` for the providers godwit knows, hints for those, and whatever a user registers or says.
 
-A key is the one that was given here, else a stored one, else that of the environment; it is read anew for each request, and
-whether there is one is known when a name is resolved. Resolving opens no connection and imports no SDK, so a wrong name or a
-missing key is told at once. Models of one provider share one HTTP client. What is known of a model is
-the `catalogue`'s, and what a user says of it stands before that.
+Whether there is a key (`connections`) is known when a name is resolved. Resolving opens no connection and imports no SDK, so
+a wrong name or a missing key is told at once. Models of one provider share one HTTP client. What is known of a model is the
+`catalogue`'s, and what a user says of it stands before that.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import msgspec
 
 from ..contracts import KeySource, Model, SupportsClose, SupportsInfo, SupportsPrice
 from ..core.budget import Price
-from ..core.errors import AuthenticationFailed, ConfigurationError, InvalidArgument, ModelNotFound
-from ..core.keys import KeyStatus, OAuthSettings, ProviderKey, checked_value, form_of, variable_of
+from ..core.errors import ConfigurationError, InvalidArgument, ModelNotFound
+from ..core.keys import KeyStatus, OAuthSettings, checked_value
 from ..core.messages import Usage
 from ..core.model_info import ModelInfo
 from .catalogue import info_of, listed_model, listed_models
+from .connections import Connections
 from .entry import ModelEntry
 from .hints import ALIASES, expanded
-from .key_value import key_of
 from .live import LiveModel
 from .prices import prices_of
 from .providers import KNOWN_PROVIDERS, Connection, Provider, ProviderKind
@@ -56,20 +55,22 @@ class Registry:
         keys: KeySource | None = None,
     ) -> None:
         self._environment = os.environ if environment is None else environment
-        self._keys = keys
+        self._connections = Connections(
+            self._environment,
+            keys,
+            account=self.account,
+            profiles=self._profiles,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+        )
         self._prices = {**prices_of(self._environment.get("GODWIT_PRICES", "")), **(prices or {})}
-        self._connect_timeout_s = connect_timeout_s
-        self._read_timeout_s = read_timeout_s
         self._cache = cache
         self._providers = {p.name: p for p in KNOWN_PROVIDERS}
-        self._connections: dict[str, Connection] = {}
-        self._replaced: list[Connection] = []
         self._models: dict[str, Model] = {}
         self._own: dict[str, Model | Callable[[], Model]] = {}
         self._entries = dict(entries or {})
         self._named = {alias: name for name, entry in self._entries.items() for alias in entry.aliases}
         self._infos: dict[str, ModelInfo] = {}
-        self._asides: dict[str, Connection] = {}
         for name in self._entries:
             self._meant(name)
 
@@ -105,10 +106,7 @@ class Registry:
         api_key = checked_value(api_key) if api_key and api_key.strip() else None
         variables = (api_key_env,) if api_key_env else ()
         self._providers[name] = Provider(name, kind, base_url, variables, None, False, api_key, oauth)
-        if (replaced := self._connections.pop(name, None)) is not None:
-            self._replaced.append(replaced)
-        if (aside := self._asides.pop(name, None)) is not None:
-            self._replaced.append(aside)
+        self._connections.forget(name)
         self._infos.clear()
         for model in [m for m in self._models if m.partition(":")[0] == name and m not in self._own]:
             del self._models[model]
@@ -149,7 +147,7 @@ class Registry:
         if name in self._own:
             return info
         # A key may have come or gone since it was looked at.
-        missing = self._missing(self._providers[name.partition(":")[0]])
+        missing = self._connections.missing(self._providers[name.partition(":")[0]])
         return info if info.missing == missing else msgspec.structs.replace(info, ready=not missing, missing=missing)
 
     def known(self, name: str) -> ModelInfo | None:
@@ -205,11 +203,11 @@ class Registry:
     @property
     def keys(self) -> KeySource | None:
         """Where keys are stored."""
-        return self._keys
+        return self._connections.keys
 
     def use_keys(self, keys: KeySource) -> None:
         """From now on these are the stored keys."""
-        self._keys = keys
+        self._connections.keys = keys
         self._infos.clear()
 
     def key_status(self, provider: str) -> KeyStatus:
@@ -220,12 +218,12 @@ class Registry:
             raise ModelNotFound(
                 f"there is no provider {provider!r}; known are {', '.join(sorted(self._providers))}", provider=provider
             )
-        return self._status(known)
+        return self._connections.status(known)
 
     def base_url(self, provider: str) -> str | None:
         """Where this provider is asked, None for its SDK's own address. ModelNotFound for an unknown one."""
         self.key_status(provider)
-        return self._url(self._providers[provider])
+        return self._connections.url(self._providers[provider])
 
     def account(self, provider: str) -> str:
         """Under which name the key of this provider is stored: OpenAI has one, in whichever format it is asked."""
@@ -234,15 +232,12 @@ class Registry:
 
     def available(self) -> Sequence[tuple[str, bool]]:
         """Each provider by name, and whether all it needs to be asked is set."""
-        return [(p.name, not self._missing(p)) for p in sorted(self._providers.values(), key=lambda p: p.name)]
+        return [(p.name, not self._connections.missing(p)) for p in sorted(self._providers.values(), key=lambda p: p.name)]
 
     async def close(self) -> None:
         """Close the HTTP clients, and registered models that can be closed."""
-        connections = [*self._replaced, *self._connections.values(), *self._asides.values()]
-        self._replaced, self._connections, self._asides = [], {}, {}
         models, self._models = list(self._models.values()), {}
-        for connection in connections:
-            await connection.close()
+        await self._connections.close()
         for model in models:
             if isinstance(model, SupportsClose):
                 await model.close()
@@ -253,7 +248,7 @@ class Registry:
             return cast("Model", own) if hasattr(own, "stream") else own()
         provider = self._providers[name.partition(":")[0]]
         return LiveModel(
-            name, self._connect(provider), cache=self._cache, price=self._price(name), info=self._info_soon(name)
+            name, self._connections.connect(provider), cache=self._cache, price=self._price(name), info=self._info_soon(name)
         )
 
     def _info_soon(self, name: str) -> Callable[[], ModelInfo]:
@@ -317,7 +312,7 @@ class Registry:
         yield from (name for name in self._own if provider is None or name.partition(":")[0] == provider)
         for one in self._providers.values():
             wanted = one.name not in _SAME if provider is None else one.name == provider
-            if wanted and not (ready and self._missing(one)):
+            if wanted and not (ready and self._connections.missing(one)):
                 yield from (f"{one.name}:{line.id}" for line in listed_models(one))
 
     def _described(self, name: str) -> ModelInfo:
@@ -327,9 +322,9 @@ class Registry:
             info = own.info if isinstance(own, SupportsInfo) else ModelInfo(name, head, origin="configured")
         else:
             provider = self._providers[head]
-            missing = self._missing(provider)
+            missing = self._connections.missing(provider)
             # The one that it will be asked over, where there can be one: making a second costs time.
-            connection = self._aside(provider) if missing else self._connect(provider)
+            connection = self._connections.aside(provider) if missing else self._connections.connect(provider)
             info = info_of(name, connection, listed_model(provider, model))
             info = msgspec.structs.replace(info, ready=not missing, missing=missing)
         aliases = [alias for alias, meant in ALIASES.items() if meant == name]
@@ -356,80 +351,9 @@ class Registry:
                     told["context_window"] = entry.context_window
         return found
 
-    def _aside(self, provider: Provider) -> Connection:
-        """A connection to look at what is known of models without a key; nothing is asked over it."""
-        connection = self._asides.get(provider.name)
-        if connection is None:
-            url, profiles = self._url(provider), self._profiles(provider)
-            connection = self._asides[provider.name] = Connection(provider, base_url=url, profiles=profiles)
-        return connection
-
     # --- connections --------------------------------------------------------------------------------------------------
 
     def connection(self, provider: str) -> Connection:
         """The connection to this provider, over which its models are asked. ModelNotFound, AuthenticationFailed (no key)."""
         self.key_status(provider)
-        return self._connect(self._providers[provider])
-
-    def _connect(self, provider: Provider) -> Connection:
-        connection = self._connections.get(provider.name)
-        if missing := self._missing(provider):
-            raise self._no_key(provider, missing)
-        if connection is None:
-            connection = self._connections[provider.name] = Connection(
-                provider,
-                key=lambda refused: self._current(provider, refused),
-                base_url=self._url(provider),
-                connect_timeout_s=self._connect_timeout_s,
-                read_timeout_s=self._read_timeout_s,
-                profiles=self._profiles(provider),
-            )
-        return connection
-
-    def _no_key(self, provider: Provider, missing: tuple[str, ...]) -> AuthenticationFailed:
-        text = f"provider {provider.name!r} has no key: "
-        stored = f"godwit login {provider.name}"
-        if missing == (stored,):
-            return AuthenticationFailed(f"{text}{stored} gets one", provider=provider.name, variables=[])
-        or_stored = f", or store one with {stored}" if self._keys is not None else ""
-        return AuthenticationFailed(
-            f"{text}set {' or '.join(missing)}{or_stored}", provider=provider.name, variables=list(missing)
-        )
-
-    def _missing(self, provider: Provider) -> tuple[str, ...]:
-        return self._status(provider).missing
-
-    def _status(self, provider: Provider) -> KeyStatus:
-        name = provider.name
-        if provider.api_key is not None:
-            variable = variable_of(provider.api_key)
-            missing = (variable,) if variable and not self._environment.get(variable, "").strip() else ()
-            return KeyStatus(name, "explicit", "api_key", form_of(provider.api_key), variable, missing=missing)
-        if self._keys is not None and (stored := self._keys.lookup(self.account(provider.name))) is not None:
-            return msgspec.structs.replace(stored, provider=name)
-        for variable in provider.key_env:
-            if self._environment.get(variable, "").strip():
-                return KeyStatus(name, "environment", "api_key", variable=variable)
-        if provider.key_optional_with_url and self._url(provider) != provider.base_url:
-            return KeyStatus(name)
-        if not provider.key_env and provider.oauth is not None:
-            return KeyStatus(name, missing=(f"godwit login {name}",))
-        return KeyStatus(name, missing=provider.key_env)
-
-    async def _current(self, provider: Provider, refused: str | None) -> ProviderKey | None:
-        """The key for the next request. AuthenticationFailed."""
-        status = self._status(provider)
-        if status.missing:
-            raise self._no_key(provider, status.missing)
-        match status.origin:
-            case "explicit":
-                return ProviderKey(await key_of(provider.api_key or "", provider.name, self._environment))
-            case "stored" if self._keys is not None:
-                return await self._keys.current(self.account(provider.name), refused=refused)
-            case "environment":
-                return ProviderKey(await key_of(f"${status.variable}", provider.name, self._environment))
-        return None
-
-    def _url(self, provider: Provider) -> str | None:
-        replaced = self._environment.get(provider.url_env) if provider.url_env else None
-        return replaced or provider.base_url
+        return self._connections.connect(self._providers[provider])
