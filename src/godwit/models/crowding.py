@@ -38,7 +38,15 @@ Behind = dict[int, int | None]
 
 def left_behind(entries: Sequence[Entry], limits: AttachmentLimits) -> Behind:
     """What of these stays behind."""
-    files = [(place, found) for place, entry in enumerate(entries) for found in _files(entry, limits.pages is not None)]
+    pages = limits.pages is not None
+    drawer = f"{_DRAWER}/{pages}"
+    files: list[tuple[int, _File]] = []
+    for place, entry in enumerate(entries):  # all of a long history, for each request
+        weighed: tuple[_File, ...] | None = entry.encoded.get(drawer)
+        if weighed is None:
+            weighed = entry.encoded[drawer] = _files(entry, pages)
+        if weighed:
+            files += [(place, found) for found in weighed]
     if not files:
         return {}
     dropped = max(
@@ -69,15 +77,10 @@ def _oldest(weights: Sequence[int], limit: int | None) -> int:
 
 
 def _files(entry: Entry, pages: bool) -> tuple[_File, ...]:
-    """Of a message, weighed once. `pages`: somebody limits them."""
+    """Of a message. `pages`: somebody limits them."""
     if isinstance(entry.message, Assistant):
         return ()
-    drawer = f"{_DRAWER}/{pages}"
-    found: tuple[_File, ...] | None = entry.encoded.get(drawer)
-    if found is None:
-        found = tuple(_weighed(block, pages) for block in entry.message.content if _is_sent(block))
-        entry.encoded[drawer] = found
-    return found
+    return tuple(_weighed(block, pages) for block in entry.message.content if _is_sent(block))
 
 
 def _is_sent(block: UserBlock | ResultBlock) -> bool:
