@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -34,6 +35,7 @@ from .providers import RESPONSES, Connection
 
 if TYPE_CHECKING:
     import httpx2
+    from pydantic import TypeAdapter
     from pydantic_ai import messages as pm
     from pydantic_ai.models import Model as PydanticModel, ModelRequestParameters, StreamedResponse
     from pydantic_ai.settings import ModelSettings as PydanticSettings
@@ -319,9 +321,13 @@ def _ended(stream: StreamedResponse, answer: pm.ModelResponse, details: dict[str
 
 
 def _native_tools(wanted: Any) -> list[Any]:
-    if not wanted:
-        return []
+    return _all_native_tools().validate_python(wanted) if wanted else []
+
+
+@cache
+def _all_native_tools() -> TypeAdapter[list[Any]]:
+    """What reads them; to make it takes a while."""
     from pydantic import TypeAdapter
     from pydantic_ai.native_tools import AbstractNativeTool
 
-    return TypeAdapter(list[AbstractNativeTool]).validate_python(wanted)
+    return TypeAdapter(list[AbstractNativeTool])
