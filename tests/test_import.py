@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 # httpx and its like come with the providers; msgspec is what the core is made of and may be there.
 UNWANTED = (
     "anthropic", "fastapi", "genai_prices", "google", "httpx", "mcp", "nicegui", "openai", "pydantic", "pydantic_ai", "rich",
@@ -35,7 +37,7 @@ def probe(code: str, **environment: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     found: dict[str, Any] = json.loads(run.stdout)
     return found

@@ -61,11 +61,11 @@ def main(url: str) -> None:
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
-    assert opened.wait(20), "the stream did not open"
+    assert opened.wait(120), "the stream did not open"
     beta.sessions.events.send(
         session.id, events=[{"type": "user.message", "content": [{"type": "text", "text": "How is the weather in Oslo?"}]}]
     )
-    assert told.wait(30), f"no end of the turn; seen: {[e.type for e in seen]}"
+    assert told.wait(120), f"no end of the turn; seen: {[e.type for e in seen]}"
     listed = list(beta.sessions.events.list(session.id))
     after = beta.sessions.retrieve(session.id)
     beta.sessions.archive(session.id)

@@ -15,6 +15,7 @@ from godwit.core.messages import text_of
 from godwit.host.runtime import Runtime
 from godwit.models.script import ScriptedModel, call, hold, say
 from godwit.surfaces.api import Api
+from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import running
 from tests.surfaces.terminal import MODEL, Command
 from tests.surfaces.test_cli_rewind import run
@@ -123,7 +124,7 @@ async def test_what_is_worked_for_stays(tmp_path: Path) -> None:
         agent = godwit.Agent("boss", model=MODEL, subagents=[godwit.Agent("kid", model="scripted:kid")])
         session = await runtime.start_session(agent)
         await session.send("Hand it on.")
-        await asyncio.wait_for(reached.wait(), 10)
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
         assert await runtime.prune_sessions(older_than_s=0, dry_run=True) == []
         assert await runtime.prune_sessions(older_than_s=0) == await runtime.prune_sessions(max_bytes=0) == []
         release.set()
