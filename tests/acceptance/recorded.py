@@ -612,6 +612,7 @@ class Story:
         """An agent as the recording had it. `others`: its tools know the results of these, too."""
         return godwit.Agent(
             self.name,
+            nudges=False,  # a conversation has the answers that were recorded
             model=self.model,
             instructions=self.instructions,
             tools=[RecordedTool(d, self, *others) for d in self.definitions],

@@ -124,6 +124,7 @@ class RemoteRuntime:
         session: str | None = None,
         parent: SessionHandle | str | None = None,
         vaults: Sequence[str] = (),
+        goal: str | None = None,
     ) -> RemoteSession:
         """A new session of the agent; `workspace`: a folder of the server's, `own_workspace`: a new one is made there.
 
@@ -144,6 +145,7 @@ class RemoteRuntime:
             "session": session,
             "parent": None if parent is None else id_of(parent),
             "vaults": list(vaults),
+            "goal": goal,
         }
         return RemoteSession(self.connection, await self.connection.call("POST", "/sessions", Opened, body))
 

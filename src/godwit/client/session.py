@@ -56,6 +56,7 @@ from .registering import RemoteAgents
 from .sending import RemoteSending
 from .session_tasks import RemoteTasks
 from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, Opened, SpentTold, Verified
+from .todos import RemoteTodos
 
 
 class RemoteQueue:
@@ -191,7 +192,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, RemoteAgents, RemoteServers, HostCalls):
+class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

@@ -10,9 +10,11 @@ from ..contracts import SessionRow
 from ..core.agent import AgentSpec, ToolDefinition
 from ..core.budget import Budget, Spent
 from ..core.facts import CommandResult, SessionConfig
+from ..core.goal import Goal
 from ..core.lanes import MetricsSnapshot
 from ..core.memory import MemoryStats
 from ..core.record import RunSnapshot
+from ..core.todos import Todo
 from ..core.verification import VerificationReport, VerificationSummary
 
 T = TypeVar("T")
@@ -71,6 +73,14 @@ class MemoryStatus(msgspec.Struct, frozen=True):
 
 class Counted(msgspec.Struct, frozen=True):
     count: int
+
+
+class TodosTold(msgspec.Struct, frozen=True):
+    todos: list[Todo]
+
+
+class GoalTold(msgspec.Struct, frozen=True):
+    goal: Goal | None
 
 
 class Changed(msgspec.Struct, frozen=True):

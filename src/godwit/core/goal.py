@@ -18,7 +18,8 @@ GOAL_TOOL = "goal"
 GOAL_CHARACTERS = 10_000
 """Characters of a goal, at most."""
 
-GoalStatus = Literal["open", "met", "blocked", "abandoned"]
+GoalEnd = Literal["met", "blocked", "abandoned"]
+GoalStatus = Literal["open"] | GoalEnd
 
 
 class Goal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -62,4 +63,4 @@ def goal_ended(goal: Goal | None) -> str:
     return f"[Goal]\nThe goal of this session {said}{why}. Do not work towards it any more."
 
 
-__all__ = ["GOAL_CHARACTERS", "GOAL_TOOL", "Goal", "GoalStatus", "checked_goal", "goal_ended", "goal_set"]
+__all__ = ["GOAL_CHARACTERS", "GOAL_TOOL", "Goal", "GoalEnd", "GoalStatus", "checked_goal", "goal_ended", "goal_set"]

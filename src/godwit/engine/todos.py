@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, get_args
 
 import msgspec
 
 from ..contracts import Tool
 from ..core.errors import InvalidArgument
 from ..core.events import GoalUpdated, TodosUpdated
-from ..core.goal import GOAL_TOOL, Goal, checked_goal
+from ..core.goal import GOAL_TOOL, Goal, GoalEnd, checked_goal
 from ..core.ids import IdSource
 from ..core.todos import Todo, checked_todos
 from .handle import Handle
@@ -54,10 +54,10 @@ class HostTodos(Handle, ABC):
         await append_outside(self._store, self.id, [event], self._home.clock)
         return event.goal
 
-    async def end_goal(self, reason: str = "", *, status: Literal["met", "blocked", "abandoned"] = "abandoned") -> bool:
+    async def end_goal(self, reason: str = "", *, status: GoalEnd = "abandoned") -> bool:
         """Take the goal back, or say how else it has ended. False when none is open. InvalidArgument, SessionArchived."""
         self._check_open()
-        if status not in ("met", "blocked", "abandoned"):
+        if status not in get_args(GoalEnd):
             raise InvalidArgument(f"a goal ends as met, blocked or abandoned, not {status!r}", status=status)
         goal = (await load_state(self._store, self.id)).goal
         if goal is None or not goal.open:

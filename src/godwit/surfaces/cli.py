@@ -35,6 +35,8 @@ VERBS = {
     "log": "looking",
     "queue": "looking",
     "tasks": "looking",
+    "todos": "planning",
+    "goal": "planning",
     "budget": "rules",
     "commands": "rules",
     "agents": "rules",

@@ -35,6 +35,7 @@ ASKED_BY_DEFAULT = (
 """A person allows each command, unless `--allow bash` or `--yes` says otherwise: a sandbox does not keep the workspace. And
 each change where git and godwit look for commands: what is written there is run by the next command that was allowed."""
 
+DEFAULT_TOOLS = "files,bash,todo,goal"
 INSTRUCTIONS = """\
 You are a software engineer who works in a folder of the user's through tools.
 
@@ -73,6 +74,8 @@ class AgentFlags:
     allowed_hosts: Sequence[str] = ()
     agent_name: str | None = None
     mode: str | None = None
+    goal: str | None = None
+    max_nudges: int | None = None
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -83,6 +86,7 @@ class AgentFlags:
             "--deny": self.deny,
             "--allow": self.allow,
             "--max-turns": self.max_turns,
+            "--max-nudges": self.max_nudges is not None,
             "--verify": self.verify,
             "--verify-command": self.verify_commands,
             "--sandbox": self.sandbox,
@@ -106,6 +110,7 @@ class AgentFlags:
             budget=self.budget,
             sandbox=self._sandbox(),
             limits=Limits(max_turns=self.max_turns) if self.max_turns is not None else None,
+            nudges=self.max_nudges,
             thinking=thinking_level(self.thinking),
             subagents=subagents,
         )
@@ -116,6 +121,8 @@ class AgentFlags:
         if wrong := [flag for flag, value in said.items() if value is not None]:
             raise CliError(f"--agent {spec.name} says what {' and '.join(wrong)} would say: leave out one of them")
         made = held(spec, self.permissions(), ASKED_BY_DEFAULT[1:])
+        from ..host.agents import nudges_of
+
         thinking, verification = thinking_level(self.thinking), self._verification()
         limits = made.limits
         if self.max_turns is not None:
@@ -128,12 +135,13 @@ class AgentFlags:
             verification=verification or made.verification,
             budgets=budgets_of(self.budget) if self.budget is not None else made.budgets,
             sandbox=self._sandbox(),
+            nudges=made.nudges if self.max_nudges is None else nudges_of(self.max_nudges),
         )
         # Under a name of its own, so that no stored agent of this name becomes another.
         return variant_of(AgentRef(spec.name, 0), made)
 
     def _tools(self) -> list[str]:
-        names = [name.strip() for name in (self.tools if self.tools is not None else "files,bash").split(",")]
+        names = [name.strip() for name in (self.tools if self.tools is not None else DEFAULT_TOOLS).split(",")]
         return [name for name in names if name]
 
     def permissions(self) -> Permissions:

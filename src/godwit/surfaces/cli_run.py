@@ -227,6 +227,8 @@ class Run:
         handle = await runtime.start_session(agent, workspace=folder, name=self.flags.name)
         if self.flags.mode is not None:
             await handle.set_mode(self.flags.mode)
+        if self.flags.goal is not None:
+            await handle.set_goal(self.flags.goal)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
         config = load_config(handle.workspace)
         for notice in config.notices:
@@ -253,6 +255,8 @@ class Run:
         changed = model if model != watched.model else None
         if changed is not None or level is not None or self.flags.name is not None or self.flags.mode is not None:
             await watched.configure(model=changed, thinking=level, name=self.flags.name, mode=self.flags.mode)
+        if self.flags.goal is not None:
+            await watched.set_goal(self.flags.goal)
         if self.flags.budget is not None:
             terms = load_config(watched.workspace).terms.budget.session
             await watched.set_budget(over_files(self.flags.budget, terms))

@@ -127,6 +127,10 @@ class ServerRun(Run):
             raise CliError(error.message, hint=hint, code=error.code, exit_code=NOT_FOUND) from None
         if isinstance(agent, str):
             await self._settle(handle)
+        elif self.flags.mode is not None:
+            await handle.set_mode(self.flags.mode)
+        if self.flags.goal is not None:
+            await handle.set_goal(self.flags.goal)
         self.view.say(f"session {handle.id} in {handle.workspace}, {handle.model}")
         return handle
 
@@ -159,6 +163,8 @@ class ServerRun(Run):
         level = thinking_level(self.flags.thinking)
         if model is not None or level is not None or self.flags.name is not None or self.flags.mode is not None:
             await handle.configure(model=model, thinking=level, name=self.flags.name, mode=self.flags.mode)
+        if self.flags.goal is not None:
+            await handle.set_goal(self.flags.goal)
         if self.flags.budget is not None:
             await handle.set_budget(self.flags.budget)
         self.view.say(f"session {handle.id} goes on, {handle.model}")

@@ -334,6 +334,8 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "OrderBody": {"order": []},
         "BudgetBody": {"budgets": None},
         "RewindBody": {"seq": 1},
+        "TodosBody": {"todos": [{"content": "x"}]},
+        "GoalBody": {"text": "x"},
         "LabelBody": {"seq": 1, "label": None},
         "RegisterBody": {"agents": []},
         "NavigateBody": {"to": 1},

@@ -20,13 +20,14 @@ from .looking import LOOKING
 from .open_run import OPEN_RUN
 from .settings import SETTINGS
 from .spending import SPENDING
+from .todos import TODOS
 from .verifying import VERIFYING
 
 
 @cache
 def builtin_commands() -> tuple[Command, ...]:
     """Every built-in command, by name."""
-    families = (LOOKING, SPENDING, VERIFYING, GOING_BACK, OPEN_RUN, ANSWERING, SETTINGS)
+    families = (LOOKING, SPENDING, VERIFYING, GOING_BACK, OPEN_RUN, ANSWERING, SETTINGS, TODOS)
     return tuple(sorted(chain.from_iterable(families), key=lambda c: c.name))
 
 

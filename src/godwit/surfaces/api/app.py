@@ -35,6 +35,7 @@ from . import (
     sessions,
     streams,
     tasks,
+    todos,
     transfers,
     webhooks,
 )
@@ -56,6 +57,7 @@ _ROUTERS = (
             lanes,
             mcp_servers,
             memories,
+            todos,
             records,
             files,
             branches,

@@ -97,6 +97,7 @@ async def start_session(
             session=name,
             parent=sent.parent,
             vaults=sent.vaults,
+            goal=sent.goal,
         )
     except SessionExists:
         if derived is None:

@@ -27,6 +27,7 @@ from ...core.budget import Budget, Spent
 from ...core.checkpoint import Checkpoint, CheckpointPolicy, OnConflict, Turning
 from ...core.events import Remember
 from ...core.facts import KEEP_TOKENS, CommandResult, InputEntry, PendingAction, SessionConfig, SlashCommand, TraceEvent
+from ...core.goal import GOAL_CHARACTERS, Goal, GoalEnd
 from ...core.hooks import HookSpec
 from ...core.lanes import DeadLetter, ExternalTask, ExternalTaskResult, MetricsSnapshot
 from ...core.mcp import McpServer, McpStatus
@@ -40,6 +41,7 @@ from ...core.record import ActiveTool, RunSnapshot
 from ...core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ...core.sandbox import SandboxPolicy
 from ...core.tasks import TaskEnd, TaskRecord
+from ...core.todos import TODOS, Todo
 from ...core.verification import (
     VerificationCommand,
     VerificationPolicy,
@@ -188,6 +190,7 @@ class StartBody(Shape, frozen=True):
     session: str | None = None
     parent: str | None = None
     vaults: tuple[str, ...] = ()
+    goal: str | None = None
 
 
 class SessionView(Shape, frozen=True):
@@ -380,6 +383,32 @@ class Changed(Shape, frozen=True):
     """`changed`: what the method of the same name returns; False when there was nothing to do."""
 
     changed: bool
+
+
+# --- what is to be done ---------------------------------------------------------------------------------------------
+
+
+class TodosView(Shape, frozen=True):
+    todos: list[Todo]
+
+
+class TodosBody(Shape, frozen=True):
+    """The whole list."""
+
+    todos: Annotated[list[Todo], Meta(max_length=TODOS)]
+
+
+class GoalView(Shape, frozen=True):
+    goal: Goal | None
+
+
+class GoalBody(Shape, frozen=True):
+    text: Annotated[str, Meta(min_length=1, max_length=GOAL_CHARACTERS)]
+
+
+class EndGoalBody(Shape, frozen=True):
+    reason: str = ""
+    status: GoalEnd = "abandoned"
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

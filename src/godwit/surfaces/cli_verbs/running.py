@@ -51,6 +51,20 @@ ModeOption = Annotated[
 ]
 Thinking = Annotated[str | None, typer.Option("--thinking", metavar="LEVEL", help="off, minimal, low, medium, high, xhigh.")]
 Name = Annotated[str | None, typer.Option("--name", help="A name for the session, shown by ls.")]
+GoalOption = Annotated[
+    str | None,
+    typer.Option("--goal", metavar="TEXT", help="What it is to come to; runs go on until that is met or blocked."),
+]
+MaxNudges = Annotated[
+    int | None,
+    typer.Option(
+        "--max-nudges",
+        metavar="N",
+        min=0,
+        max=100,
+        help="How often in a row a model that stops is told to go on. [default: 3]",
+    ),
+]
 Record = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Write what the model answers to this file.")]
 
 
@@ -88,6 +102,8 @@ def run(
     session: SessionOption = None,
     thinking: Thinking = None,
     mode: ModeOption = None,
+    goal: GoalOption = None,
+    max_nudges: MaxNudges = None,
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
@@ -141,6 +157,8 @@ def run(
         checks or (),
         budget,
         mode=mode,
+        goal=goal,
+        max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
         allowed_hosts=allow_host or (),
@@ -185,6 +203,8 @@ def chat(
     session: SessionOption = None,
     thinking: Thinking = None,
     mode: ModeOption = None,
+    goal: GoalOption = None,
+    max_nudges: MaxNudges = None,
     name: Name = None,
     record: Record = None,
     replay: Replay = None,
@@ -213,6 +233,8 @@ def chat(
         *(model, tools, instructions, ask or (), deny or (), allow or (), max_turns, thinking, name),
         budget=budget,
         mode=mode,
+        goal=goal,
+        max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
         allowed_hosts=allow_host or (),

@@ -1,0 +1,221 @@
+"""The list of todos and the goal in sessions: the tools, a host's part, restarts, rewinds, forks, compactions, prefixes."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+import godwit
+from godwit.contracts import ModelRequest
+from godwit.core.errors import InvalidArgument
+from godwit.core.events import GoalUpdated, RunNudged, SessionCompacted, TodosUpdated, ToolFinished
+from godwit.core.messages import text_of
+from godwit.core.todos import Todo
+from godwit.models.script import Script, ScriptTurn, call
+
+from .conftest import Bench, data, within
+
+FIRST = [{"content": "look", "status": "in_progress"}, {"content": "mend it"}]
+LOOK, MEND = Todo("look", "in_progress"), Todo("mend it")
+DONE = call("todo", update=[{"item": 1, "status": "completed"}, {"item": 2, "status": "cancelled"}])
+
+
+def texts(bench: Bench, request: int = -1) -> list[str]:
+    assert bench.model is not None
+    return [text_of(entry.message.content) for entry in bench.model.requests[request].entries]
+
+
+async def test_a_model_keeps_a_list_and_each_event_is_the_whole_of_it(bench: Bench) -> None:
+    session = await bench.start([call("todo", todos=FIRST), DONE, "Done."], "todo")
+    assert await session.todos() == []
+    await within(session.send("Mend it."))
+    assert await session.todos() == [Todo("look", "completed"), Todo("mend it", "cancelled")]
+    first, second = await data(session, TodosUpdated)
+    assert first.todos == (LOOK, MEND)
+    assert second.todos == (Todo("look", "completed"), Todo("mend it", "cancelled"))
+    # With its result in one append: whoever has the one has the other.
+    types = [e.type for e in await session.events()]
+    assert [types[n + 1] for n, name in enumerate(types) if name == "todos.updated"] == ["tool.finished"] * 2
+    results = [text_of(f.content) for f in await data(session, ToolFinished)]
+    assert results == [
+        "0 of 2 done, now: look\n1. [>] look\n2. [ ] mend it",
+        "2 of 2 done\n1. [x] look\n2. [-] mend it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"todos": FIRST, "update": []}, "not both"),
+        (
+            {"todos": [{"content": "a", "status": "in_progress"}, {"content": "b", "status": "in_progress"}]},
+            "items 1, 2 are",
+        ),
+        ({"update": [{"item": 1, "status": "completed"}]}, "the list is empty"),
+        ({"todos": [{"content": "a", "status": "doing"}]}, "doing"),
+        ({"todos": [{"content": " "}]}, "item 1 is empty"),
+    ],
+)
+async def test_what_is_no_list_changes_nothing_and_says_what_to_do(
+    bench: Bench, arguments: dict[str, Any], says: str
+) -> None:
+    session = await bench.start([call("todo", **arguments), "So be it."], "todo")
+    await within(session.send("Mend it."))
+    assert await session.todos() == []
+    (result,) = await data(session, ToolFinished)
+    assert result.status in ("error", "invalid")
+    assert says in text_of(result.content)
+
+
+async def test_two_calls_of_one_turn_see_each_other(bench: Bench) -> None:
+    both = call("todo", todos=FIRST) + call("todo", update=[{"item": 1, "status": "completed"}])
+    session = await bench.start([both, "So be it."], "todo", nudges=False)
+    await within(session.send("Mend it."))
+    assert await session.todos() == [Todo("look", "completed"), MEND]
+
+
+async def test_it_survives_a_restart_and_goes_back_with_a_rewind_and_along_with_a_fork(bench: Bench) -> None:
+    session = await bench.start([call("todo", todos=FIRST), "So far.", DONE, "Done."], "todo", "goal", nudges=False)
+    goal = await session.set_goal("It works.")
+    await within(session.send("Mend it."))
+    there = (await session.events())[-1].seq
+    await within(session.send("Go on."))
+    await session.end_goal("never mind")
+    await bench.close()
+    runtime = await bench.runtime([call("todo"), "Seen."] * 3)
+    again = await runtime.open_session(session.id)
+    assert await again.todos() == [Todo("look", "completed"), Todo("mend it", "cancelled")]
+    assert (await again.goal()) == godwit.Goal(goal.id, "It works.", "abandoned", "never mind")
+    forked = await again.fork(there)
+    assert await forked.todos() == [LOOK, MEND]
+    assert await forked.goal() == goal
+    await again.rewind(there)
+    assert await again.todos() == [LOOK, MEND]
+    assert await again.goal() == goal
+    await again.redo()
+    assert await again.todos() == [Todo("look", "completed"), Todo("mend it", "cancelled")]
+    assert (await again.state()).goal == godwit.Goal(goal.id, "It works.", "abandoned", "never mind")
+
+
+async def test_a_compaction_carries_both_word_for_word_whatever_the_summary_says(bench: Bench) -> None:
+    def first(request: ModelRequest) -> ScriptTurn:
+        said = text_of(request.entries[0].message.content)
+        return (
+            "They talked." if "<conversation>" in said else "Going on." if "<summary>" in said else call("todo", todos=FIRST)
+        )
+
+    session = await bench.start([first, "So far."], "todo", "goal", nudges=False)
+    await session.set_goal("All tests of the parser pass.")
+    await within(session.send("Mend it."))
+    await within(session.compact(keep_tokens=0))
+    asked = texts(bench)[-1]
+    assert "All tests of the parser pass." in asked.partition("<conversation>")[0]
+    assert "1. [>] look\n2. [ ] mend it" in asked.partition("<conversation>")[0]
+    (event,) = await data(session, SessionCompacted)
+    assert event.todos == (LOOK, MEND)
+    assert event.goal is not None
+    await within(session.send("And now?"))
+    summary = texts(bench)[0]
+    assert "They talked." in summary
+    assert "<goal>\nAll tests of the parser pass.\n</goal>" in summary
+    assert "<todos>\n1. [>] look\n2. [ ] mend it\n</todos>" in summary
+    assert len(texts(bench)) == 2  # told in the summary, and not again
+
+
+async def test_a_host_writes_the_list_and_the_model_is_told_once(bench: Bench) -> None:
+    session = await bench.start([call("todo", todos=FIRST), "So far.", "Yes.", "And yes."], "todo", nudges=False)
+    await within(session.send("Mend it."))
+    assert await session.set_todos(["look", {"content": "tell", "status": "in_progress"}]) == [
+        Todo("look"),
+        Todo("tell", "in_progress"),
+    ]
+    await within(session.send("Go on."))
+    assert "was changed by the user. It is now:\n1. [ ] look\n2. [>] tell" in texts(bench)[-2]
+    await within(session.send("And?"))
+    assert sum("was changed by the user" in text for text in texts(bench)) == 1
+    wrongs: list[Any] = ["look", [""], [{"content": "a", "done": True}], [{"status": "pending"}]]
+    for wrong in wrongs:
+        with pytest.raises(InvalidArgument):
+            await session.set_todos(wrong)
+
+
+async def test_a_host_calls_the_tool_as_a_model_does(bench: Bench) -> None:
+    session = await bench.start([], "todo")
+    done = await session.tool("todo", {"todos": FIRST})
+    assert done.ok
+    assert await session.todos() == [LOOK, MEND]
+    (event,) = await data(session, TodosUpdated)
+    assert event.call is None
+
+
+async def test_a_goal_is_told_and_kept_at_until_it_is_met(bench: Bench) -> None:
+    met = call("goal", status="met", reason="pytest: 3 passed")
+    session = await bench.start(["I think so.", met, "It works."], "goal")
+    goal = await session.set_goal("The tests pass.")
+    assert (await within(session.send("Mend it."))).text == "It works."
+    assert "<goal>\nThe tests pass.\n</goal>" in texts(bench, 0)[0]
+    assert texts(bench, 0)[1] == "Mend it."
+    assert [one.reasons for one in await data(session, RunNudged)] == [("goal",)]
+    assert await session.goal() == godwit.Goal(goal.id, "The tests pass.", "met", "pytest: 3 passed", "model")
+    assert not await session.end_goal()
+
+
+async def test_a_goal_that_is_taken_back_is_told_and_nudges_nobody(bench: Bench) -> None:
+    session = await bench.start(["Yes.", "No.", "Well."], "goal", nudges=1)
+    await session.set_goal("The tests pass.")
+    await within(session.send("Begin."))
+    assert await session.end_goal("too dear")
+    await within(session.send("And?"))
+    assert "The goal of this session is taken back: too dear" in texts(bench)[-2]
+    assert len(await data(session, RunNudged)) == 1
+    assert [e.goal.status for e in await data(session, GoalUpdated)] == ["open", "abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [(None, "no goal is set"), ("met", "the goal is met already")],
+)
+async def test_a_model_ends_only_a_goal_that_is_open(bench: Bench, before: Any, says: str) -> None:
+    session = await bench.start([call("goal", status="blocked", reason="no key"), "So be it."], "goal")
+    if before is not None:
+        await session.set_goal("It works.")
+        await session.end_goal(status=before)
+    await within(session.send("Go."))
+    (result,) = await data(session, ToolFinished)
+    assert result.status == "error"
+    assert says in text_of(result.content)
+
+
+async def test_goals_that_cannot_be_are_refused(bench: Bench) -> None:
+    session = await bench.start(["Yes."], "goal")
+    for wrong in ("", "  ", "x" * 10_001):
+        with pytest.raises(InvalidArgument):
+            await session.set_goal(wrong)
+    with pytest.raises(InvalidArgument, match="met, blocked or abandoned"):
+        await session.end_goal(status="done")  # type: ignore[arg-type]
+    without = await bench.start(["Yes."], runtime=bench.runtimes[0])
+    with pytest.raises(InvalidArgument, match="no tool 'goal'"):
+        await without.set_goal("It works.")
+    agent = godwit.Agent("other", model="scripted:test")
+    with pytest.raises(InvalidArgument, match="no tool 'goal'"):
+        await bench.runtimes[0].start_session(agent, goal="It works.")
+
+
+async def test_each_request_begins_as_the_one_before_it(bench: Bench) -> None:
+    """Goals, lists and nudges are said at the end: what a provider has kept of a request stays good."""
+    script: Script = [call("todo", todos=FIRST), "1", "2", "3", "4", DONE, "5", "6"]
+    session = await bench.start(script, "todo", "goal", nudges=1)
+    await session.set_goal("It works.")
+    await within(session.send("Mend it."))
+    await session.set_todos(["sing"])
+    await session.set_goal("It sings.")
+    await within(session.send("Go on."))
+    assert bench.model is not None
+    requests = bench.model.requests
+    assert len(requests) > 4
+    for earlier, later in itertools.pairwise(requests):
+        before, after = [e.message for e in earlier.entries], [e.message for e in later.entries]
+        assert after[: len(before)] == before
+        assert (later.instructions, later.tools) == (earlier.instructions, earlier.tools)
