@@ -91,7 +91,8 @@ async def send(session: Session, prompt: str) -> RunResult:
 
 
 async def start(stage: Stage, story: Story, **options: Any) -> Session:
-    return await stage.runtime.start_session(story.agent(limits=LIMITS), **options)
+    """A session of the recorded agent, which is not told to go on: no recording has an answer to that."""
+    return await stage.runtime.start_session(story.agent(limits=LIMITS, nudges=False), **options)
 
 
 async def answers_of(session: Session) -> list[Assistant]:
