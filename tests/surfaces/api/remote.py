@@ -58,7 +58,7 @@ class RemoteBench(Bench):
     def register(self, tools: Sequence[Any]) -> None:
         for tool in tools:
             if hasattr(tool, "definition"):
-                self.hosts[-1]._toolbox.register(tool, replace=True)
+                self.hosts[-1]._tools._searching._toolbox.register(tool, replace=True)
 
     async def close(self) -> None:
         await self._stack.aclose()
