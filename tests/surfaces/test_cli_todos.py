@@ -11,8 +11,10 @@ import godwit
 from godwit.core.events import CommandExecuted
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call
+from godwit.surfaces import cli_settings
 from godwit.surfaces.api import Api
 from godwit.surfaces.cli_agent import AgentFlags
+from godwit.surfaces.cli_settings import load
 from godwit.surfaces.cli_view import ScreenView
 from tests.surfaces.server.running import running
 from tests.surfaces.terminal import MODEL, Command
@@ -102,3 +104,16 @@ async def test_over_a_server(tmp_path: Path, command: Command) -> None:
         shown = await command.run("--server", server.url, "todos", session.id)
         assert "1. [ ] look" in shown.out, shown.err
         assert "It runs." in (await command.run("--server", server.url, "goal", session.id)).out
+
+
+def test_a_flag_counts_before_a_file(tmp_path: Path) -> None:
+    cli_settings.take([])
+    try:
+        assert load(tmp_path).nudges.max_nudges is None
+        cli_settings.also("nudges.max_nudges", 2)
+        assert load(tmp_path).nudges.max_nudges == 2
+        cli_settings.take(["nudges.max_nudges=5"])
+        cli_settings.also("nudges.max_nudges", 2)
+        assert load(tmp_path).nudges.max_nudges == 5
+    finally:
+        cli_settings.take([])

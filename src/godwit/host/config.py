@@ -32,7 +32,7 @@ from .config_sections import SECTIONS, Left, McpSection, PermissionSection
 from .config_settings import OUTSIDE, variables
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, CheckpointTerms, ContextTerms, MemoryTerms, Terms, over
+from .terms import BudgetSection, CheckpointTerms, ContextTerms, MemoryTerms, NudgeTerms, Terms, over
 from .trust import state_of
 
 USER_FILE = os.path.join("godwit", "config.toml")
@@ -96,6 +96,8 @@ class Config(msgspec.Struct, frozen=True):
     project_server: ServerSettings | None = None
     user_context: ContextTerms = ContextTerms()
     project_context: ContextTerms = ContextTerms()
+    user_nudges: NudgeTerms = NudgeTerms()
+    project_nudges: NudgeTerms = NudgeTerms()
     user_memory: MemoryTerms = MemoryTerms()
     project_memory: MemoryTerms = MemoryTerms()
     user_mcp: McpSection | None = None
@@ -108,6 +110,7 @@ class Config(msgspec.Struct, frozen=True):
     set_budget: BudgetSection = BudgetSection()
     set_checkpoints: CheckpointTerms = CheckpointTerms()
     set_context: ContextTerms = ContextTerms()
+    set_nudges: NudgeTerms = NudgeTerms()
     set_memory: MemoryTerms = MemoryTerms()
     set_web_search: SearchSettings | None = None
     set_models: dict[str, ModelEntry] = {}
@@ -128,7 +131,7 @@ class Config(msgspec.Struct, frozen=True):
         for said in (self.user_budget, self.project_budget, self.set_budget):
             budget = BudgetSection(over(said.session, budget.session), over(said.tree, budget.tree))
         checkpoints = over(self.set_checkpoints, over(self.project_checkpoints, self.user_checkpoints))
-        return Terms(budget, checkpoints, self.context, self.memory)
+        return Terms(budget, checkpoints, self.context, self.memory, self.nudges)
 
     @property
     def web_search(self) -> SearchSettings | None:
@@ -159,6 +162,11 @@ class Config(msgspec.Struct, frozen=True):
     def context(self) -> ContextTerms:
         """What sessions here are told of files."""
         return over(self.set_context, over(self.project_context, self.user_context))
+
+    @property
+    def nudges(self) -> NudgeTerms:
+        """When a model that has stopped is told to go on here."""
+        return over(self.set_nudges, over(self.project_nudges, self.user_nudges))
 
     @property
     def memory(self) -> MemoryTerms:

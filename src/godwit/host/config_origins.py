@@ -18,6 +18,7 @@ import msgspec
 from ..core.agent import ContextPolicy
 from ..core.checkpoint import CheckpointPolicy
 from ..core.memory import MemoryPolicy
+from ..core.nudges import NudgePolicy
 from .config import read_files
 from .config_choices import choices
 from .config_layers import settings_in
@@ -30,6 +31,7 @@ _SECRET = re.compile(r"(^|[._])(key|api_key|token|secret|password|authorization)
 _DEFAULTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("checkpoints", CheckpointPolicy),
     ("context", ContextPolicy),
+    ("nudges", NudgePolicy),
     ("memory", MemoryPolicy),
     ("mcp", McpSettings),
 )

@@ -29,7 +29,7 @@ from .config_layers import Layer
 from .mcp import McpSettings
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, MemoryTerms, given as set_in
+from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, MemoryTerms, NudgeTerms, given as set_in
 
 
 class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,6 +187,16 @@ def _only_less(given: ContextTerms, _: object) -> tuple[ContextTerms, Left]:
     return ContextTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
 
 
+def _nudges(file: File, given: Any) -> NudgeTerms:
+    return file.table("nudges", given, NudgeTerms)
+
+
+def _only_quieter(given: NudgeTerms, _: object) -> tuple[NudgeTerms, Left]:
+    kept: dict[str, Any] = {k: v for k, v in set_in(given).items() if not v}
+    why = _unless_trusted("only turn nudges off")
+    return NudgeTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
+
+
 def _memory(file: File, given: Any) -> MemoryTerms:
     return file.table("memory", given, MemoryTerms)
 
@@ -309,6 +319,7 @@ SECTIONS: dict[str, Section] = {
     "budget": Section(_budget, _only_lower, {"budget": BudgetTerms, "budget.tree": BudgetTerms}, "each"),
     "checkpoints": Section(_checkpoints, _only_keeping, {"checkpoints": CheckpointTerms}, "each"),
     "context": Section(_context, _only_less, {"context": ContextTerms}, "each"),
+    "nudges": Section(_nudges, _only_quieter, {"nudges": NudgeTerms}, "each"),
     "memory": Section(_memory, _only_forgetting, {"memory": MemoryTerms}, "each"),
     "web_search": Section(_web_search, _no_search, {"web_search": SearchSettings}, "whole"),
     "models": Section(_models, _no_models, {"models.NAME": ModelEntry}, "named"),

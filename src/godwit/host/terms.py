@@ -16,6 +16,7 @@ from ..core.budget import Budget, Resource, Scope
 from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
 from ..core.memory import MemoryPolicy, MemoryScope, PrunePolicy
+from ..core.nudges import NudgePolicy
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -112,6 +113,21 @@ class ContextTerms(msgspec.Struct, frozen=True, omit_defaults=True):
         return {key: value for key, value in given(self).items() if key in ContextPolicy.__struct_fields__}
 
 
+class NudgeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[nudges]`: what is set of `NudgePolicy`; None is not set. ConfigurationError for what that refuses."""
+
+    max_nudges: int | None = None
+    todos: bool | None = None
+    goal: bool | None = None
+    answers: bool | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            NudgePolicy(**given(self))
+        except ConfigurationError as error:
+            raise ConfigurationError(error.message, field="max_nudges") from None
+
+
 class MemoryTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """`[memory]`: what is set of `MemoryPolicy`, in its units; None is not set. ConfigurationError for what that refuses.
 
@@ -180,6 +196,7 @@ class Terms(msgspec.Struct, frozen=True):
     checkpoints: CheckpointTerms = CheckpointTerms()
     context: ContextTerms = ContextTerms()
     memory: MemoryTerms = MemoryTerms()
+    nudges: NudgeTerms = NudgeTerms()
 
     def held(self, spec: AgentSpec) -> AgentSpec:
         """The agent as it is held to these terms."""
@@ -190,8 +207,19 @@ class Terms(msgspec.Struct, frozen=True):
         budgets = [budget for scope, terms in scopes if (budget := terms.held(own.get(scope), scope)) is not None]
         checkpoints = msgspec.structs.replace(spec.checkpoints, **given(self.checkpoints))
         context = msgspec.structs.replace(spec.context, **self.context.policy)
-        held = msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context)
+        nudges = msgspec.structs.replace(spec.nudges, **given(self.nudges))
+        held = msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context, nudges=nudges)
         return self.memory.held(held)
 
 
-__all__ = ["BudgetSection", "BudgetTerms", "CheckpointTerms", "ContextTerms", "MemoryTerms", "Terms", "given", "over"]
+__all__ = [
+    "BudgetSection",
+    "BudgetTerms",
+    "CheckpointTerms",
+    "ContextTerms",
+    "MemoryTerms",
+    "NudgeTerms",
+    "Terms",
+    "given",
+    "over",
+]

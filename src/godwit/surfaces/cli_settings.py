@@ -35,6 +35,11 @@ def take(given: Sequence[str]) -> None:
     _typed.update(found)
 
 
+def also(key: str, value: Any) -> None:
+    """A flag that says the same as a setting: it counts as if it had been typed as one, which counts before it."""
+    _typed.setdefault(key, value)
+
+
 def typed() -> dict[str, Any]:
     """The settings that were typed, by their keys."""
     return dict(_typed)

@@ -140,6 +140,7 @@ def run(
     from ..cli_keyboard import interactive
     from ..cli_prompt import read_schema
     from ..cli_server_run import runner
+    from ..cli_settings import also
 
     asks = interactive() and not yes and not unattended and not as_json
     budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
@@ -164,6 +165,8 @@ def run(
         allowed_hosts=allow_host or (),
         agent_name=agent,
     )
+    if max_nudges is not None:
+        also("nudges.max_nudges", max_nudges)  # before what files say, in this process; in the agent for those to come
     if new and (go_on or session is not None):
         raise CliError("--new starts over, and --continue or --session names what goes on")
     if prompt == "-":
@@ -226,6 +229,7 @@ def chat(
     from ..cli_budget import from_flags
     from ..cli_keyboard import interactive
     from ..cli_server_run import chatter
+    from ..cli_settings import also
 
     asks = interactive() and not yes and not as_json
     budget = from_flags(max_usd, max_tokens, max_tool_calls, max_time, asks=asks)
@@ -240,6 +244,8 @@ def chat(
         allowed_hosts=allow_host or (),
         agent_name=agent,
     )
+    if max_nudges is not None:
+        also("nudges.max_nudges", max_nudges)  # before what files say, in this process; in the agent for those to come
     command = chatter(context.obj)(context.obj, flags, workspace, yes=yes, as_json=as_json, record=record, replay=replay)
     command.trust = trust
     ends(command.chat(session=session, go_on=go_on))
