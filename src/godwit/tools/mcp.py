@@ -67,6 +67,7 @@ class McpTool:
         if len(msgspec.json.encode(schema)) > SCHEMA_BYTES:
             raise ConfigurationError(f"its schema is longer than {SCHEMA_BYTES} bytes")
         self._schema = Schema(schema, trusted=False)
+        self._left_out = _left_out(schema)
         self._server = server
         self._tool = listed.name
         self._caller = caller
@@ -79,14 +80,31 @@ class McpTool:
         self.traits = ToolTraits(repeatable=repeatable, timeout_s=server.timeout_s, held=True)
 
     def validate(self, arguments: dict[str, Any]) -> None:
-        self._schema.check(self.definition.name, arguments)
+        self._schema.check(self.definition.name, self._sent(arguments))
 
     def locks(self, arguments: dict[str, Any], workspace: Workspace | None) -> frozenset[str]:
         return frozenset()
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
-        result = await until_cancelled(self._caller.call(self._tool, arguments, context), context.cancel)
+        result = await until_cancelled(self._caller.call(self._tool, self._sent(arguments), context), context.cancel)
         return output_of_result(result, {"server": self._server.name, "tool": self._tool})
+
+    def _sent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without those that are null in place of being left out, as models write them."""
+        return {name: value for name, value in arguments.items() if value is not None or name not in self._left_out}
+
+
+def _left_out(schema: dict[str, Any]) -> frozenset[str]:
+    """Parameters that need not be given, and may not be null."""
+    properties, required = schema.get("properties"), schema.get("required")
+    if not isinstance(properties, dict):
+        return frozenset()
+    needed = required if isinstance(required, list) else []
+    return frozenset(
+        name
+        for name, about in properties.items()
+        if name not in needed and isinstance(about, dict) and isinstance(about.get("type"), str) and about["type"] != "null"
+    )
 
 
 def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -> tuple[McpTool, ...]:
