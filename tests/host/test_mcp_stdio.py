@@ -77,6 +77,14 @@ async def test_a_program_is_a_server_whose_tools_are_called(bench: Bench) -> Non
     assert (broken.status, text_of(broken.content)) == ("error", "it broke")
 
 
+async def test_an_argument_that_is_null_in_place_of_being_left_out_is_left_out(bench: Bench) -> None:
+    session = await session_of(bench, [], program())
+    result = await session.tool("mcp__prog__keys", {"word": "w", "count": None, "maybe": None, "free": None})
+    assert json.loads(result.output) == ["free", "maybe", "word"]
+    refused = await session.tool("mcp__prog__keys", {"word": None})
+    assert refused.status == "invalid"
+
+
 async def test_it_gets_what_it_is_given_and_no_credential_of_ours(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ Message = dict[str, Any]
 
 TOOLS = (
     *("echo", "about", "wait", "crash", "hang", "refuse", "junk", "huge", "stranger", "twice", "drip", "shapeless"),
-    *("large", "leave_child", "broken"),
+    *("large", "leave_child", "broken", "keys"),
 )
 
 
@@ -120,6 +120,8 @@ class Program:
         elif name == "leave_child":
             child = subprocess.Popen(["sleep", "60"])
             yield said(message, str(child.pid))
+        elif name == "keys":
+            yield said(message, json.dumps(sorted(arguments)))
         elif name == "broken":
             yield line(message, {"content": [{"type": "text", "text": "it broke"}], "isError": True})
         else:
@@ -132,7 +134,16 @@ def touch(path: str) -> None:
 
 
 def tool(name: str) -> Message:
-    return {"name": name, "description": f"Tool {name}.", "inputSchema": {"type": "object"}}
+    schema: Message = {"type": "object"}
+    if name == "keys":
+        types: Message = {
+            "word": {"type": "string"},
+            "count": {"type": "integer"},
+            "maybe": {"type": ["string", "null"]},
+            "free": {},
+        }
+        schema |= {"properties": types, "required": ["word"]}
+    return {"name": name, "description": f"Tool {name}.", "inputSchema": schema}
 
 
 def line(message: Message, result: Any) -> bytes:

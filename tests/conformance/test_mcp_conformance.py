@@ -1,0 +1,32 @@
+"""Scenarios of the official MCP conformance suite that godwit's sessions play through; `scripts/conformance` runs all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.conformance import suite
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(suite.absent() is not None, reason=suite.absent() or ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "version"),
+    [
+        ("initialize", "2025-11-25"),
+        ("tools_call", "2025-11-25"),
+        ("sse-retry", "2025-11-25"),
+        ("tools_call", "2026-07-28"),
+        ("request-metadata", "2026-07-28"),
+        ("http-standard-headers", "2026-07-28"),
+        ("http-custom-headers", "2026-07-28"),
+        ("http-invalid-tool-headers", "2026-07-28"),
+        ("json-schema-ref-no-deref", "2026-07-28"),
+    ],
+)
+def test_a_scenario_is_passed(scenario: str, version: str, tmp_path: Path) -> None:
+    done = suite.run(["--scenario", scenario, "--spec-version", version], results=tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
