@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .host.agents import Agent
     from .host.auth_store import AuthStore
     from .host.mcp import McpSettings
+    from .host.mcp_files import mcp_servers_from
     from .host.runtime import Runtime
     from .host.subagent_session import SubagentEvent, SubagentSession
     from .models.replay import RecordedModel, Recorder
@@ -131,6 +132,7 @@ _HOMES = {
     "file": "engine.attaching",
     "image": "engine.attaching",
     "hook": "engine.hook",
+    "mcp_servers_from": "host.mcp_files",
     "tool": "tools.function",
 }
 
@@ -215,6 +217,7 @@ __all__ = [
     "file",
     "hook",
     "image",
+    "mcp_servers_from",
     "tool",
 ]
 

@@ -1,0 +1,94 @@
+"""Files of MCP servers as other tools have them (`.mcp.json`): what servers they name.
+
+Owns the reading; leaves out whether a folder's file is trusted: who reads one has decided that its programs may run. Rules:
+what cannot be used is an error that names file and server, and nothing of that file is taken; keys of other tools are passed
+over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from ..core.errors import ConfigurationError
+from ..core.mcp import McpServer, Transport
+from ..core.references import resolved
+
+MOST_BYTES = 1024 * 1024
+_TRANSPORTS: dict[str, Transport] = {
+    "stdio": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamableHttp": "http",
+    "sse": "sse",
+}
+
+
+class _Entry(msgspec.Struct):
+    """A server of such a file, as far as it is understood."""
+
+    type: str | None = None
+    transport: str | None = None
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    url: str = ""
+    headers: dict[str, str] = {}
+    disabled: bool = False
+
+
+def mcp_servers_from(path: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> tuple[McpServer, ...]:
+    """The servers of a `.mcp.json`: those of its `mcpServers`, or of `servers`.
+
+    `${NAME}` in a command, a folder or an address is the variable of that name, now; in arguments, `env` and `headers` it
+    stays, and is looked up when the server is connected. `environment`: where variables are looked up now, the process's by
+    default. ConfigurationError.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read(MOST_BYTES + 1))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name}: MCP servers cannot be read: {error}", file=name) from None
+    listed = content.get("mcpServers", content.get("servers")) if isinstance(content, dict) else None
+    if not isinstance(listed, dict):
+        raise ConfigurationError(f"{name}: MCP servers are an object mcpServers, by their names", file=name)
+    known = os.environ if environment is None else environment
+    found = []
+    for server, entry in listed.items():
+        try:
+            found.append(_server(server, msgspec.convert(entry, _Entry), known))
+        except (msgspec.ValidationError, ConfigurationError) as error:
+            raise ConfigurationError(f"{name}: {server!r}: {error}", file=name, server=server) from None
+    return tuple(found)
+
+
+def _server(name: str, entry: _Entry, environment: Mapping[str, str]) -> McpServer:
+    kind = entry.type or entry.transport
+    if kind is not None and kind not in _TRANSPORTS:
+        raise ConfigurationError(f"its type {kind!r} is none of {', '.join(_TRANSPORTS)}")
+
+    def now(what: str, text: str) -> str:
+        made, _, unknown = resolved(text, environment.get)
+        if unknown:
+            raise ConfigurationError(f"its {what} refers to the variable {unknown[0]}, which is not set")
+        return made
+
+    return McpServer(
+        name,
+        now("url", entry.url),
+        transport=None if kind is None else _TRANSPORTS[kind],
+        command=now("command", entry.command),
+        args=entry.args,
+        env=entry.env,
+        cwd=None if entry.cwd is None else now("cwd", entry.cwd),
+        headers=entry.headers,
+        enabled=not entry.disabled,
+    )
+
+
+__all__ = ["mcp_servers_from"]
