@@ -68,7 +68,7 @@ async def test_without_a_name_the_tools_are_listed(begun: Command) -> None:
     listed = await begun.run("tool", "last")
     assert listed.code == 0, listed.err
     assert [line.split()[0] for line in listed.out.splitlines()] == [
-        "read", "write", "edit", "patch", "ls", "glob", "grep", "bash",
+        "read", "write", "edit", "patch", "ls", "glob", "grep", "bash", "todo", "goal",
     ]  # fmt: skip
     assert "(file_path, content)" in listed.out
     assert (await begun.run("tool", "last", "--json")).lines[0]["parameters"]["required"] == ["file_path"]

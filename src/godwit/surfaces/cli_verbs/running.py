@@ -18,7 +18,9 @@ ModelOption = Annotated[
 AgentOption = Annotated[
     str | None, typer.Option("--agent", metavar="NAME", help="Work as this agent; godwit agents lists them.")
 ]
-Tools = Annotated[str | None, typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash]")]
+Tools = Annotated[
+    str | None, typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal]")
+]
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
 ]
