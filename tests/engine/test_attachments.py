@@ -19,6 +19,7 @@ from godwit.core.events import UserMessage
 from godwit.core.messages import Document, Image, Text, UserBlock, text_of
 from godwit.core.model_info import ModelInfo
 from godwit.engine.session import Session
+from godwit.host.config import load
 from godwit.host.runtime import Runtime
 from godwit.models.attachment_limits import limits_for
 from godwit.models.script import Script, ScriptedModel, hold, say
@@ -299,6 +300,18 @@ async def test_addresses_of_private_networks_are_not_reached(pages: Site) -> Non
                 await session.send("See.", attachments=[wrong])
         assert pages.connections == 0
         assert await said(session) == []
+
+
+async def test_a_setting_says_what_else_is_reached(pages: Site, tmp_path: Path) -> None:
+    said = load(tmp_path, environment={"GODWIT_ATTACHMENTS__REACH": f'["{pages.here}"]', "GODWIT_CONFIG": ""})
+    model = Seeing(["One."])
+    async with await Runtime.open(":memory:", models={MODEL: model}, config=said) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model=MODEL))
+        await session.send("See.", attachments=[pages.url("/a.txt")])
+    async with await Runtime.open(":memory:", models={MODEL: model}, config=said, link_reach=()) as runtime:
+        session = await runtime.start_session(godwit.Agent("a", model=MODEL))
+        with pytest.raises(AttachmentRefused, match=r"not reached from here|this machine"):
+            await session.send("See.", attachments=[pages.url("/a.txt")])
 
 
 async def test_what_the_provider_is_to_fetch_is_for_providers_that_do() -> None:

@@ -59,6 +59,7 @@ VALUES: dict[str, tuple[str, str]] = {
     "server.reach": ('["aa"]', '["bb"]'),
     "server.models": ('{ aa = "openai:x" }', '{ aa = "openai:y" }'),
     "server.webhooks.retries_s": ("[1]", "[2]"),
+    "attachments.reach": ('["aa"]', '["bb"]'),
     "mcp.reach": ('["aa"]', '["bb"]'),
     "lanes.NAME.tools": ('["aa"]', '["bb"]'),
 }
@@ -108,6 +109,7 @@ def read(config: Config) -> dict[str, Any]:
         {
             "terms": config.terms, "sandbox": config.sandbox, "web": config.web_search, "models": config.models,
             "providers": config.providers, "server": config.server, "lanes": config.lanes, "mcp": config.mcp,
+            "attachments": config.attachments,
             "default": config.default, "rules": [msgspec.to_builtins(one.permissions) for one in config.standing.layers],
         }
     )  # fmt: skip

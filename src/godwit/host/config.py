@@ -28,7 +28,7 @@ from ..engine.permissions import Layer, Standing
 from ..models.entry import ModelEntry, ProviderEntry
 from .config_file import File, read
 from .config_layers import Layer as Layers, layers_of, together
-from .config_sections import SECTIONS, Left, McpSection, PermissionSection
+from .config_sections import SECTIONS, AttachmentSection, Left, McpSection, PermissionSection
 from .config_settings import OUTSIDE, variables
 from .search import SearchSettings
 from .server_settings import ServerSettings
@@ -102,6 +102,8 @@ class Config(msgspec.Struct, frozen=True):
     project_memory: MemoryTerms = MemoryTerms()
     user_mcp: McpSection | None = None
     project_mcp: McpSection | None = None
+    user_attachments: AttachmentSection | None = None
+    project_attachments: AttachmentSection | None = None
     user_lanes: LaneSettings | None = None
     project_lanes: LaneSettings | None = None
     set_permissions: PermissionSection = PermissionSection()
@@ -117,6 +119,7 @@ class Config(msgspec.Struct, frozen=True):
     set_providers: dict[str, ProviderEntry] = {}
     set_server: ServerSettings | None = None
     set_mcp: McpSection | None = None
+    set_attachments: AttachmentSection | None = None
     set_lanes: LaneSettings | None = None
 
     @property
@@ -157,6 +160,11 @@ class Config(msgspec.Struct, frozen=True):
     def mcp(self) -> McpSection | None:
         """Which MCP servers a process that is started here connects to, and how."""
         return self.set_mcp or self.project_mcp or self.user_mcp
+
+    @property
+    def attachments(self) -> AttachmentSection | None:
+        """What a process that is started here fetches for messages."""
+        return self.set_attachments or self.project_attachments or self.user_attachments
 
     @property
     def context(self) -> ContextTerms:

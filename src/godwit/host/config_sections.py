@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..core.addresses import place
 from ..core.budget import budget_from_table
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.hooks import HookSpec
@@ -239,6 +240,28 @@ def _no_mcp(_: McpSection, __: object) -> tuple[None, Left]:
     return None, [("", None, f"[mcp] {_unless_trusted('not say which servers of tools are reached')}")]
 
 
+class AttachmentSection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[attachments]`: `reach`: hosts and networks beside public ones that addresses of attachments may lead to; None is not
+    set. ConfigurationError."""
+
+    reach: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for entry in self.reach or ():
+            try:
+                place(entry)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.message, field="reach") from None
+
+
+def _attachments(file: File, given: Any) -> AttachmentSection:
+    return file.table("attachments", given, AttachmentSection)
+
+
+def _no_attachments(_: AttachmentSection, __: object) -> tuple[None, Left]:
+    return None, [("", None, f"[attachments] {_unless_trusted('not say what is reached for files')}")]
+
+
 def _web_search(file: File, given: Any) -> SearchSettings:
     if isinstance(given, dict):
         for key in ("key", "api_key", "token"):
@@ -326,5 +349,6 @@ SECTIONS: dict[str, Section] = {
     "providers": Section(_providers, _no_providers, {"providers.NAME": ProviderEntry}, "named"),
     "server": Section(_server, _no_server, {"server": ServerSettings}, "whole"),
     "mcp": Section(_mcp, _no_mcp, {"mcp": McpSection}, "whole"),
+    "attachments": Section(_attachments, _no_attachments, {"attachments": AttachmentSection}, "whole"),
     "lanes": Section(lanes_from, _no_lanes, {"lanes": LaneSettings, "lanes.NAME": LaneConfig}, "whole"),
 }

@@ -106,6 +106,12 @@ def mcp_of(config: Configs) -> McpSettings | None:
     return None if said is None else said.settings
 
 
+def link_reach_of(config: Configs) -> tuple[str, ...]:
+    """Which hosts beside public ones the process fetches attachments from, where a file says so."""
+    said = process_of(config).attachments
+    return () if said is None else said.reach or ()
+
+
 def memory_file_of(config: Configs) -> str | Literal[False] | None:
     """Where the process has its memories: a file's path, None for the store of its sessions, False for nowhere."""
     said = process_of(config).memory

@@ -66,7 +66,9 @@ class LinkFetcher:
             from ..tools.fetch import Fetcher, FetchLimits
 
             limits = FetchLimits(timeout_s=60.0, wire_bytes=MAX_FILE_BYTES, body_bytes=MAX_FILE_BYTES)
-            self._fetcher = Fetcher(AddressGuard(self._reach, setting="link_reach of Runtime.open"), limits=limits)
+            self._fetcher = Fetcher(
+                AddressGuard(self._reach, setting="reach of [attachments] or link_reach of Runtime.open"), limits=limits
+            )
         return self._fetcher
 
 

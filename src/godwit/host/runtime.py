@@ -60,6 +60,7 @@ from .configured import (
     held_of,
     hooks_of,
     lanes_of,
+    link_reach_of,
     mcp_of,
     memory_file_of,
     registry_of,
@@ -236,7 +237,7 @@ class Runtime(CreatedAgents, Transfers, Retention):
         auth: AuthStore | None = None,
         memory: MemoryGiven = None,
         embedder: Embedder | str | None = None,
-        link_reach: Sequence[str] = (),
+        link_reach: Sequence[str] | None = None,
     ) -> Runtime:
         """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
 
@@ -269,7 +270,8 @@ class Runtime(CreatedAgents, Transfers, Retention):
         settings of a folder are `config`'s.
         `mcp`: which MCP servers may be reached that are not public, and tokens for some; by default what `config` says of
         no folder, as for `memory` and `embedder`.
-        `link_reach`: hosts and networks beside public ones that addresses of attachments may lead to, as `intranet.example`.
+        `link_reach`: hosts and networks beside public ones that addresses of attachments may lead to, as `intranet.example`;
+        by default what `config` says of them.
         `auth`: where keys of providers are stored, by default this machine's store; see `Registry` for which key counts.
         `memory`: where what is remembered beyond sessions is kept: by default in this store, else in the SQLite file of this
         path, or in a `MemoryStore`; False for nowhere. What cannot be opened is a warning: see `init_warning`. `embedder`:
@@ -327,7 +329,7 @@ class Runtime(CreatedAgents, Transfers, Retention):
             trusts=trusts,
             auth=auth,
             memory=remembers,
-            link_reach=link_reach,
+            link_reach=link_reach_of(config) if link_reach is None else link_reach,
         )
 
     async def __aenter__(self) -> Runtime:

@@ -1,8 +1,11 @@
-"""What providers take of images and documents, as they document it; looked up in November 2026.
+"""What providers take of images and documents, as they document it.
 
 Leaves out what is checked against it (`core/attachments.py`). Rules: an entry is what a provider's own pages or error
 messages say; what they do not say is left to the provider, which refuses by itself; the limits for all others are those
 that keep a request within reason.
+
+Looked up in November 2026, on the pages that are named or copies of them; from general knowledge are Anthropic's 600 pages,
+OpenAI's 50 MB of one PDF, and Google's 3600 images and 100 MB.
 
     Anthropic   5 MB of base64 per image, 8000 px, 2000 px beyond 20 images; 100 images and 100 pages with 200,000 tokens
                 of context, 600 with more; 32 MB per request. https://platform.claude.com/docs/en/build-with-claude/vision

@@ -319,7 +319,7 @@ def _of_process() -> dict[str, Any]:
     """What the files say of a process that is started in this folder, as options of `Runtime.open`. Of files that cannot be
     read whoever uses them tells: many commands do not."""
     from ..core.lanes import LaneSettings
-    from ..host.configured import mcp_of, memory_file_of
+    from ..host.configured import link_reach_of, mcp_of, memory_file_of
     from .cli_settings import load
 
     try:
@@ -329,6 +329,7 @@ def _of_process() -> dict[str, Any]:
     return {
         "lanes": config.lanes or LaneSettings(),
         "mcp": mcp_of(config),
+        "link_reach": link_reach_of(config),
         "memory": memory_file_of(config),
         "embedder": config.memory.embedder,
     }
