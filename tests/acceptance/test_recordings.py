@@ -92,7 +92,7 @@ async def send(session: Session, prompt: str) -> RunResult:
 
 async def start(stage: Stage, story: Story, **options: Any) -> Session:
     """A session of the recorded agent, which is not told to go on: no recording has an answer to that."""
-    return await stage.runtime.start_session(story.agent(limits=LIMITS, nudges=False), **options)
+    return await stage.runtime.start_session(story.agent(limits=LIMITS), **options)
 
 
 async def answers_of(session: Session) -> list[Assistant]:

@@ -31,6 +31,7 @@ from godwit.engine.points import BLOCKED, HELD_LONGEST
 from godwit.engine.session import Session
 from godwit.models.script import Script, call, tries
 from tests.engine.conftest import MODEL, Bench, data, types, until_type, within
+from tests.files import png
 
 Answers = Callable[[HookCall], Any]
 
@@ -222,7 +223,7 @@ async def test_a_blocked_prompt_fails_the_run_and_never_reaches_the_transcript(b
 async def test_a_changed_prompt_is_what_the_model_sees_and_the_log_keeps_both(bench: Bench) -> None:
     change = HookResult(modified={"prompt": "be kind"}, note="the branch is main")
     session = await bench.start(["ok"], hooks=[answer("before_prompt", change)])
-    image = godwit.Image("image/png", data=b"x")
+    image = godwit.Image("image/png", data=png(1, 1))
     await within(session.send([godwit.Text("be rude"), image]))
     (message,) = await data(session, UserMessage)
     (delivered,) = await data(session, InputDelivered)

@@ -153,8 +153,8 @@ class TestToolbox:
             default_toolbox().select(["read", "nope", "nada"])
         assert caught.value.message == (
             "there is no tool or toolset named 'nope', 'nada'; "
-            "there are the tools read, write, edit, patch, ls, glob, grep, bash, verify, remember, recall, "
-            "forget, web_fetch and the toolsets files, memory, web"
+            "there are the tools read, write, edit, patch, ls, glob, grep, bash, verify, todo, goal, "
+            "remember, recall, forget, web_fetch and the toolsets files, memory, web"
         )
 
     def test_own_tools_and_sets(self) -> None:
