@@ -470,7 +470,13 @@ async def test_anthropic_prompts_are_marked_for_the_cache() -> None:
     body = marked[True]
     assert body["system"][-1]["cache_control"]["type"] == "ephemeral"
     assert body["tools"][-1]["cache_control"]["type"] == "ephemeral"
-    assert body["messages"][-1]["content"][-1]["cache_control"]["type"] == "ephemeral"
+    # Where this request ends and where the one before it did: from a mark 20 blocks are looked back at, no more.
+    assert [["cache_control" in block for block in message["content"]] for message in body["messages"]] == [
+        [True],
+        [False] * len(body["messages"][1]["content"]),
+        [*[False] * (len(body["messages"][2]["content"]) - 1), True],
+    ]
+    assert json.dumps(body).count("cache_control") == 4, "it takes no more than four"
     assert "cache_control" not in json.dumps(marked[False])
     # A limit is required there, so the adapter names one when the agent does not.
     assert body["max_tokens"] >= 4096

@@ -52,8 +52,8 @@ _PORTION = 128
 
 
 class LiveModel:
-    """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, last message), unless
-    the settings speak of the cache themselves. `price`: in place of the one that is listed for it.
+    """A model behind a `Connection`. `cache`: mark the prompt for Anthropic's cache (system, tools, the last two messages of
+    the user's side), unless the settings speak of the cache themselves. `price`: in place of the one that is listed for it.
 
     `settings.extra` goes through as pydantic-ai model settings (`openai_reasoning_summary`, `extra_body`, `timeout` ...);
     its key `native_tools` lists the provider's own tools, such as `{"kind": "web_search"}`.
@@ -115,7 +115,7 @@ class LiveModel:
         try:
             opening = model_request_stream(
                 model,
-                await self._messages(request.entries),
+                await self._messages(request.entries, marked=self._marks(request.settings)),
                 model_settings=self._settings(request.settings),
                 model_request_parameters=self._parameters(request),
                 instrument=False,
@@ -194,8 +194,9 @@ class LiveModel:
 
     # --- the request --------------------------------------------------------------------------------------------
 
-    async def _messages(self, entries: Sequence[Entry]) -> list[pm.ModelMessage]:
-        """The history, each entry translated once; neighbours on the user's side become one request.
+    async def _messages(self, entries: Sequence[Entry], *, marked: bool) -> list[pm.ModelMessage]:
+        """The history, each entry translated once; neighbours on the user's side become one request. `marked`: with the mark
+        for the cache where the request before ended.
 
         The first request of a long history translates all of it, in portions that let the event loop breathe.
         """
@@ -227,6 +228,8 @@ class LiveModel:
             history.append(encoded)
         if parts:
             history.append(pm.ModelRequest(parts))
+        if marked:
+            _mark_before_last(history)
         return with_answers_between(history) if self._connection.provider.name == "mistral" else history
 
     async def _left_behind(self, entries: Sequence[Entry]) -> Behind:
@@ -249,11 +252,12 @@ class LiveModel:
             instruction_parts=[InstructionPart(request.instructions)] if request.instructions else [],
         )
 
-    def _settings(self, settings: ModelSettings) -> PydanticSettings:
-        made: dict[str, Any] = {}
+    def _marks(self, settings: ModelSettings) -> bool:
         own_cache = any(k == "cache" or k.startswith("anthropic_cache") for k in settings.extra)
-        if self._cache and self._system == "anthropic" and not own_cache:
-            made.update(_ANTHROPIC_CACHE)
+        return self._cache and self._system == "anthropic" and not own_cache
+
+    def _settings(self, settings: ModelSettings) -> PydanticSettings:
+        made: dict[str, Any] = dict(_ANTHROPIC_CACHE) if self._marks(settings) else {}
         for key in ("max_tokens", "temperature", "top_p"):
             if (value := getattr(settings, key)) is not None:
                 made[key] = value
@@ -263,6 +267,18 @@ class LiveModel:
             made["thinking"] = False if settings.thinking == "off" else settings.thinking
         made.update((k, v) for k, v in settings.extra.items() if k != "native_tools")
         return cast("PydanticSettings", made)
+
+
+def _mark_before_last(history: list[pm.ModelMessage]) -> None:
+    """Mark where the request before this one ended, which is what is cached. From a mark Anthropic looks back at 20 blocks
+    alone, and a turn of ten calls and their results is more than that. It takes four marks; this is the fourth."""
+    from pydantic_ai import messages as pm
+
+    places = [place for place, message in enumerate(history) if isinstance(message, pm.ModelRequest)]
+    if len(places) > 1:
+        before = history[places[-2]]
+        assert isinstance(before, pm.ModelRequest)
+        history[places[-2]] = pm.ModelRequest([*before.parts, pm.UserPromptPart([pm.CachePoint()])])
 
 
 class _Nothing:
