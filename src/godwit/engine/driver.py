@@ -40,6 +40,7 @@ from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
 from .budget import Budgets, Guards
+from .call_ids import CallIds
 from .cancel import Cancel
 from .hooks import Hooks
 from .lanes import Lanes
@@ -183,6 +184,7 @@ class Driver:
         """The compaction after which it was looked what files say."""
         self._own_tools: list[Tool] = []
         self.servers = RunServers()
+        self.call_ids = CallIds()
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
         self.budget = Budgets(parts, log.session, self.token, state=lambda: self.state, spec=lambda: self.spec, asks=True)

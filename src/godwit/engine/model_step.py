@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from itertools import count
 
 import msgspec
@@ -31,7 +31,6 @@ from ..core.ids import CallId, InputId, MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
 from ..core.model_info import ModelInfo
 from ..core.state import Run, Turn
-from ..core.transcript import Entry
 from .budget import new
 from .context import adjustments, build_request, models_of
 from .driver import Driver
@@ -151,7 +150,7 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
     answer = partial.answer
     if answer is not None:
         usage = driver.budget.counted(name, answer.usage, lambda: _estimate(driver, ()), answer.content)
-        message = _complete(message_id, name, answer, usage, log.transcript.entries)
+        message = _complete(message_id, name, answer, usage, lambda: driver.call_ids.of(log.transcript.entries))
         log.stage(AgentMessage(message))
         await after_model(driver, turn, message)
         await _tell_guards(driver, message)
@@ -283,21 +282,22 @@ async def info_of(models: ModelRegistry, name: str) -> ModelInfo | None:
         return None  # it is told when the model is asked
 
 
-def _call_ids(entries: Sequence[Entry]) -> set[str]:
-    return {call.id for entry in entries if isinstance(entry.message, Assistant) for call in entry.message.calls}
-
-
-def _complete(message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage, entries: Sequence[Entry]) -> Assistant:
-    """The answer as a message. Calls whose ids stand in `entries` or repeat within it get distinct ones: results go by id,
-    and some providers begin to count anew with each answer while others refuse an id they have seen."""
+def _complete(
+    message_id: MessageId, name: str, answer: ModelAnswer, usage: Usage, known: Callable[[], Set[CallId]]
+) -> Assistant:
+    """The answer as a message. Calls whose ids are `known` or repeat within it get distinct ones: results go by id, and some
+    providers begin to count anew with each answer while others refuse an id they have seen."""
     calls = any(isinstance(block, ToolCall) for block in answer.content)
-    content, seen = [], _call_ids(entries) if calls else set()
+    content: list[AgentBlock] = []
+    before: Set[CallId] = known() if calls else frozenset()
+    here: set[CallId] = set()
     for place, block in enumerate(answer.content):
         if isinstance(block, ToolCall):
-            if not block.id or block.id in seen:
-                names = (f"{block.id or message_id}-{n}" for n in count(place))
-                block = msgspec.structs.replace(block, id=CallId(next(name for name in names if name not in seen)))
-            seen.add(block.id)
+            if not block.id or block.id in before or block.id in here:
+                names = (CallId(f"{block.id or message_id}-{n}") for n in count(place))
+                free = next(name for name in names if name not in before and name not in here)
+                block = msgspec.structs.replace(block, id=free)
+            here.add(block.id)
         content.append(block)
     return Assistant(
         message_id, tuple(content), answer.model or name, answer.stop, usage=usage, response_id=answer.response_id

@@ -23,7 +23,11 @@ from ..core.budget import Price
 from ..core.errors import ConfigurationError, ModelError, ModelRefused
 from ..core.ids import CallId, MessageId
 from ..core.messages import AgentBlock, Assistant, Message, StopReason, Text, Thinking, ToolCall, Usage, text_of
+from ..core.transcript import Entry
 from .position import position
+
+_WORDS = "scripted words"
+"""The drawer of an entry in which its words are counted, once."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -199,7 +203,7 @@ class ScriptedModel:
             if delta is not None:
                 yield delta
         stop: StopReason = reply.stop or ("tool_use" if any(isinstance(b, ToolCall) for b in content) else "end_turn")
-        usage = reply.usage or Usage(_words(e.message for e in request.entries), _words([_as_message(content)]), requests=1)
+        usage = reply.usage or Usage(sum(map(_words_in, request.entries)), _words(_as_message(content)), requests=1)
         yield ModelAnswer(content, stop, usage, self.name)
 
 
@@ -246,5 +250,12 @@ def _as_message(content: tuple[AgentBlock, ...]) -> Assistant:
     return Assistant(MessageId(""), content)
 
 
-def _words(messages: Sequence[Message] | Iterator[Message]) -> int:
-    return sum(len(text_of(m.content).split()) for m in messages)
+def _words_in(entry: Entry) -> int:
+    words = entry.encoded.get(_WORDS)
+    if words is None:
+        words = entry.encoded[_WORDS] = _words(entry.message)
+    return int(words)
+
+
+def _words(message: Message) -> int:
+    return len(text_of(message.content).split())
