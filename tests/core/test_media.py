@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 
 import pytest
@@ -102,6 +103,24 @@ def test_pages_are_counted_also_those_in_packed_streams_and_each_once() -> None:
     assert pages_of(pdf(7) + pdf(2)) == 7, "saved again: the same objects"
     assert pages_of(packed_pdf(120)) == 120
     assert pages_of(b"%PDF-1.7 /Type /Pages /Type/Page") == 0, "no object"
+
+
+def test_a_text_that_speaks_of_pdfs_is_none() -> None:
+    script = b'def is_pdf(content: bytes) -> bool:\n    return content.startswith(b"%PDF-")\n'
+    assert media_type_of(script) == PLAIN
+    assert media_type_of(b"\xef\xbb\xbf\n" + pdf(1)) == PDF
+    assert media_type_of(b"Content-Type: application/pdf\n\n" + pdf(1) + b"\nstartxref\n0\n%%EOF") == PDF
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"/Type/Page\n", b"1 0 obj/Type/Page ", b"/ObjStm stream\n", b"/ObjStm stream\n" + zlib.compress(b"1 0 /Type/Page")],
+)
+def test_files_made_to_be_slow_are_not(piece: bytes) -> None:
+    content = b"%PDF-1.7\n" + piece * (8_000_000 // len(piece)) + b"endstream"
+    began = time.process_time()
+    pages_of(content)
+    assert time.process_time() - began < 5.0  # of a second or less; it took minutes when each piece was read to the end
 
 
 def test_what_unpacks_to_very_much_does_not() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from bisect import bisect_right
+from itertools import islice
 
 PDF = "application/pdf"
 PLAIN = "text/plain"
@@ -42,6 +43,8 @@ _STREAM = re.compile(rb"stream\r?\n")
 _NUMBER = re.compile(rb"(\d{1,10})\s{1,8}\d{1,5}\s{1,8}obj")
 _HEADER = re.compile(rb"\s*(?:\d{1,10}\s+)*")
 _UNPACKED_BYTES = 32 * 1024 * 1024
+_PAGES = 20_000
+"""Looked at, each once: more than any provider takes."""
 
 
 def image_type(content: bytes) -> str | None:
@@ -53,7 +56,9 @@ def image_type(content: bytes) -> str | None:
 
 
 def is_pdf(content: bytes) -> bool:
-    return b"%PDF-" in content[:_PDF_WITHIN]
+    """Whether a PDF begins here. What stands before its first line makes none of a text that only speaks of PDFs."""
+    at = content[:_PDF_WITHIN].find(b"%PDF-")
+    return at >= 0 and (not content[:at].strip(b"\xef\xbb\xbf \t\r\n\f\0") or b"startxref" in content)
 
 
 def media_type_of(content: bytes) -> str | None:
@@ -150,13 +155,16 @@ def pages_of(content: bytes) -> int:
     object streams is unpacked, up to a limit.
     """
     pages: set[bytes] = set()
-    for found in _PAGE.finditer(content):
+    for found in islice(_PAGE.finditer(content), _PAGES):
         numbers = _NUMBER.findall(content, max(0, found.start() - 1000), found.start())
         if numbers:
             pages.add(numbers[-1])
-    room = _UNPACKED_BYTES
+    room, end = _UNPACKED_BYTES, 0
     for stream in _STREAM.finditer(content):
-        if b"/ObjStm" not in content[max(0, stream.start() - 400) : stream.start()] or room <= 0:
+        if room <= 0:
+            break
+        # One within another is none, and would be looked at again and again.
+        if stream.start() < end or b"/ObjStm" not in content[max(0, stream.start() - 400) : stream.start()]:
             continue
         end = content.find(b"endstream", stream.end())
         if end < 0:
@@ -177,7 +185,7 @@ def _pages_within(stream: bytes) -> set[bytes]:
     words = stream[:first].split()
     numbers, places = words[::2], [int(word) for word in words[1::2]]
     found: set[bytes] = set()
-    for page in _PAGE.finditer(stream, first):
+    for page in islice(_PAGE.finditer(stream, first), _PAGES):
         at = bisect_right(places, page.start() - first) - 1
         if 0 <= at < len(numbers):
             found.add(numbers[at])
