@@ -49,6 +49,19 @@ def test_a_message_is_answered_in_the_protocols_order(start: Start) -> None:
     assert talk.status() == "idle"
 
 
+def test_what_tells_a_model_to_go_on_is_no_message_of_a_user(start: Start) -> None:
+    talk = Talk(start("", "Hello."))
+    with talk.listen() as heard:
+        sent = talk.say("Hi!")
+        heard.idle()
+    assert kinds(heard.heard).count("span.model_request_start") == 2  # it was told
+    assert [(e.id, e.content[0].text) for e in heard.heard if e.type == "user.message"] == [(sent.id, "Hi!")]
+    assert not [e for e in heard.heard if e.type == "system.message"]
+    assert "Hello." in [e.content[0].text for e in heard.heard if e.type == "agent.message" and e.content]
+    assert talk.list() == heard.heard
+    assert [e.id for e in talk.list(types=["user.message"])] == [sent.id]
+
+
 def test_a_tool_runs_between_two_requests(start: Start) -> None:
     talk = Talk(start(say("I look.") + call("bash", command="echo tweet"), "It sings."), TOOLSET)
     with talk.listen() as heard:

@@ -11,6 +11,7 @@ import pytest
 from godwit.models.script import call, say
 
 from .conftest import HOSTED, NONE, Shared, Start, client_of
+from .test_events import log_of
 
 MODEL: Any = {"model": "m"}
 
@@ -53,6 +54,21 @@ def test_items_and_turns_are_listed_in_pages_both_ways(start: Start) -> None:
         sessions.turns.items.list("run_none", session_id=session.id)
     assert sessions.turns.list(other.id).data == []
     assert sessions.items.list(other.id).data == []
+
+
+def test_what_tells_a_model_to_go_on_is_no_item(start: Start) -> None:
+    server = start("", say("Hello."))
+    client = client_of(server)
+    sessions = client.beta.agents.sessions
+    with sessions.create(agent=MODEL, environment=NONE, input="Hi", stream=True) as events:
+        seen = list(events)
+    session = next(event.session.id for event in seen if event.type == "agent.session.created")
+    assert [e.type for e in log_of(server, session)].count("run.nudged") == 1
+    messages = [item.to_dict() for item in sessions.items.list(session, order="asc") if item.type == "message"]
+    said: list[Any] = [(one["role"], one["content"]) for one in messages if one["content"]]
+    assert [(role, content[0]["text"]) for role, content in said] == [("user", "Hi"), ("assistant", "Hello.")]
+    told = [event.item for event in seen if event.type == "agent.session.turn.item.added" and event.item.type == "message"]
+    assert [item.role for item in told].count("user") == 1
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"order": "up"}, {"after": ""}, {"x": 1}])
