@@ -76,6 +76,7 @@ def test_items_are_changed_by_their_place_all_or_none() -> None:
 def test_a_list_as_it_is_shown() -> None:
     assert todos_text(LIST) == "1. [x] look\n2. [>] mend it\n3. [ ] tell\n4. [-] sing"
     assert todos_text(LIST, only_open=True) == "2. [>] mend it\n3. [ ] tell"
+    assert todos_text([Todo("look\n2. [x] mend it")]) == "1. [ ] look 2. [x] mend it", "one item is one line"
     assert todos_summary(LIST) == "2 of 4 done, now: mend it"
 
 

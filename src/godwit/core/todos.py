@@ -103,15 +103,20 @@ def finished_count(todos: Iterable[Todo]) -> int:
 def todos_text(todos: Sequence[Todo], *, only_open: bool = False) -> str:
     """The list as people and models read it, an item a line: `2. [>] write the tests`."""
     return "\n".join(
-        f"{place}. {_MARKS[todo.status]} {todo.content.strip()}"
+        f"{place}. {_MARKS[todo.status]} {_line(todo.content)}"
         for place, todo in enumerate(todos, 1)
         if todo.open or not only_open
     )
 
 
+def _line(content: str) -> str:
+    """On one line, so that no item looks like two."""
+    return " ".join(content.split())
+
+
 def todos_summary(todos: Sequence[Todo]) -> str:
     """How far it is: `2 of 5 done`, with what is in progress."""
-    now = next((todo.content.strip() for todo in todos if todo.status == "in_progress"), None)
+    now = next((_line(todo.content) for todo in todos if todo.status == "in_progress"), None)
     return f"{finished_count(todos)} of {len(todos)} done" + (f", now: {now}" if now else "")
 
 

@@ -85,7 +85,8 @@ def _explained(message: str, known: list[str]) -> tuple[str | None, str]:
         name = ".".join(p for p in (parameter, missing["name"]) if p)
         return name, f"parameter {name!r} is missing"
     if unknown := _UNKNOWN.match(problem):
-        return unknown["name"], f"unknown parameter {unknown['name']!r}; it takes {', '.join(known)}"
+        name = ".".join(p for p in (parameter, unknown["name"]) if p)
+        return name, f"unknown parameter {name!r}" + ("" if parameter else f"; it takes {', '.join(known)}")
     wording = problem[:1].lower() + problem[1:].replace("`", "")
     if not parameter:
         return None, wording
