@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 import godwit
-from godwit.contracts import ModelRequest
+from godwit.contracts import Appended, ModelRequest
 from godwit.core.errors import InvalidArgument
-from godwit.core.events import GoalUpdated, RunNudged, SessionCompacted, TodosUpdated, ToolFinished
+from godwit.core.events import Draft, GoalUpdated, RunNudged, SessionCompacted, TodosUpdated, ToolFinished
+from godwit.core.ids import SessionId
 from godwit.core.messages import text_of
 from godwit.core.todos import Todo
-from godwit.models.script import Script, ScriptTurn, call
+from godwit.models.script import Script, ScriptTurn, call, hold
+from godwit.stores.sqlite import SqliteStore
 
 from .conftest import Bench, data, within
 
@@ -56,6 +60,7 @@ async def test_a_model_keeps_a_list_and_each_event_is_the_whole_of_it(bench: Ben
         ({"update": [{"item": 1, "status": "completed"}]}, "the list is empty"),
         ({"todos": [{"content": "a", "status": "doing"}]}, "doing"),
         ({"todos": [{"content": " "}]}, "item 1 is empty"),
+        ({"todos": [{"content": "a", "priority": "high"}]}, "unknown parameter 'todos[0].priority'"),
     ],
 )
 async def test_what_is_no_list_changes_nothing_and_says_what_to_do(
@@ -135,7 +140,7 @@ async def test_a_host_writes_the_list_and_the_model_is_told_once(bench: Bench) -
     assert "was changed by the user. It is now:\n1. [ ] look\n2. [>] tell" in texts(bench)[-2]
     await within(session.send("And?"))
     assert sum("was changed by the user" in text for text in texts(bench)) == 1
-    wrongs: list[Any] = ["look", [""], [{"content": "a", "done": True}], [{"status": "pending"}]]
+    wrongs: list[Any] = ["look", [""], [3], [None], [{"content": "a", "done": True}], [{"status": "pending"}]]
     for wrong in wrongs:
         with pytest.raises(InvalidArgument):
             await session.set_todos(wrong)
@@ -219,3 +224,70 @@ async def test_each_request_begins_as_the_one_before_it(bench: Bench) -> None:
         before, after = [e.message for e in earlier.entries], [e.message for e in later.entries]
         assert after[: len(before)] == before
         assert (later.instructions, later.tools) == (earlier.instructions, earlier.tools)
+
+
+async def test_of_many_who_end_a_goal_at_once_one_does(bench: Bench) -> None:
+    session = await bench.start(["Yes."], "goal")
+    await session.set_goal("It works.")
+    ended = await within(asyncio.gather(*(session.end_goal(f"as {n} says") for n in range(8))))
+    assert sorted(ended) == [False] * 7 + [True]
+    events = await data(session, GoalUpdated)
+    assert [e.goal.status for e in events] == ["open", "abandoned"]
+    assert events[1].goal.reason == f"as {ended.index(True)} says"
+
+
+async def test_a_goal_that_its_model_has_ended_is_not_taken_back(bench: Bench) -> None:
+    """The model ends it between the look at the log and the append of who takes it back."""
+    ends = asyncio.Event()
+
+    class SlowReader(SqliteStore):
+        async def append(self, session: SessionId, events: Sequence[Draft], **options: Any) -> Appended:
+            goals = [e.data.goal for e in events if isinstance(e.data, GoalUpdated)]
+            if [(g.status, g.by) for g in goals] == [("abandoned", "host")]:
+                ends.set()
+                await sent
+            return await super().append(session, events, **options)
+
+    met = hold(ends) + call("goal", status="met", reason="seen")
+    runtime = await bench.runtime([met, "Done."], store=SlowReader.open(bench.path))
+    session = await runtime.start_session(godwit.Agent("tester", model="scripted:test", tools=["goal"]))
+    goal = await session.set_goal("It works.")
+    sent = asyncio.ensure_future(session.send("Go."))
+    assert await within(session.end_goal("never mind")) is False
+    assert await session.goal() == godwit.Goal(goal.id, "It works.", "met", "seen", "model")
+
+
+async def test_a_goal_that_was_taken_back_is_not_met(bench: Bench) -> None:
+    """It is taken back between the model's call and the append of its result."""
+
+    class Meanwhile(SqliteStore):
+        async def append(self, session: SessionId, events: Sequence[Draft], **options: Any) -> Appended:
+            if any(isinstance(e.data, GoalUpdated) and e.data.goal.by == "model" for e in events):
+                taken.append(await begun.end_goal("never mind"))
+            return await super().append(session, events, **options)
+
+    taken: list[bool] = []
+    runtime = await bench.runtime([call("goal", status="met", reason="seen"), "Done."], store=Meanwhile.open(bench.path))
+    begun = await runtime.start_session(godwit.Agent("tester", model="scripted:test", tools=["goal"]))
+    goal = await begun.set_goal("It works.")
+    assert (await within(begun.send("Go."))).outcome == "done"
+    assert taken == [True]
+    assert await begun.goal() == godwit.Goal(goal.id, "It works.", "abandoned", "never mind")
+    assert [f.status for f in await data(begun, ToolFinished)] == ["ok"]
+
+
+async def test_a_goal_set_while_the_one_before_is_being_ended_stays(bench: Bench) -> None:
+    """The answer to the call is about the goal that the model was told of."""
+
+    @godwit.hook("after_tool", tool="goal")
+    async def next_one(_: godwit.HookCall) -> None:
+        if not later:
+            later.append(await session.set_goal("And it is fast."))
+
+    later: list[godwit.Goal] = []
+    met = call("goal", status="met", reason="seen")
+    session = await bench.start([met, "Done.", met, "All done."], "goal", hooks=[next_one])
+    await session.set_goal("It works.")
+    await within(session.send("Go."))
+    assert await session.goal() == godwit.Goal(later[0].id, "And it is fast.", "met", "seen", "model")
+    assert [e.goal.text for e in await data(session, GoalUpdated)] == ["It works.", "And it is fast.", "And it is fast."]

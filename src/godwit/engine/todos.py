@@ -1,7 +1,8 @@
 """Todos and goal in the hands of a session's host: reading and writing them.
 
 Leaves out what a list and a goal are (`core.todos`, `core.goal`), how a model writes them (the tools `todo` and `goal`) and
-what it is told of what its host has written (`core.transcript`). Rule: whoever writes writes the whole, as an event.
+what it is told of what its host has written (`core.transcript`). Rules: whoever writes writes the whole, as an event, and
+the last one counts; what ends a goal holds for the goal that was seen, so it is an append to the log as it was read.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from typing import Any, get_args
 import msgspec
 
 from ..contracts import Tool
-from ..core.errors import InvalidArgument
+from ..core.errors import HeadMoved, InvalidArgument
 from ..core.events import GoalUpdated, TodosUpdated
 from ..core.goal import GOAL_TOOL, Goal, GoalEnd, checked_goal
 from ..core.ids import IdSource
 from ..core.todos import Todo, checked_todos
 from .handle import Handle
 from .log import append_outside, load_state
+
+ATTEMPTS = 100
+"""How often a goal is tried to be ended while the session goes on."""
 
 
 class HostTodos(Handle, ABC):
@@ -55,16 +59,23 @@ class HostTodos(Handle, ABC):
         return event.goal
 
     async def end_goal(self, reason: str = "", *, status: GoalEnd = "abandoned") -> bool:
-        """Take the goal back, or say how else it has ended. False when none is open. InvalidArgument, SessionArchived."""
+        """Take the goal back, or say how else it has ended. False when none is open, also when its model has ended it just
+        before. InvalidArgument, SessionArchived; HeadMoved when the session went on each time it was tried."""
         self._check_open()
         if status not in get_args(GoalEnd):
             raise InvalidArgument(f"a goal ends as met, blocked or abandoned, not {status!r}", status=status)
-        goal = (await load_state(self._store, self.id)).goal
-        if goal is None or not goal.open:
-            return False
-        ended = msgspec.structs.replace(goal, status=status, reason=reason.strip(), by="host")
-        await append_outside(self._store, self.id, [GoalUpdated(ended)], self._home.clock)
-        return True
+        for _ in range(ATTEMPTS):
+            state = await load_state(self._store, self.id)
+            goal = state.goal
+            if goal is None or not goal.open:
+                return False
+            ended = msgspec.structs.replace(goal, status=status, reason=reason.strip(), by="host")
+            try:
+                await append_outside(self._store, self.id, [GoalUpdated(ended)], self._home.clock, expect=state.seq)
+            except HeadMoved:
+                continue  # perhaps by its model, which has ended it, or by a person who has set another
+            return True
+        raise HeadMoved("the session went on each time while its goal was being ended: try again")
 
 
 def todos_from(given: Iterable[Todo | str | Mapping[str, Any]]) -> tuple[Todo, ...]:
@@ -79,6 +90,8 @@ def todos_from(given: Iterable[Todo | str | Mapping[str, Any]]) -> tuple[Todo, .
 
 
 def _todo(given: Mapping[str, Any]) -> Todo:
+    if not isinstance(given, Mapping):
+        raise InvalidArgument(f"a todo is a text or has fields, and is no {type(given).__name__}")
     if unknown := set(given) - set(Todo.__struct_fields__):
         raise InvalidArgument(f"a todo has no {sorted(unknown)}: it has {', '.join(Todo.__struct_fields__)}")
     return msgspec.convert(dict(given), Todo)

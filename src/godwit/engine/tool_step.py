@@ -19,7 +19,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from ..contracts import ToolOutput
-from ..core.errors import ActionNotFound, AlreadyAnswered
+from ..core.errors import ActionNotFound, AlreadyAnswered, HeadMoved
 from ..core.events import ActionClosed, ActionOpened, EventData, SubagentFinished, ToolFinished, ToolStarted
 from ..core.ids import CallId
 from ..core.messages import ResultBlock, Text, ToolStatus
@@ -362,15 +362,32 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     events: list[EventData] = [artifact] if artifact is not None else []
     if artifact is not None:
         metadata = {**metadata, "artifact": artifact.ref}
-    if status == "ok":
-        events += written_by(driver.state, task.result(), call.id)
-    events.append(ToolFinished(call.id, call.name, status, content, as_json(metadata), took))
-    driver.log.stage(*events)
+    finished = ToolFinished(call.id, call.name, status, content, as_json(metadata), took)
+    if status == "ok" and task.result().goal is not None:
+        await _record_goal(driver, events, task.result(), finished)
+    else:
+        if status == "ok":
+            events += written_by(driver.state, task.result(), call.id)
+        driver.log.stage(*events, finished)
     if not _stops(driver):
         driver.log.stage(*new(driver.state, ready.asks))
     turn = driver.state.turn
     if not last or turn is None or turn.unfinished:
         await driver.log.commit()
+
+
+async def _record_goal(driver: Driver, events: list[EventData], output: ToolOutput, finished: ToolFinished) -> None:
+    """Log a call that ends the goal, for the log as it was read: a person may take it back or set another at the same time,
+    and what is said of a goal holds for that one only."""
+    await driver.log.commit()
+    while True:
+        seen = driver.state.seq
+        try:
+            await driver.log.commit(*events, *written_by(driver.state, output, finished.call), finished, seen=seen)
+        except HeadMoved:
+            await driver.log.sync()
+        else:
+            return
 
 
 async def _after_tool(
