@@ -61,6 +61,13 @@ VALUES: dict[str, tuple[str, str]] = {
     "server.webhooks.retries_s": ("[1]", "[2]"),
     "attachments.reach": ('["aa"]', '["bb"]'),
     "mcp.reach": ('["aa"]', '["bb"]'),
+    "mcp.servers.NAME.url": ('"https://a.example"', '"https://b.example"'),
+    "mcp.servers.NAME.transport": ('"http"', '"sse"'),
+    "mcp.servers.NAME.tools": ('["aa"]', '["bb"]'),
+    "mcp.servers.NAME.without": ('["aa"]', '["bb"]'),
+    "mcp.servers.NAME.args": ('["aa"]', '["bb"]'),
+    "mcp.servers.NAME.env": ('{ AA = "x" }', '{ AA = "y" }'),
+    "mcp.servers.NAME.headers": ('{ aa = "x" }', '{ aa = "y" }'),
     "lanes.NAME.tools": ('["aa"]', '["bb"]'),
 }
 # What has to stand beside it in the file.
@@ -78,6 +85,11 @@ BESIDE = {
         "providers.mine.oauth.token_url": '"https://e.com/t"',
         "providers.mine.oauth.device_url": '"https://e.com/d"',
     },
+    "mcp.servers.NAME": {"mcp.servers.mine.url": '"https://e.com"'},
+    "mcp.servers.NAME.command": {},
+    "mcp.servers.NAME.args": {"mcp.servers.mine.command": '"x"'},
+    "mcp.servers.NAME.env": {"mcp.servers.mine.command": '"x"'},
+    "mcp.servers.NAME.cwd": {"mcp.servers.mine.command": '"x"'},
     "lanes.NAME": {"lanes.mine.tools": '["x"]'},
     "lanes.NAME.rate": {"lanes.mine.tools": '["x"]', "lanes.mine.rate.steps": "1", "lanes.mine.rate.per_s": "1"},
 }
@@ -109,7 +121,7 @@ def read(config: Config) -> dict[str, Any]:
         {
             "terms": config.terms, "sandbox": config.sandbox, "web": config.web_search, "models": config.models,
             "providers": config.providers, "server": config.server, "lanes": config.lanes, "mcp": config.mcp,
-            "attachments": config.attachments,
+            "attachments": config.attachments, "servers": config.mcp_servers,
             "default": config.default, "rules": [msgspec.to_builtins(one.permissions) for one in config.standing.layers],
         }
     )  # fmt: skip

@@ -94,7 +94,7 @@ def test_what_the_flags_ask_about_is_asked_whatever_a_file_allows() -> None:
     guarded = ASKED_BY_DEFAULT[1:]
     made = held(own(allow=("read", "bash(git:*)", "write"), default="deny"), flags, guarded).permissions
     assert (made.allow, made.ask, made.default) == (("read", "write"), ("bash(git:*)",), "deny")
-    assert set(made.deny) == {"write(**/.git/**)", "write(**/.godwit/**)"}
+    assert set(made.deny) == {"write(**/.git/**)", "write(**/.godwit/**)", "write(**/.mcp.json)"}
     made = held(own(deny=("bash(rm:*)",)), flags, guarded).permissions
     assert (made.allow, made.ask, made.deny) == ((), ASKED_BY_DEFAULT, ("bash(rm:*)",))
     made = held(own(allow=("*",)), flags, guarded).permissions

@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from ..contracts import (
     BeginTrace,
     BlobStore,
@@ -36,6 +38,7 @@ from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, Sta
 from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
+from ..core.mcp import McpServer
 from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
@@ -69,8 +72,8 @@ def time_left_s(state: State, limits: Limits, clock: Clock) -> float | None:
 class Parts:
     """The parts a host was built of, as the engine uses them.
 
-    What depends on a folder is asked with it: `tools` of an agent, `standing` rules, and `held`, the agent as it is held to
-    what the host's configuration says of its budgets and checkpoints.
+    What depends on a folder is asked with it: `tools` of an agent, `standing` rules, `held`, the agent as it is held to
+    what the host's configuration says of its budgets and checkpoints, and the MCP `servers` that this names.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Parts:
         shell: ShellParser | None = None,
         standing: Callable[[str | None], Standing] = lambda _: Standing(),
         held: Callable[[AgentSpec, str | None], AgentSpec] = lambda spec, _: spec,
+        servers: Callable[[str | None], tuple[McpServer, ...]] = lambda _: (),
         lanes: Lanes | None = None,
         subagents: Subagents | None = None,
         task_queue: TaskQueue | None = None,
@@ -121,6 +125,7 @@ class Parts:
         self.shell = shell
         self.standing = standing
         self.held = held
+        self.servers = servers
         self.lanes = lanes or Lanes(clock=clock.monotonic)
         self.task_queue = task_queue
         self.tool_servers = tool_servers
@@ -130,6 +135,15 @@ class Parts:
         self.steps = KnownSteps()
         self.subagents = subagents
         self.outputs = outputs
+
+    def served(self, spec: AgentSpec, workspace: str | None, *, tenant: str | None, parent: SessionId | None) -> AgentSpec:
+        """The agent with the servers of the host's configuration, beside those of its own of the same names. They are the
+        person's: no tenant's session has them, nor one that works for another, which has what its own agent names."""
+        if tenant is not None or parent is not None or self.tool_servers is None:
+            return spec
+        own = {server.name for server in spec.mcp_servers}
+        more = tuple(server for server in self.servers(workspace) if server.name not in own)
+        return msgspec.structs.replace(spec, mcp_servers=(*spec.mcp_servers, *more)) if more else spec
 
 
 async def rules_above(
@@ -261,7 +275,8 @@ class Driver:
         if not self.agent_is_old:
             return
         _, stored = await self.parts.store.get_agent(state.agent.name, state.agent.version)
-        self.spec = self.parts.held(stored, state.workspace)
+        held = self.parts.held(stored, state.workspace)
+        self.spec = self.parts.served(held, state.workspace, tenant=state.labels.tenant, parent=state.parent)
         if state.restoring is not None:
             return  # putting files back needs no tools and no sandbox: any process can do it
         try:

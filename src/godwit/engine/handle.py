@@ -162,6 +162,7 @@ class Handle:
         self._settings = (state.model, state.thinking, state.steer_mode)
         self._environment = state.environment
         self._vaults = state.vaults
+        self._parent = state.parent
         self._own_runs: dict[RunId, Seq] = {}
         self._place: Workspace | None = None
         self._hooks = home.hooks(session)
@@ -182,6 +183,10 @@ class Handle:
     def _served(self) -> ServedSession:
         """What its MCP servers are connected for."""
         return ServedSession(self.id, self.labels.tenant, tuple(self._vaults), self.workspace)
+
+    def _with_servers(self, spec: AgentSpec) -> AgentSpec:
+        """The agent with the MCP servers that the host's configuration adds. ConfigurationError."""
+        return self._home.parts.served(spec, self.workspace, tenant=self.labels.tenant, parent=self._parent)
 
     def _wake(self) -> None:
         if self._drives:

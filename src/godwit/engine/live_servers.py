@@ -45,7 +45,8 @@ class LiveServers(AgentChanges):
         return count
 
     async def remove_mcp_server(self, name: str) -> bool:
-        """Take the MCP server of this name, and its tools, from the session; False when it has none of that name."""
+        """Take the MCP server of this name, and its tools, from the session; False when it has none of that name. One that a
+        configuration file names stays: it has to be removed there."""
         self._check_open()
         gone = [server for server in (await self._agent_now()).mcp_servers if server.name == name]
         if not gone:
@@ -58,7 +59,7 @@ class LiveServers(AgentChanges):
     async def mcp_status(self) -> dict[str, McpStatus]:
         """How it is with each MCP server of the session in this process, by their names, without connecting any."""
         self._check_open()
-        spec = await self._agent_now()
+        spec = self._with_servers(await self._agent_now())
         return (
             {status.name: status for status in self._tool_servers().status(spec, self._served())} if spec.mcp_servers else {}
         )

@@ -130,7 +130,7 @@ class Reading(Handle):
     def tool_definitions(self) -> list[ToolDefinition]:
         """What the model is told of the session's tools; of MCP servers, those that are connected."""
         tools = list(self._home.tools_of(self._spec, self.workspace))
-        servers, spec = self._home.parts.tool_servers, self._spec
+        servers, spec = self._home.parts.tool_servers, self._with_servers(self._spec)
         if servers is not None and spec.mcp_servers:
             tools += servers.known(spec, self._served()).tools
         return [t.definition for t in tools]

@@ -340,10 +340,10 @@ class Session(
 
     async def _servers_here(self) -> ServerTools:
         """The tools of the agent's MCP servers, as far as they can be had in a few seconds."""
-        servers = self._home.parts.tool_servers
-        if servers is None or not self._spec.mcp_servers:
+        servers, spec = self._home.parts.tool_servers, self._with_servers(self._spec)
+        if servers is None or not spec.mcp_servers:
             return ServerTools()
-        return await servers.tools(self._spec, self._served())
+        return await servers.tools(spec, self._served())
 
     def _held(self) -> AgentSpec:
         return self._home.parts.held(self._spec, self.workspace)

@@ -2,6 +2,7 @@
 
     ~/.config/godwit/config.toml       the person's own (XDG_CONFIG_HOME is heeded; GODWIT_CONFIG names another)
     <workspace>/.godwit/config.toml    the folder's
+    <workspace>/.mcp.json              its MCP servers, as other tools have them
 
 Owns where the files are, whom a folder's file is trusted by, and what both say together. Leaves out what a section means
 and what a folder's may do. To add one: an entry in `SECTIONS` (`config_sections`), and fields in `Config`:
@@ -22,6 +23,7 @@ import msgspec
 
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
+from ..core.mcp import McpServer
 from ..core.rules import Verdict
 from ..core.sandbox import SandboxPolicy, combined
 from ..engine.permissions import Layer, Standing
@@ -29,6 +31,7 @@ from ..models.entry import ModelEntry, ProviderEntry
 from .config_file import File, read
 from .config_layers import Layer as Layers, layers_of, together
 from .config_sections import SECTIONS, AttachmentSection, Left, McpSection, PermissionSection
+from .config_servers import FILE as MCP_FILE, McpFile, Servers, WrongServer, apart, laid_open, read_mcp_file
 from .config_settings import OUTSIDE, variables
 from .search import SearchSettings
 from .server_settings import ServerSettings
@@ -37,7 +40,7 @@ from .trust import state_of
 
 USER_FILE = os.path.join("godwit", "config.toml")
 PROJECT_FILE = os.path.join(".godwit", "config.toml")
-_KEYS = (*SECTIONS, *OUTSIDE)
+_KEYS = (*(name for name in SECTIONS if "." not in name), *OUTSIDE)
 _STRICTNESS: tuple[Verdict, ...] = ("allow", "ask", "deny")
 
 
@@ -101,7 +104,9 @@ class Config(msgspec.Struct, frozen=True):
     user_memory: MemoryTerms = MemoryTerms()
     project_memory: MemoryTerms = MemoryTerms()
     user_mcp: McpSection | None = None
+    user_mcp_servers: Servers = {}
     project_mcp: McpSection | None = None
+    project_mcp_servers: Servers = {}
     user_attachments: AttachmentSection | None = None
     project_attachments: AttachmentSection | None = None
     user_lanes: LaneSettings | None = None
@@ -119,6 +124,7 @@ class Config(msgspec.Struct, frozen=True):
     set_providers: dict[str, ProviderEntry] = {}
     set_server: ServerSettings | None = None
     set_mcp: McpSection | None = None
+    set_mcp_servers: Servers = {}
     set_attachments: AttachmentSection | None = None
     set_lanes: LaneSettings | None = None
 
@@ -160,6 +166,12 @@ class Config(msgspec.Struct, frozen=True):
     def mcp(self) -> McpSection | None:
         """Which MCP servers a process that is started here connects to, and how."""
         return self.set_mcp or self.project_mcp or self.user_mcp
+
+    @property
+    def mcp_servers(self) -> tuple[McpServer, ...]:
+        """The MCP servers of sessions here; the folder's in place of the person's of the same name."""
+        named = {**self.user_mcp_servers, **self.project_mcp_servers, **self.set_mcp_servers}
+        return tuple(server for server in named.values() if isinstance(server, McpServer))
 
     @property
     def attachments(self) -> AttachmentSection | None:
@@ -245,7 +257,8 @@ class Part(msgspec.Struct, frozen=True):
 
 class Reading(msgspec.Struct, frozen=True):
     """The files as they were read. `layers`: what stands above them, the lower one first.
-    `within`: the person's own lies in the workspace, where an agent can write."""
+    `within`: the person's own lies in the workspace, where an agent can write. `servers`: the folder's `.mcp.json`, or what
+    is wrong with it as a whole."""
 
     user: File | None
     project: File | None
@@ -253,6 +266,7 @@ class Reading(msgspec.Struct, frozen=True):
     within: bool
     parts: tuple[Part, ...]
     layers: tuple[Layers, ...] = ()
+    servers: McpFile | Notice | None = None
 
 
 def read_files(
@@ -266,9 +280,10 @@ def read_files(
     known = os.environ if environment is None else environment
     layers = layers_of(known, options, _KEYS, variables())
     path = user_file(known)
-    user = None if path is None else read(path, _KEYS, required="GODWIT_CONFIG" in known)
+    user = None if path is None else apart(read(path, _KEYS, required="GODWIT_CONFIG" in known))
     root = None if workspace is None else os.path.realpath(workspace)
-    project = None if root is None else read(os.path.join(root, PROJECT_FILE), _KEYS, required=False)
+    project = None if root is None else apart(read(os.path.join(root, PROJECT_FILE), _KEYS, required=False))
+    servers = None if root is None else _mcp_file(os.path.join(root, MCP_FILE), known)
     if project is not None and user is not None and os.path.samefile(project.path, user.path):
         project = None
     within = user is not None and root is not None and _lies_in(os.path.realpath(user.path), root)
@@ -278,6 +293,7 @@ def read_files(
     own: dict[str, Any] = {}
     files: tuple[tuple[Literal["user", "project"], File | None, bool], ...] = (
         ("user", user, not within),
+        ("project", servers if isinstance(servers, McpFile) else None, trusted),
         ("project", project, trusted),
     )
     for whose, file, free in files:
@@ -291,7 +307,13 @@ def read_files(
             if whose == "user":
                 own[name] = found
             parts.append(Part(whose, file, name, found, left))
-    return Reading(user, project, trusted, within, tuple(parts), layers)
+    return Reading(user, project, trusted, within, tuple(parts), layers, servers)
+
+
+def _mcp_file(path: str, environment: Mapping[str, str]) -> McpFile | Notice | None:
+    """A file of other tools: one that cannot be read is told, and keeps nobody from working here."""
+    found = read_mcp_file(path, environment)
+    return Notice(path, found.line, f"it is not used: {found.problem}") if isinstance(found, WrongServer) else found
 
 
 def lists(
@@ -320,7 +342,10 @@ def load(
     reading = read_files(workspace, environment=environment, options=options)
     user, project = reading.user, reading.project
     notices: list[Notice] = []
-    for file in (user, project):
+    servers = reading.servers
+    if isinstance(servers, Notice):
+        notices.append(servers)
+    for file in (user, servers, project):
         unused: list[Notice] = []
         for part in reading.parts:
             if part.file is not file:
@@ -328,6 +353,9 @@ def load(
             for key, value, text in part.left:
                 table, _, last = f"{part.section}.{key}".rpartition(".") if key else ("", "", part.section)
                 unused.append(Notice(part.file.path, part.file.line(table, last, value), text))
+            if part.section == "mcp.servers":
+                wrong = [one for one in part.found.values() if isinstance(one, WrongServer)]
+                unused += [Notice(part.file.path, one.line, f"it is not used: {one.problem}") for one in wrong]
         notices += sorted(unused, key=lambda notice: notice.line)
     if reading.within and user is not None and notices:
         notices.insert(
@@ -335,8 +363,11 @@ def load(
         )
     if project is not None and "trusted" in project.content:
         notices.append(Notice(project.path, project.line("", "trusted"), "trusted is read from your own file only"))
-    kept = {f"{part.whose}_{part.section}": part.found for part in reading.parts}
-    kept |= {f"set_{name}": found for name, found in _set(reading).items()}
+    kept: dict[str, Any] = {}
+    for part in reading.parts:
+        name = f"{part.whose}_{part.section.replace('.', '_')}"
+        kept[name] = {**kept[name], **part.found} if name in kept else part.found
+    kept |= {f"set_{name.replace('.', '_')}": found for name, found in _set(reading).items()}
     own, folder = (None if file is None else file.path for file in (user, project))
     return Config(own, folder, reading.trusted, tuple(notices), **kept)
 
@@ -349,6 +380,10 @@ def _set(reading: Reading) -> dict[str, Any]:
     """What is set above the files, by section; of one that counts as a whole, or name by name, with what the files say of
     it below."""
     layer = together(reading.layers)
+    if layer is not None:
+        split = apart(layer)
+        assert isinstance(split, Layers)
+        layer = split
     found: dict[str, Any] = {}
     for name in [] if layer is None else [name for name in layer.content if name in SECTIONS]:
         assert layer is not None
@@ -357,7 +392,11 @@ def _set(reading: Reading) -> dict[str, Any]:
         if section.meets == "whole" and parts:
             said = layer.over(name, parts[-1].file.content[name], parts[-1].file)
         elif section.meets == "named" and isinstance(layer.content[name], dict):
-            below = {key: (said, part.file) for part in parts for key, said in part.file.content[name].items()}
+            below = {
+                key: (laid_open(part.file, key) if name == "mcp.servers" else said, part.file)
+                for part in parts
+                for key, said in part.file.content[name].items()
+            }
             for key in layer.content[name]:
                 one = Layers(layer.path, "", {name: {key: layer.content[name][key]}}, layer.origins)
                 if key in below:

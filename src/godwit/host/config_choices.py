@@ -18,6 +18,7 @@ import msgspec
 from .config import PROJECT_FILE, Config, Part, Reading, load, read_files, user_file
 from .config_file import table_of
 from .config_sections import SECTIONS
+from .config_servers import SECTION as SERVERS, WrongServer, shown
 
 _HOOK = re.compile(r"\s*\[\[\s*hooks\s*\]\]")
 _WHOLE, _EACH, _NAMED = (
@@ -82,10 +83,9 @@ def _of(part: Part, reading: Reading, config: Config) -> Iterator[Choice]:
         line = part.file.line(table, last or part.section, value if part.section == "permissions" else None)
         if part.section == "hooks":
             line = next(tables, line)
-        shown = json.dumps(value, ensure_ascii=False, default=str)
-        yield Choice(
-            key, shown, part.file.path, line, _left(part, key, value) or _replaced(part, key, value, reading, config)
-        )
+        text = json.dumps(shown(key, value), ensure_ascii=False, default=str)
+        why = _left(part, key, value) or _wrong(part, key) or _replaced(part, key, value, reading, config)
+        yield Choice(key, text, part.file.path, line, why)
 
 
 def _said(name: str, given: Any) -> Iterator[tuple[str, Any]]:
@@ -114,8 +114,21 @@ def _left(part: Part, key: str, value: Any) -> str | None:
     return None
 
 
+def _wrong(part: Part, key: str) -> str | None:
+    """What is wrong with the MCP server that it is about."""
+    if part.section != SERVERS:
+        return None
+    wrong = ((name, one) for name, one in part.found.items() if isinstance(one, WrongServer))
+    return next((one.problem for name, one in wrong if key.startswith(f"{table_of(SERVERS, name)}.")), None)
+
+
 def _replaced(part: Part, key: str, value: Any, reading: Reading, config: Config) -> str | None:
     """Which file says otherwise and counts."""
+    if part.section in _NAMED:
+        # A folder may have two files that name the same, of which the one that was read last counts.
+        after = reading.parts[reading.parts.index(part) + 1 :]
+        over = [p for p in after if p.section == part.section and _names(p, key)]
+        return f"{over[-1].file.path} says otherwise, and counts" if over else None
     others = [p for p in reading.parts if p.section == part.section and p.whose != part.whose]
     if not others:
         return None
@@ -131,11 +144,13 @@ def _replaced(part: Part, key: str, value: Any, reading: Reading, config: Config
         told = value in [v for _, v in _said("hooks", other.file.content["hooks"])] and bool(other.found)
     elif part.whose == "user" and part.section in _WHOLE:
         told = other.found is not None
-    elif part.whose == "user" and part.section in _NAMED:
-        told = any(key.startswith(f"{table_of(part.section, name)}.") for name in other.found)
     elif part.whose == "user" and part.section in _EACH:
         told = any(k == key and _left(other, k, v) is None for k, v in _said(part.section, other.file.content[part.section]))
     return f"{other.file.path} says otherwise, and counts" if told else None
+
+
+def _names(part: Part, key: str) -> bool:
+    return any(key.startswith(f"{table_of(part.section, name)}.") for name in part.found)
 
 
 __all__ = ["Choice", "Choices", "ConfigFile", "choices"]

@@ -23,6 +23,7 @@ from .config import read_files
 from .config_choices import choices
 from .config_layers import settings_in
 from .config_sections import SECTIONS
+from .config_servers import shown
 from .config_settings import ANY, settings
 from .mcp import McpSettings
 
@@ -114,4 +115,4 @@ def _fields(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Any]]:
 
 
 def _shown(key: str, value: Any) -> str:
-    return HIDDEN if _SECRET.search(key) else json.dumps(value, ensure_ascii=False, default=str)
+    return HIDDEN if _SECRET.search(key) else json.dumps(shown(key, value), ensure_ascii=False, default=str)

@@ -20,6 +20,7 @@ from ..core.budget import budget_from_table
 from ..core.errors import ConfigurationError, InvalidArgument
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneConfig, LaneSettings
+from ..core.mcp import McpServer
 from ..core.rules import Permissions, Verdict
 from ..core.sandbox import SandboxPolicy, only_stricter
 from ..models.entry import ModelEntry, ProviderEntry
@@ -27,6 +28,7 @@ from ..models.registry import Registry
 from .config_file import File, table_of
 from .config_lanes import lanes_from
 from .config_layers import Layer
+from .config_servers import Servers, servers_from
 from .mcp import McpSettings
 from .search import SearchSettings
 from .server_settings import ServerSettings
@@ -240,6 +242,11 @@ def _no_mcp(_: McpSection, __: object) -> tuple[None, Left]:
     return None, [("", None, f"[mcp] {_unless_trusted('not say which servers of tools are reached')}")]
 
 
+def _no_servers(given: Servers, _: object) -> tuple[Servers, Left]:
+    why = _unless_trusted("not say which MCP servers there are")
+    return {}, [(name, None, f"the MCP server {name!r} {why}") for name in given]
+
+
 class AttachmentSection(msgspec.Struct, frozen=True, omit_defaults=True):
     """`[attachments]`: `reach`: hosts and networks beside public ones that addresses of attachments may lead to; None is not
     set. ConfigurationError."""
@@ -349,6 +356,7 @@ SECTIONS: dict[str, Section] = {
     "providers": Section(_providers, _no_providers, {"providers.NAME": ProviderEntry}, "named"),
     "server": Section(_server, _no_server, {"server": ServerSettings}, "whole"),
     "mcp": Section(_mcp, _no_mcp, {"mcp": McpSection}, "whole"),
+    "mcp.servers": Section(servers_from, _no_servers, {"mcp.servers.NAME": McpServer}, "named"),
     "attachments": Section(_attachments, _no_attachments, {"attachments": AttachmentSection}, "whole"),
     "lanes": Section(lanes_from, _no_lanes, {"lanes": LaneSettings, "lanes.NAME": LaneConfig}, "whole"),
 }

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..core.lanes import LaneConfig, LaneSettings
+from ..core.mcp import McpServer
 from .config_layers import PREFIX
 from .config_sections import SECTIONS
 
@@ -23,7 +24,7 @@ ANY = "NAME"
 OUTSIDE = ("trusted",)
 """The settings outside of all sections."""
 # What is a table of its own in a file, or its name.
-_ELSEWHERE = {(LaneSettings, "lanes"), (LaneConfig, "name")}
+_ELSEWHERE = {(LaneSettings, "lanes"), (LaneConfig, "name"), (McpServer, "name")}
 
 
 class Setting(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,6 +16,7 @@ from ..core.budget import Price
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
 from ..core.lanes import LaneSettings
+from ..core.mcp import McpServer
 from ..core.sandbox import SandboxPolicy
 from ..engine.permissions import Standing
 from ..models.embedder import LiveEmbedder
@@ -65,6 +66,16 @@ def held_of(config: Configs) -> Callable[[AgentSpec, str | None], AgentSpec]:
         one = config.terms
         return lambda spec, _: one.held(spec)
     return lambda spec, workspace: config(workspace).terms.held(spec)
+
+
+def servers_of(config: Configs) -> Callable[[str | None], tuple[McpServer, ...]]:
+    """The MCP servers of sessions in a folder. What it gives may raise ConfigurationError."""
+    if config is None:
+        return lambda _: ()
+    if isinstance(config, Config):
+        one = config.mcp_servers
+        return lambda _: one
+    return lambda workspace: config(workspace).mcp_servers
 
 
 def search_of(config: Configs) -> Callable[[str | None], SearchSettings | None]:

@@ -20,6 +20,7 @@ import msgspec
 from ..core.errors import ConfigurationError
 from ..core.hooks import CLAUDE_TOOLS, HookMatcher, HookSpec, point_named
 from .hooks import HOOK_KIT
+from .json_lines import Lines, lines_of, place_in
 
 CLAUDE_TIMEOUT_S = 60.0
 """What a hook of a Claude Code settings file gets when it names no timeout."""
@@ -165,7 +166,7 @@ def hooks_from_claude(text: str, file: str, *, source: str = "claude") -> list[H
         settings = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"{file}:{error.lineno}: no JSON: {error.msg}", place=f"{file}:{error.lineno}") from None
-    lines = _lines(text)
+    lines = lines_of(text)
     events = _is(settings, dict, "an object", file, lines, ()).get("hooks", {})
     if settings.get("disableAllHooks") is True:
         return []
@@ -175,17 +176,17 @@ def hooks_from_claude(text: str, file: str, *, source: str = "claude") -> list[H
         try:
             point = point_named(event)
         except ConfigurationError as error:
-            raise ConfigurationError(f"{_place(file, lines, path)}: {error.message}") from None
+            raise ConfigurationError(f"{place_in(file, lines, path)}: {error.message}") from None
         for g, group in enumerate(_is(groups, list, "a list", file, lines, path)):
             here = (*path, g)
-            place = _place(file, lines, here)
+            place = place_in(file, lines, here)
             unknown = set(_is(group, dict, "an object", file, lines, here)) - {"matcher", "hooks", "description"}
             if unknown:
                 raise ConfigurationError(f"{place}: {event} has the unknown keys {sorted(unknown)}", place=place)
             matcher = _claude_matcher(event, group.get("matcher"), place)
             hooks = _is(group.get("hooks"), list, "a list", file, lines, (*here, "hooks"))
             for h, hook in enumerate(hooks):
-                place = _place(file, lines, (*here, "hooks", h))
+                place = place_in(file, lines, (*here, "hooks", h))
                 _is(hook, dict, "an object", file, lines, (*here, "hooks", h))
                 command = _claude_command(event, hook, place)
                 found.append(
@@ -247,53 +248,9 @@ def _names(text: str) -> list[str]:
     return [name for name in re.split(r"[|,]\s*", text.strip()) if name]
 
 
-def _is(value: Any, kind: type, wanted: str, file: str, lines: _Lines, path: tuple[str | int, ...]) -> Any:
+def _is(value: Any, kind: type, wanted: str, file: str, lines: Lines, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, kind):
         return value
-    place = _place(file, lines, path)
+    place = place_in(file, lines, path)
     name = ".".join(str(step) for step in path) or "the file"
     raise ConfigurationError(f"{place}: {name} must be {wanted}, not {json.dumps(value)[:60]}", place=place)
-
-
-_Lines = dict[tuple[str | int, ...], int]
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+|\n')
-
-
-def _place(file: str, lines: _Lines, path: tuple[str | int, ...]) -> str:
-    while path not in lines and path:
-        path = path[:-1]
-    return f"{file}:{lines.get(path, 1)}"
-
-
-def _lines(text: str) -> _Lines:
-    """The line, from 1, on which each value of a JSON text begins; the text is known to be JSON."""
-    lines: _Lines = {}
-    path: list[str | int] = []
-    inside: list[str] = []
-    line, key_next = 1, False
-    for token in _TOKEN.findall(text):
-        if token == "\n":
-            line += 1
-        elif token in "}]":
-            inside.pop()
-            path.pop()
-            key_next = False
-        elif token == ",":
-            if inside[-1] == "[":
-                last = path[-1]
-                assert isinstance(last, int)
-                path[-1] = last + 1
-            else:
-                key_next = True
-        elif token == ":":
-            key_next = False
-        elif key_next:
-            path[-1] = json.loads(token)
-            lines[tuple(path)] = line
-        else:
-            lines.setdefault(tuple(path), line)
-            if token in "{[":
-                inside.append(token)
-                path.append(0 if token == "[" else "")
-                key_next = token == "{"
-    return lines

@@ -1,8 +1,8 @@
 """Files of MCP servers as other tools have them (`.mcp.json`): what servers they name.
 
-Owns the reading; leaves out whether a folder's file is trusted: who reads one has decided that its programs may run. Rules:
-what cannot be used is an error that names file and server, and nothing of that file is taken; keys of other tools are passed
-over.
+Owns the reading; leaves out whether a folder's file is trusted: who reads one has decided that its programs may run, and
+`config_servers` asks for a folder's. Rules: what cannot be used is an error that names file and server, and of what a
+program reads nothing of that file is taken; keys of other tools are passed over.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -61,13 +62,18 @@ def mcp_servers_from(path: str | os.PathLike[str], *, environment: Mapping[str, 
     found = []
     for server, entry in listed.items():
         try:
-            found.append(_server(server, msgspec.convert(entry, _Entry), known))
-        except (msgspec.ValidationError, ConfigurationError) as error:
+            found.append(server_of(server, entry, known))
+        except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {server!r}: {error}", file=name, server=server) from None
     return tuple(found)
 
 
-def _server(name: str, entry: _Entry, environment: Mapping[str, str]) -> McpServer:
+def server_of(name: str, given: Any, environment: Mapping[str, str]) -> McpServer:
+    """The server of this entry. ConfigurationError."""
+    try:
+        entry = msgspec.convert(given, _Entry)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error)) from None
     kind = entry.type or entry.transport
     if kind is not None and kind not in _TRANSPORTS:
         raise ConfigurationError(f"its type {kind!r} is none of {', '.join(_TRANSPORTS)}")
@@ -91,4 +97,4 @@ def _server(name: str, entry: _Entry, environment: Mapping[str, str]) -> McpServ
     )
 
 
-__all__ = ["mcp_servers_from"]
+__all__ = ["MOST_BYTES", "mcp_servers_from", "server_of"]

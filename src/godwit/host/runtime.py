@@ -66,6 +66,7 @@ from .configured import (
     registry_of,
     sandbox_of,
     search_of,
+    servers_of,
     standing_of,
 )
 from .created_agents import CreatedAgents
@@ -184,6 +185,7 @@ class Runtime(CreatedAgents, Transfers, Retention):
             shell=LateShell(),
             standing=standing_of(config),
             held=held_of(config),
+            servers=servers_of(config),
             guards=self.guards.of,
             lanes=Lanes(settings, clock=clock.monotonic),
             task_queue=self.external_tasks,

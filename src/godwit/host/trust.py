@@ -3,8 +3,9 @@ something.
 
     ~/.config/godwit/trusted.json     the folders; XDG_CONFIG_HOME is heeded, GODWIT_TRUST names another file, none if empty
 
-A folder is trusted by its real path, and its settings file as it was then: once that has changed, it counts as that of a
-stranger until the person says so again. An agent can write in its folder, and what it writes into the settings must not run.
+A folder is trusted by its real path, and its settings file and `.mcp.json` as they were then: once they have changed, they
+count as those of a stranger until the person says so again. An agent can write in its folder, and what it writes into the
+settings must not run.
 Commands, agents and skills run nothing by themselves and grant nothing, so they are held by the path alone.
 
 Leaves out what folders bring (`brought`). Rules a change must keep: nothing is trusted that no person has said so of; a list
@@ -26,6 +27,7 @@ from ..core.errors import ConfigurationError
 
 LIST_FILE = os.path.join("godwit", "trusted.json")
 SETTINGS = os.path.join(".godwit", "config.toml")
+SERVERS = ".mcp.json"
 _MAX = 1024 * 1024
 
 State = Literal["trusted", "changed", "refused", "unknown"]
@@ -33,7 +35,7 @@ State = Literal["trusted", "changed", "refused", "unknown"]
 
 
 class Trusted(msgspec.Struct, frozen=True):
-    """What was said of a folder. `settings`: the digest of its settings file then, None when it had none."""
+    """What was said of a folder. `settings`: the digest of its settings then, None when it had none."""
 
     trusted: bool
     settings: str | None = None
@@ -110,9 +112,17 @@ def say(
 
 
 def settings_digest(folder: str) -> str | None:
-    """Of the folder's settings file; None when it has none that can be read."""
+    """Of the folder's settings file and its `.mcp.json`; None when it has none that can be read."""
+    settings, servers = (_digest(os.path.join(folder, name)) for name in (SETTINGS, SERVERS))
+    # Without the second it is what it was before that one counted: a folder stays trusted.
+    return settings if servers is None else hashlib.sha256(f"{settings} {servers}".encode()).hexdigest()
+
+
+def _digest(path: str) -> str | None:
+    if not os.path.isfile(path):
+        return None
     try:
-        with open(os.path.join(folder, SETTINGS), "rb") as file:
+        with open(path, "rb") as file:
             return hashlib.sha256(file.read(_MAX + 1)).hexdigest()
     except OSError:
         return None

@@ -31,9 +31,11 @@ DEFAULT_AGENT = "coder"
 ASKED_BY_DEFAULT = (
     "bash",
     *(f"{tool}(**/{folder}/**)" for tool in ("write", "edit", "patch") for folder in (".git", ".godwit")),
+    *(f"{tool}(**/.mcp.json)" for tool in ("write", "edit", "patch")),
 )
 """A person allows each command, unless `--allow bash` or `--yes` says otherwise: a sandbox does not keep the workspace. And
-each change where git and godwit look for commands: what is written there is run by the next command that was allowed."""
+each change where git and godwit look for commands, of MCP servers too: what is written there may be run by the next command
+that was allowed, or as the next session begins."""
 
 DEFAULT_TOOLS = "files,bash,todo,goal"
 INSTRUCTIONS = """\

@@ -1,0 +1,196 @@
+"""`godwit mcp`: which MCP servers sessions of a folder would use, changing that in files, and how it is with each.
+
+Leaves out what the files say (`host/mcp_listing.py`) and how they are changed (`host/mcp_editing.py`). Rule: only `status`
+connects, and to no server that a session here would not use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ConfigurationError
+from ..core.ids import SessionId
+from .cli_exit import DONE, FAILED, NOT_FOUND, CliError
+from .cli_view import write_json
+from .cli_words import clean
+
+if TYPE_CHECKING:
+    from ..core.mcp import McpServer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A server as it was typed. `words`: its address, or its program and arguments."""
+
+    name: str
+    words: Sequence[str]
+    transport: str | None = None
+    env: Sequence[str] = ()
+    headers: Sequence[str] = ()
+    cwd: str | None = None
+    tools: Sequence[str] = ()
+    without: Sequence[str] = ()
+
+    def server(self) -> McpServer:
+        """CliError, ConfigurationError."""
+        from ..core.mcp import mcp_server
+
+        if not self.words:
+            raise CliError(
+                "where is it? type its address, or its command behind --",
+                hint=f"godwit mcp add {self.name} https://... or godwit mcp add {self.name} -- COMMAND",
+            )
+        first, *rest = self.words
+        table: dict[str, Any] = {"name": self.name}
+        if first.startswith(("http://", "https://")):
+            if rest:
+                raise CliError(f"{rest[0]!r} behind the address means nothing")
+            table["url"] = first
+        else:
+            table |= {"command": first, "args": rest}
+        for key, given in (("env", _pairs("--env", self.env, "=")), ("headers", _pairs("--header", self.headers, ":"))):
+            table |= {key: given} if given else {}
+        for key, value in (("transport", self.transport), ("cwd", self.cwd)):
+            table |= {key: value} if value is not None else {}
+        for key, names in (("tools", self.tools), ("without", self.without)):
+            table |= {key: list(names)} if names else {}
+        return mcp_server(table)
+
+
+def listing(folder: Path, *, as_json: bool) -> int:
+    """Those that are named anywhere for this folder, and which of them would be used."""
+    from ..host.mcp_listing import listed_servers
+    from .cli_settings import typed
+
+    _check(folder)
+    for one in listed_servers(folder, options=typed()):
+        if as_json:
+            transport = None if one.server is None else one.server.way
+            place = {"name": one.name, "server": one.brief, "transport": transport, "place": one.place}
+            write_json({**place, "used": one.why is None, "why": one.why})
+            continue
+        why = "" if one.why is None else f"; not used: {one.why.removeprefix('it is not used: ')}"
+        print(clean(f"{one.name:<16}  {one.brief}  ({one.place}{why})"))
+    return DONE
+
+
+def add(wanted: Wanted, folder: Path, *, project: bool, as_json: bool) -> int:
+    """Write a server into the person's own file, or the folder's `.mcp.json`. CliError, ConfigurationError, Conflict."""
+    from ..host import mcp_editing
+
+    path = _file(folder, project=project)
+    server = wanted.server()
+    (mcp_editing.add_to_mcp_json if project else mcp_editing.add_to_config)(path, server)
+    if as_json:
+        write_json({"name": wanted.name, "file": path})
+    else:
+        print(clean(f"{wanted.name} is in {path}"))
+    if project:
+        _note_trust(folder)
+    return DONE
+
+
+def remove(name: str, folder: Path, *, project: bool, as_json: bool) -> int:
+    """Take a server out of the person's own file, or the folder's `.mcp.json`. CliError, ConfigurationError."""
+    from ..host import mcp_editing
+
+    path = _file(folder, project=project)
+    if not (mcp_editing.remove_from_mcp_json if project else mcp_editing.remove_from_config)(path, name):
+        raise CliError(
+            f"{path} names no MCP server {name!r}",
+            hint="godwit mcp list shows them; --project is for those of .mcp.json",
+            code="not_found",
+            exit_code=NOT_FOUND,
+        )
+    if as_json:
+        write_json({"name": name, "file": path})
+    else:
+        print(clean(f"{name} is no more in {path}"))
+    if project:
+        _note_trust(folder)
+    return DONE
+
+
+async def status(name: str | None, folder: Path, *, as_json: bool) -> int:
+    """Connect to those that sessions here would use, all at once, and say what comes of it."""
+    from ..contracts import ServedSession
+    from ..core.mcp import McpStatus
+    from ..host.configured import mcp_of
+    from ..host.runtime import Runtime
+    from .cli_settings import load
+
+    _check(folder)
+    config = load(folder)
+    servers = [one for one in config.mcp_servers if name is None or one.name == name]
+    if not servers and name is not None:
+        raise CliError(
+            f"sessions here use no MCP server {name!r}",
+            hint="godwit mcp list says why",
+            code="not_found",
+            exit_code=NOT_FOUND,
+        )
+    for notice in config.notices:
+        if "MCP server" in notice.text:
+            print(clean(f"note: {notice}"), file=sys.stderr)
+    of = ServedSession(SessionId("ses_status"), folder=os.path.realpath(folder))
+    async with await Runtime.open(":memory:", mcp=mcp_of(load(Path.cwd()))) as runtime:
+
+        async def of_one(server: McpServer) -> McpStatus:
+            if not server.enabled:
+                return McpStatus(server.name, server.way, "disabled")
+            return await runtime.mcp.connect(server, of)
+
+        found = await asyncio.gather(*(of_one(server) for server in servers))
+    for one in found:
+        if as_json:
+            state = {"name": one.name, "transport": one.transport, "health": one.health}
+            write_json({**state, "tool_count": one.tool_count, "error": one.error})
+            continue
+        what = f"{one.tool_count} tools" if one.connected else one.error or ""
+        print(clean(f"{one.name:<16}  {one.health:<11}  {what}".rstrip()))
+    return DONE if all(one.connected or not one.enabled for one in found) else FAILED
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CliError(f"the workspace {os.fspath(folder)!r} is not a folder")
+
+
+def _file(folder: Path, *, project: bool) -> str:
+    from ..host.config import user_file
+    from ..host.config_servers import FILE
+
+    _check(folder)
+    if project:
+        return os.path.join(os.path.realpath(folder), FILE)
+    path = user_file()
+    if path is None:
+        raise ConfigurationError("you have no configuration file: GODWIT_CONFIG is set to none")
+    return path
+
+
+def _note_trust(folder: Path) -> None:
+    """A changed folder has to be trusted anew: that is the person's word alone."""
+    from ..host.trust import state_of
+    from .cli_settings import load
+
+    if not load(folder).trusted:
+        changed = state_of(folder) == "changed"
+        what = "has changed since it was trusted" if changed else "is not trusted"
+        print(f"note: this folder {what}: its servers are not used before godwit trust", file=sys.stderr)
+
+
+def _pairs(flag: str, given: Sequence[str], between: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition(between)
+        if not sign or not name.strip():
+            raise CliError(f"{flag} takes NAME{between}VALUE")
+        found[name.strip()] = value.strip() if between == ":" else value
+    return found
