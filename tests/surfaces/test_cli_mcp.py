@@ -86,9 +86,9 @@ async def test_a_folders_file_is_changed_with_project_and_has_to_be_trusted(plac
         "inputs": [],
         "mcpServers": {"a": {"command": "x", "alwaysAllow": ["y"]}, "b": entry},
     }
-    listed = (await place.run("mcp", "list", "--json")).lines
-    assert [(one["name"], one["used"]) for one in listed] == [("a", False), ("b", False)]
-    assert "unless you trust it" in listed[0]["why"]
+    line = (await place.run("mcp")).out.splitlines()[0]
+    why = "this folder may not say which MCP servers there are, unless you trust it"
+    assert line == f"a                 x  ({place.json}:4; not used: {why})"
     assert (await place.run("trust")).code == 0
     assert [one["used"] for one in (await place.run("mcp", "list", "--json")).lines] == [True, True]
 

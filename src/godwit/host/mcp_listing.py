@@ -67,12 +67,12 @@ def _of(part: Part) -> Iterator[ListedServer]:
     for name in given if isinstance(given, dict) else ():
         place = f"{part.file.path}:{part.file.line(SECTION, table_of('', name))}"
         server = part.found.get(name)
+        said = given[name] if isinstance(given[name], dict) else {}
         if isinstance(server, McpServer):
             yield ListedServer(name, place, brief(server), _why(server), server)
         elif isinstance(server, WrongServer):
-            yield ListedServer(name, place, "", server.problem)
+            yield ListedServer(name, place, _told(said), server.problem)
         else:
-            said = given[name] if isinstance(given[name], dict) else {}
             yield ListedServer(name, place, _told(said), left.get(name, "is not used"))
 
 

@@ -75,7 +75,7 @@ def listing(folder: Path, *, as_json: bool) -> int:
             place = {"name": one.name, "server": one.brief, "transport": transport, "place": one.place}
             write_json({**place, "used": one.why is None, "why": one.why})
             continue
-        why = "" if one.why is None else f"; not used: {one.why.removeprefix('it is not used: ')}"
+        why = "" if one.why is None else f"; not used: {one.why.rpartition(' is not used: ')[2]}"
         print(clean(f"{one.name:<16}  {one.brief}  ({one.place}{why})"))
     return DONE
 
