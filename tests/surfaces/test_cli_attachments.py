@@ -137,6 +137,18 @@ async def test_a_file_that_is_not_there_leaves_no_trace(command: Command, words:
     assert not command.database.exists()
 
 
+async def test_a_file_that_is_refused_leaves_no_session(command: Command, tmp_path: Path) -> None:
+    recording = str(await record(tmp_path / "r.jsonl", ["Fine."], "See."))
+    address = "http://127.0.0.1:1/a.png"
+    refused = await command.run("run", "See.", "--replay", recording, "--attach", address)
+    assert (refused.code, "error[attachment_refused]" in refused.err) == (2, True), refused.err
+    assert (await command.run("ls", "--json")).lines == []
+    assert (await command.run("run", "See.", "--replay", recording)).code == 0
+    again = await command.run("run", "See.", "--continue", "--replay", recording, "--attach", address)
+    assert again.code == 2
+    assert len((await command.run("ls", "--json")).lines) == 1, "one that was there stays"
+
+
 async def test_a_chat_sends_the_files_that_are_mentioned(command: Command, tmp_path: Path) -> None:
     (command.folder / "notes.md").write_text("# Notes\n")
     line = "Read @notes.md, @../secret and ask @anna."

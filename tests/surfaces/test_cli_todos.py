@@ -55,7 +55,9 @@ async def test_a_goal_is_set_shown_and_ended(begun: Command) -> None:
     (shown,) = (await run(begun, "goal", "last", "--json")).lines
     assert (shown["goal"]["text"], shown["goal"].get("status", "open")) == ("It runs.", "open")
     ended = await run(begun, "goal", "last", "too dear", "--end", "abandoned")
-    assert "abandoned: too dear" in ended.out
+    assert ("abandoned: too dear" in ended.out, ended.err) == (True, "")
+    again = await run(begun, "goal", "last", "seen", "--end", "met")
+    assert ("abandoned: too dear" in again.out, again.err) == (True, "no goal is open, so nothing was changed\n")
     assert (await run(begun, "goal", "last", " ")).code == 2
     assert (await run(begun, "goal", "last", "--end", "open")).code == 2
 

@@ -7,15 +7,22 @@ it is; the text of the line is sent as it was typed, whatever comes with it.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.attachments import Link
-from ..core.errors import AttachmentRefused
+from ..core.errors import AttachmentRefused, GodwitError
+from ..core.ids import RunId
 from ..core.messages import Document, Image
 from ..engine.attaching import file
+
+if TYPE_CHECKING:
+    from ..contracts import SessionHandle
+    from .cli_place import Host
 
 MAX_MENTIONS = 50
 """Files of one line."""
@@ -35,6 +42,17 @@ class Mentioned:
 def named_files(given: Sequence[str] | None) -> list[Image | Document | Link]:
     """The files and addresses that `--attach` names, read at once. AttachmentRefused names the first that cannot be sent."""
     return [file(one) for one in given or ()]
+
+
+async def begun(runtime: Host, handle: SessionHandle, sending: Awaitable[RunId], *, new: bool) -> RunId:
+    """The run that a prompt begins. A session that was made for it does not stay behind when its files are refused."""
+    try:
+        return await sending
+    except AttachmentRefused:
+        if new:
+            with contextlib.suppress(GodwitError):  # a server's key may not be one that deletes
+                await runtime.delete_session(handle.id)
+        raise
 
 
 def mentioned(line: str, folder: Path) -> Mentioned:

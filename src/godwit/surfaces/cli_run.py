@@ -25,6 +25,7 @@ from .cli_agent import DEFAULT_AGENT, AgentFlags, Models, thinking_level
 from .cli_agents import FolderAgents, named, subagents_of
 from .cli_answers import Answerer, Everything, Nobody, Person, show
 from .cli_asked import asked
+from .cli_attaching import begun
 from .cli_budget import over_files
 from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
@@ -119,9 +120,10 @@ class Run:
             head = await runtime.head(handle.id)
             done = None if attachments else await commands.answered(handle, prompt, unattended=unattended, output=output)
             if done is None:
-                sent = await handle.prompt(
+                sending = handle.prompt(
                     as_prompt(prompt), sender="cli", unattended=unattended, output=output, attachments=attachments
                 )
+                sent = await begun(runtime, handle, sending, new=found is None)
             elif done.run is None:
                 return self.say_answered(done)
             else:

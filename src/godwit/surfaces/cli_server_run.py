@@ -11,6 +11,7 @@ from ..core.errors import AgentNotFound, NoOpenRun
 from ..engine.commands import as_prompt, parse
 from . import cli_commands as commands
 from .cli_agent import AgentFlags, Models, thinking_level
+from .cli_attaching import begun
 from .cli_chat import Chat
 from .cli_exit import DONE, NOT_FOUND, CliError
 from .cli_place import NEWEST, Host, Where, find
@@ -102,9 +103,10 @@ class ServerRun(Run):
                 return self.say_answered(done)
             sent = done.run if done is not None else None
             if sent is None:
-                sent = await handle.prompt(
+                sending = handle.prompt(
                     as_prompt(prompt), sender="cli", unattended=unattended, output=output, attachments=attachments
                 )
+                sent = await begun(host, handle, sending, new=found is None)
             return await self.foreground(handle, sent, head)
 
     async def session(self, runtime: Host, *, session: str | None, go_on: bool) -> SessionRow | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..core.goal import GoalEnd
 from ..core.todos import todos_summary, todos_text
 from .cli_exit import DONE
@@ -29,7 +31,8 @@ async def goal(place: Where, typed: str, text: str | None, end: GoalEnd | None, 
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
         if end is not None:
-            await handle.end_goal(text or "", status=end)
+            if not await handle.end_goal(text or "", status=end):
+                print("no goal is open, so nothing was changed", file=sys.stderr)
         elif text is not None:
             await handle.set_goal(text)
         found = await handle.goal()
