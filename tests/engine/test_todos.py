@@ -291,3 +291,16 @@ async def test_a_goal_set_while_the_one_before_is_being_ended_stays(bench: Bench
     await within(session.send("Go."))
     assert await session.goal() == godwit.Goal(later[0].id, "And it is fast.", "met", "seen", "model")
     assert [e.goal.text for e in await data(session, GoalUpdated)] == ["It works.", "And it is fast.", "And it is fast."]
+
+
+async def test_a_host_that_calls_the_tool_ends_no_goal_that_was_set_meanwhile(bench: Bench) -> None:
+    @godwit.hook("after_tool", tool="goal")
+    async def next_one(_: godwit.HookCall) -> None:
+        await session.set_goal("And it is fast.")
+
+    session = await bench.start(["Yes."], "goal", hooks=[next_one])
+    await session.set_goal("It works.")
+    assert (await within(session.tool("goal", {"status": "met", "reason": "seen"}))).status == "ok"
+    goal = await session.goal()
+    assert goal is not None
+    assert (goal.text, goal.status) == ("And it is fast.", "open")

@@ -395,7 +395,10 @@ class DirectCalls:
             content = (Text("\n".join(notes) + "\n"), *content)
         metadata = as_json(metadata)
         finished = ToolFinished(call, name, status, content, metadata, took_ms, origin)
-        written = written_by(state, task.result(), None) if status == "ok" else []
+        written: list[EventData] = []
+        if status == "ok" and (task.result().todos is not None or task.result().goal is not None):
+            # As both are now: somebody may have written them while the tool and its hooks were at work.
+            written = written_by(await load_state(self._store, self._session), task.result(), None)
         seq = await self._append(run, *([artifact] if artifact is not None else []), *written, finished)
         return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
 
