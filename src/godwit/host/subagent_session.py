@@ -487,7 +487,8 @@ class _Send:
     async def through(self, context: Any, unattended: bool) -> RunResult:
         child = self._child
         way = await child._way()
-        turn = sum(run.completed for run in _way(way))
+        # Its own run may have been gone on with elsewhere, and end while this is read: that is no earlier turn.
+        turn = sum(run.completed for run in _way(way) if run.id != self._run)
         state = await load_state(child._runtime.store, child.id)
         told = SubagentEvent("started", child.id, await child._agent_name(), state.depth, turn)
         try:

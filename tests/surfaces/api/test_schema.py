@@ -94,6 +94,9 @@ class Known:
             case.body["agent"] = "coder"
 
 
+TRIES = 10
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 @pytest.mark.parametrize("examples", [4, pytest.param(150, marks=pytest.mark.slow)])
 def test_every_operation_answers_as_its_document_says(server: RunningServer, mode: GenerationMode, examples: int) -> None:
@@ -134,11 +137,15 @@ def _ask(operation: Any, mode: GenerationMode, examples: int, known: Known, url:
         answer = case.call(base_url=url, timeout=PATIENCE_S)
         case.validate_response(answer, checks=CHECKED)
 
-    try:
-        ask()
-    except schemathesis.errors.InvalidSchema:
-        raise
-    except Exception as error:
-        if "Unsatisfiable" in type(error).__name__:
-            return  # nothing can be wrong about an operation without parameters
-        raise
+    for left in reversed(range(TRIES)):
+        try:
+            ask()
+            return
+        except schemathesis.errors.InvalidSchema:
+            # Of what a document forbids it makes schemas of its own, and now and then one that nothing fits.
+            if mode is GenerationMode.POSITIVE or not left:
+                raise
+        except Exception as error:
+            if "Unsatisfiable" in type(error).__name__:
+                return  # nothing can be wrong about an operation without parameters
+            raise
