@@ -116,13 +116,14 @@ def _before(body: Body, message: int | None) -> str:
     """The conversation before a message, without marks for caches."""
     told = {key: body.get(key) for key in ("system", "tools")}
     told["messages"] = body.get("messages", [])[:message]
-    return hashlib.sha256(json.dumps(_unmarked(told), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(unmarked(told), sort_keys=True).encode()).hexdigest()
 
 
-def _unmarked(value: Any) -> Any:
+def unmarked(value: Any) -> Any:
+    """A body without the marks for a cache, which move as a conversation grows."""
     if isinstance(value, dict):
-        return {k: _unmarked(v) for k, v in value.items() if k != "cache_control"}
-    return [_unmarked(v) for v in value] if isinstance(value, list) else value
+        return {k: unmarked(v) for k, v in value.items() if k != "cache_control"}
+    return [unmarked(v) for v in value] if isinstance(value, list) else value
 
 
 # --- Anthropic Messages -------------------------------------------------------------------------------------------------
