@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from .engine.session import Session
     from .host.agents import Agent
     from .host.auth_store import AuthStore
-    from .host.mcp import McpSettings
-    from .host.mcp_files import mcp_servers_from
+    from .host.mcp.connections import McpSettings
+    from .host.mcp.files import mcp_servers_from
     from .host.runtime import Runtime
     from .host.subagent_session import SubagentEvent, SubagentSession
     from .models.replay import RecordedModel, Recorder
@@ -90,7 +90,7 @@ _HOMES = {
     "Limits": "core.agent",
     "Link": "core.attachments",
     "McpServer": "core.mcp",
-    "McpSettings": "host.mcp",
+    "McpSettings": "host.mcp.connections",
     "Mode": "core.modes",
     "NudgePolicy": "core.nudges",
     "Todo": "core.todos",
@@ -132,7 +132,7 @@ _HOMES = {
     "file": "engine.attaching",
     "image": "engine.attaching",
     "hook": "engine.hook",
-    "mcp_servers_from": "host.mcp_files",
+    "mcp_servers_from": "host.mcp.files",
     "tool": "tools.function",
 }
 

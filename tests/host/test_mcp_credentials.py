@@ -19,7 +19,7 @@ from godwit.core.events import McpUnavailable
 from godwit.core.mcp import tool_name
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
-from godwit.host import mcp_http
+from godwit.host.mcp import http as mcp_http
 from godwit.host.oauth import Client
 from godwit.models.script import Reply, call, say
 from godwit.surfaces.server import ServerSettings

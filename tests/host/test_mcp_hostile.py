@@ -17,7 +17,7 @@ from godwit.core.events import Delta, Event, McpUnavailable, ToolFinished, ToolS
 from godwit.core.messages import text_of
 from godwit.engine import run_servers
 from godwit.engine.session import Session
-from godwit.host import mcp_connection
+from godwit.host.mcp import connection as mcp_connection
 from godwit.models.script import call, say
 from godwit.tools import guarded, mcp_transport
 

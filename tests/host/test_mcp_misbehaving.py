@@ -18,7 +18,7 @@ from godwit import Agent, McpServer, McpSettings
 from godwit.core.events import ArtifactStored, McpUnavailable, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
-from godwit.host import mcp_client, mcp_connection, mcp_stdio
+from godwit.host.mcp import client as mcp_client, connection as mcp_connection, stdio as mcp_stdio
 from godwit.models.script import call, say
 
 PROGRAM = mcp_program.__file__

@@ -18,7 +18,7 @@ from godwit.core.events import ArtifactStored, McpUnavailable, ToolFinished
 from godwit.core.mcp import tool_name
 from godwit.core.messages import Document, Image, Text, text_of
 from godwit.engine.session import Session
-from godwit.host import mcp, mcp_client, mcp_connection
+from godwit.host.mcp import client as mcp_client, connection as mcp_connection, connections as mcp
 from godwit.models.script import call, say
 
 TOKEN = tool_name("docs", "says.token")

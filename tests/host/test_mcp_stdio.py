@@ -21,7 +21,7 @@ from godwit.core.errors import ConfigurationError
 from godwit.core.events import McpUnavailable, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
-from godwit.host import mcp_stdio
+from godwit.host.mcp import stdio as mcp_stdio
 from godwit.models.script import call, say
 
 PROGRAM = mcp_program.__file__

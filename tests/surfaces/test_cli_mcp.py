@@ -13,7 +13,7 @@ import pytest
 from godwit import Agent, Runtime
 from godwit.core.errors import ConfigurationError, Conflict
 from godwit.core.mcp import McpServer
-from godwit.host.mcp_editing import add_to_config, add_to_mcp_json, remove_from_config, remove_from_mcp_json
+from godwit.host.mcp.editing import add_to_config, add_to_mcp_json, remove_from_config, remove_from_mcp_json
 from godwit.models.script import ScriptedModel
 from tests.parts import mcp_program
 from tests.parts.mcp_site import mcp_site

@@ -1,6 +1,6 @@
 """McpServer: an MCP server whose tools an agent has, as data; how it is with one; and by which names their tools go.
 
-Leaves out connecting (`host/mcp.py`) and what a tool does (`tools/mcp.py`). Rules: the name of a tool follows from the
+Leaves out connecting (`host/mcp/`) and what a tool does (`tools/mcp.py`). Rules: the name of a tool follows from the
 names of its server and of the tool alone, and they from it, so that rules, logs and other processes mean the same one
 whatever else is there; a name is changed for providers where a request is made, and nowhere else.
 """

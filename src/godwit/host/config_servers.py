@@ -24,7 +24,7 @@ from ..core.sandbox import CREDENTIAL
 from .config_file import File, table_of
 from .config_layers import Layer
 from .json_lines import lines_of
-from .mcp_files import MOST_BYTES, server_of
+from .mcp.files import MOST_BYTES, server_of
 
 SECTION = "mcp.servers"
 FILE = ".mcp.json"

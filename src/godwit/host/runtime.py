@@ -78,8 +78,8 @@ from .home import Attendant as Attendant, base_name
 from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .link_fetching import LinkFetcher
-from .mcp import McpConnections, McpSettings
-from .mcp_tokens import McpTokens
+from .mcp.connections import McpConnections, McpSettings
+from .mcp.tokens import McpTokens
 from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
 from .retention import Retention

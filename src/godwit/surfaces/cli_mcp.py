@@ -1,6 +1,6 @@
 """`godwit mcp`: which MCP servers sessions of a folder would use, changing that in files, and how it is with each.
 
-Leaves out what the files say (`host/mcp_listing.py`) and how they are changed (`host/mcp_editing.py`). Rule: only `status`
+Leaves out what the files say (`host/mcp_listing.py`) and how they are changed (`host/editing.py`). Rule: only `status`
 connects, and to no server that a session here would not use.
 """
 
@@ -65,7 +65,7 @@ class Wanted:
 
 def listing(folder: Path, *, as_json: bool) -> int:
     """Those that are named anywhere for this folder, and which of them would be used."""
-    from ..host.mcp_listing import listed_servers
+    from ..host.mcp.listing import listed_servers
     from .cli_settings import typed
 
     _check(folder)
@@ -82,11 +82,11 @@ def listing(folder: Path, *, as_json: bool) -> int:
 
 def add(wanted: Wanted, folder: Path, *, project: bool, as_json: bool) -> int:
     """Write a server into the person's own file, or the folder's `.mcp.json`. CliError, ConfigurationError, Conflict."""
-    from ..host import mcp_editing
+    from ..host.mcp import editing
 
     path = _file(folder, project=project)
     server = wanted.server()
-    (mcp_editing.add_to_mcp_json if project else mcp_editing.add_to_config)(path, server)
+    (editing.add_to_mcp_json if project else editing.add_to_config)(path, server)
     if as_json:
         write_json({"name": wanted.name, "file": path})
     else:
@@ -98,10 +98,10 @@ def add(wanted: Wanted, folder: Path, *, project: bool, as_json: bool) -> int:
 
 def remove(name: str, folder: Path, *, project: bool, as_json: bool) -> int:
     """Take a server out of the person's own file, or the folder's `.mcp.json`. CliError, ConfigurationError."""
-    from ..host import mcp_editing
+    from ..host.mcp import editing
 
     path = _file(folder, project=project)
-    if not (mcp_editing.remove_from_mcp_json if project else mcp_editing.remove_from_config)(path, name):
+    if not (editing.remove_from_mcp_json if project else editing.remove_from_config)(path, name):
         raise CliError(
             f"{path} names no MCP server {name!r}",
             hint="godwit mcp list shows them; --project is for those of .mcp.json",

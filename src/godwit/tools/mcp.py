@@ -1,6 +1,6 @@
 """Tools of MCP servers: one server's list of tools as tools of a session, and what their calls come to for a model.
 
-Owns names, schemas, traits, the order and results. Leaves out connecting (`host/mcp_connection.py`), which hands in who
+Owns names, schemas, traits, the order and results. Leaves out connecting (`host/mcp/connection.py`), which hands in who
 carries a call out. Rules: one tool that cannot be used is left out with a warning, and the others stay; what a server says
 of its tools are hints, which decide about nothing but whether a call may be repeated after a crash; what a server does
 becomes an error of the call.

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from ...core.errors import InvalidArgument
 from ...core.principal import Principal
 from ...host.credentials import Credential
-from ...host.mcp_probe import FailedStep, probe
+from ...host.mcp.probe import FailedStep, probe
 from ...host.oauth import RefreshFailed, ShownAnswer
 from ..server.credential_shapes import OAuthUpdate, Variable, parts_of, type_of, until
 from ..server.service import Service

@@ -1,6 +1,6 @@
 """McpWay: how one MCP server is reached; and the streams of messages that ways of our own hand to the official client.
 
-Leaves out when it is opened and what is asked (`mcp_connection.py`). Rule: a way belongs to one connection for as long as
+Leaves out when it is opened and what is asked (`connection.py`). Rule: a way belongs to one connection for as long as
 that is; what it opens is entered and left by one task.
 """
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.errors import GodwitError
-from ..core.mcp import Trouble
+from ...core.errors import GodwitError
+from ...core.mcp import Trouble
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from mcp import Client
     from mcp.shared.message import SessionMessage
 
-    from ..tools.guarded import Seen
+    from ...tools.guarded import Seen
 
 Failure = tuple[Trouble, str]
 

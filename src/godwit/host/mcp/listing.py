@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from ..core.mcp import McpServer
-from .config import Part, Reading, load, read_files
-from .config_file import table_of
-from .config_servers import SECTION, McpFile, WrongServer, shown_arguments, shown_url
+from ...core.mcp import McpServer
+from ..config import Part, Reading, load, read_files
+from ..config_file import table_of
+from ..config_servers import SECTION, McpFile, WrongServer, shown_arguments, shown_url
 
 
 class ListedServer(msgspec.Struct, frozen=True, omit_defaults=True):

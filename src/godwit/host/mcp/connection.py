@@ -1,7 +1,7 @@
 """McpConnection: one connection to an MCP server, or the attempt at one, and the calls that are carried out on it.
 
 Owns the one task that enters and leaves it, when it is tried again and when let go, and what is said where it cannot be had.
-Leaves out who shares it (`mcp.py`). Rules a change must keep:
+Leaves out who shares it (`connections.py`). Rules a change must keep:
 
 * The library's scopes are left by the task that entered them; a call that fails takes no other call with it.
 * A call is sent once. It is sent again only where the server has said that it did not take it: an unknown session (404), a
@@ -17,18 +17,18 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..contracts import Tool, ToolContext
-from ..core.errors import ToolFailed
-from ..core.events import McpUnavailable
-from ..core.ids import SessionId
-from ..core.mcp import Health, Link, McpServer, McpStatus, Trouble
-from .mcp_client import all_tools
+from ...contracts import Tool, ToolContext
+from ...core.errors import ToolFailed
+from ...core.events import McpUnavailable
+from ...core.ids import SessionId
+from ...core.mcp import Health, Link, McpServer, McpStatus, Trouble
+from .client import all_tools
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, Tool as ListedTool
 
-    from .mcp_way import McpWay
+    from .way import McpWay
 
 logger = logging.getLogger("godwit")
 
@@ -136,7 +136,7 @@ class McpConnection:
 
     def tools_of(self, server: McpServer, *, touch: bool = True) -> tuple[Tool, ...]:
         """The server's tools as this agent has them. `touch`: they are used."""
-        from ..tools.mcp import mcp_tools
+        from ...tools.mcp import mcp_tools
 
         if touch:
             self._touch()
@@ -239,7 +239,7 @@ class McpConnection:
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED
 
-        from ..tools.guarded import SEEN, Seen
+        from ...tools.guarded import SEEN, Seen
 
         told_at = float("-inf")
 
@@ -358,7 +358,7 @@ class McpConnection:
         if was_up and _now() >= self._up_at + STEADY_S:
             self._losses = 0
         if self._refused:
-            from ..tools.guarded import Seen
+            from ...tools.guarded import Seen
 
             refused = Seen()
             refused.status = 401

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from ..core.errors import ConfigurationError
-from ..core.mcp import McpServer, Transport
-from ..core.references import resolved
+from ...core.errors import ConfigurationError
+from ...core.mcp import McpServer, Transport
+from ...core.references import resolved
 
 MOST_BYTES = 1024 * 1024
 _TRANSPORTS: dict[str, Transport] = {

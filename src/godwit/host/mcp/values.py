@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from ..contracts import KeySource
-from ..core.errors import ConfigurationError, GodwitError
-from ..core.references import has_reference, resolved
+from ...contracts import KeySource
+from ...core.errors import ConfigurationError, GodwitError
+from ...core.references import has_reference, resolved
 
 
 class McpValues:

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ..core.errors import ToolFailed
-from ..tools.fetch import Answer, Fetcher
-from ..tools.url import parse
-from .oauth import ShownAnswer, shown_answer
+from ...core.errors import ToolFailed
+from ...tools.fetch import Answer, Fetcher
+from ...tools.url import parse
+from ..oauth import ShownAnswer, shown_answer
 
 VERSION = "2025-06-18"
 

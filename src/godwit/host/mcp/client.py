@@ -1,7 +1,7 @@
-"""The official client as godwit opens it: over a way of its own (`mcp_way.py`), with bounds, and with nothing of a server's
+"""The official client as godwit opens it: over a way of its own (`way.py`), with bounds, and with nothing of a server's
 run here.
 
-Leaves out when that is and what is asked (`mcp_connection.py`). Loads the client's package when it is used, not before.
+Leaves out when that is and what is asked (`connection.py`). Loads the client's package when it is used, not before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _load() -> None:
     import mcp.client.streamable_http  # noqa: F401
     import mcp_types.methods  # noqa: F401
 
-    from ..tools import mcp_transport  # noqa: F401
+    from ...tools import mcp_transport  # noqa: F401
 
 
 @contextlib.asynccontextmanager
@@ -151,7 +151,7 @@ def _number(error: Exception) -> int:
 
 async def all_tools(client: Client) -> list[ListedTool]:
     """All pages, as far as there is an end to them."""
-    from ..tools.mcp import MOST_TOOLS
+    from ...tools.mcp import MOST_TOOLS
 
     found: list[ListedTool] = []
     seen: set[str] = set()

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from ..core.errors import ToolFailed
-from .mcp_way import Incoming, Outgoing, message_of
+from ...core.errors import ToolFailed
+from .way import Incoming, Outgoing, message_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,7 +31,7 @@ async def sse(
     from httpx2 import EventSource
     from mcp_types import ErrorData, JSONRPCError, JSONRPCRequest
 
-    from ..tools.guarded import MOST_BYTES, SEEN
+    from ...tools.guarded import MOST_BYTES, SEEN
 
     endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

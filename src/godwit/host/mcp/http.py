@@ -12,19 +12,19 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.errors import GodwitError
-from ..core.mcp import Link
-from .mcp_client import READ_S, connected, load
-from .mcp_sse import sse
-from .mcp_values import McpValues
-from .mcp_way import Failure, reason_of
+from ...core.errors import GodwitError
+from ...core.mcp import Link
+from .client import READ_S, connected, load
+from .sse import sse
+from .values import McpValues
+from .way import Failure, reason_of
 
 if TYPE_CHECKING:
     from mcp import Client
 
-    from ..tools.fetch import Fetcher
-    from ..tools.guarded import GuardedTransport, Seen
-    from ..tools.mcp_transport import McpTransport
+    from ...tools.fetch import Fetcher
+    from ...tools.guarded import GuardedTransport, Seen
+    from ...tools.mcp_transport import McpTransport
 
 RENEW_S = 30.0
 """Between two tokens that a server is given because it refused one that should hold."""
@@ -43,7 +43,7 @@ class Tokens(Protocol):
 
 
 class HttpWay:
-    """Is `mcp_way.McpWay`. `tenant` and `vaults`: whose credentials it may be given."""
+    """Is `way.McpWay`. `tenant` and `vaults`: whose credentials it may be given."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class HttpWay:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
-        from ..tools.guarded import MOST_BYTES, GuardedTransport
-        from ..tools.mcp_transport import BearerAuthorization, McpTransport
-        from ..tools.url import parse
+        from ...tools.guarded import MOST_BYTES, GuardedTransport
+        from ...tools.mcp_transport import BearerAuthorization, McpTransport
+        from ...tools.url import parse
 
         link = self._link
         headers, secrets = await self._values.of(link.headers, tenant=self._tenant)
@@ -120,7 +120,7 @@ class HttpWay:
         self._renewed = None
 
     def reason(self, error: BaseException) -> Failure:
-        from ..tools.guarded import Seen
+        from ...tools.guarded import Seen
 
         last = Seen() if self._guarded is None else self._guarded.last
         if self._no_token:

@@ -18,19 +18,19 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ConfigurationError, ToolFailed
-from ..core.mcp import Link
-from ..workspaces.command import kill
-from ..workspaces.environment import inherited
-from ..workspaces.watchdog import WATCHDOG
-from .mcp_client import connected, load
-from .mcp_values import McpValues
-from .mcp_way import Failure, Incoming, Outgoing, hidden, message_of, reason_of
+from ...core.errors import ConfigurationError, ToolFailed
+from ...core.mcp import Link
+from ...workspaces.command import kill
+from ...workspaces.environment import inherited
+from ...workspaces.watchdog import WATCHDOG
+from .client import connected, load
+from .values import McpValues
+from .way import Failure, Incoming, Outgoing, hidden, message_of, reason_of
 
 if TYPE_CHECKING:
     from mcp import Client
 
-    from ..tools.guarded import Seen
+    from ...tools.guarded import Seen
 
 logger = logging.getLogger("godwit")
 
@@ -52,7 +52,7 @@ _CHUNK = 1 << 16
 
 
 class StdioWay:
-    """Is `mcp_way.McpWay`. `folder`: of the session; the program is started there unless it names another."""
+    """Is `way.McpWay`. `folder`: of the session; the program is started there unless it names another."""
 
     stateful = True
 

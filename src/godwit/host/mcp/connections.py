@@ -1,6 +1,6 @@
 """McpConnections: who connects to the MCP servers of agents, and who shares a connection.
 
-Owns which connections there are and how many; leaves out one of them (`mcp_connection.py`), what a tool is (`tools/mcp.py`)
+Owns which connections there are and how many; leaves out one of them (`connection.py`), what a tool is (`tools/mcp.py`)
 and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 
 * Nothing a server does raises into a session, nor keeps a run from starting for longer than `McpSettings.wait_s`.
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..contracts import KeySource, ServedSession, ServerTools, Tool
-from ..core.addresses import place
-from ..core.agent import AgentSpec
-from ..core.errors import ConfigurationError
-from ..core.events import McpUnavailable
-from ..core.mcp import McpServer, McpStatus
-from .mcp_client import load
-from .mcp_connection import McpConnection, Place
-from .mcp_values import McpValues
+from ...contracts import KeySource, ServedSession, ServerTools, Tool
+from ...core.addresses import place
+from ...core.agent import AgentSpec
+from ...core.errors import ConfigurationError
+from ...core.events import McpUnavailable
+from ...core.mcp import McpServer, McpStatus
+from .client import load
+from .connection import McpConnection, Place
+from .values import McpValues
 
 if TYPE_CHECKING:
-    from ..tools.fetch import Fetcher
-    from .mcp_http import Tokens
-    from .mcp_way import McpWay
+    from ...tools.fetch import Fetcher
+    from .http import Tokens
+    from .way import McpWay
 
 SPARE_S = 10.0
 """After so long without use a connection may be given up for another one, where there is no room for both."""
@@ -138,8 +138,8 @@ class McpConnections:
 
     def way(self, place: Place) -> McpWay:
         """How a server is reached."""
-        from .mcp_http import HttpWay
-        from .mcp_stdio import StdioWay
+        from .http import HttpWay
+        from .stdio import StdioWay
 
         link, tenant = place.link, place.tenant
         within_s = self.settings.connect_s if link.connect_timeout_s is None else link.connect_timeout_s

@@ -1,6 +1,6 @@
 """McpTokens: the tokens that MCP servers are given: of the session's vaults, else the program's own.
 
-Is `mcp_connection.Tokens`. Leaves out where credentials are and how they are renewed (`vaults.py`). Rule: the program's own
+Is `http.Tokens`. Leaves out where credentials are and how they are renewed (`vaults.py`). Rule: the program's own
 go to no tenant's server.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .vaults import Vaults
+    from ..vaults import Vaults
 
 
 class McpTokens:

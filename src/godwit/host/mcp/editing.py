@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from ..core.errors import ConfigurationError, Conflict
-from ..core.mcp import McpServer
-from .config_file import table_of
-from .config_servers import FIELDS, SECTION
+from ...core.errors import ConfigurationError, Conflict
+from ...core.mcp import McpServer
+from ..config_file import table_of
+from ..config_servers import FIELDS, SECTION
 
 _OF_JSON = ("command", "args", "env", "cwd", "url", "headers")
 """What other tools understand of a server, by their names, which are ours."""
