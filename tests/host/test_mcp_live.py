@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.engine.conftest import MODEL, Bench, data, within
+from tests.host.test_mcp_stdio import is_alive
 from tests.parts import mcp_program
 from tests.parts.mcp_site import mcp_site
 from tests.surfaces.server.running import running
 
 import godwit
-from godwit import Agent, McpServer, McpSettings
+from godwit import Agent, McpServer, McpSettings, tool
 from godwit.core.errors import ConfigurationError, McpServerFailed, PermissionDenied
 from godwit.core.events import ToolFinished
 from godwit.core.messages import text_of
@@ -55,6 +57,70 @@ async def test_a_server_is_added_used_and_removed(bench: Bench) -> None:
     await within(session.prompt_and_wait("Go."))
     assert bench.model is not None
     assert own([tool.name for tool in bench.model.requests[-1].tools]) == []
+
+
+async def test_the_model_is_told_within_an_open_run(bench: Bench) -> None:
+    """Seed S001-78: tools appear and vanish at once."""
+
+    @tool
+    async def change(what: str) -> str:
+        """The host acts while a run is open, by a handle of its own."""
+        match what:
+            case "add":
+                await other.add_mcp_server(program())
+            case "narrow":
+                await other.add_mcp_server(program(tools=("about",)))
+            case "remove":
+                await other.remove_mcp_server("prog")
+        return "changed"
+
+    script = [
+        call("change", what="add"),
+        call("mcp__prog__echo", text="in the same run"),
+        call("change", what="narrow"),
+        call("mcp__prog__about") + call("mcp__prog__echo", text="no more"),
+        call("change", what="remove"),
+        call("mcp__prog__about"),
+        say("Done."),
+    ]
+    session = await bench.start(script, change)
+    other = await bench.runtimes[0].open_session(session.id)
+    await within(session.prompt_and_wait("Go."))
+    assert bench.model is not None
+    told = [len(own([tool.name for tool in request.tools])) for request in bench.model.requests]
+    every = len(mcp_program.TOOLS)
+    assert told == [0, every, every, 1, 1, 0, 0]
+    results = [(one.status, text_of(one.content)) for one in await data(session, ToolFinished) if one.name != "change"]
+    assert results[0] == ("ok", "in the same run")
+    refused, about = sorted(results[1:3])
+    assert refused == (
+        "error",
+        "The MCP server 'prog' has no tool 'echo' for this agent. Its tools: mcp__prog__about",
+    )
+    assert about[0] == "ok"
+    assert results[3][0] == "error"
+    assert results[3][1].startswith("There is no tool named 'mcp__prog__about'.")
+
+
+async def test_a_tool_that_another_handle_has_brought_can_be_called(bench: Bench) -> None:
+    session = await bench.start([])
+    other = await bench.runtimes[0].open_session(session.id)
+    await other.add_mcp_server(program())
+    assert (await session.tool("mcp__prog__echo", {"text": "1"})).output == "1"
+
+
+async def test_one_in_place_of_another_ends_that_ones_program(bench: Bench) -> None:
+    session = await bench.start([])
+    await session.add_mcp_server(program())
+    first = json.loads((await session.tool("mcp__prog__about", {})).output)["pid"]
+    await session.add_mcp_server(program(without=("echo",)))
+    again = json.loads((await session.tool("mcp__prog__about", {})).output)["pid"]
+    await session.add_mcp_server(program(env={"OTHER": "1"}))
+    second = json.loads((await session.tool("mcp__prog__about", {})).output)["pid"]
+    assert first == again != second
+    assert not is_alive(first)
+    await session.remove_mcp_server("prog")
+    assert not is_alive(second)
 
 
 async def test_one_that_cannot_be_connected_is_not_added(bench: Bench) -> None:
@@ -126,10 +192,12 @@ async def test_over_http_by_the_same_names(tmp_path: Path) -> None:
             session = await runtime.start_session(Agent("a", model=MODEL), own_workspace=True)
             assert await session.add_mcp_server(program()) == len(mcp_program.TOOLS)
             assert (await session.mcp_status())["prog"].tool_count == len(mcp_program.TOOLS)
+            assert own(session.tool_names()) == sorted(f"mcp__prog__{tool}" for tool in mcp_program.TOOLS)
             await within(session.prompt_and_wait("Go."))
             (echo,) = await data(session, ToolFinished)
             assert text_of(echo.content) == "from afar"
             assert await session.remove_mcp_server("prog") is True
+            assert own(session.tool_names()) == []
             assert await session.remove_mcp_server("prog") is False
             with pytest.raises(McpServerFailed, match="exit code"):
                 await session.add_mcp_server(McpServer("prog", command="true"))

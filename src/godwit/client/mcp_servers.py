@@ -8,7 +8,7 @@ from typing import Any
 from ..core.mcp import McpServer, McpStatus, mcp_server
 from .connection import segment
 from .handle import RemoteHandle
-from .shapes import Changed, Counted, Listed
+from .shapes import Changed, Counted, Listed, Opened
 
 
 class RemoteServers(RemoteHandle):
@@ -16,16 +16,26 @@ class RemoteServers(RemoteHandle):
 
     async def add_mcp_server(self, server: McpServer | Mapping[str, Any], *, connect: bool = True) -> int:
         """Give the session this MCP server, and return how many tools it has of it; it is the server that connects.
+        `tool_names` tells of them then.
 
         ConfigurationError; McpServerFailed when it cannot be connected; PermissionDenied for one that is a program or is
         given secrets, without the scope `admin`.
         """
         body = {"server": mcp_server(server), "connect": connect}
-        return (await self._post("/mcp_servers", Counted, body)).count
+        count = (await self._post("/mcp_servers", Counted, body)).count
+        await self._read_again()
+        return count
 
     async def remove_mcp_server(self, name: str) -> bool:
         """Take the MCP server of this name from the session; False when it has none of that name."""
-        return (await self._post(f"/mcp_servers/{segment(name)}", Changed, method="DELETE")).changed
+        changed = (await self._post(f"/mcp_servers/{segment(name)}", Changed, method="DELETE")).changed
+        await self._read_again()
+        return changed
+
+    async def _read_again(self) -> None:
+        """What this handle tells without asking, such as `tool_names`."""
+        opened = await self._get("", Opened)
+        self._config, self._tools = opened.config, opened.tools
 
     async def mcp_status(self) -> dict[str, McpStatus]:
         """How it is with each MCP server of the session on the server, by their names."""

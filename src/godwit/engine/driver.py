@@ -33,7 +33,7 @@ from ..contracts import (
     Traces,
     Workspace,
 )
-from ..core.agent import AgentSpec, Limits, Permissions
+from ..core.agent import AgentRef, AgentSpec, Limits, Permissions, base_of
 from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, StaleEpoch, StoreError, ToolNotFound
 from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
@@ -198,6 +198,7 @@ class Driver:
         """The compaction after which it was looked what files say."""
         self._own_tools: list[Tool] = []
         self.servers = RunServers()
+        self._servers_of: AgentRef | None = None
         self.call_ids = CallIds()
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
@@ -298,14 +299,20 @@ class Driver:
         self.hooks.labels, self.hooks.workspace = state.labels, state.workspace
         self.hooks.adopt(self.spec.hooks, self.parts.hook_handlers(self.spec))
         self._agent, self._policy = state.agent, None
+        self._servers_of = state.agent
 
     async def connect_servers(self) -> bool:
         """See to it that the tools of the agent's MCP servers are among the session's, as far as they can be had in a few
         seconds, and stage what has to be told of those that cannot. False when it waited: look at the state again."""
         servers, run, state = self.parts.tool_servers, self.state.run, self.state
-        if servers is None or not self.spec.mcp_servers or run is None or run.interrupt is not None:
+        if servers is None or run is None or run.interrupt is not None:
             return True
         of = ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
+        if await self._took_servers(servers, of):
+            return False
+        if not self.spec.mcp_servers:
+            self.tools = self._own_tools
+            return True
         found: ServerTools | None = servers.known(self.spec, of)
         assert found is not None
         if waited := found.due:
@@ -320,6 +327,30 @@ class Driver:
         else:
             self.log.stage(*new)
         return not waited
+
+    async def _took_servers(self, servers: ToolServers, of: ServedSession) -> bool:
+        """Take up the MCP servers that the session was given since its agent was loaded, and leave those that were taken
+        from it; whether there were any. What else of the agent has changed counts from the next run on, and so does all of
+        another agent."""
+        agent = self.state.agent
+        if agent is None or agent == self._servers_of:
+            return False
+        self._servers_of = agent
+        if base_of(agent) != base_of(self._agent):
+            return False
+        await self.log.commit()
+        _, stored = await self.parts.store.get_agent(agent.name, agent.version)
+        state = self.state
+        now = self.parts.served(stored, state.workspace, tenant=state.labels.tenant, parent=state.parent).mcp_servers
+        before = self.spec.mcp_servers
+        self.spec = msgspec.structs.replace(self.spec, mcp_servers=now)
+        for gone in before:
+            if gone in now:
+                continue
+            self.servers.forget(gone.name)
+            if gone.link not in {server.link for server in now}:
+                await servers.leave(gone, of)
+        return before != now
 
     async def _connected(self, work: Coroutine[Any, Any, ServerTools]) -> ServerTools | None:
         """What it comes to; None when the run is to end, or the host stops, before that."""

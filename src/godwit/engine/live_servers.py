@@ -1,13 +1,12 @@
 """LiveServers: the part of a session's handle that gives it further MCP servers, and says how it is with those it has.
 
 Leaves out connecting (`contracts.ToolServers`). Rules: the servers stand in the session's agent, so they are known wherever
-and whenever it is opened; one that cannot be connected is not added, unless nobody asks for a connection; a drive keeps
-the servers that it began its run with.
+and whenever it is opened; one that cannot be connected is not added, unless nobody asks for a connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..contracts import ToolServers
@@ -24,12 +23,13 @@ class LiveServers(AgentChanges):
     async def add_mcp_server(self, server: McpServer | Mapping[str, Any], *, connect: bool = True) -> int:
         """Give the session this MCP server, in place of the one of its name, and return how many tools it has of it.
 
-        It is connected first; `connect=False` leaves that to the next run, and returns 0. Its tools can be called by
-        `tool` at once; the model is told of them from the next run on. ConfigurationError; McpServerFailed when it cannot be
-        connected, and then nothing has changed.
+        It is connected first; `connect=False` leaves that to the next step or run, and returns 0. Its tools can be called
+        by `tool` at once; the model is told of them from its next request on, also within an open run. ConfigurationError;
+        McpServerFailed when it cannot be connected, and then nothing has changed.
         """
         self._check_open()
         wanted = mcp_server(server)
+        replaced = [own for own in (await self._agent_now()).mcp_servers if own.name == wanted.name]
         count = 0
         if connect and wanted.enabled:
             status = await self._tool_servers().connect(wanted, self._served())
@@ -42,18 +42,20 @@ class LiveServers(AgentChanges):
                 )
             count = status.tool_count
         await self._change_agent(lambda spec: with_mcp_server(spec, wanted))
+        await self._leave(replaced)
         return count
 
     async def remove_mcp_server(self, name: str) -> bool:
-        """Take the MCP server of this name, and its tools, from the session; False when it has none of that name. One that a
-        configuration file names stays: it has to be removed there."""
+        """Take the MCP server of this name, and its tools, from the session; False when it has none of that name.
+
+        The model is told of them no more from its next request on. One that a configuration file names stays: it has to be
+        removed there."""
         self._check_open()
         gone = [server for server in (await self._agent_now()).mcp_servers if server.name == name]
         if not gone:
             return False
         await self._change_agent(lambda spec: without_mcp_server(spec, name))
-        for server in gone:
-            await self._tool_servers().leave(server, self._served())
+        await self._leave(gone)
         return True
 
     async def mcp_status(self) -> dict[str, McpStatus]:
@@ -63,6 +65,16 @@ class LiveServers(AgentChanges):
         return (
             {status.name: status for status in self._tool_servers().status(spec, self._served())} if spec.mcp_servers else {}
         )
+
+    async def _leave(self, servers: Sequence[McpServer]) -> None:
+        """Let go of what the session does not need any more, now that it goes on without these."""
+        parts = self._home.parts
+        if not servers or parts.tool_servers is None:
+            return
+        needed = {server.link for server in self._with_servers(await self._agent_now()).mcp_servers}
+        for server in servers:
+            if server.link not in needed:
+                await parts.tool_servers.leave(server, self._served())
 
     async def _agent_now(self) -> AgentSpec:
         state = await load_state(self._store, self.id)

@@ -2,7 +2,8 @@
 
 Leaves out connecting (`contracts.ToolServers`). Rules a change must keep: tools that a run has been told of stay in its
 requests as they were, also while their server is away, since the provider keeps what a request begins with; they change when
-their server has another list, `MOST_CHANGES` times at most, and with the next run; the same trouble is told once in a run.
+their server has another list, `MOST_CHANGES` times at most, when a server is given to the session or taken from it, and with
+the next run; the same trouble is told once in a run.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ class RunServers:
         new = tuple(one for one in found.missing if one not in self._told)
         self._told.update(new)
         return new
+
+    def forget(self, name: str) -> None:
+        """The session has the server of this name no more, or another one in its place."""
+        for kept in (self._missing, self._shown, self._changes):
+            kept.pop(name, None)
+        self._told = {one for one in self._told if one.server != name}
 
     def tools(self, spec: AgentSpec, own: Sequence[Tool]) -> list[Tool]:
         """All tools of the session: its own, and those of servers, in the agent's order."""

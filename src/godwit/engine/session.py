@@ -340,7 +340,9 @@ class Session(
 
     async def _servers_here(self) -> ServerTools:
         """The tools of the agent's MCP servers, as far as they can be had in a few seconds."""
-        servers, spec = self._home.parts.tool_servers, self._with_servers(self._spec)
+        servers = self._home.parts.tool_servers
+        # As the session is now: another handle may have given it servers.
+        spec = self._with_servers(await self._agent_now())
         if servers is None or not spec.mcp_servers:
             return ServerTools()
         return await servers.tools(spec, self._served())

@@ -31,7 +31,7 @@ async def add_mcp_server(
 ) -> Response:
     """Give the session an MCP server, in place of the one of its name; how many tools it has of it.
 
-    It is connected first, unless `connect` is false; its model is told of its tools from its next run on. One that is a
+    It is connected first, unless `connect` is false; its model is told of its tools from its next request on. One that is a
     program of the server, or is given secrets of it, needs the scope `admin`.
     """
     check_server(sent.server, who)
