@@ -1,4 +1,4 @@
-"""Answers of the server as types, where they are not the engine's own. The other side is `surfaces/api/shapes.py`."""
+"""Answers of the server as types, where they are not the engine's own. The other side is `surfaces/api/shapes/`."""
 
 from __future__ import annotations
 

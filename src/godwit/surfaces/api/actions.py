@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from .calls import Controlled, Watched
 from .operations import PREFIX, operation
-from .shapes import ActionList, AnswerBody, ApproveBody, Changed, DenyBody
+from .shapes.actions import ActionList, AnswerBody, ApproveBody, DenyBody
+from .shapes.common import Changed
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}/actions", tags=["actions"])

@@ -24,7 +24,7 @@ from ..server.service import Service
 from .calls import MOST, Host, Who
 from .names import Names, name_of, named
 from .operations import PREFIX, operation
-from .shapes import AgentBody, AgentList, AgentView
+from .shapes.agents import AgentBody, AgentList, AgentView
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/agents", tags=["agents"])

@@ -18,7 +18,8 @@ from .calls import Controlled, Driven, Host, KeyHeader, Watched, Who
 from .files import shown_changes
 from .operations import PREFIX, operation
 from .sessions import own_folder, view
-from .shapes import ForkBody, LabelBody, NavigateBody, SessionView
+from .shapes.branches import ForkBody, LabelBody, NavigateBody
+from .shapes.sessions import SessionView
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["sessions"])

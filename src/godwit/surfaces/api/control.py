@@ -10,7 +10,8 @@ from starlette.responses import Response
 from ...core.budget import Scope
 from .calls import Controlled, Host, KeyHeader, Row, Watched
 from .operations import PREFIX, operation
-from .shapes import BudgetBody, BudgetView, Changed, InterruptBody, PauseBody, SpentView
+from .shapes.common import Changed
+from .shapes.control import BudgetBody, BudgetView, InterruptBody, PauseBody, SpentView
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["control"])

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from ..server.errors import STATUS
 from .operations import Operation, operation_of
-from .shapes import ErrorBody
+from .shapes.errors import ErrorBody
 from .streams import PATH, TREE_PATH
 
 _REF = "#/components/schemas/{name}"

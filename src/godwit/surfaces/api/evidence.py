@@ -16,16 +16,8 @@ from ...core.facts import ToolCallResult
 from ...core.verification import VerificationReport
 from .calls import Controlled, Driven, KeyHeader, Watched
 from .operations import PREFIX, operation
-from .shapes import (
-    ArtifactList,
-    Changed,
-    FoundArtifact,
-    PresetList,
-    ReportsBody,
-    ToolBody,
-    VerificationView,
-    VerifyBody,
-)
+from .shapes.common import Changed
+from .shapes.evidence import ArtifactList, FoundArtifact, PresetList, ReportsBody, ToolBody, VerificationView, VerifyBody
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["evidence"])

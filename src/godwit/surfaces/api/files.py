@@ -17,7 +17,7 @@ from ...core.checkpoint import Checkpoint, FileChange, FileDiff, RewindPreview, 
 from ...core.facts import Compaction
 from .calls import MOST, Driven, Watched
 from .operations import PREFIX, operation
-from .shapes import CheckpointList, CompactBody, RedoBody, RewindBody, TurningList
+from .shapes.files import CheckpointList, CompactBody, RedoBody, RewindBody, TurningList
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["files"])

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from .calls import Controlled, Driven, Host, KeyHeader, Watched, Who
 from .operations import PREFIX, operation
-from .shapes import (
+from .shapes.inputs import (
     Accepted,
     CommandBody,
     Commanded,

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from ...core.lanes import LaneHandler, QueueStats
 from .calls import Controlled, Host, Watched, Who
 from .operations import PREFIX, operation
-from .shapes import (
-    Changed,
+from .shapes.common import Changed
+from .shapes.lanes import (
     CompleteBody,
     DeadLetterList,
     FailBody,

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from .agents import check_server
 from .calls import Controlled, Watched, Who
 from .operations import PREFIX, operation
-from .shapes import Changed, McpServerBody, McpServerCount, McpServerList
+from .shapes.common import Changed
+from .shapes.mcp_servers import McpServerBody, McpServerCount, McpServerList
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}/mcp_servers", tags=["mcp"])

@@ -28,8 +28,8 @@ from ...engine.memory import ReachedMemories
 from ..server.service import Service
 from .calls import MOST, Host, KeyHeader, Who
 from .operations import PREFIX, operation
-from .shapes import (
-    Changed,
+from .shapes.common import Changed
+from .shapes.memories import (
     ClearMemoriesBody,
     Deleted,
     MemoryList,

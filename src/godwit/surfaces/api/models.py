@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ...core.model_info import ModelInfo
 from .calls import Host
 from .operations import PREFIX, operation
-from .shapes import ModelList
+from .shapes.agents import ModelList
 from .wire import answer
 
 router = APIRouter(prefix=f"{PREFIX}/models", tags=["models"])

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from .calls import MOST, FromSeq, Host, Row, Watched
 from .operations import PREFIX, operation
 from .runs import raw
-from .shapes import EventList, History, Trace
+from .shapes.records import EventList, History, Trace
 from .wire import answer
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["events"])

@@ -18,7 +18,9 @@ from ...core.record import RunPage, RunResult, RunSnapshot
 from ..server.service import Service
 from .calls import MOST, Controlled, Driven, Host, Row, Watched, Who
 from .operations import PREFIX, operation
-from .shapes import Changed, NotYet, PageOfRun, RunList, Started, ToolList
+from .shapes.common import Changed
+from .shapes.inputs import Started
+from .shapes.runs import NotYet, PageOfRun, RunList, ToolList
 from .wire import answer
 
 T = TypeVar("T")

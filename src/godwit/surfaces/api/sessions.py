@@ -30,7 +30,8 @@ from .agents import Registered, checked, read_place, write_place
 from .calls import Controlled, Host, KeyHeader, Row, Watched, Who
 from .names import named, ref_of
 from .operations import PREFIX, operation
-from .shapes import ConfigureBody, FoundList, NamedVersion, RegisterBody, SessionList, SessionView, StartBody, Subagents
+from .shapes.agents import NamedVersion, RegisterBody, Subagents
+from .shapes.sessions import ConfigureBody, FoundList, SessionList, SessionView, StartBody
 from .wire import answer, body, nothing
 
 router = APIRouter(prefix=f"{PREFIX}/sessions", tags=["sessions"])

@@ -16,10 +16,10 @@ from ...engine.session import Session
 from .calls import Controlled, Driven, Host, KeyHeader, Watched, Who
 from .operations import PREFIX, operation
 from .runs import WAIT_S, patiently
-from .shapes import (
+from .shapes.common import Changed
+from .shapes.tasks import (
     Cancelled,
     CancelTaskBody,
-    Changed,
     EndTaskBody,
     ProgressBody,
     ReadTasksBody,

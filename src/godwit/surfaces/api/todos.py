@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from .calls import Controlled, Watched
 from .operations import PREFIX, operation
-from .shapes import Changed, EndGoalBody, GoalBody, GoalView, TodosBody, TodosView
+from .shapes.common import Changed
+from .shapes.todos import EndGoalBody, GoalBody, GoalView, TodosBody, TodosView
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}", tags=["todos"])

@@ -13,7 +13,7 @@ from ..server.service import key_of, tells_secret
 from .agents import read_place, write_place
 from .calls import Host, KeyHeader, Who
 from .operations import PREFIX, operation
-from .webhook_shapes import (
+from .shapes.webhooks import (
     WebhookBody,
     WebhookChange,
     WebhookDeliveries,

@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ...host.webhook_queue import Attempt, Delivery, State
-from ...host.webhooks import Endpoint, Status
-from .shapes import Shape
+from ....host.webhook_queue import Attempt, Delivery, State
+from ....host.webhooks import Endpoint, Status
+from .common import Shape
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 Types = Annotated[tuple[str, ...], Meta(max_length=100)]
