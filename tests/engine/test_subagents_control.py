@@ -482,7 +482,7 @@ async def test_hundreds_of_children_leave_nothing_running_and_cost_no_more_each(
     finished = await data(session, ToolFinished)
     assert [d.status for d in finished] == ["ok"] * rounds
     host = runtime.subagents
-    assert (host._busy, host._again, host._announced, host._timers) == ({}, set(), {}, {})
+    assert (host._busy, host._again, host._questions._announced, host._timers) == ({}, set(), {}, {})
     assert (host._seen, host._begun) == ({}, {})
 
 

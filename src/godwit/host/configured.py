@@ -7,7 +7,7 @@ ConfigurationError: a file may have become wrong since it was read last.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from ..contracts import Embedder, ModelRegistry
@@ -15,7 +15,7 @@ from ..core.agent import AgentSpec
 from ..core.budget import Price
 from ..core.errors import ConfigurationError
 from ..core.hooks import HookSpec
-from ..core.lanes import LaneSettings
+from ..core.lanes import LaneConfig, LaneSettings
 from ..core.mcp import McpServer
 from ..core.sandbox import SandboxPolicy
 from ..engine.permissions import Standing
@@ -140,9 +140,11 @@ def embedder_of(given: Embedder | str | None, config: Configs, registry: ModelRe
     return LiveEmbedder(name, registry) if isinstance(registry, Registry) else None
 
 
-def lanes_of(config: Configs) -> LaneSettings | None:
-    """The lanes of a process: of what gives the configuration of each folder, what it says of none. It may raise
-    ConfigurationError."""
+def lanes_of(config: Configs, given: LaneSettings | Sequence[LaneConfig] | None) -> LaneSettings | None:
+    """The lanes of a process: those that are given, else of what gives the configuration of each folder, what it says of
+    none. It may raise ConfigurationError."""
+    if given is not None:
+        return given if isinstance(given, LaneSettings) else LaneSettings(tuple(given))
     if config is None:
         return None
     return (config if isinstance(config, Config) else config(None)).lanes

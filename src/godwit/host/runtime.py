@@ -4,52 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from ..contracts import (
-    BudgetGuard,
-    Checkpoints,
-    Embedder,
-    HookHandler,
-    Model,
-    ModelRegistry,
-    SessionHandle,
-    SessionRow,
-    ShellCommand,
-    ShellParser,
-    Store,
-    Tool,
-    Workspace,
-)
-from ..core.agent import AgentRef, AgentSpec
+from ..contracts import BudgetGuard, Checkpoints, Embedder, HookHandler, Model, ModelRegistry, Store, Tool, Workspace
+from ..core.agent import AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
-from ..core.errors import InvalidArgument, SubagentLimit
-from ..core.events import Labels, SessionCreated
-from ..core.gate import Status
+from ..core.errors import InvalidArgument
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
-from ..core.lanes import DeadLetter, LaneConfig, LaneSettings
+from ..core.lanes import LaneConfig, LaneSettings
 from ..core.memory import MemoryReach
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
 from ..engine.commands import Command, checked_commands
-from ..engine.direct import close_lost_calls
 from ..engine.driver import GRACE_S, LEASE_TTL_S, Parts
-from ..engine.handles import id_of
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.lanes import Lanes
-from ..engine.log import create_log, load_state, record_reports
+from ..engine.log import record_reports
 from ..engine.memory import ReachedMemories
-from ..engine.session import Session
-from ..engine.todos import new_goal
 from .agent_tools import AgentTools
-from .agents import Agent
 from .artifacts import LimitedBlobs
 from .auth_store import AuthStore, auth_of
 from .command_files import FOLDERS, checked_folders
@@ -58,7 +36,6 @@ from .configured import (
     context_of,
     embedder_of,
     held_of,
-    hooks_of,
     lanes_of,
     link_reach_of,
     mcp_of,
@@ -69,14 +46,14 @@ from .configured import (
     servers_of,
     standing_of,
 )
-from .created_agents import CreatedAgents
 from .desk import Desk
 from .dispatch import EmbeddedDispatcher
 from .folder_context import FolderContexts, FolderFiles
 from .guards import BudgetGuards
-from .home import Attendant as Attendant, base_name
+from .home import Attendant as Attendant
 from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
+from .late_shell import LateShell
 from .link_fetching import LinkFetcher
 from .mcp.connections import McpConnections, McpSettings
 from .mcp.tokens import McpTokens
@@ -86,20 +63,18 @@ from .retention import Retention
 from .search import Searching
 from .secret_keys import keys_for
 from .secrets import Secrets
+from .started_sessions import StartedSessions
 from .subagents import SubagentHost
 from .tracing import Tracing, TracingSettings
-from .transfers import Transfers
-from .workspaces import LocalWorkspaces, database_files, existing_folder
+from .workspaces import LocalWorkspaces, database_files, file_checkpoints
 
 if TYPE_CHECKING:
     from ..tools.fetch import Fetcher
     from ..tools.toolbox import Toolbox
     from .vaults import Vaults
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
-
-class Runtime(CreatedAgents, Transfers, Retention):
+class Runtime(StartedSessions, Retention):
     """Starts, opens, lists and ends sessions. Use `Runtime.open`, as an async context manager or with `close`.
 
     One runtime serves any number of asyncio tasks of one event loop at once.
@@ -321,10 +296,10 @@ class Runtime(CreatedAgents, Transfers, Retention):
             artifacts=artifacts,
             records=records,
             config=config,
-            checkpoints=checkpoints or _file_checkpoints(kept, durability, clock),
+            checkpoints=checkpoints or file_checkpoints(kept, durability, clock),
             secret_keys=secret_keys,
             max_runs=max_runs,
-            lanes=_lane_settings(lanes, config),
+            lanes=lanes_of(config, lanes),
             check_models=check_models,
             mcp=mcp or mcp_of(config),
             folder_files=folder_files,
@@ -411,196 +386,6 @@ class Runtime(CreatedAgents, Transfers, Retention):
             self.fetcher.allow(new)
         self._reach = (*self._reach, *new)
 
-    # --- sessions ----------------------------------------------------------------------------------------------
-
-    async def start_session(
-        self,
-        agent: Agent | AgentSpec | AgentRef | str,
-        *,
-        workspace: str | os.PathLike[str] | None = None,
-        environment: Mapping[str, str] | None = None,
-        labels: Labels | None = None,
-        name: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        parent: SessionHandle | str | None = None,
-        parent_depth: int | None = None,
-        vaults: Sequence[str] = (),
-        goal: str | None = None,
-        drive: bool = True,
-    ) -> Session:
-        """A new session of the agent, its status queued until it first runs.
-
-        `workspace`: an existing folder; `environment`: variables for its commands. `session`: an id of your own.
-        `parent`: the session this one works for, or its id; its budgets for its tree count here as well. `parent_depth`: in
-        its place, how deep somebody elsewhere stands whom this one works for; SubagentLimit when that is too deep. `vaults`:
-        whose credentials its MCP servers may be given. `goal`: what it is to come to, as for `Session.set_goal`.
-        AgentNotFound, SessionExists, SessionNotFound (no such parent), InvalidArgument (no such folder, or a parent that is
-        no session), ToolNotFound, ConfigurationError (the sandbox that the agent demands cannot be had here); what `create`
-        raises for an agent that is given whole, or is to be driven here.
-        """
-        folder = existing_folder(workspace)
-        ref, spec = await self._stored(agent, folder)
-        if drive:
-            self._check_models_of(spec)
-        await self._check_sandbox(spec, folder)
-        session_id = self.new_session_id(session)
-        self.parts.standing(folder)  # a wrong file is told before anything is stored
-        above, root, depth = None, None, 0
-        if parent is not None:
-            above, root, depth, labels = await self._below(id_of(parent), labels)
-        elif parent_depth is not None:
-            depth = parent_depth + 1
-            if depth > spec.limits.max_depth:
-                raise SubagentLimit(
-                    f"a session at depth {depth} would be deeper than the limit of {spec.limits.max_depth}",
-                    depth=depth,
-                    limit=spec.limits.max_depth,
-                )
-        created = SessionCreated(
-            ref,
-            folder,
-            dict(environment or {}),
-            labels or Labels(),
-            name,
-            dict(metadata or {}),
-            above,
-            root,
-            depth,
-            vaults=tuple(vaults),
-        )
-        set_goal = [] if goal is None else [new_goal(goal, self.tools_of(spec, folder), self.ids)]
-        await create_log(self.store, session_id, [created, *set_goal], self.clock)
-        return await self._handle(session_id, spec, drive, source="startup")
-
-    async def _stored(self, agent: Agent | AgentSpec | AgentRef | str, folder: str | None) -> tuple[AgentRef, AgentSpec]:
-        """See `Transfers._stored`."""
-        if isinstance(agent, AgentRef):
-            return await self.store.get_agent(agent.name, agent.version)
-        if isinstance(agent, str):
-            return await self.store.get_agent(agent)
-        ref = await self._create(agent, folder)
-        return await self.store.get_agent(ref.name, ref.version)
-
-    def new_session_id(self, given: str | None) -> SessionId:
-        """See `ForkHome.new_session_id`."""
-        if given is not None and not _SESSION_ID.fullmatch(given):
-            raise InvalidArgument(
-                f"session id {given!r}: letters, digits and . _ : - only, 1 to 128 of them, a letter or digit first",
-                session=given,
-            )
-        return SessionId(given or self.ids.new("ses"))
-
-    def fork_folder(self, given: str | os.PathLike[str]) -> str:
-        """See `ForkHome.fork_folder`."""
-        folder = existing_folder(given)
-        assert folder is not None
-        return folder
-
-    async def open_fork(self, session: SessionId, *, drive: bool) -> Session:
-        """See `ForkHome.open_fork`."""
-        return await self.open_session(session, drive=drive)
-
-    async def _below(self, parent: SessionId, labels: Labels | None) -> tuple[SessionId, SessionId, int, Labels]:
-        """Where a session stands that works for this one: its parent, the first in the line, its depth, its labels.
-
-        SessionNotFound; SubagentLimit when it would be too deep; InvalidArgument for a session of another tenant.
-        """
-        state = await load_state(self.store, parent)
-        given = state.labels if labels is None else labels
-        if given.tenant != state.labels.tenant:
-            raise InvalidArgument(f"session {parent!r} is of another tenant", parent=parent)
-        assert state.agent is not None
-        _, spec = await self.store.get_agent(state.agent.name, state.agent.version)
-        if state.depth + 1 > spec.limits.max_depth:
-            raise SubagentLimit(
-                f"a session at depth {state.depth + 1} would be deeper than the limit of {spec.limits.max_depth}",
-                depth=state.depth + 1,
-                limit=spec.limits.max_depth,
-            )
-        return parent, state.root or parent, state.depth + 1, given
-
-    async def open_session(
-        self, session: str, *, agent: Agent | None = None, drive: bool = True, context: Any = None
-    ) -> Session:
-        """A handle for a stored session. An open run goes on here at once, unless a living process drives it.
-
-        `agent`: brings its function tools and commands into this process. `drive=False`: only watch and control it.
-        `context`: the value for function tools of the run that goes on. SessionNotFound, ToolNotFound, ConfigurationError
-        (the sandbox that the agent demands cannot be had here).
-        """
-        session_id = SessionId(session)
-        row = await self.store.session(session_id)
-        if agent is not None:
-            self._bring(agent)
-        _, spec = await self.store.get_agent(row.agent.name, row.agent.version)
-        if drive:
-            self.tools_of(spec, row.workspace)
-            await self._check_sandbox(spec, row.workspace)
-        handle = await self._handle(session_id, spec, drive, context)
-        if drive:
-            self.wake(session_id)
-        return handle
-
-    async def _handle(
-        self, session: SessionId, spec: AgentSpec, drive: bool, context: Any = None, *, source: str = "resume"
-    ) -> Session:
-        state = await load_state(self.store, session)
-        hooks = self.hooks(session)
-        if state.parent is not None:
-            await self._inherit(session, state.parent, keep=drive)
-        if drive and state.gate.tasks:
-            self.subagents.look(session)
-        if drive and state.own_calls:
-            await close_lost_calls(self.store, session, state, self.clock, self.parts.owner)
-        handle = Session(self, session, state, spec, drives=drive)
-        del hooks  # until here nobody else may have held them
-        if drive:
-            self.guards.opened(session, base_name(spec))
-            for spec_of_file in hooks_of(self._config, state.workspace):
-                self.hooks(session).register(spec_of_file)
-            await self.hooks(session).opened(source, agent=spec.name, model=handle.model)
-            self.external_tasks.look_after(state)
-            self._dispatcher.open(session, handle.session_cancel_token, context, None if state.run is None else state.run.id)
-            if state.parent is not None:
-                self.subagents.ancestors.follow(session, state.parent)
-            for part in (self._tracing, *self._attendants):
-                if part is not None:
-                    part.follow(session, state.seq)
-        return handle
-
-    async def dead_letters(self) -> list[DeadLetter]:
-        """Calls of all sessions, of whatever tenant, whose last try outside failed, the oldest first. What is done about one
-        is its session's: `Session.requeue_dead_letter`, `drop_dead_letter`."""
-        tenants = {row.labels.tenant for row in await self.sessions(limit=1 << 30)}
-        found = [one for tenant in tenants for one in await self.external_tasks.dead_letters(tenant=tenant)]
-        return sorted(found, key=lambda letter: letter.failed_ms)
-
-    async def sessions(
-        self,
-        *,
-        limit: int = 50,
-        statuses: Sequence[Status] | None = None,
-        workspace: str | None = None,
-        tenant: str | None = None,
-        prefix: str | None = None,
-        include_archived: bool = True,
-        parent: str | None = None,
-        top_level: bool = False,
-    ) -> list[SessionRow]:
-        """Sessions by newest activity. `parent`: only those that work for this one themselves; `top_level`: only
-        those that work for none. InvalidArgument for both."""
-        return await self.store.sessions(
-            limit=limit,
-            statuses=statuses,
-            workspace=workspace,
-            tenant=tenant,
-            prefix=prefix,
-            include_archived=include_archived,
-            parent=None if parent is None else SessionId(parent),
-            top_level=top_level,
-        )
-
     def limit_runs(self, most: int | None) -> None:
         """Drive no more runs than that at once from now on, see `open`'s `max_runs`; those under way go on. None: no limit.
         InvalidArgument."""
@@ -618,32 +403,3 @@ class Runtime(CreatedAgents, Transfers, Retention):
     def attend(self, attendant: Attendant) -> None:
         """Tell it of every session that is driven here from now on."""
         self._attendants.append(attendant)
-
-
-def _lane_settings(given: LaneSettings | Sequence[LaneConfig] | None, config: Configs) -> LaneSettings | None:
-    if given is None:
-        return lanes_of(config)
-    return given if isinstance(given, LaneSettings) else LaneSettings(tuple(given))
-
-
-def _file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:
-    from ..workspaces.checkpoints import FileCheckpoints
-
-    file: str | None = getattr(store, "file", None)
-    if file is None:
-        return FileCheckpoints(None, durability="memory", clock=clock)
-    return FileCheckpoints(f"{file}.files", own=[file], durability=durability, clock=clock)
-
-
-class LateShell:
-    """The parser of shell commands, made when the first one is judged."""
-
-    def __init__(self) -> None:
-        self._shell: ShellParser | None = None
-
-    def parse(self, command: str) -> ShellCommand:
-        if self._shell is None:
-            from ..workspaces.shell import Shell
-
-            self._shell = Shell()
-        return self._shell.parse(command)

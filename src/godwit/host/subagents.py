@@ -1,4 +1,4 @@
-"""Subagents: makes the children that sessions hand tasks to, has them driven, and brings what they answer.
+"""Subagents: has the children driven that sessions hand tasks to, and brings what they answer.
 
 It works from the log alone: `look` reads which tasks of a session are open and does for each what is due next, and may be
 said at any time, twice, or after a crash. Rules a change must keep:
@@ -14,72 +14,47 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
 
-import msgspec
-
-from ..contracts import EventStore
-from ..core.agent import AgentRef, AgentSpec, variant_of
+from ..core.agent import AgentSpec
 from ..core.errors import (
-    AgentNotFound,
-    ConfigurationError,
-    Conflict,
     Fault,
     GodwitError,
     InboxFull,
-    NoOpenRun,
-    NotFound,
     SessionArchived,
     SessionBusy,
-    SessionExists,
     SessionNotFound,
     StoreClosed,
     StoreError,
     TaskNotFound,
 )
 from ..core.events import (
-    ActionOpened,
     ArtifactStored,
     Event,
     EventData,
     RunFinished,
     RunStarted,
-    SessionCreated,
-    SubagentAsked,
     SubagentFinished,
     SubagentStarted,
-    UserInterrupt,
     UserMessage,
 )
 from ..core.gate import Gate
-from ..core.ids import ActionId, AgentName, CallId, Seq, SessionId, TaskId
+from ..core.ids import CallId, Seq, SessionId, TaskId
 from ..core.messages import Text
-from ..core.narrowing import narrowed
 from ..core.output import OutputSpec
 from ..core.record import RunResult
 from ..core.state import State
-from ..core.tasks import (
-    OUTPUT_LIMIT,
-    OpenTask,
-    TaskEnd,
-    TaskRequest,
-    run_of,
-    shown_output,
-)
-from ..engine.approvals import name_told
-from ..engine.context import models_now
-from ..engine.driver import Parts
-from ..engine.log import append_outside, create_log, load_state
+from ..core.tasks import OUTPUT_LIMIT, OpenTask, TaskEnd, run_of, shown_output
+from ..engine.log import append_outside, load_state
 from ..engine.runs import Runs
 from ..engine.session import Session
 from ..engine.task_reports import report_of
-from ..engine.tasks import cancellation, is_of_tenant, report_id, started_event
-from ..tools.schema import Schema
+from ..engine.tasks import report_id, started_event
 from .ancestors import Ancestors, orphaned
-from .builtin_agents import ALIASES, BUILTIN_AGENTS
-from .descendants import check_number, check_room
+from .child_questions import ChildQuestions
+from .child_sessions import ChildSessions
+from .child_stops import ChildStops
+from .subagent_part import Host
 
 logger = logging.getLogger("godwit")
 
@@ -87,84 +62,23 @@ RETRY_S = 1.0
 """How long after something failed a session's tasks are looked at again."""
 
 
-class Host(Protocol):
-    """The runtime, as far as subagents need it."""
-
-    @property
-    def store(self) -> EventStore: ...
-    @property
-    def parts(self) -> Parts: ...
-
-    @property
-    def desk(self) -> Any:
-        """Its `session(id)` gives a handle that drives, kept for as long as its run is open."""
-        ...
-
-    def hosts(self, session: SessionId) -> bool: ...
-    async def do_once(self, session: SessionId, *, force: bool = False) -> None: ...
-
-
-class SubagentHost:
+class SubagentHost(ChildSessions, ChildStops):
     """Implements `godwit.contracts.Subagents` for one process."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        super().__init__(host)
         self._busy: dict[SessionId, asyncio.Task[None]] = {}
         self._again: set[SessionId] = set()
         self._seen: dict[SessionId, dict[TaskId, SessionId]] = {}
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
         self._begun: dict[SessionId, tuple[Seq, dict[TaskId, tuple[Seq, SubagentStarted]]]] = {}
-        self._announced: dict[SessionId, set[ActionId]] = {}
-        self._making = asyncio.Lock()
+        self._questions = ChildQuestions(host.store, host.parts.clock)
         self.ancestors = Ancestors(host, self.stop)
         self._closed = False
-
-    @property
-    def _store(self) -> EventStore:
-        return self._host.store
-
-    @property
-    def _parts(self) -> Parts:
-        return self._host.parts
 
     async def _drive(self, session: SessionId) -> Session:
         handle: Session = await self._host.desk.session(session)
         return handle
-
-    # --- who may be asked -------------------------------------------------------------------------------------------
-
-    async def known(self, spec: AgentSpec) -> Mapping[AgentName, AgentSpec]:
-        """See `Subagents.known`. One of its own name goes before a built-in one."""
-        found: dict[AgentName, AgentSpec] = {AgentName(name): own for name, own in spec.subagent_specs.items()}
-        for name in spec.subagents:
-            if name in found:
-                continue
-            try:
-                found[AgentName(name)] = (await self._store.get_agent(spec.subagent_ids.get(name, name)))[1]
-            except AgentNotFound:
-                builtin = BUILTIN_AGENTS.get(ALIASES.get(name, name))
-                if builtin is None:
-                    raise
-                found[AgentName(name)] = builtin
-        return found
-
-    async def check(self, session: SessionId, spec: AgentSpec, depth: int, requests: Sequence[TaskRequest]) -> None:
-        """See `Subagents.check`."""
-        strangers = sorted({r.agent for r in requests} - set(spec.subagents) - set(spec.subagent_specs))
-        if strangers:
-            raise AgentNotFound(
-                f"there is no subagent {strangers[0]!r}. Subagents: {', '.join(sorted(spec.subagents)) or 'none'}",
-                agent=strangers[0],
-            )
-        await self.known(spec)
-        for request in requests:
-            if request.output_schema is not None:
-                _schema(request.output_schema)
-        await self.room(session, spec, depth, sum(r.continues is None for r in requests))
-
-    async def room(self, session: SessionId, spec: AgentSpec, depth: int, more: int) -> None:
-        """Whether a session at this depth may have that many children more. SubagentLimit."""
-        await check_room(self._store, session, spec, depth, more)
 
     # --- seeing to tasks --------------------------------------------------------------------------------------------
 
@@ -260,7 +174,7 @@ class SubagentHost:
                 # What it asks is told above as well, where it is a session of this store.
                 with contextlib.suppress(SessionNotFound):
                     if (await self._store.session(task.session)).status == "waiting":
-                        await self._announce(task.session)
+                        await self._questions.tell(task.session)
                 continue
             seq, started = begun[task.id]
             try:
@@ -345,7 +259,7 @@ class SubagentHost:
                 await self.stop(row.id, "its task was cancelled")  # meanwhile, by another process
                 return 0
         elif row.status == "waiting":
-            await self._announce(row.id)
+            await self._questions.tell(row.id)
         return 1
 
     async def _unattended(self, parent: SessionId, started: SubagentStarted, seq: Seq) -> bool:
@@ -354,62 +268,6 @@ class SubagentHost:
             return False
         runs = await self._store.read(parent, to_seq=seq, types=("run.started",), newest_first=True, limit=1)
         return bool(runs) and isinstance(runs[0].data, RunStarted) and runs[0].data.unattended
-
-    async def _make(self, parent: SessionId, state: State, spec: AgentSpec, started: SubagentStarted) -> None:
-        """The child's session, under the id that follows from the task."""
-        known = await self.known(spec)
-        wanted = known.get(started.agent)
-        if wanted is None:
-            raise AgentNotFound(f"there is no subagent {started.agent!r} any more", agent=started.agent)
-        ref = await self._narrowed(wanted, spec, started.max_turns, models=models_now(state, spec))
-        async with self._making:
-            await check_number(self._store, parent, state, spec, 1)
-            await self._create(parent, state, started, ref)
-
-    async def _create(self, parent: SessionId, state: State, started: SubagentStarted, ref: AgentRef) -> None:
-        created = SessionCreated(
-            ref,
-            state.workspace,
-            state.environment,
-            state.labels,
-            started.description or None,
-            {},
-            parent,
-            state.root or parent,
-            started.depth,
-            started.task,
-            state.vaults,
-        )
-        # Somebody else, or a process before this one, may have made it.
-        with contextlib.suppress(SessionExists):
-            await create_log(self._store, started.child, [created], self._parts.clock)
-
-    async def narrow(self, wanted: AgentSpec, above: AgentSpec, state: State) -> AgentRef:
-        """The agent as it may work for a session of this one, stored. ConfigurationError when the two sandboxes contradict
-        each other."""
-        return await self._narrowed(wanted, above, None, models=models_now(state, above))
-
-    async def _narrowed(
-        self, wanted: AgentSpec, spec: AgentSpec, max_turns: int | None, *, models: tuple[str, ...]
-    ) -> AgentRef:
-        """The agent as it may work for this one, as a version that is stored. `models`: for one that inherits them."""
-        above = msgspec.structs.replace(spec, models=models)
-        made = narrowed(wanted, above, home=os.path.expanduser("~"), max_turns=max_turns)
-        if left_out := {s.name for s in wanted.mcp_servers} - {s.name for s in made.mcp_servers}:
-            names = ", ".join(sorted(left_out))
-            logger.warning(
-                "agent %s works for %s, which has not these MCP servers, by this name and address: it goes without %s",
-                wanted.name,
-                spec.name,
-                names,
-            )
-        ref, stored = AgentRef(wanted.name, 0), wanted
-        if wanted.name not in spec.subagent_specs:  # else an agent of that name is another one
-            with contextlib.suppress(AgentNotFound):
-                ref, stored = await self._store.get_agent(wanted.name)
-        if made == stored and ref.version:
-            return ref
-        return await self._store.put_agent(variant_of(ref, made))
 
     async def _ask(self, handle: Session, started: SubagentStarted, *, unattended: bool = False) -> None:
         """Give the child its prompt."""
@@ -487,54 +345,13 @@ class SubagentHost:
             return
         except (TaskNotFound, SessionArchived):
             pass  # ended meanwhile by a cancel or by another process; or the parent is final
-        self._announced.pop(task.session, None)
+        self._questions.forget(task.session)
         self._again.add(parent)
         row = await self._store.session(parent)
         if row.run is not None and row.owner is None and not self._host.hosts(parent):
             await self._drive(parent)
 
     # --- questions and ends -----------------------------------------------------------------------------------------
-
-    async def _announce(self, child: SessionId) -> None:
-        """What this session waits for is told to every session above it."""
-        state = await load_state(self._store, child)
-        pending = {a.id for a in state.gate.actions if a.asks}
-        if not pending or self._announced.get(child) == pending:
-            return
-        opened = [
-            e.data
-            for e in await self._store.read(child, types=("action.opened",))
-            if isinstance(e.data, ActionOpened) and e.data.action in pending
-        ]
-        path: tuple[AgentName, ...] = ()
-        below, above = state, state.parent
-        below_id = child
-        while above is not None:
-            assert below.agent is not None
-            path = (await name_told(self._store, below.agent), *path)
-            state = await load_state(self._store, above)
-            # Its task may have ended, and what it has left in the background asks.
-            task = next((t.id for t in state.gate.tasks if t.session == below_id), None)
-            task = task or await self._last_task(above, below_id)
-            if task is None:
-                return
-            for action in opened:
-                asked = SubagentAsked(
-                    task, child, action.action, action.kind, path, action.name, action.arguments, action.message
-                )
-                with contextlib.suppress(Conflict):
-                    await append_outside(
-                        self._store, above, [asked], self._parts.clock, key=f"{child}\0{action.action}\0asked"
-                    )
-            below, below_id, above = state, above, state.parent
-        self._announced[child] = pending
-
-    async def _last_task(self, parent: SessionId, child: SessionId) -> TaskId | None:
-        """The newest task that this child was given."""
-        for event in await self._store.read(parent, types=("subagent.started",), newest_first=True):
-            if isinstance(event.data, SubagentStarted) and event.data.child == child:
-                return event.data.task
-        return None
 
     async def deleting(self, session: SessionId) -> None:
         """This session is about to go: whoever has given it a task hears so before, and does not make it again."""
@@ -551,67 +368,9 @@ class SubagentHost:
                 fault = Fault("session_deleted", "its session was deleted")
                 await self._end(state.parent, task, started, SubagentFinished(task.id, session, "cancelled", error=fault))
 
-    async def stop(self, session: SessionId, reason: str) -> None:
-        """See `Subagents.stop`."""
-        try:
-            state = await load_state(self._store, session)
-        except SessionNotFound:
-            return
-        await self._stop(session, reason, state.labels.tenant)
-        # What an ended task has left in the background works for this session as well.
-        await self.stop_below(session, reason)
-
-    async def works_below(self, session: SessionId) -> bool:
-        """See `Subagents.works_below`."""
-        return [one async for one in self._working_below(session)] != []
-
-    async def stop_below(self, session: SessionId, reason: str) -> None:
-        """See `Subagents.stop_below`."""
-        async for below, tenant in self._working_below(session):
-            with contextlib.suppress(SessionNotFound):
-                await self._stop(below, reason, tenant)
-
-    async def _working_below(self, session: SessionId) -> AsyncIterator[tuple[SessionId, str | None]]:
-        """Those made for tasks that have something to do, each with its tenant."""
-        for below in await self._store.descendants(session):
-            with contextlib.suppress(SessionNotFound):
-                state = await load_state(self._store, below)
-                first = (await self._store.read(below, limit=1))[0].data
-                if isinstance(first, SessionCreated) and first.task is not None and (state.gate.run or state.gate.tasks):
-                    yield below, state.labels.tenant
-
-    async def _stop(self, session: SessionId, reason: str, tenant: str | None) -> None:
-        try:
-            state = await load_state(self._store, session)
-        except SessionNotFound:
-            return
-        clock = self._parts.clock
-        if state.gate.run is not None and not state.gate.interrupted:
-            with contextlib.suppress(NoOpenRun, Conflict):
-                interrupt = UserInterrupt(state.gate.run, reason=reason)
-                await append_outside(self._store, session, [interrupt], clock, run=state.gate.run)
-        for task in state.gate.tasks:
-            with contextlib.suppress(NotFound, Conflict):
-                ended = await cancellation(self._store, session, task, reason)
-                await append_outside(self._store, session, [ended], clock)
-            if await is_of_tenant(self._store, task.session, tenant):
-                await self._stop(task.session, reason, tenant)
-        row = await self._store.session(session)
-        if row.run is not None and row.owner is None and not self._host.hosts(session):
-            await self._host.do_once(session)
-
 
 class _NotHere(GodwitError):
     """It can be done, but not by this process."""
-
-
-def _schema(given: dict[str, Any]) -> Schema:
-    try:
-        return Schema(given)
-    except GodwitError as error:
-        raise ConfigurationError(f"output_schema: {error.message}") from None
-    except Exception as error:  # a model has written it: it may be anything
-        raise ConfigurationError(f"output_schema is no JSON schema: {error}") from None
 
 
 __all__ = ["SubagentHost"]

@@ -11,13 +11,13 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from ..contracts import CancelToken, Workspace
+from ..contracts import CancelToken, Checkpoints, Store, Workspace
 from ..core.errors import InvalidArgument
-from ..core.ids import SessionId
+from ..core.ids import Clock, SessionId
 from ..core.sandbox import Promise, SandboxPolicy, combined
 from .packages import PackageSets
 
@@ -136,3 +136,13 @@ def existing_folder(workspace: str | os.PathLike[str] | None) -> str | None:
     if not found:
         raise InvalidArgument(f"workspace {os.fspath(workspace)!r} is not a folder", workspace=os.fspath(workspace))
     return str(path)
+
+
+def file_checkpoints(store: Store, durability: Literal["memory", "process", "disk"], clock: Clock) -> Checkpoints:
+    """Where kept files are by default: beside the store's file, in a temporary folder where it has none."""
+    from ..workspaces.checkpoints import FileCheckpoints
+
+    file: str | None = getattr(store, "file", None)
+    if file is None:
+        return FileCheckpoints(None, durability="memory", clock=clock)
+    return FileCheckpoints(f"{file}.files", own=[file], durability=durability, clock=clock)
