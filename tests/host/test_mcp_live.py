@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.engine.conftest import MODEL, Bench, data, within
-from tests.host.test_mcp_stdio import is_alive
+from tests.host.test_mcp_stdio import is_alive, until_dead
 from tests.parts import mcp_program
 from tests.parts.mcp_site import mcp_site
 from tests.surfaces.server.running import running
@@ -20,6 +20,7 @@ from godwit.core.errors import ConfigurationError, McpServerFailed, PermissionDe
 from godwit.core.events import ToolFinished
 from godwit.core.messages import text_of
 from godwit.host.api_keys import ApiKeys
+from godwit.host.mcp import connections as mcp_connections
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.api import Api
 from godwit.surfaces.server import ServerSettings
@@ -121,6 +122,40 @@ async def test_one_in_place_of_another_ends_that_ones_program(bench: Bench) -> N
     assert not is_alive(first)
     await session.remove_mcp_server("prog")
     assert not is_alive(second)
+
+
+@pytest.mark.parametrize("end", ["archive", "delete_session"])
+async def test_the_program_of_a_session_that_has_ended_ends(bench: Bench, end: str) -> None:
+    session = await bench.start([])
+    await session.add_mcp_server(program())
+    pid = json.loads((await session.tool("mcp__prog__about", {})).output)["pid"]
+    await getattr(bench.runtimes[0], end)(session.id)
+    await until_dead(pid)
+
+
+async def test_the_program_of_a_session_that_nobody_holds_ends_soon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_connections, "LEFT_S", 0.0)
+    session = await bench.start([])
+    other = await bench.runtimes[0].open_session(session.id)
+    await session.add_mcp_server(program())
+    pid = json.loads((await session.tool("mcp__prog__about", {})).output)["pid"]
+    await session.close()
+    assert json.loads((await other.tool("mcp__prog__about", {})).output)["pid"] == pid
+    await other.detach()
+    await until_dead(pid)
+    again = await bench.runtimes[0].open_session(session.id)
+    assert json.loads((await again.tool("mcp__prog__about", {})).output)["pid"] != pid
+
+
+async def test_an_old_server_that_says_nothing_to_what_it_does_not_know_is_known_for_it(bench: Bench) -> None:
+    quiet = program(mode="quiet", connect_timeout_s=3.0)
+    session = await bench.start([])
+    assert await session.add_mcp_server(quiet)
+    other = await bench.start([], runtime=bench.runtimes[0])
+    assert await other.add_mcp_server(quiet)
+    first, second = [json.loads((await one.tool("mcp__prog__about", {})).output)["heard"] for one in (session, other)]
+    assert first[:2] == ["server/discover", "initialize"]
+    assert second[0] == "initialize"
 
 
 async def test_one_that_cannot_be_connected_is_not_added(bench: Bench) -> None:

@@ -3,7 +3,8 @@
 Over stdio, or over HTTP on a port of its own, which is the first line of its stdout. Without a mode it behaves, but for
 those of its tools that do not. Speaks the protocol of 2025-11-25.
 
-MODE: `die` at the start, with words on stderr; `mute`: answers nothing; `strict`: ends at a first message that is no
+MODE: `die` at the start, with words on stderr; `mute`: answers nothing; `quiet`: nothing
+to what it does not know; `strict`: ends at a first message that is no
 `initialize`; `chatty`: says on stdout what is no message; `endless`: pages without end; `schemas`: tools that are none among
 good ones; `twins`: two tools of one name; `changing`: tells all the time that its tools have changed; `stays`: does not end
 when it is asked to; `deaf`: reads nothing after it has been connected.
@@ -30,11 +31,15 @@ TOOLS = (
 )
 
 
+KNOWN = ("initialize", "tools/list", "tools/call")
+
+
 class Program:
     def __init__(self, mode: str) -> None:
         self.mode = mode
         self.first = True
         self.lists = 0
+        self.heard: list[Any] = []
         self.cancelled = threading.Event()
 
     def answer(self, message: Message) -> Iterator[bytes]:
@@ -43,7 +48,8 @@ class Program:
         self.first = False
         if self.mode == "strict" and first and method != "initialize":
             os._exit(7)
-        if self.mode == "mute":
+        self.heard.append(method)
+        if self.mode == "mute" or (self.mode == "quiet" and method not in KNOWN):
             return
         if self.mode == "chatty":
             yield b"Listening...\n{not json}\n[1, 2]\n\xff\xfe\n\n"
@@ -87,7 +93,7 @@ class Program:
     def call(self, message: Message, name: str, arguments: Message) -> Iterator[bytes]:
         if name == "about":
             env = {key: os.environ.get(key) for key in arguments.get("names", [])}
-            yield said(message, json.dumps({"pid": os.getpid(), "cwd": os.getcwd(), "env": env}))
+            yield said(message, json.dumps({"pid": os.getpid(), "cwd": os.getcwd(), "env": env, "heard": self.heard}))
         elif name == "crash":
             print("the disk is full", file=sys.stderr, flush=True)
             os._exit(3)

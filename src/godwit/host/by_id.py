@@ -71,6 +71,7 @@ class SessionsById(RuntimeHome):
         cannot be put back.
         """
         await self.desk.archive(session)
+        self.mcp.leave_session(SessionId(session), ended=True)
 
     async def delete_session(self, session: str) -> None:
         """Archive it unless it is, then remove its log and all that only it used, its folder too when it has one of a
@@ -80,6 +81,7 @@ class SessionsById(RuntimeHome):
         """
         await self.desk.delete(session)
         self._left(SessionId(session))
+        self.mcp.leave_session(SessionId(session), ended=True)
 
     async def get_artifact(self, ref: str) -> bytes:
         """The content of an artifact, by the reference a result names. ArtifactNotFound."""

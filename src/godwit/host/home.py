@@ -39,6 +39,7 @@ from .folder_context import FolderContexts
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
 from .link_fetching import LinkFetcher
+from .mcp.connections import McpConnections
 from .skill_commands import SkillCommands
 from .subagents import SubagentHost
 from .tracing import Tracing
@@ -72,6 +73,7 @@ class RuntimeHome(ABC):
     clock: Clock
     guards: BudgetGuards
     subagents: SubagentHost
+    mcp: McpConnections
     _dispatcher: EmbeddedDispatcher
     _commands: tuple[Command, ...]
     _agent_commands: dict[str, tuple[Command, ...]]
@@ -238,6 +240,7 @@ class RuntimeHome(ABC):
         if self._dispatcher.hosts(session):
             return
         self.subagents.ancestors.leave(session)
+        self.mcp.leave_session(session)
         for part in (self._tracing, self._places, *self._attendants):
             if part is not None:
                 self._leave_beside(part.leave(session))

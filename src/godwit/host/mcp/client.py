@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
+from .traffic import bounded
+
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.client._transport import TransportStreams
@@ -63,7 +65,7 @@ async def connected(
             changed()
 
     client = Client(
-        _sifted(streams, lambda: client),
+        _sifted(bounded(streams, within_s), lambda: client),
         client_info=Implementation(name="godwit", version="1"),
         message_handler=heard,
         mode="legacy" if handshake else "auto",

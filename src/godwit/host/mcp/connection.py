@@ -92,7 +92,8 @@ class McpConnection:
         self._client: Client | None = None
         self._listed: list[ListedTool] = []
         self._made: dict[_View, tuple[Tool, ...]] = {}
-        self._leaving = False
+        self._leaving = self._retired = False
+        self._spare_s: float | None = None  # for how long it is kept without use, where that is less than for others
         self._read_at = 0.0
         self._look_at: float | None = None  # when the list of tools is to be read again
         self._calls = 0
@@ -116,6 +117,10 @@ class McpConnection:
     def is_up(self) -> bool:
         return self._client is not None and not self._leaving and not self._broken
 
+    def is_of(self, session: SessionId) -> bool:
+        """Whether it is this session's alone."""
+        return self.place.session == session or (self.place.session is None and self.stateful and self.session == session)
+
     @property
     def due(self) -> bool:
         """Whether a run should wait for it, after `tried`."""
@@ -123,7 +128,7 @@ class McpConnection:
             return False
         if self._task is not None:
             return not self.waited
-        return not self._home.closed and _now() >= self._retry_at
+        return not self._home.closed and not self._retired and _now() >= self._retry_at
 
     @property
     def unused_s(self) -> float | None:
@@ -140,6 +145,7 @@ class McpConnection:
 
         if touch:
             self._touch()
+            self._spare_s = None
         view = _View(server.name, server.tools, server.without, server.timeout_s)
         made = self._made.get(view)
         if made is None:
@@ -174,7 +180,7 @@ class McpConnection:
         """Wait until it is up or has failed, and begin to connect where that is due."""
         while (self._leaving or self._broken) and self._task is not None:
             await asyncio.wait([self._task])
-        if self.is_up or self._home.closed:
+        if self.is_up or self._home.closed or self._retired:
             return
         if self._task is None:
             if _now() < self._retry_at:
@@ -210,6 +216,8 @@ class McpConnection:
             finally:
                 self._calls -= 1
                 self._touch()
+                if self._spare_s is not None:
+                    self._wake.set()
         raise AssertionError
 
     def let_go(self) -> None:
@@ -218,6 +226,17 @@ class McpConnection:
             asyncio.get_running_loop().call_later(CLOSE_S, self._task.cancel)
         self._leaving = True
         self._wake.set()
+
+    def spare(self, after_s: float) -> None:
+        """Leave it after so many seconds without use, unless its tools are looked at before."""
+        self._spare_s = after_s
+        self._wake.set()
+
+    async def retire(self) -> None:
+        """Leave it for good: also those that still have its tools do not begin it again."""
+        self._retired = True
+        self._failed("connection", "it was removed")
+        await self.close()
 
     async def close(self) -> None:
         """Leave it, and wait for that."""
@@ -310,7 +329,7 @@ class McpConnection:
         self._settled.clear()
         self._wake.clear()
         self._leaving = self._refused = self._broken = self.waited = False
-        self._look_at = None
+        self._look_at = self._spare_s = None
         # In a context of its own: who happens to be the first to ask has nothing to do with it.
         owning = asyncio.create_task(self._own(), name=f"mcp {self.place.tenant or ''}", context=contextvars.Context())
         self._task = owning
@@ -332,7 +351,14 @@ class McpConnection:
                 self._wake.clear()
                 if self._broken:
                     raise ConnectionError
-                wait_s = self._home.settings.idle_s if self._look_at is None else self._look_at - _now()
+                idle_s = self._home.settings.idle_s
+                if self._spare_s is not None:
+                    idle_s = min(idle_s, self._spare_s)
+                wait_s: float | None = idle_s
+                if self._look_at is not None:
+                    wait_s = self._look_at - _now()
+                elif self._calls and self._spare_s is not None:
+                    wait_s = None  # the end of a call wakes this
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._wake.wait()
@@ -342,7 +368,7 @@ class McpConnection:
                     await self._read_list(client)
                     if self._look_at is None:
                         self._settled.set()
-                elif not self._calls and _now() - self._used >= self._home.settings.idle_s:
+                elif not self._calls and _now() - self._used >= idle_s:
                     self.let_go()
 
     async def _read_list(self, client: Client) -> None:

@@ -22,9 +22,11 @@ from ...core.addresses import place
 from ...core.agent import AgentSpec
 from ...core.errors import ConfigurationError
 from ...core.events import McpUnavailable
+from ...core.ids import SessionId
 from ...core.mcp import McpServer, McpStatus
 from .client import load
 from .connection import McpConnection, Place
+from .eras import Eras
 from .values import McpValues
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 SPARE_S = 10.0
 """After so long without use a connection may be given up for another one, where there is no room for both."""
 
-
+LEFT_S = 30.0
+"""After so long without use a connection of a session that nobody here works on any more is let go."""
 TRIES = 3
 """How often it looks: one that turns out to have a state of its own may be another session's; one may be lost just now."""
 
@@ -81,6 +84,7 @@ class McpConnections:
         self._fetcher = fetcher
         self._tokens = tokens
         self._values = McpValues(settings.secrets, keys)
+        self._eras = Eras()
         self.settings = settings
         self._connections: dict[Place, McpConnection] = {}
         self._closed = False
@@ -130,11 +134,17 @@ class McpConnections:
         )
 
     async def leave(self, server: McpServer, of: ServedSession) -> None:
-        """Let go of the connection to this server if it is this session's alone."""
+        """Let go of the connection to this server if it is this session's alone, for good."""
         connection = self._connection(server, of)
-        if connection.place.session is not None:
-            await connection.close()
+        if connection.is_of(of.id):
             self._connections.pop(connection.place, None)
+            await connection.retire()
+
+    def leave_session(self, session: SessionId, *, ended: bool = False) -> None:
+        """Nobody here works on this session any more: let go of the connections that are its alone, soon, since it may be
+        opened again; or, where it has `ended`, once no call is under way on them."""
+        for connection in [one for one in self._connections.values() if one.is_of(session)]:
+            connection.spare(0.0 if ended else LEFT_S)
 
     def way(self, place: Place) -> McpWay:
         """How a server is reached."""
@@ -144,9 +154,16 @@ class McpConnections:
         link, tenant = place.link, place.tenant
         within_s = self.settings.connect_s if link.connect_timeout_s is None else link.connect_timeout_s
         if link.transport == "stdio":
-            return StdioWay(link, place.folder, self._values, tenant=tenant, within_s=within_s)
+            return StdioWay(link, place.folder, self._values, self._eras, tenant=tenant, within_s=within_s)
         return HttpWay(
-            link, self._fetcher, self._tokens, self._values, tenant=tenant, vaults=place.vaults, within_s=within_s
+            link,
+            self._fetcher,
+            self._tokens,
+            self._values,
+            self._eras,
+            tenant=tenant,
+            vaults=place.vaults,
+            within_s=within_s,
         )
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...core.errors import GodwitError
 from ...core.mcp import Link
 from .client import READ_S, connected, load
+from .eras import Eras
 from .sse import sse
 from .values import McpValues
 from .way import Failure, reason_of
@@ -51,6 +52,7 @@ class HttpWay:
         fetcher: Callable[[], Fetcher],
         tokens: Tokens,
         values: McpValues,
+        eras: Eras,
         *,
         tenant: str | None,
         vaults: tuple[str, ...],
@@ -60,6 +62,7 @@ class HttpWay:
         self._fetcher = fetcher
         self._tokens = tokens
         self._values = values
+        self._eras = eras
         self._tenant = tenant
         self.within_s = within_s
         self._vaults = vaults
@@ -99,14 +102,17 @@ class HttpWay:
             timeout=httpx2.Timeout(self.within_s, read=READ_S),
             trust_env=False,
         ) as http:
-            streams: Any
-            if link.transport == "sse":
-                streams = sse(link.url, http, broken, within_s=self.within_s)
-            else:
-                streams = streamable_http_client(link.url, http_client=http, max_sse_event_size=MOST_BYTES)
-            handshake = link.transport == "sse"
-            async with connected(streams, changed, within_s=self.within_s, handshake=handshake) as client:
-                yield client
+
+            def opening(old: bool) -> contextlib.AbstractAsyncContextManager[Client]:
+                streams: Any
+                if link.transport == "sse":
+                    old, streams = True, sse(link.url, http, broken, within_s=self.within_s)
+                else:
+                    streams = streamable_http_client(link.url, http_client=http, max_sse_event_size=MOST_BYTES)
+                return connected(streams, changed, within_s=self.within_s, handshake=old)
+
+            async with contextlib.AsyncExitStack() as stack:
+                yield await self._eras.entered(stack, link, opening)
 
     def hidden(self, text: str) -> str:
         return text if self._transport is None else self._transport.hidden(text)

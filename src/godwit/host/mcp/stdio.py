@@ -24,6 +24,7 @@ from ...workspaces.command import kill
 from ...workspaces.environment import inherited
 from ...workspaces.watchdog import WATCHDOG
 from .client import connected, load
+from .eras import Eras
 from .values import McpValues
 from .way import Failure, Incoming, Outgoing, hidden, message_of, reason_of
 
@@ -56,14 +57,16 @@ class StdioWay:
 
     stateful = True
 
-    def __init__(self, link: Link, folder: str | None, values: McpValues, *, tenant: str | None, within_s: float) -> None:
+    def __init__(
+        self, link: Link, folder: str | None, values: McpValues, eras: Eras, *, tenant: str | None, within_s: float
+    ) -> None:
         self._link = link
         self._folder = folder
         self._values = values
         self._tenant = tenant
         self.within_s = within_s
         self._secrets: tuple[str, ...] = ()
-        self._handshake = False  # it has to be spoken to as of old from its first message on
+        self._eras = eras
         self.failure = ""
 
     @contextlib.asynccontextmanager
@@ -77,22 +80,15 @@ class StdioWay:
             if opened:
                 broken()
 
-        def connecting() -> contextlib.AbstractAsyncContextManager[Client]:
+        def opening(old: bool) -> contextlib.AbstractAsyncContextManager[Client]:
             self.failure = ""
-            return connected(self._running(gone), changed, within_s=self.within_s, handshake=self._handshake)
+            return connected(self._running(gone), changed, within_s=self.within_s, handshake=old)
 
         async with contextlib.AsyncExitStack() as stack:
-            try:
-                client = await stack.enter_async_context(connecting())
-            except Exception:
-                again, self._handshake = not self._handshake and self.failure.startswith(_ENDED), False
-                if not again:
-                    raise
-                # Some end at a first message that is not the one of old.
-                self._handshake = True
-                client = await stack.enter_async_context(connecting())
+            # Some end at a first message that is not the one of old.
+            ended = lambda: self.failure.startswith(_ENDED)  # noqa: E731
+            client = await self._eras.entered(stack, self._link, opening, ended)
             opened = True
-            self._handshake = client.session.initialize_result is not None
             yield client
 
     def hidden(self, text: str) -> str:
