@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .core.modes import Mode
     from .core.nudges import NudgePolicy
     from .core.output import OutputSpec
+    from .core.questions import Question, QuestionAnswer, Resumption
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.todos import Todo
@@ -99,10 +100,13 @@ _HOMES = {
     "OutputSpec": "core.output",
     "Permissions": "core.agent",
     "Price": "core.budget",
+    "Question": "core.questions",
+    "QuestionAnswer": "core.questions",
     "RateLimit": "core.lanes",
     "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
+    "Resumption": "core.questions",
     "RetryPolicy": "core.lanes",
     "RewindPreview": "core.checkpoint",
     "RewindResult": "core.checkpoint",
@@ -183,10 +187,13 @@ __all__ = [
     "OutputSpec",
     "Permissions",
     "Price",
+    "Question",
+    "QuestionAnswer",
     "RateLimit",
     "RecordLimits",
     "RecordedModel",
     "Recorder",
+    "Resumption",
     "RetryPolicy",
     "RewindPreview",
     "RewindResult",

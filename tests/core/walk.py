@@ -72,6 +72,7 @@ from godwit.core.events import (
     SubagentStarted,
     TasksCancelled,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -91,6 +92,7 @@ from godwit.core.ids import ActionId, AgentName, ArtifactRef, CallId, InputId, M
 from godwit.core.lanes import LaneHandler
 from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinking, ToolCall, ToolResult, Usage, User
 from godwit.core.output import OutputSpec
+from godwit.core.questions import Question
 from godwit.core.rules import ApprovalPolicy
 from godwit.core.state import State, fold
 from godwit.core.todos import Todo
@@ -221,6 +223,12 @@ def candidates(state: State) -> Iterator[EventData]:
     yield AgentMessage(Assistant(MessageId("m-none"), (Text("who asked?"),)))
     for call, name in calls:
         yield ToolStarted(call, name, {"path": "a"}, f"k-{call}")
+        yield ToolStarted(call, name, {"path": "a"}, f"k-{call}", resumed=True)
+        yield ToolAsked(call, name, (Question("q1", "form", "Who?", {"type": "object"}),), "state")
+        yield ToolAsked(
+            call, name, (Question("q1", "url", "Log in", url="https://x"), Question("q2", "approval", "May it?"))
+        )
+        yield ToolAsked(call, name, ())  # never legal: it asks nothing
         yield from (ToolFinished(call, name, status, (Text("out"),)) for status in STATUSES)  # type: ignore[arg-type]
         yield ActionOpened(ActionId(f"a{n}"), "approval", call, name, {"path": "a"})
         yield ActionOpened(ActionId(f"a{n}"), "question", call, name, message="which?")
@@ -288,6 +296,7 @@ _WEIGHTS: dict[type, int] = {
     ModelStarted: 12,
     AgentMessage: 30,
     ToolStarted: 24,
+    ToolAsked: 12,
     ToolFinished: 9,
     ActionOpened: 20,
     RunParked: 30,

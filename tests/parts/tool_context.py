@@ -13,6 +13,7 @@ from godwit.core.events import Labels
 from godwit.core.goal import Goal
 from godwit.core.ids import CallId, RunId, SessionId
 from godwit.core.messages import Message, text_of
+from godwit.core.questions import Resumption
 from godwit.core.rules import Verdict
 from godwit.core.todos import Todo
 from godwit.engine.cancel import Cancel
@@ -40,6 +41,7 @@ class Context:
     conversation: tuple[Message, ...] = ()
     todos: tuple[Todo, ...] = ()
     goal: Goal | None = None
+    resumed: Resumption | None = None
 
     @property
     def workspace(self) -> Workspace:

@@ -115,7 +115,12 @@ class RemoteActions:
         return await self._answered(action, "deny", body)
 
     async def answer(
-        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+        self,
+        action: str,
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        sender: str | None = None,
     ) -> bool:
         """Give an external call's result, or the answer to a question. False when it had been answered before."""
         return await self._answered(action, "answer", {"result": result, "is_error": is_error, "sender": sender})
@@ -380,7 +385,12 @@ class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, Hos
         return await self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender)
 
     async def answer(
-        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+        self,
+        action: str,
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        sender: str | None = None,
     ) -> bool:
         """See `engine.approvals.Approvals.answer`."""
         return await self.approvals.answer(action, result, is_error=is_error, sender=sender)

@@ -123,7 +123,12 @@ class PendingActions(Protocol):
         sender: str | None = None,
     ) -> bool: ...
     async def answer(
-        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+        self,
+        action: str,
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        sender: str | None = None,
     ) -> bool: ...
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None: ...
 
@@ -374,7 +379,12 @@ class SessionHandle(Protocol):
         sender: str | None = None,
     ) -> bool: ...
     async def answer(
-        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+        self,
+        action: str,
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        sender: str | None = None,
     ) -> bool: ...
 
     # Who does its calls, and what is done outside.

@@ -15,6 +15,7 @@ from ..core.events import Labels
 from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message, ResultBlock
+from ..core.questions import Question, Resumption
 from ..core.rules import Subject, Verdict
 from ..core.todos import Todo
 from ..core.verification import VerificationReport
@@ -27,13 +28,20 @@ from .workspace import Workspace
 
 class ToolOutput(msgspec.Struct, frozen=True):
     """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it. `todos`, `goal`: what
-    becomes of the session's list and of its goal, recorded with the result of a call that has ended well."""
+    becomes of the session's list and of its goal, recorded with the result of a call that has ended well. `questions`: the
+    call has not ended: people are asked this, and then the tool is run again with the answers and with `state`
+    (`ToolContext.resumed`), maybe by another process and much later. Its content is not used then.
+
+    In a call of the host, which asks nobody, the tool is run again at once, with `cancel` for each.
+    """
 
     content: tuple[ResultBlock, ...]
     is_error: bool = False
     metadata: dict[str, Any] = {}
     todos: tuple[Todo, ...] | None = None
     goal: Goal | None = None
+    questions: tuple[Question, ...] = ()
+    state: str = ""
 
 
 class ToolTraits(msgspec.Struct, frozen=True):
@@ -83,6 +91,11 @@ class ToolContext(Protocol):
     @property
     def workspace(self) -> Workspace:
         """ToolFailed when the session has none."""
+        ...
+
+    @property
+    def resumed(self) -> Resumption | None:
+        """With what a call that had asked goes on; None for one that begins. The same when it is run again after a crash."""
         ...
 
     @property

@@ -69,7 +69,8 @@ class PendingAction:
 
     An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
     remembered with the answer. `remaining_s`: until the policy answers; None when it never does. `session` asks; where that
-    is a subagent's, `path` has the agents that lead there.
+    is a subagent's, `path` has the agents that lead there. A question of a call may have a `schema`, which its answer has
+    to fit, or a `url` that a person is to open.
     """
 
     id: ActionId
@@ -84,6 +85,8 @@ class PendingAction:
     remaining_s: float | None = None
     session: SessionId | None = None
     path: tuple[AgentName, ...] = ()
+    schema: dict[str, Any] | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)

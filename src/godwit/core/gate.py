@@ -76,6 +76,7 @@ from .events import (
     SubagentStarted,
     TasksCancelled,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -331,6 +332,12 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
                 data.action, data.kind, expires_ms=data.expires_ms, on_timeout=data.on_timeout, lane=data.lane
             )
             return replace(gate, actions=(*gate.actions, opened))
+        case ToolAsked():
+            need_phase(gate, data, "running")
+            keys = [question.key for question in data.questions]
+            if not keys or len(set(keys)) != len(keys):
+                raise IllegalEvent("a call asks something, and each question under a key of its own", call=data.call)
+            return gate
         case SubagentStarted():
             if any(t.id == data.task for t in gate.tasks):
                 raise IllegalEvent(f"task {data.task!r} has begun already", task=data.task)

@@ -57,7 +57,8 @@ def metered(meter: Meter, before: str, after: str, data: EventData, at_ms: int) 
         more_tokens, more_nano = _cost(data.usage)
         tokens, nano_usd = tokens + more_tokens, nano_usd + more_nano
     elif kind is ToolStarted:
-        tool_calls += 1
+        assert isinstance(data, ToolStarted)
+        tool_calls += 0 if data.resumed else 1
     elif before != "running" and after != "running":
         return meter
     elif after == "running" and since_ms is not None and at_ms <= since_ms and kind is not RunClaimed:

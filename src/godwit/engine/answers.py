@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -45,7 +46,12 @@ class Answers(Handle):
         return await self._answered(self.approvals.deny(action, reason, remember=remember, rule=rule, sender=sender))
 
     async def answer(
-        self, action: str, result: str | tuple[ResultBlock, ...], *, is_error: bool = False, sender: str | None = None
+        self,
+        action: str,
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
+        *,
+        is_error: bool = False,
+        sender: str | None = None,
     ) -> bool:
         """See `Approvals.answer`; wakes the session here."""
         return await self._answered(self.approvals.answer(action, result, is_error=is_error, sender=sender))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
+
+import msgspec
 
 from ..contracts import EventStore
 from ..core.agent import AgentRef, base_of
@@ -14,7 +16,8 @@ from ..core.events import ActionOpened, Decision, Remember, SubagentStarted, Use
 from ..core.facts import PendingAction
 from ..core.gate import OpenAction
 from ..core.ids import AgentName, Clock, SessionId
-from ..core.messages import ResultBlock, Text
+from ..core.messages import ResultBlock, Text, text_of
+from ..core.questions import filled
 from ..core.state import State
 from .budget import QUESTION, check_answer
 from .inbox import Inbox
@@ -57,7 +60,33 @@ def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAc
         age_s,
         data.rules,
         left_s,
+        schema=data.schema,
+        url=data.url,
     )
+
+
+def _form_of(opened: ActionOpened, given: str | tuple[ResultBlock, ...] | Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a question as its fields. InvalidArgument."""
+    if isinstance(given, Mapping):
+        return filled(opened.schema, dict(given))
+    if opened.schema is None:
+        return {}
+    text = given if isinstance(given, str) else text_of(given)
+    names = list(opened.schema.get("properties") or ())
+    try:
+        value: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        value = text
+    if isinstance(value, dict):
+        return filled(opened.schema, value)
+    if len(names) != 1:
+        raise InvalidArgument(
+            f"the question is answered with a JSON object of the fields {', '.join(names) or '(none)'}",
+            action=opened.action,
+        )
+    about = opened.schema["properties"][names[0]]
+    free = isinstance(about, dict) and about.get("type") == "string"
+    return filled(opened.schema, {names[0]: text if free else value})
 
 
 async def name_told(store: EventStore, agent: AgentRef) -> AgentName:
@@ -213,9 +242,11 @@ class Approvals:
         )
 
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
-        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use;
-        what a call can take is only seen when it is looked at. ActionNotFound."""
+        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use,
+        and for a form that they do not fit; what a call can take is only seen when it is looked at. ActionNotFound."""
         _, opened = await self._where(action)
+        if opened.kind == "question" and opened.schema is not None:
+            filled(opened.schema, arguments)
         if opened.call is None and opened.name == QUESTION:
             check_answer(opened.arguments, arguments)
 
@@ -229,15 +260,27 @@ class Approvals:
     async def answer(
         self,
         action: str,
-        result: str | tuple[ResultBlock, ...],
+        result: str | tuple[ResultBlock, ...] | Mapping[str, Any],
         *,
         is_error: bool = False,
         sender: str | None = None,
     ) -> bool:
-        """Give an external call's result, or the answer to a question. False when it had been answered before."""
-        content = (Text(result),) if isinstance(result, str) else result
+        """Give an external call's result, or the answer to a question.
+
+        A form is answered with its fields, as a mapping or a JSON object; one with a single field with its value alone as
+        well; an address that was opened with anything. A question is declined by `deny`. False when it had been answered
+        before. InvalidArgument, naming the field, when it does not fit the form; ActionNotFound."""
         at, opened = await self._where(action)
-        return await at._inbox.answer(opened.action, "result", content=content, is_error=is_error, sender=sender)
+        arguments: dict[str, Any] | None = None
+        if opened.kind == "question" and not is_error:
+            arguments = _form_of(opened, result)
+            result = msgspec.json.encode(arguments).decode()
+        elif isinstance(result, Mapping):
+            result = msgspec.json.encode(dict(result)).decode()
+        content = (Text(result),) if isinstance(result, str) else result
+        return await at._inbox.answer(
+            opened.action, "result", arguments=arguments, content=content, is_error=is_error, sender=sender
+        )
 
     async def _where(self, name: str) -> tuple[Approvals, ActionOpened]:
         """The action of this id, or the newest one about the call of this id, and where it is asked: here, or by a session

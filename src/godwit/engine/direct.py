@@ -26,6 +26,7 @@ from ..core.hooks import INTERRUPTED
 from ..core.ids import CallId, Clock, RunId, Seq, SessionId, derived_id
 from ..core.mcp import server_and_tool
 from ..core.messages import ResultBlock, Text, ToolStatus
+from ..core.questions import QuestionAnswer, Resumption
 from ..core.state import State
 from .aside import Asides
 from .budget import Budgets, refusal
@@ -33,6 +34,7 @@ from .cancel import WITHIN, Cancel
 from .driver import Parts
 from .hooks import Hooks
 from .log import append_outside, load_state
+from .questions import ASKS_NOBODY, MOST_ROUNDS, is_asking, let_go
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
 from .review import checked
 from .tasks import SessionTasks
@@ -441,8 +443,17 @@ async def close_lost_calls(store: EventStore, session: SessionId, state: State, 
 
 
 async def _work(tool: Tool, arguments: dict[str, Any], context: Context) -> ToolOutput:
-    """The call's effect; whatever the tool raises, and whenever, is raised within its own task."""
-    return await tool.run(arguments, context)
+    """The call's effect; whatever the tool raises, and whenever, is raised within its own task. One that asks is told that
+    nobody can be asked here."""
+    output = await tool.run(arguments, context)
+    for _ in range(MOST_ROUNDS):
+        if not is_asking(output):
+            return output
+        unanswered = tuple(QuestionAnswer(one.key, "cancel", reason=ASKS_NOBODY) for one in output.questions)
+        context.resumed = Resumption(output.state, unanswered)
+        output = await tool.run(arguments, context)
+    await let_go(tool, output.state)
+    raise ToolFailed(f"the tool asks and asks, and {ASKS_NOBODY}")
 
 
 def _not_run(call: CallId, name: str, status: ToolStatus, text: str) -> ToolCallResult:

@@ -205,7 +205,9 @@ def decide(
         if turn.message_seq is None:
             return AskModel()
         if turn.unfinished:
-            skips = _skips(state) and any(c.phase == "requested" and c.tasks is None for c in turn.unfinished)
+            skips = _skips(state) and any(
+                c.phase == "asking" or (c.phase == "requested" and c.tasks is None) for c in turn.unfinished
+            )
             return Park() if all(_waits(state, c.action) for c in turn.unfinished) and not skips else RunTools()
         return CloseTurn()
     due = tuple(q.id for q in gate.queue if q.delivery != "follow_up")

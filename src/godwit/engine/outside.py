@@ -97,7 +97,7 @@ async def hand_out(
 async def _outside(parts: Parts, state: State, ready: Ready, lane: str, staying: int) -> LaneHandler | None:
     """The lane's handler, if workers are to do this call; `staying` others take of the lane's room before it."""
     traits = ready.tool.traits
-    if parts.task_queue is None or ready.call.phase == "started" or traits.bound or traits.held:
+    if parts.task_queue is None or ready.call.phase != "requested" or traits.bound or traits.held:
         return None
     handler, tenant = await handler_of(parts.store, parts.lanes, state, lane), state.labels.tenant
     match handler.mode:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 from ..contracts import Tool
 from ..core.budget import ALLOWED
 from ..core.errors import InvalidToolArguments
-from ..core.events import ActionOpened, AgentMessage, EventData, HookBlocked, ToolStarted
+from ..core.events import ActionOpened, AgentMessage, Event, EventData, HookBlocked, ToolStarted
 from ..core.hooks import INTERRUPTED, HookPoint, HookResult
 from ..core.ids import ActionId, CallId
 from ..core.messages import ResultBlock, ToolCall, ToolStatus
+from ..core.questions import Resumption
 from ..core.rules import ApprovalPolicy
 from ..core.state import Call
 from .budget import refusal
@@ -25,6 +26,7 @@ from .delegation import Delegates, delegated, results
 from .driver import Driver
 from .lanes import lane_of
 from .permissions import Judgement
+from .questions import INSTEAD, NOBODY, can_ask, next_action, resumption
 from .results import said
 from .returns import received
 from .skill_limits import refused_by_skill
@@ -36,7 +38,8 @@ EXCLUSIVE = "*"
 class Ready:
     """It may run: its tool, its final arguments, what it must not overlap with, and what to tell the model beside.
 
-    `asks`: what its effect has the run ask once it has ended. `opens`: it was handed to workers, and waits with this."""
+    `asks`: what its effect has the run ask once it has ended. `opens`: it was handed to workers, and waits with this.
+    `resumed`: it had asked, and goes on with this."""
 
     call: Call
     tool: Tool
@@ -48,6 +51,7 @@ class Ready:
     events: tuple[EventData, ...] = ()
     asks: list[EventData] = field(default_factory=list)
     opens: ActionOpened | None = None
+    resumed: Resumption | None = None
 
     def clashes(self, other: Ready) -> bool:
         return EXCLUSIVE in self.locks or EXCLUSIVE in other.locks or bool(self.locks & other.locks)
@@ -90,12 +94,13 @@ class Waits:
 
 Review = Ready | Refused | Answered | Asks | Waits | Delegates
 
-Key = tuple[CallId, str, ActionId | None, bool, str | None]
+Key = tuple[CallId, str, ActionId | None, bool, str | None, int, bool]
 
 
-def key_of(call: Call) -> Key:
-    """What a review depends on: with another key it is made again."""
-    return call.id, call.phase, call.action, call.answer is not None, call.tasks
+def key_of(call: Call, *, hurried: bool) -> Key:
+    """What a review depends on: with another key it is made again. `hurried`: it goes on without answers, if it asks."""
+    hurried = hurried and call.phase == "asking"
+    return call.id, call.phase, call.action, call.answer is not None, call.tasks, call.rounds, hurried
 
 
 @dataclass
@@ -121,7 +126,12 @@ class Reviewer:
         return cls(driver, {c.id: c for c in message.message.calls})
 
     def known(self, call: Call) -> Review | None:
-        return self.made.get(key_of(call))
+        return self.made.get(key_of(call, hurried=self.hurried))
+
+    @property
+    def hurried(self) -> bool:
+        """A person has something to say that does not wait for what calls ask."""
+        return any(q.delivery == "steer" and q.mode == "skip" for q in self.driver.state.gate.queue)
 
     async def look_at(self, calls: list[Call]) -> None:
         """Review these calls, in their order, unless that is done; returns early when the driver's token falls.
@@ -136,7 +146,7 @@ class Reviewer:
             review = await self._review(call, ahead)
             if driver.token.cancelled or review is None:
                 return
-            self.made[key_of(call)] = review
+            self.made[key_of(call, hurried=self.hurried)] = review
             ahead += isinstance(review, Ready)
 
     async def _review(self, call: Call, ahead: int) -> Review | None:
@@ -149,6 +159,12 @@ class Reviewer:
                 "The process died while this call was under way. Its outcome is unknown: it may or may not have taken"
                 " effect. Check before doing it again.",
             )
+        if (
+            call.phase == "asking"
+            and tool is not None
+            and (away is None or (call.action is not None and call.answer is None))
+        ):
+            return await self._asking(call, tool, request)
         if request.malformed is not None:
             return Refused("invalid", f"The arguments are not a JSON object: {request.malformed[:500]}")
         if away is not None and (call.answer is None or call.answer.decision != "deny" or tool is None):
@@ -161,7 +177,10 @@ class Reviewer:
             # It had passed all of this when it started; it runs again with the arguments it had.
             started = await self._logged(call)
             arguments = request.arguments if started is None else started.arguments
-            return self._ready(call, tool, arguments, isinstance(started, ToolStarted) and started.edited)
+            ready = self._ready(call, tool, arguments, isinstance(started, ToolStarted) and started.edited)
+            if call.rounds and isinstance(ready, Ready):
+                ready.resumed = await resumption(driver, call, otherwise=NOBODY)
+            return ready
         if call.tasks == "done":
             return Answered(*await results(driver, call))
         if call.answer is not None:
@@ -170,6 +189,22 @@ class Reviewer:
             await self._handed_out(call, call.action, tool)
             return Waits()
         return await self._requested(call, tool, request, ahead)
+
+    async def _asking(self, call: Call, tool: Tool, request: ToolCall) -> Review:
+        """A call that was begun, and has stopped to ask: its next question, or with what it goes on."""
+        driver = self.driver
+        open_now = call.action is not None and call.answer is None
+        asks = can_ask(driver) and not self.hurried
+        if asks and open_now:
+            return Waits()
+        if asks and call.left:
+            return Asks(await next_action(driver, call))
+        started = await self._started(call)
+        arguments = request.arguments if started is None else started.arguments
+        ready = self._ready(call, tool, arguments, started is not None and started.edited)
+        if isinstance(ready, Ready):
+            ready.resumed = await resumption(driver, call, otherwise=INSTEAD if self.hurried else NOBODY)
+        return ready
 
     def pending_outside(self) -> list[Ready]:
         """The calls that workers have been given and have not answered."""
@@ -395,20 +430,28 @@ class Reviewer:
 
     async def _logged(self, call: Call) -> ActionOpened | ToolStarted | None:
         """The newest event that says with which arguments this call is shown or was started."""
-        turn = self.driver.state.turn
-        assert turn is not None
-        assert turn.message_seq is not None
-        wanted = "tool.started" if call.phase == "started" else "action.opened"
-        events = await self.driver.parts.store.read(
-            self.driver.session, turn.message_seq, types=(wanted,), newest_first=True
-        )
-        for event in events:
+        if call.phase == "started":
+            return await self._started(call)
+        for event in await self._of_turn("action.opened"):
+            if isinstance(event.data, ActionOpened) and event.data.action == call.action:
+                return event.data
+        return None
+
+    async def _started(self, call: Call) -> ToolStarted | None:
+        """The newest event that says with which arguments it was begun."""
+        for event in await self._of_turn("tool.started"):
             data = event.data
-            if isinstance(data, ActionOpened) and data.action == call.action:
-                return data
             if isinstance(data, ToolStarted) and data.call == call.id and data.origin == "model":
                 return data
         return None
+
+    async def _of_turn(self, wanted: str) -> list[Event]:
+        """The turn's events of this type, newest first."""
+        turn = self.driver.state.turn
+        assert turn is not None
+        assert turn.message_seq is not None
+        store = self.driver.parts.store
+        return await store.read(self.driver.session, turn.message_seq, types=(wanted,), newest_first=True)
 
 
 def checked(tool: Tool, arguments: dict[str, Any]) -> Refused | None:

@@ -11,6 +11,7 @@ from ..core.events import Delta, Labels
 from ..core.goal import Goal
 from ..core.ids import CallId, RunId, Seq, SessionId
 from ..core.messages import Message
+from ..core.questions import Resumption
 from ..core.rules import Verdict
 from ..core.state import State
 from ..core.todos import Todo
@@ -48,6 +49,7 @@ class Context:
         verdict: Callable[[dict[str, Any]], Verdict] = lambda _: "allow",
         conversation: Callable[[], tuple[Message, ...]] = lambda: (),
         state: Callable[[], State] = State,
+        resumed: Resumption | None = None,
     ) -> None:
         self.session = session
         self.run = run
@@ -56,6 +58,7 @@ class Context:
         self.cancel = token
         self.labels = labels
         self.context = context
+        self.resumed = resumed
         self._store = store
         self._workspace = workspace
         self._grace_s = grace_s

@@ -20,7 +20,7 @@ import msgspec
 
 from ..contracts import ToolOutput
 from ..core.errors import ActionNotFound, AlreadyAnswered, HeadMoved
-from ..core.events import ActionClosed, ActionOpened, EventData, SubagentFinished, ToolFinished, ToolStarted
+from ..core.events import ActionClosed, ActionOpened, EventData, SubagentFinished, ToolAsked, ToolFinished, ToolStarted
 from ..core.ids import CallId
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.state import Call
@@ -34,6 +34,7 @@ from .delegation import Delegates
 from .driver import Driver
 from .lanes import HELD, Ticket
 from .outside import hand_out
+from .questions import abandon, is_asking, let_go, problem_of
 from .recall import memories_of
 from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
@@ -151,7 +152,8 @@ async def _start_ready(
                 if ticket is not None and ticket.active:
                     key = call.key or f"{driver.session}/{call.id}"
                     log.stage(*new(log.state, review.events), *_answered(driver, call))
-                    log.stage(ToolStarted(call.id, call.name, review.arguments, key, review.edited))
+                    goes_on = review.resumed is not None and call.phase == "asking"
+                    log.stage(ToolStarted(call.id, call.name, review.arguments, key, review.edited, resumed=goes_on))
                     begin.append((review, key, ticket))
                 ahead.append(review)
             case Refused():
@@ -165,8 +167,8 @@ async def _start_ready(
             case Delegates():
                 log.stage(*new(log.state, review.before), *_answered(driver, call), *review.events)
                 handed = True
-            case Asks(opened):
-                log.stage(*review.events, *_answered(driver, call), opened)
+            case Asks(opened, events):
+                log.stage(*events, *_answered(driver, call), opened)
             case Waits(events):
                 log.stage(*new(log.state, events))
             case _:
@@ -281,6 +283,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         verdict=lambda arguments: driver.judge(ready.tool, arguments).verdict,
         conversation=lambda: driver.log.transcript.from_outside,
         state=lambda: driver.state,
+        resumed=ready.resumed,
     )
 
 
@@ -295,9 +298,9 @@ def _time_out(record: _Running, task: asyncio.Task[ToolOutput], driver: Driver) 
 
     def cut_off() -> None:
         task.cancel()
-        record.timer = loop.call_later(ABANDON_S, abandon)
+        record.timer = loop.call_later(ABANDON_S, leave)
 
-    def abandon() -> None:
+    def leave() -> None:
         record.abandoned = True
         record.ticket.end("timed_out")
         driver.changed.set()
@@ -321,7 +324,7 @@ def _as_left(driver: Driver, call: Call, refused: Refused) -> Refused:
 def _answered(driver: Driver, call: Call) -> list[EventData]:
     """Close the call's action, if one is open."""
     if call.action is not None and any(a.id == call.action for a in driver.state.gate.actions):
-        return [ActionClosed(call.action)]
+        return [ActionClosed(call.action, "skipped" if call.phase == "asking" and call.answer is None else "answered")]
     return []
 
 
@@ -340,6 +343,16 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
         done.timer.cancel()
     ready, call = done.ready, done.ready.call
     took = round((driver.clock.monotonic() - done.started) * 1000)
+    if not done.timed_out and _asks(task):
+        output, current = task.result(), next((c for c in _unfinished(driver) if c.id == call.id), call)
+        problem = problem_of(current, output)
+        if problem is None:
+            driver.log.stage(ToolAsked(call.id, call.name, output.questions, output.state))
+            await driver.log.commit()
+            return
+        await let_go(ready.tool, output.state)
+        task = asyncio.ensure_future(_failed(f"The tool asks what cannot be asked: {problem}."))
+        await asyncio.wait([task])
     status, content, metadata = outcome(task, timed_out_s=done.timeout_s if done.timed_out else None)
     notes = []
     if ready.edited or ready.changed_by is not None:
@@ -374,6 +387,15 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     turn = driver.state.turn
     if not last or turn is None or turn.unfinished:
         await driver.log.commit()
+
+
+def _asks(task: asyncio.Task[ToolOutput]) -> bool:
+    """Whether the call has stopped to ask."""
+    return task.done() and not task.cancelled() and task.exception() is None and is_asking(task.result())
+
+
+async def _failed(text: str) -> ToolOutput:
+    return ToolOutput((Text(text),), is_error=True)
 
 
 async def _record_goal(driver: Driver, events: list[EventData], output: ToolOutput, finished: ToolFinished) -> None:
@@ -433,6 +455,8 @@ async def _stop(driver: Driver, running: dict[asyncio.Task[ToolOutput], _Running
     if record:
         for task, done in running.items():
             call = done.ready.call
+            if _asks(task):
+                await let_go(done.ready.tool, task.result().state)
             if task.done():
                 driver.log.stage(ToolFinished(call.id, call.name, "error", cut_off(task), {"interrupted": True}))
             else:
@@ -452,6 +476,10 @@ async def close_calls(driver: Driver, why: Literal["interrupted", "ended"]) -> N
     for call in turn.unfinished:
         if call.tasks is not None:
             stopped = Refused("error", "[interrupted: its subagents were stopped]", "interrupted")
+            driver.log.stage(*_closing(driver, call, stopped))
+        elif call.phase == "asking":
+            await abandon(driver, call, driver.tool(call.name))
+            stopped = Refused("error", "[interrupted while it waited for an answer]", "interrupted")
             driver.log.stage(*_closing(driver, call, stopped))
         elif call.phase == "started":
             text = "The process died while this call was under way. Its outcome is unknown."

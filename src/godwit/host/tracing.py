@@ -39,6 +39,7 @@ from ..core.events import (
     RunRetrying,
     RunYielded,
     SessionCreated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     UsageRecorded,
@@ -233,6 +234,11 @@ class SessionSpans:
                 self._usage(data.usage, self._measured(data.model, "chat"))
             case ToolStarted():
                 stretch.tools[data.call] = self._tool(data, event, stretch)
+            case ToolAsked():
+                span = stretch.tools.pop(data.call, None)
+                if span is not None:
+                    span.set_attribute("godwit.questions", len(data.questions))
+                    span.end(_ns(event.at_ms))
             case ToolFinished():
                 span = stretch.tools.pop(data.call, None)
                 if span is not None:

@@ -66,6 +66,7 @@ from ..core.events import (
     SubagentStarted,
     TasksCancelled,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -307,6 +308,8 @@ def event_text(event: Event) -> str:
         case ToolStarted():
             origin = f"{data.origin}: " if data.origin != "model" else ""
             return origin + call_text(data.name, data.arguments) + (" (arguments edited)" if data.edited else "")
+        case ToolAsked():
+            return f"{data.name}: {'; '.join(one_line(question.message, 60) for question in data.questions)}"
         case ToolFinished():
             return f"{data.name} {data.status}" + (f" ({result_text(data)})" if result_text(data) else "")
         case ActionOpened():

@@ -16,6 +16,7 @@ from ..core.events import Labels
 from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message
+from ..core.questions import Resumption
 from ..core.rules import Verdict
 from ..core.todos import Todo
 
@@ -48,6 +49,10 @@ class ContextForThread:
     @property
     def workspace(self) -> Workspace:
         return self._inner.workspace
+
+    @property
+    def resumed(self) -> Resumption | None:
+        return self._inner.resumed
 
     @property
     def labels(self) -> Labels:

@@ -18,6 +18,7 @@ from .calls import (
     HookBlocked,
     HookReported,
     McpUnavailable,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
 )
@@ -140,6 +141,7 @@ __all__ = [
     "SubagentStarted",
     "TasksCancelled",
     "TodosUpdated",
+    "ToolAsked",
     "ToolFinished",
     "ToolStarted",
     "TurnFinished",

@@ -8,13 +8,15 @@ from ..hooks import HookPoint
 from ..ids import ActionId, ArtifactRef, CallId, RunId
 from ..mcp import Trouble
 from ..messages import ResultBlock, ToolStatus
+from ..questions import Question
 from .data import ActionKind, Data, Origin
 
 
 class ToolStarted(Data, frozen=True, tag="tool.started"):
     """The effect begins now. `key` is the same when a repeatable call is run again after a crash.
 
-    A call whose `origin` is not the model belongs to no turn; `owner` is the process that runs it.
+    A call whose `origin` is not the model belongs to no turn; `owner` is the process that runs it. `resumed`: it had begun
+    before, has asked (`tool.asked`), and goes on with the answers.
     """
 
     call: CallId
@@ -24,6 +26,19 @@ class ToolStarted(Data, frozen=True, tag="tool.started"):
     edited: bool = False
     origin: Origin = "model"
     owner: str = ""
+    resumed: bool = False
+
+
+class ToolAsked(Data, frozen=True, tag="tool.asked"):
+    """The call has stopped, and goes on when its questions are answered. Each becomes an action, one after the other.
+
+    `state`: what the tool is given back with the answers; for nobody else.
+    """
+
+    call: CallId
+    name: str
+    questions: tuple[Question, ...]
+    state: str = ""
 
 
 class ToolFinished(Data, frozen=True, tag="tool.finished"):
@@ -44,7 +59,8 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
     Without a `call` the run itself asks (a budget for more, a hook for a person): `name` says who, and it is answered with
     approve or deny. `arguments`: the call's as they will be run. `rules`: what may be remembered with the answer.
     `expires_ms`: the wall time at which, if nobody has answered, the answer is `on_timeout`. `lane`: workers do the call,
-    which has a body here as well.
+    which has a body here as well. `url`: what a person is to open. A question with a `schema` is answered with an object
+    that fits it (`core/questions.py`).
     """
 
     action: ActionId
@@ -58,6 +74,7 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
     expires_ms: int | None = None
     on_timeout: Literal["deny", "approve"] = "deny"
     lane: str | None = None
+    url: str | None = None
 
 
 class ActionClosed(Data, frozen=True, tag="action.closed"):

@@ -15,6 +15,7 @@ from .calls import (
     HookBlocked,
     HookReported,
     McpUnavailable,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
 )
@@ -101,6 +102,7 @@ KnownData = (
     | ModelStarted
     | AgentMessage
     | ToolStarted
+    | ToolAsked
     | ToolFinished
     | ActionOpened
     | ActionClosed

@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 
 from ..errors import IllegalEvent
-from ..events import EventData, ToolFinished, ToolStarted, type_of
+from ..events import EventData, ToolAsked, ToolFinished, ToolStarted, type_of
 from ..ids import ActionId, CallId
 from ..messages import ToolStatus
 from .shape import Call, CallPhase, Turn
 
 CALL_TABLE: dict[CallPhase, dict[type, CallPhase]] = {
     "requested": {ToolStarted: "started", ToolFinished: "finished"},
-    "started": {ToolStarted: "started", ToolFinished: "finished"},
+    "started": {ToolStarted: "started", ToolAsked: "asking", ToolFinished: "finished"},
+    "asking": {ToolStarted: "started", ToolFinished: "finished"},
     "finished": {},
 }
 NEEDS_START: frozenset[ToolStatus] = frozenset(("ok", "unknown"))

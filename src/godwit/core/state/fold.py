@@ -61,6 +61,7 @@ from ..events import (
     SubagentStarted,
     TasksCancelled,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -286,6 +287,17 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                     f"a call starts only in a running run, not while it is {state.gate.phase}", call=data.call
                 )
             return replace(state, turn=with_moved(turn, data, data.call, phase="started", key=data.key))
+        case ToolAsked():
+            call = call_named(turn, data, data.call)
+            asked_for = {
+                "asked": event.seq,
+                "left": len(data.questions),
+                "rounds": call.rounds + 1,
+                "action": None,
+                "answer": None,
+            }
+            run = replace(open_run(run, data), takeovers=0)
+            return replace(state, turn=with_moved(turn, data, data.call, phase="asking", **asked_for), run=run)
         case ToolFinished():
             call = call_named(turn, data, data.call)
             if data.status in NEEDS_START and call.phase != "started" and call.answer is None and call.tasks is None:
@@ -317,7 +329,10 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 raise IllegalEvent("an action is opened only for a call without a result", call=data.call)
             if call.action is not None and any(a.id == call.action for a in state.gate.actions):
                 raise IllegalEvent("the call has an open action already", call=data.call, action=call.action)
-            return replace(state, turn=with_changed(turn, replace(call, action=data.action, answer=None)))
+            if call.phase == "asking" and not call.left:
+                raise IllegalEvent("all that the call has asked is put already", call=data.call)
+            left = call.left - 1 if call.phase == "asking" else call.left
+            return replace(state, turn=with_changed(turn, replace(call, action=data.action, answer=None, left=left)))
         case SubagentStarted() if data.action is not None:
             call = call_of(turn, data, data.action)
             return replace(state, turn=with_changed(turn, replace(call, tasks="open")))

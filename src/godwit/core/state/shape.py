@@ -22,12 +22,13 @@ from ..rules import ApprovalPolicy, Permissions
 from ..todos import Todo
 from ..verification import VerificationStatus
 
-CallPhase = Literal["requested", "started", "finished"]
+CallPhase = Literal["requested", "started", "asking", "finished"]
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     """One call of the open turn. `answer` is what came from outside for it, `key` its idempotency key once started, `tasks`
-    what has become of those that it gave to children."""
+    what has become of those that it gave to children. `asked`: its last `tool.asked`, and `left` how many questions of it
+    are still to be put; `rounds`: how often it has asked."""
 
     id: CallId
     name: str
@@ -38,6 +39,9 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: UserAnswer | None = None
     repeat: int = 1
     tasks: Literal["open", "done"] | None = None
+    asked: Seq = 0
+    left: int = 0
+    rounds: int = 0
 
 
 class Turn(msgspec.Struct, frozen=True, omit_defaults=True):

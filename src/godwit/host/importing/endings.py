@@ -43,7 +43,7 @@ def next_ending(state: State) -> EventData | None:
     if turn is not None:
         for call in turn.unfinished:
             # What has begun may have had its effect.
-            return ToolFinished(call.id, call.name, "unknown" if call.phase == "started" else "skipped", _SAID)
+            return ToolFinished(call.id, call.name, "skipped" if call.phase == "requested" else "unknown", _SAID)
         return TurnFinished(turn.index)
     for queued in gate.queue:
         return InputWithdrawn(queued.id, "run_finished")

@@ -50,6 +50,6 @@ async def answer_action(
     session: Controlled, action: ActionPath, sent: Annotated[AnswerBody, Depends(body(AnswerBody))]
 ) -> Response:
     """Give an external call's result, or the answer to a question."""
-    given = sent.result if isinstance(sent.result, str) else tuple(sent.result)
+    given = tuple(sent.result) if isinstance(sent.result, list) else sent.result
     done = await session.answer(action, given, is_error=sent.is_error, sender=sent.sender)
     return answer(Changed(done))

@@ -68,6 +68,7 @@ from ...core.events import (
     SubagentStarted,
     TasksCancelled,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -283,6 +284,7 @@ class Projector:
                 | CompactionFailed()
                 | RunUnparked()
                 | ToolStarted()
+                | ToolAsked()
                 | ToolFinished()
                 | InputReordered()
                 | ArtifactStored()

@@ -29,6 +29,6 @@ class DenyBody(Shape, frozen=True):
 
 
 class AnswerBody(Shape, frozen=True):
-    result: str | list[ResultBlock]
+    result: str | list[ResultBlock] | dict[str, Any]
     is_error: bool = False
     sender: str | None = None
