@@ -18,6 +18,7 @@ from godwit.core.events import (
     EventData,
     SessionArchived,
     SessionRewound,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnFinished,
@@ -253,7 +254,7 @@ def test_walks_reach_every_event_and_every_edge_of_the_tables() -> None:
             seen.add(taken.type)
             edges.add((before.gate.phase, type(taken.data), after.gate.phase))
             own = isinstance(taken.data, ToolStarted | ToolFinished) and taken.data.origin != "model"
-            if isinstance(taken.data, ToolStarted | ToolFinished) and not own and before.turn and after.turn:
+            if isinstance(taken.data, ToolStarted | ToolAsked | ToolFinished) and not own and before.turn and after.turn:
                 was, now = ({c.id: c.phase for c in turn.calls}[taken.data.call] for turn in (before.turn, after.turn))
                 edges.add((was, type(taken.data), now))
     assert seen >= EVENT_TYPES.keys() - {"session.created"}
