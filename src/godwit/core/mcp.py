@@ -43,6 +43,9 @@ Transport = Literal["http", "sse", "stdio"]
 """How a server is reached: streamable HTTP; the older HTTP with a stream of events; a program of its own, by stdin and
 stdout."""
 
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+"""How grave what a server logs is."""
+
 Health = Literal["idle", "connecting", "connected", "needs_login", "failed", "disabled"]
 """How it is with a server. `idle`: nothing has needed it yet, or not for long."""
 
@@ -57,6 +60,7 @@ class Link(NamedTuple):
     env: tuple[tuple[str, str], ...]
     cwd: str | None
     connect_timeout_s: float | None
+    log_level: LogLevel | None = None
 
     @property
     def brief(self) -> str:
@@ -73,7 +77,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     hold no credentials; `cwd`: its folder, the session's by default. `headers`: sent with each request. In arguments, values
     of `env` and of `headers`, `${NAME}` stands for a secret of that name; what looks like a credential has to be written so.
     `enabled`: False keeps it unused. `connect_timeout_s`: for connecting and listing its tools, where it is
-    other than `McpSettings.connect_s`. ConfigurationError.
+    other than `McpSettings.connect_s`. `log_level`: the least grave that it is asked to log; None
+    asks nothing of it. ConfigurationError.
     """
 
     name: str
@@ -89,6 +94,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}
     enabled: bool = True
     connect_timeout_s: float | None = None
+    log_level: LogLevel | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 255:
@@ -117,6 +123,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
             tuple(sorted(self.env.items())),
             self.cwd,
             self.connect_timeout_s,
+            self.log_level,
         )
 
     @property

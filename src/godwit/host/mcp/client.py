@@ -9,23 +9,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ...core.mcp import LogLevel
+from .sifting import sifted
 from .traffic import bounded
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.client._transport import TransportStreams
-    from mcp_types import CallToolResult, Tool as ListedTool
+    from mcp_types import CallToolResult, Root, Tool as ListedTool
 
 logger = logging.getLogger("godwit")
 
+T = TypeVar("T")
+
 PAGES = 100
-"""Pages of tools that are read."""
+"""Pages of a list that are read."""
 READ_S = 600.0
 """How long a server may be silent in a response; what limits a call is its tool's own time."""
+
+
+class Ears(NamedTuple):
+    """Who is told what a server says by itself, and what it is told when it asks. `heard`: is called with each notification;
+    `logged`: with the level, the logger and the data of what it logs; `log_level`: what it is asked to log, None leaves it
+    to the server. `roots`: the folders that it is to work in, see `roots.py`."""
+
+    heard: Callable[[Any], None]
+    logged: Callable[[LogLevel, str | None, Any], None]
+    log_level: LogLevel | None = None
+    roots: Callable[[], list[Root]] = list
 
 
 _loaded = False
@@ -49,25 +64,33 @@ def _load() -> None:
 @contextlib.asynccontextmanager
 async def connected(
     streams: AbstractAsyncContextManager[TransportStreams],
-    changed: Callable[[], None],
+    ears: Ears,
     *,
     within_s: float,
     handshake: bool = False,
 ) -> AsyncIterator[Client]:
-    """A client of the server at the other end of these streams. `changed`: is called when the server says that its tools
-    have. `within_s`: for connecting alone. `handshake`: do not ask first whether it speaks the newer protocol. Whatever the
-    library raises, and TimeoutError."""
+    """A client of the server at the other end of these streams. `within_s`: for connecting alone. `handshake`: do not ask
+    first whether it speaks the newer protocol. Whatever the library raises, and TimeoutError."""
     from mcp import Client
-    from mcp_types import Implementation, ToolListChangedNotification
+    from mcp_types import Implementation, ListRootsResult
 
     async def heard(message: Any) -> None:
-        if isinstance(getattr(message, "root", message), ToolListChangedNotification):
-            changed()
+        if not isinstance(message, Exception):
+            ears.heard(message)
+
+    async def logged(params: Any) -> None:
+        ears.logged(params.level, params.logger, params.data)
+
+    async def roots(context: Any) -> ListRootsResult:  # noqa: ARG001 - the name is the library's
+        return ListRootsResult(roots=ears.roots())
 
     client = Client(
-        _sifted(bounded(streams, within_s), lambda: client),
+        sifted(bounded(streams, within_s), lambda: client),
         client_info=Implementation(name="godwit", version="1"),
         message_handler=heard,
+        logging_callback=logged,
+        log_level=ears.log_level,
+        list_roots_callback=roots,
         mode="legacy" if handshake else "auto",
         cache=None,
     )
@@ -75,99 +98,59 @@ async def connected(
     async with contextlib.AsyncExitStack() as stack:
         async with asyncio.timeout(within_s):
             await stack.enter_async_context(client)
+            await _ask_to_log(client, ears.log_level)
         # Schemas of results are not run: a regular expression of a stranger's may take hours.
         client.session.validate_tool_result = _unchecked  # type: ignore[method-assign]
         yield client
 
 
-@contextlib.asynccontextmanager
-async def _sifted(
-    transport: AbstractAsyncContextManager[TransportStreams], client: Callable[[], Client]
-) -> AsyncIterator[TransportStreams]:
-    """The transport, in whose lists of tools nothing stands that is no tool: the library would refuse the whole list."""
-    from mcp.shared.message import SessionMessage
-    from mcp_types import JSONRPCResponse
+async def _ask_to_log(client: Client, level: LogLevel | None) -> None:
+    """Servers of the older protocol are told once; of the newer one with each request, which the library does."""
+    from mcp import MCPError
+    from mcp_types import EmptyResult, SetLevelRequest, SetLevelRequestParams
 
-    async with transport as (read, write):
-        inner: Any = read
-
-        class Sifted:
-            last_context: Any = None
-
-            async def receive(self) -> SessionMessage | Exception:
-                item: SessionMessage | Exception = await inner.receive()
-                self.last_context = getattr(inner, "last_context", None)
-                if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
-                    result = item.message.result
-                    if isinstance(listed := result.get("tools"), list):
-                        result["tools"] = [one for one in listed if _is_tool(one, client().protocol_version)]
-                return item
-
-            async def aclose(self) -> None:
-                await inner.aclose()
-
-            def __aiter__(self) -> Sifted:
-                return self
-
-            async def __anext__(self) -> SessionMessage | Exception:
-                import anyio
-
-                try:
-                    return await self.receive()
-                except anyio.EndOfStream:
-                    raise StopAsyncIteration from None
-
-            async def __aenter__(self) -> Sifted:
-                return self
-
-            async def __aexit__(self, *_: object) -> None:
-                await self.aclose()
-
-        yield Sifted(), write
-
-
-def _is_tool(listed: Any, version: str) -> bool:
-    from mcp_types import Tool
-    from mcp_types.methods import validate_server_result
-    from pydantic import ValidationError
-
-    try:
-        Tool.model_validate(listed, by_name=False)
-        with contextlib.suppress(KeyError):  # a version it has no rules for
-            validate_server_result("tools/list", version, {"tools": [listed], **_CACHING})
-    except (ValidationError, RecursionError) as error:
-        name = listed.get("name") if isinstance(listed, dict) else listed
-        logger.warning("an MCP server: its tool %.100r is left out: %d things are wrong with it", name, _number(error))
-        return False
-    return True
-
-
-_CACHING = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-"""What newer versions want of every list."""
-
-
-def _number(error: Exception) -> int:
-    count = getattr(error, "error_count", None)
-    return 1 if count is None else int(count())
+    if level is None or client.session.initialize_result is None or client.server_capabilities.logging is None:
+        return
+    with contextlib.suppress(MCPError):
+        await client.session.send_request(SetLevelRequest(params=SetLevelRequestParams(level=level)), EmptyResult)
 
 
 async def all_tools(client: Client) -> list[ListedTool]:
-    """All pages, as far as there is an end to them."""
+    """All pages, as far as there is an end to them; none of a server that has no tools at all."""
+    from mcp import MCPError
+    from mcp_types import METHOD_NOT_FOUND
+
     from ...tools.mcp import MOST_TOOLS
 
-    found: list[ListedTool] = []
+    async def page(cursor: str | None) -> tuple[list[ListedTool], str | None]:
+        found = await client.list_tools(cursor=cursor)
+        return found.tools, found.next_cursor
+
+    try:
+        return await all_pages(page, "tools", MOST_TOOLS)
+    except MCPError as error:
+        if error.code == METHOD_NOT_FOUND and client.server_capabilities.tools is None:
+            return []
+        raise
+
+
+async def all_pages(
+    page: Callable[[str | None], Awaitable[tuple[Sequence[T], str | None]]], what: str, most: int
+) -> list[T]:
+    """What is listed, at most so much of it, and as far as there is an end to its pages. `page`: the entries behind a
+    cursor, and where the next ones are."""
+    found: list[T] = []
     seen: set[str] = set()
     cursor: str | None = None
     for _ in range(PAGES):
-        page = await client.list_tools(cursor=cursor)
-        found += page.tools
-        cursor = page.next_cursor
-        if cursor is None or cursor in seen or len(found) > MOST_TOOLS:
+        entries, cursor = await page(cursor)
+        found += entries
+        if cursor is None or cursor in seen or len(found) > most:
             break
         seen.add(cursor)
-    if cursor is not None or len(found) > MOST_TOOLS:
-        logger.warning("an MCP server has more than %d tools, or no end of them: the first are taken", MOST_TOOLS)
-    return found[:MOST_TOOLS]
+    if cursor is not None or len(found) > most:
+        logger.warning("an MCP server has more than %d %s, or no end of them: the first are taken", most, what)
+    return found[:most]
 
 
 async def _unchecked(name: str, result: CallToolResult) -> None:

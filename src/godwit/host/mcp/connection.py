@@ -15,14 +15,18 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ...contracts import Tool, ToolContext
 from ...core.errors import ToolFailed
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
 from ...core.mcp import Health, Link, McpServer, McpStatus, Trouble
-from .client import all_tools
+from .client import Ears, all_tools
+from .log import McpLog
+from .progress import progress_of
+from .roots import roots_of
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -32,16 +36,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("godwit")
 
+T = TypeVar("T")
+
 BACKOFF_S = (1.0, 60.0)
 """The first wait before a server that failed is tried again, and the longest; each is twice the one before."""
 CLOSE_S = 5.0
 """How long leaving may take."""
 RELIST_S = 1.0
 """Between two readings of a list of tools that changes."""
-PROGRESS = 500
-"""Characters of what a server says of its progress."""
-PROGRESS_S = 0.1
-"""Between two such."""
 STEADY_S = 30.0
 """A connection that is lost after so long is made again at once; one that is lost sooner waits like one that failed."""
 
@@ -77,14 +79,15 @@ class Place(NamedTuple):
 
 class McpConnection:
     """One connection, or the attempt at one. `session`: which it was made for. `waited`: a run has waited for it long
-    enough, so the next step goes on without."""
+    enough, so the next step goes on without. `name`: what the first to ask for it calls the server. `log`: what it logs."""
 
-    def __init__(self, home: Home, place: Place, session: SessionId) -> None:
+    def __init__(self, home: Home, place: Place, session: SessionId, name: str) -> None:
         self.place = place
         self.session = session
         self.way = home.way(place)
         self.stateful = self.way.stateful
         self.waited = False
+        self.log = McpLog(name, lambda text: self.way.hidden(text))
         self._home = home
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -197,11 +200,16 @@ class McpConnection:
 
     async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
         """Is `tools.mcp.Caller`. ToolFailed."""
+        tell = progress_of(context)
+        return await self.ask(lambda client: client.call_tool(tool, arguments, progress_callback=tell))
+
+    async def ask(self, request: Callable[[Client], Awaitable[T]]) -> T:
+        """What the server answers to this request of the library's. ToolFailed."""
         for last in (False, True):
             client = await self._up()
             self._calls += 1
             try:
-                return await self._called(client, tool, arguments, context)
+                return await self._asked(client, request)
             except _SessionEnded:
                 # The server has not taken the call: it knows the session no more, and wants another.
                 self.let_go()
@@ -254,26 +262,16 @@ class McpConnection:
             raise ToolFailed(f"the MCP server is not connected: {why}", kind=self._trouble)
         return client
 
-    async def _called(self, client: Client, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
+    async def _asked(self, client: Client, request: Callable[[Client], Awaitable[T]]) -> T:
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED
 
         from ...tools.guarded import SEEN, Seen
 
-        told_at = float("-inf")
-
-        async def tell(progress: float, total: float | None, message: str | None) -> None:
-            nonlocal told_at
-            if _now() < told_at + PROGRESS_S:
-                return
-            told_at = _now()
-            share = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
-            context.progress(f"{share}: {message[:PROGRESS]}" if message else share)
-
         seen = Seen()
-        SEEN.set(seen)  # each call is a task of its own
+        before = SEEN.set(seen)
         try:
-            result = await client.call_tool(tool, arguments, progress_callback=tell)
+            result = await request(client)
         except MCPError as error:
             if self.stateful and seen.status == 404:
                 raise _SessionEnded from None
@@ -293,6 +291,8 @@ class McpConnection:
             # Results that are none, and a connection that broke: whatever the library makes of it.
             self._look_again()
             raise ToolFailed(self._hidden(f"the MCP server's answer cannot be used: {error}")[:2000]) from None
+        finally:
+            SEEN.reset(before)
         self.way.taken()
         return result
 
@@ -340,7 +340,7 @@ class McpConnection:
 
     async def _own(self) -> None:
         """Connect, stay until nobody needs it, and leave."""
-        async with self.way.open(self._changed, self._lost) as client:
+        async with self.way.open(self._ears(), self._lost) as client:
             await self._read_list(client)
             self.stateful = self.way.stateful
             self._client, self._up_at = client, _now()
@@ -370,6 +370,15 @@ class McpConnection:
                         self._settled.set()
                 elif not self._calls and _now() - self._used >= idle_s:
                     self.let_go()
+
+    def _ears(self) -> Ears:
+        return Ears(
+            self._heard, self.log.add, self.place.link.log_level, lambda: roots_of(self.place.link, self.place.folder)
+        )
+
+    def _heard(self, notification: Any) -> None:
+        if notification.method == "notifications/tools/list_changed":
+            self._changed()
 
     async def _read_list(self, client: Client) -> None:
         async with asyncio.timeout(self.way.within_s):

@@ -176,15 +176,15 @@ class McpConnections:
         shared = Place(server.link, of.tenant, of.vaults, None)
         own = shared._replace(session=of.id)
         if server.way == "stdio":
-            return self._at(own._replace(folder=of.folder), of)
-        connection = self._at(shared, of)
-        return self._at(own, of) if connection.stateful and connection.session != of.id else connection
+            return self._at(own._replace(folder=of.folder), of, server.name)
+        connection = self._at(shared, of, server.name)
+        return self._at(own, of, server.name) if connection.stateful and connection.session != of.id else connection
 
-    def _at(self, place: Place, of: ServedSession) -> McpConnection:
+    def _at(self, place: Place, of: ServedSession, name: str) -> McpConnection:
         connection = self._connections.get(place)
         if connection is None:
             self._prune()
-            connection = self._connections[place] = McpConnection(self, place, of.id)
+            connection = self._connections[place] = McpConnection(self, place, of.id, name)
         return connection
 
     def _prune(self) -> None:

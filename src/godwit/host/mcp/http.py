@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import GodwitError
 from ...core.mcp import Link
-from .client import READ_S, connected, load
+from .client import READ_S, Ears, connected, load
 from .eras import Eras
 from .sse import sse
 from .values import McpValues
@@ -82,7 +82,7 @@ class HttpWay:
         return "" if self._guarded is None else self._guarded.last.failure
 
     @contextlib.asynccontextmanager
-    async def open(self, changed: Callable[[], None], broken: Callable[[], None]) -> AsyncIterator[Client]:
+    async def open(self, ears: Ears, broken: Callable[[], None]) -> AsyncIterator[Client]:
         await load()
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
@@ -109,7 +109,7 @@ class HttpWay:
                     old, streams = True, sse(link.url, http, broken, within_s=self.within_s)
                 else:
                     streams = streamable_http_client(link.url, http_client=http, max_sse_event_size=MOST_BYTES)
-                return connected(streams, changed, within_s=self.within_s, handshake=old)
+                return connected(streams, ears, within_s=self.within_s, handshake=old)
 
             async with contextlib.AsyncExitStack() as stack:
                 yield await self._eras.entered(stack, link, opening)

@@ -23,7 +23,7 @@ from ...core.mcp import Link
 from ...workspaces.command import kill
 from ...workspaces.environment import inherited
 from ...workspaces.watchdog import WATCHDOG
-from .client import connected, load
+from .client import Ears, connected, load
 from .eras import Eras
 from .values import McpValues
 from .way import Failure, Incoming, Outgoing, hidden, message_of, reason_of
@@ -70,7 +70,7 @@ class StdioWay:
         self.failure = ""
 
     @contextlib.asynccontextmanager
-    async def open(self, changed: Callable[[], None], broken: Callable[[], None]) -> AsyncIterator[Client]:
+    async def open(self, ears: Ears, broken: Callable[[], None]) -> AsyncIterator[Client]:
         if self._tenant is not None:
             raise ConfigurationError("it is a program, and no programs are started on this host for sessions of tenants")
         await load()
@@ -82,7 +82,7 @@ class StdioWay:
 
         def opening(old: bool) -> contextlib.AbstractAsyncContextManager[Client]:
             self.failure = ""
-            return connected(self._running(gone), changed, within_s=self.within_s, handshake=old)
+            return connected(self._running(gone), ears, within_s=self.within_s, handshake=old)
 
         async with contextlib.AsyncExitStack() as stack:
             # Some end at a first message that is not the one of old.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
     from ...tools.guarded import Seen
+    from .client import Ears
 
 Failure = tuple[Trouble, str]
 
@@ -38,9 +39,9 @@ class McpWay(Protocol):
     @property
     def failure(self) -> str: ...
 
-    def open(self, changed: Callable[[], None], broken: Callable[[], None]) -> AbstractAsyncContextManager[Client]:
-        """Connect. `changed`: is called when the server says that its tools have; `broken`: when it is gone. Whatever the
-        library raises, GodwitError, OSError, and TimeoutError."""
+    def open(self, ears: Ears, broken: Callable[[], None]) -> AbstractAsyncContextManager[Client]:
+        """Connect. `broken`: is called when the server is gone. Whatever the library raises, GodwitError, OSError, and
+        TimeoutError."""
         ...
 
     def hidden(self, text: str) -> str:
