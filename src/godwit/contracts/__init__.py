@@ -19,7 +19,7 @@ from .folder_context import ContextSource, FolderContext
 from .hooks import HookCall, HookHandler, HookKit
 from .keys import KeySource
 from .loading import Loading, LogLoader
-from .mcp import ServedSession, ServerTools, ToolServers
+from .mcp import ServedSession, ServerContents, ServerTools, ToldOfResource, ToolServers
 from .memory import Embedder, Memories, MemoryStore, Vector
 from .model import (
     ListsModels,
@@ -46,7 +46,7 @@ from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
 from .tasks import TaskQueue
-from .tool import HasSubject, HasWebPolicy, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
+from .tool import HasRuleNames, HasSubject, HasWebPolicy, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
 from .tracing import BeginTrace, Traces
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
@@ -73,6 +73,7 @@ __all__ = [
     "FileInfo",
     "GivesTasks",
     "HasLinks",
+    "HasRuleNames",
     "HasSubject",
     "HasWebPolicy",
     "HeldArtifacts",
@@ -99,6 +100,7 @@ __all__ = [
     "SavedRule",
     "SecretStore",
     "ServedSession",
+    "ServerContents",
     "ServerTools",
     "SessionHandle",
     "SessionRow",
@@ -123,6 +125,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolContext",
     "ToolOutput",
+    "ToldOfResource",
     "ToolServers",
     "ToolTraits",
     "TreeEvents",

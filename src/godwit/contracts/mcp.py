@@ -5,22 +5,35 @@ Leaves out what becomes of a call: a tool of a server is a tool like any other (
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ..core.agent import AgentSpec
 from ..core.events import McpUnavailable
 from ..core.ids import SessionId
 from ..core.mcp import McpServer, McpStatus
+from ..core.mcp_contents import (
+    McpCompletion,
+    McpLogEntry,
+    McpPrompt,
+    McpPromptResult,
+    McpRef,
+    McpResource,
+    McpResourceContent,
+    McpResourceTemplate,
+)
 from .tool import Tool
 
 
 class ServerTools(NamedTuple):
     """The tools of those servers that are connected, in a stable order; and which are not, with what people are told. `due`:
-    of those, some are tried for the first time or are to be tried, and a run should wait for them."""
+    of those, some are tried for the first time or are to be tried, and a run should wait for them. `common`: tools that are
+    about several of them, see `tools/mcp_resources.py`."""
 
     tools: tuple[Tool, ...] = ()
     missing: tuple[McpUnavailable, ...] = ()
     due: bool = False
+    common: tuple[Tool, ...] = ()
 
 
 class ServedSession(NamedTuple):
@@ -30,6 +43,39 @@ class ServedSession(NamedTuple):
     tenant: str | None = None
     vaults: tuple[str, ...] = ()
     folder: str | None = None
+
+
+ToldOfResource = Callable[[str], Awaitable[bool]]
+"""Is given the URI of a resource that has changed; says whether it wants to hear of it further."""
+
+
+class ServerContents(Protocol):
+    """What one server has beside its tools. It is connected first where it is not. All raise McpServerFailed."""
+
+    async def resources(self) -> Sequence[McpResource]: ...
+    async def resource_templates(self) -> Sequence[McpResourceTemplate]: ...
+    async def read(self, uri: str, /) -> Sequence[McpResourceContent]:
+        """The parts of a resource, whole, as text or as data."""
+        ...
+
+    async def prompts(self) -> Sequence[McpPrompt]:
+        """Without their commands, which depend on those of other servers."""
+        ...
+
+    async def prompt(self, name: str, arguments: dict[str, str], /) -> McpPromptResult: ...
+    async def complete(self, ref: McpRef, argument: str, value: str, context: dict[str, str], /) -> McpCompletion: ...
+    async def subscribe(self, uri: str, tell: ToldOfResource, /) -> bool:
+        """Tell this session whenever the resource, or one below it, has changed, until it is unsubscribed or left; False
+        when it is told already."""
+        ...
+
+    async def unsubscribe(self, uri: str, /) -> bool:
+        """False when it was not told."""
+        ...
+
+    def log(self) -> Sequence[McpLogEntry]:
+        """What it has logged last, oldest first. Connects to nothing."""
+        ...
 
 
 class ToolServers(Protocol):
@@ -54,4 +100,8 @@ class ToolServers(Protocol):
 
     async def leave(self, server: McpServer, of: ServedSession, /) -> None:
         """This session needs the server no more."""
+        ...
+
+    def contents(self, server: McpServer, of: ServedSession, /) -> ServerContents:
+        """What this server of the session has beside its tools."""
         ...

@@ -203,6 +203,15 @@ class HasSubject(Protocol):
 
 
 @runtime_checkable
+class HasRuleNames(Protocol):
+    """A tool whose calls rules may call by further names: those of the tools that they are as well."""
+
+    def rule_names(self, arguments: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """Of a call with these arguments; all that there are without any."""
+        ...
+
+
+@runtime_checkable
 class HasWebPolicy(Protocol):
     """A tool that keeps to what an agent's web tools may look at."""
 

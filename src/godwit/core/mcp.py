@@ -20,6 +20,8 @@ from .references import has_reference
 from .sandbox import CREDENTIAL
 
 PREFIX = "mcp__"
+RESOURCE_TOOLS = ("list_mcp_resources", "read_mcp_resource")
+"""The tools by which a model looks at resources of all servers of its session."""
 LONGEST = 64
 """Characters of a name that every provider takes."""
 _DIGEST = 12

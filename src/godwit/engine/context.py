@@ -15,7 +15,7 @@ from ..core.model_info import Adjustment, ModelInfo, left_out, thinking_for
 from ..core.output import told
 from ..core.state import Run, State, Turn
 from ..core.transcript import Transcript
-from .permissions import Policy
+from .permissions import Policy, rule_names
 
 
 def build_request(
@@ -43,7 +43,7 @@ def build_request(
     return ModelRequest(
         entries=transcript.entries,
         instructions=instructions_of(spec),
-        tools=tuple(t.definition for t in tools if not policy.hidden(t.definition.name)),
+        tools=tuple(t.definition for t in tools if not policy.hidden(t.definition.name, rule_names(t, None))),
         settings=settings,
         session=session,
         message=message,

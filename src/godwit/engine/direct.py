@@ -24,7 +24,7 @@ from ..core.events import EventData, HookBlocked, Labels, Origin, ToolFinished, 
 from ..core.facts import ToolCallResult
 from ..core.hooks import INTERRUPTED
 from ..core.ids import CallId, Clock, RunId, Seq, SessionId, derived_id
-from ..core.mcp import server_and_tool
+from ..core.mcp import RESOURCE_TOOLS, server_and_tool
 from ..core.messages import ResultBlock, Text, ToolStatus
 from ..core.questions import QuestionAnswer, Resumption
 from ..core.state import State
@@ -191,10 +191,11 @@ class DirectCalls:
             raise ValueError("a model's calls belong to its turns")
         tools = self._tools()
         tool = next((t for t in tools if t.definition.name == name), None) or self._any_tool(name)
-        if tool is None and self._servers is not None and (of := server_and_tool(name)) is not None:
+        of = server_and_tool(name)
+        if tool is None and self._servers is not None and (of is not None or name in RESOURCE_TOOLS):
             found = await self._servers()
-            tool = next((t for t in found.tools if t.definition.name == name), None)
-            away = next((one.message for one in found.missing if one.server == of[0]), None)
+            tool = next((t for t in (*found.tools, *found.common) if t.definition.name == name), None)
+            away = next((one.message for one in found.missing if of is not None and one.server == of[0]), None)
             if tool is None and away is not None:
                 return _not_run(call, name, "error", f"{away[0].upper()}{away[1:]}")
         if tool is None or tool.traits.external:

@@ -75,7 +75,9 @@ def offered(
         case "url":
             scheme, _, rest = subject.text.partition("://")
             host = rest.partition("/")[0]
-            return [f"{name}({literal(scheme)}://{literal(host)}/**)"] if host else []
+            if host:
+                return [f"{name}({literal(scheme)}://{literal(host)}/**)"]
+            return [f"{name}({literal(subject.text)})"] if len(subject.text) <= MAX_TEXT else []
         case "text":
             exact = [f"{name}({literal(subject.text)})"] if len(subject.text) <= MAX_TEXT else []
             return [*exact, name]

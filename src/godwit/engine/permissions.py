@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..contracts import HasSubject, SavedRule, ShellCommand, ShellParser, ShellPart, Tool
+from ..contracts import HasRuleNames, HasSubject, SavedRule, ShellCommand, ShellParser, ShellPart, Tool
 from ..core.errors import ConfigurationError, GodwitError
 from ..core.modes import Mode
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
@@ -92,19 +92,23 @@ class Policy:
     def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
         """The verdict on a call whose arguments fit the tool. Never raises."""
         name = tool.definition.name
-        if (decided := self._by_name(name)) is not None:
-            return decided
         try:
+            also = rule_names(tool, arguments)
+            if (decided := self._by_name(name, also)) is not None:
+                return decided
             subject = subject_of(tool, arguments)
         except Exception as error:
             return _inapplicable(error)
-        return self.judge_subject(name, subject, workspace_root)
+        return self.judge_subject(name, subject, workspace_root, also=also)
 
-    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
-        """The verdict on a call of the tool `name` with this text. Never raises."""
-        if (decided := self._by_name(name)) is not None:
+    def judge_subject(
+        self, name: str, subject: Subject, workspace_root: str | None = None, *, also: tuple[str, ...] = ()
+    ) -> Judgement:
+        """The verdict on a call of the tool `name` with this text. `also`: further names that rules may call it by. Never
+        raises."""
+        if (decided := self._by_name(name, also)) is not None:
             return decided
-        rules = self._about(name)
+        rules = self._about(name, also)
         try:
             match subject.kind:
                 case "command":
@@ -127,8 +131,10 @@ class Policy:
             return ()
         try:
             subject = subject_of(tool, arguments)
+            also = rule_names(tool, arguments)
             parts, needing = self._needing(name, subject, workspace_root)
-            candidates = offered(name, subject, parts, needing, workspace_root)
+            # By the narrower name, where it has one.
+            candidates = offered(also[0] if also else name, subject, parts, needing, workspace_root)
         except Exception:
             return ()
         found = []
@@ -137,36 +143,43 @@ class Policy:
                 wider = Policy(
                     [*self.layers, Layer("offered", Permissions(allow=(text,)))], shell=self.shell, default=self.default
                 )
-                if wider.judge_subject(name, subject, workspace_root).verdict == "allow":
+                if wider.judge_subject(name, subject, workspace_root, also=also).verdict == "allow":
                     found.append(text)
         return tuple(dict.fromkeys(found))
 
-    def hidden(self, name: str) -> bool:
-        """Whether no call of this tool could ever run, so that the model need not know of it."""
-        rules = self._about(name)
+    def hidden(self, name: str, also: tuple[str, ...] = ()) -> bool:
+        """Whether no call of this tool could ever run, so that the model need not know of it. `also`: further names, of
+        which each call has one."""
+        if also and not self._hides(name):
+            return all(self._hides(name, one) for one in also)
+        return self._hides(name, *also)
+
+    def _hides(self, *names: str) -> bool:
+        rules = self._about(names[0], names[1:])
         if any(total(placed.rule) for placed in rules.deny):
             return True
         return self.default == "deny" and not rules.allow and not rules.ask
 
     # --- rules about one tool -------------------------------------------------------------------------------------------
 
-    def _about(self, name: str) -> _Rules:
-        known = self._known.get(name)
+    def _about(self, name: str, also: tuple[str, ...] = ()) -> _Rules:
+        key = "\0".join((name, *also))
+        known = self._known.get(key)
         if known is None:
             kinds = []
             for kind in ("deny", "allow", "ask"):
                 found = []
                 for layer in self.layers:
                     rules = map(parse, getattr(layer.permissions, kind))
-                    found += [_Placed(rule, layer.name) for rule in rules if covers(rule, name)]
+                    found += [_Placed(rule, layer.name) for rule in rules if any(covers(rule, one) for one in (name, *also))]
                 # Those that need no look at the arguments first.
                 kinds.append(tuple(sorted(found, key=lambda placed: not total(placed.rule))))
-            known = self._known[name] = _Rules(*kinds)
+            known = self._known[key] = _Rules(*kinds)
         return known
 
-    def _by_name(self, name: str) -> Judgement | None:
+    def _by_name(self, name: str, also: tuple[str, ...] = ()) -> Judgement | None:
         """The verdict where it does not depend on the arguments."""
-        rules = self._about(name)
+        rules = self._about(name, also)
         if rules.deny and total(rules.deny[0].rule):
             return _because("deny", rules.deny[0], f"the tool {name!r} is not permitted")
         if rules.patterned or self._files.deny:
@@ -351,7 +364,7 @@ class Narrowed(Policy):
         """`modes`: those of the session and of those above. They hold as well, but hide nothing from the model: what it is
         told of its tools stays the same from mode to mode, and with it what providers keep of a request."""
         super().__init__(own.layers, shell=own.shell, default=own.default)
-        self._hides = tuple(above)
+        self._hiding = tuple(above)
         self.above = (*above, *modes)
 
     def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
@@ -359,9 +372,11 @@ class Narrowed(Policy):
         judged += [policy.judge(tool, arguments, workspace_root) for policy in self.above]
         return _strictest(judged)
 
-    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
-        judged = [super().judge_subject(name, subject, workspace_root)]
-        judged += [policy.judge_subject(name, subject, workspace_root) for policy in self.above]
+    def judge_subject(
+        self, name: str, subject: Subject, workspace_root: str | None = None, *, also: tuple[str, ...] = ()
+    ) -> Judgement:
+        judged = [super().judge_subject(name, subject, workspace_root, also=also)]
+        judged += [policy.judge_subject(name, subject, workspace_root, also=also) for policy in self.above]
         return _strictest(judged)
 
     def suggest(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> tuple[str, ...]:
@@ -376,8 +391,8 @@ class Narrowed(Policy):
             return ()
         return tuple(rule for rule in offers[0] if all(rule in others for others in offers[1:]))
 
-    def hidden(self, name: str) -> bool:
-        return super().hidden(name) or any(policy.hidden(name) for policy in self._hides)
+    def hidden(self, name: str, also: tuple[str, ...] = ()) -> bool:
+        return super().hidden(name, also) or any(policy.hidden(name, also) for policy in self._hiding)
 
 
 def _strictest(judged: Sequence[Judgement]) -> Judgement:
@@ -421,8 +436,10 @@ class _ModePolicy(Policy):
     def judge(self, tool: Tool, arguments: dict[str, Any], workspace_root: str | None = None) -> Judgement:
         return self._named(super().judge(tool, arguments, workspace_root))
 
-    def judge_subject(self, name: str, subject: Subject, workspace_root: str | None = None) -> Judgement:
-        return self._named(super().judge_subject(name, subject, workspace_root))
+    def judge_subject(
+        self, name: str, subject: Subject, workspace_root: str | None = None, *, also: tuple[str, ...] = ()
+    ) -> Judgement:
+        return self._named(super().judge_subject(name, subject, workspace_root, also=also))
 
     def _named(self, judged: Judgement) -> Judgement:
         if judged.verdict != "deny":
@@ -445,6 +462,11 @@ def subject_of(tool: Tool, arguments: dict[str, Any]) -> Subject:
     if isinstance(tool, HasSubject):
         return tool.subject(arguments)
     return Subject("text", msgspec.json.encode(arguments, order="sorted").decode())
+
+
+def rule_names(tool: Tool, arguments: dict[str, Any] | None) -> tuple[str, ...]:
+    """Further names that rules may call this call by; without arguments those of all its calls."""
+    return tool.rule_names(arguments) if isinstance(tool, HasRuleNames) else ()
 
 
 # --- the inside ---------------------------------------------------------------------------------------------------------

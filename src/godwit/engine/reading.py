@@ -132,7 +132,9 @@ class Reading(Handle):
         tools = list(self._home.tools_of(self._spec, self.workspace))
         servers, spec = self._home.parts.tool_servers, self._with_servers(self._spec)
         if servers is not None and spec.mcp_servers:
-            tools += servers.known(spec, self._served()).tools
+            found = servers.known(spec, self._served())
+            own = {tool.definition.name for tool in tools}
+            tools += [*found.tools, *(tool for tool in found.common if tool.definition.name not in own)]
         return [t.definition for t in tools]
 
     def tool_names(self) -> list[str]:

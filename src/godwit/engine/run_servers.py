@@ -26,13 +26,14 @@ class RunServers:
         self._told: set[McpUnavailable] = set()
         self._missing: dict[str, McpUnavailable] = {}
         self._shown: dict[str, tuple[Tool, ...]] = {}
+        self._common: dict[str, Tool] = {}
         self._changes: dict[str, int] = {}
 
     def take(self, run: RunId, found: ServerTools) -> tuple[McpUnavailable, ...]:
         """Take up what is found; returns what has to be told."""
         if self._run != run:
             self._run = run
-            self._told, self._shown, self._changes = set(), {}, {}
+            self._told, self._shown, self._changes, self._common = set(), {}, {}, {}
         self._missing = {one.server: one for one in found.missing}
         by_server: dict[str, list[Tool]] = {}
         for tool in found.tools:
@@ -40,6 +41,7 @@ class RunServers:
                 by_server.setdefault(of[0], []).append(tool)
         for server, tools in by_server.items():
             self._take_list(server, tuple(tools))
+        self._common |= {tool.definition.name: tool for tool in found.common}
         new = tuple(one for one in found.missing if one not in self._told)
         self._told.update(new)
         return new
@@ -54,6 +56,7 @@ class RunServers:
         """All tools of the session: its own, and those of servers, in the agent's order."""
         taken = {tool.definition.name for tool in own}
         theirs = [tool for server in spec.mcp_servers for tool in self._shown.get(server.name, ())]
+        theirs += self._common.values()
         return [*own, *(tool for tool in theirs if tool.definition.name not in taken)]
 
     def why_not(self, name: str, spec: AgentSpec) -> str | None:

@@ -138,7 +138,7 @@ def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOu
     blocks: list[ResultBlock] = []
     left = FILES_BYTES
     for one in result.content:
-        if (block := _block(one, left)) is not None:
+        if (block := block_of(one, left)) is not None:
             blocks.append(block)
             if isinstance(block, Image | Document):
                 left -= len(block.data or b"")
@@ -152,8 +152,9 @@ def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOu
     return ToolOutput(tuple(blocks) or (Text(_NOTHING),), result.is_error, metadata)
 
 
-def _block(content: Any, left: int) -> ResultBlock | None:
-    """`left`: bytes of files that there is room for."""
+def block_of(content: Any, left: int) -> ResultBlock | None:
+    """Content of the protocol as a model takes it; None where there is nothing in it. `left`: bytes of files that there is
+    room for."""
     match content.type:
         case "text":
             return Text(clean(content.text)) if content.text else None

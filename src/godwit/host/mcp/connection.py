@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ...contracts import Tool, ToolContext
@@ -23,14 +23,17 @@ from ...core.errors import ToolFailed
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
 from ...core.mcp import Health, Link, McpServer, McpStatus, Trouble
+from ...core.mcp_contents import McpPrompt
 from .client import Ears, all_tools
+from .listening import Listening
 from .log import McpLog
 from .progress import progress_of
 from .roots import roots_of
+from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp_types import CallToolResult, Tool as ListedTool
+    from mcp_types import CallToolResult, ServerCapabilities, Tool as ListedTool
 
     from .way import McpWay
 
@@ -79,7 +82,8 @@ class Place(NamedTuple):
 
 class McpConnection:
     """One connection, or the attempt at one. `session`: which it was made for. `waited`: a run has waited for it long
-    enough, so the next step goes on without. `name`: what the first to ask for it calls the server. `log`: what it logs."""
+    enough, so the next step goes on without. `name`: what the first to ask for it calls the server. `log`: what it logs.
+    `subscriptions`: the resources that are to be heard of, for which it is connected again whenever it is lost."""
 
     def __init__(self, home: Home, place: Place, session: SessionId, name: str) -> None:
         self.place = place
@@ -88,6 +92,11 @@ class McpConnection:
         self.stateful = self.way.stateful
         self.waited = False
         self.log = McpLog(name, lambda text: self.way.hidden(text))
+        self.listening = Listening(lambda: self.subscriptions.uris, self._missed)
+        self.subscriptions = Subscriptions(self.listening.changed)
+        self.lists = 0  # how often a list other than that of tools has changed
+        self.prompts = KeptPrompts()
+        self._revive_s = BACKOFF_S[0]
         self._home = home
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
@@ -136,11 +145,17 @@ class McpConnection:
     @property
     def unused_s(self) -> float | None:
         """For how long; None while it is in use."""
-        return None if self._calls or not self.is_up else _now() - self._used
+        return None if self._calls or self.subscriptions or not self.is_up else _now() - self._used
 
     @property
     def forgotten(self) -> bool:
-        return self._task is None and _now() - self._used > 2 * self._home.settings.idle_s
+        unused = not self.subscriptions and self._task is None
+        return unused and _now() - self._used > 2 * self._home.settings.idle_s
+
+    @property
+    def can(self) -> ServerCapabilities | None:
+        """What the server says that it can do; None while it is not connected."""
+        return self._client.server_capabilities if self._client is not None and self.is_up else None
 
     def tools_of(self, server: McpServer, *, touch: bool = True) -> tuple[Tool, ...]:
         """The server's tools as this agent has them. `touch`: they are used."""
@@ -248,6 +263,7 @@ class McpConnection:
 
     async def close(self) -> None:
         """Leave it, and wait for that."""
+        self.subscriptions.close()
         self.let_go()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=2 * CLOSE_S)
@@ -344,32 +360,43 @@ class McpConnection:
             await self._read_list(client)
             self.stateful = self.way.stateful
             self._client, self._up_at = client, _now()
+            self.lists += 1
             self._touch()
             self._why = ""
             self._settled.set()
-            while not self._leaving:
-                self._wake.clear()
-                if self._broken:
-                    raise ConnectionError
-                idle_s = self._home.settings.idle_s
-                if self._spare_s is not None:
-                    idle_s = min(idle_s, self._spare_s)
-                wait_s: float | None = idle_s
-                if self._look_at is not None:
-                    wait_s = self._look_at - _now()
-                elif self._calls and self._spare_s is not None:
-                    wait_s = None  # the end of a call wakes this
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._wake.wait()
-                        continue
-                if self._look_at is not None:
-                    self._look_at = None
-                    await self._read_list(client)
-                    if self._look_at is None:
-                        self._settled.set()
-                elif not self._calls and _now() - self._used >= idle_s:
-                    self.let_go()
+            listening = asyncio.create_task(self.listening.run(client), name="mcp listening")
+            try:
+                await self._stay(client)
+            finally:
+                listening.cancel()
+                await asyncio.wait([listening])
+
+    async def _stay(self, client: Client) -> None:
+        """Until nobody needs it, or it is lost: ConnectionError."""
+        while not self._leaving:
+            self._wake.clear()
+            if self._broken:
+                raise ConnectionError
+            idle_s = self._home.settings.idle_s
+            if self._spare_s is not None:
+                idle_s = min(idle_s, self._spare_s)
+            in_use = self._calls > 0 or bool(self.subscriptions)
+            wait_s: float | None = idle_s
+            if self._look_at is not None:
+                wait_s = self._look_at - _now()
+            elif in_use and self._spare_s is not None:
+                wait_s = None  # the end of a call wakes this
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+                    continue
+            if self._look_at is not None:
+                self._look_at = None
+                await self._read_list(client)
+                if self._look_at is None:
+                    self._settled.set()
+            elif not in_use and _now() - self._used >= idle_s:
+                self.let_go()
 
     def _ears(self) -> Ears:
         return Ears(
@@ -377,8 +404,19 @@ class McpConnection:
         )
 
     def _heard(self, notification: Any) -> None:
-        if notification.method == "notifications/tools/list_changed":
-            self._changed()
+        match notification.method:
+            case "notifications/tools/list_changed":
+                self._changed()
+            case "notifications/prompts/list_changed" | "notifications/resources/list_changed":
+                self.lists += 1
+            case "notifications/resources/updated":
+                self.subscriptions.heard(str(notification.params.uri))
+
+    def _missed(self) -> None:
+        """It was not listened to for a while."""
+        self._changed()
+        self.lists += 1
+        self.subscriptions.heard_all()
 
     async def _read_list(self, client: Client) -> None:
         async with asyncio.timeout(self.way.within_s):
@@ -408,6 +446,19 @@ class McpConnection:
                 self._losses += 1
         self._leaving = False
         self._settled.set()
+        if self.subscriptions and not self._home.closed and not self._retired:
+            # Somebody waits to hear of its resources, and nobody need ask for it meanwhile.
+            self._revive_s = BACKOFF_S[0] if was_up else min(BACKOFF_S[1], self._revive_s * 2)
+            asyncio.get_running_loop().call_later(self._revive_s, self._revive)
+
+    def _revive(self) -> None:
+        if not self.subscriptions or self._home.closed or self._retired or self._task is not None:
+            return
+        if no_room := self._home.room(self.place):
+            self._failed("connection", no_room)
+            asyncio.get_running_loop().call_later(BACKOFF_S[1], self._revive)
+            return
+        self._begin()
 
     def _failed(self, trouble: Trouble, why: str) -> None:
         """Note why, and when it is tried again."""
@@ -418,6 +469,15 @@ class McpConnection:
         self._tries = min(self._tries + 1, 20)
         self._retry_at = _now() + wait_s
         logger.info("an MCP server is not connected: %s", self._why)
+
+
+class KeptPrompts:
+    """The server's prompts as they were read last: at what time, and as of which change of its lists."""
+
+    def __init__(self) -> None:
+        self.listed: Sequence[McpPrompt] | None = None
+        self.read_at = 0.0
+        self.of = 0
 
 
 class _View(NamedTuple):

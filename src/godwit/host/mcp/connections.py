@@ -26,6 +26,7 @@ from ...core.ids import SessionId
 from ...core.mcp import McpServer, McpStatus
 from .client import load
 from .connection import McpConnection, Place
+from .contents import McpContents
 from .eras import Eras
 from .values import McpValues
 
@@ -101,7 +102,7 @@ class McpConnections:
                 tools += connection.tools_of(server)
             else:
                 missing.append(connection.told(server))
-        return ServerTools(tuple(tools), tuple(missing), due)
+        return ServerTools(tuple(tools), tuple(missing), due, self._common(spec, of))
 
     async def tools(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
         await load()
@@ -136,15 +137,34 @@ class McpConnections:
     async def leave(self, server: McpServer, of: ServedSession) -> None:
         """Let go of the connection to this server if it is this session's alone, for good."""
         connection = self._connection(server, of)
+        connection.subscriptions.leave(of.id, server.name)
         if connection.is_of(of.id):
             self._connections.pop(connection.place, None)
             await connection.retire()
 
     def leave_session(self, session: SessionId, *, ended: bool = False) -> None:
         """Nobody here works on this session any more: let go of the connections that are its alone, soon, since it may be
-        opened again; or, where it has `ended`, once no call is under way on them."""
+        opened again; or, where it has `ended`, once no call is under way on them. It is told of no resource any more."""
+        for connection in self._connections.values():
+            connection.subscriptions.leave(session)
         for connection in [one for one in self._connections.values() if one.is_of(session)]:
             connection.spare(0.0 if ended else LEFT_S)
+
+    def contents(self, server: McpServer, of: ServedSession) -> McpContents:
+        return McpContents(server, of.id, lambda: self._connection(server, of))
+
+    def _common(self, spec: AgentSpec, of: ServedSession) -> tuple[Tool, ...]:
+        """The tools for resources, where one of the agent's servers that are connected has some."""
+        having = [
+            server
+            for server in _used(spec)
+            if (can := self._connection(server, of).can) is not None and can.resources is not None
+        ]
+        if not having:
+            return ()
+        from ...tools.mcp_resources import resource_tools
+
+        return resource_tools({server.name: (server, self.contents(server, of)) for server in having})
 
     def way(self, place: Place) -> McpWay:
         """How a server is reached."""
