@@ -116,7 +116,7 @@ class McpSite:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         connection.bind(("127.0.0.1", self.port))
         self.port = connection.getsockname()[1]
-        server = Server("site", version="1", on_list_tools=self._list, on_call_tool=self._call)
+        server = self.made()
         app = over_sse(server) if self.sse else server.streamable_http_app(host="127.0.0.1")
         config = uvicorn.Config(self._front(app), log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
         running = self._server = uvicorn.Server(config)
@@ -125,6 +125,9 @@ class McpSite:
         while not running.started:
             assert self._thread.is_alive()
             self._thread.join(0.01)
+
+    def made(self) -> Server[Any]:
+        return Server("site", version="1", on_list_tools=self._list, on_call_tool=self._call)
 
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:

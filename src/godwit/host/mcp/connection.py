@@ -301,7 +301,7 @@ class McpConnection:
             if failure := seen.failure or (self.way.failure if closed else ""):
                 raise ToolFailed(self._hidden(f"the MCP server cannot be used: {failure}")) from None
             raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000]) from None
-        except (asyncio.CancelledError, BrokenPipeError):
+        except (asyncio.CancelledError, BrokenPipeError, ToolFailed):
             raise
         except Exception as error:
             # Results that are none, and a connection that broke: whatever the library makes of it.

@@ -235,7 +235,7 @@ async def _read(client: Client, uri: str) -> Sequence[Any]:
 
     found = await client.session.read_resource(uri, allow_input_required=True)
     if isinstance(found, InputRequiredResult):
-        raise ValueError("it asks for input before it lets the resource be read, which is not supported")
+        raise ToolFailed("the MCP server asks for input before it lets the resource be read, which is not supported")
     return found.contents
 
 
@@ -244,7 +244,7 @@ async def _prompt(client: Client, name: str, arguments: dict[str, str]) -> Any:
 
     found = await client.session.get_prompt(name, arguments, allow_input_required=True)
     if isinstance(found, InputRequiredResult):
-        raise ValueError("it asks for input before it makes the prompt, which is not supported")
+        raise ToolFailed("the MCP server asks for input before it makes the prompt, which is not supported")
     return found
 
 

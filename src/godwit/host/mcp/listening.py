@@ -2,8 +2,10 @@
 
 On servers of 2026-07-28 one stream (`subscriptions/listen`) for changed lists and all resources that are wanted, opened
 again when it is lost; on older ones, which tell of changed lists by themselves, a request for each resource. Leaves out
-what becomes of what they tell (`connection.py`). Rules: a server is listened to for what it says it can tell; nothing here runs
-while nothing changes; a server that ends its streams at once is asked again after waits that double up to a minute.
+what becomes of what they tell (`connection.py`).
+
+Rules: a server is listened to for what it says it can tell; nothing here runs while nothing changes; a server that ends its
+streams at once is asked again after waits that double up to a minute.
 """
 
 from __future__ import annotations
