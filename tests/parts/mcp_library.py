@@ -1,7 +1,8 @@
-"""An MCP server of the official package that has resources, prompts, completions, a log and questions about roots: over stdio
-as a program, `mcp_library.py [--old]`, or over HTTP in a thread (`library_site`).
+"""An MCP server of the official package that has resources, prompts, completions, a log and questions about roots: over
+stdio as a program, `mcp_library.py [--old]`, or over HTTP in a thread (`library_site`).
 
-`--old`: speaks the handshake protocol alone, and ends at a first message that is not of it. Its tools change what it has: `touch` says that the resource `uri` has changed,
+`--old`: speaks the handshake protocol alone, and ends at a first message that is not of it. Its tools
+change what it has: `touch` says that the resource `uri` has changed,
 `grow` adds a prompt and a resource, `say` logs `text`, `roots` tells which folders it was told of, `end` ends the program,
 `close` ends streams of changes.
 """
@@ -77,7 +78,7 @@ class Library:
             more["on_subscriptions_listen"] = self.handler
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = Server(
+            return Server(
                 "library",
                 version="1",
                 on_list_tools=self._tools,
@@ -93,7 +94,6 @@ class Library:
                 on_set_logging_level=self._level,
                 **more,
             )
-        return made
 
     async def _tools(self, _: Any, __: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[types.Tool(name=name, input_schema={"type": "object"}) for name in TOOLS])

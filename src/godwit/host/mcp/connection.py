@@ -272,6 +272,8 @@ class McpConnection:
 
     async def _up(self) -> Client:
         await self.tried()
+        if self._leaving:  # it was let go just as it had been made
+            await self.tried()
         client = self._client
         if client is None or not self.is_up:
             why = self._why or "the connection was closed"
