@@ -145,7 +145,12 @@ class McpConnection:
     @property
     def unused_s(self) -> float | None:
         """For how long; None while it is in use."""
-        return None if self._calls or self.subscriptions or not self.is_up else _now() - self._used
+        return None if self._in_use or not self.is_up else _now() - self._used
+
+    @property
+    def _in_use(self) -> bool:
+        """Whether a call is under way, or somebody wants to hear of something."""
+        return self._calls > 0 or bool(self.subscriptions)
 
     @property
     def forgotten(self) -> bool:
@@ -382,11 +387,10 @@ class McpConnection:
             idle_s = self._home.settings.idle_s
             if self._spare_s is not None:
                 idle_s = min(idle_s, self._spare_s)
-            in_use = self._calls > 0 or bool(self.subscriptions)
             wait_s: float | None = idle_s
             if self._look_at is not None:
                 wait_s = self._look_at - _now()
-            elif in_use and self._spare_s is not None:
+            elif self._in_use and self._spare_s is not None:
                 wait_s = None  # the end of a call wakes this
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -397,7 +401,7 @@ class McpConnection:
                 await self._read_list(client)
                 if self._look_at is None:
                     self._settled.set()
-            elif not in_use and _now() - self._used >= idle_s:
+            elif not self._in_use and _now() - self._used >= idle_s:
                 self.let_go()
 
     def _ears(self) -> Ears:
