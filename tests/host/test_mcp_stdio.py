@@ -21,6 +21,7 @@ from godwit.core.errors import ConfigurationError
 from godwit.core.events import McpUnavailable, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
+from godwit.host.auth_store import AuthStore
 from godwit.host.mcp import stdio as mcp_stdio
 from godwit.models.script import call, say
 
@@ -105,6 +106,18 @@ async def test_it_gets_what_it_is_given_and_no_credential_of_ours(
     assert told["cwd"] == str(tmp_path)
     _, spec = await session._store.get_agent(session.agent.name, session.agent.version)
     assert "secret-of-the" not in str(spec)
+
+
+async def test_a_secret_may_be_a_stored_key(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keys = AuthStore(tmp_path / "keys.json", keyring=False)
+    await keys.set("tickets", "secret-of-the-store")
+    await keys.set("docs", "also-stored")
+    monkeypatch.setenv("docs", "secret-of-the-environment")
+    server = program(env={"TICKETS_TOKEN": "${tickets}", "DOCS_TOKEN": "${docs}"})
+    runtime = await bench.runtime([], auth=keys)
+    session = await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]))
+    told = await about(session, "TICKETS_TOKEN", "DOCS_TOKEN")
+    assert told["env"] == {"TICKETS_TOKEN": "secret-of-the-store", "DOCS_TOKEN": "secret-of-the-environment"}
 
 
 async def test_a_secret_that_is_nowhere_is_named(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ from godwit.host.mcp.editing import add_to_config, add_to_mcp_json, remove_from_
 from godwit.models.script import ScriptedModel
 from tests.parts import mcp_program
 from tests.parts.mcp_site import mcp_site
+from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command, Ended
 
 PROGRAM = mcp_program.__file__
@@ -177,3 +179,44 @@ def test_a_link_stays_one_and_a_file_is_made_where_there_is_none(tmp_path: Path)
     assert (tmp_path / "new" / "config.toml").read_text() == '[mcp.servers.a]\ncommand = "x"\nenabled = false\n'
     with pytest.raises(ConfigurationError, match="a \\.mcp\\.json has no tools"):
         add_to_mcp_json(str(link), McpServer("b", command="x", tools=("y",)))
+
+
+@pytest.mark.parametrize("name", ["config.toml", ".mcp.json"])
+def test_several_that_write_at_once_lose_nothing(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    change = "add_to_mcp_json" if name == ".mcp.json" else "add_to_config"
+    script = f"""
+import sys
+from godwit import McpServer
+from godwit.host.mcp import editing
+
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(12):
+    editing.{change}({str(file)!r}, McpServer(f"s{{sys.argv[1]}}-{{n}}", command="true"))
+"""
+    command = [sys.executable, "-c", script]
+    writers = [
+        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(4)
+    ]
+    for one in writers:
+        assert one.stdout is not None
+        one.stdout.readline()
+    for one in writers:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in writers:
+        one.communicate(timeout=PATIENCE_S)
+        assert one.returncode == 0
+    text = file.read_text()
+    servers = json.loads(text)["mcpServers"] if name == ".mcp.json" else tomllib.loads(text)["mcp"]["servers"]
+    assert sorted(servers) == sorted(f"s{writer}-{n}" for writer in range(4) for n in range(12))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+async def test_the_file_of_a_folder_is_told_with_the_others(place: Place) -> None:
+    place.json.write_text("{}")
+    told = await place.run("config", "path", "--json")
+    (one,) = [line for line in map(json.loads, told.out.splitlines()) if line["name"] == "MCP servers"]
+    assert one == {"name": "MCP servers", "path": str(place.json), "found": True}

@@ -67,11 +67,13 @@ def _within(name: str, key: str | None) -> bool:
 def paths(folder: Path, *, as_json: bool) -> int:
     """Where the files are, or would be."""
     from ..host.config import PROJECT_FILE, user_file
+    from ..host.config_servers import FILE
     from ..host.trust import list_file, state_of
 
     places = {
         "user": user_file(),
         "project": os.path.join(os.path.realpath(folder), PROJECT_FILE),
+        "MCP servers": os.path.join(os.path.realpath(folder), FILE),
         "trusted folders": list_file(),
     }
     for name, path in places.items():

@@ -2,18 +2,23 @@
 
 Leaves out what is read of them (`config_servers`, `mcp_files`). Rules a change must keep: the file says afterwards what it
 said before, but for the one server, which is checked before anything is written, and of TOML every other line stays as it
-was; it is replaced as a whole or not at all; what cannot be changed in that way is refused, with the line to change by hand.
+was; it is replaced as a whole or not at all, and of several who change it at once each finds what the one before wrote; what
+cannot be changed in that way is refused, with the line to change by hand.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import tempfile
+import time
 import tomllib
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -22,10 +27,52 @@ from ...core.mcp import McpServer
 from ..config_file import table_of
 from ..config_servers import FIELDS, SECTION
 
+LOCK_S = 10.0
+"""How long to wait for others who change files in the same folder."""
+P = ParamSpec("P")
+T = TypeVar("T")
 _OF_JSON = ("command", "args", "env", "cwd", "url", "headers")
 """What other tools understand of a server, by their names, which are ours."""
 
 
+def _alone(change: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+    """The same while nobody else changes a file of that folder in this way."""
+
+    @wraps(change)
+    def alone(path: str, *args: P.args, **more: P.kwargs) -> T:
+        with _locked(path):
+            return change(path, *args, **more)
+
+    return alone
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold the folder, which leaves nothing behind. ConfigurationError."""
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", file=path) from None
+    try:
+        until_s = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    raise ConfigurationError(f"{path} is being changed by somebody else: try again", file=path) from None
+                time.sleep(0.01)
+            except OSError:
+                break  # file systems without locks
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@_alone
 def add_to_config(path: str, server: McpServer) -> None:
     """Write the server into a configuration file, which is made where there is none. Conflict when there is one of its name;
     ConfigurationError."""
@@ -42,6 +89,7 @@ def add_to_config(path: str, server: McpServer) -> None:
     _write(path, new)
 
 
+@_alone
 def remove_from_config(path: str, name: str) -> bool:
     """Take the server of this name out of a configuration file; False when it names none. ConfigurationError."""
     text = _read(path)
@@ -70,6 +118,7 @@ def remove_from_config(path: str, name: str) -> bool:
     return True
 
 
+@_alone
 def add_to_mcp_json(path: str, server: McpServer) -> None:
     """Write the server into a `.mcp.json`, which is made where there is none. Conflict when there is one of its name;
     ConfigurationError, also for what other tools do not understand of it."""
@@ -86,6 +135,7 @@ def add_to_mcp_json(path: str, server: McpServer) -> None:
     _write(path, _as_json(content, text))
 
 
+@_alone
 def remove_from_mcp_json(path: str, name: str) -> bool:
     """Take the server of this name out of a `.mcp.json`; False when it names none. ConfigurationError."""
     text = _read(path)
