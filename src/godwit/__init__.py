@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import RemoteRuntime, RemoteSession, Worker, connect
-    from .contracts import BudgetCheck, BudgetGuard, Embedder, HookCall, SessionHandle, ToolContext, ToolOutput
+    from .contracts import BudgetCheck, BudgetGuard, Embedder, HookCall, KeptFile, SessionHandle, ToolContext, ToolOutput
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, ContextPolicy, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
@@ -125,6 +125,7 @@ _HOMES = {
     "Text": "core.messages",
     "ToolContext": "contracts",
     "ToolDefinition": "core.agent",
+    "KeptFile": "contracts",
     "ToolOutput": "contracts",
     "Usage": "core.messages",
     "VerificationCommand": "core.verification",
@@ -212,6 +213,7 @@ __all__ = [
     "Text",
     "ToolContext",
     "ToolDefinition",
+    "KeptFile",
     "ToolOutput",
     "Usage",
     "VerificationCommand",

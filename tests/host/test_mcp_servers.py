@@ -400,8 +400,10 @@ async def test_what_a_result_is_made_of_reaches_the_model(bench: Bench) -> None:
         text = text_of(mixed.content)
         assert mixed.status == "error"  # as the server says
         for part in (
-            "look here", "[an image that is not encoded", "[an image of 6291464 bytes, too large to show]",
-            "[sound of type audio/wav, 4 bytes, which is not shown]", "[resource page, docs://page: a page]",
+            "look here", "[an image that is not encoded",
+            "[an image of type image/png, 6291464 bytes, too large to show, kept as artifact sha256:",
+            "[sound of type audio/wav, 4 bytes, which is not shown, kept as artifact sha256:",
+            "[resource page, docs://page: a page]",
             "[resource docs://text]\nin the page",
         ):  # fmt: skip
             assert part in text
@@ -410,7 +412,11 @@ async def test_what_a_result_is_made_of_reaches_the_model(bench: Bench) -> None:
             Document("application/pdf", b"%PDF-1.7", name="docs://file"),
         ]
         # Large data is an artifact, and not in the metadata as well.
-        (stored,) = await data(session, ArtifactStored)
+        picture, sound, stored = await data(session, ArtifactStored)
         assert json.loads(await session.artifacts.get(stored.ref)) == {"rows": list(range(50_000))}
         assert "structured" not in large.metadata
+        # What no model is shown can be had by people, under the ref that the model is told.
+        assert (sound.media_type, await session.artifacts.get(sound.ref)) == ("audio/wav", b"RIFF")
+        assert sound.ref in text
+        assert (picture.media_type, picture.size) == ("application/octet-stream", 6291464)
         assert stored.ref in text_of(large.content)

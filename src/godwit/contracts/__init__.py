@@ -46,7 +46,18 @@ from .shell import ShellCommand, ShellParser, ShellPart
 from .store import Store
 from .subagents import GivesTasks, Subagents, Tasks
 from .tasks import TaskQueue
-from .tool import HasRuleNames, HasSubject, HasWebPolicy, Tool, Toolbox, ToolContext, ToolOutput, ToolTraits, Verified
+from .tool import (
+    HasRuleNames,
+    HasSubject,
+    HasWebPolicy,
+    KeptFile,
+    Tool,
+    Toolbox,
+    ToolContext,
+    ToolOutput,
+    ToolTraits,
+    Verified,
+)
 from .tracing import BeginTrace, Traces
 from .workspace import Execution, FileInfo, HasLinks, Workspace
 
@@ -81,6 +92,7 @@ __all__ = [
     "HookHandler",
     "HookKit",
     "InputQueue",
+    "KeptFile",
     "KeySource",
     "Lease",
     "ListsModels",

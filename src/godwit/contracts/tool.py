@@ -26,6 +26,16 @@ from .subagents import Tasks
 from .workspace import Workspace
 
 
+class KeptFile(msgspec.Struct, frozen=True):
+    """A file of a tool's output that is kept as an artifact. `named`: the text of the block that stands for it among what
+    the model sees, `[sound of type audio/wav]`; the artifact's ref is added to it. Without such a block, since a hook has
+    taken it out, the file is not kept."""
+
+    content: bytes
+    media_type: str
+    named: str
+
+
 class ToolOutput(msgspec.Struct, frozen=True):
     """What a tool gives back. `metadata` is JSON for people and followers, the model does not see it. `todos`, `goal`: what
     becomes of the session's list and of its goal, recorded with the result of a call that has ended well. `questions`: the
@@ -42,6 +52,7 @@ class ToolOutput(msgspec.Struct, frozen=True):
     goal: Goal | None = None
     questions: tuple[Question, ...] = ()
     state: str = ""
+    files: tuple[KeptFile, ...] = ()
 
 
 class ToolTraits(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ from .driver import Parts
 from .hooks import Hooks
 from .log import append_outside, load_state
 from .questions import ASKS_NOBODY, MOST_ROUNDS, is_asking, let_go
-from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
+from .results import as_json, cut_off, files_of, keep_files, look_at, modified, outcome, shorten, told, written_by
 from .review import checked
 from .tasks import SessionTasks
 from .tool_context import Context
@@ -391,6 +391,8 @@ class DirectCalls:
             notes += [result.note] if result.note else []
         # What a report names as its evidence is there as long as the report.
         pinned = origin == "verification"
+        files = files_of(task)
+        kept, content = await keep_files(self._parts.blobs, self._session, call, content, files, pinned=pinned)
         artifact, content = await shorten(self._parts.blobs, self._session, call, content, pinned=pinned)
         if artifact is not None:
             metadata = {**metadata, "artifact": artifact.ref}
@@ -402,7 +404,7 @@ class DirectCalls:
         if status == "ok" and (task.result().todos is not None or task.result().goal is not None):
             # As both are now: somebody may have written them while the tool and its hooks were at work.
             written = written_by(await load_state(self._store, self._session), task.result(), None)
-        seq = await self._append(run, *([artifact] if artifact is not None else []), *written, finished)
+        seq = await self._append(run, *kept, *([artifact] if artifact is not None else []), *written, finished)
         return ToolCallResult(call, name, status, content, metadata, took_ms, seq)
 
     async def _before(self, again: ToolStarted, state: State) -> ToolCallResult:

@@ -1,17 +1,18 @@
 """Results: what a call came to, as the log can hold it: status, content cut to size, metadata as plain JSON.
 
 Whatever a tool raised or returned becomes something that can be stored; a large text is kept whole as an artifact, of which
-the beginning and the end are shown.
+the beginning and the end are shown, and so are files that no model is shown.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from ..contracts import BlobStore, ToolOutput
+from ..contracts import BlobStore, KeptFile, ToolOutput
 from ..core.errors import GodwitError
 from ..core.events import ArtifactStored, EventData, GoalUpdated, Origin, TodosUpdated
 from ..core.ids import CallId, SessionId
@@ -89,6 +90,35 @@ async def shorten(
     text = f"{head}\n[... {left_out} of {len(whole)} bytes left out; the whole is artifact {stored.ref} ...]\n{tail}"
     rest = tuple(b for b in content if not isinstance(b, Text))
     return ArtifactStored(stored.ref, stored.size, stored.media_type, call), (Text(text), *rest)
+
+
+def files_of(task: asyncio.Task[ToolOutput]) -> tuple[KeptFile, ...]:
+    """The files that the call brought, if it brought any."""
+    if not task.done() or task.cancelled() or task.exception() is not None or not _is_output(task.result()):
+        return ()
+    return task.result().files
+
+
+async def keep_files(
+    blobs: BlobStore,
+    session: SessionId,
+    call: CallId,
+    content: tuple[ResultBlock, ...],
+    files: Sequence[KeptFile],
+    *,
+    pinned: bool = False,
+) -> tuple[list[ArtifactStored], tuple[ResultBlock, ...]]:
+    """Keep these files as artifacts, and say where they are named by which ref."""
+    shown = list(content)
+    events: list[ArtifactStored] = []
+    for file in files:
+        at = next((n for n, block in enumerate(shown) if isinstance(block, Text) and block.text == file.named), None)
+        if at is None:
+            continue
+        stored = await blobs.put_artifact(session, file.content, file.media_type, pinned=pinned)
+        events.append(ArtifactStored(stored.ref, stored.size, stored.media_type, call))
+        shown[at] = Text(f"{file.named.removesuffix(']')}, kept as artifact {stored.ref}]")
+    return events, tuple(shown)
 
 
 def told(

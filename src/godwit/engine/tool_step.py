@@ -36,7 +36,7 @@ from .lanes import HELD, Ticket
 from .outside import hand_out
 from .questions import abandon, is_asking, let_go, problem_of
 from .recall import memories_of
-from .results import as_json, cut_off, look_at, modified, outcome, shorten, told, written_by
+from .results import as_json, cut_off, files_of, keep_files, look_at, modified, outcome, shorten, told, written_by
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
 from .tasks import SessionTasks
 from .tool_context import Context
@@ -367,12 +367,13 @@ async def _record(driver: Driver, done: _Running, task: asyncio.Task[ToolOutput]
     # Before the result is stored: a hook may take out of it what must not be kept.
     content, said = await _after_tool(driver, ready, status, content, metadata, took)
     notes += said
+    kept, content = await keep_files(driver.parts.blobs, driver.session, call.id, content, files_of(task))
     artifact, content = await shorten(driver.parts.blobs, driver.session, call.id, content)
     if notes:
         content = (Text("\n".join(notes) + "\n"), *content)
     if not content:
         content = (Text("(no output)"),)
-    events: list[EventData] = [artifact] if artifact is not None else []
+    events: list[EventData] = [*kept, *([artifact] if artifact is not None else [])]
     if artifact is not None:
         metadata = {**metadata, "artifact": artifact.ref}
     finished = ToolFinished(call.id, call.name, status, content, as_json(metadata), took)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from ..contracts import ToolContext, ToolOutput, ToolTraits, Workspace
+from ..contracts import KeptFile, ToolContext, ToolOutput, ToolTraits, Workspace
 from ..core.agent import ToolDefinition
 from ..core.errors import ConfigurationError
 from ..core.mcp import McpServer, tool_name
@@ -136,12 +137,15 @@ def mcp_tools(server: McpServer, listed: Iterable[ListedTool], caller: Caller) -
 def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOutput:
     """What the model gets to see of a result. Data without words is given as JSON; what no model takes is named."""
     blocks: list[ResultBlock] = []
+    files: list[KeptFile] = []
     left = FILES_BYTES
     for one in result.content:
-        if (block := block_of(one, left)) is not None:
+        kept = len(files)
+        if (block := block_of(one, left, files)) is not None:
             blocks.append(block)
             if isinstance(block, Image | Document):
                 left -= len(block.data or b"")
+        left -= sum(len(file.content) for file in files[kept:])
     structured = result.structured_content
     if structured is not None:
         text = msgspec.json.encode(structured).decode()
@@ -149,19 +153,19 @@ def output_of_result(result: CallToolResult, metadata: dict[str, Any]) -> ToolOu
             blocks.append(Text(text))
         if len(text) <= STRUCTURED_BYTES:
             metadata = {**metadata, "structured": structured}
-    return ToolOutput(tuple(blocks) or (Text(_NOTHING),), result.is_error, metadata)
+    return ToolOutput(tuple(blocks) or (Text(_NOTHING),), result.is_error, metadata, files=tuple(files))
 
 
-def block_of(content: Any, left: int) -> ResultBlock | None:
+def block_of(content: Any, left: int, files: list[KeptFile] | None = None) -> ResultBlock | None:
     """Content of the protocol as a model takes it; None where there is nothing in it. `left`: bytes of files that there is
-    room for."""
+    room for. `files`: gets what is named and not shown."""
     match content.type:
         case "text":
             return Text(clean(content.text)) if content.text else None
         case "image":
-            return _file(content.data, content.mime_type, "an image", left)
+            return _file(content.data, content.mime_type, "an image", left, files)
         case "audio":
-            return _file(content.data, content.mime_type, "sound", left)
+            return _file(content.data, content.mime_type, "sound", left, files)
         case "resource_link":
             about = f": {content.description}" if content.description else ""
             return Text(clean(f"[resource {content.name}, {content.uri}{about}]"))
@@ -170,20 +174,28 @@ def block_of(content: Any, left: int) -> ResultBlock | None:
             text = getattr(resource, "text", None)
             if isinstance(text, str):
                 return Text(clean(f"[resource {resource.uri}]\n{text}"))
-            return _file(resource.blob, resource.mime_type or "", f"resource {resource.uri}", left, str(resource.uri))
+            name = str(resource.uri)
+            return _file(resource.blob, resource.mime_type or "", f"resource {name}", left, files, name)
         case other:
             return Text(f"[content of type {str(other)[:50]}, which is not shown]")
 
 
-def _file(data: str, told: str, what: str, left: int, name: str | None = None) -> ResultBlock:
+def _file(data: str, told: str, what: str, left: int, files: list[KeptFile] | None, name: str | None = None) -> ResultBlock:
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return Text(f"[{what} that is not encoded as it should be]")
-    if len(content) > min(FILE_BYTES, left):
-        return Text(clean(f"[{what} of {len(content)} bytes, too large to show]"))
-    if media_type := image_type(content):
+    size, fits = len(content), len(content) <= min(FILE_BYTES, left)
+    if fits and (media_type := image_type(content)):
         return Image(media_type, content)
-    if content.startswith(b"%PDF-"):
+    if fits and content.startswith(b"%PDF-"):
         return Document("application/pdf", content, name=name)
-    return Text(clean(f"[{what} of type {told[:100] or 'unknown'}, {len(content)} bytes, which is not shown]"))
+    shown = "which is not shown" if fits else "too large to show"
+    named = Text(clean(f"[{what} of type {told[:100] or 'unknown'}, {size} bytes, {shown}]"))
+    if files is not None and size <= left:
+        # Whatever else a server says of it, nobody's browser is to take it for a page.
+        plain = (
+            told.lower() if re.fullmatch(r"(audio|video)/[a-z0-9.+-]{1,60}", told.lower()) else "application/octet-stream"
+        )
+        files.append(KeptFile(content, plain, named.text))
+    return named

@@ -39,7 +39,7 @@ def _alone(change: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str
     """The same while nobody else changes a file of that folder in this way."""
 
     @wraps(change)
-    def alone(path: str, *args: P.args, **more: P.kwargs) -> T:
+    def alone(path: str, /, *args: P.args, **more: P.kwargs) -> T:
         with _locked(path):
             return change(path, *args, **more)
 
