@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.todos import Todo
+    from .core.tool_search import ToolSearchPolicy
     from .core.verification import VerificationCommand, VerificationPolicy, VerificationReport
     from .core.worker_agents import WorkerAgentSpec
     from .engine.attaching import file, image
@@ -94,6 +95,7 @@ _HOMES = {
     "McpSettings": "host.mcp.connections",
     "Mode": "core.modes",
     "NudgePolicy": "core.nudges",
+    "ToolSearchPolicy": "core.tool_search",
     "Todo": "core.todos",
     "Goal": "core.goal",
     "ModelSettings": "core.agent",
@@ -182,6 +184,7 @@ __all__ = [
     "McpSettings",
     "Mode",
     "NudgePolicy",
+    "ToolSearchPolicy",
     "Todo",
     "Goal",
     "ModelSettings",

@@ -12,6 +12,7 @@ from ..core.ids import RunId, Seq
 from ..core.messages import Message
 from ..core.record import ActiveTool, RunPage, RunSnapshot
 from ..core.state import State
+from ..core.tool_search import DeferredTool
 from .connection import segment
 from .following import Feed, RemoteEvents, RemoteTree, watch
 from .handle import RemoteHandle
@@ -127,6 +128,10 @@ class RemoteReading(RemoteHandle):
     async def active_tools(self) -> list[ActiveTool]:
         """Calls under way in the open run."""
         return (await self._get("/active_tools", Listed[ActiveTool])).data
+
+    async def deferred_tools(self) -> list[DeferredTool]:
+        """The tools that the model has to look for with `tool_search`, and which of them it has found."""
+        return (await self._get("/deferred_tools", Listed[DeferredTool])).data
 
     async def trace_events(self, *, limit: int | None = None) -> list[TraceEvent]:
         """What was done, step by step: names, sizes and times, never a value; with `limit` the last steps."""

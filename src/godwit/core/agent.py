@@ -20,6 +20,7 @@ from .nudges import NudgePolicy
 from .output import OutputSpec
 from .rules import ApprovalPolicy, ConfirmationInheritance, Permissions, Verdict
 from .sandbox import SandboxPolicy
+from .tool_search import ToolSearchPolicy
 from .verification import VerificationPolicy
 from .web import WebPolicy
 
@@ -127,6 +128,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     tools it has as well, connected when a session runs. `web`: what its web tools may look at. `context`: how its
     conversations are kept within what the model reads. `memory`: what it does with memory by itself.
     `modes`: of its own, beside the built-in ones. `nudges`: when a model that has stopped is told to go on.
+    `tool_search`: whether its model looks for tools, or is told of all.
     `output`: the form that the last answer of its runs must have. `hidden`: no model is told of it as a subagent; hosts
     may give it tasks.
     `confirmation_inheritance`: see there. `budgets`: at most one per scope. `verification`: a run is done only once it
@@ -167,6 +169,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     output: OutputSpec | None = None
     memory: MemoryPolicy | None = None
     nudges: NudgePolicy = NudgePolicy()
+    tool_search: ToolSearchPolicy = ToolSearchPolicy()
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():

@@ -80,7 +80,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     of `env` and of `headers`, `${NAME}` stands for a secret of that name; what looks like a credential has to be written so.
     `enabled`: False keeps it unused. `connect_timeout_s`: for connecting and listing its tools, where it is
     other than `McpSettings.connect_s`. `log_level`: the least grave that it is asked to log; None
-    asks nothing of it. ConfigurationError.
+    asks nothing of it. `defer`: False tells the model of its tools at once, however many there are (`ToolSearchPolicy`);
+    `always`: those of them that it is told of at once, by their names there. ConfigurationError.
     """
 
     name: str
@@ -97,6 +98,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     enabled: bool = True
     connect_timeout_s: float | None = None
     log_level: LogLevel | None = None
+    defer: bool = True
+    always: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 255:

@@ -43,6 +43,7 @@ from .ids import CallId, InputId, Seq
 from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
 from .nudges import NUDGE
 from .todos import Todo, todos_changed, todos_text
+from .tool_search import FOUND, TOOL_SEARCH
 
 FILE_CHARACTERS = 6000
 """What an image or a document in a result counts as."""
@@ -51,14 +52,20 @@ FILE_CHARACTERS = 6000
 class Entry:
     """A message on the transcript. `seq`: the event that placed it; `encoded`: adapters' drawers by wire format. `own`: it
     is a message to the model that the engine has written itself, whose words may be a model's. `memories`: which stand in
-    it, as scope, id and when each was changed."""
+    it, as scope, id and when each was changed. `found`: the tools that a search, whose result it is, has found."""
 
-    __slots__ = ("encoded", "memories", "message", "own", "seq")
+    __slots__ = ("encoded", "found", "memories", "message", "own", "seq")
 
     def __init__(
-        self, message: Message, seq: Seq = 0, own: bool = False, memories: tuple[tuple[str, str, int], ...] = ()
+        self,
+        message: Message,
+        seq: Seq = 0,
+        own: bool = False,
+        memories: tuple[tuple[str, str, int], ...] = (),
+        found: tuple[str, ...] = (),
     ) -> None:
         self.memories = memories
+        self.found = found
         self.message = message
         self.seq = seq
         self.own = own
@@ -380,7 +387,8 @@ class Transcript:
         self._entries.append(Entry(kept, seq))
         for call in kept.calls:
             done = results[call.id]
-            self._entries.append(Entry(ToolResult(call.id, call.name, done.content, done.status), seq))
+            result = ToolResult(call.id, call.name, done.content, done.status)
+            self._entries.append(Entry(result, seq, found=_found_by(done)))
         if written is not None and self._entries is self._branch.entries:
             self._know(seq, self._branch.known._replace(todos=written))
         if kept.calls:  # else nothing is asked of the model behind it
@@ -422,6 +430,12 @@ def _is_own(said: UserMessage) -> bool:
     if sender.startswith("task "):
         return said.delivery == "follow_up"  # of a task's end; its beginning is what its session was asked
     return sender in ("verification", NUDGE) or sender.startswith("hook ")
+
+
+def _found_by(done: ToolFinished) -> tuple[str, ...]:
+    """The tools that a search has found."""
+    found = done.metadata.get(FOUND) if done.name == TOOL_SEARCH and done.status == "ok" else None
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def as_sent(answer: Assistant) -> Assistant | None:
@@ -473,7 +487,8 @@ def _pruned(entry: Entry, data: SessionPruned) -> Entry:
     message = entry.message
     if not isinstance(message, ToolResult) or entry.seq >= data.before or size_of(message) <= data.longer_than:
         return entry
-    return Entry(msgspec.structs.replace(message, content=(Text(pruned_note(message)),)), entry.seq)
+    cut = msgspec.structs.replace(message, content=(Text(pruned_note(message)),))
+    return Entry(cut, entry.seq, found=entry.found)
 
 
 def size_of(result: ToolResult) -> int:

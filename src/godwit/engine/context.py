@@ -6,22 +6,23 @@ date, a working directory's listing) is mixed in, so the provider's prompt cache
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
-from ..contracts import ModelRequest, Tool
+from ..contracts import ModelRegistry, ModelRequest, SupportsModelInfo, Tool
 from ..core.agent import AgentSpec, ThinkingLevel
+from ..core.errors import GodwitError
 from ..core.ids import MessageId, SessionId
 from ..core.model_info import Adjustment, ModelInfo, left_out, thinking_for
 from ..core.output import told
 from ..core.state import Run, State, Turn
 from ..core.transcript import Transcript
-from .permissions import Policy, rule_names
 
 
 def build_request(
     *,
     spec: AgentSpec,
-    policy: Policy,
     run: Run,
     turn: Turn,
     transcript: Transcript,
@@ -30,8 +31,8 @@ def build_request(
     message: MessageId,
     info: ModelInfo | None = None,
 ) -> ModelRequest:
-    """The next question. `tools` are all of the agent's; those it may never call are left out. `info`: what is known of the
-    model, which is asked for a thinking level that it has.
+    """The next question. `tools`: those it tells of (`Deferral.told`). `info`: what is known of the model, which is asked
+    for a thinking level that it has.
 
     The turn is numbered within the session, not within its run: who keeps answers by session and turn (a recording) takes
     two of one number for the same question asked again.
@@ -43,7 +44,7 @@ def build_request(
     return ModelRequest(
         entries=transcript.entries,
         instructions=instructions_of(spec),
-        tools=tuple(t.definition for t in tools if not policy.hidden(t.definition.name, rule_names(t, None))),
+        tools=tuple(t.definition for t in tools),
         settings=settings,
         session=session,
         message=message,
@@ -84,3 +85,14 @@ def models_of(spec: AgentSpec, chosen: str | None) -> tuple[str, ...]:
 def models_now(state: State, spec: AgentSpec) -> tuple[str, ...]:
     """The models that a session works with now: those of its open run, or of its next one."""
     return models_of(spec, state.model if state.run is None else state.run.model)
+
+
+async def info_of(models: ModelRegistry, name: str) -> ModelInfo | None:
+    """What is known of the model; None when the registry knows nothing of models, or not this one."""
+    if not isinstance(models, SupportsModelInfo):
+        return None
+    try:
+        info = models.known(name)
+        return info if info is not None else await asyncio.to_thread(models.find, name)
+    except GodwitError:
+        return None  # it is told when the model is asked

@@ -42,9 +42,12 @@ from ..core.mcp import McpServer
 from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
+from ..core.tool_search import TOOL_SEARCH
 from .budget import Budgets, Guards
 from .call_ids import CallIds
 from .cancel import Cancel
+from .context import info_of, models_now
+from .deferral import Deferral, MakeSearch
 from .hooks import Hooks
 from .lanes import Lanes
 from .log import Log, load_state
@@ -106,6 +109,7 @@ class Parts:
         outputs: OutputTypes,
         memory: MemoryAccess | None = None,
         traces: Traces | None = None,
+        tool_search: MakeSearch | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
@@ -132,6 +136,7 @@ class Parts:
         self.folder_context = folder_context
         self.memory = memory
         self.traces = traces
+        self.tool_search = tool_search
         self.steps = KnownSteps()
         self.subagents = subagents
         self.outputs = outputs
@@ -199,6 +204,7 @@ class Driver:
         self._own_tools: list[Tool] = []
         self.servers = RunServers()
         self._servers_of: AgentRef | None = None
+        self.deferral = Deferral(parts.tool_search)
         self.call_ids = CallIds()
         self.hooks = parts.hooks(log.session)
         self.workspace: Workspace | None = None
@@ -217,7 +223,8 @@ class Driver:
         self._saved = Permissions()
         self._above: tuple[tuple[Permissions, Permissions | None, Mode | None], ...] = ()
         self._policy: Policy | None = None
-        self._policy_of: tuple[Permissions | None, str | None, int] | None = None
+        self._policy_of: tuple[Permissions | None, str | None] | None = None
+        self._policy_for: list[Tool] | None = None
 
     @property
     def state(self) -> State:
@@ -305,13 +312,16 @@ class Driver:
         """See to it that the tools of the agent's MCP servers are among the session's, as far as they can be had in a few
         seconds, and stage what has to be told of those that cannot. False when it waited: look at the state again."""
         servers, run, state = self.parts.tool_servers, self.state.run, self.state
-        if servers is None or run is None or run.interrupt is not None:
+        if run is None or run.interrupt is not None:
+            return True
+        if servers is None:
+            await self._defer(run.id, self._own_tools)
             return True
         of = ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
         if await self._took_servers(servers, of):
             return False
         if not self.spec.mcp_servers:
-            self.tools = self._own_tools
+            await self._defer(run.id, self._own_tools)
             return True
         found: ServerTools | None = servers.known(self.spec, of)
         assert found is not None
@@ -321,7 +331,7 @@ class Driver:
             if found is None:
                 return False
         new = self.servers.take(run.id, found)
-        self.tools = self.servers.tools(self.spec, self._own_tools)
+        await self._defer(run.id, self.servers.tools(self.spec, self._own_tools))
         if waited:
             await self.log.commit(*new)
         else:
@@ -352,6 +362,26 @@ class Driver:
                 await servers.leave(gone, of)
         return before != now
 
+    async def _defer(self, run: RunId, tools: list[Tool]) -> None:
+        """These are the session's tools now: see which of them its model has to look for."""
+        spec, deferral = self.spec, self.deferral
+        if deferral.settled(run, spec, tools):
+            self.tools = deferral.tools
+            return
+        window = spec.context.window
+        if window is None and any(spec.tool_search.is_for(t.definition.name, spec.mcp_servers) for t in tools):
+            info = await info_of(self.parts.models, models_now(self.state, spec)[0])
+            window = None if info is None else info.context_window
+        self.tools = deferral.take(run, spec, tools, self.policy, window)
+
+    def told_tools(self) -> list[Tool]:
+        """The tools that the next request tells the model of, in its order."""
+        return self.deferral.told(self.policy, self.log.transcript)
+
+    def has_to_look_for(self, tool: str) -> bool:
+        """Whether the model has been told nothing of this tool of the session."""
+        return self.deferral.is_unknown(tool, self.log.transcript)
+
     async def _connected(self, work: Coroutine[Any, Any, ServerTools]) -> ServerTools | None:
         """What it comes to; None when the run is to end, or the host stops, before that."""
         task = asyncio.create_task(work)
@@ -372,7 +402,8 @@ class Driver:
         """The agent's tools that change nothing; looked for only where somebody asks, at a run's end."""
         if self.spec.verification is None:
             return frozenset()
-        return frozenset(t.definition.name for t in self.tools if t.traits.read_only)
+        looking = frozenset(t.definition.name for t in self.tools if t.traits.read_only)
+        return looking | {TOOL_SEARCH}
 
     async def ask_hooks(
         self,
@@ -409,8 +440,8 @@ class Driver:
     def policy(self) -> Policy:
         """The rules of all layers: the agent's, the host's configuration, saved ones, the session's own."""
         own, mode = self.state.permissions, mode_of(self.state, self.spec)
-        made_of = (own, self.state.mode, id(self.tools))
-        if self._policy is None or self._policy_of != made_of:
+        made_of = (own, self.state.mode)
+        if self._policy is None or self._policy_of != made_of or self._policy_for is not self.tools:
             shell = self.parts.shell
             made = policy_of(self.spec.permissions, self._standing, self._saved, own, shell=shell)
             above = [
@@ -420,7 +451,7 @@ class Driver:
             modes = [one for one in (mode, *(theirs for _, _, theirs in self._above)) if one is not None]
             if above or modes:
                 made = Narrowed(made, above, [mode_policy(one, self.tools, shell) for one in modes])
-            self._policy, self._policy_of = made, made_of
+            self._policy, self._policy_of, self._policy_for = made, made_of, self.tools
         return self._policy
 
     async def load_rules(self) -> None:

@@ -17,9 +17,7 @@ import msgspec
 from ..contracts import (
     Model,
     ModelAnswer,
-    ModelRegistry,
     ModelRequest,
-    SupportsModelInfo,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -29,10 +27,9 @@ from ..core.events import AgentMessage, Delta, DeltaKind, ModelStarted, RunClaim
 from ..core.hooks import HookResult
 from ..core.ids import CallId, InputId, MessageId
 from ..core.messages import AgentBlock, Assistant, StopReason, Text, Thinking, ToolCall, Usage, UserBlock
-from ..core.model_info import ModelInfo
 from ..core.state import Run, Turn
 from .budget import new
-from .context import adjustments, build_request, models_of
+from .context import adjustments, build_request, info_of, models_of
 from .driver import Driver
 from .estimate import estimated_tokens
 from .lanes import Ticket
@@ -125,13 +122,13 @@ async def _ask(driver: Driver, run: Run, turn: Turn, name: str, candidates: tupl
     error: GodwitError | None = None
     try:
         model = driver.parts.models.resolve(name)
+        driver.deferral.telling(tools := driver.told_tools())
         request = build_request(
             spec=driver.spec,
-            policy=driver.policy,
             run=run,
             turn=turn,
             transcript=log.transcript,
-            tools=driver.tools,
+            tools=tools,
             session=driver.session,
             message=message_id,
             info=info,
@@ -195,7 +192,8 @@ async def estimated_request(driver: Driver, inputs: tuple[InputId, ...]) -> int:
 
 def _estimate(driver: Driver, blocks: Sequence[UserBlock]) -> int:
     def fixed() -> int:
-        return len(driver.spec.instructions) + sum(len(msgspec.json.encode(t.definition)) for t in driver.tools)
+        tools = driver.told_tools()
+        return len(driver.spec.instructions) + sum(len(msgspec.json.encode(t.definition)) for t in tools)
 
     transcript = driver.log.transcript
     return estimated_tokens([e.message for e in transcript.entries], blocks, fixed, transcript.older)
@@ -269,17 +267,6 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
-
-
-async def info_of(models: ModelRegistry, name: str) -> ModelInfo | None:
-    """What is known of the model; None when the registry knows nothing of models, or not this one."""
-    if not isinstance(models, SupportsModelInfo):
-        return None
-    try:
-        info = models.known(name)
-        return info if info is not None else await asyncio.to_thread(models.find, name)
-    except GodwitError:
-        return None  # it is told when the model is asked
 
 
 def _complete(

@@ -22,6 +22,7 @@ from ..contracts import HasRuleNames, HasSubject, SavedRule, ShellCommand, Shell
 from ..core.errors import ConfigurationError, GodwitError
 from ..core.modes import Mode
 from ..core.rules import Permissions, Rule, Subject, Verdict, covers, open_ended, parse, total
+from ..core.tool_search import TOOL_SEARCH
 from .offers import offered
 from .subjects import Case, Place, harmless_file, part_case, path_case, url_case
 
@@ -171,9 +172,15 @@ class Policy:
                 found = []
                 for layer in self.layers:
                     rules = map(parse, getattr(layer.permissions, kind))
-                    found += [_Placed(rule, layer.name) for rule in rules if any(covers(rule, one) for one in (name, *also))]
+                    found += [
+                        _Placed(rule, layer.name)
+                        for rule in rules
+                        if any(covers(rule, one) for one in (name, *also)) and _names(rule, name)
+                    ]
                 # Those that need no look at the arguments first.
                 kinds.append(tuple(sorted(found, key=lambda placed: not total(placed.rule))))
+            if name == TOOL_SEARCH and not any(kinds):
+                kinds[1] = (_Placed(parse(TOOL_SEARCH), "built-in"),)
             known = self._known[key] = _Rules(*kinds)
         return known
 
@@ -506,6 +513,12 @@ class _Said:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+
+def _names(rule: Rule, name: str) -> bool:
+    """Whether a rule that covers the tool is about it. The search for tools gives a model nothing that it may not have
+    anyway, and it needs it: only a rule by its name is about it, and else it is allowed."""
+    return name != TOOL_SEARCH or rule.tool == TOOL_SEARCH
 
 
 def _only_total(rules: tuple[_Placed, ...]) -> bool:

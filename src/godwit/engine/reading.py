@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from ..contracts import Tool
 from ..core.agent import AgentRef, ThinkingLevel, ToolDefinition
 from ..core.events import Delta, Event
 from ..core.facts import ExportFormat, SessionConfig, TraceEvent
@@ -12,9 +13,13 @@ from ..core.ids import RunId, Seq
 from ..core.messages import Message
 from ..core.record import ActiveTool, RunPage, RunSnapshot
 from ..core.state import State
+from ..core.tool_search import DeferredTool
 from .cancel import Cancel
+from .context import info_of
+from .deferral import Deferral
 from .handle import Handle
 from .log import load_state, load_transcript
+from .permissions import policy_of, saved_permissions
 from .receiver import EventReceiver, watch
 from .trace import read_trace
 from .tree import TreeReceiver
@@ -128,14 +133,32 @@ class Reading(Handle):
         return await read_trace(self._store, self.id, limit=limit)
 
     def tool_definitions(self) -> list[ToolDefinition]:
-        """What the model is told of the session's tools; of MCP servers, those that are connected."""
-        tools = list(self._home.tools_of(self._spec, self.workspace))
+        """What there is to know of the session's tools, those included that its model has to look for; of MCP servers, those
+        that are connected."""
+        return [t.definition for t in self._tools_known()]
+
+    async def deferred_tools(self) -> list[DeferredTool]:
+        """The tools that the model has to look for with `tool_search`, and which of them it has found; none where it is told
+        of all. Of MCP servers, those that are connected to this process."""
+        parts = self._home.parts
+        state = await load_state(self._store, self.id)
+        spec = self._with_servers(parts.held(self._spec, self.workspace))
+        saved = saved_permissions(await self._store.rules(workspace=self.workspace, tenant=self.labels.tenant))
+        policy = policy_of(spec.permissions, parts.standing(self.workspace), saved, state.permissions, shell=parts.shell)
+        info = await info_of(parts.models, self.model)
+        window = spec.context.window or (None if info is None else info.context_window)
+        deferral = Deferral(parts.tool_search)
+        deferral.take(RunId(""), spec, self._tools_known(), policy, window)
+        return deferral.deferred(policy, await load_transcript(self._store, self.id)) if deferral.active else []
+
+    def _tools_known(self) -> list[Tool]:
+        tools = {t.definition.name: t for t in self._home.tools_of(self._spec, self.workspace)}
         servers, spec = self._home.parts.tool_servers, self._with_servers(self._spec)
         if servers is not None and spec.mcp_servers:
             found = servers.known(spec, self._served())
-            own = {tool.definition.name for tool in tools}
-            tools += [*found.tools, *(tool for tool in found.common if tool.definition.name not in own)]
-        return [t.definition for t in tools]
+            for tool in (*found.tools, *found.common):
+                tools.setdefault(tool.definition.name, tool)
+        return list(tools.values())
 
     def tool_names(self) -> list[str]:
         return [d.name for d in self.tool_definitions()]

@@ -21,6 +21,7 @@ from ..core.messages import ResultBlock, ToolCall, ToolStatus
 from ..core.questions import Resumption
 from ..core.rules import ApprovalPolicy
 from ..core.state import Call
+from ..core.tool_search import TOOL_SEARCH
 from .budget import refusal
 from .delegation import Delegates, delegated, results
 from .driver import Driver
@@ -32,6 +33,10 @@ from .returns import received
 from .skill_limits import refused_by_skill
 
 EXCLUSIVE = "*"
+NOT_FOUND_YET = (
+    "Not carried out: what {!r} takes was not known to you, since it had not been found with `tool_search`. From your next"
+    " step on it stands in your list of tools: look at its parameters and call it again if it is what you want."
+)
 
 
 @dataclass
@@ -171,8 +176,9 @@ class Reviewer:
             waits = call.action is not None and call.answer is None
             return Waits() if waits else Refused("error", f"{away[0].upper()}{away[1:]}")
         if tool is None:
-            names = ", ".join(sorted(t.definition.name for t in driver.tools))
-            return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}")
+            names = ", ".join(sorted(t.definition.name for t in driver.told_tools()))
+            more = f" `{TOOL_SEARCH}` finds others." if driver.deferral.active else ""
+            return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}.{more}")
         if call.phase == "started":
             # It had passed all of this when it started; it runs again with the arguments it had.
             started = await self._logged(call)
@@ -224,6 +230,9 @@ class Reviewer:
     async def _requested(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
         """A call nobody has looked at yet."""
         driver, limits = self.driver, self.driver.spec.limits
+        if driver.has_to_look_for(call.name):
+            # Whatever the arguments are, they were made up. That it was called is as good as finding it.
+            return Refused("error", NOT_FOUND_YET.format(call.name))
         problem = checked(tool, request.arguments)
         if problem is not None:
             return problem

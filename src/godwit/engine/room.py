@@ -22,10 +22,10 @@ from ..core.messages import ToolResult, User
 from ..core.transcript import Entry, Transcript, pruned_note, size_of
 from .aside import Asides
 from .compaction import Compactions, first_kept, tokens_of
-from .context import models_now
+from .context import info_of, models_now
 from .driver import Driver
 from .estimate import CHARACTERS_PER_TOKEN
-from .model_step import estimated_request, info_of
+from .model_step import estimated_request
 from .summary import Summaries
 
 LONGER_THAN: Final = 500

@@ -6,10 +6,10 @@ when it begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..contracts import HasWebPolicy, Tool
-from ..core.agent import AgentSpec
+from ..core.agent import AgentSpec, ToolDefinition
 from ..core.errors import ConfigurationError, ToolNotFound
 from ..core.web import WebPolicy
 from .folder_context import FolderContexts
@@ -59,6 +59,13 @@ class AgentTools:
             return self._searching.toolbox([name], folder).select([name])
         except ToolNotFound:
             return []
+
+
+def tool_search(tools: Callable[[], tuple[ToolDefinition, ...]]) -> Tool:
+    """The tool by which a model looks through these."""
+    from ..tools.tool_search import ToolSearch
+
+    return ToolSearch(tools)
 
 
 def _within(tools: Sequence[Tool], policy: WebPolicy) -> list[Tool]:

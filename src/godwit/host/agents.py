@@ -30,6 +30,7 @@ from ..core.nudges import NudgePolicy
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy
 from ..core.sandbox import SandboxPolicy
+from ..core.tool_search import ToolSearchPolicy
 from ..core.verification import VerificationCommand, VerificationPolicy, commands_of
 from ..core.web import WebPolicy
 from ..core.worker_agents import WorkerAgentSpec
@@ -68,6 +69,8 @@ class Agent:
     `list[int]`), a JSON Schema, or an `OutputSpec`. `output_retries`: how often an answer that does not fit goes back.
     `nudges`: when a model that has stopped in the middle of its work is told to go on: a `NudgePolicy`, how often at
     most, or False for never.
+    `tool_search`: whether its model looks for the tools of MCP servers (`"always"`), is told of all of them (`"never"`), or
+    looks for them where they are many (`"auto"`); a `ToolSearchPolicy`, or a table, says more.
     `memory`: what it does with memory by itself; True for what `MemoryPolicy()` says, None for nothing.
     `hooks`: functions made with `godwit.hook`, and `HookSpec`s whose command is run or whose handler is registered later.
     Raises ConfigurationError.
@@ -105,6 +108,7 @@ class Agent:
         output_retries: int = 2,
         memory: MemoryPolicy | Mapping[str, Any] | bool | None = None,
         nudges: NudgePolicy | Mapping[str, Any] | int | None = None,
+        tool_search: ToolSearchPolicy | Mapping[str, Any] | str | None = None,
     ) -> None:
         names: list[str] = []
         external: list[ToolDefinition] = []
@@ -159,6 +163,7 @@ class Agent:
             skills=_skills(skills),
             modes=tuple(modes),
             nudges=nudges_of(nudges),
+            tool_search=tool_search_of(tool_search),
             output=_output(output, output_retries),
         )
         self.output_type = None if isinstance(output, dict | OutputSpec) else output
@@ -231,6 +236,20 @@ def _memory(given: MemoryPolicy | Mapping[str, Any] | bool | None) -> MemoryPoli
         return msgspec.convert(dict(given), MemoryPolicy)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"memory cannot be read: {error}") from None
+
+
+def tool_search_of(given: ToolSearchPolicy | Mapping[str, Any] | str | None) -> ToolSearchPolicy:
+    """The policy that is meant. ConfigurationError."""
+    if given is None or isinstance(given, ToolSearchPolicy):
+        return given or ToolSearchPolicy()
+    table = {"mode": given} if isinstance(given, str) else dict(given)
+    try:
+        if unknown := set(table) - set(ToolSearchPolicy.__struct_fields__):
+            known = ToolSearchPolicy.__struct_fields__
+            raise ConfigurationError(f"tool_search has no {sorted(unknown)}: it takes {known}")
+        return msgspec.convert(table, ToolSearchPolicy)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"tool_search cannot be read: {error}") from None
 
 
 def nudges_of(given: NudgePolicy | Mapping[str, Any] | int | None) -> NudgePolicy:

@@ -35,7 +35,7 @@ from .config_servers import FILE as MCP_FILE, McpFile, Servers, WrongServer, apa
 from .config_settings import OUTSIDE, variables
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, CheckpointTerms, ContextTerms, MemoryTerms, NudgeTerms, Terms, over
+from .terms import BudgetSection, CheckpointTerms, ContextTerms, MemoryTerms, NudgeTerms, Terms, ToolSearchTerms, over
 from .trust import state_of
 
 USER_FILE = os.path.join("godwit", "config.toml")
@@ -101,6 +101,8 @@ class Config(msgspec.Struct, frozen=True):
     project_context: ContextTerms = ContextTerms()
     user_nudges: NudgeTerms = NudgeTerms()
     project_nudges: NudgeTerms = NudgeTerms()
+    user_tool_search: ToolSearchTerms = ToolSearchTerms()
+    project_tool_search: ToolSearchTerms = ToolSearchTerms()
     user_memory: MemoryTerms = MemoryTerms()
     project_memory: MemoryTerms = MemoryTerms()
     user_mcp: McpSection | None = None
@@ -118,6 +120,7 @@ class Config(msgspec.Struct, frozen=True):
     set_checkpoints: CheckpointTerms = CheckpointTerms()
     set_context: ContextTerms = ContextTerms()
     set_nudges: NudgeTerms = NudgeTerms()
+    set_tool_search: ToolSearchTerms = ToolSearchTerms()
     set_memory: MemoryTerms = MemoryTerms()
     set_web_search: SearchSettings | None = None
     set_models: dict[str, ModelEntry] = {}
@@ -140,7 +143,7 @@ class Config(msgspec.Struct, frozen=True):
         for said in (self.user_budget, self.project_budget, self.set_budget):
             budget = BudgetSection(over(said.session, budget.session), over(said.tree, budget.tree))
         checkpoints = over(self.set_checkpoints, over(self.project_checkpoints, self.user_checkpoints))
-        return Terms(budget, checkpoints, self.context, self.memory, self.nudges)
+        return Terms(budget, checkpoints, self.context, self.memory, self.nudges, self.tool_search)
 
     @property
     def web_search(self) -> SearchSettings | None:
@@ -187,6 +190,11 @@ class Config(msgspec.Struct, frozen=True):
     def nudges(self) -> NudgeTerms:
         """When a model that has stopped is told to go on here."""
         return over(self.set_nudges, over(self.project_nudges, self.user_nudges))
+
+    @property
+    def tool_search(self) -> ToolSearchTerms:
+        """Whether models here look for the tools of MCP servers."""
+        return over(self.set_tool_search, over(self.project_tool_search, self.user_tool_search))
 
     @property
     def memory(self) -> MemoryTerms:

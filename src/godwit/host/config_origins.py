@@ -19,6 +19,7 @@ from ..core.agent import ContextPolicy
 from ..core.checkpoint import CheckpointPolicy
 from ..core.memory import MemoryPolicy
 from ..core.nudges import NudgePolicy
+from ..core.tool_search import ToolSearchPolicy
 from .config import read_files
 from .config_choices import choices
 from .config_layers import settings_in
@@ -33,6 +34,7 @@ _DEFAULTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("checkpoints", CheckpointPolicy),
     ("context", ContextPolicy),
     ("nudges", NudgePolicy),
+    ("tool_search", ToolSearchPolicy),
     ("memory", MemoryPolicy),
     ("mcp", McpSettings),
 )

@@ -32,7 +32,16 @@ from .config_servers import Servers, servers_from
 from .mcp.connections import McpSettings
 from .search import SearchSettings
 from .server_settings import ServerSettings
-from .terms import BudgetSection, BudgetTerms, CheckpointTerms, ContextTerms, MemoryTerms, NudgeTerms, given as set_in
+from .terms import (
+    BudgetSection,
+    BudgetTerms,
+    CheckpointTerms,
+    ContextTerms,
+    MemoryTerms,
+    NudgeTerms,
+    ToolSearchTerms,
+    given as set_in,
+)
 
 
 class PermissionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,6 +209,16 @@ def _only_quieter(given: NudgeTerms, _: object) -> tuple[NudgeTerms, Left]:
     return NudgeTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
 
 
+def _tool_search(file: File, given: Any) -> ToolSearchTerms:
+    return file.table("tool_search", given, ToolSearchTerms)
+
+
+def _only_more_search(given: ToolSearchTerms, _: object) -> tuple[ToolSearchTerms, Left]:
+    kept: dict[str, Any] = {k: v for k, v in set_in(given).items() if (k, v) == ("mode", "always")}
+    why = _unless_trusted('only say mode = "always"')
+    return ToolSearchTerms(**kept), [(key, None, f"{key} {why}") for key in set_in(given) if key not in kept]
+
+
 def _memory(file: File, given: Any) -> MemoryTerms:
     return file.table("memory", given, MemoryTerms)
 
@@ -350,6 +369,7 @@ SECTIONS: dict[str, Section] = {
     "checkpoints": Section(_checkpoints, _only_keeping, {"checkpoints": CheckpointTerms}, "each"),
     "context": Section(_context, _only_less, {"context": ContextTerms}, "each"),
     "nudges": Section(_nudges, _only_quieter, {"nudges": NudgeTerms}, "each"),
+    "tool_search": Section(_tool_search, _only_more_search, {"tool_search": ToolSearchTerms}, "each"),
     "memory": Section(_memory, _only_forgetting, {"memory": MemoryTerms}, "each"),
     "web_search": Section(_web_search, _no_search, {"web_search": SearchSettings}, "whole"),
     "models": Section(_models, _no_models, {"models.NAME": ModelEntry}, "named"),

@@ -24,11 +24,11 @@ from ..core.model_info import left_out
 from ..engine.builtin_commands import CommandContext
 from ..engine.cancel import WITHIN, Cancel
 from ..engine.commands import Command, CommandRegistry
+from ..engine.context import info_of
 from ..engine.driver import Parts
 from ..engine.hook import Hook
 from ..engine.hooks import Hooks
 from ..engine.log import load_state
-from ..engine.model_step import info_of
 from ..engine.permissions import policy_of, saved_permissions
 from ..engine.session import Session
 from ..models.attachment_limits import limits_for

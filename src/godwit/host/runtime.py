@@ -27,7 +27,7 @@ from ..engine.hooks import Hooks
 from ..engine.lanes import Lanes
 from ..engine.log import record_reports
 from ..engine.memory import ReachedMemories
-from .agent_tools import AgentTools
+from .agent_tools import AgentTools, tool_search
 from .artifacts import LimitedBlobs
 from .auth_store import AuthStore, auth_of
 from .command_files import FOLDERS, checked_folders
@@ -168,6 +168,7 @@ class Runtime(StartedSessions, Retention):
             folder_context=self._folder_contexts,
             outputs=self.outputs,
             memory=self._memory,
+            tool_search=tool_search,
         )
         self.subagents = self.parts.subagents = SubagentHost(self)
         self._config = config

@@ -17,6 +17,7 @@ from ..core.checkpoint import CheckpointPolicy
 from ..core.errors import ConfigurationError
 from ..core.memory import MemoryPolicy, MemoryScope, PrunePolicy
 from ..core.nudges import NudgePolicy
+from ..core.tool_search import ToolSearchMode, ToolSearchPolicy
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -128,6 +129,19 @@ class NudgeTerms(msgspec.Struct, frozen=True, omit_defaults=True):
             raise ConfigurationError(error.message, field="max_nudges") from None
 
 
+class ToolSearchTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`[tool_search]`: what is set of `ToolSearchPolicy`; None is not set. ConfigurationError for what that refuses."""
+
+    mode: ToolSearchMode | None = None
+    tools: int | None = None
+    tokens: int | None = None
+    share: float | None = None
+    also: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        ToolSearchPolicy(**given(self))
+
+
 class MemoryTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """`[memory]`: what is set of `MemoryPolicy`, in its units; None is not set. ConfigurationError for what that refuses.
 
@@ -197,6 +211,7 @@ class Terms(msgspec.Struct, frozen=True):
     context: ContextTerms = ContextTerms()
     memory: MemoryTerms = MemoryTerms()
     nudges: NudgeTerms = NudgeTerms()
+    tool_search: ToolSearchTerms = ToolSearchTerms()
 
     def held(self, spec: AgentSpec) -> AgentSpec:
         """The agent as it is held to these terms."""
@@ -208,7 +223,15 @@ class Terms(msgspec.Struct, frozen=True):
         checkpoints = msgspec.structs.replace(spec.checkpoints, **given(self.checkpoints))
         context = msgspec.structs.replace(spec.context, **self.context.policy)
         nudges = msgspec.structs.replace(spec.nudges, **given(self.nudges))
-        held = msgspec.structs.replace(spec, budgets=tuple(budgets), checkpoints=checkpoints, context=context, nudges=nudges)
+        tool_search = msgspec.structs.replace(spec.tool_search, **given(self.tool_search))
+        held = msgspec.structs.replace(
+            spec,
+            budgets=tuple(budgets),
+            checkpoints=checkpoints,
+            context=context,
+            nudges=nudges,
+            tool_search=tool_search,
+        )
         return self.memory.held(held)
 
 
@@ -220,6 +243,7 @@ __all__ = [
     "MemoryTerms",
     "NudgeTerms",
     "Terms",
+    "ToolSearchTerms",
     "given",
     "over",
 ]

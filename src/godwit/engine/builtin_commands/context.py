@@ -12,6 +12,7 @@ from ...core.ids import RunId, SessionId
 from ...core.mcp import server_and_tool
 from ...core.messages import Message, Usage
 from ...core.state import State
+from ...core.tool_search import DeferredTool
 from ..commands import CommandRegistry
 from ..permissions import Policy
 from ..session import Session
@@ -80,6 +81,13 @@ class CommandContext:
         except ToolNotFound:
             spec = self.session.config.spec
             return [*spec.tools, *(t.name for t in spec.external_tools)]
+
+    async def deferred_tools(self) -> list[DeferredTool]:
+        """Those of the tools that the model has to look for; none when this process does not have all."""
+        try:
+            return await self.session.deferred_tools()
+        except ToolNotFound:
+            return []
 
     @property
     def mcp_servers(self) -> dict[str, int]:

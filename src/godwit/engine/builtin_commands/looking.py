@@ -8,6 +8,7 @@ from ...core.errors import InvalidArgument
 from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, ToolResult, User, text_of
 from ...core.rules import Subject, SubjectKind
+from ...core.tool_search import TOOL_SEARCH
 from ..commands import Command, CommandOutput
 from .context import CommandContext
 from .typed import alone, builtin, count_of, counted, line, needed
@@ -55,14 +56,20 @@ async def _history(arguments: str, context: CommandContext) -> str:
     return "\n".join(lines)
 
 
-def _tools(context: CommandContext) -> str:
+async def _tools(context: CommandContext) -> str:
     names = context.tool_names
+    deferred = await context.deferred_tools()
     mcp = [n for n in names if server_and_tool(n) is not None]
     own = [n for n in names if n not in mcp]
     lines = [f"Tools: {len(names)} total"]
     for title, group in (("Builtin", own), ("MCP", mcp)):
         if group:
             lines.append(f"{title} ({len(group)}): {', '.join(group)}")
+    if deferred:
+        found = [one.name for one in deferred if one.found]
+        lines.append(f"To be looked for with {TOOL_SEARCH}: {len(deferred)}, of which {len(found)} found")
+        if found:
+            lines.append(f"Found ({len(found)}): {', '.join(found)}")
     return "\n".join(lines)
 
 
@@ -144,7 +151,7 @@ LOOKING: tuple[Command, ...] = (
     builtin("help", "List the commands, or explain one.", _help, "[COMMAND]"),
     builtin("status", "Show where the session stands.", alone(_status)),
     builtin("history", "Show the last messages of the transcript.", _history, "[COUNT]"),
-    builtin("tools", "List the tools the model can call.", alone(_tools)),
+    builtin("tools", "List the tools the model can call, or look for.", alone(_tools)),
     builtin("mcp", "List the connected MCP servers.", alone(_mcp)),
     builtin("runs", "List the last runs.", _runs, "[COUNT]"),
     builtin("artifacts", "List outputs kept by reference, or pin one.", _artifacts, "[COUNT|pin REF|unpin REF]"),

@@ -20,7 +20,7 @@ from .calls import MOST, Controlled, Driven, Host, Row, Watched, Who
 from .operations import PREFIX, operation
 from .shapes.common import Changed
 from .shapes.inputs import Started
-from .shapes.runs import NotYet, PageOfRun, RunList, ToolList
+from .shapes.runs import DeferredList, NotYet, PageOfRun, RunList, ToolList
 from .wire import answer
 
 T = TypeVar("T")
@@ -143,3 +143,10 @@ async def cancel_run(service: Host, row: Row, run: RunPath) -> Response:
 async def active_tools(session: Watched) -> Response:
     """Calls under way in the open run."""
     return answer(ToolList(await session.active_tools()))
+
+
+@router.get("/deferred_tools")
+@operation(gives=DeferredList)
+async def deferred_tools(session: Watched) -> Response:
+    """The tools that the model has to look for with `tool_search`, and which of them it has found."""
+    return answer(DeferredList(await session.deferred_tools()))

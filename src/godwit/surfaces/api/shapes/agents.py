@@ -18,6 +18,7 @@ from ....core.nudges import NudgePolicy
 from ....core.output import OutputSpec
 from ....core.rules import ApprovalPolicy, ConfirmationInheritance, Permissions
 from ....core.sandbox import SandboxPolicy
+from ....core.tool_search import ToolSearchPolicy
 from ....core.verification import VerificationPolicy
 from ....core.web import WebPolicy
 from .common import Shape
@@ -54,6 +55,7 @@ class AgentBody(Shape, frozen=True):
     output: OutputSpec | None = None
     memory: MemoryPolicy | None = None
     nudges: NudgePolicy = NudgePolicy()
+    tool_search: ToolSearchPolicy = ToolSearchPolicy()
 
 
 class AgentView(Shape, frozen=True):

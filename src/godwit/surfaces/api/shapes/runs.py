@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....core.record import ActiveTool, RunSnapshot
+from ....core.tool_search import DeferredTool
 from .common import Frame, Shape
 
 
@@ -33,3 +34,7 @@ class NotYet(Shape, frozen=True):
 
 class ToolList(Shape, frozen=True):
     data: list[ActiveTool]
+
+
+class DeferredList(Shape, frozen=True):
+    data: list[DeferredTool]
