@@ -155,7 +155,7 @@ def word(module: str) -> str:
     return parts[2].split("_")[0] if len(parts) > 2 else ""
 
 
-DIALECTS = {"managed", "openai", "api"}
+DIALECTS = {"managed", "openai", "api", "mcp"}
 """First words of the packages that stand on `server`; the app of the server is where they are put together."""
 
 

@@ -44,6 +44,7 @@ def create_app(
 def _dialects() -> Sequence[MakeDialect]:
     from ..api import Api
     from ..managed_agents import ManagedAgents
+    from ..mcp_server import McpServer
     from ..openai_agents import OpenAIAgents
 
-    return (Api, OpenAIAgents, ManagedAgents)
+    return (Api, McpServer, OpenAIAgents, ManagedAgents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from ...core.principal import Principal
@@ -15,15 +15,19 @@ _KEY = "godwit.exchange"
 class Exchange:
     """`id`: ours, sent as `request-id`; `client_id`: what the client called it. `key`: an idempotency key for what this
     request does, the same when it is sent again. `began_s`: by the monotonic clock. `streams`: where its stream, if it
-    becomes one, is counted. `secret`: its answer holds a secret that is told once, so it is kept nowhere."""
+    becomes one, is counted. `begins`: to be called before a request changes something whose rule does not say that it does.
+    `over`: it is answered, or its client has left. `secret`: its answer holds a secret that is told once, so it is kept
+    nowhere."""
 
     __slots__ = (
         "began_s",
+        "begins",
         "client_id",
         "dialect",
         "id",
         "key",
         "method",
+        "over",
         "path",
         "peer",
         "principal",
@@ -51,11 +55,13 @@ class Exchange:
         self.principal: Principal | None = None
         self.rule: Rule = READ
         self.key: str | None = None
+        self.over = False
         self.replayed = False
         self.secret = False
         self.status = 0
         self.sent = 0
         self.streamed = False
+        self.begins: Callable[[], Awaitable[None]] | None = None
         self.streams: Callable[[Callable[[], None]], Callable[[], None]] | None = None
         scope[_KEY] = self
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -120,6 +121,7 @@ class Front:
             code = None if error is None else error.code
             self.metrics.request(exchange, took_s)
             log_request(exchange, took_s * 1000, code)
+            exchange.over = True
             if exchange.rule.writes and not exchange.replayed:
                 self.audit.note(exchange, began_ms, code)
 
@@ -149,6 +151,7 @@ class Front:
         if exchange.rule.upload:
             await self.service.tenants.room(principal, "documents")
         exchange.streams = lambda end: self.service.tenants.stream(principal, end)
+        exchange.begins = lambda: self._begins(exchange)
 
     async def _once(self, request: HTTPConnection, app: ASGIApp, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Let the dialect answer, or a kept answer of the same request."""
@@ -180,6 +183,15 @@ class Front:
             await app(scope, receive, send)
 
         return audited
+
+    async def _begins(self, exchange: Exchange) -> None:
+        """What the request does is audited from now on, though its rule did not say that it does something."""
+        if not exchange.rule.writes:
+            exchange.rule = msgspec.structs.replace(exchange.rule, writes=True)
+            now_ms = self.service.now_ms()
+            await self.audit.begin(exchange, now_ms)
+            if exchange.over:
+                self.audit.note(exchange, now_ms, None)
 
     def _limit_s(self, exchange: Exchange) -> float:
         return self._settings.upload_s if exchange.rule.upload else self._settings.request_s
