@@ -164,6 +164,7 @@ def test_surfaces_do_not_know_each_other() -> None:
         mine, other = word(module), word(target)
         together = module in ("godwit.surfaces.server.app", "godwit.surfaces.server.sources") and other in DIALECTS
         starts = module in ("godwit.surfaces.cli_serve", "godwit.surfaces.cli_webhooks") and other == "server"
+        starts = starts or (module == "godwit.surfaces.cli_mcp_serve" and other in ("mcp", "server"))
         return mine == other or together or starts or (mine in DIALECTS and other == "server")
 
     wrong = [
@@ -234,7 +235,7 @@ def test_the_core_does_nothing_but_think() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-WEB = {"server", "managed_agents", "openai_agents", "api"}
+WEB = {"server", "managed_agents", "openai_agents", "api", "mcp_server"}
 """Packages of `surfaces` that are themselves loaded on first use, so that they may load web libraries."""
 
 
@@ -247,12 +248,18 @@ def test_web_packages_are_loaded_on_first_use() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+LIGHT = {"app", "errors", "caller", "roster", "shapes", "uris", "wire"}
+"""Modules of `mcp_server` that are loaded before the first request."""
+
+
 def test_heavy_libraries_are_loaded_on_first_use() -> None:
     wrong = []
     for module in MODULES:
         allowed = {"rich", "typer"} if area(module) == "surfaces" and word(module) == "cli" else set()
         if area(module) == "surfaces" and module.split(".")[2:3] and module.split(".")[2] in WEB:
             allowed = {"starlette", "fastapi", "pydantic", "uvicorn"}
+        if module.startswith("godwit.surfaces.mcp_server.") and module.rpartition(".")[2] not in LIGHT:
+            allowed |= {"mcp"}
         wrong += [place(module, f) for f in imports(module) if f.top and f.target.split(".")[0] in HEAVY - allowed]
     assert not wrong, "\n".join(wrong)
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from ..contracts import SessionRow, Store
@@ -213,8 +213,8 @@ class Desk:
 
     # --- going on ----------------------------------------------------------------------------------------------
 
-    async def recover(self) -> list[SessionId]:
-        """Go on with each open run that no living process drives; returns their sessions.
+    async def recover(self, which: Callable[[SessionRow], bool] = lambda _: True) -> list[SessionId]:
+        """Go on with each open run that no living process drives, of the sessions that `which` is true of; returns these.
 
         A parked run is taken as well: its time runs, and answers to it are heard from now on. A paused one is not, unless
         it is to end. A session that cannot be driven here (a tool or a sandbox is missing) is logged and left to others.
@@ -226,7 +226,7 @@ class Desk:
         again = True
         while again:  # the list is by activity: what moves in it meanwhile is found by the next look
             again = False
-            rows = [row for row in await self._open_rows() if row.id not in tried and row.owner is None]
+            rows = [row for row in await self._open_rows() if row.id not in tried and row.owner is None and which(row)]
             for row in await self._by_start([row for row in rows if not self._opener.hosts(row.id)]):
                 if self._opener.hosts(row.id):  # since then
                     continue

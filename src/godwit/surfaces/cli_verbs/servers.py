@@ -1,4 +1,4 @@
-"""The verb about MCP servers: which there are, and how it is with each."""
+"""The verb about MCP: which servers there are, how it is with each, and being one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from ..cli_exit import CliError
-from .options import Folder, Json
+from .options import Allow, Ask, Deny, Folder, Json
 from .work import done, ends
 
 
 def mcp(
-    context: typer.Context,  # noqa: ARG001
-    what: Annotated[str, typer.Argument(metavar="list|add|remove|status", help="What to do.")] = "list",
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="list|add|remove|status|serve", help="What to do.")] = "list",
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The server.")] = None,
     words: Annotated[
         list[str] | None,
@@ -37,14 +37,31 @@ def mcp(
     project: Annotated[
         bool, typer.Option("--project", help="add, remove: in the folder's .mcp.json, not your own file.")
     ] = False,
+    agent: Annotated[
+        list[str] | None, typer.Option("--agent", metavar="NAME", help="serve: only this agent; repeatable.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="PROVIDER:MODEL", envvar="GODWIT_MODEL", help="serve: the model to ask."),
+    ] = None,
+    ask: Ask = None,
+    deny: Deny = None,
+    allow: Allow = None,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", metavar="MODULE:FUNCTION", help="serve: what it returns is given to Runtime.open."),
+    ] = None,
     workspace: Folder = Path("."),
     as_json: Json = False,
 ) -> None:
-    """Show, add and remove the MCP servers of your sessions, or connect to them.
+    """Show, add and remove the MCP servers of your sessions, connect to them, or be one.
 
     They stand in your configuration file, for all folders, and in a folder's .mcp.json or .godwit/config.toml, which count
     once the folder is trusted. `list` says which would be used here and why others would not; `status` connects to them. A
     secret is written as ${NAME} and looked up when the server is connected.
+
+    `serve` makes your agents tools of another program, such as Claude Code, which starts it and speaks to it over standard
+    input and output. What is kept of the sessions lies in the folder.
 
     \b
     Examples:
@@ -54,16 +71,26 @@ def mcp(
       godwit mcp list
       godwit mcp status --json
       godwit mcp remove git
+      claude mcp add godwit -- godwit mcp serve -w ~/project -m anthropic:claude-sonnet-4-5
     """
     from .. import cli_mcp
 
-    if what not in ("list", "add", "remove", "status"):
-        raise CliError(f"{what!r} is none of list, add, remove, status")
+    if what not in ("list", "add", "remove", "status", "serve"):
+        raise CliError(f"{what!r} is none of list, add, remove, status, serve")
     if what in ("add", "remove") and name is None:
         raise CliError(f"{what} needs the server's name", hint=f"godwit mcp {what} NAME")
     if words and what != "add":
         raise CliError(f"{words[0]!r} means nothing to {what}")
-    if what == "list":
+    if what == "serve":
+        from .. import cli_mcp_serve
+        from ..cli_agent import AgentFlags
+
+        if name is not None:
+            raise CliError(f"{name!r} means nothing to serve", hint="name an agent with --agent")
+        flags = AgentFlags(model, ask=ask or (), deny=deny or (), allow=allow or ())
+        served = cli_mcp_serve.ServedAgents(flags, tuple(agent or ()))
+        ends(cli_mcp_serve.serve(context.obj, served, workspace.expanduser(), setup=setup))
+    elif what == "list":
         done(cli_mcp.listing(workspace, as_json=as_json))
     elif what == "status":
         ends(cli_mcp.status(name, workspace, as_json=as_json))

@@ -21,7 +21,7 @@ from .cancelled import Call, Calls
 from .results import action_words, open_result, refused, result
 from .roster import Offered, Roster, agent_named, by_tool
 from .tools import SESSION_TOOLS
-from .working import Work, resumed, to_its_end
+from .working import Resumed, Work, resumed, to_its_end
 
 Context = ServerRequestContext[Any, Any]
 Answer = CallToolResult | InputRequiredResult
@@ -80,26 +80,28 @@ class Tools:
         with self._calls.of(ctx, caller, given.when_cancelled) as call:
             if params.request_state is not None:
                 # Its client has asked a person meanwhile: the run is there.
-                work = await _resumed(caller, params.request_state)
-                if work is None:
+                found = await _resumed(caller, params.request_state)
+                if found is None:
                     raise SessionNotFound("the session that this call waited for is not there any more")
             else:
-                work = await self._begun(caller, agent, given.prompt, given.session, given.key or _key_of(ctx))
-            return await self._to_its_end(ctx, caller, call, work, given.wait_s, params)
+                begun = await self._begun(caller, agent, given.prompt, given.session, given.key or _key_of(ctx))
+                found = Resumed(*begun)
+            return await self._to_its_end(ctx, caller, call, found, given.wait_s, params)
 
     async def _to_its_end(
         self,
         ctx: Context,
         caller: Caller,
         call: Call,
-        work: tuple[str, str],
+        found: Resumed,
         wait_s: float | None,
         params: CallToolRequestParams,
         *,
         patient: bool = False,
     ) -> Answer:
-        call.waits_for(*work)
-        return await to_its_end(ctx, caller, Work(*work, wait_s, patient), dict(params.input_responses or {}))
+        call.waits_for(found.session, found.run)
+        work = Work(found.session, found.run, wait_s, patient, found.told)
+        return await to_its_end(ctx, caller, work, dict(params.input_responses or {}))
 
     async def _begun(
         self, caller: Caller, agent: Offered, prompt: str, session: str | None, key: str | None
@@ -175,7 +177,7 @@ class Tools:
             run = row.run or (await handle.state()).last_run
             if run is None:
                 raise NoOpenRun(f"session {given.session} has nothing to do yet: give it work with session_send")
-            work = given.session, str(run)
+            work = Resumed(given.session, str(run))
         wait_s = given.wait_s
         if wait_s is None and row.status == "waiting":
             wait_s = _WAIT_S
@@ -283,14 +285,14 @@ def _read(shape: type[T], arguments: dict[str, Any]) -> T:
         raise InvalidArgument(f"these arguments do not fit: {error}") from None
 
 
-async def _resumed(caller: Caller, state: str) -> tuple[str, str] | None:
+async def _resumed(caller: Caller, state: str) -> Resumed | None:
     """What the call waited for when its client was asked; None when that is not there any more."""
     found = resumed(state)
     try:
         await caller.row(found.session)
     except SessionNotFound:
         return None
-    return found.session, found.run
+    return found
 
 
 def _key_of(ctx: Context) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from importlib import import_module
 from typing import Any, TypeVar
 
 import mcp_types as types
@@ -17,7 +18,6 @@ from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from ... import __version__
 from ...core.errors import GodwitError, InvalidArgument, NotFound
 from ...core.ids import SessionId
 from ..server.service import Service
@@ -89,7 +89,7 @@ async def served(service: Service, roster: Roster, caller_of: CallerOf, written:
     boundary = await sealing(service.runtime, lambda ctx: caller_of(ctx).principal)
     server = _Server(
         "godwit",
-        version=__version__,
+        version=_version(),
         title="godwit",
         description="Durable agent sessions.",
         instructions=INSTRUCTIONS,
@@ -135,6 +135,11 @@ def _error(ctx: Context, error: GodwitError) -> MCPError:
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             code = RESOURCE_NOT_FOUND
     return MCPError(code, error.message, data)
+
+
+def _version() -> str:
+    found: str = import_module(__name__.partition(".")[0]).__version__
+    return found
 
 
 class _Handlers:

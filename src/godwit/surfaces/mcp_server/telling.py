@@ -75,11 +75,11 @@ def _line(text: str) -> str:
 
 
 class Telling:
-    """What one call tells."""
+    """What one call tells. `told`: how much it has told already, which only grows."""
 
-    def __init__(self, ctx: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, ctx: ServerRequestContext[Any, Any], told: int = 0) -> None:
         self._ctx = ctx
-        self._told = 0
+        self.told = told
         self._least = _level(ctx)
 
     async def tell(self, event: Event) -> None:
@@ -88,8 +88,8 @@ class Telling:
         if found is None:
             return
         level, text = found
-        self._told += 1
-        await self._ctx.session.report_progress(float(self._told), None, text)
+        self.told += 1
+        await self._ctx.session.report_progress(float(self.told), None, text)
         if self._least is not None and LEVELS.index(level) >= self._least:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MCPDeprecationWarning)

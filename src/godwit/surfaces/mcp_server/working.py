@@ -39,16 +39,19 @@ class Resumed(msgspec.Struct, frozen=True):
 
     session: str
     run: str
+    told: int = 0
 
 
 @dataclass(frozen=True)
 class Work:
-    """`wait_s`: how long at most; None for as long as it takes. `patient`: what nobody here can answer is waited for."""
+    """`wait_s`: how long at most; None for as long as it takes. `patient`: what nobody here can answer is waited for.
+    `told`: how much progress was told before its client was asked."""
 
     session: str
     run: str
     wait_s: float | None = None
     patient: bool = False
+    told: int = 0
 
 
 async def to_its_end(
@@ -74,7 +77,7 @@ class _Waiting:
         self._caller = caller
         self._work = work
         self._session = session
-        self._telling = Telling(ctx)
+        self._telling = Telling(ctx, work.told)
         self._newer = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         self._asks = can_ask(ctx) and caller.principal.may("answer")
         self._asked: dict[ActionId, asyncio.Task[ElicitResult]] = {}
@@ -177,7 +180,7 @@ class _Waiting:
         return None
 
     def _asking(self, actions: list[PendingAction]) -> InputRequiredResult:
-        state = msgspec.json.encode(Resumed(self._work.session, self._work.run)).decode()
+        state = msgspec.json.encode(Resumed(self._work.session, self._work.run, self._telling.told)).decode()
         requests = {str(one.id): ElicitRequest(params=form(one)) for one in actions}
         return InputRequiredResult(input_requests=dict(requests), request_state=state)
 
