@@ -1,4 +1,4 @@
-"""The official MCP conformance suite in client mode: how it is run, and what came of it.
+"""The official MCP conformance suite in client and in server mode: how it is run, and what came of it.
 
 `python -m tests.conformance.suite SET...` plays what frozen sets of requirements require, and fails where that is not as
 `expected-failures.yml` says; `scripts/conformance` installs the suite before.
@@ -10,9 +10,22 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
+import msgspec
+from tests.surfaces.server.running import running
+
+import godwit
+from godwit.host.agent_registry import AgentRegistry
+from godwit.models.script import ScriptedModel
+
+Side = Literal["client", "server"]
+SIDES: tuple[Side, ...] = ("client", "server")
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "conformance"
 FOLDER = ROOT / ".clients" / "conformance"
@@ -33,51 +46,78 @@ def absent() -> str | None:
     return None
 
 
+@contextmanager
+def serving() -> Iterator[str]:
+    """The address of a server of ours, with an agent."""
+    model = ScriptedModel(["Done."])
+
+    async def prepare(runtime: godwit.Runtime) -> None:
+        spec = godwit.Agent("coder", model="scripted:suite").spec
+        named = msgspec.structs.replace(spec, title="coder", description="Says that it is done.")
+        await AgentRegistry(runtime.store).create(named, tenant=None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        with running(Path(folder) / "godwit.db", models={"scripted:suite": model}, prepare=prepare) as server:
+            yield f"{server.url}/mcp"
+
+
+def run_server(url: str, arguments: list[str], *, results: Path) -> subprocess.CompletedProcess[str]:
+    """The suite's server mode against this address."""
+    return _suite(["server", "--url", url, "--timeout", "60000", "-o", str(results), *arguments])
+
+
 def run(arguments: list[str], *, results: Path) -> subprocess.CompletedProcess[str]:
     """The suite's client mode with these arguments; its results go to a folder of their own."""
     client = f"{sys.executable} {HERE / 'mcp_client.py'}"
     return _suite(["client", "--command", client, "--timeout", "60000", "-o", str(results), *arguments])
 
 
-def required(name: str) -> list[str]:
-    """The scenarios for clients that a frozen set requires."""
-    told = _suite(["list", "--client", "--requirements", name]).stdout
-    listed = told.partition("Client scenarios")[2].partition("\n\n")[0]
+def required(name: str, side: Side = "client") -> list[str]:
+    """The scenarios for clients, or for servers, that a frozen set requires."""
+    told = _suite(["list", f"--{side}", "--requirements", name]).stdout
+    listed = told.partition(f"{side.capitalize()} scenarios")[2].partition("\n\n")[0]
     return re.findall(r"^ +- (\S+)", listed, re.MULTILINE)
 
 
-def expected_failures() -> set[str]:
-    return set(re.findall(r"^ +- (\S+)", (HERE / "expected-failures.yml").read_text(encoding="utf-8"), re.MULTILINE))
+def expected_failures(side: Side = "client") -> set[str]:
+    told = (HERE / "expected-failures.yml").read_text(encoding="utf-8")
+    section = re.search(rf"^{side}:\n((?:[ #].*\n|\n)*)", told, re.MULTILINE)
+    return set() if section is None else set(re.findall(r"^ +- (\S+)", section[1], re.MULTILINE))
 
 
 def main(sets: list[str]) -> int:
     if (why := absent()) is not None:
         print(why, file=sys.stderr)
         return 1
-    wrong = 0
-    expected = expected_failures()
-    for name in sets:
-        scenarios = required(name)
-
-        def played(scenario: str, name: str = name) -> tuple[str, subprocess.CompletedProcess[str]]:
-            results = FOLDER / "results" / name
-            return scenario, run(["--scenario", scenario, "--spec-version", name], results=results)
-
-        passed = 0
-        # Not the suite's own way, which starts all at once and takes those that a busy machine is slow with for failed.
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for scenario, done in pool.map(played, scenarios):
-                ok = done.returncode == 0
-                passed += ok
-                words = "passed" if ok else "failed"
-                if ok == (scenario in expected):
-                    wrong += 1
-                    words += ", and stands among expected failures" if ok else ", which was not expected"
-                    if not ok:
-                        words += f"\n{done.stdout[-3000:]}\n{done.stderr[-1000:]}"
-                print(f"{name}  {scenario}: {words}", flush=True)
-        print(f"{name}: {passed} of {len(scenarios)} required scenarios passed")
+    with serving() as url:
+        wrong = sum(_played(name, side, url) for name in sets for side in SIDES)
     return 1 if wrong else 0
+
+
+def _played(name: str, side: Side, url: str) -> int:
+    """How many scenarios of one set came out otherwise than was expected."""
+    scenarios, expected = required(name, side), expected_failures(side)
+    wrong = passed = 0
+
+    def played(scenario: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+        results = FOLDER / "results" / name
+        words = ["--scenario", scenario, "--spec-version", name]
+        return scenario, run_server(url, words, results=results) if side == "server" else run(words, results=results)
+
+    # Not the suite's own way, which starts all at once and takes those that a busy machine is slow with for failed.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for scenario, done in pool.map(played, scenarios):
+            ok = done.returncode == 0
+            passed += ok
+            words = "passed" if ok else "failed"
+            if ok == (scenario in expected):
+                wrong += 1
+                words += ", and stands among expected failures" if ok else ", which was not expected"
+                if not ok:
+                    words += f"\n{done.stdout[-3000:]}\n{done.stderr[-1000:]}"
+            print(f"{name}  {side}  {scenario}: {words}", flush=True)
+    print(f"{name}: {passed} of {len(scenarios)} required scenarios passed as a {side}")
+    return wrong
 
 
 def _suite(arguments: list[str]) -> subprocess.CompletedProcess[str]:

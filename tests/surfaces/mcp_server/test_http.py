@@ -15,7 +15,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
-from godwit import Agent
+from godwit import Agent, Question, Text, ToolContext, ToolOutput, tool
 from godwit.core.events import UserAnswer
 from godwit.models.script import ScriptedModel, call, hold, say
 from godwit.surfaces.mcp_server.tools import SESSION_TOOLS
@@ -409,3 +409,49 @@ async def test_log_messages_are_sent_to_who_asks_for_them(server: RunningServer,
                 await client.set_logging_level("info")
             await client.call_tool("talker", {"prompt": "hello"})
     assert logged == [("info", "run.finished")]
+
+
+# --- calls that ask -----------------------------------------------------------------------------------------------
+
+
+@tool
+async def book(ctx: ToolContext, city: str) -> ToolOutput:
+    """Book a room."""
+    if ctx.resumed is None:
+        form = {
+            "type": "object",
+            "properties": {"nights": {"type": "integer", "minimum": 1}, "breakfast": {"type": "boolean", "default": True}},
+            "required": ["nights"],
+        }
+        return ToolOutput((), questions=(Question("stay", "form", f"How long in {city}?", form),))
+    answer = ctx.resumed.answer("stay")
+    return ToolOutput((Text(f"{answer.action} {answer.content}"),))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_form_of_a_call_travels_to_the_person(tmp_path: Path, mode: Mode) -> None:
+    asked: list[types.ElicitRequestFormParams] = []
+
+    def answers(params: types.ElicitRequestFormParams) -> types.ElicitResult:
+        asked.append(params)
+        nights = 0 if len(asked) == 1 else 2
+        if len(asked) > 2:
+            return types.ElicitResult(action="decline")
+        return types.ElicitResult(action="accept", content={"nights": nights})
+
+    model = ScriptedModel([call("book", city="Oslo"), "Booked."])
+    clerk = Agent("clerk", model=MODEL, tools=["book"])
+    with running(
+        tmp_path / "g.db", models={MODEL: model}, tools=[book], prepare=lambda runtime: put(runtime, clerk)
+    ) as server:
+        async with over_http(server.url, mode, answers=answers) as client:
+            first = await client.call_tool("clerk", {"prompt": "book it"})
+            second = await client.call_tool("clerk", {"prompt": "book it"})
+            said = []
+            for result in (first, second):
+                session = structured(result)["session"]
+                events = structured(await client.call_tool("session_events", {"session": session}))["events"]
+                said += [one["data"]["content"][0]["text"] for one in events if one["type"] == "tool.finished"]
+    assert said == ["accept {'nights': 2, 'breakfast': True}", "decline None"]
+    assert [one.message for one in asked] == ["How long in Oslo?"] * 3
+    assert asked[0].requested_schema["required"] == ["nights"]

@@ -39,13 +39,15 @@ def askable(action: PendingAction) -> bool:
 
 
 def form(action: PendingAction) -> ElicitRequestFormParams:
-    """What a person is asked."""
+    """What a person is asked. A call's own form is shown as it is; an address to be opened is a form without fields."""
     properties: dict[str, Any]
     if action.kind == "question":
-        properties = {"answer": {"type": "string", "title": "Answer"}}
-        return ElicitRequestFormParams(
-            message=_message(action), requested_schema={"type": "object", "properties": properties, "required": ["answer"]}
-        )
+        if action.schema is not None or action.url is not None:
+            schema = action.schema or {"type": "object", "properties": {}}
+        else:
+            properties = {"answer": {"type": "string", "title": "Answer"}}
+            schema = {"type": "object", "properties": properties, "required": ["answer"]}
+        return ElicitRequestFormParams(message=_message(action), requested_schema=schema)
     properties = {
         "decision": {"type": "string", "title": "Decision", "enum": ["approve", "deny"]},
         "reason": {"type": "string", "title": "Reason", "description": "If you deny it: why. The agent is told."},
@@ -88,7 +90,9 @@ def _message(action: PendingAction) -> str:
         lines.append(f"{' > '.join(visible(name) for name in action.path)} asks:")
     if action.message:
         lines.append(visible(action.message))
-    if action.call is not None:
+    if action.url is not None:
+        lines.append(f"Open {visible(action.url)}, and say when you are done.")
+    if action.call is not None and not (action.kind == "question" and action.message):
         what = "wants an answer" if action.kind == "question" else "is to be run"
         lines += [f"{visible(action.name)} {what}" + (":" if action.arguments else "."), *_arguments(action.arguments)]
     return "\n".join(lines)
@@ -112,10 +116,15 @@ async def answer(session: Session, action: PendingAction, said: ElicitResult, se
     content = dict(said.content or {})
     try:
         if action.kind == "question":
-            text = content.get("answer") if said.action == "accept" else DECLINED
-            if not isinstance(text, str):
+            if said.action != "accept":
+                await session.approvals.deny(action.id, DECLINED, sender=sender)
+                return "answered"
+            given: Any = (
+                content if action.schema is not None else "done" if action.url is not None else content.get("answer")
+            )
+            if given is None:
                 return "unfit"
-            await session.approvals.answer(action.id, text, is_error=said.action != "accept", sender=sender)
+            await session.approvals.answer(action.id, given, sender=sender)
             return "answered"
         decision = content.get("decision") if said.action == "accept" else "deny"
         reason = content.get("reason") if said.action == "accept" else DECLINED

@@ -66,5 +66,7 @@ def action_words(action: ActionView) -> str:
     who = f"{' > '.join(action.agents)}: " if action.agents else ""
     shown = json.dumps(action.arguments, ensure_ascii=False)
     what = f"{action.name} {shown}" if action.arguments else action.name
-    more = f" ({action.message})" if action.message else ""
+    told = [action.message or "", f"open {action.url}" if action.url else ""]
+    told.append(f"its answer fits {json.dumps(action.form, ensure_ascii=False)}" if action.form else "")
+    more = f" ({'; '.join(one for one in told if one)})" if any(told) else ""
     return f"{action.kind} {action.action}: {who}{what}{more}"

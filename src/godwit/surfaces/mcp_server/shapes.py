@@ -109,10 +109,12 @@ class AnswerAction(Takes, frozen=True):
     action: Annotated[str, msgspec.Meta(description="The action's id.")]
     decision: Annotated[
         Literal["approve", "deny", "result"],
-        msgspec.Meta(description="approve or deny for an approval; result for a question or an external call."),
+        msgspec.Meta(description="approve or deny an approval; result for a question or an external call, or deny."),
     ]
     reason: Annotated[str | None, msgspec.Meta(description="deny: why; the agent is told.")] = None
-    result: Annotated[str | None, msgspec.Meta(description="result: the answer.")] = None
+    result: Annotated[str | None, msgspec.Meta(description="result: the answer; of a form its fields as a JSON object.")] = (
+        None
+    )
     is_error: Annotated[bool, msgspec.Meta(description="result: the call has failed.")] = False
     arguments: Annotated[
         dict[str, Any] | None, msgspec.Meta(description="approve: these in place of the call's own, all of them.")
@@ -127,7 +129,8 @@ class Gives(msgspec.Struct, frozen=True):
 
 
 class ActionView(Gives, frozen=True):
-    """`session`: who asks, which may be one that works for the session that was asked about."""
+    """`session`: who asks, which may work for the session that was asked about. `form`: the JSON Schema that the
+    answer to a question has to fit; `url`: what a person is to open."""
 
     action: str
     session: str
@@ -137,6 +140,8 @@ class ActionView(Gives, frozen=True):
     message: str | None
     agents: list[str]
     remember: list[str]
+    form: dict[str, Any] | None
+    url: str | None
 
 
 class UsageView(Gives, frozen=True):
@@ -250,7 +255,16 @@ def action_view(session: str, action: PendingAction) -> ActionView:
     asks = str(action.session or session)
     agents = [str(name) for name in action.path]
     return ActionView(
-        str(action.id), asks, action.kind, action.name, action.arguments, action.message, agents, list(action.rules)
+        str(action.id),
+        asks,
+        action.kind,
+        action.name,
+        action.arguments,
+        action.message,
+        agents,
+        list(action.rules),
+        action.schema,
+        action.url,
     )
 
 

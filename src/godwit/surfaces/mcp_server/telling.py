@@ -20,6 +20,7 @@ from ...core.events import (
     SubagentAsked,
     SubagentFinished,
     SubagentStarted,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     TurnStarted,
@@ -42,6 +43,8 @@ def words(event: Event) -> tuple[LoggingLevel, str] | None:
             return "debug", "the model is asked"
         case ToolStarted(name=name, arguments=arguments):
             return "info", _line(f"{name} {_main(arguments)}".rstrip())
+        case ToolAsked(name=name):
+            return "notice", _line(f"{name} asks something")
         case ToolFinished(name=name, status=status):
             return ("debug", f"{name} is done") if status == "ok" else ("warning", f"{name}: {status}")
         case ActionOpened(kind=kind, name=name) if kind in ("approval", "question", "external"):
