@@ -1,5 +1,5 @@
-"""A server that does all that a server should not, as a program and over HTTP: a session goes on, and the next call is
-right."""
+"""A server that does what a server should not, as a program and over HTTP: bounds, and what only a program can do. What each
+kind of fault costs is in `test_mcp_faults.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from godwit import Agent, McpServer, McpSettings
 from godwit.core.events import ArtifactStored, McpUnavailable, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
-from godwit.host.mcp import client as mcp_client, connection as mcp_connection, stdio as mcp_stdio
+from godwit.host.mcp import connection as mcp_connection, stdio as mcp_stdio
 from godwit.models.script import call, say
 
 PROGRAM = mcp_program.__file__
@@ -69,73 +69,12 @@ async def run(session: Session) -> list[ToolFinished]:
     return await data(session, ToolFinished)
 
 
-@pytest.mark.parametrize(
-    ("tool", "words"),
-    [
-        ("hang", "0.7 s"),
-        ("refuse", "the MCP server says: not today"),
-        ("stranger", ""),
-        ("shapeless", "answer cannot be used"),
-    ],
-)
-async def test_a_call_that_fails_is_an_error_of_its_own(bench: Bench, serve: Serve, tool: str, words: str) -> None:
-    session = await session_of(bench, serve, "", call(f"mcp__prog__{tool}"), call("mcp__prog__echo", text="still here"))
-    failed, echo = await run(session)
-    assert failed.status in ("error", "timeout")
-    assert words in text_of(failed.content)
-    assert (echo.status, text_of(echo.content)) == ("ok", "still here")
-
-
-@pytest.mark.parametrize("tool", ["twice", "drip"])
-async def test_a_call_that_is_answered_strangely_is_answered(bench: Bench, serve: Serve, tool: str) -> None:
-    session = await session_of(bench, serve, "", call(f"mcp__prog__{tool}"), call("mcp__prog__echo", text="still here"))
-    first, echo = await run(session)
-    assert text_of(first.content) in ("once", "drop by drop", "") or first.status == "error"
-    assert (echo.status, text_of(echo.content)) == ("ok", "still here")
-
-
-async def test_one_that_crashes_in_a_call_costs_that_call(bench: Bench, serve: Serve) -> None:
-    session = await session_of(bench, serve, "", call("mcp__prog__crash"), call("mcp__prog__echo", text="back"))
-    crashed, echo = await run(session)
-    assert crashed.status == "error"
-    if session.config.spec.mcp_servers[0].way == "stdio":
-        assert "its program ended with exit code 3: the disk is full" in text_of(crashed.content)
-        assert (echo.status, text_of(echo.content)) == ("ok", "back")
-    else:
-        assert "is not connected" in text_of(echo.content)
-
-
 async def test_one_that_never_answers_keeps_a_run_waiting_only_shortly(bench: Bench, serve: Serve) -> None:
     session = await session_of(bench, serve, "mute", wait_s=0.3)
     await run(session)
     (told,) = await data(session, McpUnavailable)
     assert told.retrying
     assert "it has not answered yet" in told.message
-
-
-async def test_one_that_dies_at_its_start_is_missing(bench: Bench, serve: Serve) -> None:
-    session = await session_of(bench, serve, "die")
-    await run(session)
-    (told,) = await data(session, McpUnavailable)
-    if session.config.spec.mcp_servers[0].way == "stdio":
-        assert "its program ended with exit code 4: no such database: /srv/db" in told.message
-
-
-async def test_pages_have_an_end(bench: Bench, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp_client, "PAGES", 7)
-    session = await session_of(bench, serve, "endless")
-    await run(session)
-    assert len([name for name in session.tool_names() if name.startswith("mcp__prog__")]) == 7
-
-
-@pytest.mark.parametrize("mode", ["schemas", "twins"])
-async def test_what_is_no_tool_costs_no_other_one(bench: Bench, serve: Serve, mode: str) -> None:
-    session = await session_of(bench, serve, mode, call("mcp__prog__echo", text="here"))
-    (echo,) = await run(session)
-    assert text_of(echo.content) == "here"
-    names = [name.removeprefix("mcp__prog__") for name in session.tool_names() if name.startswith("mcp__prog__")]
-    # One whose schema refers elsewhere can be called; what it refers to is never fetched.
-    assert sorted(names) == sorted([*mcp_program.TOOLS, *(["d"] if mode == "schemas" and "d" in names else [])])
 
 
 async def test_a_large_result_becomes_an_artifact(bench: Bench, serve: Serve) -> None:

@@ -37,6 +37,11 @@ _OURS = frozenset(
 _UNWRITTEN = frozenset("()[]{},'\"\\*?%")
 """What permission rules cannot have in the name of a tool, or take for something else; and what marks those."""
 
+_UNSEEN = (
+    *((0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0xD800, 0xDFFF)),
+    *((0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F)),
+)
+"""Characters that are encoded as well, from and to: a list of our own, since names must not follow versions of Unicode."""
 Trouble = Literal["connection", "authentication"]
 """Why a server's tools are missing: it cannot be reached or does not speak MCP; it does not take the credential."""
 
@@ -243,7 +248,8 @@ def _written(name: str) -> str:
 
 
 def _is_control(c: str) -> bool:
-    return ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000
+    """What is not seen, or turns around what stands beside it."""
+    return ord(c) < 32 or any(first <= ord(c) <= last for first, last in _UNSEEN)
 
 
 def _encoded(c: str) -> str:

@@ -6,6 +6,8 @@ that is; what it opens is entered and left by one task.
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,11 +115,21 @@ class Outgoing:
 
 
 def message_of(text: str | bytes) -> Any | None:
-    """A JSON-RPC message; None for what is none."""
+    """A JSON-RPC message; None for what is none. One whose text is not quite text is taken with replacement characters:
+    servers cut texts in the middle of a character, and a call would wait in vain."""
     import mcp_types
 
     try:
         return mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False)
+    except (ValueError, RecursionError):
+        pass
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    data = data.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not data.startswith(b"{"):
+        return None
+    try:
+        again = json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False).encode("utf-8", "replace")
+        return mcp_types.jsonrpc_message_adapter.validate_json(again, by_name=False)
     except (ValueError, RecursionError):
         return None
 
