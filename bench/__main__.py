@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, commands, conversation, lanes, permissions, processes, scenarios, server
+from . import checkpoints, commands, conversation, lanes, mcp, permissions, processes, scenarios, server
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -35,6 +35,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "checkpoints": checkpoints.checkpoints,
     "permissions": permissions.permissions,
     "lanes": lanes.lanes,
+    "mcp": mcp.mcp,
     "conversation": conversation.conversation,
     "writes": processes.writes,
     "kill": processes.kill,

@@ -49,6 +49,9 @@ class Sizes:
     http_idle: int = 500
     log_events: tuple[int, ...] = (100, 1000, 10_000, 50_000)
     listed: int = 3000
+    servers: int = 20
+    tools: int = 500
+    rest_s: float = 3.0
 
 
 FULL = Sizes()
@@ -72,6 +75,8 @@ QUICK = Sizes(
     http_idle=50,
     log_events=(100, 1000),
     listed=200,
+    servers=5,
+    rest_s=0.5,
 )
 TINY = Sizes(
     repeats=1,
@@ -95,6 +100,9 @@ TINY = Sizes(
     http_idle=2,
     log_events=(32,),
     listed=3,
+    servers=2,
+    tools=60,
+    rest_s=0.01,
 )
 
 

@@ -64,9 +64,11 @@ class Deferral:
         self._spec: AgentSpec | None = None
         self._search: Tool | None = None
         self._deferred: dict[str, Tool] = {}
-        self._told: frozenset[str] = frozenset()
+        self._told: Sequence[Tool] = ()
         self._found = FoundTools()
         self._policy: Policy | None = None
+        self._first: list[Tool] = []
+        self._open: dict[str, Tool] = {}
         self._catalogue: tuple[ToolDefinition, ...] = ()
         self._sizes: dict[int, tuple[Tool, int]] = {}
 
@@ -88,10 +90,10 @@ class Deferral:
         """Decide about these tools; returns `tools`. `window`: tokens that the model reads, where that is known."""
         if self.settled(run, spec, tools):
             return self._made
-        told = self._told if run == self._run else frozenset()
+        self._told = told = self._told if run == self._run else ()
         deferring = self.active and run == self._run
-        self._run, self._spec, self._all, self._told = run, spec, tools, told
-        wanted = self._wanted(spec, tools, policy, told)
+        self._run, self._spec, self._all = run, spec, tools
+        wanted = self._wanted(spec, tools, policy, frozenset(tool.definition.name for tool in told))
         if wanted and (deferring or self._too_many(spec, tools, policy, window)):
             assert self._make is not None
             self._search = self._search or self._make(lambda: self._catalogue)
@@ -104,20 +106,15 @@ class Deferral:
 
     def told(self, policy: Policy, transcript: Transcript) -> list[Tool]:
         """The tools that the next request tells of, in its order."""
-        search = self._search
-        if search is None:
-            shown = [tool for tool in self._made if not _hidden(policy, tool)]
-        else:
-            self._look(policy)
-            # A search that rules have closed meanwhile is of no use: it is left out, and the tools stay away.
-            first = [*self._at_once(), search]
-            later = [tool for name in self._found.names(transcript) if (tool := self._deferred.get(name)) is not None]
-            shown = [tool for tool in (*first, *later) if not _hidden(policy, tool)]
-        return shown
+        self._look(policy)
+        if not self._open:
+            return self._first
+        found = self._found.names(transcript)
+        return [*self._first, *(tool for name in found if (tool := self._open.get(name)) is not None)]
 
     def telling(self, tools: Sequence[Tool]) -> None:
         """A request tells of these now."""
-        self._told = frozenset(tool.definition.name for tool in tools)
+        self._told = tools
 
     def is_unknown(self, name: str, transcript: Transcript) -> bool:
         """Whether the tool is one that the model has not found yet."""
@@ -125,11 +122,9 @@ class Deferral:
 
     def deferred(self, policy: Policy, transcript: Transcript) -> list[DeferredTool]:
         """Those that can be looked for."""
+        self._look(policy)
         found = self._found.names(transcript)
-        return [DeferredTool(name, name in found) for name, tool in self._deferred.items() if not _hidden(policy, tool)]
-
-    def _at_once(self) -> list[Tool]:
-        return [tool for tool in self._all if tool.definition.name not in self._deferred]
+        return [DeferredTool(name, name in found) for name in self._open]
 
     def _wanted(self, spec: AgentSpec, tools: Sequence[Tool], policy: Policy, told: frozenset[str]) -> dict[str, Tool]:
         """Those that may be deferred in this run."""
@@ -164,12 +159,18 @@ class Deferral:
         return known[1]
 
     def _look(self, policy: Policy) -> None:
-        """See which tools can be found under these rules."""
-        if policy is not self._policy:
-            self._policy = policy
-            found = tuple(tool.definition for tool in self._deferred.values() if not _hidden(policy, tool))
-            if found != self._catalogue:
-                self._catalogue = found
+        """See which tools a model may have under these rules: at once, and by looking for them. They stay the same for
+        many steps."""
+        if policy is self._policy:
+            return
+        self._policy = policy
+        at_once = (tool for tool in self._made if tool.definition.name not in self._deferred)
+        # A search that rules have closed meanwhile is of no use: it is left out, and the tools stay away.
+        self._first = [tool for tool in at_once if not _hidden(policy, tool)]
+        self._open = {name: tool for name, tool in self._deferred.items() if not _hidden(policy, tool)}
+        found = tuple(tool.definition for tool in self._open.values())
+        if found != self._catalogue:
+            self._catalogue = found
 
 
 def _hidden(policy: Policy, tool: Tool) -> bool:
