@@ -333,6 +333,7 @@ async def test_a_server_that_comes_later_takes_no_tool_away_that_the_run_was_tol
         session = await bench.start(
             [call("pause"), call("mcp__docs__echo", text="hello"), say("Done.")], pause, runtime=runtime, mcp_servers=servers
         )
+        await within(runtime.mcp.connect(servers[0], session._served()))
         running = asyncio.create_task(run(session))
         await within(gone_on.wait())
         other.mute.set()
