@@ -69,8 +69,8 @@ class PendingAction:
 
     An approval without a `call` is asked by the run itself: `name` says by whom, `message` what. `rules`: what may be
     remembered with the answer. `remaining_s`: until the policy answers; None when it never does. `session` asks; where that
-    is a subagent's, `path` has the agents that lead there. A question of a call may have a `schema`, which its answer has
-    to fit, or a `url` that a person is to open.
+    is a subagent's, `path` has the agents that lead there. `asking`: a call that has begun asks this, with a `schema` which
+    its answer has to fit, a `url` that a person is to open, or for leave to do what its `arguments` say.
     """
 
     id: ActionId
@@ -87,6 +87,7 @@ class PendingAction:
     path: tuple[AgentName, ...] = ()
     schema: dict[str, Any] | None = None
     url: str | None = None
+    asking: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Resumption(msgspec.Struct, frozen=True):
 
 def filled(schema: dict[str, Any] | None, content: dict[str, Any]) -> dict[str, Any]:
     """The answer to a form with its defaults. InvalidArgument, naming the field, when it does not fit."""
-    properties = _properties(schema)
+    properties = properties_of(schema)
     required = (schema or {}).get("required", ())
     made = dict(content)
     for name, about in properties.items():
@@ -79,14 +79,14 @@ def filled(schema: dict[str, Any] | None, content: dict[str, Any]) -> dict[str, 
         if name not in made:
             raise InvalidArgument(f"the form wants {name!r}, and the answer has none", field=name)
     for name, value in made.items():
-        if (problem := _problem(properties[name], value)) is not None:
+        if (problem := field_problem(properties[name], value)) is not None:
             raise InvalidArgument(f"the form's {name!r}: {problem}", field=name)
     return made
 
 
 def needed(schema: dict[str, Any] | None) -> tuple[str, ...]:
     """The fields of a form that somebody has to fill in: they are required and have no default."""
-    properties = _properties(schema)
+    properties = properties_of(schema)
     required = (schema or {}).get("required", ())
     names = required if isinstance(required, list | tuple) else ()
     return tuple(name for name in names if isinstance(name, str) and "default" not in properties.get(name, {}))
@@ -104,13 +104,14 @@ def choices(about: dict[str, Any]) -> tuple[tuple[Any, str], ...] | None:
     return None
 
 
-def _properties(schema: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+def properties_of(schema: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What a form says of each field, in its order."""
     found = (schema or {}).get("properties")
     return {name: about for name, about in found.items() if isinstance(about, dict)} if isinstance(found, dict) else {}
 
 
-def _problem(about: dict[str, Any], value: Any) -> str | None:
-    """Why the value does not fit the field."""
+def field_problem(about: dict[str, Any], value: Any) -> str | None:
+    """Why the value does not fit the field; None when it does."""
     allowed = choices(about)
     if allowed is not None:
         if not any(value == one and type(value) is type(one) for one, _ in allowed):
@@ -160,7 +161,7 @@ def _list_problem(about: dict[str, Any], value: list[Any] | tuple[Any, ...]) -> 
     items = about.get("items")
     if not isinstance(items, dict):
         return None
-    return next((problem for one in value if (problem := _problem(items, one)) is not None), None)
+    return next((problem for one in value if (problem := field_problem(items, one)) is not None), None)
 
 
 def _shown(value: Any) -> str:

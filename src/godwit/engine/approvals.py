@@ -62,7 +62,17 @@ def pending_action(data: ActionOpened, opened_ms: int, now_ms: int) -> PendingAc
         left_s,
         schema=data.schema,
         url=data.url,
+        asking=data.asking,
     )
+
+
+def question_answer(
+    opened: ActionOpened, given: str | tuple[ResultBlock, ...] | Mapping[str, Any], *, sender: str | None = None
+) -> UserAnswer:
+    """The answer to a question, as it is stored. InvalidArgument, naming the field, when it does not fit the form."""
+    fields = _form_of(opened, given)
+    content = (Text(msgspec.json.encode(fields).decode()),)
+    return UserAnswer(opened.action, "result", arguments=fields, content=content, sender=sender)
 
 
 def _form_of(opened: ActionOpened, given: str | tuple[ResultBlock, ...] | Mapping[str, Any]) -> dict[str, Any]:

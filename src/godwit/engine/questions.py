@@ -82,6 +82,7 @@ async def next_action(driver: Driver, call: Call) -> ActionOpened:
         expires_ms=expires_ms,
         on_timeout=policy.on_timeout if question.kind == "approval" else "deny",
         url=question.url,
+        asking=True,
     )
 
 

@@ -22,6 +22,7 @@ from ..core.events import Decision, Remember
 from ..core.facts import PendingAction
 from .cli_asked import Line, asked, shortened
 from .cli_budget import is_question
+from .cli_forms import Forms, question_lines
 from .cli_keyboard import Keyboard
 from .cli_view import View
 from .cli_words import clean, visible
@@ -47,6 +48,8 @@ class Answer:
     sender: str | None = None
     remember: Remember | None = None
     rule: str | None = None
+    content: dict[str, Any] | None = None
+    """The fields of a question's form."""
 
 
 class Answerer(Protocol):
@@ -63,10 +66,15 @@ class Nobody:
 
 
 class Everything:
-    """`--yes`: approvals are given; a question or an external call still waits for its answer, and so does a budget that
-    asks for more, since a limit that is always raised is none."""
+    """`--yes`: approvals are given; a question is asked of the `person`, where there is one. An external call still waits
+    for its answer, and so does a budget that asks for more, since a limit that is always raised is none."""
+
+    def __init__(self, person: Person | None = None) -> None:
+        self._person = person
 
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
+        if action.kind == "question":
+            return None if self._person is None else await self._person.answer(action, folder)
         # The view says it, from the log.
         return Answer("approve", sender=YES) if action.kind == "approval" and not is_question(action) else None
 
@@ -77,14 +85,18 @@ class Person:
     def __init__(self, view: View, keyboard: Keyboard) -> None:
         self._view = view
         self._keyboard = keyboard
+        self._forms = Forms(view, keyboard)
 
     async def answer(self, action: PendingAction, folder: str | None) -> Answer | None:
+        if action.kind == "question":
+            form = await self._forms.ask(action)
+            return None if form is None else Answer(form.decision, form.reason, content=form.content)
         self._view.settle()
-        if action.path:
+        if action.path and not action.asking:
             self._view.say(f"{clean(' > '.join(action.path))} asks:", "bold")
-        if action.message and action.call is not None:  # what the run itself asks was shown as it is
+        if action.message and action.call is not None and not action.asking:  # what the run itself asks was shown as it is
             self._view.say(action.message, "bold")
-        lines = asked(action.name, action.arguments, folder)
+        lines = question_lines(action, folder) if action.asking else asked(action.name, action.arguments, folder)
         hidden = show(self._view, lines)
         if action.kind != "approval":
             self._view.settle()

@@ -69,11 +69,11 @@ def _narrow(line: Line) -> Line:
 
 def _argument(key: str, value: Any) -> list[Line]:
     if isinstance(value, str):
-        return [_named(key, value)] if "\n" not in value else [_named(key, f"({counted(value)})"), *_block(value)]
+        return [_named(key, value)] if "\n" not in value else [_named(key, f"({counted(value)})"), *block(value)]
     text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) <= 100:
         return [_named(key, text)]
-    return [Line(f"  {_flat(key)}:"), *_block(json.dumps(value, ensure_ascii=False, indent=2, default=str))]
+    return [Line(f"  {_flat(key)}:"), *block(json.dumps(value, ensure_ascii=False, indent=2, default=str))]
 
 
 def _named(key: str, value: str) -> Line:
@@ -84,7 +84,8 @@ def _flat(text: str) -> str:
     return visible(text).replace("\n", "␊")
 
 
-def _block(text: str, mark: str = "", style: str = "") -> list[Line]:
+def block(text: str, mark: str = "", style: str = "") -> list[Line]:
+    """Text of many lines, behind a bar."""
     return [Line(f"{_BAR}{mark}{visible(line)}", style) for line in _lines(text)]
 
 
@@ -123,7 +124,7 @@ def _written(path: str, content: str, folder: str | None) -> list[Line]:
     if not content:
         return [Line(f"  {why}; empty")]
     ends = "" if content.endswith("\n") else ", no line feed at its end"
-    return [Line(f"  {why}; {counted(content)}{ends}:"), *_block(content, "+", "green")]
+    return [Line(f"  {why}; {counted(content)}{ends}:"), *block(content, "+", "green")]
 
 
 def _edited(path: str, old: str, new: str, everywhere: bool, folder: str | None) -> list[Line]:
@@ -140,7 +141,7 @@ def _edited(path: str, old: str, new: str, everywhere: bool, folder: str | None)
             why = "differs too much for a diff"
         except ToolFailed as error:
             why = f"cannot be done as the file is now ({_flat(str(error))})"
-    return [Line(f"  {why}; replaces"), *_block(old, "-", "red"), Line("  by"), *_block(new, "+", "green")]
+    return [Line(f"  {why}; replaces"), *block(old, "-", "red"), Line("  by"), *block(new, "+", "green")]
 
 
 def _present(path: str, folder: str | None) -> tuple[str | None, str]:

@@ -11,24 +11,27 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.attachments import Attachments, described
 from ..core.errors import ActionNotFound, GodwitError
 from ..core.events import Event, RunFinished, RunParked, UserAnswer
+from ..core.facts import PendingAction
 from ..core.ids import RunId
 from ..engine.commands import Command, CommandRegistry, Typed, as_prompt, parse
 from ..engine.session import Session
 from . import cli_trust
 from .cli_answers import YES, Everything, show
-from .cli_asked import asked
 from .cli_attaching import mentioned
 from .cli_commands import refused
 from .cli_exit import CONFLICT, DONE, INTERRUPTED, OUTCOMES, PARKED, CliError, report
+from .cli_forms import Forms, question_lines
 from .cli_keyboard import Keyboard, interactive
 from .cli_run import Run
 from .cli_view import ScreenView
+from .cli_words import clean
 
 if TYPE_CHECKING:
     from ..contracts import SessionHandle, SessionRow
@@ -150,12 +153,14 @@ class Chat(Run):
     async def _parked(self) -> None:
         for action in await self._session.approvals.pending():
             everything = isinstance(self.answerer, Everything)
+            everything = everything and action.kind == "approval"
             if everything and await self.answerer.answer(action, self._session.workspace) is not None:
                 await self._session.send_event(UserAnswer(action.id, "approve", sender=YES))
             elif self._asks:
-                hidden = show(self.view, asked(action.name, action.arguments, self._session.workspace))
+                hidden = show(self.view, question_lines(action, self._session.workspace))
                 more = ", /show to see all of it" if hidden else ""
-                self.view.say(f"  {action.name}: y to allow, n REASON to refuse{more}", "yellow")
+                how = "y to answer, n REASON to decline" if action.kind == "question" else "y to allow, n REASON to refuse"
+                self.view.say(f"  {clean(action.name)}: {how}{more}", "yellow")
             else:
                 self._code = PARKED
                 self._rests.set()
@@ -194,7 +199,9 @@ class Chat(Run):
         elif self._asks and await session.is_running():
             choice, _, rest = line.partition(" ")
             pending = await session.approvals.pending()
-            if choice in ("y", "yes", "n", "no") and pending:
+            if choice in ("y", "yes") and (question := _question(pending, rest.strip())) is not None:
+                await self._fill(question)
+            elif choice in ("y", "yes", "n", "no") and pending:
                 verdict = f"approve {rest or pending[0].id}" if choice[0] == "y" else f"deny {pending[0].id} {rest}"
                 await self._command(parse(f"/{verdict}") or Typed("help", ""))
             else:
@@ -202,6 +209,18 @@ class Chat(Run):
         else:
             await self._at_rest()
             await self._send(as_prompt(line), await self._mentioned(line))
+
+    async def _fill(self, question: PendingAction) -> None:
+        """Have the person answer it, field by field."""
+        said = await Forms(self.view, self._keyboard).ask(question)
+        if said is None:
+            return
+        if said.decision == "deny":
+            fresh = await self._session.deny(question.id, said.reason, sender="cli")
+        else:
+            fresh = await self._session.answer(question.id, said.content or {}, sender="cli")
+        if not fresh:
+            self.view.say("  answered elsewhere", "yellow")
 
     async def _at_rest(self) -> None:
         """Until the run before has ended. CliError when it waits for an answer that nobody is there to give."""
@@ -286,7 +305,7 @@ class Chat(Run):
         found = [a for a in pending if a.id.startswith(arguments) or a.call == arguments]
         if not found:
             raise ActionNotFound("nothing waits for an answer" + (f" under {arguments!r}" if arguments else ""))
-        show(self.view, asked(found[0].name, found[0].arguments, self._session.workspace), whole=True)
+        show(self.view, question_lines(found[0], self._session.workspace), whole=True)
         return ""
 
     def _interrupt(self) -> None:
@@ -304,3 +323,9 @@ class Chat(Run):
         self.view.settle()
         self.view.say("forcing it" if force else "interrupting; Ctrl-C again forces it", "yellow")
         await self._session.interrupt(force=force, reason="Ctrl-C")
+
+
+def _question(pending: Sequence[PendingAction], typed: str) -> PendingAction | None:
+    """The question that is meant: the one named, or the oldest of what waits if it is one."""
+    found = next((a for a in pending if typed in (a.id, a.call)), None) if typed else next(iter(pending), None)
+    return found if found is not None and found.kind == "question" else None

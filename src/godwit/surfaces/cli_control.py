@@ -13,15 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.forms import answered
 from .cli_agent import AgentFlags
-from .cli_asked import asked
-from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, CliError
+from .cli_exit import DONE, INTERRUPTED, NOT_FOUND, PARKED, CliError
+from .cli_forms import Forms, question_lines
 from .cli_keyboard import Keyboard, interactive
 from .cli_list import status_text
 from .cli_place import Where, find
 from .cli_run import picked_up
 from .cli_server_run import runner
-from .cli_view import write_json
+from .cli_view import ScreenView, write_json
 from .cli_words import call_text, clean, one_line, owner_text, seconds, visible
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 APPROVALS: tuple[ActionKind, ...] = ("approval",)
 RESULTS: tuple[ActionKind, ...] = ("question", "external")
 """The kinds of action that are answered with words, not with a yes or a no."""
+REFUSABLE: tuple[ActionKind, ...] = ("approval", "question")
+"""The kinds that a person may refuse."""
 
-Work = Callable[["SessionHandle"], Awaitable[dict[str, Any]]]
+Work = Callable[["SessionHandle"], Awaitable[dict[str, Any] | None]]
+"""What it did, or None: it was left as it was."""
+ACTION = "act_"
+"""How the ids of actions begin."""
 
 
 async def control(
@@ -52,6 +58,8 @@ async def control(
         row = await find(runtime, typed)
         handle = await runtime.open_session(row.id, drive=False)
         facts = await work(handle)
+        if facts is None:
+            return PARKED
         if as_json:
             write_json({"session": handle.id, **facts})
         else:
@@ -64,7 +72,8 @@ async def control(
             command.view.say(f"{owner_text(driven)} goes on with it")
         elif (await runtime.row(handle.id)).status == "waiting":
             for action in await handle.approvals.pending():
-                command.view.say(f"still waits: {action.id} {call_text(action.name, action.arguments)}")
+                told = one_line(action.message, 100) if action.asking and action.message else ""
+                command.view.say(f"still waits: {action.id} {told or call_text(action.name, action.arguments)}")
         elif await handle.is_running():
             if drive:
                 return await command.go_on(runtime, await runtime.row(handle.id))
@@ -79,6 +88,8 @@ def _sentence(session: str, said: str, facts: dict[str, Any]) -> str:
         return f"{session}: it had been answered before; nothing changed"
     if facts.get("paused") is False:
         return f"{session}: it was paused already"
+    if facts.get("declined"):
+        said = "declined"
     if facts.get("allowed"):
         said += f": {', '.join(facts['allowed'])}"
     named = facts.get("input") or facts.get("run") or ", ".join(facts.get("actions", ()))
@@ -144,15 +155,21 @@ async def waiting(place: Where, typed: str, action: str | None, *, as_json: bool
         for one in await handle.approvals.pending():
             if wanted is None or one.id in wanted:
                 if as_json:
-                    facts = {"action": one.id, "kind": one.kind, "call": one.call, "name": one.name, "message": one.message}
+                    facts: dict[str, Any] = {
+                        "action": one.id,
+                        "kind": one.kind,
+                        "call": one.call,
+                        "name": one.name,
+                        "message": one.message,
+                    }
+                    facts |= {"asking": one.asking, "schema": one.schema, "url": one.url, "path": list(one.path)}
                     when = {"age_s": round(one.age_s, 3), "remaining_s": one.remaining_s, "rules": list(one.rules)}
                     write_json({"session": handle.id, **facts, "arguments": one.arguments, **when})
                 else:
                     left = "" if one.remaining_s is None else f", answered by itself in {seconds(one.remaining_s)}"
-                    print(f"{one.kind} {one.id}, waiting for {seconds(one.age_s)}{left}:")
-                    if one.message:
-                        print(f"  {visible(one.message)}")
-                    for line in asked(one.name, one.arguments, handle.workspace):
+                    who = f", asked by {clean(' > '.join(one.path))}" if one.path and not one.asking else ""
+                    print(f"{one.kind} {one.id}{who}, waiting for {seconds(one.age_s)}{left}:")
+                    for line in question_lines(one, handle.workspace):
                         print(line.text)
                     for rule in one.rules:
                         print(f"  may be remembered: {visible(rule)}")
@@ -172,19 +189,50 @@ async def chosen(
     if len(pending) == 1:
         return [pending[0].id]
     if not pending:
-        what = "for approval" if kinds == APPROVALS else "for a result"
+        what = "for an answer" if kinds == REFUSABLE else "for approval" if kinds == APPROVALS else "for a result"
         raise CliError(f"nothing waits {what} in session {handle.id}", code="action_not_found", exit_code=NOT_FOUND)
     listed = "; ".join(f"{a.id} {call_text(a.name, a.arguments, 60)}" for a in pending)
-    hint = "name one of them, or use --all; --list shows them whole" if kinds == APPROVALS else "name one of them"
+    hint = "name one of them; --list shows them whole" if kinds == RESULTS else "name one of them, or use --all"
+    hint += "; --list shows them whole" if kinds == APPROVALS else ""
     raise CliError(f"{len(pending)} actions wait: {listed}", hint=hint, code="ambiguous")
 
 
-def action_and_text(words: Sequence[str]) -> tuple[str | None, str]:
-    """What `godwit answer` was given behind the session: a text, or an action and a text. `-` reads standard input."""
-    if len(words) > 2:
-        raise CliError(f"{len(words)} words are given; an action and one text are expected", hint="put the text in quotes")
-    text = sys.stdin.read() if words[-1] == "-" else words[-1]
-    return (words[0] if len(words) == 2 else None), text
+def action_and_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """What `godwit answer` was given behind the session: an action, if one is named, and a text or `NAME=VALUE` for the
+    fields of a form. `-` reads standard input. Without either a person is asked."""
+    pairs = all("=" in word for word in words)
+    named = words[0] if (len(words) > 1 and not pairs) or (len(words) == 1 and words[0].startswith(ACTION)) else None
+    rest = list(words if named is None else words[1:])
+    if len(rest) > 1 and not all("=" in word for word in rest):
+        raise CliError(
+            f"{len(words)} words are given; an action and one text, or NAME=VALUE for the fields of a form, are expected",
+            hint="put the text in quotes",
+        )
+    return named, [sys.stdin.read()] if rest == ["-"] else rest
+
+
+async def answer(handle: SessionHandle, typed: str | None, words: Sequence[str], *, error: bool) -> dict[str, Any] | None:
+    """Give the answer that was typed, or ask for it at the terminal. None when it was left waiting."""
+    (id_,) = await chosen(handle, typed, kinds=RESULTS)
+    action = next((a for a in await handle.approvals.pending() if a.id == id_), None)
+    given: Any = words[0] if len(words) == 1 else ""
+    if not words:
+        if action is None or not interactive():
+            raise CliError("no answer is given", hint="name the text, or NAME=VALUE for the fields of a form")
+        if action.kind != "question":
+            raise CliError(f"{action.id} waits for the result of a call", hint="put it behind the id")
+        said = await Forms(ScreenView(), Keyboard()).ask(action)
+        if said is None:
+            return None
+        if said.decision == "deny":
+            done = await handle.approvals.deny(action.id, said.reason, sender="cli")
+            return {"actions": [action.id], "answered": [done], "declined": True}
+        given = said.content
+    elif action is not None and action.schema is not None and not error:
+        given = answered(action.schema, words)
+    elif len(words) > 1:
+        raise CliError(f"{id_} has no form with fields", hint="put the text in quotes")
+    return {"actions": [id_], "answered": [await handle.approvals.answer(id_, given, is_error=error, sender="cli")]}
 
 
 def remembered(flag: str | None) -> Remember | None:

@@ -190,6 +190,11 @@ class Foreground:
             except InvalidArgument as error:
                 self._view.say(f"  {error.message}", "yellow")
         self._answered.add(action.id)
+        if answer.content is not None:
+            with contextlib.suppress(AlreadyAnswered, ActionNotFound):
+                await self._session.answer(action.id, answer.content, sender=answer.sender)
+            self._waiting.pop(action.id, None)
+            return
         if answer.remember is not None:
             await self._session.approve(action.id, remember=answer.remember, rule=answer.rule, sender=answer.sender)
             self._waiting.pop(action.id, None)

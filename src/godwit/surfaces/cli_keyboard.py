@@ -1,7 +1,8 @@
 """Lines a person types, read without standing in the event loop's way.
 
 The terminal stays in its ordinary mode: the kernel echoes and edits the line, Ctrl-C is a signal. What was typed ahead is
-kept for the next question. Works on pipes too; a plain file is read in a thread, since no loop can wait on one.
+kept for the next question. Works on pipes too; a plain file is read in a thread, since no loop can wait on one. Of
+what is secret nothing is echoed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import contextlib
 import os
 import sys
+import termios
+from collections.abc import Iterator
 
 
 class Keyboard:
@@ -20,8 +23,12 @@ class Keyboard:
         self._buffer = b""
         self._ended = False
 
-    async def line(self, prompt: str = "") -> str | None:
-        """The next line without its end, or None when the input is over. May be cancelled; nothing typed is lost."""
+    async def line(self, prompt: str = "", *, hidden: bool = False) -> str | None:
+        """The next line without its end, or None when the input is over. May be cancelled; nothing typed is lost.
+        `hidden`: what is typed is not shown."""
+        if hidden:
+            with _unseen(self._descriptor):
+                return await self.line(prompt)
         if prompt:
             sys.stdout.write(prompt)
             sys.stdout.flush()
@@ -49,6 +56,24 @@ class Keyboard:
         with contextlib.suppress(BlockingIOError):
             return os.read(self._descriptor, 65536)
         return b""
+
+
+@contextlib.contextmanager
+def _unseen(descriptor: int) -> Iterator[None]:
+    """Without the terminal's echo; the line end that is not echoed is written."""
+    try:
+        before = termios.tcgetattr(descriptor)
+    except termios.error:  # no terminal, which echoes nothing
+        yield
+        return
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+    try:
+        yield
+        sys.stdout.write("\n")
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def interactive() -> bool:

@@ -29,6 +29,7 @@ from .cli_attaching import begun
 from .cli_budget import over_files
 from .cli_exit import CONFLICT, DONE, FAILED, INTERRUPTED, LIMITED, NOT_FOUND, PARKED, CliError
 from .cli_foreground import Foreground
+from .cli_forms import answer_words, question_lines
 from .cli_keyboard import Keyboard, interactive
 from .cli_place import Host, Place, Where, find, newest_of
 from .cli_settings import load as load_config
@@ -397,10 +398,15 @@ class Run:
         for action in await handle.approvals.pending():
             who = f", asked by {clean(' > '.join(action.path))}" if action.path else ""
             self.view.say(f"  {action.kind} {action.id}{who}:", "")
-            if show(self.view, asked(action.name, action.arguments, handle.workspace)):
+            lines = question_lines(action) if action.asking else asked(action.name, action.arguments, handle.workspace)
+            if show(self.view, lines):
                 self.view.say(f"    the whole of it: {self.place.command('approve', handle.id, action.id, '--list')}")
             if action.kind != "approval":
-                self.view.say(f"    {self.place.command('answer', handle.id, action.id, '...', '--drive')}")
+                what = answer_words(action.schema) if action.kind == "question" else ["..."]
+                self.view.say(f"    {self.place.command('answer', handle.id, action.id, *what, '--drive')}")
+            if action.kind == "question":
+                self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
+            if action.kind != "approval":
                 continue
             self.view.say(f"    {self.place.command('approve', handle.id, action.id, '--drive')}")
             self.view.say(f"    {self.place.command('deny', handle.id, action.id, '--reason', '...', '--drive')}")
@@ -471,7 +477,7 @@ def _no_prompt() -> CliError:
 def answerer(view: View, *, yes: bool, as_json: bool = False) -> Answerer:
     """Who answers approvals in this process."""
     if yes:
-        return Everything()
+        return Everything(Person(view, Keyboard()) if interactive() and not as_json else None)
     if interactive() and not as_json:
         return Person(view, Keyboard())
     return Nobody()

@@ -36,6 +36,7 @@ from ..core.events import (
     SubagentFinished,
     SubagentStarted,
     TodosUpdated,
+    ToolAsked,
     ToolFinished,
     ToolStarted,
     UserAnswer,
@@ -51,6 +52,7 @@ from ..core.todos import todos_text
 from ..core.verification import VerificationStatus
 from .cli_words import (
     DECIDED,
+    asker,
     call_text,
     clean,
     counted_as,
@@ -222,9 +224,12 @@ class ScreenView:
             case ToolStarted():
                 text = call_text(data.name, data.arguments, 200)
                 self._calls[data.call] = _Running(text)
-                if not self.moving:
+                if not self.moving and not data.resumed:
                     self._line(f"→ {text}")
                 self._move()
+            case ToolAsked():
+                self._calls.pop(data.call, None)
+                self._still()
             case ToolFinished():
                 self._finished(data)
             case SubagentStarted():
@@ -242,6 +247,9 @@ class ScreenView:
                 self._line(f"{mark} {clean(self._agents.pop(data.task, data.task))} {data.status}{why}{spent}", style)
             case ActionOpened() if data.kind == "task" or data.lane is not None:
                 pass  # nobody is asked
+            case ActionOpened(asking=True):
+                what = "" if data.kind == "question" else " for leave"
+                self._line(f"? {asker(data.name)} asks{what}: {one_line(data.message or '', 400)}", "bold yellow")
             case ActionOpened(call=None, message=str(message)):
                 self._line(f"? {clean(data.name)} asks: {one_line(message, 400)}", "bold yellow")
             case BudgetWarned():
@@ -249,7 +257,7 @@ class ScreenView:
             case ActionOpened():
                 self._line(f"? {data.kind} needed: {call_text(data.name, data.arguments, 400)}", "bold yellow")
             case UserAnswer():
-                edited = ", with other arguments" if data.arguments is not None else ""
+                edited = ", with other arguments" if data.arguments is not None and data.decision == "approve" else ""
                 reason = f": {one_line(data.reason)}" if data.reason else ""
                 by = f" by {clean(data.sender)}" if data.sender not in (None, "cli") else ""
                 self._line(f"  {DECIDED[data.decision]}{by}{edited}{reason}", "dim")

@@ -79,6 +79,7 @@ from ..core.events import (
     WorkspaceCheckpointed,
     WorkspaceRestored,
 )
+from ..core.mcp import server_and_tool
 from ..core.messages import Text, ToolCall, Usage, text_of
 from ..core.todos import todos_summary
 from ..core.verification import VerificationReport
@@ -99,6 +100,17 @@ def one_line(text: str, width: int = 100) -> str:
     """The text on one line, cut to `width` characters."""
     flat = " ".join(clean(text).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def asker(name: str, path: tuple[str, ...] = ()) -> str:
+    """Who asks, of a call of this tool, on one line: `research > order`, `the MCP server db (its tool query)`."""
+    found = server_and_tool(name)
+    who = _seen(name) if found is None else f"the MCP server {_seen(found[0])} (its tool {_seen(found[1])})"
+    return " > ".join([*(_seen(agent) for agent in path), who])
+
+
+def _seen(text: str) -> str:
+    return visible(text).replace("\n", "␊")
 
 
 def call_text(name: str, arguments: dict[str, Any], width: int = 100) -> str:
@@ -199,7 +211,7 @@ def event_text(event: Event) -> str:
         case UserInterrupt():
             return ("forced" if data.force else "asked") + (f": {one_line(data.reason)}" if data.reason else "")
         case UserAnswer():
-            edited = " with other arguments" if data.arguments is not None else ""
+            edited = " with other arguments" if data.arguments is not None and data.decision == "approve" else ""
             return f"{DECIDED[data.decision]} {data.action}{edited}" + (f": {one_line(data.reason)}" if data.reason else "")
         case InputDelivered():
             return data.id
@@ -282,7 +294,8 @@ def event_text(event: Event) -> str:
             return message_text(data)
         case ToolStarted():
             origin = f"{data.origin}: " if data.origin != "model" else ""
-            return origin + call_text(data.name, data.arguments) + (" (arguments edited)" if data.edited else "")
+            notes = (" (arguments edited)" if data.edited else "") + (" (goes on with the answers)" if data.resumed else "")
+            return origin + call_text(data.name, data.arguments) + notes
         case ToolAsked():
             return f"{data.name}: {'; '.join(one_line(question.message, 60) for question in data.questions)}"
         case ToolFinished():

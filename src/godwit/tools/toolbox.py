@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from ..contracts import Tool
 from ..core.errors import ConfigurationError, ToolNotFound
+from .ask_user import AskUser
 from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
@@ -115,8 +116,8 @@ def _name(tool: Tool) -> str:
 
 def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[Tool | Callable[..., Any]] = ()) -> Toolbox:
     """A new toolbox with what comes with godwit: the toolsets `files` and `memory`, the tools
-    `bash`, `verify`, `todo` and `goal`, and the toolset `web` with `web_fetch` and, when `environment` (the process's own by
-    default) chooses a service, `web_search`.
+    `bash`, `verify`, `todo`, `goal` and `ask_user`, and the toolset `web` with `web_fetch` and, when `environment` (the
+    process's own by default) chooses a service, `web_search`.
 
     `own`: further tools. One that is of godwit's own class, as a `WebFetch` with other settings, takes the place of the one
     of its name, in its toolset too; any other of a name that is taken is a ConfigurationError.
@@ -127,6 +128,7 @@ def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[
     toolbox.register(Verify())
     toolbox.register(TodoList())
     toolbox.register(EndGoal())
+    toolbox.register(AskUser())
     toolbox.register_set("memory", [Remember(), Recall(), Forget()])
     made = [_as_tool(one) for one in own]
     search: Any = next((one for one in made if isinstance(one, WebSearch)), None)

@@ -60,7 +60,8 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
     approve or deny. `arguments`: the call's as they will be run. `rules`: what may be remembered with the answer.
     `expires_ms`: the wall time at which, if nobody has answered, the answer is `on_timeout`. `lane`: workers do the call,
     which has a body here as well. `url`: what a person is to open. A question with a `schema` is answered with an object
-    that fits it (`core/questions.py`).
+    that fits it (`core/questions.py`). `asking`: it is a question of a call that has begun (`tool.asked`), and not about
+    whether it may run; `arguments` are then what is asked about.
     """
 
     action: ActionId
@@ -75,6 +76,7 @@ class ActionOpened(Data, frozen=True, tag="action.opened"):
     on_timeout: Literal["deny", "approve"] = "deny"
     lane: str | None = None
     url: str | None = None
+    asking: bool = False
 
 
 class ActionClosed(Data, frozen=True, tag="action.closed"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from ...core.errors import ActionNotFound, InvalidArgument
-from ...core.events import Remember, UserAnswer
+from ...core.events import Remember
 from ...core.facts import PendingAction
-from ...core.messages import Text
+from ...core.forms import answered, form_lines
 from ..commands import Command, CommandOutput
 from .context import CommandContext
 from .typed import alone, builtin, line, needed
@@ -22,6 +23,8 @@ async def _pending(context: CommandContext) -> str:
         left = "" if action.remaining_s is None else f", {action.remaining_s:.0f} s left"
         lines.append(f"  {action.id}  {action.kind}, for {action.age_s:.0f} s{left}: {_call(action)}")
         lines += [f"    {line(action.message)}"] if action.message else []
+        lines += [f"    open: {line(action.url)}"] if action.url is not None else []
+        lines += [f"    {line(one)}" for one in form_lines(action.schema)]
         lines += [f"    may be remembered: {json.dumps(rule)}" for rule in action.rules]
     return "\n".join(lines)
 
@@ -49,9 +52,22 @@ async def _deny(arguments: str, context: CommandContext) -> CommandOutput:
 async def _answer(arguments: str, context: CommandContext) -> CommandOutput:
     typed, text = await _id_and_rest(arguments, context)
     action = await _the_action(context, typed, ("question", "external"))
-    content = (Text(needed(text, "answer", "TEXT")),)
-    await context.session.send_event(UserAnswer(action.id, "result", content=content, sender=context.sender))
+    given: str | dict[str, Any] = text or "done" if action.url is not None else needed(text, "answer", "TEXT")
+    if action.schema is not None:
+        given = answered(action.schema, _words(text))
+    await context.session.answer(action.id, given, sender=context.sender)
     return CommandOutput(f"Answered: {_call(action)}", state_changed=True)
+
+
+def _words(text: str) -> list[str]:
+    """The text as one answer, or as `NAME=VALUE` for the fields of a form, with quotes as in a shell."""
+    if text.lstrip().startswith("{"):
+        return [text]
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that is only a letter of the answer
+        return [text]
+    return words if words and all("=" in word for word in words) else [text]
 
 
 async def _id_and_rest(arguments: str, context: CommandContext) -> tuple[str, str]:
@@ -74,6 +90,8 @@ async def _the_action(context: CommandContext, typed: str, kinds: Sequence[str])
 
 def _call(action: PendingAction) -> str:
     # In JSON nothing is invisible: what is approved must not hide behind a control character.
+    if action.asking and not action.arguments:
+        return f"asked by {action.name}" if not action.path else f"asked by {line(' > '.join(action.path))} > {action.name}"
     return f"{action.name} {json.dumps(action.arguments)}"
 
 
@@ -86,5 +104,5 @@ ANSWERING: tuple[Command, ...] = (
         "[ID] [session|always [RULE]]",
     ),
     builtin("deny", "Refuse a call that waits; the model is told the reason.", _deny, "[ID] [REASON]"),
-    builtin("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT"),
+    builtin("answer", "Answer a question, or give the result of a call made outside.", _answer, "[ID] TEXT|NAME=VALUE ..."),
 )

@@ -85,7 +85,7 @@ def deny(
     replay: Replay = None,
     as_json: Json = False,
 ) -> None:
-    """Refuse a call that waits for approval.
+    """Refuse a call that waits for approval, or decline to answer a question.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def deny(
     from .. import cli_control
 
     async def work(handle: SessionHandle) -> dict[str, Any]:
-        chosen = await cli_control.chosen(handle, action, everything=everything)
+        chosen = await cli_control.chosen(handle, action, everything=everything, kinds=cli_control.REFUSABLE)
         kept = cli_control.remembered(remember)
         fresh = [await handle.approvals.deny(one, reason, remember=kept, rule=rule, sender="cli") for one in chosen]
         return {"actions": chosen, "answered": fresh}
@@ -107,33 +107,40 @@ def answer(
     context: typer.Context,
     session: SessionArgument,
     words: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="[ACTION] TEXT",
-            help="Id of the action or its call, not needed when only one waits; and the text, `-` reads standard input.",
+            metavar="[ACTION] [TEXT|NAME=VALUE ...]",
+            help="Id of the action or its call, not needed when only one waits; and the text, `-` reads standard input, or"
+            " the fields of a form. Without them you are asked.",
         ),
-    ],
+    ] = None,
     error: Annotated[bool, typer.Option("--error", help="The text says what went wrong.")] = False,
+    listed: Annotated[bool, typer.Option("--list", "-l", help="Show what waits, whole, and change nothing.")] = False,
     drive: Annotated[bool, typer.Option("--drive", help="When nobody drives the session, go on here.")] = False,
     yes: Yes = False,
     replay: Replay = None,
     as_json: Json = False,
 ) -> None:
-    """Give the result of a call made outside, or answer a question.
+    """Answer a question, or give the result of a call made outside.
 
     \b
     Examples:
+      godwit answer last                           be asked, field by field
       godwit answer last "Ada"
+      godwit answer last act_01k9 name=Ada size=3
+      godwit answer last act_01k9 '{"name": "Ada"}'
       godwit answer last act_01k9 "no such customer" --error
       psql -c "select 1" | godwit answer last - --drive
     """
     from .. import cli_control
 
-    action, text = cli_control.action_and_text(words)
+    if listed:
+        return ends(cli_control.waiting(context.obj, session, words[0] if words else None, as_json=as_json))
+    action, given = cli_control.action_and_words(words or ())
 
-    async def work(handle: SessionHandle) -> dict[str, Any]:
-        chosen = await cli_control.chosen(handle, action, kinds=cli_control.RESULTS)
-        fresh = [await handle.approvals.answer(one, text, is_error=error, sender="cli") for one in chosen]
-        return {"actions": chosen, "answered": fresh}
+    async def work(handle: SessionHandle) -> dict[str, Any] | None:
+        return await cli_control.answer(handle, action, given, error=error)
 
-    ends(cli_control.control(context.obj, session, work, "answered", drive=drive, yes=yes, replay=replay, as_json=as_json))
+    return ends(
+        cli_control.control(context.obj, session, work, "answered", drive=drive, yes=yes, replay=replay, as_json=as_json)
+    )

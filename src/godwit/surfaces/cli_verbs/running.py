@@ -19,7 +19,10 @@ AgentOption = Annotated[
     str | None, typer.Option("--agent", metavar="NAME", help="Work as this agent; godwit agents lists them.")
 ]
 Tools = Annotated[
-    str | None, typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal]")
+    str | None,
+    typer.Option(
+        "--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal; at a terminal ask_user]"
+    ),
 ]
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
@@ -161,6 +164,7 @@ def run(
         budget,
         mode=mode,
         goal=goal,
+        attended=asks,
         max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
@@ -240,6 +244,7 @@ def chat(
         budget=budget,
         mode=mode,
         goal=goal,
+        attended=asks,
         max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
