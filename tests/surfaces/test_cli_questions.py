@@ -87,7 +87,7 @@ async def test_a_form_is_declined_by_a_key(command: Command, asking: Path) -> No
         await terminal.shows("denied: no time")
         await terminal.code()
     results = [e.data for e in await command.log() if isinstance(e.data, ToolFinished)]
-    assert [text.text for text in results[0].content if isinstance(text, Text)][0].startswith(
+    assert next(text.text for text in results[0].content if isinstance(text, Text)).startswith(
         "The user does not want to answer (no time)"
     )
 
@@ -219,13 +219,13 @@ async def test_an_address_is_shown_with_its_host_and_opened_only_on_demand(
     assert (await typed(login, "l\n"))[0] is None
     assert (await typed(login, ""))[0] is None
     assert (await typed(login, "d\nno\n"))[0] == Said("deny", reason="no")
-    _, lines = await typed(question(url="https://lоgin.example/"), "\n")  # noqa: RUF001 - a Cyrillic letter
+    _, lines = await typed(question(url="https://lоgin.example/"), "\n")
     assert "  at the host: xn--lgin-55d.example" in lines
     _, lines = await typed(question(url="file:///etc/passwd"), "o\n\n")
     assert "  'o' is none of Enter, d, l" in lines
 
 
-async def test_nothing_that_a_server_says_reaches_the_terminal_as_more_than_text(tmp_path: Path) -> None:
+async def test_nothing_that_a_server_says_reaches_the_terminal_as_more_than_text() -> None:
     form = {
         "type": "object",
         "properties": {"a\x1b[2J": {"type": "string", "title": "T\x1b]0;x\x07", "description": "one\ntwo\x1b[A\u202e"}},

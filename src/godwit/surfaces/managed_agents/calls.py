@@ -20,6 +20,7 @@ from ...core.events import (
 )
 from ...core.ids import ActionId, CallId, Seq, SessionId
 from ..server.money import is_budget_question
+from ..server.questions import is_form
 from .event_fields import BUILT_IN
 from .event_ids import call_number, is_handed_out, place_of_id
 
@@ -32,7 +33,8 @@ HANDED_OUT_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked about a call, and where; `custom`: its tool is the client's own."""
+    """What is asked about a call, or by one (`opened.asking`), and where; `custom`: its tool is the client's own, or it is
+    a form, which is shown as such."""
 
     action: ActionId
     kind: ActionKind
@@ -40,6 +42,7 @@ class Asked:
     custom: bool
     call: CallId | None
     seq: Seq
+    opened: ActionOpened
 
 
 async def asked_by(store: EventStore, session: SessionId, event: str) -> Asked:
@@ -54,9 +57,11 @@ async def asked_by(store: EventStore, session: SessionId, event: str) -> Asked:
     if found is None or not isinstance(opened, ActionOpened):
         raise InvalidArgument(f"event {event!r} is no call that waits, or waited, for an answer", id=event)
     custom = opened.call is not None and opened.kind != "approval" and opened.name not in BUILT_IN
+    if opened.asking:
+        custom = is_form(opened)
     if number is not None and is_handed_out(index) and not custom:
         raise InvalidArgument(f"event {event!r} is no call that waits, or waited, for an answer", id=event)
-    return Asked(opened.action, opened.kind, opened.name, custom, opened.call, found.seq)
+    return Asked(opened.action, opened.kind, opened.name, custom, opened.call, found.seq, opened)
 
 
 async def handed_out(store: EventStore, session: SessionId, event: str) -> Asked:
@@ -84,10 +89,12 @@ def _allows(answer: UserAnswer, action: ActionId) -> bool:
 
 
 async def _question(store: EventStore, session: SessionId, seq: Seq) -> Event | None:
-    """The question of a run's own that was opened there."""
+    """The question of a run's own, or of a call that has begun, that was opened there."""
     found = await store.read(session, Seq(seq - 1), to_seq=seq)
     data = found[0].data if found else None
-    if not isinstance(data, ActionOpened) or data.call is not None or is_budget_question(data.name, data.arguments):
+    if not isinstance(data, ActionOpened) or (data.call is not None and not data.asking):
+        return None
+    if data.call is None and is_budget_question(data.name, data.arguments):
         return None
     return found[0]
 
@@ -113,7 +120,7 @@ async def _last(store: EventStore, session: SessionId, after: Seq, call: CallId)
         for event in events:
             if event.type == "turn.finished":
                 return last
-            if isinstance(event.data, ActionOpened) and event.data.call == call:
+            if isinstance(event.data, ActionOpened) and event.data.call == call and not event.data.asking:
                 last = event
         if len(events) < _PAGE:
             return last

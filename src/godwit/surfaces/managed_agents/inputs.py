@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from ...core.errors import (
     ActionNotFound,
     AlreadyAnswered,
@@ -27,15 +29,18 @@ from ...core.errors import (
     NotSupported,
     RunFailed,
 )
-from ...core.events import Delivery, UserAnswer, UserInterrupt, UserMessage
+from ...core.events import ActionOpened, Decision, Delivery, UserAnswer, UserInterrupt, UserMessage
 from ...core.ids import InputId, Seq, SessionId
-from ...core.messages import Text, UserBlock, user_content
+from ...core.messages import Text, UserBlock, text_of, user_content
 from ...core.principal import Principal
+from ...core.questions import needed
 from ...core.state import State
+from ...engine.approvals import question_answer
 from ...engine.inbox import accepted_id
 from ...engine.log import load_state
 from ...engine.session import Session
 from ..server.money import go_on_as_set
+from ..server.questions import is_form
 from ..server.service import Service
 from .budgets import used_up
 from .calls import Asked, asked_by, handed_out
@@ -363,7 +368,9 @@ def _too_late(tool_use: str) -> InvalidArgument:
 def _check(given: Confirmation | Result, asked: Asked) -> None:
     """Whether it is answered in the way it is asked."""
     id_, name = given.tool_use, asked.name
-    if isinstance(given, Confirmation):
+    if asked.opened.asking:
+        _check_question(given, asked.opened)
+    elif isinstance(given, Confirmation):
         if asked.kind != "approval":
             kind = "user.custom_tool_result" if asked.custom else "user.tool_result"
             raise InvalidArgument(f"{id_!r} is a call of {name!r} that waits for its result: send {kind}", id=id_)
@@ -372,6 +379,40 @@ def _check(given: Confirmation | Result, asked: Asked) -> None:
     elif given.custom != asked.custom:
         kind = "custom tool: send user.custom_tool_result" if asked.custom else "built-in tool: send user.tool_result"
         raise InvalidArgument(f"{id_!r} is a call of {name!r}, a {kind}", id=id_)
+
+
+def _check_question(given: Confirmation | Result, opened: ActionOpened) -> None:
+    id_ = given.tool_use
+    if isinstance(given, Confirmation):
+        if is_form(opened):
+            wanted = ", ".join(needed(opened.schema))
+            raise InvalidArgument(
+                f"{id_!r} is a question of {opened.name!r} that is filled in: send user.custom_tool_result with a JSON"
+                f" object of its fields{f' ({wanted} at least)' if wanted else ''}, or with is_error to decline",
+                id=id_,
+            )
+        if given.arguments is not None and opened.kind != "approval":
+            raise InvalidArgument(f"{id_!r} is a question of {opened.name!r} without an input", id=id_)
+    elif not is_form(opened) or not given.custom:
+        kind = "user.custom_tool_result" if is_form(opened) else "user.tool_confirmation"
+        raise InvalidArgument(f"{id_!r} is a question of {opened.name!r}: send {kind}", id=id_)
+
+
+def _answer_to(opened: ActionOpened, given: Confirmation | Result, sender: str) -> UserAnswer:
+    """The answer to a question of a call, as ours. InvalidArgument, naming the field, when it does not fit the form."""
+    if isinstance(given, Confirmation):
+        if given.allow and opened.kind == "question":
+            return question_answer(opened, "done", sender=sender)
+        decision: Decision = "approve" if given.allow else "deny"
+        return UserAnswer(opened.action, decision, given.reason, given.arguments, sender=sender)
+    if given.is_error:
+        return UserAnswer(opened.action, "deny", text_of(given.content) or None, content=given.content, sender=sender)
+    try:
+        answer = question_answer(opened, given.content, sender=sender)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{given.tool_use!r}: {error.message}", **{**error.details, "id": given.tool_use}) from None
+    # As it was sent; the fields have the defaults as well.
+    return msgspec.structs.replace(answer, content=given.content)
 
 
 def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMessage | UserAnswer:
@@ -384,6 +425,8 @@ def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMes
             # Behind a result it belongs to the run that waits for that; it is read with all results of its turn.
             delivery: Delivery = "follow_up" if content else "steer"
             return UserMessage(InputId(""), said, delivery, "skip" if content else "batch", SENDER)
+        case Confirmation() | Result() if asked[given.tool_use].opened.asking:
+            return _answer_to(asked[given.tool_use].opened, given, principal.id)
         case Confirmation():
             decision = "approve" if given.allow else "deny"
             return UserAnswer(

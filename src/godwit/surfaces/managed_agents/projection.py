@@ -83,9 +83,10 @@ from ...core.events import (
     WorkspaceRestored,
 )
 from ...core.ids import ActionId, InputId, RunId, Seq, SessionId
-from ...core.messages import StopReason, Text, UserBlock
+from ...core.messages import ResultBlock, StopReason, Text, UserBlock
 from ...core.nudges import NUDGE
 from ..server.money import is_budget_question
+from ..server.questions import QUESTION, is_form, told
 from .content import written
 from .event_fields import budget_of, error_of, server_error
 from .event_ids import event_id
@@ -100,11 +101,12 @@ BASES: Final = ("turn.started", "run.started", "run.finished")
 
 @dataclass
 class _Asked:
-    """An action that is open. Without a call the run itself asks: `id` is then that of the event that shows it, None for a
-    question about the budget."""
+    """An action that is open. Without a call the run itself asks, or a call that has begun: `id` is then that of the event
+    that shows it, None for a question about the budget. `form`: it is answered with fields."""
 
     call: ShownCall | None = None
     id: str | None = None
+    form: bool = False
     answered: UserAnswer | None = None
 
 
@@ -121,6 +123,10 @@ def _shown_of(
     content = without(message.content if delivered is None else delivered, system)
     said: list[tuple[str, tuple[UserBlock, ...]]] = [("user.message", content)] if len(message.content) > 1 else []
     return [*said, ("system.message", (Text(text_in(system)),))]
+
+
+def _accepts(answer: UserAnswer) -> bool:
+    return answer.decision == "approve" or (answer.decision == "result" and not answer.is_error)
 
 
 class Projector:
@@ -359,10 +365,19 @@ class Projector:
                 return
             # The run itself asks: as a call that waits for a confirmation, so that every client can answer it.
             self._sink.run()
-            told = data.arguments if data.message is None else {**data.arguments, "message": data.message}
-            body = {"name": data.name, "input": told, "evaluated_permission": "ask"}
+            given = data.arguments if data.message is None else {**data.arguments, "message": data.message}
+            body = {"name": data.name, "input": given, "evaluated_permission": "ask"}
             shown = self._sink.show("agent.tool_use", {**body, "evaluation": {"type": "always_ask"}})
             self._asked[data.action] = _Asked(id=shown)
+            return
+        if data.asking:
+            self._sink.run()
+            if form := is_form(data):
+                shown = self._sink.show("agent.custom_tool_use", {"name": QUESTION, "input": told(data)})
+            else:
+                body = {"name": QUESTION, "input": told(data), "evaluated_permission": "ask"}
+                shown = self._sink.show("agent.tool_use", {**body, "evaluation": {"type": "always_ask"}})
+            self._asked[data.action] = _Asked(id=shown, form=form)
             return
         call = self._turn.call(data.call)
         if call is not None:
@@ -375,9 +390,11 @@ class Projector:
             return
         asked.answered = data
         call = asked.call
-        if asked.id is not None and (call is None or data.decision != "result"):
-            body: Body = {"tool_use_id": asked.id, "result": "allow" if data.decision == "approve" else "deny"}
-            if data.decision != "approve":
+        if asked.form:
+            self._filled_in(asked, data.content or (Text(data.reason or "declined"),), accepted=_accepts(data))
+        elif asked.id is not None and (call is None or data.decision != "result"):
+            body: Body = {"tool_use_id": asked.id, "result": "allow" if _accepts(data) else "deny"}
+            if not _accepts(data):
                 body["deny_message"] = data.reason
             self._sink.show("user.tool_confirmation", body)
         elif call is not None and not call.answered:
@@ -389,12 +406,21 @@ class Projector:
         asked = self._asked.pop(data.action, None)
         if asked is None or asked.call is not None or asked.id is None:
             return
-        self._sink.run()
         answer = asked.answered
-        approved = answer is not None and answer.decision == "approve"
-        told = (answer.reason if answer is not None else None) or ("approved" if approved else f"denied ({data.reason})")
-        content = [{"type": "text", "text": told}]
+        if asked.form:
+            if answer is None:
+                # It was the client's, and nobody answers it any more: its result says so.
+                self._filled_in(asked, (Text(f"[not answered: {data.reason}]"),), accepted=False)
+            return
+        self._sink.run()
+        approved = answer is not None and _accepts(answer)
+        said = (answer.reason if answer is not None else None) or ("approved" if approved else f"denied ({data.reason})")
+        content = [{"type": "text", "text": said}]
         self._sink.show("agent.tool_result", {"tool_use_id": asked.id, "content": content, "is_error": not approved})
+
+    def _filled_in(self, asked: _Asked, content: tuple[ResultBlock, ...], *, accepted: bool) -> None:
+        body: Body = {"custom_tool_use_id": asked.id, "content": written(content), "is_error": not accepted}
+        self._sink.show("user.custom_tool_result", body)
 
     def _may_belong_to_the_verdicts(self, data: EventData) -> bool:
         """Whether this may stand in the append that names verdicts of the turn's calls: it names one more, or comes with it

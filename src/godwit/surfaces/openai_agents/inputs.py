@@ -13,14 +13,16 @@ import mimetypes
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import msgspec
 import pydantic
 
 from ...contracts import SessionRow
 from ...core.errors import ActionNotFound, AlreadyAnswered, InvalidArgument, KeyReused, NoOpenRun, NotSupported, SessionBusy
-from ...core.events import UserAnswer, UserMessage
+from ...core.events import ActionOpened, UserAnswer, UserMessage
 from ...core.ids import ActionId, InputId, RunId, derived_id
 from ...core.messages import Image, Text, UserBlock
 from ...core.principal import Principal
+from ...engine.approvals import question_answer
 from ...engine.session import Session
 from ..server.service import Service
 from .body import Shape
@@ -193,14 +195,18 @@ async def _answers(
             unknown: InvalidArgument = UnknownCall(event.call_id)
             if action is None:
                 raise unknown
-            found.append((_result(action, event, f"events.{n}.output"), unknown))
+            opened = await _question(service, row, action)
+            if opened is None:
+                found.append((_result(action, event, f"events.{n}.output"), unknown))
+            else:
+                found.append((_form(opened, event, f"events.{n}.output"), unknown))
         elif isinstance(event, McpApprovalInput):
             what = f"Unknown pending approval request: {event.request_id}"
             unknown = InvalidArgument(what, param=f"events.{n}.request_id")
             if event.request_id not in approvals and not again:
                 raise unknown
             approvals.discard(ActionId(event.request_id))
-            found.append((_decision(event), unknown))
+            found.append((_decision(event, await _question(service, row, ActionId(event.request_id))), unknown))
     return found
 
 
@@ -213,8 +219,34 @@ def _result(action: ActionId, event: ToolResultInput, at: str) -> UserAnswer:
     return UserAnswer(action, "result", content=given)
 
 
-def _decision(event: McpApprovalInput) -> UserAnswer:
+async def _question(service: Service, row: SessionRow, action: ActionId) -> ActionOpened | None:
+    """The action, if a call that has begun asks it."""
+    for event in await service.store.read(row.id, types=("action.opened",), newest_first=True):
+        if isinstance(event.data, ActionOpened) and event.data.action == action:
+            return event.data if event.data.asking else None
+    return None
+
+
+def _form(opened: ActionOpened, event: ToolResultInput, at: str) -> UserAnswer:
+    """A form that was filled in, or declined. InvalidArgument, naming the field, when it does not fit."""
+    if not event.success:
+        why = event.error or "The question was declined."
+        return UserAnswer(opened.action, "deny", why, content=(Text(why),))
+    output = event.output if event.output is not None else "{}"
+    try:
+        if isinstance(output, str):
+            return question_answer(opened, output)
+        return question_answer(opened, tuple(one for one in _content(output, at) if isinstance(one, Text)))
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{at}: {error.message}", **{**error.details, "param": at}) from None
+
+
+def _decision(event: McpApprovalInput, question: ActionOpened | None) -> UserAnswer:
     action = ActionId(event.request_id)
+    if question is not None and question.kind == "question" and event.response.decision != "deny":
+        if event.response.decision == "approve":
+            return question_answer(question, "done")
+        return UserAnswer(action, "result", content=(Text("[the request was dismissed]"),), is_error=True)
     match event.response.decision:
         case "approve":
             return UserAnswer(action, "approve")
@@ -244,9 +276,7 @@ async def say(
 
 
 def _sent_by(answer: UserAnswer, sender: str) -> UserAnswer:
-    return UserAnswer(
-        answer.action, answer.decision, answer.reason, content=answer.content, is_error=answer.is_error, sender=sender
-    )
+    return msgspec.structs.replace(answer, sender=sender)
 
 
 async def _to_say(session: Session, messages: Sequence[Said], sender: str) -> list[UserMessage]:

@@ -45,6 +45,7 @@ from ...core.ids import ActionId, CallId, InputId, MessageId, RunId, SessionId
 from ...core.mcp import server_and_tool
 from ...core.messages import Assistant, Text, Thinking, ToolCall, Usage, UserBlock
 from ...core.nudges import NUDGE
+from ..server.questions import QUESTION, is_form, told
 from . import items
 from .frames import Frame, ItemFrames
 from .ids import Place, call_id, environment_id, event_id, item_id
@@ -116,6 +117,8 @@ class Projection:
         """What the open turn waits for, by our action."""
         self.results: dict[str, ActionId] = {}
         """The actions of the newest turn that asked for a function's result, answered or not, by the call's id."""
+        self.forms: dict[ActionId, OpenCall] = {}
+        """The functions that forms of calls are shown as, while they wait."""
         self._agents = agents
         self._waiting = dict(waiting or {})
         # What no client has said: a model was told to go on.
@@ -228,10 +231,21 @@ class Projection:
                 return self._over(event, data)
             case ActionOpened():
                 nobody = data.kind == "task" or data.lane is not None
-                return [] if nobody else self._asks(data)
-            case UserAnswer() | ActionClosed():
+                return [] if nobody else self._asks(event, data)
+            case UserAnswer():
                 self.actions.pop(data.action, None)
-                return []
+                if data.action not in self.forms:
+                    return []
+                ok = data.decision == "result" and not data.is_error
+                content = data.content or ((Text(data.reason or "declined"),))
+                return self._filled_in(event, data.action, Result("ok" if ok else "error", content))
+            case ActionClosed():
+                self.actions.pop(data.action, None)
+                if data.action not in self.forms:
+                    return []
+                # Nobody answers it any more, which its result says.
+                said = (Text(f"[not answered: {data.reason}]"),)
+                return self._filled_in(event, data.action, Result("skipped", said))
             case _:
                 return []
 
@@ -239,7 +253,7 @@ class Projection:
 
     def _begun(self, run: RunId, at_ms: int) -> list[Frame]:
         self.turn = Turn(run, self._agents[self._facts.agent].id, at_ms)
-        self.items, self.calls, self.actions, self.results, self.asked = {}, {}, {}, {}, None
+        self.items, self.calls, self.actions, self.results, self.forms, self.asked = {}, {}, {}, {}, {}, None
         return [self._of_turn("created"), self._of_session("in_progress")]
 
     def _set_turn(self, status: TurnStatus, at_ms: int) -> list[Frame]:
@@ -339,10 +353,12 @@ class Projection:
         item = items.call_item(opened.call, self.turn.id)
         return [self._added(opened.place, item, opened.call.output_index)]
 
-    def _asks(self, data: ActionOpened) -> list[Frame]:
+    def _asks(self, event: Event, data: ActionOpened) -> list[Frame]:
         turn = self.turn
         if turn is None:
             return []
+        if data.asking:
+            return self._asks_apart(event, data, turn)
         opened = None if data.call is None else self.calls.get(data.call)
         if data.kind == "approval":
             name = data.name if data.call is not None else f"{data.name} (asked by the run)"
@@ -373,6 +389,51 @@ class Projection:
             "turn_id": turn.id,
         }
         return self._announce(opened.call.own)
+
+    def _asks_apart(self, event: Event, data: ActionOpened, turn: Turn) -> list[Frame]:
+        """A question of a call that has begun, which stands beside it: a form as a function, all else as an approval."""
+        asked = told(data)
+        if not is_form(data):
+            server, tool = server_and_tool(data.name) or (items.SERVER, data.name)
+            at = f" ({data.url})" if data.url is not None else ""
+            self.actions[data.action] = {
+                "type": "mcp_approval_request",
+                "request_id": data.action,
+                "turn_id": turn.id,
+                "request": {
+                    "type": "mcp_tool_call",
+                    "server_label": server,
+                    "name": QUESTION,
+                    "arguments": asked,
+                    "message": f"{tool} asks: {data.message or ''}{at}",
+                },
+            }
+            return []
+        place = Place(event.seq, 0)
+        wire = call_id(self.session, place)
+        call = Call(item_id(self.session, place), wire, CallId(""), QUESTION, asked, True, turn.outputs)
+        turn.outputs += 1
+        self.forms[data.action] = OpenCall(call, place, True)
+        self.results[wire] = data.action
+        self.actions[data.action] = {
+            "type": "function_call",
+            "call_id": wire,
+            "name": QUESTION,
+            "arguments": asked,
+            "turn_id": turn.id,
+        }
+        return [self._added(place, items.call_item(call, turn.id), call.output_index)]
+
+    def _filled_in(self, event: Event, action: ActionId, result: Result) -> list[Frame]:
+        """The function that a form was shown as is over."""
+        opened, turn = self.forms.pop(action), self.turn
+        if turn is None:
+            return []
+        call = msgspec.structs.replace(opened.call, result=result)
+        done = self._done(opened.place, items.call_item(call, turn.id), call.output_index)
+        place = Place(event.seq, 0)
+        output = items.function_output(item_id(self.session, place), call, turn.id)
+        return [done, self._added(place, output, None)]
 
     def _over(self, event: Event, data: ToolFinished) -> list[Frame]:
         opened, turn = self.calls.get(data.call), self.turn
