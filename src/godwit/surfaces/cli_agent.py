@@ -38,8 +38,8 @@ each change where git and godwit look for commands, of MCP servers too: what is 
 that was allowed, or as the next session begins."""
 
 DEFAULT_TOOLS = "files,bash,todo,goal"
-ASK_TOOL = "ask_user"
-"""Of the default agent as well when a person is at the terminal: without one, a question would only park the run."""
+"""Without `ask_user`: where nobody is at a terminal a question would park the run, and an agent that has it only where
+somebody is could not be replayed from there."""
 INSTRUCTIONS = """\
 You are a software engineer who works in a folder of the user's through tools.
 
@@ -80,8 +80,6 @@ class AgentFlags:
     mode: str | None = None
     goal: str | None = None
     max_nudges: int | None = None
-    attended: bool = False
-    """A person is at the terminal: the default agent may ask them."""
 
     def fixed_at_start(self) -> list[str]:
         """Flags given that only a new session can take."""
@@ -147,8 +145,7 @@ class AgentFlags:
         return variant_of(AgentRef(spec.name, 0), made)
 
     def _tools(self) -> list[str]:
-        default = f"{DEFAULT_TOOLS},{ASK_TOOL}" if self.attended else DEFAULT_TOOLS
-        names = [name.strip() for name in (self.tools if self.tools is not None else default).split(",")]
+        names = [name.strip() for name in (self.tools if self.tools is not None else DEFAULT_TOOLS).split(",")]
         return [name for name in names if name]
 
     def permissions(self) -> Permissions:

@@ -21,7 +21,7 @@ AgentOption = Annotated[
 Tools = Annotated[
     str | None,
     typer.Option(
-        "--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal; at a terminal ask_user]"
+        "--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal]"
     ),
 ]
 Instructions = Annotated[
@@ -164,7 +164,6 @@ def run(
         budget,
         mode=mode,
         goal=goal,
-        attended=asks,
         max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
@@ -244,7 +243,6 @@ def chat(
         budget=budget,
         mode=mode,
         goal=goal,
-        attended=asks,
         max_nudges=max_nudges,
         sandbox=sandbox,
         network=network,
