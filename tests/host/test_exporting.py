@@ -392,6 +392,58 @@ async def test_markdown_reads_well(runtime: Runtime, tmp_path: Path) -> None:
     assert "- usage: 222 in, 10 out, 200 cached, $0.5000" in text
 
 
+async def test_questions_of_calls_read_with_their_answers_and_without_secrets(tmp_path: Path) -> None:
+    form = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "title": "Which city?"}, "password": {"type": "string"}},
+    }
+
+    @godwit.tool
+    async def order(ctx: godwit.ToolContext) -> godwit.ToolOutput:
+        """Ask four things."""
+        if ctx.resumed is None:
+            return godwit.ToolOutput(
+                (),
+                questions=(
+                    godwit.Question("a", "form", "Where <b>to</b>?", form),
+                    godwit.Question("b", "url", "Log in.", url="https://login.example/"),
+                    godwit.Question("c", "approval", "May I?", arguments={"n": 1}),
+                    godwit.Question("d", "form", "More?", form),
+                ),
+            )
+        return godwit.ToolOutput((godwit.Text("ordered"),))
+
+    models = {MODEL: ScriptedModel([call("order"), "Done."])}
+    async with await Runtime.open(tmp_path / "g.db", models=models) as runtime:
+        session = await runtime.start_session(godwit.Agent("clerk", model=MODEL, tools=[order]))
+        run = await session.prompt("Go.")
+        given: list[Any] = [{"city": "Oslo", "password": "hunter2"}, "done", True, None]
+        async for event in session.follow():
+            if event.type != "action.opened":
+                continue
+            answer = given.pop(0)
+            (action,) = await session.approvals.pending()
+            if answer is True:
+                await session.approve(action.id)
+            elif answer is None:
+                await session.deny(action.id, "enough", sender="ada")
+                break
+            else:
+                await session.answer(action.id, answer)
+        await session.wait(run)
+        markdown = (await taken(runtime, session.id, "md")).decode()
+        page = (await taken(runtime, session.id, "html")).decode()
+    told = (
+        "> Asked: Where <b>to</b>?  \n> answered:  \n>   Which city?: Oslo  \n>   password: ••••••  \n\n"
+        "> Asked: Log in. (https://login.example/)  \n> done  \n\n"
+        '> Asked: May I? {"n": 1}  \n> approved  \n\n'
+        "> Asked: More?  \n> declined by ada: enough  \n\n"
+    )
+    assert told in markdown, markdown
+    assert "Asked: Where &lt;b&gt;to&lt;/b&gt;?<div>answered:</div><div>  Which city?: Oslo</div>" in page
+    assert "hunter2" not in markdown + page
+
+
 async def test_what_the_model_was_told_beside_the_prompt_is_there(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "AGENTS.md").write_text("Say <b>ahoy</b>.")

@@ -35,6 +35,7 @@ from ..core.lanes import (
 )
 from ..core.messages import ResultBlock
 from ..core.modes import BUILD
+from ..core.questions import filled
 from ..core.record import RunResult, RunSnapshot, RunStatus
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.verification import (
@@ -126,11 +127,13 @@ class RemoteActions:
         return await self._answered(action, "answer", {"result": result, "is_error": is_error, "sender": sender})
 
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
-        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use;
-        ActionNotFound when nothing of that name waits."""
+        """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use,
+        and for a form that they do not fit; ActionNotFound when nothing of that name waits."""
         opened = next((p for p in await self.pending() if action in (p.id, p.call)), None)
         if opened is None:
             raise ActionNotFound(f"session {self._session.id} waits for no action or call {action!r}", action=action)
+        if opened.kind == "question" and opened.schema is not None:
+            filled(opened.schema, arguments)
         if opened.call is None and opened.name == QUESTION:
             check_answer(opened.arguments, arguments)
 

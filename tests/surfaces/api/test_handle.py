@@ -97,6 +97,14 @@ from tests.engine.test_kept_files import (  # noqa: F401 - collected here again
 from tests.engine.test_permissions_in_sessions import (  # noqa: F401 - collected here again
     test_a_denial_for_always_denies_elsewhere,
 )
+from tests.engine.test_questions import (  # noqa: F401 - collected here again
+    fresh,
+    test_a_new_message_goes_before_an_open_question,
+    test_a_question_is_a_pending_action_and_its_answer_lets_the_call_go_on,
+    test_declined,
+    test_several_questions_of_all_kinds_one_after_the_other,
+    test_what_does_not_fit_the_form_is_refused_and_changes_nothing,
+)
 from tests.engine.test_records import (  # noqa: F401 - collected here again
     test_a_terminal_state_stays,
     test_artifacts_of_a_session,

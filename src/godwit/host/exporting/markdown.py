@@ -86,6 +86,9 @@ def _call(call: Call) -> str:
         parts.append(f"{_fenced(diff, 'diff')}\n\n")
     elif arguments not in ("", "{}"):
         parts.append(f"{_fenced(arguments)}\n\n")
+    for question in call.questions:
+        asked, said = words.put(question)
+        parts.append("".join(f"> {line}  \n" for text in (asked, *said) for line in text.split("\n")) + "\n")
     result = "\n".join(words.block_name(block) for block in (() if call.result is None else call.result.content))
     if result:
         parts.append(f"<details><summary>result</summary>\n\n{_fenced(result)}\n\n</details>\n\n")

@@ -50,8 +50,16 @@ PAGE = 500
 
 
 @dataclass
+class Put:
+    """A question that a call has asked, and what was answered, if anything was."""
+
+    asked: ActionOpened
+    answer: UserAnswer | None = None
+
+
+@dataclass
 class Call:
-    """A call with what became of it. `child`: the session that did it."""
+    """A call with what became of it. `child`: the session that did it. `questions`: what it has asked, in order."""
 
     call: ToolCall
     started: ToolStarted | None = None
@@ -59,6 +67,7 @@ class Call:
     child: SessionId | None = None
     asked: ActionOpened | None = None
     answer: UserAnswer | None = None
+    questions: list[Put] = field(default_factory=list)
 
 
 @dataclass
@@ -273,6 +282,9 @@ class Story:
                 for call in self._calls.values():
                     if call.asked is not None and call.asked.action == data.action:
                         call.answer = data
+                    for put in call.questions:
+                        if put.asked.action == data.action:
+                            put.answer = data
             case SubagentFinished():
                 pass
             case ToolStarted() | ToolFinished() | ActionOpened() | SubagentStarted():
@@ -282,9 +294,11 @@ class Story:
                 if call_ is None:
                     return
                 if isinstance(data, ToolStarted):
-                    call_.started = data
+                    call_.started = call_.started if data.resumed else data
                 elif isinstance(data, ToolFinished):
                     call_.result = data
+                elif isinstance(data, ActionOpened) and data.asking:
+                    call_.questions.append(Put(data))
                 elif isinstance(data, ActionOpened):
                     call_.asked = data
                 else:

@@ -26,8 +26,9 @@ from ...core.events import (
     UserMessage,
     VerificationReported,
 )
+from ...core.forms import content_lines
 from ...core.messages import Document, Image, ResultBlock, Text, Usage, UserBlock, text_of
-from .story import Call, Told, Total
+from .story import Call, Put, Told, Total
 
 SECRETS = (
     "This holds what the session's log holds: what was said, which files were read, what commands printed."
@@ -128,6 +129,26 @@ def _hunks(patch: list[Any]) -> list[str]:
             lines.append("@@ -{},{} +{},{} @@".format(*places))
             lines += [line for line in hunk["lines"] if isinstance(line, str)]
     return lines
+
+
+def put(question: Put) -> tuple[str, list[str]]:
+    """A question of a call on one line, and what was answered: a line for each field, without what is secret."""
+    asked, answer = question.asked, question.answer
+    at = f" ({asked.url})" if asked.url is not None else ""
+    why = f": {answer.reason}" if answer is not None and answer.reason else ""
+    who = f" by {answer.sender}" if answer is not None and answer.sender else ""
+    if answer is None:
+        said = ["not answered"]
+    elif answer.is_error:
+        said = [f"not answered{why or f': {text_of(answer.content)}'}"]
+    elif answer.decision == "deny":
+        said = [f"declined{who}{why}"]
+    elif asked.schema is not None and answer.arguments:
+        said = [f"answered{who}:", *(f"  {name}: {value}" for name, value in content_lines(asked.schema, answer.arguments))]
+    else:
+        said = [f"{'approved' if asked.kind == 'approval' else 'done'}{who}"]
+    told = f" {json.dumps(asked.arguments, ensure_ascii=False)}" if asked.arguments else ""
+    return f"Asked: {asked.message or ''}{told}{at}", said
 
 
 def block_name(block: UserBlock | ResultBlock) -> str:

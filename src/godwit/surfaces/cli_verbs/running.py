@@ -20,9 +20,7 @@ AgentOption = Annotated[
 ]
 Tools = Annotated[
     str | None,
-    typer.Option(
-        "--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal]"
-    ),
+    typer.Option("--tools", metavar="NAMES", help="Tools and tool sets. [default: files,bash,todo,goal]"),
 ]
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="TEXT|@FILE", help="What the agent is asked to be.")
