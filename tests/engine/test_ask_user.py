@@ -89,8 +89,9 @@ async def test_two_options_of_one_label_cannot_be_told_apart(bench: Bench) -> No
 async def test_slash_commands_show_and_take_the_form(bench: Bench) -> None:
     session = await begun(bench, ONE)
     action = await asked(session)
-    listed = (await session.command("/pending")).text
-    assert [line.strip() for line in listed.splitlines()][1:] == [
+    listed = await session.command("/pending")
+    assert listed is not None
+    assert [line.strip() for line in listed.text.splitlines()][1:] == [
         f"{action.id}  question, for 0 s: asked by ask_user",
         "Which colour?",
         "answer Colour (one of these; may be left out)",
@@ -99,6 +100,7 @@ async def test_slash_commands_show_and_take_the_form(bench: Bench) -> None:
         "comment In your own words (text; may be left out): instead of what can be chosen, or beside it",
     ]
     wrong = await session.command("/answer answer=green")
+    assert wrong is not None
     assert (wrong.error is not None, "'green' is none of red, blue" in wrong.text) == (True, True)
     await session.command(f"/answer {action.id} answer=2")
     assert (await told(session)).startswith("Which colour?\n-> blue")

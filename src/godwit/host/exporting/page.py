@@ -220,8 +220,8 @@ def _call(call: Call, heads: dict[SessionId, int]) -> str:
         parts.append(_diff(diff))
         parts.append(f"<details><summary class=meta>arguments</summary><pre>{_text(arguments)}</pre></details>")
     for question in call.questions:
-        asked, said = words.put(question)
-        answer = "".join(f"<div>{_text(line)}</div>" for line in said)
+        asked, lines = words.put(question)
+        answer = "".join(f"<div>{_text(line)}</div>" for line in lines)
         parts.append(f"<div class=event>{_text(asked)}{answer}</div>")
     if call.child is not None:
         name = _text(call.child)
