@@ -84,7 +84,8 @@ class Faulty:
         self.before = opened()
         script = [*steps, well(), say("Done.")]
         runtime = await self.bench.runtime(script, mcp=McpSettings(reach=reach, wait_s=wait_s))
-        return await runtime.start_session(Agent("tester", model=MODEL, tools=[own], mcp_servers=[bad, good]))
+        agent = Agent("tester", model=MODEL, tools=[own], mcp_servers=[bad, good], tool_search="never")
+        return await runtime.start_session(agent)
 
     async def run(self, session: Session, *, good: bool = True) -> list[tuple[str, str]]:
         """What came of the calls to the bad server. All else went as it should."""
