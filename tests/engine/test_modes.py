@@ -100,6 +100,8 @@ async def test_a_mode_of_the_agents_own(bench: Bench) -> None:
     session = await bench.start([call("note", text="1"), call("look", what="x"), "Done."], note, look, modes=[notes_only])
     with pytest.raises(InvalidArgument, match="build, plan, notes"):
         await session.set_mode("party")
+    with pytest.raises(ConfigurationError, match="two modes of one name"):
+        godwit.Agent("twice", model="scripted:test", modes=[notes_only, godwit.Mode("notes")])
     await session.set_mode("notes")
     await within(session.send("Go."))
     assert await statuses(session) == ["ok", "denied"]

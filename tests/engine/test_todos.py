@@ -146,6 +146,36 @@ async def test_a_host_writes_the_list_and_the_model_is_told_once(bench: Bench) -
             await session.set_todos(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "written", "lost"),
+    [
+        (["look", "mend it", "sing"], [{"content": "look", "status": "completed"}, {"content": "mend it"}], True),
+        (["mend it"], [{"content": "look", "status": "in_progress"}, {"content": "mend it"}], True),
+        ([], [{"content": "look", "status": "completed"}, {"content": "mend it"}], True),
+        (["look", "mend it", "sing"], [{"content": "look"}, {"content": "mend it"}, {"content": "sing"}], False),
+    ],
+    ids=["added", "taken-out", "emptied", "the-same"],
+)
+async def test_a_list_that_a_model_has_overwritten_unseen_is_told_to_it(
+    bench: Bench, wanted: list[str], written: list[dict[str, str]], lost: bool
+) -> None:
+    """The host writes while the model is answering, which replaces the list as it knew it."""
+    go, reached = asyncio.Event(), asyncio.Event()
+    script: Script = [call("todo", todos=FIRST), hold(go, reached=reached) + call("todo", todos=written), "Done.", "Yes."]
+    session = await bench.start(script, "todo", nudges=False)
+    run = await session.prompt("Mend it.")
+    await within(reached.wait())
+    await session.set_todos(wanted)
+    go.set()
+    await within(session.wait(run))
+    told = [text for text in texts(bench) if "has taken the place of theirs" in text]
+    assert len(told) == (1 if lost else 0)
+    if lost and wanted:
+        assert f"They wanted:\n1. [ ] {wanted[0]}" in told[0]
+    await within(session.send("And?"))
+    assert sum("has taken the place of theirs" in text for text in texts(bench)) == len(told), "told once"
+
+
 async def test_a_host_calls_the_tool_as_a_model_does(bench: Bench) -> None:
     session = await bench.start([], "todo")
     done = await session.tool("todo", {"todos": FIRST})
@@ -206,6 +236,9 @@ async def test_goals_that_cannot_be_are_refused(bench: Bench) -> None:
     agent = godwit.Agent("other", model="scripted:test")
     with pytest.raises(InvalidArgument, match="no tool 'goal'"):
         await bench.runtimes[0].start_session(agent, goal="It works.")
+    nothing: Any = None
+    with pytest.raises(InvalidArgument, match="a goal is a text, not NoneType"):
+        await session.set_goal(nothing)
 
 
 async def test_each_request_begins_as_the_one_before_it(bench: Bench) -> None:

@@ -14,8 +14,8 @@ from godwit.core.errors import RunFailed
 from godwit.core.events import RunFinished, UserMessage
 from godwit.core.hooks import HookResult
 from godwit.core.messages import ToolResult, text_of
+from godwit.core.senders import VERIFICATION
 from godwit.core.verification import VerificationCommand, VerificationPolicy, commands_of
-from godwit.engine.verification import SENDER
 from godwit.models.script import call
 from tests.engine.conftest import Bench, data, until_type, within
 from tests.engine.verification_words import commands_run, hook, reports, writes
@@ -64,7 +64,7 @@ async def test_failures_go_back_to_the_model_until_a_real_project_passes(bench: 
     assert (first.status, second.status) == ("failed", "passed")
     assert (await session.verification_summary()).status == "passed"
     (told,) = [m for m in await data(session, UserMessage) if m.delivery == "steer"]
-    assert told.sender == SENDER
+    assert told.sender == VERIFICATION
     text = text_of(told.content)
     assert "attempt 1 of 3" in text
     assert f"tests: verification command exited with code 1: {PYTEST}" in text
@@ -150,7 +150,7 @@ async def test_a_check_that_hangs_is_ended_by_its_timeout_and_told(bench: Bench)
     session = await bench.start([writes("made", ""), "Done.", "Still."], "files", verification=policy)
     with pytest.raises(RunFailed):
         await within(session.send("Make it."))
-    (told,) = [text_of(m.content) for m in await data(session, UserMessage) if m.sender == SENDER]
+    (told,) = [text_of(m.content) for m in await data(session, UserMessage) if m.sender == VERIFICATION]
     assert "hangs: verification command timed out after 0.3 s: echo waiting; sleep 60\nwaiting" in told
 
 
@@ -160,7 +160,7 @@ async def test_only_the_end_of_an_output_is_given_back(bench: Bench) -> None:
     session = await bench.start([writes("made", ""), "Done.", "Still."], "files", verification=policy)
     with pytest.raises(RunFailed):
         await within(session.send("Make it."))
-    (told,) = [text_of(m.content) for m in await data(session, UserMessage) if m.sender == SENDER]
+    (told,) = [text_of(m.content) for m in await data(session, UserMessage) if m.sender == VERIFICATION]
     assert len(told) < 25_000
     assert "last of 4" in told
     assert "Likewise: c5, c6" in told

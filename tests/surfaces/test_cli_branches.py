@@ -9,7 +9,9 @@ import pytest
 import godwit
 from godwit.core.branches import SessionTree, TreeNode
 from godwit.core.errors import InvalidArgument
+from godwit.core.events import SessionLabelled
 from godwit.core.messages import text_of
+from godwit.engine.log import append_outside
 from godwit.host.runtime import Runtime
 from godwit.models.script import Script, ScriptedModel, call
 from godwit.surfaces.api import Api
@@ -73,7 +75,10 @@ async def test_drawn_labelled_gone_about_in_and_forked_off(worked: Command, tmp_
     }
     assert files(worked) == before
     listed = await run(worked, "ls")
-    assert "second try" in listed.out
+    (line,) = [line for line in listed.out.splitlines() if "second try" in line]
+    assert line.split()[:2] == [made["session"], "new"], "nobody has opened it, and nothing waits in it"
+    rows = (await run(worked, "ls", "--json")).lines
+    assert [row["status"] for row in rows if row["id"] == made["session"]] == ["queued"]
     assert "forked from ses_1" in (await run(worked, "tree", made["session"])).out
 
     refused = await run(worked, "fork", "ses_1", "-w", str(other))
@@ -113,6 +118,10 @@ async def test_typed_in_a_session(tmp_path: Path) -> None:
         forked = await session.command("/fork here")
         assert forked is not None
         assert len(await runtime.sessions()) == 2
+        # A label that reads as a seq, as an import may have brought it.
+        await append_outside(runtime.store, session.id, [SessionLabelled(answered.seq, "7")], runtime.clock)
+        await session.command("/navigate label:7")
+        assert len(await session.history()) == 2
         for wrong in ("/navigate", "/navigate nowhere", "/label", "/label x y", "/fork nowhere"):
             result = await session.command(wrong)
             assert result is not None

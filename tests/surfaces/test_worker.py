@@ -384,13 +384,14 @@ async def parked(session: Any, count: int) -> None:
 # --- the command line -----------------------------------------------------------------------------------------------
 
 
-async def work_process(site: Site, *flags: str) -> asyncio.subprocess.Process:
+async def work_process(site: Site, *flags: str, cwd: Path | None = None) -> asyncio.subprocess.Process:
     where = ["--db", str(site.target)] if isinstance(site.target, Path) else ["--server", site.target]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "godwit", *where, "work", "-w", str(site.folder), "--json", *flags,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(godwit.__file__).parents[1])},
+        cwd=cwd,
     )  # fmt: skip
     assert process.stdout is not None
     first = json.loads(await within(process.stdout.readline()))
@@ -412,6 +413,19 @@ async def test_godwit_work_does_calls_and_drains_when_told_to_end(site: Site) ->
     await within(run)
     (result,) = await results(session)
     assert (result.status, result.metadata["worker"]) == ("ok", "w9")
+
+
+async def test_godwit_work_that_is_told_to_end_while_it_starts_ends_well(site: Site) -> None:
+    await site.start([])
+    own = site.folder / "ending_tools.py"
+    own.write_text(
+        "import os, signal\nimport godwit\nos.kill(os.getpid(), signal.SIGTERM)\n"
+        "@godwit.tool\ndef look() -> str:\n    'Look.'\n    return ''\n"
+    )
+    process = await work_process(site, "--lane", "execute", "--tool", "ending_tools:look", cwd=site.folder)
+    out, err = await within(process.communicate())
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1]) == {"done": 0, "failed": 0, "lost": 0}
 
 
 async def test_a_person_who_watches_a_run_is_not_asked_for_what_workers_do(command: Command, tmp_path: Path) -> None:

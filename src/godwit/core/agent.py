@@ -186,6 +186,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         for what, given in (
             ("hooks", [h.id for h in self.hooks]),
             ("budgets", [b.scope for b in self.budgets]),
+            ("modes", [m.name for m in self.modes]),
             ("MCP servers", [rule_of(s.name).lower() for s in self.mcp_servers]),
         ):
             if len(set(given)) != len(given):

@@ -31,6 +31,8 @@ from .ids import InputId, Seq, SessionId
 from .messages import Assistant, UserBlock, text_of
 from .transcript import as_sent
 
+_LABEL = "label:"
+
 NodeKind = Literal["user", "agent", "compaction", "branch_summary", "context"]
 SHOWN = 200
 """Characters of a node's text."""
@@ -231,3 +233,11 @@ def tree_of(events: Iterable[Event]) -> SessionTree:
     for event in events:
         branches.apply(event)
     return branches.tree()
+
+
+def place_typed(text: str) -> Seq | str:
+    """A place as a person types it: a seq, or else a label. Behind `label:` it is a label whatever it looks like, as those
+    that imports have brought may be numbers."""
+    if text.startswith(_LABEL):
+        return text.removeprefix(_LABEL)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text

@@ -39,6 +39,8 @@ class Goal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 def checked_goal(text: str) -> str:
     """The text of a goal. InvalidArgument."""
+    if not isinstance(text, str):
+        raise InvalidArgument(f"a goal is a text, not {type(text).__name__}: `end_goal` takes one back", goal=str(text))
     text = text.strip()
     if not text:
         raise InvalidArgument("a goal needs a text: say what is to be true in the end")

@@ -125,6 +125,21 @@ def todos_changed(todos: Sequence[Todo]) -> str:
     return f"[Todos]\nThe list of todos was changed by the user. It is now:\n{todos_text(todos) or '(empty)'}"
 
 
+def is_lost(before: Sequence[Todo], wanted: Sequence[Todo], written: Sequence[Todo]) -> bool:
+    """Whether something that somebody has changed of a list, from `before` to `wanted`, is not so in what was `written` in
+    its place by one who knew the list as it was before."""
+    old, new, now = set(before), set(wanted), set(written)
+    return bool((new - old) - now or (old - new) & now)
+
+
+def todos_replaced(wanted: Sequence[Todo]) -> str:
+    """What a model is told that has written its list without knowing what the user had made of it just before."""
+    return (
+        "[Todos]\nBefore you wrote the list, the user had changed it, and your list has taken the place of theirs. They"
+        f" wanted:\n{todos_text(wanted) or '(empty)'}\nWrite the list again so that it has what they changed."
+    )
+
+
 __all__ = [
     "TODOS",
     "TODO_CHARACTERS",
@@ -135,8 +150,10 @@ __all__ = [
     "changed_todos",
     "checked_todos",
     "finished_count",
+    "is_lost",
     "open_todos",
     "todos_changed",
+    "todos_replaced",
     "todos_summary",
     "todos_text",
 ]

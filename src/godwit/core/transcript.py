@@ -41,8 +41,8 @@ from .events import (
 from .goal import Goal, goal_ended, goal_set
 from .ids import CallId, InputId, Seq
 from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
-from .nudges import NUDGE
-from .todos import Todo, todos_changed, todos_text
+from .senders import is_written_here
+from .todos import Todo, is_lost, todos_changed, todos_replaced, todos_text
 from .tool_search import FOUND, TOOL_SEARCH
 
 FILE_CHARACTERS = 6000
@@ -117,9 +117,11 @@ class Transcript:
         "_left",
         "_notices",
         "_recalled",
+        "_replaced",
         "_results",
         "_running",
         "_todos",
+        "_unheard",
         "_waiting",
         "_written",
         "seq",
@@ -147,6 +149,9 @@ class Transcript:
         self._todos: tuple[Todo, ...] = ()
         self._written: tuple[Todo, ...] | None = None
         self._known: dict[Seq, _Known] = {}
+        # A list that its host has written and its model does not know of yet; one whose place the model's has taken since.
+        self._unheard: tuple[Todo, ...] | None = None
+        self._replaced: tuple[Todo, ...] | None = None
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -240,7 +245,7 @@ class Transcript:
             if recalled is not None:
                 named = tuple((m.scope, m.id, m.updated_ms) for m in recalled.memories)
                 self._entries.append(Entry(User((Text(recalled.text),)), event.seq, own=True, memories=named))
-            self._entries.append(Entry(User(content), event.seq, said is not None and _is_own(said)))
+            self._entries.append(Entry(User(content), event.seq, said is not None and is_written_here(said)))
 
     def _load_context(self, event: Event) -> None:
         data = event.data
@@ -263,8 +268,13 @@ class Transcript:
         data = event.data
         if isinstance(data, TodosUpdated):
             self._todos = data.todos
-            if data.call is not None:
-                self._written = data.todos
+            if data.call is None:
+                self._unheard, self._replaced = data.todos, None
+                return
+            self._written = data.todos
+            unheard, self._unheard = self._unheard, None
+            if unheard is not None and is_lost(self._branch.known.todos, unheard, data.todos):
+                self._replaced = unheard
 
     def _set_goal(self, event: Event) -> None:
         data = event.data
@@ -291,6 +301,9 @@ class Transcript:
             known = known._replace(goal=None)
             if goal is None or goal.by == "host":  # one that the model has ended it knows of
                 self._entries.append(Entry(User((Text(goal_ended(goal)),)), seq, own=True))
+        if self._replaced is not None:
+            self._entries.append(Entry(User((Text(todos_replaced(self._replaced)),)), seq, own=True))
+        self._unheard = self._replaced = None
         if self._todos != known.todos:
             known = known._replace(todos=self._todos)
             self._entries.append(Entry(User((Text(todos_changed(self._todos)),)), seq, own=True))
@@ -367,6 +380,7 @@ class Transcript:
         if isinstance(data, SessionRewound):
             self._rewind(event.seq, data.to)
             self._goal, self._todos = data.goal, data.todos
+            self._unheard = self._replaced = None
             if data.summary is not None:
                 self._branch.entries.append(Entry(branch_message(data.summary), event.seq))
 
@@ -423,13 +437,6 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""
-
-
-def _is_own(said: UserMessage) -> bool:
-    sender = said.sender or ""
-    if sender.startswith("task "):
-        return said.delivery == "follow_up"  # of a task's end; its beginning is what its session was asked
-    return sender in ("verification", NUDGE) or sender.startswith("hook ")
 
 
 def _found_by(done: ToolFinished) -> tuple[str, ...]:

@@ -18,13 +18,11 @@ from ..core.gate import OpenAction
 from ..core.ids import AgentName, Clock, SessionId
 from ..core.messages import ResultBlock, Text, text_of
 from ..core.questions import filled
+from ..core.senders import POLICY, check_sender
 from ..core.state import State
 from .budget import QUESTION, check_answer
 from .inbox import Inbox
 from .log import load_state
-
-POLICY = "policy"
-"""The sender of answers that the approval policy gives when nobody else does."""
 
 
 def expired_actions(state: State, now_ms: int) -> tuple[OpenAction, ...]:
@@ -230,6 +228,7 @@ class Approvals:
         rule: str | None,
         sender: str | None,
     ) -> bool:
+        check_sender(sender)  # before a rule is kept for others
         at, opened = await self._where(action)
         if arguments is not None:
             await at.check_arguments(opened.action, arguments)

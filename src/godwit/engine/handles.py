@@ -46,6 +46,7 @@ class AnyHandle:
         `output`: the form of the answer, in place of the agent's: a type that pydantic knows, a JSON Schema, or an
         `OutputSpec`. The result's `output` is the answer as that; one that does not fit goes back to the model, and after
         the last try the run fails with the code `output_schema`.
+        `sender`: who it is from, for people and hooks; InvalidArgument for a name of godwit's own messages, as `nudge`.
         `attachments`: files that go with the prompt, in front of its words: paths, http addresses and bytes, or what
         `godwit.image` and `godwit.file` make of them. AttachmentRefused, before anything is recorded, for one that cannot be
         read or fetched, or that the model's provider does not take.

@@ -1,7 +1,8 @@
 """Inbox: the one door in. Every input becomes an event that is durable before its call returns.
 
 The checks (busy, paused, archived, full, unknown or answered twice) are the gate's, made by the store in the append's own
-transaction; nothing here looks first and appends later, except to give an input its default.
+transaction; nothing here looks first and appends later, except to give an input its default. One is made here: nobody
+outside sends under a name of godwit's own (`core.senders`).
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ from ..core.events import (
     UserInterrupt,
     UserMessage,
 )
-from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, derived_id
+from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, TaskId, derived_id
 from ..core.lanes import LaneHandler
 from ..core.messages import Message, ResultBlock, UserBlock
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy, Permissions
+from ..core.senders import by_task, check_sender
 from .log import append_outside, todos_and_goal_at
 
 
@@ -80,14 +82,16 @@ class Inbox:
         model: str | None = None,
         output: OutputSpec | None = None,
         before: Sequence[EventData] = (),
+        task: TaskId | None = None,
     ) -> tuple[RunId, Appended]:
-        """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived.
+        """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived, InvalidArgument.
 
         `model`: the one for this run alone. `output`: the form of its answer.
-        `before`: recorded in front of it, a slash command among it names the run.
+        `before`: recorded in front of it, a slash command among it names the run. `task`: who asks, in place of a sender.
         """
+        check_sender(sender)
         run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
-        message = UserMessage(input_id, content, "prompt", sender=sender)
+        message = UserMessage(input_id, content, "prompt", sender=sender if task is None else by_task(task))
         started = RunStarted(run, input_id, history=history, unattended=unattended, model=model, output=output)
         given = [msgspec.structs.replace(d, starts=run) if isinstance(d, CommandExecuted) else d for d in before]
         return run, await self._append(*given, message, started, run=run, key=key)
@@ -116,14 +120,17 @@ class Inbox:
     async def steer(
         self, content: tuple[UserBlock, ...], mode: SteerMode, *, key: str | None = None, sender: str | None = None
     ) -> tuple[InputId, Appended]:
-        """A message for the open run. NoOpenRun when there is none."""
+        """A message for the open run. NoOpenRun when there is none, InvalidArgument."""
+        check_sender(sender)
         input_id = InputId(self._id("in", key))
         return input_id, await self._append(UserMessage(input_id, content, "steer", mode, sender), key=key)
 
     async def follow_up(
         self, content: tuple[UserBlock, ...], *, key: str | None = None, sender: str | None = None
     ) -> tuple[InputId, Appended]:
-        """A message for when nothing else is left to do; without an open run that is now: the store starts one with it."""
+        """A message for when nothing else is left to do; without an open run that is now: the store starts one with it.
+        InvalidArgument."""
+        check_sender(sender)
         input_id = InputId(self._id("in", key))
         return input_id, await self._append(UserMessage(input_id, content, "follow_up", sender=sender), key=key)
 
@@ -146,7 +153,9 @@ class Inbox:
         rule: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> bool:
-        """Answer a pending action. False when it had been answered before; ActionNotFound when there never was one."""
+        """Answer a pending action. False when it had been answered before; ActionNotFound when there never was one,
+        InvalidArgument."""
+        check_sender(sender)
         answer = UserAnswer(action, decision, reason, arguments, content, is_error, sender, remember, rule, metadata or {})
         try:
             await self._append(answer)
@@ -166,12 +175,14 @@ class Inbox:
         expect: Seq | None = None,
     ) -> tuple[list[RunId], Appended]:
         """Several inputs, all of them or none; the runs that prompts among them start. Each message gets its own id here,
-        and one that follows from its place for the same key. The gate's errors, AlreadyAnswered among them; HeadMoved when
-        the log does not end at `expect`.
+        and one that follows from its place for the same key. The gate's errors, AlreadyAnswered among them; InvalidArgument;
+        HeadMoved when the log does not end at `expect`.
         """
         data: list[EventData] = []
         runs: list[RunId] = []
         for place, given in enumerate(inputs):
+            if not isinstance(given, UserInterrupt):
+                check_sender(given.sender)
             if not isinstance(given, UserMessage):
                 data.append(given)
                 continue

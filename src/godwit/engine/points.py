@@ -27,6 +27,7 @@ from ..core.events import (
 from ..core.hooks import CONTINUE, INTERRUPTED, HookPoint, HookResult
 from ..core.ids import ActionId, InputId
 from ..core.messages import Assistant, Text, UserBlock, text_of
+from ..core.senders import BY_HOOK
 from ..core.state import Run, Turn
 from .cancel import Cancel
 from .driver import Driver, mode_of
@@ -37,8 +38,6 @@ BLOCKED = "hook_blocked"
 """The code of the fault a run ends with when a hook has kept it from going on."""
 HELD_LONGEST = 3
 """How often hooks may send a run back to work that was about to end, with no word from a person in between."""
-BY_HOOK = "hook "
-"""How the sender of a message begins that a hook wrote, before the hook's id."""
 
 Payload = Callable[[], dict[str, Any]]
 

@@ -16,6 +16,7 @@ from ..core.errors import Fault, GodwitError, MemoryUnavailable
 from ..core.events import AgentMessage, MemoryFailed, MemoryRecalled, RecalledMemory, RunOutcome, UserMessage
 from ..core.memory import FoundMemory, Memory, MemoryPolicy, reach_of
 from ..core.messages import Assistant, ToolResult, User, UserBlock, text_of
+from ..core.senders import is_written_here
 from .driver import Driver
 from .memory import ReachedMemories, reached
 
@@ -33,7 +34,7 @@ async def recall(driver: Driver, message: UserMessage, content: tuple[UserBlock,
     """Stage what is remembered that fits this prompt, if it begins a run and the agent asks for that."""
     policy = driver.spec.memory
     text = text_of(content)
-    if policy is None or not policy.recall or message.delivery == "steer" or _by_a_task(message) or not text.strip():
+    if policy is None or not policy.recall or message.delivery == "steer" or is_written_here(message) or not text.strip():
         return
     memories = memories_of(driver)
     known = {pair for entry in driver.log.transcript.entries for pair in entry.memories}
@@ -172,10 +173,6 @@ def _stands(driver: Driver, memory: Memory, known: set[tuple[str, str, int]]) ->
 def _tokens(text: str) -> int:
     # By bytes: a character of other scripts than ours is more of a token than a letter.
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
-
-
-def _by_a_task(message: UserMessage) -> bool:
-    return message.delivery == "follow_up" and (message.sender or "").startswith("task ")
 
 
 __all__ = ["memories_of", "recall", "remember_run"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.events import ActionOpened, EventData, UserAnswer
 from ..core.messages import ResultBlock, Text, ToolStatus
-from .approvals import POLICY
+from ..core.senders import POLICY
 from .driver import Driver
 from .results import as_json, modified, shorten, told
 

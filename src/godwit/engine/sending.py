@@ -11,10 +11,11 @@ from ..core.attachments import Attachments
 from ..core.errors import KeyReused, NoOpenRun
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
-from ..core.ids import InputId, RunId, Seq
+from ..core.ids import InputId, RunId, Seq, TaskId
 from ..core.messages import Message, Text, UserBlock
 from ..core.output import OutputSpec
 from ..core.record import RunResult
+from ..core.senders import check_sender
 from .attaching import with_attachments
 from .commands import Command, CommandRegistry, as_prompt
 from .handles import AnyHandle, ended
@@ -55,6 +56,16 @@ class Sending(AnyHandle, Reading):
             content, history=given, key=key, sender=sender, unattended=unattended, output=form
         )
         self._started(run, appended.first - 1, context)
+        return run
+
+    async def prompt_for_task(
+        self, task: TaskId, prompt: str, *, unattended: bool = False, output: OutputSpec | None = None
+    ) -> RunId:
+        """What a subagent is asked, by the task that it is asked for; said again nothing changes. Errors as for `send`."""
+        self._check_open()
+        content = await self._content(prompt)
+        run, appended = await self._inbox.prompt(content, key=task, unattended=unattended, output=output, task=task)
+        self._started(run, appended.first - 1, None)
         return run
 
     async def _content(
@@ -117,9 +128,10 @@ class Sending(AnyHandle, Reading):
         The model is never asked, also not for an unknown name, which is answered with help. A command that turns into a
         prompt (one from a Markdown file, say) has started a run when this returns. What it answered is recorded as
         `command.executed` and stays out of the transcript. `key`: under a key that was used, the first answer comes again.
-        SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived.
+        SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived, InvalidArgument.
         """
         self._check_open()
+        check_sender(sender)  # before anything is carried out
         done = await self._typed.run(text, key=key, sender=sender, unattended=unattended, form=self._form(output))
         if done is not None and done.run is not None:
             self._started(done.run, done.seq - 1, context)

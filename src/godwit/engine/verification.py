@@ -16,6 +16,7 @@ from ..core.events import EventData, ToolFinished, UserMessage, VerificationRepo
 from ..core.gate import INBOX_LIMIT
 from ..core.ids import CallId, InputId, Seq, derived_id
 from ..core.messages import Text, text_of
+from ..core.senders import VERIFICATION
 from ..core.state import Run
 from ..core.verification import WORKSPACE, VerificationCommand, VerificationPolicy, failures_text
 from .budget import new, refusal
@@ -24,9 +25,6 @@ from .checks import CUT_OFF, TOOL, Ran, Verifier, asked_for, commands_for
 from .direct import DirectCalls
 from .driver import Driver
 from .log import append_outside
-
-SENDER = "verification"
-"""Who sends the model what did not pass."""
 
 
 async def verify_run(driver: Driver) -> None:
@@ -181,4 +179,4 @@ def _told(driver: Driver, run: Run, policy: VerificationPolicy, made: Verified) 
     )
     text = f"{head}\n\n{failures_text(made.report, made.outputs)}"
     input_id = InputId(derived_id("in", run.id, "verification", str(run.reports + 1)))
-    return [UserMessage(input_id, (Text(text),), "steer", "batch", SENDER)]
+    return [UserMessage(input_id, (Text(text),), "steer", "batch", VERIFICATION)]

@@ -17,6 +17,7 @@ from ..contracts import EventStore
 from ..core.errors import GodwitError, SessionNotFound, StoreClosed
 from ..core.events import RunStarted, SessionCreated, SubagentFinished, SubagentStarted, TasksCancelled, UserMessage
 from ..core.ids import Seq, SessionId, TaskId
+from ..core.senders import is_by_task
 from ..core.tasks import run_of
 from ..engine.log import load_state
 from ..engine.receiver import either
@@ -200,7 +201,7 @@ async def _works_on(store: EventStore, session: SessionId, task: TaskId) -> bool
         if isinstance(event.data, RunStarted) and event.data.input is not None:
             for message in await store.read(session, to_seq=event.seq, types=("user.message",), newest_first=True):
                 if isinstance(message.data, UserMessage) and message.data.id == event.data.input:
-                    return (message.data.sender or "").startswith("task ")
+                    return is_by_task(message.data.sender)
     return False
 
 

@@ -41,8 +41,8 @@ from ..core.gate import OpenAction
 from ..core.ids import Clock, IdSource, SessionId
 from ..core.lanes import DeadLetter, ExternalTask, TaskOffer
 from ..core.messages import ResultBlock, Text
+from ..core.senders import POLICY, check_sender
 from ..core.state import State
-from ..engine.approvals import POLICY
 from ..engine.inbox import Inbox
 from ..engine.log import load_state
 from ..engine.receiver import either
@@ -146,7 +146,9 @@ class LaneTasks:
         stop: asyncio.Event | None = None,
     ) -> Leased | None:
         """The next task of these lanes, the first lane first; None when none came within `wait_s`, or before `stop` was set.
-        `labels`: what the worker has; `tools`: the ones it can run, None for any."""
+        `labels`: what the worker has; `tools`: the ones it can run, None for any.
+        InvalidArgument for a worker that goes by a name of godwit's own."""
+        check_sender(worker)
         stop = stop or asyncio.Event()
         until_s = self._clock.monotonic() + wait_s
         asked = Asked(tenant, worker, tuple(lanes), dict(labels or {}), None if tools is None else tuple(tools))

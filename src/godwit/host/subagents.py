@@ -43,6 +43,7 @@ from ..core.ids import CallId, Seq, SessionId, TaskId
 from ..core.messages import Text
 from ..core.output import OutputSpec
 from ..core.record import RunResult
+from ..core.senders import by_task
 from ..core.state import State
 from ..core.tasks import OUTPUT_LIMIT, OpenTask, TaskEnd, run_of, shown_output
 from ..engine.log import append_outside, load_state
@@ -273,9 +274,7 @@ class SubagentHost(ChildSessions, ChildStops):
         """Give the child its prompt."""
         output = None if started.output_schema is None else OutputSpec(started.output_schema)
         with contextlib.suppress(SessionBusy):  # a person has asked it something else first: it is asked when that is done
-            await handle.prompt(
-                started.prompt, key=started.task, sender=f"task {started.task}", unattended=unattended, output=output
-            )
+            await handle.prompt_for_task(started.task, started.prompt, unattended=unattended, output=output)
 
     async def _newest(self, started: SubagentStarted, child: SessionId) -> Event | None:
         """The newest event of the run that works on the task, its start or its end. None: not asked."""
@@ -336,7 +335,7 @@ class SubagentHost(ChildSessions, ChildStops):
         events.append(ended)
         if task.action is None:
             text = report_of(started, ended)
-            message = UserMessage(report_id(parent, task.id), (Text(text),), "follow_up", sender=f"task {task.id}")
+            message = UserMessage(report_id(parent, task.id), (Text(text),), "follow_up", sender=by_task(task.id))
             events.append(message)
         try:
             await append_outside(self._store, parent, events, self._parts.clock)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.branches import place_typed
 from .cli_exit import DONE
 from .cli_place import Where, find
 from .cli_rewind import done
@@ -118,7 +119,7 @@ async def navigate(
     async with place.reach() as runtime:
         handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
         result = await handle.navigate(
-            spot(to), files=files, on_conflict=on_conflict, summary=summary or focus is not None, focus=focus
+            place_typed(to), files=files, on_conflict=on_conflict, summary=summary or focus is not None, focus=focus
         )
         return done(handle, result, "went there", as_json=as_json)
 
@@ -132,7 +133,7 @@ async def fork(place: Where, typed: str, at: str | None, *, folder: Path | None,
     try:
         async with place.reach() as runtime:
             handle = await runtime.open_session((await find(runtime, typed)).id, drive=False)
-            forked = await handle.fork(None if at is None else spot(at), workspace=folder, name=name)
+            forked = await handle.fork(None if at is None else place_typed(at), workspace=folder, name=name)
             if as_json:
                 write_json({"session": forked.id, "origin": handle.id, "workspace": forked.workspace})
                 return DONE
@@ -145,9 +146,4 @@ async def fork(place: Where, typed: str, at: str | None, *, folder: Path | None,
         raise
 
 
-def spot(typed: str) -> Seq | str:
-    """A seq, or else a label."""
-    return int(typed) if typed.isascii() and typed.isdecimal() and len(typed) < 16 else typed
-
-
-__all__ = ["drawn", "fork", "label", "navigate", "spot", "tree"]
+__all__ = ["drawn", "fork", "label", "navigate", "tree"]

@@ -76,9 +76,11 @@ def status_text(row: SessionRow, outcome: RunOutcome | None = None) -> str:
     """The status for a person: who looks for what needs care finds it there."""
     if cut_off(row):
         return "cut off"
+    # No host has opened it yet; nothing waits in it, as "queued" would have a person think.
+    status = "new" if row.status == "queued" and row.run is None else row.status
     if row.owner is not None:
-        return f"{row.status}*"
-    return f"{row.status}, {outcome}" if outcome not in (None, "done") else row.status
+        return f"{status}*"
+    return f"{status}, {outcome}" if outcome not in (None, "done") else status
 
 
 def say_cut_off(place: Where, row: SessionRow) -> None:

@@ -48,6 +48,7 @@ from ..core.ids import InputId
 from ..core.messages import Text, Thinking, text_of
 from ..core.model_info import Adjustment
 from ..core.nudges import NUDGE, NudgeReason
+from ..core.senders import VERIFICATION
 from ..core.todos import todos_text
 from ..core.verification import VerificationStatus
 from .cli_words import (
@@ -79,8 +80,6 @@ _NUDGED: dict[NudgeReason, str] = {
     "cut_off": "the answer was cut off at the limit of its length",
     "no_call": "a call was about to come, and did not",
 }
-CHECKED = "verification"
-"""Who sends the model what did not pass: the commands' outputs have been shown already."""
 REPORTED: dict[VerificationStatus, tuple[str, str]] = {
     "passed": ("✓", "green"),
     "failed": ("✗", "red"),
@@ -194,7 +193,7 @@ class ScreenView:
         data = item.data
         match data:
             case UserMessage():
-                if data.sender == CHECKED:
+                if data.sender == VERIFICATION:  # the commands' outputs have been shown already
                     self._line("⇢ what does not pass goes back to the model", "dim")
                     return
                 if data.sender == NUDGE:

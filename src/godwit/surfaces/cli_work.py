@@ -37,6 +37,22 @@ class WorkFlags:
 
 async def work(place: Place | ServerPlace, flags: WorkFlags, *, as_json: bool) -> int:
     """Until the process is told to end: once, and what is under way ends first; twice, and it is ended."""
+    told = 0
+
+    def end() -> None:
+        nonlocal told
+        told += 1
+        if told == 1:
+            print(f"no new tasks; {worker.active} under way, once more ends them", file=sys.stderr, flush=True)
+            worker.stop()
+        else:
+            worker.cancel()
+
+    # Before anything large is loaded: one that is told to end while it starts ends as well. It is called in the loop, and
+    # there not before something is awaited: then there is a worker.
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, end)
     from ..client.worker import Worker
 
     target, key = _target(place, flags)
@@ -52,21 +68,7 @@ async def work(place: Place | ServerPlace, flags: WorkFlags, *, as_json: bool) -
         tenant=flags.tenant,
         name=flags.name,
     )
-    told = 0
-
-    def end() -> None:
-        nonlocal told
-        told += 1
-        if told == 1:
-            print(f"no new tasks; {worker.active} under way, once more ends them", file=sys.stderr, flush=True)
-            worker.stop()
-        else:
-            worker.cancel()
-
-    loop = asyncio.get_running_loop()
     async with worker:
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, end)
         _say({"worker": worker.name, "lanes": list(worker.lanes), "tools": worker.tools}, worker, as_json, target)
         await worker.wait()
     if as_json:

@@ -167,6 +167,9 @@ from tests.engine.test_seed_session import (  # noqa: F401 - collected here agai
     test_the_open_run_and_its_tools_can_be_looked_at,
     test_tool_definitions_and_names_are_what_the_model_is_told,
 )
+from tests.engine.test_senders import (  # noqa: F401 - collected here again
+    test_nobody_outside_sends_under_a_name_of_godwits_own,
+)
 from tests.engine.test_session_tasks import (  # noqa: F401 - collected here again
     test_a_message_that_tells_what_is_known_already_is_withdrawn,
     test_a_question_from_two_levels_down_is_answered_at_the_top,

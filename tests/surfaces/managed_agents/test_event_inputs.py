@@ -12,17 +12,18 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from godwit.core.events import UserMessage
+from godwit.core.events import Event, UserMessage
 from godwit.core.ids import SessionId
 from godwit.core.messages import Document, Image, Text
 from godwit.core.principal import Principal
+from godwit.host.api_keys import ApiKeys
 from godwit.models.script import ScriptedModel, call, hold, say
 from godwit.surfaces.managed_agents.inputs import KINDS, Inputs, read_inputs
 from godwit.surfaces.server import ServerSettings
 from tests.surfaces.managed_agents.test_projection import SESSION_OF_OTHERS
 from tests.surfaces.server.running import running
 
-from .conftest import Start
+from .conftest import Start, client_of
 from .talk import ASKING, Talk, custom, said
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -219,3 +220,28 @@ def test_an_interrupt_that_is_done_again_does_not_end_the_run_that_it_made_room_
         assert talk.status() == "running"
         talk.send({"type": "user.interrupt"})
         heard.idle(1 if idle else 2)
+
+
+@pytest.mark.parametrize("name", ["nudge", "policy", "task t"])
+def test_a_caller_who_is_called_as_one_of_the_engines_own_messages_is_heard_as_any(start: Start, name: str) -> None:
+    keyed = ServerSettings(port=0, keys=True, models={"*": "scripted:any"})
+    server = start(call("look"), say("Done."), settings=keyed)
+
+    async def key() -> str:
+        keys = ApiKeys(server.runtime.store, server.runtime.clock, server.runtime.ids)
+        return (await keys.create(name, tenant=None, scopes=["operate"]))[0]
+
+    with client_of(server, api_key=server.call(key)) as client, Talk(server, custom("look"), client=client) as talk:
+
+        async def reached(kind: str) -> None:
+            async for event in await server.runtime.stream_events(talk.id, 0):
+                if isinstance(event, Event) and event.type == kind:
+                    return
+
+        talk.send(said("Look."))
+        server.call(lambda: reached("run.parked"))
+        use = next(e for e in talk.list() if e.type == "agent.custom_tool_use")
+        talk.send({"type": "user.custom_tool_result", "custom_tool_use_id": use.id, "content": []})
+        server.call(lambda: reached("run.finished"))
+        kinds = [e.type for e in talk.list() if e.type.startswith(("user.", "agent."))]
+        assert kinds == ["user.message", "agent.custom_tool_use", "user.custom_tool_result", "agent.message"]

@@ -17,11 +17,11 @@ from .conftest import ANY, NONE, WEATHER, Start, client_of
 KEYED = ServerSettings(port=0, keys=True, models=ANY.models)
 
 
-def key_of(server: RunningServer, *scopes: str, tenant: str | None = None) -> str:
+def key_of(server: RunningServer, *scopes: str, tenant: str | None = None, principal: str = "some") -> str:
     async def make() -> str:
         runtime = server.runtime
         keys = ApiKeys(runtime.store, runtime.clock, runtime.ids)
-        return (await keys.create("some", tenant=tenant, scopes=scopes))[0]
+        return (await keys.create(principal, tenant=tenant, scopes=scopes))[0]
 
     return server.call(make)
 
@@ -108,3 +108,17 @@ def test_a_tenant_sees_its_own_alone(start: Start) -> None:
         with pytest.raises(openai.NotFoundError):
             one_call()
     assert one.retrieve(agent).name == "secret"
+
+
+def test_a_caller_who_is_called_as_one_of_the_engines_own_messages_is_heard_as_any(start: Start) -> None:
+    server = start(say("Hello."), settings=KEYED)
+    for name in ("nudge", "hook h", "task t"):
+        agents = client_of(server, api_key=key_of(server, "operate", principal=name)).beta.agents
+        session = agents.sessions.create(agent={"model": "m"}, environment=NONE).id
+        with agents.sessions.events.stream(session) as events:
+            agents.sessions.events.create(session, events=[message("Who am I?")])
+            for event in events:
+                if event.type == "agent.session.turn.completed":
+                    break
+        items = [item.to_dict() for item in agents.sessions.items.list(session, order="asc")]
+        assert [(i["type"], i["role"]) for i in items] == [("message", "user"), ("message", "assistant")], (name, items)

@@ -11,7 +11,8 @@ from .data import Data, Decision, Delivery, Remember
 
 
 class UserMessage(Data, frozen=True, tag="user.message"):
-    """A message was accepted. It enters the transcript when `input.delivered` names it."""
+    """A message was accepted. It enters the transcript when `input.delivered` names it. `sender`: who it is from; the
+    engine's own go by `nudge`, `verification`, `output`, `hook ID` and `task ID`, and nobody else's by these."""
 
     id: InputId
     content: tuple[UserBlock, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+from ...core.branches import place_typed
 from ...core.checkpoint import FileChange, OnConflict, RewindResult, shown_path
 from ...core.errors import InvalidArgument
 from ...core.ids import Seq
@@ -84,15 +85,13 @@ async def _navigate(arguments: str, context: CommandContext) -> CommandOutput:
     where = " ".join(word for word in words if word not in chosen)
     if not where:
         raise InvalidArgument("type /navigate SEQ or /navigate LABEL, and behind it files or summary if you want; see /tree")
-    to: Seq | str = int(where[:18]) if where.isascii() and where.isdigit() else where
-    result = await context.session.navigate(to, files="files" in chosen, summary="summary" in chosen)
+    result = await context.session.navigate(place_typed(where), files="files" in chosen, summary="summary" in chosen)
     return CommandOutput(_went(f"Went to event {result.to}.", result), state_changed=True)
 
 
 async def _fork(arguments: str, context: CommandContext) -> CommandOutput:
     where = arguments.strip()
-    at: Seq | str | None = (int(where[:18]) if where.isascii() and where.isdigit() else where) if where else None
-    forked = await context.session.fork(at)
+    forked = await context.session.fork(place_typed(where) if where else None)
     return CommandOutput(f"Session {forked.id} begins with this one's past, and goes its own way from there.")
 
 

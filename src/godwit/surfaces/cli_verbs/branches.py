@@ -12,7 +12,10 @@ from .options import Json, SessionArgument
 from .undo import KeepTheirs, Overwrite, on_conflict
 from .work import ends
 
-PlaceArgument = Annotated[str, typer.Argument(metavar="PLACE", help="A seq, as `godwit tree` shows it, or a label.")]
+PlaceArgument = Annotated[
+    str,
+    typer.Argument(metavar="PLACE", help="A seq, as `godwit tree` shows it, or a label; one that is a number as label:42."),
+]
 
 
 def tree(

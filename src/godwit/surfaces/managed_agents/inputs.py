@@ -34,6 +34,7 @@ from ...core.ids import InputId, Seq, SessionId
 from ...core.messages import Text, UserBlock, text_of, user_content
 from ...core.principal import Principal
 from ...core.questions import needed
+from ...core.senders import free_name
 from ...core.state import State
 from ...engine.approvals import question_answer
 from ...engine.inbox import accepted_id
@@ -434,7 +435,7 @@ def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMes
                 "approve" if decision == "approve" else "deny",
                 given.reason,
                 given.arguments,
-                sender=principal.id,
+                sender=free_name(principal.id),
             )
         case Result():
             return UserAnswer(
@@ -442,7 +443,7 @@ def _own(given: Given, asked: dict[str, Asked], principal: Principal) -> UserMes
                 "result",
                 content=given.content,
                 is_error=given.is_error,
-                sender=principal.id,
+                sender=free_name(principal.id),
             )
         case Interrupt():
             raise GodwitError("an interrupt is not stored with others")

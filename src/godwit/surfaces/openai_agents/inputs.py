@@ -22,6 +22,7 @@ from ...core.events import ActionOpened, UserAnswer, UserMessage
 from ...core.ids import ActionId, InputId, RunId, derived_id
 from ...core.messages import Image, Text, UserBlock
 from ...core.principal import Principal
+from ...core.senders import free_name
 from ...engine.approvals import question_answer
 from ...engine.session import Session
 from ..server.service import Service
@@ -140,7 +141,7 @@ async def accept(service: Service, principal: Principal, row: SessionRow, events
     if any(messages) and row.run is None:
         await service.tenants.room(principal, "runs")
     session = await service.session(principal, row.id)
-    sender = principal.id
+    sender = free_name(principal.id)
     cancels = len(before) < len(events)
     if messages[0] or answers:
         first = key if key is None or not cancels else f"{key}\0before"
@@ -257,7 +258,7 @@ def _decision(event: McpApprovalInput, question: ActionOpened | None) -> UserAns
 
 
 async def say(
-    session: Session, messages: Sequence[Said], answers: Sequence[UserAnswer], *, key: str | None, sender: str
+    session: Session, messages: Sequence[Said], answers: Sequence[UserAnswer], *, key: str | None, sender: str | None
 ) -> None:
     """Give the answers and say the messages, all in one append; sent again under its key it changes nothing."""
     given = [_sent_by(answer, sender) for answer in answers]
@@ -275,11 +276,11 @@ async def say(
                 raise
 
 
-def _sent_by(answer: UserAnswer, sender: str) -> UserAnswer:
+def _sent_by(answer: UserAnswer, sender: str | None) -> UserAnswer:
     return msgspec.structs.replace(answer, sender=sender)
 
 
-async def _to_say(session: Session, messages: Sequence[Said], sender: str) -> list[UserMessage]:
+async def _to_say(session: Session, messages: Sequence[Said], sender: str | None) -> list[UserMessage]:
     """The messages for the session as it stands: the first starts a turn where none is open, the others steer."""
     if not messages:
         return []

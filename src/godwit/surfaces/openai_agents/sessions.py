@@ -20,6 +20,7 @@ from ...core.errors import AgentNotFound, Conflict, InvalidArgument, NotSupporte
 from ...core.events import Labels
 from ...core.ids import AgentName, SessionId, derived_id
 from ...core.principal import Principal
+from ...core.senders import free_name
 from ...engine.log import load_state
 from ...host.agent_registry import AgentRegistry
 from ...host.session_folders import Folders
@@ -106,7 +107,7 @@ def session_routes(service: Service, registry: AgentRegistry, folders: Folders) 
         if given.spend_control is not None and (await load_state(service.store, session)).budgets is None:
             await limit_money(await service.session(principal, session), usd_of(given.spend_control), "stop")
         if said:
-            await say(await service.session(principal, session), said, [], key=key, sender=principal.id)
+            await say(await service.session(principal, session), said, [], key=key, sender=free_name(principal.id))
         if given.stream:
             frames = own_stream(service, row, Cursor(0), first_turn=True)
             return EventStream(frames, heartbeat_s=service.settings.heartbeat_s)
