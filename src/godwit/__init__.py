@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from .core.hooks import HookMatcher, HookResult, HookSpec
     from .core.lanes import ExternalTaskResult, LaneConfig, LaneHandler, LaneSettings, RateLimit, RetryPolicy
     from .core.mcp import McpServer
+    from .core.mcp_contents import (
+        McpCompletion,
+        McpLogEntry,
+        McpPrompt,
+        McpPromptResult,
+        McpRef,
+        McpResource,
+        McpResourceContent,
+        McpResourceTemplate,
+    )
     from .core.memory import Memory, MemoryPolicy, PrunePolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.modes import Mode
@@ -91,6 +101,14 @@ _HOMES = {
     "LaneSettings": "core.lanes",
     "Limits": "core.agent",
     "Link": "core.attachments",
+    "McpCompletion": "core.mcp_contents",
+    "McpLogEntry": "core.mcp_contents",
+    "McpPrompt": "core.mcp_contents",
+    "McpPromptResult": "core.mcp_contents",
+    "McpRef": "core.mcp_contents",
+    "McpResource": "core.mcp_contents",
+    "McpResourceContent": "core.mcp_contents",
+    "McpResourceTemplate": "core.mcp_contents",
     "McpServer": "core.mcp",
     "McpSettings": "host.mcp.connections",
     "Mode": "core.modes",
@@ -180,6 +198,14 @@ __all__ = [
     "LaneSettings",
     "Limits",
     "Link",
+    "McpCompletion",
+    "McpLogEntry",
+    "McpPrompt",
+    "McpPromptResult",
+    "McpRef",
+    "McpResource",
+    "McpResourceContent",
+    "McpResourceTemplate",
     "McpServer",
     "McpSettings",
     "Mode",

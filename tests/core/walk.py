@@ -41,6 +41,7 @@ from godwit.core.events import (
     InputReordered,
     InputWithdrawn,
     KnownData,
+    McpResourceUpdated,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
@@ -250,6 +251,7 @@ def candidates(state: State) -> Iterator[EventData]:
     yield HookBlocked("no-rm", "before_tool", "never", call=CallId("c"))
     yield HookBlocked("tests", "before_finish", "they fail")
     yield HookReported("lint", "after_tool", "it hangs", failed=True)
+    yield McpResourceUpdated("docs", "docs://page")
     yield McpUnavailable("docs", "connection", "it does not answer", retrying=True)
     yield from (MemoryRecalled(i, (), "<memories>") for i in inputs)
     yield MemoryFailed("recall", Fault("x", "y"))

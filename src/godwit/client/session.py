@@ -51,6 +51,7 @@ from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
 from .handle import RemoteHandle, no_context
+from .mcp_contents import RemoteContents
 from .mcp_servers import RemoteServers
 from .memories import RemoteMemories
 from .registering import RemoteAgents
@@ -200,7 +201,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, HostCalls):
+class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, RemoteContents, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

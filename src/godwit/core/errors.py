@@ -215,6 +215,12 @@ class DocumentNotFound(NotFound):
     code = "document_not_found"
 
 
+class McpServerNotFound(NotFound):
+    """The session has no MCP server of this name."""
+
+    code = "mcp_server_not_found"
+
+
 class LaneNotFound(NotFound):
     """There is no lane of that name."""
 
@@ -545,7 +551,7 @@ class Unreachable(GodwitError):
 
 
 class McpServerFailed(GodwitError):
-    """An MCP server cannot be used now: it cannot be connected, or needs a credential."""
+    """An MCP server cannot be used now: it cannot be connected, needs a credential, or answers with an error."""
 
     code = "mcp_server_failed"
 

@@ -45,6 +45,7 @@ from .events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpResourceUpdated,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
@@ -388,6 +389,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | BudgetExceeded()
             | HookBlocked()
             | HookReported()
+            | McpResourceUpdated()
             | McpUnavailable()
             | MemoryFailed()
             | WorkspaceCheckpointed()

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import msgspec
 
+from .errors import InvalidArgument
 from .ids import ArtifactRef
 from .mcp import PREFIX, LogLevel
 from .messages import UserBlock
@@ -117,6 +118,29 @@ class McpRef(msgspec.Struct, frozen=True, omit_defaults=True):
     type: RefType
     name: str | None = None
     uri: str | None = None
+
+
+Ref = McpRef | McpPrompt | McpResourceTemplate | Mapping[str, Any]
+"""What a value is completed for, in any of its accepted forms; a mapping as the protocol writes it."""
+
+
+def ref_of(given: Ref) -> McpRef:
+    """InvalidArgument."""
+    if isinstance(given, McpPrompt):
+        return McpRef("ref/prompt", name=given.name)
+    if isinstance(given, McpResourceTemplate):
+        return McpRef("ref/resource", uri=given.uri_template)
+    if isinstance(given, McpRef):
+        made = given
+    else:
+        try:
+            made = msgspec.convert(dict(given), McpRef)
+        except (msgspec.ValidationError, TypeError, ValueError) as error:
+            raise InvalidArgument(f"ref: {error}") from None
+    if not (made.name if made.type == "ref/prompt" else made.uri):
+        what = "the `name` of a prompt" if made.type == "ref/prompt" else "the `uri` of a resource template"
+        raise InvalidArgument(f"ref: {made.type} needs {what}")
+    return made
 
 
 class McpCompletion(msgspec.Struct, frozen=True, omit_defaults=True):

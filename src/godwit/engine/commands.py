@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..core.errors import ConfigurationError, GodwitError
 from ..core.file_problem import FileProblem
+from ..core.messages import Text, UserBlock
 
 NAME_LIMIT = 64
 """Characters of a command's name."""
@@ -83,13 +84,13 @@ class CommandOutput:
     """What a command answers.
 
     `text`: shown to who typed it, and never part of the transcript. `state_changed`: it changed something about the
-    session. `prompt`: send this to the model as an ordinary prompt, on `model` if one is named. `error`: a code when the
-    command could not do what it was asked.
+    session. `prompt`: send this to the model as an ordinary prompt, text or blocks, on `model` if one is named. `error`: a
+    code when the command could not do what it was asked.
     """
 
     text: str = ""
     state_changed: bool = False
-    prompt: str | None = None
+    prompt: str | tuple[UserBlock, ...] | None = None
     model: str | None = None
     error: str | None = None
 
@@ -164,6 +165,15 @@ class CommandSource(Protocol):
         ...
 
 
+class LiveCommands(CommandSource, Protocol):
+    """Commands that somebody has to be asked for: of servers."""
+
+    async def look(self, typed: str | None) -> None:
+        """Ask again, as far as it matters for the command of this name; None: for a list of all. Takes a few seconds at
+        most, and raises nothing."""
+        ...
+
+
 class CommandRegistry:
     """The commands of a session by name. What is registered comes first, then each source in its order.
 
@@ -171,9 +181,25 @@ class CommandRegistry:
     `refresh`, which `dispatch` begins with, in a thread.
     """
 
-    def __init__(self, commands: Iterable[Command] = (), *, sources: Sequence[CommandSource] = ()) -> None:
+    def __init__(
+        self,
+        commands: Iterable[Command] = (),
+        *,
+        sources: Sequence[CommandSource] = (),
+        live: LiveCommands | None = None,
+    ) -> None:
+        """`live`: the last of the sources."""
         self._commands = {command.name: command for command in commands}
-        self._sources = tuple(sources)
+        self._files = tuple(sources)
+        self._live = live
+
+    @property
+    def _sources(self) -> tuple[CommandSource, ...]:
+        return self._files if self._live is None else (*self._files, self._live)
+
+    def beside(self, live: LiveCommands) -> None:
+        """Have these commands as well, behind all others."""
+        self._live = live
 
     def __len__(self) -> int:
         return len(self._all())
@@ -183,18 +209,21 @@ class CommandRegistry:
 
     def refresh(self) -> None:
         """Look at the sources again. Blocking: it reads folders."""
-        for source in self._sources:
+        for source in self._files:
             source.refresh()
 
-    async def refreshed(self) -> CommandRegistry:
-        """This registry, after a `refresh` in a thread: a drive that hangs must not stop all sessions."""
-        if self._sources:
+    async def refreshed(self, typed: str | None = None) -> CommandRegistry:
+        """This registry, after a `refresh` in a thread: a drive that hangs must not stop all sessions. `typed`: the name of
+        the command that it is for; None for a list of all."""
+        if self._files:
             await asyncio.to_thread(self.refresh)
+        if self._live is not None:
+            await self._live.look(typed)
         return self
 
     def copy(self) -> CommandRegistry:
         """A registry of its own with the same commands."""
-        return CommandRegistry(self._commands.values(), sources=self._sources)
+        return CommandRegistry(self._commands.values(), sources=self._files, live=self._live)
 
     def register(self, command: Command) -> None:
         """Add it; one of the same name is replaced."""
@@ -248,7 +277,7 @@ class CommandRegistry:
     async def dispatch(self, text: str, context: Any) -> CommandOutput | None:
         """Run the command that the text is; None when it is a prompt. Never raises because of the text."""
         typed = parse(text)
-        return None if typed is None else await (await self.refreshed()).execute(typed, context)
+        return None if typed is None else await (await self.refreshed(typed.name)).execute(typed, context)
 
     async def execute(self, typed: Typed, context: Any) -> CommandOutput:
         """Run it. What it raises becomes an output with an `error`, cancellation apart."""
@@ -268,11 +297,10 @@ class CommandRegistry:
             return CommandOutput(
                 f"/{command.name} broke: it answered with {type(output).__name__}, not with a text", error=BROKEN
             )
-        if output.prompt is not None and not output.prompt.strip():
+        prompt = _blocks(output.prompt)
+        if prompt is not None and not any(not isinstance(one, Text) or one.text.strip() for one in prompt):
             return CommandOutput(f"/{command.name}: its prompt is empty", error=BROKEN)
-        return CommandOutput(
-            _kept(output.text), output.state_changed, output.prompt and _unicode(output.prompt), output.model, output.error
-        )
+        return CommandOutput(_kept(output.text), output.state_changed, prompt, output.model, output.error)
 
     def help(self, name: str = "") -> str:
         """All commands, or one of them."""
@@ -313,6 +341,14 @@ def _usage(command: Command) -> str:
 def _origin(command: Command) -> str:
     words = {"builtin": "a built-in command", "code": "a command of the program"}
     return words.get(command.source, command.source)
+
+
+def _blocks(prompt: str | tuple[UserBlock, ...] | None) -> tuple[UserBlock, ...] | None:
+    """A prompt as what can be stored."""
+    if prompt is None:
+        return None
+    given = (Text(prompt),) if isinstance(prompt, str) else prompt
+    return tuple(Text(_unicode(one.text)) if isinstance(one, Text) else one for one in given)
 
 
 def _unicode(text: str) -> str:

@@ -32,10 +32,11 @@ from .handle import Home
 from .inbox import Inbox
 from .lane_work import LaneWork
 from .live_agents import LiveAgents
+from .live_contents import LiveContents
 from .live_hooks import LiveHooks
-from .live_servers import LiveServers
 from .log import record_reports
 from .memory import ReachedMemories, reached
+from .prompt_commands import PromptCommands
 from .purse import Purse
 from .queue import Queue
 from .rewind import Rewinds
@@ -74,7 +75,7 @@ class SessionHome(Home, ForkHome, Protocol):
 class Session(
     Sending,
     LiveAgents,
-    LiveServers,
+    LiveContents,
     Answers,
     HostTodos,
     LiveHooks,
@@ -160,6 +161,8 @@ class Session(
     def _typed(self) -> TypedCommands:  # type: ignore[override]  # made when first used
         home = self._home
         commands = home.commands_for(self._spec, self.workspace)
+        if home.parts.tool_servers is not None:
+            commands.beside(PromptCommands(self, connect=self._drives))
         return TypedCommands(
             self._store,
             self.id,

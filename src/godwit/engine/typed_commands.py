@@ -80,7 +80,7 @@ class TypedCommands:
         before = None if key is None else await self._executed(command_id, typed)
         if before is not None:
             return before
-        await self.registry.refreshed()
+        await self.registry.refreshed(typed.name)
         if row.run is not None and not self.registry.is_safe(typed.name):
             raise SessionBusy(f"/{typed.name} needs a session without an open run", session=self._session, run=row.run)
         async with self._room():

@@ -7,9 +7,10 @@ connects, and to no server that a session here would not use.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ from ..core.errors import ConfigurationError
 from ..core.ids import SessionId
 from .cli_exit import DONE, FAILED, NOT_FOUND, CliError
 from .cli_view import write_json
-from .cli_words import clean
+from .cli_words import clean, one_line
 
 if TYPE_CHECKING:
+    from ..contracts import ServedSession
     from ..core.mcp import McpServer
+    from ..core.mcp_contents import McpLogEntry
+    from ..host.mcp.connections import McpConnections
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,10 @@ def remove(name: str, folder: Path, *, project: bool, as_json: bool) -> int:
     return DONE
 
 
-async def status(name: str | None, folder: Path, *, as_json: bool) -> int:
-    """Connect to those that sessions here would use, all at once, and say what comes of it."""
+@contextlib.asynccontextmanager
+async def opened(name: str | None, folder: Path) -> AsyncIterator[tuple[Sequence[McpServer], McpConnections, ServedSession]]:
+    """The servers that sessions here would use, or the one of that name; who connects to them, and for whom. CliError."""
     from ..contracts import ServedSession
-    from ..core.mcp import McpStatus
     from ..host.configured import mcp_of
     from ..host.runtime import Runtime
     from .cli_settings import load
@@ -140,21 +144,39 @@ async def status(name: str | None, folder: Path, *, as_json: bool) -> int:
             print(clean(f"note: {notice}"), file=sys.stderr)
     of = ServedSession(SessionId("ses_status"), folder=os.path.realpath(folder))
     async with await Runtime.open(":memory:", mcp=mcp_of(load(Path.cwd()))) as runtime:
+        yield servers, runtime.mcp, of
+
+
+async def status(name: str | None, folder: Path, *, log: bool = False, as_json: bool) -> int:
+    """Connect to those that sessions here would use, all at once, and say what comes of it. `log`: and what each logs."""
+    from ..core.mcp import McpStatus
+
+    async with opened(name, folder) as (servers, connections, of):
 
         async def of_one(server: McpServer) -> McpStatus:
             if not server.enabled:
                 return McpStatus(server.name, server.way, "disabled")
-            return await runtime.mcp.connect(server, of)
+            return await connections.connect(server, of)
 
         found = await asyncio.gather(*(of_one(server) for server in servers))
+        logs = {one.name: connections.contents(one, of).log() for one in servers} if log else {}
     for one in found:
         if as_json:
             state = {"name": one.name, "transport": one.transport, "health": one.health}
-            write_json({**state, "tool_count": one.tool_count, "error": one.error})
+            write_json(
+                {**state, "tool_count": one.tool_count, "error": one.error}
+                | ({"log": [_told_entry(entry) for entry in logs.get(one.name, ())]} if log else {})
+            )
             continue
         what = f"{one.tool_count} tools" if one.connected else one.error or ""
         print(clean(f"{one.name:<16}  {one.health:<11}  {what}".rstrip()))
+        for entry in logs.get(one.name, ()):
+            print(f"  {entry.level}: {one_line(f'{entry.logger}: {entry.text}' if entry.logger else entry.text, 300)}")
     return DONE if all(one.connected or not one.enabled for one in found) else FAILED
+
+
+def _told_entry(entry: McpLogEntry) -> dict[str, Any]:
+    return {"at_ms": entry.at_ms, "level": entry.level, "logger": entry.logger, "text": entry.text}
 
 
 def _check(folder: Path) -> None:

@@ -34,6 +34,7 @@ from ..core.events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpResourceUpdated,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
@@ -321,6 +322,8 @@ def event_text(event: Event) -> str:
             )
         case HookReported():
             return f"{data.hook} at {data.point}{' failed' if data.failed else ''}: {one_line(data.text)}"
+        case McpResourceUpdated():
+            return f"{data.server}: {one_line(data.uri)}"
         case McpUnavailable():
             return f"{data.server}: {one_line(data.message)}{', still tried' if data.retrying else ''}"
         case MemoryRecalled():

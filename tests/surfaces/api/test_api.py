@@ -326,6 +326,9 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
     name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     examples: dict[str, Any] = {
         "McpServerBody": {"server": {"name": "docs", "url": "https://docs.example/mcp"}},
+        "McpUriBody": {"uri": "docs://page"},
+        "McpPromptBody": {"name": "review"},
+        "McpCompleteBody": {"ref": {"type": "ref/prompt", "name": "review"}, "argument": "work"},
         "PromptBody": {"prompt": "x"},
         "SteerBody": {"message": "x"},
         "FollowUpBody": {"message": "x"},

@@ -114,6 +114,14 @@ class HookReported(Data, frozen=True, tag="hook.reported"):
     failed: bool = False
 
 
+class McpResourceUpdated(Data, frozen=True, tag="mcp.resource_updated"):
+    """A resource that the session wants to hear of has changed, says its MCP server: `uri`, which may lie below what was
+    asked for. Told once more where the connection was lost meanwhile, since nobody knows what has changed then."""
+
+    server: str
+    uri: str
+
+
 class McpUnavailable(Data, frozen=True, tag="mcp.unavailable"):
     """The run goes on without the tools of this MCP server. `retrying`: it is still tried, and they may come later."""
 

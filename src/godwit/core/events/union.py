@@ -14,6 +14,7 @@ from .calls import (
     CommandExecuted,
     HookBlocked,
     HookReported,
+    McpResourceUpdated,
     McpUnavailable,
     ToolAsked,
     ToolFinished,
@@ -113,6 +114,7 @@ KnownData = (
     | HookBlocked
     | HookReported
     | OutputChecked
+    | McpResourceUpdated
     | McpUnavailable
     | MemoryRecalled
     | MemoryFailed
@@ -152,6 +154,7 @@ OUTSIDE_TYPES = (
     ArtifactStored,
     HookBlocked,
     HookReported,
+    McpResourceUpdated,
     BudgetWarned,
     BudgetExceeded,
     WorkspaceCheckpointed,

@@ -30,6 +30,7 @@ from ..events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpResourceUpdated,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
@@ -436,6 +437,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             | CompactionFailed()
             | ArtifactStored()
             | HookReported()
+            | McpResourceUpdated()
             | McpUnavailable()
             | MemoryRecalled()
             | MemoryFailed()

@@ -11,14 +11,20 @@ from ..cli_exit import CliError
 from .options import Allow, Ask, Deny, Folder, Json
 from .work import done, ends
 
+_VERBS = ("list", "add", "remove", "status", "resources", "read", "prompts", "serve")
+
 
 def mcp(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="list|add|remove|status|serve", help="What to do.")] = "list",
+    what: Annotated[
+        str, typer.Argument(metavar="list|add|remove|status|resources|read|prompts|serve", help="What to do.")
+    ] = "list",
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The server.")] = None,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[URL|COMMAND]...", help="add: its address, or its command behind --."),
+        typer.Argument(
+            metavar="[URL|COMMAND|URI]...", help="add: its address, or its command behind --. read: the resource."
+        ),
     ] = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="add: a variable for the command.")
@@ -51,14 +57,16 @@ def mcp(
         str | None,
         typer.Option("--setup", metavar="MODULE:FUNCTION", help="serve: what it returns is given to Runtime.open."),
     ] = None,
+    log: Annotated[bool, typer.Option("--log", help="status: what each has logged as well.")] = False,
     workspace: Folder = Path("."),
     as_json: Json = False,
 ) -> None:
     """Show, add and remove the MCP servers of your sessions, connect to them, or be one.
 
     They stand in your configuration file, for all folders, and in a folder's .mcp.json or .godwit/config.toml, which count
-    once the folder is trusted. `list` says which would be used here and why others would not; `status` connects to them. A
-    secret is written as ${NAME} and looked up when the server is connected.
+    once the folder is trusted. `list` says which would be used here and why others would not; `status` connects to them,
+    and `resources`, `read` and `prompts` show what they have beside tools. A secret is written as ${NAME} and looked up
+    when the server is connected.
 
     `serve` makes your agents tools of another program, such as Claude Code, which starts it and speaks to it over standard
     input and output. What is kept of the sessions lies in the folder.
@@ -70,16 +78,20 @@ def mcp(
       godwit mcp add docs https://docs.example/mcp --header 'X-Api-Key: ${DOCS_KEY}'
       godwit mcp list
       godwit mcp status --json
+      godwit mcp resources docs
+      godwit mcp read docs docs://guide
       godwit mcp remove git
       claude mcp add godwit -- godwit mcp serve -w ~/project -m anthropic:claude-sonnet-4-5
     """
     from .. import cli_mcp
 
-    if what not in ("list", "add", "remove", "status", "serve"):
-        raise CliError(f"{what!r} is none of list, add, remove, status, serve")
-    if what in ("add", "remove") and name is None:
+    if what not in _VERBS:
+        raise CliError(f"{what!r} is none of {', '.join(_VERBS)}")
+    if what in ("add", "remove", "read") and name is None:
         raise CliError(f"{what} needs the server's name", hint=f"godwit mcp {what} NAME")
-    if words and what != "add":
+    if what == "read" and (not words or len(words) > 1):
+        raise CliError("read needs the URI of one resource", hint=f"godwit mcp resources {name} lists them")
+    if words and what not in ("add", "read"):
         raise CliError(f"{words[0]!r} means nothing to {what}")
     if what == "serve":
         from .. import cli_mcp_serve
@@ -93,7 +105,16 @@ def mcp(
     elif what == "list":
         done(cli_mcp.listing(workspace, as_json=as_json))
     elif what == "status":
-        ends(cli_mcp.status(name, workspace, as_json=as_json))
+        ends(cli_mcp.status(name, workspace, log=log, as_json=as_json))
+    elif what in ("resources", "read", "prompts"):
+        from .. import cli_mcp_contents
+
+        if what == "resources":
+            ends(cli_mcp_contents.resources(name, workspace, as_json=as_json))
+        elif what == "prompts":
+            ends(cli_mcp_contents.prompts(name, workspace, as_json=as_json))
+        else:
+            ends(cli_mcp_contents.read(name or "", (words or [""])[0], workspace, as_json=as_json))
     elif what == "remove":
         done(cli_mcp.remove(name or "", workspace, project=project, as_json=as_json))
     else:

@@ -37,6 +37,7 @@ from ...core.events import (
     InputDelivered,
     InputReordered,
     InputWithdrawn,
+    McpResourceUpdated,
     McpUnavailable,
     MemoryFailed,
     MemoryRecalled,
@@ -299,6 +300,7 @@ class Projector:
                 | BudgetExceeded()
                 | HookBlocked()
                 | HookReported()
+                | McpResourceUpdated()
                 | OutputChecked()
                 | MemoryRecalled()
                 | MemoryFailed()

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from ....core.mcp import McpServer, McpStatus
+from ....core.mcp_contents import (
+    McpLogEntry,
+    McpPrompt,
+    McpRef,
+    McpResource,
+    McpResourceContent,
+    McpResourceTemplate,
+)
 from .common import Shape
 
 
@@ -23,3 +31,55 @@ class McpServerList(Shape, frozen=True):
     """In the order of the session's agent."""
 
     data: list[McpStatus]
+
+
+class McpResourceList(Shape, frozen=True):
+    """Of one server or of all."""
+
+    data: list[McpResource]
+
+
+class McpResourceTemplateList(Shape, frozen=True):
+    """Of one server or of all."""
+
+    data: list[McpResourceTemplate]
+
+
+class McpPromptList(Shape, frozen=True):
+    """Of one server or of all."""
+
+    data: list[McpPrompt]
+
+
+class McpUriBody(Shape, frozen=True):
+    """A resource."""
+
+    uri: str
+
+
+class McpContentList(Shape, frozen=True):
+    """The parts of a resource."""
+
+    data: list[McpResourceContent]
+
+
+class McpPromptBody(Shape, frozen=True):
+    """A prompt with its arguments."""
+
+    name: str
+    arguments: dict[str, str] = {}
+
+
+class McpCompleteBody(Shape, frozen=True):
+    """The beginning of a value, see `Session.complete_mcp`."""
+
+    ref: McpRef
+    argument: str
+    value: str = ""
+    context: dict[str, str] = {}
+
+
+class McpLog(Shape, frozen=True):
+    """The oldest first."""
+
+    data: list[McpLogEntry]
