@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.engine.conftest import MODEL, Bench, data, until, until_type, within
-from tests.parts import mcp_library
+from tests.parts import mcp_library, mcp_program
 from tests.parts.mcp_library import BINARY, LARGE, PDF, PNG, Library, library_site
 from tests.patience import PATIENCE_S
 from tests.surfaces.server.running import running
@@ -20,9 +20,9 @@ from tests.surfaces.server.running import running
 import godwit
 from godwit import Agent, McpServer, McpSettings
 from godwit.core.errors import InvalidArgument, McpServerFailed, McpServerNotFound
-from godwit.core.events import ArtifactStored, Event, McpResourceUpdated, RunStarted, ToolFinished, UserMessage
+from godwit.core.events import ArtifactStored, McpResourceUpdated, RunStarted, ToolFinished, UserMessage
 from godwit.core.mcp_contents import command_names
-from godwit.core.messages import Document, Image, Text, text_of
+from godwit.core.messages import Image, Text, text_of
 from godwit.engine.session import Session
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.api import Api
@@ -128,7 +128,7 @@ async def test_a_model_lists_and_reads_resources(opening: Open, way: str) -> Non
     assert "docs://pages/{page} (template)  A page" in text_of(listed.content)
     assert text_of(guide.content) == "Read me."
     assert picture.content == (Image("image/png", PNG),)
-    assert text_of(binary.content) == "[resource docs://data of type a/b, 256 bytes, which is not shown]"
+    assert text_of(binary.content).startswith("[resource docs://data of type a/b, 256 bytes, which is not shown")
     assert (none.status, text_of(none.content)) == ("error", "the MCP server 'lib' says: there is no docs://none")
     assert "no MCP server 'x' is connected that has resources. Those that are: lib" in text_of(stranger.content)
     assert {"list_mcp_resources", "read_mcp_resource"} <= set(session.tool_names())
@@ -387,4 +387,53 @@ async def test_over_http_by_the_same_names(tmp_path: Path) -> None:
                 await session.mcp_log("none")
 
 
-__all__ = ["Document", "Event"]
+# --- servers that mean no good ----------------------------------------------------------------------------------------
+
+
+async def test_a_server_whose_lists_are_wrong_and_without_end(bench: Bench) -> None:
+    server = McpServer("wares", command=sys.executable, args=(mcp_program.__file__, "wares"))
+    runtime = await bench.runtime([say("Done.")], mcp=McpSettings(wait_s=PATIENCE_S))
+    session = await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]), workspace=bench.workspace)
+
+    listed = await within(session.mcp_resources("wares"))
+    assert 50 <= len(listed) <= 500
+    assert max(len(one.name) for one in listed) <= 200
+    assert max(len(one.description or "") for one in listed) <= 2000
+    assert {one.size for one in listed} == {None}
+    assert all(len(one.uri) < 100 for one in listed)
+    assert await session.mcp_resource_templates("wares") == []  # it knows no such request
+
+    prompts = await within(session.mcp_prompts("wares"))
+    assert len(prompts) == 500
+    assert max(len(one.arguments) for one in prompts) == 50
+    commands = {one.name: one.command for one in prompts}
+    assert (commands["twin"], commands["t_win"], commands["p 0"]) == (
+        *("mcp__wares__twin", "mcp__wares__t_win"),
+        "mcp__wares__p_0",
+    )
+    assert commands["t win"].startswith("mcp__wares__t_win-")
+    assert len(set(commands.values())) == 500
+
+    with pytest.raises(McpServerFailed, match="answer cannot be used"):
+        await session.get_mcp_prompt("wares", "twin")
+    with pytest.raises(McpServerFailed, match="answer cannot be used"):
+        await session.read_mcp_resource("wares", "docs://odd")
+    with pytest.raises(McpServerFailed, match="is not encoded as it should be"):
+        await session.read_mcp_resource("wares", "docs://wrong")
+    done = await session.command("/mcp__wares__twin")
+    assert done is not None
+    assert done.error == "mcp_server_failed"
+
+
+async def test_a_server_that_tells_without_end_is_told_of_a_few_times(bench: Bench) -> None:
+    server = McpServer("wares", command=sys.executable, args=(mcp_program.__file__, "wares"))
+    runtime = await bench.runtime([say("Done.")], mcp=McpSettings(wait_s=PATIENCE_S))
+    session = await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]), workspace=bench.workspace)
+    await within(session.subscribe_mcp_resource("wares", "docs://page"))
+    await until_type(session, "mcp.resource_updated")
+    await within(session.prompt_and_wait("Go."))  # which is not held up
+    told = await data(session, McpResourceUpdated)
+    assert 1 <= len(told) <= 200
+    assert all(one.uri.startswith("docs://page") for one in told)
+    log = await session.mcp_log("wares")
+    assert len(log) == 100

@@ -10,7 +10,8 @@ to what it does not know; `strict`: ends at a first message that is no
 good ones; `twins`: two tools of one name; `changing`: tells all the time that its tools have changed; `stays`: does not end
 when it is asked to; `deaf`: reads nothing after it has been connected; `floods`: says all the time what nobody has asked
 for; `changes_words`: a tool has other words each time it is listed; `names`: tools with names that are none; `wide`: 10 MB
-of schema; `regex`, `refs`: schemas that are dear to check.
+of schema; `regex`, `refs`: schemas that are dear to check; `wares`: has no
+tools, and resources, prompts and a log that are without end or wrong.
 """
 
 from __future__ import annotations
@@ -75,9 +76,13 @@ class Program:
             yield failed(message, -32022, "a newer one", {"supported": [NEW]})
         elif method == "initialize":
             capabilities: Message = {"tools": {"listChanged": True}}
+            if self.mode == "wares":
+                capabilities = {"resources": {"subscribe": True}, "prompts": {"listChanged": True}, "logging": {}}
             about = {"name": "program", "version": "1"}
             version = message["params"]["protocolVersion"]
             yield line(message, {"protocolVersion": version, "capabilities": capabilities, "serverInfo": about})
+        elif self.mode == "wares":
+            yield from self.wares(message, method, message.get("params") or {})
         elif method == "tools/list":
             yield line(message, self.page(message))
         elif method == "tools/call":
@@ -150,6 +155,36 @@ class Program:
         while self.mode == "changing":
             yield note("notifications/tools/list_changed")
             time.sleep(0.001)
+
+    def wares(self, message: Message, method: str, given: Message) -> Iterator[bytes]:
+        """Resources and prompts without end, with entries that are none."""
+        self.lists += 1
+        none: list[Any] = [None, 5, "x", {}, {"uri": 5, "name": "x"}, {"name": ["x"]}, {"uri": "docs://x", "name": None}]
+        if method == "resources/list":
+            page = [{"uri": f"docs://{self.lists}", "name": "\x1b[31mred" * 1000, "description": "d" * 100_000, "size": -1}]
+            page += [{"uri": "docs://" + "u" * 10_000, "name": "long"}]
+            yield line(message, {"resources": [*none, *page], "nextCursor": str(self.lists)})
+        elif method == "prompts/list":
+            few = [{"name": f"a{k}"} for k in range(200)]
+            many = [{"name": f"p {n}", "arguments": few if n < 20 else []} for n in range(10_000)]
+            twins = [{"name": "twin"}, {"name": "twin"}, {"name": "t win"}, {"name": "t_win"}]
+            yield line(message, {"prompts": [*none, *twins, *many]})
+        elif method == "prompts/get":
+            yield line(message, {"messages": [{"role": "king", "content": {"type": "text", "text": "kneel"}}]})
+        elif method == "resources/read" and given["uri"] == "docs://wrong":
+            yield line(message, {"contents": [{"uri": "docs://wrong", "blob": "???"}]})
+        elif method == "resources/read":
+            yield line(message, {"contents": {"uri": 5}})
+        elif method == "resources/subscribe":
+            flood = {"jsonrpc": "2.0", "method": "notifications/resources/updated"}
+            for n in range(2000):
+                yield json.dumps({**flood, "params": {"uri": f"docs://page/{n}"}}).encode() + b"\n"
+                log = {"level": "error", "data": {"n": n}}
+                yield json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": log}).encode() + b"\n"
+            yield json.dumps({**flood, "params": {"uri": ["odd"]}}).encode() + b"\n"
+            yield line(message, {})
+        else:
+            yield failed(message, -32601, f"no method {method}")
 
     def call(self, message: Message, name: str, arguments: Message) -> Iterator[bytes]:
         if name == "about":

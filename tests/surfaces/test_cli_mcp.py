@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from godwit.core.errors import ConfigurationError, Conflict
 from godwit.core.mcp import McpServer
 from godwit.host.mcp.editing import add_to_config, add_to_mcp_json, remove_from_config, remove_from_mcp_json
 from godwit.models.script import ScriptedModel
-from tests.parts import mcp_program
+from tests.parts import mcp_library, mcp_program
 from tests.parts.mcp_site import mcp_site
 from tests.patience import PATIENCE_S
 from tests.surfaces.terminal import MODEL, Command, Ended
@@ -220,3 +221,34 @@ async def test_the_file_of_a_folder_is_told_with_the_others(place: Place) -> Non
     told = await place.run("config", "path", "--json")
     (one,) = [line for line in map(json.loads, told.out.splitlines()) if line["name"] == "MCP servers"]
     assert one == {"name": "MCP servers", "path": str(place.json), "found": True}
+
+
+async def test_what_servers_have_beside_tools_is_shown(place: Place) -> None:
+    paths = f"PYTHONPATH={mcp_library_paths()}"
+    added = await place.run("mcp", "add", "lib", "--env", paths, "--", sys.executable, mcp_library.__file__)
+    assert added.code == 0, added.err
+    listed = await place.run("mcp", "resources")
+    assert "docs://guide  guide; text/plain; About docs://guide." in listed.out
+    assert "docs://pages/{page} (template)" in listed.out
+    as_json = (await place.run("mcp", "resources", "lib", "--json")).lines
+    assert [one["uri"] for one in as_json if "uri" in one] == list(mcp_library.Library().contents)
+    read = await place.run("mcp", "read", "lib", "docs://guide")
+    assert (read.code, read.out) == (0, "Read me.\n"), read.err
+    none = await place.run("mcp", "read", "lib", "docs://none")
+    assert (none.code != 0, "there is no docs://none" in none.err) == (True, True)
+    prompts = await place.run("mcp", "prompts")
+    assert "/mcp__lib__review work [style]  Review a piece of work." in prompts.out
+    status = await place.run("mcp", "status", "--log", "--json")
+    assert status.lines[0]["log"] == []
+
+
+async def test_what_a_server_says_moves_no_terminal(place: Place) -> None:
+    assert (await place.run("mcp", "add", "wares", "--", sys.executable, PROGRAM, "wares")).code == 0
+    listed = await place.run("mcp", "resources", "wares")
+    assert "red" in listed.out
+    assert "\x1b" not in listed.out
+    assert max(map(len, listed.out.splitlines())) < 600
+
+
+def mcp_library_paths() -> str:
+    return os.pathsep.join(path for path in sys.path if path)

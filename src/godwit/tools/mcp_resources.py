@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from ..contracts import ServerContents, ToolContext, ToolOutput, ToolTraits
+from ..contracts import KeptFile, ServerContents, ToolContext, ToolOutput, ToolTraits
 from ..core.agent import ToolDefinition
 from ..core.errors import McpServerFailed, ToolFailed
 from ..core.mcp import RESOURCE_TOOLS, McpServer, tool_name
@@ -126,7 +126,9 @@ class ReadMcpResource(_Resources, TypedTool[ReadArguments]):
         contents = self._contents(arguments.server)
         found = await until_cancelled(contents.read(arguments.uri), context.cancel)
         metadata = {"server": arguments.server, "uri": arguments.uri}
-        return ToolOutput(blocks_of(found) or (Text("(nothing in it)"),), metadata=metadata)
+        files: list[KeptFile] = []
+        blocks = blocks_of(found, files) or (Text("(nothing in it)"),)
+        return ToolOutput(blocks, metadata=metadata, files=tuple(files))
 
 
 def resource_tools(served: Served) -> tuple[ListMcpResources | ReadMcpResource, ...]:
@@ -135,8 +137,9 @@ def resource_tools(served: Served) -> tuple[ListMcpResources | ReadMcpResource, 
     return tuple(tool for tool in made if tool.useful)
 
 
-def blocks_of(contents: Sequence[McpResourceContent]) -> tuple[ResultBlock, ...]:
-    """What was read, as a model takes it: text, images and PDFs as what they are, all else named."""
+def blocks_of(contents: Sequence[McpResourceContent], files: list[KeptFile]) -> tuple[ResultBlock, ...]:
+    """What was read, as a model takes it: text, images and PDFs as what they are, all else named. `files`: gets what is
+    named and not shown."""
     blocks: list[ResultBlock] = []
     left = FILES_BYTES
     for one in contents:
@@ -147,7 +150,7 @@ def blocks_of(contents: Sequence[McpResourceContent]) -> tuple[ResultBlock, ...]
         media_type, data = one.media_type or "", one.data or b""
         shown = media_type == "application/pdf" or media_type.startswith("image/")
         if shown and one.size > min(FILE_BYTES, left):
-            blocks.append(Text(clean(f"[{what}, too large to show]")))
+            blocks.append(_kept(f"[{what}, too large to show]", data, left, files))
         elif media_type == "application/pdf":
             blocks.append(Document("application/pdf", data, name=one.uri))
             left -= one.size
@@ -155,8 +158,17 @@ def blocks_of(contents: Sequence[McpResourceContent]) -> tuple[ResultBlock, ...]
             blocks.append(Image(media_type, data))
             left -= one.size
         else:
-            blocks.append(Text(clean(f"[{what}, which is not shown]")))
+            blocks.append(_kept(f"[{what}, which is not shown]", data, left, files))
+            left -= min(left, one.size)
     return tuple(blocks)
+
+
+def _kept(text: str, data: bytes, left: int, files: list[KeptFile]) -> Text:
+    named = Text(clean(text))
+    if len(data) <= left:
+        # Whatever a server says of it, nobody's browser is to take it for a page.
+        files.append(KeptFile(data, "application/octet-stream", named.text))
+    return named
 
 
 def _is_image(data: bytes) -> bool:
