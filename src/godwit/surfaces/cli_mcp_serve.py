@@ -188,8 +188,8 @@ class FolderCommands:
 
         registry = await asyncio.to_thread(cli_commands.registry, self._folder)
         output = await registry.execute(Typed(name, arguments), _NoSession())
-        if output.error is not None or output.prompt is None:
-            raise InvalidArgument(output.text or f"/{name} is no prompt")
+        if output.error is not None or not isinstance(output.prompt, str):
+            raise InvalidArgument(output.text or f"/{name} is no prompt of words alone")
         return output.prompt
 
 
