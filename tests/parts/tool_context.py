@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from godwit.contracts import Memories, Tasks, Tool, ToolOutput, Verified, Workspace
+from godwit.contracts import Memories, ModelAnswer, Tasks, Tool, ToolOutput, Verified, Workspace
 from godwit.core.errors import ToolFailed
 from godwit.core.events import Labels
 from godwit.core.goal import Goal
@@ -70,6 +70,9 @@ class Context:
         self.steps.append(text)
 
     async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
+        raise ToolFailed("no model can be asked from here")
+
+    async def ask_model_with(self, messages: Sequence[Message], **options: Any) -> ModelAnswer:
         raise ToolFailed("no model can be asked from here")
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from ..core.agent import ToolDefinition
+from ..core.agent import ModelSettings, ToolDefinition
 from ..core.events import Labels
 from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
@@ -22,6 +22,7 @@ from ..core.verification import VerificationReport
 from ..core.web import WebPolicy
 from .cancel import CancelToken
 from .memory import Memories
+from .model import ModelAnswer
 from .subagents import Tasks
 from .workspace import Workspace
 
@@ -178,6 +179,19 @@ class ToolContext(Protocol):
         It is budgeted and recorded as used for `purpose`. BudgetExhausted, ModelError's leaves, ModelNotFound, ToolFailed
         when the call was ended meanwhile.
         """
+        ...
+
+    async def ask_model_with(
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str = "",
+        settings: ModelSettings | None = None,
+        model: str | None = None,
+        purpose: str = "tool",
+    ) -> ModelAnswer:
+        """The same with a conversation of its own, which ends with a message of the user; the whole answer. InvalidArgument
+        also when it is known that the model cannot take what is in them."""
         ...
 
 

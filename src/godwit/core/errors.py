@@ -532,6 +532,12 @@ class InvalidToolArguments(ToolFailed):
     code = "invalid_tool_arguments"
 
 
+class OutcomeUnknown(ToolFailed):
+    """A call was under way and is lost: it may or may not have taken effect."""
+
+    code = "outcome_unknown"
+
+
 class ToolTimeout(ToolFailed):
     """The tool took longer than it may."""
 

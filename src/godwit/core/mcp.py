@@ -53,6 +53,9 @@ stdout."""
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 """How grave what a server logs is."""
 
+Sampling = Literal["ask", "allow", "deny"]
+"""Whether a server may ask the session's model something: a person is asked, it may, or it may not and is told so."""
+
 Health = Literal["idle", "connecting", "connected", "needs_login", "failed", "disabled"]
 """How it is with a server. `idle`: nothing has needed it yet, or not for long."""
 
@@ -86,7 +89,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     `enabled`: False keeps it unused. `connect_timeout_s`: for connecting and listing its tools, where it is
     other than `McpSettings.connect_s`. `log_level`: the least grave that it is asked to log; None
     asks nothing of it. `defer`: False tells the model of its tools at once, however many there are (`ToolSearchPolicy`);
-    `always`: those of them that it is told of at once, by their names there. ConfigurationError.
+    `always`: those of them that it is told of at once, by their names there. `sampling`: whether it may ask the session's
+    model something within its calls: a person is asked (`ask`), it may (`allow`), or not (`deny`). ConfigurationError.
     """
 
     name: str
@@ -105,6 +109,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     log_level: LogLevel | None = None
     defer: bool = True
     always: tuple[str, ...] = ()
+    sampling: Sampling = "ask"
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 255:

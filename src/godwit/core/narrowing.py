@@ -12,7 +12,7 @@ import msgspec
 
 from .agent import AgentSpec, Limits
 from .hosts import both
-from .mcp import McpServer
+from .mcp import McpServer, Sampling
 from .memory import MemoryPolicy
 from .rules import ApprovalPolicy, Permissions
 from .sandbox import CREDENTIAL, ENVIRONMENT, HIDDEN, Backend, SandboxPolicy, tightened
@@ -72,9 +72,13 @@ def _servers(child: tuple[McpServer, ...], parent: tuple[McpServer, ...]) -> tup
                     without=without,
                     timeout_s=min(own.timeout_s, of_parent.timeout_s),
                     enabled=own.enabled and of_parent.enabled,
+                    sampling=min(own.sampling, of_parent.sampling, key=_STRICT.index),
                 )
             )
     return tuple(found)
+
+
+_STRICT: tuple[Sampling, ...] = ("deny", "ask", "allow")
 
 
 def _limits(child: Limits, parent: Limits, max_turns: int | None) -> Limits:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from ..contracts import Model, ModelAnswer, ModelRequest, TextDelta
+from ..contracts import Model, ModelAnswer, ModelRequest, SupportsModelInfo, TextDelta
 from ..core.agent import ModelSettings
 from ..core.errors import BudgetExhausted, Conflict, InvalidArgument, ModelError, NotFound, StreamBroken, ToolFailed
 from ..core.events import EventData, UsageRecorded
 from ..core.ids import MessageId, RunId, SessionId
-from ..core.messages import Text, Usage, User, text_of
+from ..core.messages import Message, Text, Usage, User, text_of
+from ..core.model_info import not_taken
 from ..core.transcript import Entry
 from .budget import Budgets, Means, refusal
 from .cancel import Cancel
@@ -63,10 +64,36 @@ class Asides:
         ModelError's leaves, ModelNotFound, InvalidArgument (nothing is asked)."""
         if not prompt.strip():
             raise InvalidArgument("a model is asked something: the prompt is empty")
+        return text_of((await self.answer([User((Text(prompt),))], model=model, purpose=purpose)).content)
+
+    async def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str = "",
+        settings: ModelSettings | None = None,
+        model: str | None = None,
+        purpose: str = "tool",
+    ) -> ModelAnswer:
+        """The whole answer to a conversation that ends with a message of the user. What `ask` raises."""
+        if not messages or not isinstance(messages[-1], User):
+            raise InvalidArgument("a model is asked something: the last message has to be the user's")
         name = model or self._model
         asked = self._parts.models.resolve(name)
-        message = User((Text(prompt),))
-        estimate = estimated_tokens([message], (), lambda: 0)
+        models = self._parts.models
+        info = models.known(name) if isinstance(models, SupportsModelInfo) else None
+        if refused := not_taken(info, [block for message in messages for block in message.content]):
+            raise InvalidArgument(f"{name} takes no {type(refused[0]).__name__.lower()}s", model=name)
+        request = ModelRequest(
+            [Entry(message) for message in messages],
+            instructions,
+            (),
+            settings or ModelSettings(),
+            self._session,
+            MessageId(self._parts.ids.new("msg")),
+            turn=0,
+        )
+        estimate = estimated_tokens(messages, (), lambda: len(instructions))
         tried = 0
         while True:
             decision = await self._budget.before_aside(estimate, name)
@@ -79,7 +106,7 @@ class Asides:
             if decision.verdict == "warn":
                 await self._append(*self._budget.recorded(decision))
             try:
-                return await self._answer(asked, name, purpose, message, estimate)
+                return await self._answer(asked, name, purpose, request, estimate)
             except ModelError as error:
                 wait_s = (
                     min(RETRY_FIRST_S * 2**tried, RETRY_LONGEST_S) if error.retry_after_s is None else error.retry_after_s
@@ -90,16 +117,7 @@ class Asides:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._token.wait(), wait_s)
 
-    async def _answer(self, model: Model, name: str, purpose: str, message: User, estimate: int) -> str:
-        request = ModelRequest(
-            [Entry(message)],
-            "",
-            (),
-            ModelSettings(),
-            self._session,
-            MessageId(self._parts.ids.new("msg")),
-            turn=0,
-        )
+    async def _answer(self, model: Model, name: str, purpose: str, request: ModelRequest, estimate: int) -> ModelAnswer:
         said: list[str] = []
         lanes = self._parts.lanes
         ticket = lanes.ask("generate", session=self._session, tenant=self._tenant)
@@ -124,7 +142,7 @@ class Asides:
                 usage = answer.usage if answer is not None else Usage(requests=1)
                 usage = self._budget.counted(name, usage, lambda: estimate, content)
                 await asyncio.shield(self._count(purpose, name, usage, complete=answer is not None))
-        return text_of(content)
+        return answer
 
     async def _count(self, purpose: str, model: str, usage: Usage, *, complete: bool) -> None:
         await self._append(UsageRecorded(purpose, model, usage))

@@ -38,7 +38,7 @@ from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, Sta
 from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
-from ..core.mcp import McpServer
+from ..core.mcp import McpServer, server_and_tool
 from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
@@ -308,16 +308,20 @@ class Driver:
         self._agent, self._policy = state.agent, None
         self._servers_of = state.agent
 
+    def _served(self) -> ServedSession:
+        state = self.state
+        return ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
+
     async def connect_servers(self) -> bool:
         """See to it that the tools of the agent's MCP servers are among the session's, as far as they can be had in a few
         seconds, and stage what has to be told of those that cannot. False when it waited: look at the state again."""
-        servers, run, state = self.parts.tool_servers, self.state.run, self.state
+        servers, run = self.parts.tool_servers, self.state.run
         if run is None or run.interrupt is not None:
             return True
         if servers is None:
             await self._defer(run.id, self._own_tools)
             return True
-        of = ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
+        of = self._served()
         if await self._took_servers(servers, of):
             return False
         if not self.spec.mcp_servers:
@@ -397,6 +401,14 @@ class Driver:
 
     def tool(self, name: str) -> Tool | None:
         return next((t for t in self.tools if t.definition.name == name), None)
+
+    def tool_at_hand(self, name: str) -> Tool | None:
+        """The same, also of a server that this drive has not looked for; it is not connected for that."""
+        tool, servers = self.tool(name), self.parts.tool_servers
+        if tool is not None or servers is None or server_and_tool(name) is None:
+            return tool
+        found = servers.known(self.spec, self._served())
+        return next((one for one in found.tools if one.definition.name == name), None)
 
     def read_only(self) -> frozenset[str]:
         """The agent's tools that change nothing; looked for only where somebody asks, at a run's end."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..contracts import BlobStore, KeptFile, ToolOutput
-from ..core.errors import GodwitError
+from ..core.errors import GodwitError, OutcomeUnknown
 from ..core.events import ArtifactStored, EventData, GoalUpdated, Origin, TodosUpdated
 from ..core.ids import CallId, SessionId
 from ..core.messages import ResultBlock, Text, ToolStatus, text_of
@@ -41,7 +41,7 @@ def outcome(
     if isinstance(error, KeyboardInterrupt | SystemExit):
         raise error
     if error is not None:
-        return "error", (Text(clean(said(error))),), {}
+        return "unknown" if isinstance(error, OutcomeUnknown) else "error", (Text(clean(said(error))),), {}
     output = task.result()
     if not _is_output(output):
         return "error", (Text(f"The tool returned {type(output).__name__}, which is no tool output."),), {}

@@ -174,6 +174,10 @@ class Reviewer:
             return Refused("invalid", f"The arguments are not a JSON object: {request.malformed[:500]}")
         if away is not None and (call.answer is None or call.answer.decision != "deny" or tool is None):
             waits = call.action is not None and call.answer is None
+            if not waits and call.phase == "asking":
+                # It was begun, and is not gone on with.
+                text = f"{away[0].upper()}{away[1:]}. The call had asked something and cannot go on: its outcome is unknown."
+                return Refused("unknown", text)
             return Waits() if waits else Refused("error", f"{away[0].upper()}{away[1:]}")
         if tool is None:
             names = ", ".join(sorted(t.definition.name for t in driver.told_tools()))

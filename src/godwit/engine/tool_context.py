@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from ..contracts import Memories, Tasks, Verified, Workspace
+from ..contracts import Memories, ModelAnswer, Tasks, Verified, Workspace
+from ..core.agent import ModelSettings
 from ..core.errors import ToolFailed
 from ..core.events import Delta, Labels
 from ..core.goal import Goal
@@ -126,3 +127,18 @@ class Context:
         if self._asides is None:
             raise ToolFailed("no model can be asked from here")
         return await self._asides.ask(prompt, model=model, purpose=purpose)
+
+    async def ask_model_with(
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str = "",
+        settings: ModelSettings | None = None,
+        model: str | None = None,
+        purpose: str = "tool",
+    ) -> ModelAnswer:
+        if self._asides is None:
+            raise ToolFailed("no model can be asked from here")
+        return await self._asides.answer(
+            messages, instructions=instructions, settings=settings, model=model, purpose=purpose
+        )

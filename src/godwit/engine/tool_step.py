@@ -479,7 +479,7 @@ async def close_calls(driver: Driver, why: Literal["interrupted", "ended"]) -> N
             stopped = Refused("error", "[interrupted: its subagents were stopped]", "interrupted")
             driver.log.stage(*_closing(driver, call, stopped))
         elif call.phase == "asking":
-            await abandon(driver, call, driver.tool(call.name))
+            await abandon(driver, call, driver.tool_at_hand(call.name))
             stopped = Refused("error", "[interrupted while it waited for an answer]", "interrupted")
             driver.log.stage(*_closing(driver, call, stopped))
         elif call.phase == "started":

@@ -13,7 +13,7 @@ import binascii
 import logging
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -48,11 +48,24 @@ FILES_BYTES = 20 * 1024 * 1024
 _NOTHING = "(no output)"
 
 
+class Order(NamedTuple):
+    """A call: of which server's tool, and whether it may be sent again when nobody knows what became of it."""
+
+    server: McpServer
+    tool: str
+    arguments: dict[str, Any]
+    repeatable: bool
+
+
 class Caller(Protocol):
     """Carries calls out on a server."""
 
-    async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
-        """ToolFailed. May be cancelled, which the server is told."""
+    async def call(self, order: Order, context: ToolContext) -> CallToolResult | ToolOutput:
+        """What the server has answered, or what it asks. ToolFailed. May be cancelled, which the server is told."""
+        ...
+
+    async def abandoned(self, state: str) -> None:
+        """A call that has asked, and gave this state, will not go on."""
         ...
 
 
@@ -87,8 +100,14 @@ class McpTool:
         return frozenset()
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
-        result = await until_cancelled(self._caller.call(self._tool, self._sent(arguments), context), context.cancel)
+        order = Order(self._server, self._tool, self._sent(arguments), self.traits.repeatable)
+        result = await until_cancelled(self._caller.call(order, context), context.cancel)
+        if isinstance(result, ToolOutput):
+            return result
         return output_of_result(result, {"server": self._server.name, "tool": self._tool})
+
+    async def abandoned(self, state: str) -> None:
+        await self._caller.abandoned(state)
 
     def _sent(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments without those that are null in place of being left out, as models write them."""

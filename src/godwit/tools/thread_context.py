@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
-from ..contracts import CancelToken, Memories, Tasks, ToolContext, Verified, Workspace
+from ..contracts import CancelToken, Memories, ModelAnswer, Tasks, ToolContext, Verified, Workspace
+from ..core.agent import ModelSettings
 from ..core.events import Labels
 from ..core.goal import Goal
 from ..core.ids import CallId, RunId, SessionId
@@ -75,6 +76,20 @@ class ContextForThread:
 
     async def ask_model(self, prompt: str, *, model: str | None = None, purpose: str = "tool") -> str:
         return await _on(self._loop, self._inner.ask_model(prompt, model=model, purpose=purpose))
+
+    async def ask_model_with(
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str = "",
+        settings: ModelSettings | None = None,
+        model: str | None = None,
+        purpose: str = "tool",
+    ) -> ModelAnswer:
+        asking = self._inner.ask_model_with(
+            messages, instructions=instructions, settings=settings, model=model, purpose=purpose
+        )
+        return await _on(self._loop, asking)
 
     @property
     def tasks(self) -> Tasks:

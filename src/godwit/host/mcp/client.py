@@ -35,12 +35,15 @@ READ_S = 600.0
 class Ears(NamedTuple):
     """Who is told what a server says by itself, and what it is told when it asks. `heard`: is called with each notification;
     `logged`: with the level, the logger and the data of what it logs; `log_level`: what it is asked to log, None leaves it
-    to the server. `roots`: the folders that it is to work in, see `roots.py`."""
+    to the server. `roots`: the folders that it is to work in, see `roots.py`. `asked`: answers what it asks of people, and
+    of the model where it may (`samples`), within a call; see `held.py`."""
 
     heard: Callable[[Any], None]
     logged: Callable[[LogLevel, str | None, Any], None]
     log_level: LogLevel | None = None
     roots: Callable[[], list[Root]] = list
+    asked: Callable[[Any], Awaitable[Any]] | None = None
+    samples: bool = False
 
 
 _loaded = False
@@ -84,6 +87,10 @@ async def connected(
     async def roots(context: Any) -> ListRootsResult:  # noqa: ARG001 - the name is the library's
         return ListRootsResult(roots=ears.roots())
 
+    async def asked(context: Any, params: Any) -> Any:  # noqa: ARG001 - the name is the library's
+        assert ears.asked is not None
+        return await ears.asked(params)
+
     client = Client(
         sifted(bounded(streams, within_s), lambda: client),
         client_info=Implementation(name="godwit", version="1"),
@@ -91,6 +98,8 @@ async def connected(
         logging_callback=logged,
         log_level=ears.log_level,
         list_roots_callback=roots,
+        elicitation_callback=None if ears.asked is None else asked,
+        sampling_callback=asked if ears.asked is not None and ears.samples else None,
         mode="legacy" if handshake else "auto",
         cache=None,
     )

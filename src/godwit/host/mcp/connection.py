@@ -18,23 +18,25 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from ...contracts import Tool, ToolContext
+from ...contracts import Tool, ToolContext, ToolOutput
 from ...core.errors import ToolFailed
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
-from ...core.mcp import Health, Link, McpServer, McpStatus, Trouble
+from ...core.mcp import Health, Link, McpServer, McpStatus, Sampling, Trouble
 from ...core.mcp_contents import McpPrompt
+from . import legs
 from .client import Ears, all_tools
+from .held import HeldCalls
 from .listening import Listening
 from .log import McpLog
-from .progress import progress_of
 from .roots import roots_of
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp_types import CallToolResult, ServerCapabilities, Tool as ListedTool
+    from mcp_types import CallToolResult, Root, ServerCapabilities, Tool as ListedTool
 
+    from ...tools.mcp import Order
     from .way import McpWay
 
 logger = logging.getLogger("godwit")
@@ -66,18 +68,22 @@ class Home(Protocol):
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def held(self) -> HeldCalls: ...
     def room(self, place: Place) -> str | None: ...
     def way(self, place: Place) -> McpWay: ...
 
 
 class Place(NamedTuple):
-    """What connections are told apart by; `session` for one that is not shared; `folder`: in which a program is started."""
+    """What connections are told apart by; `session` for one that is not shared; `folder`: in which a program is started;
+    `samples`: the server is told that it may ask the model."""
 
     link: Link
     tenant: str | None
     vaults: tuple[str, ...]
     session: SessionId | None
     folder: str | None = None
+    samples: bool = True
 
 
 class McpConnection:
@@ -169,7 +175,7 @@ class McpConnection:
         if touch:
             self._touch()
             self._spare_s = None
-        view = _View(server.name, server.tools, server.without, server.timeout_s)
+        view = _View(server.name, server.tools, server.without, server.timeout_s, server.sampling)
         made = self._made.get(view)
         if made is None:
             made = self._made[view] = mcp_tools(server, self._listed, self)
@@ -218,10 +224,21 @@ class McpConnection:
         """Do not wait before it is tried again."""
         self._retry_at = 0.0
 
-    async def call(self, tool: str, arguments: dict[str, Any], context: ToolContext) -> CallToolResult:
+    async def call(self, order: Order, context: ToolContext) -> CallToolResult | ToolOutput:
         """Is `tools.mcp.Caller`. ToolFailed."""
-        tell = progress_of(context)
-        return await self.ask(lambda client: client.call_tool(tool, arguments, progress_callback=tell))
+        return await legs.run(order, self, context)
+
+    async def abandoned(self, state: str) -> None:
+        legs.abandon(state, self.held)
+
+    @property
+    def held(self) -> HeldCalls:
+        return self._home.held
+
+    @property
+    def roots(self) -> list[Root]:
+        """The folders that the server is told of."""
+        return roots_of(self.place.link, self.place.folder)
 
     async def ask(self, request: Callable[[Client], Awaitable[T]]) -> T:
         """What the server answers to this request of the library's. ToolFailed."""
@@ -303,11 +320,12 @@ class McpConnection:
             if (why := self.way.refused(seen)) is not None:
                 raise ToolFailed(f"the MCP server cannot be used: {why}", kind="authentication") from None
             closed = error.code == CONNECTION_CLOSED
-            if seen.failure or closed:
+            lost = bool(seen.failure) or closed
+            if lost:
                 self._look_again()
             if failure := seen.failure or (self.way.failure if closed else ""):
-                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {failure}")) from None
-            raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000]) from None
+                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {failure}"), lost=lost) from None
+            raise ToolFailed(self._hidden(f"the MCP server says: {error.message}")[:2000], lost=lost) from None
         except (asyncio.CancelledError, BrokenPipeError, ToolFailed):
             raise
         except Exception as error:
@@ -405,9 +423,10 @@ class McpConnection:
                 self.let_go()
 
     def _ears(self) -> Ears:
-        return Ears(
-            self._heard, self.log.add, self.place.link.log_level, lambda: roots_of(self.place.link, self.place.folder)
-        )
+        async def asked(params: Any) -> Any:
+            return await self.held.asked(self, params, of_one=self.stateful or self.way.stateful)
+
+        return Ears(self._heard, self.log.add, self.place.link.log_level, lambda: self.roots, asked, self.place.samples)
 
     def _heard(self, notification: Any) -> None:
         match notification.method:
@@ -493,6 +512,7 @@ class _View(NamedTuple):
     tools: tuple[str, ...] | None
     without: tuple[str, ...]
     timeout_s: float
+    sampling: Sampling
 
 
 class _SessionEnded(Exception):

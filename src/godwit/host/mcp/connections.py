@@ -28,6 +28,7 @@ from .client import load
 from .connection import McpConnection, Place
 from .contents import McpContents
 from .eras import Eras
+from .held import HeldCalls
 from .values import McpValues
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class McpConnections:
         self._values = McpValues(settings.secrets, keys)
         self._eras = Eras()
         self.settings = settings
+        self.held = HeldCalls()
         self._connections: dict[Place, McpConnection] = {}
         self._closed = False
 
@@ -147,6 +149,8 @@ class McpConnections:
         opened again; or, where it has `ended`, once no call is under way on them. It is told of no resource any more."""
         for connection in self._connections.values():
             connection.subscriptions.leave(session)
+        if ended:
+            self.held.end_session(session)
         for connection in [one for one in self._connections.values() if one.is_of(session)]:
             connection.spare(0.0 if ended else LEFT_S)
 
@@ -189,11 +193,12 @@ class McpConnections:
     async def close(self) -> None:
         """Let go of all connections. Nothing is connected afterwards."""
         self._closed = True
+        await self.held.close()
         await asyncio.gather(*(one.close() for one in self._connections.values()))
         self._connections.clear()
 
     def _connection(self, server: McpServer, of: ServedSession) -> McpConnection:
-        shared = Place(server.link, of.tenant, of.vaults, None)
+        shared = Place(server.link, of.tenant, of.vaults, None, samples=server.sampling != "deny")
         own = shared._replace(session=of.id)
         if server.way == "stdio":
             return self._at(own._replace(folder=of.folder), of, server.name)
