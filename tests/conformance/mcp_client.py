@@ -15,12 +15,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import godwit
+from godwit.core.messages import ToolResult
+from godwit.models import script
 
 CALLS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "tools_call": [("add_numbers", {"a": 5, "b": 3})],
     "sse-retry": [("test_reconnection", {})],
 }
 """Which tools a scenario wants to be called; all of them once where it does not say."""
+ASK = ("elicitation-sep1034-client-defaults", "sep-2322-client-request-state")
+"""Those whose tools ask people something, who are asked in runs alone."""
 
 
 async def play(url: str) -> None:
@@ -28,13 +32,38 @@ async def play(url: str) -> None:
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
     settings = godwit.McpSettings(reach=(urlsplit(url).netloc, "localhost", "127.0.0.1"))
     with tempfile.TemporaryDirectory() as folder:
-        async with await godwit.Runtime.open(os.path.join(folder, "godwit.db"), mcp=settings, check_models=False) as runtime:
-            session = await runtime.start_session(godwit.Agent("conformance", model="openai:none"))
+        wanted: list[tuple[str, dict[str, Any]]] = []
+        database = os.path.join(folder, "godwit.db")
+        models = {"scripted:suite": godwit.ScriptedModel([lambda _: all_of(wanted), "Done."], "scripted:suite")}
+        async with await godwit.Runtime.open(database, mcp=settings, models=models) as runtime:
+            session = await runtime.start_session(godwit.Agent("conformance", model="scripted:suite"))
             count = await session.add_mcp_server(godwit.McpServer("suite", url, timeout_s=20))
             print(f"{count} tools", file=sys.stderr)
-            for name, arguments in calls(scenario, context, session):
+            wanted += calls(scenario, context, session)
+            if scenario in ASK:
+                print(await answered(session), file=sys.stderr)
+                return
+            for name, arguments in wanted:
                 result = await session.tool(f"mcp__suite__{name}", arguments)
                 print(f"{name}: {result.status}: {result.output[:200]}", file=sys.stderr)
+
+
+def all_of(wanted: list[tuple[str, dict[str, Any]]]) -> Any:
+    """An answer of a model that makes these calls at once."""
+    first, *others = (script.call(f"mcp__suite__{name}", **arguments) for name, arguments in wanted)
+    return sum(others, start=first)
+
+
+async def answered(session: Any) -> list[str]:
+    """What the calls of a run come to in which a person takes every form as it stands."""
+    run = await session.prompt("Call them all.")
+    async for event in session.follow(0):
+        if event.type == "action.opened":
+            for action in await session.approvals.pending():
+                await session.answer(action.id, {})
+        if event.type == "run.finished" and event.data.run == run:
+            break
+    return [message.text[:200] for message in await session.history() if isinstance(message, ToolResult)]
 
 
 def calls(scenario: str, context: dict[str, Any], session: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -2,10 +2,10 @@
 HTTP as one, `mcp_asker.py --http [--port N] ...`, whose first line is its address, or in a thread (`asker_site`).
 
 `ask`, and `again` which may be repeated, take `steps`, each of them one round: `{"form": ...}` (a message or the whole
-parameters), `{"url": ...}`, `{"sample": {...}}`, `{"roots": true}`, `{"all": {KEY: STEP, ...}}`, all at once, `{"idle": N}`, N
-rounds of `requestState` alone, or `{"say": TEXT}`, which only logs; of the older protocol alone `{"impatient": S, ...}`, which
-waits so long for the answer, and `{"required": {...}}`, which fails. Their result is what was answered, as JSON. `--old`: speaks
-the handshake protocol alone.
+parameters), `{"url": ...}`, `{"sample": {...}}`, `{"roots": true}`, `{"all": {KEY: STEP, ...}}`, all at once, `{"idle": N}`,
+N rounds of `requestState` alone, or `{"say": TEXT}`, which only logs; of the older protocol alone `{"impatient": S, ...}`,
+which waits so long for the answer, and `{"required": {...}}`, which fails. Their result is what was answered, as JSON.
+`--old`: speaks the handshake protocol alone.
 """
 
 from __future__ import annotations

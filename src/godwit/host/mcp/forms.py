@@ -1,8 +1,8 @@
 """Forms of servers: the schema of an elicitation as a form that people are shown, and what is no such thing.
 
 Source: https://modelcontextprotocol.io/specification/2025-11-25/client/elicitation, which the newer protocol took
-over. Leaves out whether an answer fits (`core/questions.py`). Rules: a form is an object of plain values; what is not is refused with a
-reason; only what is known of a field is passed on.
+over. Leaves out whether an answer fits (`core/questions.py`). Rules: a form is an object of plain values; what is not is
+refused with a reason; only what is known of a field is passed on.
 """
 
 from __future__ import annotations

@@ -153,8 +153,8 @@ class _Leg:
             found = await self._outcome(call)
             if isinstance(found, _Opened):
                 return self._opened(found)
-            if getattr(found, "result_type", None) != "input_required":
-                return found
+            if isinstance(found, ToolOutput) or found.result_type != "input_required":
+                return found  # type: ignore[no-any-return]
             state = self._asked(found)
             if state.asks:
                 questions = [question_of(key, ask, self.order.server.name) for key, ask in state.asks.items()]
@@ -184,7 +184,7 @@ class _Leg:
                 call.answered(one, resumed.answer(key))
         found = await self._outcome(call)
         # It was sent once, to a server of the older protocol.
-        return self._opened(found) if isinstance(found, _Opened) else found  # type: ignore[no-any-return]
+        return self._opened(found) if isinstance(found, _Opened) else found
 
     async def _outcome(self, call: HeldCall) -> Any:
         """What comes of a call: its result, or a question and with it the end of this leg."""

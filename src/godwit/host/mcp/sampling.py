@@ -1,8 +1,8 @@
 """Sampling: what a server wants to ask the session's model, as people judge it, and how the model is asked.
 
 Source: https://modelcontextprotocol.io/specification/2025-11-25/client/sampling. Leaves out whether it may (`legs.py`).
-Rules: the model is the session's own, budgeted and recorded as what its tools ask; it gets no tools; what a server says goes to it
-as what a user says, or as it was changed by who approved it.
+Rules: the model is the session's own, budgeted and recorded as what its tools ask; it gets no tools; what a server says goes
+to it as what a user says, or as it was changed by who approved it.
 """
 
 from __future__ import annotations
