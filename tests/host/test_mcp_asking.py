@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.conftest import MODEL, Bench, data, until, until_type, within
+from tests.engine.conftest import MODEL, Bench, data, until_type, within
 from tests.parts import mcp_asker
-from tests.parts.mcp_asker import NAME, asker_site
+from tests.parts.mcp_asker import NAME
+from tests.parts.mcp_asking import answers, asked, asking, heard, server_over, until_heard
 
-from godwit import Agent, McpServer, McpSettings
+from godwit import Agent
 from godwit.core.events import ToolAsked, ToolFinished, ToolStarted
 from godwit.core.messages import text_of
-from godwit.engine.session import Session
 from godwit.models.script import call
 
-ROOT = Path(__file__).resolve().parents[2]
 WAYS = ("new-http", "new-stdio", "old-http", "old-stdio", "old-sse")
-
-
-@contextmanager
-def server_over(way: str, log: Path, **more: Any) -> Iterator[tuple[McpServer, McpSettings]]:
-    era, _, transport = way.partition("-")
-    if transport == "stdio":
-        args = (mcp_asker.__file__, *(["--old"] if era == "old" else []), "--log", str(log))
-        # It imports from the tests.
-        env = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-        yield McpServer("desk", command=sys.executable, args=args, env=env, **more), McpSettings(connect_s=60, wait_s=60)
-        return
-    with asker_site(old=era == "old", sse=transport == "sse") as site:
-        site.asker.log = str(log)
-        kind: Any = "sse" if transport == "sse" else "http"
-        settings = McpSettings(reach=(site.here,), connect_s=60, wait_s=60)
-        yield McpServer("desk", site.url, transport=kind, **more), settings
 
 
 @pytest.fixture(params=WAYS)
@@ -47,50 +25,9 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@asynccontextmanager
-async def asking(
-    bench: Bench, log: Path, way: str, steps: list[Any], *, tool: str = "ask", then: str = "done", **more: Any
-) -> AsyncIterator[Session]:
-    """A session whose model calls a tool that asks."""
-    with server_over(way, log, **more) as (server, settings):
-        runtime = await bench.runtime([call(f"mcp__desk__{tool}", steps=steps), then], mcp=settings)
-        yield await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]), workspace=bench.workspace)
-        await bench.close()
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "heard"
-
-
-def heard(log: Path) -> list[str]:
-    return log.read_text().splitlines() if log.exists() else []
-
-
-async def asked(session: Session, number: int = 1) -> Any:
-    """The action for the question of this number of the session."""
-    seen = 0
-
-    def is_it(event: Any) -> bool:
-        nonlocal seen
-        seen += event.type == "action.opened"
-        return bool(event.type == "action.opened" and seen == number)
-
-    return (await until(session, is_it)).data
-
-
-async def answers(session: Session) -> Any:
-    """What the tool was answered, as its result says."""
-    await within(session.wait())
-    (finished,) = await data(session, ToolFinished)
-    assert finished.status == "ok", finished
-    return json.loads(text_of(finished.content))
-
-
-async def failure(session: Session) -> tuple[str, str]:
-    await within(session.wait())
-    (finished,) = await data(session, ToolFinished)
-    return finished.status, text_of(finished.content)
 
 
 async def test_a_form_is_asked_and_its_answer_reaches_the_server(bench: Bench, log: Path, way: str) -> None:
@@ -154,14 +91,6 @@ async def test_an_interrupt_ends_the_call_on_the_server(bench: Bench, log: Path,
         if way.startswith("old"):
             await until_heard(log, "cancelled")
     assert heard(log).count("call ") == 1
-
-
-async def until_heard(log: Path, line: str) -> None:
-    async def wait() -> None:
-        while line not in heard(log):  # noqa: ASYNC110 - of another process or thread
-            await asyncio.sleep(0.01)
-
-    await within(wait())
 
 
 async def test_a_message_goes_before_the_question(bench: Bench, log: Path, way: str) -> None:

@@ -169,7 +169,7 @@ async def test_a_budget_forbids_it(bench: Bench, log: Path, era: str) -> None:
     long = {**ASK, "messages": [{"role": "user", "content": {"type": "text", "text": "word " * 4000}}]}
     steps = [{"sample": long}]
     budget = Budget(tokens=2000)
-    async with sampling(bench, log, era, steps=steps, policy="allow", budgets=[budget]) as (session, model):
+    async with sampling(bench, log, era, steps=steps, policy="allow", budget=budget) as (session, model):
         await session.prompt("Go.")
         status, text = await result(session)
         assert "tokens" in text, text
@@ -187,7 +187,7 @@ async def test_a_model_is_not_asked_without_end(bench: Bench, log: Path, era: st
 
 async def test_an_interrupt_while_the_model_is_asked(bench: Bench, log: Path, era: str) -> None:
     reached, never = asyncio.Event(), asyncio.Event()
-    aside = hold(never, reached) + "too late"
+    aside = hold(never, reached=reached) + "too late"
     async with sampling(bench, log, era, steps=[{"sample": ASK}], aside=aside, policy="allow") as (session, _):
         run = await session.prompt("Go.")
         await within(reached.wait())

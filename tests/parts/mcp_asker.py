@@ -182,6 +182,8 @@ def result(answers: list[Any]) -> types.CallToolResult:
 async def over_stdio(asker: Asker) -> None:
     from tests.parts.mcp_library import Handshakes
 
+    if asker.log is not None:
+        await anyio.Path(f"{asker.log}.pid").write_text(str(os.getpid()))
     server = asker.server()
     async with stdio_server() as (read, write):
         await server.run(Handshakes(read) if asker.old else read, write, server.create_initialization_options())

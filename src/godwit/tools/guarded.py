@@ -27,12 +27,13 @@ MOST_BYTES = 32 * 1024 * 1024
 
 class Seen:
     """What came of requests: the `status` of the last response, or why there was none or not all of it (`failure`, for
-    people). `streams`: how many were asked for."""
+    people). `streams`: how many were asked for, but while it is `held`, since its server waits for people."""
 
     def __init__(self) -> None:
         self.status = 0
         self.failure = ""
         self.streams = 0
+        self.held = False
 
 
 SEEN: ContextVar[Seen | None] = ContextVar("SEEN", default=None)

@@ -74,6 +74,9 @@ class McpTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(401, request=request)
         if request.method == "GET":
             await self._pause(request)
+        if SEEN.get() is not None:
+            # What ends a call is its own time, also while its server waits for a person.
+            request.extensions = {**request.extensions, "timeout": {**request.extensions.get("timeout", {}), "read": None}}
         if request.method != "POST":
             return self._readable(await self._guarded.handle_async_request(request), seen)
         awaited = _is_request(request)
@@ -109,7 +112,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
             self._tokens = [*self._secrets, *self._tokens[len(self._secrets) :][1 - _KEPT :], token]
 
     async def _pause(self, request: httpx2.Request) -> None:
-        if (seen := SEEN.get()) is not None:
+        if (seen := SEEN.get()) is not None and not seen.held:
             seen.streams += 1
             if seen.streams > MOST_STREAMS:
                 seen.failure = "it ends each stream of its answer before the answer is there"

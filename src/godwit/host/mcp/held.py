@@ -30,6 +30,8 @@ from .sampling import SampleAsk, changed
 if TYPE_CHECKING:
     from mcp_types import ErrorData
 
+    from ...tools.guarded import Seen
+
 HELD_S = 24 * 3600.0
 """How long a call is held while nobody answers."""
 MOST_HELD = 1000
@@ -63,7 +65,7 @@ class Open:
 @dataclass(eq=False)
 class HeldCall:
     """One call under way. `on`: the connection. `known`: answers by what was asked, each for one time. `given`: those that
-    servers were given in this call so far."""
+    servers were given in this call so far. `seen`: of the request on the way."""
 
     id: str
     session: SessionId
@@ -77,6 +79,7 @@ class HeldCall:
     task: asyncio.Task[Any] = field(init=False)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
+    seen: Seen | None = None
     _asks: int = 0
     _tell: tuple[ToolContext, Callable[..., Awaitable[None]]] | None = None
 
@@ -177,6 +180,8 @@ class HeldCalls:
         if len(held) >= MOST_HELD or sum(one.session == call.session for one in held) >= MOST_HELD_PER_SESSION:
             return False
         call.context = None
+        if call.seen is not None:
+            call.seen.held = True
         call.timer = asyncio.get_running_loop().call_later(HELD_S, self.end, call.id, call.session)
         return True
 
@@ -188,6 +193,8 @@ class HeldCalls:
         if call.timer is not None:
             call.timer.cancel()
         call.context = context
+        if call.seen is not None:
+            call.seen.held, call.seen.streams = False, 0
         return call
 
     def forget(self, call: HeldCall) -> None:

@@ -345,8 +345,10 @@ class _Leg:
         from mcp_types import HEADER_MISMATCH, URL_ELICITATION_REQUIRED, ElicitationRequiredErrorData
         from pydantic import ValidationError
 
+        from ...tools.guarded import SEEN
         from .client import all_tools
 
+        call.seen = SEEN.get()
         old = client.session.initialize_result is not None
         if again and old:
             raise OutcomeUnknown(f"the MCP server speaks an older protocol than before, which knows no answers. {_UNKNOWN}")
