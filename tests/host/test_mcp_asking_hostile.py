@@ -175,7 +175,7 @@ def stream(*messages: Message) -> bytes:
     return head + b"".join(event(message) for message in messages)
 
 
-async def session_of(bench: Bench, site: RawMcpSite, who: str, runtime: Any = None) -> Session:
+async def session_of(bench: Bench, site: RawMcpSite, runtime: Any = None) -> Session:
     script = [lambda request: call("mcp__raw__good", who=request.entries[0].message.text), "done"]
     settings = McpSettings(reach=(site.here,), connect_s=60, wait_s=60)
     runtime = runtime or await bench.runtime(script, mcp=settings)
@@ -184,8 +184,8 @@ async def session_of(bench: Bench, site: RawMcpSite, who: str, runtime: Any = No
 
 async def test_two_sessions_that_share_a_connection_are_asked_their_own(bench: Bench, site: RawMcpSite) -> None:
     Desk(site)
-    one = await session_of(bench, site, "one")
-    two = await session_of(bench, site, "two", bench.runtimes[0])
+    one = await session_of(bench, site)
+    two = await session_of(bench, site, bench.runtimes[0])
     for session, who in ((one, "one"), (two, "two")):
         await session.prompt(who)
         await until_type(session, "run.parked")
@@ -200,7 +200,7 @@ async def test_two_sessions_that_share_a_connection_are_asked_their_own(bench: B
 async def test_what_belongs_to_no_call_is_refused(bench: Bench, site: RawMcpSite) -> None:
     """It comes on the stream of a list while a session that shares the connection has a call under way."""
     desk = Desk(site)
-    session = await session_of(bench, site, "one")
+    session = await session_of(bench, site)
     await session.prompt("one")
     await until_type(session, "run.parked")
 
@@ -232,7 +232,7 @@ async def test_thousands_of_questions_in_one_call(bench: Bench, site: RawMcpSite
         writer.close()
 
     site.on["tools/call"] = flood
-    session = await session_of(bench, site, "one")
+    session = await session_of(bench, site)
     run = await session.prompt("one", unattended=True)
     await within(session.wait(run))
     (finished,) = await data(session, ToolFinished)

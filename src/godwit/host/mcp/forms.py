@@ -97,7 +97,7 @@ def _without_null(about: dict[str, Any]) -> dict[str, Any]:
     if "type" not in about and isinstance(options, list) and all(isinstance(one, dict) for one in options):
         left = [one for one in options if one.get("type") != "null"]
         if len(left) == 1 and len(options) == 2:
-            return {**about, **left[0]}
+            return {word: value for word, value in {**about, **left[0]}.items() if word != "anyOf"}
     return about
 
 
