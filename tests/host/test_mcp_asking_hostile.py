@@ -214,7 +214,7 @@ async def test_what_belongs_to_no_call_is_refused(bench: Bench, site: RawMcpSite
         writer.close()
 
     site.on["tools/list"] = nosy
-    (connection,) = bench.runtimes[0]._home.mcp._connections.values()
+    (connection,) = bench.runtimes[0].mcp._connections.values()
     connection._look_again()
     await within(desk.of("nosy"))
     (action,) = await session.approvals.pending()
