@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tests.engine.conftest import Bench, data, until, within
+from tests.parts.leaks import memory_mb
 from tests.parts.raw_mcp_site import RawMcpSite, Writer, answer, http, raw_mcp_site, said
 
 from godwit import McpServer, McpSettings
@@ -104,6 +106,51 @@ async def closed(_: Message, writer: Writer) -> None:
 
 async def server_error(_: Message, writer: Writer) -> None:
     writer.write(http(b"oh no", "text/plain", status="500 Internal Server Error"))
+
+
+async def gzip_bomb(_: Message, writer: Writer) -> None:
+    body = gzip.compress(bytes(50_000_000))
+    writer.write(http(body).replace(b"content-type", b"content-encoding: gzip\r\ncontent-type", 1))
+
+
+async def huge_header(_: Message, writer: Writer) -> None:
+    writer.write(http(b"{}").replace(b"content-type", b"x-much: " + b"h" * 1_000_000 + b"\r\ncontent-type", 1))
+
+
+async def circle(_: Message, writer: Writer) -> None:
+    writer.write(http(b"", status="307 Temporary Redirect").replace(b"content-type", b"location: /mcp\r\ncontent-type", 1))
+
+
+async def elsewhere(_: Message, writer: Writer) -> None:
+    where = b"location: http://127.0.0.2:9/mcp\r\ncontent-type"
+    writer.write(http(b"", status="307 Temporary Redirect").replace(b"content-type", where, 1))
+
+
+async def endless_line(_: Message, writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: ")
+    while True:
+        writer.write(b"x" * 1000)
+        await writer.drain()
+
+
+async def endless_comments(_: Message, writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+    while True:
+        writer.write(b": nothing\n\n" * 100)
+        await writer.drain()
+
+
+@pytest.mark.parametrize("behaves", [gzip_bomb, huge_header, circle, elsewhere, endless_line, endless_comments])
+async def test_what_http_can_do_wrong_costs_one_call(bench: Bench, site: RawMcpSite, behaves: Any) -> None:
+    site.on["bad"] = behaves
+    script = [call("mcp__raw__bad"), call("mcp__raw__worse"), say("Done.")]
+    session = await session_of(bench, site, *script, timeout_s=5.0)
+    before = memory_mb()
+    bad, next_one = await ran(session)
+    assert bad[0] == "error"
+    assert next_one == ("ok", "worse did it")
+    assert memory_mb() - before < 200
+    assert site.heard.count("tools/call") < 50
 
 
 @pytest.mark.parametrize(
