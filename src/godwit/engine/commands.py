@@ -297,8 +297,8 @@ class CommandRegistry:
             return CommandOutput(
                 f"/{command.name} broke: it answered with {type(output).__name__}, not with a text", error=BROKEN
             )
-        prompt = _blocks(output.prompt)
-        if prompt is not None and not any(not isinstance(one, Text) or one.text.strip() for one in prompt):
+        prompt = _storable(output.prompt)
+        if prompt is not None and not (prompt.strip() if isinstance(prompt, str) else any(map(_says, prompt))):
             return CommandOutput(f"/{command.name}: its prompt is empty", error=BROKEN)
         return CommandOutput(_kept(output.text), output.state_changed, prompt, output.model, output.error)
 
@@ -343,12 +343,16 @@ def _origin(command: Command) -> str:
     return words.get(command.source, command.source)
 
 
-def _blocks(prompt: str | tuple[UserBlock, ...] | None) -> tuple[UserBlock, ...] | None:
-    """A prompt as what can be stored."""
-    if prompt is None:
-        return None
-    given = (Text(prompt),) if isinstance(prompt, str) else prompt
-    return tuple(Text(_unicode(one.text)) if isinstance(one, Text) else one for one in given)
+def _storable(prompt: str | tuple[UserBlock, ...] | None) -> str | tuple[UserBlock, ...] | None:
+    """A prompt as it can be stored."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt and _unicode(prompt)
+    return tuple(Text(_unicode(one.text)) if isinstance(one, Text) else one for one in prompt)
+
+
+def _says(block: UserBlock) -> bool:
+    """Whether there is something in it."""
+    return not isinstance(block, Text) or bool(block.text.strip())
 
 
 def _unicode(text: str) -> str:
