@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         McpResourceContent,
         McpResourceTemplate,
     )
+    from .core.mcp_oauth import McpLogin, McpOAuth
     from .core.memory import Memory, MemoryPolicy, PrunePolicy
     from .core.messages import Document, Image, Text, Usage
     from .core.modes import Mode
@@ -109,6 +110,8 @@ _HOMES = {
     "McpResource": "core.mcp_contents",
     "McpResourceContent": "core.mcp_contents",
     "McpResourceTemplate": "core.mcp_contents",
+    "McpLogin": "core.mcp_oauth",
+    "McpOAuth": "core.mcp_oauth",
     "McpServer": "core.mcp",
     "McpSettings": "host.mcp.connections",
     "Mode": "core.modes",
@@ -206,6 +209,8 @@ __all__ = [
     "McpResource",
     "McpResourceContent",
     "McpResourceTemplate",
+    "McpLogin",
+    "McpOAuth",
     "McpServer",
     "McpSettings",
     "Mode",

@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 import godwit
+from godwit.core.errors import McpLoginFailed
+from godwit.core.mcp import McpStatus
 from godwit.core.messages import ToolResult
 from godwit.models import script
 
@@ -25,6 +30,9 @@ CALLS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 """Which tools a scenario wants to be called; all of them once where it does not say."""
 ASK = ("elicitation-sep1034-client-defaults", "sep-2322-client-request-state")
 """Those whose tools ask people something, who are asked in runs alone."""
+
+DOCUMENT = "https://conformance-test.local/client-metadata.json"
+"""Where the suite says that our client's metadata are."""
 
 
 async def play(url: str) -> None:
@@ -37,7 +45,13 @@ async def play(url: str) -> None:
         models = {"scripted:suite": godwit.ScriptedModel([lambda _: all_of(wanted), "Done."], "scripted:suite")}
         async with await godwit.Runtime.open(database, mcp=settings, models=models) as runtime:
             session = await runtime.start_session(godwit.Agent("conformance", model="scripted:suite"))
-            count = await session.add_mcp_server(godwit.McpServer("suite", url, timeout_s=20))
+            server = godwit.McpServer("suite", url, timeout_s=20, oauth=oauth(scenario, context))
+            for _ in range(2 if scenario.startswith("auth/") else 0):
+                status = await log_in(runtime, server)
+                print(status, file=sys.stderr)
+                if status.connected:
+                    break
+            count = await session.add_mcp_server(server)
             print(f"{count} tools", file=sys.stderr)
             wanted += calls(scenario, context, session)
             if scenario in ASK:
@@ -46,6 +60,38 @@ async def play(url: str) -> None:
             for name, arguments in wanted:
                 result = await session.tool(f"mcp__suite__{name}", arguments)
                 print(f"{name}: {result.status}: {result.output[:200]}", file=sys.stderr)
+                if result.status != "ok" and scenario.startswith("auth/"):
+                    # It wants more than the login allows, or another one: as a person would, log in and call once more.
+                    print(await log_in(runtime, server), file=sys.stderr)
+                    result = await session.tool(f"mcp__suite__{name}", arguments)
+                    print(f"{name}: {result.status}: {result.output[:200]}", file=sys.stderr)
+
+
+def oauth(scenario: str, context: dict[str, Any]) -> godwit.McpOAuth | None:
+    """How one logs in, where the scenario says it."""
+    if "client_id" in context:
+        os.environ["SUITE_CLIENT_SECRET"] = context["client_secret"]
+        return godwit.McpOAuth(context["client_id"], "${SUITE_CLIENT_SECRET}", context.get("issuer"))
+    return godwit.McpOAuth(client_metadata_url=DOCUMENT) if scenario == "auth/basic-cimd" else None
+
+
+async def log_in(runtime: godwit.Runtime, server: godwit.McpServer) -> McpStatus:
+    """The suite's authorization servers are at ports of this machine that nobody says before: reach them as they are
+    named."""
+    for _ in range(3):
+        try:
+            return await runtime.mcp_login(server, browse)
+        except McpLoginFailed as error:
+            if (port := re.search(r"port (\d+) is not reached", error.message)) is None:
+                raise
+            runtime.allow_reach([f"localhost:{port[1]}"])
+    raise AssertionError
+
+
+async def browse(url: str) -> None:
+    """Go there as a browser does: the suite's authorization server asks nobody, and sends it back at once."""
+    async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+        print(f"browsed: {(await browser.get(url)).status_code}", file=sys.stderr)
 
 
 def all_of(wanted: list[tuple[str, dict[str, Any]]]) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.mcp import McpServer, McpStatus, mcp_server
+from ..core.mcp_oauth import McpLogin
 from .connection import segment
 from .handle import RemoteHandle
 from .shapes import Changed, Counted, Listed, Opened
@@ -40,6 +41,19 @@ class RemoteServers(RemoteHandle):
     async def mcp_status(self) -> dict[str, McpStatus]:
         """How it is with each MCP server of the session on the server, by their names."""
         return {status.name: status for status in (await self._get("/mcp_servers", Listed[McpStatus])).data}
+
+    async def begin_mcp_login(self, name: str, *, scopes: Sequence[str] = ()) -> McpLogin:
+        """Begin a login to the MCP server of this name, for whose key this is. A person goes to its `url` with a browser,
+        which comes back to the server; that finishes the login. Errors as of `engine.live_servers`."""
+        return await self._post(f"/mcp_servers/{segment(name)}/login", McpLogin, {"scopes": list(scopes)})
+
+    async def finish_mcp_login(self, name: str, address: str) -> None:
+        """Finish a login by the address that the browser was sent back to, where it could not get there by itself."""
+        await self._post(f"/mcp_servers/{segment(name)}/login/finish", Changed, {"address": address})
+
+    async def mcp_logout(self, name: str) -> bool:
+        """Forget the login to the MCP server of this name, of whose key this is; False when there is none."""
+        return (await self._post(f"/mcp_servers/{segment(name)}/login", Changed, method="DELETE")).changed
 
 
 __all__ = ["RemoteServers"]

@@ -22,6 +22,7 @@ from ..core.mcp_contents import (
     McpResourceContent,
     McpResourceTemplate,
 )
+from ..core.mcp_oauth import McpLogin
 from .tool import Tool
 
 
@@ -37,12 +38,14 @@ class ServerTools(NamedTuple):
 
 
 class ServedSession(NamedTuple):
-    """The session that servers are connected for. `vaults`: with credentials of it; `folder`: that its tools work in."""
+    """The session that servers are connected for. `vaults`: with credentials of it; `folder`: that its tools work in;
+    `user`: for whom it works, its label `principal`."""
 
     id: SessionId
     tenant: str | None = None
     vaults: tuple[str, ...] = ()
     folder: str | None = None
+    user: str | None = None
 
 
 ToldOfResource = Callable[[str], Awaitable[bool]]
@@ -92,6 +95,18 @@ class ToolServers(Protocol):
 
     async def connect(self, server: McpServer, of: ServedSession, /) -> McpStatus:
         """Connect to this server at once, also where it has failed just before, for as long as it may take."""
+        ...
+
+    async def login(self, server: McpServer, of: ServedSession, scopes: Sequence[str] = (), /) -> McpLogin:
+        """Begin a login to this server for whose session it is. NotSupported, McpLoginFailed, ConfigurationError."""
+        ...
+
+    async def logged_in(self, server: McpServer, of: ServedSession, address: str, /) -> None:
+        """Finish one by the address that a browser was sent back to. McpLoginFailed, InvalidArgument, NotFound."""
+        ...
+
+    async def logout(self, server: McpServer, of: ServedSession, /) -> bool:
+        """Forget the login of whose session it is; False when there is none."""
         ...
 
     def status(self, spec: AgentSpec, of: ServedSession, /) -> tuple[McpStatus, ...]:

@@ -562,6 +562,13 @@ class McpServerFailed(GodwitError):
     code = "mcp_server_failed"
 
 
+class McpLoginFailed(GodwitError):
+    """A login to an MCP server came to nothing: it does not say where one logs in, or the authorization server refused
+    it."""
+
+    code = "mcp_login_failed"
+
+
 class CheckpointFailed(GodwitError):
     """The workspace's files could not be kept, or not be put back."""
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from .errors import ConfigurationError
+from .mcp_oauth import McpOAuth
 from .references import has_reference
 from .sandbox import CREDENTIAL
 
@@ -71,6 +72,7 @@ class Link(NamedTuple):
     cwd: str | None
     connect_timeout_s: float | None
     log_level: LogLevel | None = None
+    oauth: McpOAuth | None = None
 
     @property
     def brief(self) -> str:
@@ -90,7 +92,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     other than `McpSettings.connect_s`. `log_level`: the least grave that it is asked to log; None
     asks nothing of it. `defer`: False tells the model of its tools at once, however many there are (`ToolSearchPolicy`);
     `always`: those of them that it is told of at once, by their names there. `sampling`: whether it may ask the session's
-    model something within its calls: a person is asked (`ask`), it may (`allow`), or not (`deny`). ConfigurationError.
+    model something within its calls: a person is asked (`ask`), it may (`allow`), or not (`deny`). `oauth`: how one logs
+    in to it, where it says otherwise than it finds out by itself. ConfigurationError.
     """
 
     name: str
@@ -110,6 +113,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     defer: bool = True
     always: tuple[str, ...] = ()
     sampling: Sampling = "ask"
+    oauth: McpOAuth | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 255:
@@ -139,12 +143,21 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
             self.cwd,
             self.connect_timeout_s,
             self.log_level,
+            self.oauth,
         )
 
     @property
     def has_references(self) -> bool:
         """Whether it is given secrets, or what stands for something else."""
-        return any(has_reference(text) for text in (*self.args, *self.env.values(), *self.headers.values(), self.command))
+        texts = (*self.args, *self.env.values(), *self.headers.values(), self.command)
+        return any(has_reference(text) for text in texts) or (
+            self.oauth is not None and self.oauth.client_secret is not None
+        )
+
+    @property
+    def has_login(self) -> bool:
+        """Whether one could log in to it: it is reached over HTTP, and its headers bring no credential of their own."""
+        return self.way != "stdio" and not any(name.lower() == "authorization" for name in self.headers)
 
     def has(self, tool: str) -> bool:
         """Whether the agent has this tool of it."""
@@ -153,8 +166,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     def _check_program(self) -> None:
         if not self.command.strip():
             raise self._wrong("one that is reached over stdio needs a command")
-        if self.url or self.headers:
-            raise self._wrong("it has a command, and a url or headers beside it: it is reached by one of the two")
+        if self.url or self.headers or self.oauth is not None:
+            raise self._wrong("it has a command, and a url, headers or oauth beside it: it is reached by one of the two")
         for text in (self.command, *self.args, *self.env, *self.env.values(), self.cwd or ""):
             if "\0" in text:
                 raise self._wrong("no part of its command may hold a zero byte")
@@ -174,6 +187,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
             if not value.isascii() or not value.isprintable():
                 raise self._wrong(f"headers: the value of {name} may hold printable ASCII characters alone")
             self._check_secret("headers", name, value)
+        if self.oauth is not None and not self.has_login:
+            raise self._wrong("it has oauth, and a header Authorization beside it: its requests bring one of the two")
 
     def _check_secret(self, what: str, name: str, value: str) -> None:
         secret = CREDENTIAL.search(name.replace("-", "_")) or name.lower() in ("authorization", "cookie")

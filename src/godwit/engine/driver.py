@@ -310,7 +310,8 @@ class Driver:
 
     def _served(self) -> ServedSession:
         state = self.state
-        return ServedSession(self.session, state.labels.tenant, tuple(state.vaults), state.workspace)
+        labels = state.labels
+        return ServedSession(self.session, labels.tenant, tuple(state.vaults), state.workspace, labels.principal)
 
     async def connect_servers(self) -> bool:
         """See to it that the tools of the agent's MCP servers are among the session's, as far as they can be had in a few

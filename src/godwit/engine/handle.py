@@ -182,7 +182,7 @@ class Handle:
 
     def _served(self) -> ServedSession:
         """What its MCP servers are connected for."""
-        return ServedSession(self.id, self.labels.tenant, tuple(self._vaults), self.workspace)
+        return ServedSession(self.id, self.labels.tenant, tuple(self._vaults), self.workspace, self.labels.principal)
 
     def _with_servers(self, spec: AgentSpec) -> AgentSpec:
         """The agent with the MCP servers that the host's configuration adds. ConfigurationError."""

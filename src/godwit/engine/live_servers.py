@@ -11,8 +11,9 @@ from typing import Any
 
 from ..contracts import ToolServers
 from ..core.agent import AgentSpec, with_mcp_server, without_mcp_server
-from ..core.errors import McpServerFailed, NotSupported
+from ..core.errors import McpServerFailed, NotFound, NotSupported
 from ..core.mcp import McpServer, McpStatus, mcp_server
+from ..core.mcp_oauth import McpLogin
 from .agent_changes import AgentChanges
 from .log import load_state
 
@@ -75,6 +76,32 @@ class LiveServers(AgentChanges):
         for server in servers:
             if server.link not in needed:
                 await parts.tool_servers.leave(server, self._served())
+
+    async def begin_mcp_login(self, name: str, *, scopes: Sequence[str] = ()) -> McpLogin:
+        """Begin a login to the MCP server of this name, for whose session it is: a tenant's user, or without a tenant the
+        person whose machine this is. A person goes to its `url` with a browser, which comes back to this process or, where
+        there is one, to its server; that finishes the login, and the server's tools are there from the next step on.
+
+        `scopes`: beside those that are asked for anyway. NotFound without such a server; NotSupported for one that nobody
+        logs in to; McpLoginFailed when it does not say where, or the authorization server does not want us.
+        """
+        return await self._tool_servers().login(await self._mcp_server(name), self._served(), tuple(scopes))
+
+    async def finish_mcp_login(self, name: str, address: str) -> None:
+        """Finish a login by the address that the browser was sent back to, where it could not get there by itself.
+        McpLoginFailed; InvalidArgument for what is no such address; NotFound when no such login of this owner waits."""
+        await self._tool_servers().logged_in(await self._mcp_server(name), self._served(), address)
+
+    async def mcp_logout(self, name: str) -> bool:
+        """Forget the login to the MCP server of this name, for all sessions of whose it is; False when there is none."""
+        return await self._tool_servers().logout(await self._mcp_server(name), self._served())
+
+    async def _mcp_server(self, name: str) -> McpServer:
+        self._check_open()
+        for server in self._with_servers(await self._agent_now()).mcp_servers:
+            if server.name == name:
+                return server
+        raise NotFound(f"the session has no MCP server {name!r}", server=name)
 
     async def _agent_now(self) -> AgentSpec:
         state = await load_state(self._store, self.id)

@@ -166,7 +166,7 @@ class AuthStore:
 
     def _store(self, provider: str, entry: Entry, secret: dict[str, str], keyring: bool | None) -> KeyStatus:
         self._file.read()  # a file that cannot be read is an error before anything goes to the keyring
-        if self._file.path is not None and self._takes_keyring(keyring):
+        if self._file.path is not None and self.takes_keyring(keyring):
             self._in_keyring().put(provider, {**secret, "revision": entry.revision})
             entry = msgspec.structs.replace(entry, place="keyring")
         else:
@@ -179,7 +179,8 @@ class AuthStore:
         assert told is not None
         return told
 
-    def _takes_keyring(self, wanted: bool | None) -> bool:
+    def takes_keyring(self, wanted: bool | None = None) -> bool:
+        """Whether new keys go to the keyring of the system. `wanted`: other than the store does."""
         wanted = self._keyring if wanted is None else wanted
         if wanted is None:
             return self._environment.get(NO_KEYRING) != "0" and usable()

@@ -29,13 +29,18 @@ LONGEST_S = 10 * 365 * 86_400.0
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a token is renewed, without what is secret of it. `resource`: what the token is for (RFC 8707)."""
+    """How a token is renewed, without what is secret of it. `resource`: what the token is for (RFC 8707). Of a login to an
+    MCP server also: `issuer`: whose client it is, and nobody else's; `asked`: the scopes that the login asked for;
+    `redirect`: the address that the client was registered with, None for one that was not registered for us."""
 
     id: str
     token_endpoint: str
     authentication: Authentication = "none"
     scope: str | None = None
     resource: str | None = None
+    issuer: str | None = None
+    asked: str | None = None
+    redirect: str | None = None
 
 
 class Refreshed(msgspec.Struct, frozen=True):
@@ -90,6 +95,8 @@ async def granted(
         pair = f"{quote(client.id, safe='')}:{quote(client_secret or '', safe='')}"
         basic = base64.b64encode(pair.encode()).decode()
         headers["Authorization"] = f"Basic {basic}"
+        if client.issuer is not None:
+            form["client_id"] = client.id  # servers of MCP's own package find the client by it all the same
     else:
         form["client_id"] = client.id
         if client.authentication == "client_secret_post":

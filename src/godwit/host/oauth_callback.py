@@ -46,10 +46,15 @@ class Callback:
         self._came: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
 
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[Callback]:
-        """Listen on a free port, for as long as this lasts."""
+    async def open(self, port: int | None = None, *, fixed: bool = False) -> AsyncIterator[Callback]:
+        """Listen on this port, else on a free one, for as long as this lasts. `fixed`: on no other; OSError."""
         async with contextlib.AsyncExitStack() as stack:
-            server = await asyncio.start_server(self._answer, "127.0.0.1", 0, limit=_MOST_HEAD)
+            try:
+                server = await asyncio.start_server(self._answer, "127.0.0.1", port or 0, limit=_MOST_HEAD)
+            except OSError:
+                if fixed or not port:
+                    raise
+                server = await asyncio.start_server(self._answer, "127.0.0.1", 0, limit=_MOST_HEAD)
             await stack.enter_async_context(server)
             port = server.sockets[0].getsockname()[1]
             host = "127.0.0.1"

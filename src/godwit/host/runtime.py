@@ -9,7 +9,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakValueDictionary
 
-from ..contracts import BudgetGuard, Checkpoints, Embedder, HookHandler, Model, ModelRegistry, Store, Tool, Workspace
+from ..contracts import (
+    BudgetGuard,
+    Checkpoints,
+    Embedder,
+    HookHandler,
+    Model,
+    ModelRegistry,
+    ServedSession,
+    Store,
+    Tool,
+    Workspace,
+)
 from ..core.agent import AgentSpec
 from ..core.artifact import ArtifactLimits
 from ..core.budget import Price
@@ -17,6 +28,7 @@ from ..core.errors import InvalidArgument
 from ..core.hooks import HookSpec
 from ..core.ids import Clock, IdSource, RandomIds, SessionId, SystemClock
 from ..core.lanes import LaneConfig, LaneSettings
+from ..core.mcp import McpServer, McpStatus
 from ..core.memory import MemoryReach
 from ..core.record import RecordLimits
 from ..core.sandbox import SandboxPolicy
@@ -55,8 +67,8 @@ from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .late_shell import LateShell
 from .link_fetching import LinkFetcher
-from .mcp.connections import McpConnections, McpSettings
-from .mcp.tokens import McpTokens
+from .mcp.connections import McpSettings
+from .mcp.opened import Show, connections_of, log_in
 from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
 from .retention import Retention
@@ -71,6 +83,7 @@ from .workspaces import LocalWorkspaces, database_files, file_checkpoints
 if TYPE_CHECKING:
     from ..tools.fetch import Fetcher
     from ..tools.toolbox import Toolbox
+    from .oauth_callback import Ask
     from .vaults import Vaults
 
 
@@ -138,8 +151,7 @@ class Runtime(StartedSessions, Retention):
         settings = lanes or LaneSettings()
         self.external_tasks = LaneTasks(store, ids, clock, dead_letters=settings.dead_letters)
         self._reach: tuple[str, ...] = (mcp or McpSettings()).reach
-        tokens = McpTokens(lambda: self.vaults, (mcp or McpSettings()).tokens)
-        self.mcp = McpConnections(mcp or McpSettings(), lambda: self.fetcher, tokens, self.auth)
+        self.mcp = connections_of(self, mcp or McpSettings())
         self.outputs = TypedOutputs()
         self._memory = memory or memory_of(None, store, ids=ids, clock=clock)
         self.parts = Parts(
@@ -379,6 +391,22 @@ class Runtime(StartedSessions, Retention):
         from .vaults import Vaults
 
         return Vaults(self.store, self.secrets, self.fetcher, self.ids, self.clock)
+
+    async def mcp_login(
+        self, server: McpServer, show: Show, *, ask: Ask | None = None, scopes: Sequence[str] = ()
+    ) -> McpStatus:
+        """Log in to an MCP server, for all sessions of no tenant on this machine, and say how it is with it then.
+
+        `show`: is given the address that a person is to go to with a browser, if a login is needed; the browser comes back
+        to this machine. `ask`: gets a line that the person types, where the browser is elsewhere: the address that it was
+        sent to. `scopes`: beside those that are asked for anyway. NotSupported for a server that nobody logs in to;
+        McpLoginFailed; NotFound when nobody came back in ten minutes; ConfigurationError.
+        """
+        return await log_in(self.mcp, server, show, ask=ask, scopes=scopes)
+
+    async def mcp_logout(self, server: McpServer) -> bool:
+        """Forget the login of this machine to an MCP server; False when there is none. ConfigurationError."""
+        return await self.mcp.logout(server, ServedSession(SessionId("ses_login")))
 
     def allow_reach(self, places: Sequence[str]) -> None:
         """From now on `fetcher` reaches these hosts and networks too, see `McpSettings.reach`. ConfigurationError."""

@@ -94,7 +94,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Who may ask: `keys`, whether a key is asked for; by default unless the host is loopback, and anything else must. `jwt`:
     tokens that are taken as well. `names`: by which host names it is reached beside its address, when no key is asked for.
     `origins`: web pages that may ask (`https://app.example.org`); none by default. `proxies`: addresses or networks of
-    proxies whose `X-Forwarded-For` tells where a request came from, for the logs.
+    proxies whose `X-Forwarded-For` tells where a request came from, for the logs. `public_url`: its address as browsers
+    reach it (`https://agents.example.org`), which logins to MCP servers come back to; by default they come back to this
+    machine.
 
     What is there: `models`, names that clients use and the `provider:model` behind each, where `*` at the end stands for
     any rest and `*` alone for every name. `folder`: where workspaces of sessions are made, by default beside the database.
@@ -126,6 +128,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    public_url: str | None = None
     models: dict[str, str] = {}
     folder: str | None = None
     max_runs: int | None = None
@@ -165,6 +168,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if found.scheme not in ("http", "https") or not found.netloc or origin != f"{found.scheme}://{found.netloc}":
                 text = f"origin {origin!r} has to be scheme and host alone, as in https://app.example.org"
                 raise ConfigurationError(text, field="origins")
+        if self.public_url is not None:
+            found = urlsplit(self.public_url)
+            near = found.scheme == "http" and _is_loopback(found.hostname or "")
+            if (found.scheme != "https" and not near) or not found.hostname or found.query or found.fragment:
+                text = f"public_url {self.public_url!r} has to be an https address without a query"
+                raise ConfigurationError(text, field="public_url")
         for proxy in self.proxies:
             try:
                 ipaddress.ip_network(proxy)

@@ -65,7 +65,7 @@ async def log_in(
         elif name == openrouter_login.PROVIDER and not (key_stdin or key):
             base = registry.base_url(name) or openrouter_login.BASE_URL
             made = await openrouter_login.sign_in(
-                _shower(browser=browser), base_url=base, ask=None if browser else Keyboard().line, wait_s=WAIT_S
+                shower(browser=browser), base_url=base, ask=None if browser else Keyboard().line, wait_s=WAIT_S
             )
             status = await store.set(account, made, keyring=keyring)
         elif not browser:
@@ -205,7 +205,7 @@ async def _by_oauth(
         tokens = await log_in_by_device(provider, oauth, secret, _show_code)
     else:
         ask = None if browser else Keyboard().line
-        tokens = await log_in_by_browser(provider, oauth, secret, _shower(browser=browser), ask=ask)
+        tokens = await log_in_by_browser(provider, oauth, secret, shower(browser=browser), ask=ask)
     return await store.set_tokens(provider, tokens, oauth, keyring=keyring)
 
 
@@ -215,7 +215,7 @@ def _show_code(code: DeviceCode) -> None:
         print(f"or open {clean(code.complete)}", file=sys.stderr)
 
 
-def _shower(*, browser: bool) -> Callable[[str], None]:
+def shower(*, browser: bool) -> Callable[[str], None]:
     """Shows where to log in, and opens it where there is a browser."""
 
     def show(url: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..core.mcp import McpServer
     from ..core.mcp_contents import McpLogEntry
     from ..host.mcp.connections import McpConnections
+    from ..host.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,61 @@ async def status(name: str | None, folder: Path, *, log: bool = False, as_json: 
 
 def _told_entry(entry: McpLogEntry) -> dict[str, Any]:
     return {"at_ms": entry.at_ms, "level": entry.level, "logger": entry.logger, "text": entry.text}
+
+
+async def log_in(name: str, folder: Path, *, scopes: Sequence[str], browser: bool, as_json: bool) -> int:
+    """Log in to a server that sessions here would use, for all sessions of this machine."""
+    from .cli_auth import shower
+    from .cli_keyboard import Keyboard
+
+    server = _used(name, folder)
+    async with await _runtime() as runtime:
+        found = await runtime.mcp_login(
+            server, shower(browser=browser), ask=None if browser else Keyboard().line, scopes=scopes
+        )
+    if as_json:
+        write_json({"name": name, "health": found.health, "tool_count": found.tool_count, "error": found.error})
+    elif found.connected:
+        print(clean(f"logged in to {name}: {found.tool_count} tools"))
+    else:
+        print(clean(f"{name}: {found.error or found.health}"), file=sys.stderr)
+    return DONE if found.connected else FAILED
+
+
+async def log_out(name: str, folder: Path, *, as_json: bool) -> int:
+    """Forget the login to a server that sessions here would use."""
+    server = _used(name, folder)
+    async with await _runtime() as runtime:
+        removed = await runtime.mcp_logout(server)
+    if as_json:
+        write_json({"name": name, "removed": removed})
+    else:
+        print(clean(f"forgot the login to {name}" if removed else f"there is no login to {name}"), file=sys.stderr)
+    return DONE if removed else NOT_FOUND
+
+
+async def _runtime() -> Runtime:
+    from ..host.configured import mcp_of
+    from ..host.runtime import Runtime
+    from .cli_settings import load
+
+    return await Runtime.open(":memory:", mcp=mcp_of(load(Path.cwd())), check_models=False)
+
+
+def _used(name: str, folder: Path) -> McpServer:
+    """The server of this name that sessions here would use. CliError."""
+    from .cli_settings import load
+
+    _check(folder)
+    for server in load(folder).mcp_servers:
+        if server.name == name:
+            return server
+    raise CliError(
+        f"sessions here use no MCP server {name!r}",
+        hint="godwit mcp list says why",
+        code="not_found",
+        exit_code=NOT_FOUND,
+    )
 
 
 def _check(folder: Path) -> None:

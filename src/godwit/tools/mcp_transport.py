@@ -3,12 +3,13 @@
 Owns that failures become answers of their own request (the client would give up the whole connection), that notifications
 are sent as well as can be, that streams are asked for again at a bearable pace, and that a token which a server says back is
 hidden before anybody reads it. Leaves out addresses and sizes (`guarded.py`). Rule: no request is sent twice here but after
-an answer of 401, which says that it was not carried out.
+an answer of 401 or 403, which says that it was not carried out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -32,13 +33,30 @@ _FAILED = -32603
 _UNSENT = "godwit.unsent"
 
 
+class Challenge(msgspec.Struct, frozen=True):
+    """What a server said of the credential that it wants (RFC 6750, RFC 9728): the `status`; the `scope`; where its
+    `metadata` are. `insufficient`: the credential that it was given is good, but not for this."""
+
+    status: int
+    scope: str | None = None
+    metadata: str | None = None
+    insufficient: bool = False
+
+
 class BearerAuthorization(httpx2.Auth):
     """`token`: is asked with each request; None sends it without one, a GodwitError has it answered with 401 unsent.
-    `renewed`: is given a token that was refused; another one sends the request once more."""
+    `renewed`: is given a token that was refused; another one sends the request once more. `challenged`: is told when it is
+    refused after that, with the token that it was sent with; another one sends it once more as well."""
 
-    def __init__(self, token: Callable[[], Awaitable[str | None]], renewed: Callable[[str], Awaitable[str | None]]) -> None:
+    def __init__(
+        self,
+        token: Callable[[], Awaitable[str | None]],
+        renewed: Callable[[str], Awaitable[str | None]],
+        challenged: Callable[[Challenge, str | None], Awaitable[str | None]] | None = None,
+    ) -> None:
         self._token = token
         self._renewed = renewed
+        self._challenged = challenged
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         try:
@@ -46,15 +64,43 @@ class BearerAuthorization(httpx2.Auth):
         except GodwitError:
             token = None
             request.extensions = {**request.extensions, _UNSENT: True}
+        unsent = _UNSENT in request.extensions
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if token is None or response.status_code != 401:
+        if token is not None and response.status_code == 401:
+            new = await self._renewed(token)
+            if new is not None and new != token:
+                request.headers["Authorization"] = f"Bearer {new}"
+                token, response = new, (yield request)
+        if self._challenged is None or unsent or (challenge := challenge_of(response)) is None:
             return
-        new = await self._renewed(token)
+        new = await self._challenged(challenge, token)
         if new is not None and new != token:
             request.headers["Authorization"] = f"Bearer {new}"
             yield request
+
+
+_MOST_WORDS = 4096
+_PARAMETER = re.compile(r'([A-Za-z_]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+
+def challenge_of(response: httpx2.Response) -> Challenge | None:
+    """What a refusal says; None for an answer that refuses no credential.
+
+    The official package looks for a parameter anywhere, also within another's quotes."""
+    if response.status_code not in (401, 403):
+        return None
+    said = response.headers.get("www-authenticate", "")
+    given: dict[str, str] = {}
+    for name, quoted, bare in _PARAMETER.findall(said[:_MOST_WORDS]):
+        given.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or bare)
+    if response.status_code == 403 and given.get("error") != "insufficient_scope":
+        return None
+    scope = given.get("scope")
+    if scope is not None and not (scope.isascii() and scope.isprintable()):
+        scope = None
+    return Challenge(response.status_code, scope or None, given.get("resource_metadata"), response.status_code == 403)
 
 
 class McpTransport(httpx2.AsyncBaseTransport):

@@ -325,6 +325,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         return None
     name = told["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     examples: dict[str, Any] = {
+        "McpLoginAnswer": {"address": "http://127.0.0.1:1/callback?state=x&code=y"},
         "McpServerBody": {"server": {"name": "docs", "url": "https://docs.example/mcp"}},
         "McpUriBody": {"uri": "docs://page"},
         "McpPromptBody": {"name": "review"},

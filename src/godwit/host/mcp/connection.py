@@ -15,6 +15,8 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import re
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -76,7 +78,7 @@ class Home(Protocol):
 
 class Place(NamedTuple):
     """What connections are told apart by; `session` for one that is not shared; `folder`: in which a program is started;
-    `samples`: the server is told that it may ask the model."""
+    `samples`: the server is told that it may ask the model; `user`: of the tenant, whose logins it may use."""
 
     link: Link
     tenant: str | None
@@ -84,6 +86,7 @@ class Place(NamedTuple):
     session: SessionId | None
     folder: str | None = None
     samples: bool = True
+    user: str | None = None
 
 
 class McpConnection:
@@ -195,15 +198,21 @@ class McpConnection:
             server.way,
             health,
             len(self.tools_of(server, touch=False)) if health == "connected" else 0,
-            self._why if health in ("needs_login", "failed") else None,
+            self._why_of(server) if health in ("needs_login", "failed") else None,
         )
 
     def told(self, server: McpServer) -> McpUnavailable:
         """Why its tools are missing."""
         trying = self._task is not None
-        why = "it has not answered yet" if trying else self._why
+        why = "it has not answered yet" if trying else self._why_of(server)
         message = f"the MCP server {server.name!r} is not connected: {why}"
         return McpUnavailable(server.name, self._trouble, message, retrying=trying)
+
+    def _why_of(self, server: McpServer) -> str:
+        """With what to do."""
+        if self._trouble != "authentication" or not server.has_login:
+            return self._why
+        return f"{self._why}; {login_words(server.name, self.place.tenant)}"
 
     async def tried(self) -> None:
         """Wait until it is up or has failed, and begin to connect where that is due."""
@@ -318,7 +327,7 @@ class McpConnection:
             if seen.status == 401:
                 self._refuse()
             if (why := self.way.refused(seen)) is not None:
-                raise ToolFailed(f"the MCP server cannot be used: {why}", kind="authentication") from None
+                raise ToolFailed(self._hidden(f"the MCP server cannot be used: {why}"), kind="authentication") from None
             closed = error.code == CONNECTION_CLOSED
             lost = bool(seen.failure) or closed
             if lost:
@@ -503,6 +512,14 @@ class KeptPrompts:
         self.listed: Sequence[McpPrompt] | None = None
         self.read_at = 0.0
         self.of = 0
+
+
+def login_words(name: str, tenant: str | None) -> str:
+    """How one logs in, for people."""
+    word = name if re.fullmatch(r"[A-Za-z0-9._-]+", name) else shlex.quote(name)
+    return (
+        f"godwit mcp login {word} logs in" if tenant is None else f"begin_mcp_login({name!r}) of the session begins a login"
+    )
 
 
 class _View(NamedTuple):

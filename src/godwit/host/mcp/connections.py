@@ -12,28 +12,31 @@ and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...contracts import KeySource, ServedSession, ServerTools, Tool
+from ...contracts import ServedSession, ServerTools, Tool
 from ...core.addresses import place
 from ...core.agent import AgentSpec
-from ...core.errors import ConfigurationError
+from ...core.errors import ConfigurationError, NotSupported
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
 from ...core.mcp import McpServer, McpStatus
+from ...core.mcp_oauth import McpLogin
 from .client import load
 from .connection import McpConnection, Place
 from .contents import McpContents
 from .eras import Eras
 from .held import HeldCalls
+from .owner import Owner, owner_of
 from .values import McpValues
 
 if TYPE_CHECKING:
     from ...tools.fetch import Fetcher
     from .http import Tokens
+    from .login_waiting import WaitingLogins
     from .way import McpWay
 
 SPARE_S = 10.0
@@ -81,12 +84,13 @@ class McpConnections:
     """Is `contracts.ToolServers`. `fetcher`: judges addresses, and is asked for when it is needed first."""
 
     def __init__(
-        self, settings: McpSettings, fetcher: Callable[[], Fetcher], tokens: Tokens, keys: KeySource | None
+        self, settings: McpSettings, fetcher: Callable[[], Fetcher], tokens: Tokens, values: McpValues, logins: WaitingLogins
     ) -> None:
         self._fetcher = fetcher
         self._tokens = tokens
-        self._values = McpValues(settings.secrets, keys)
+        self._values = values
         self._eras = Eras()
+        self.logins = logins
         self.settings = settings
         self.held = HeldCalls()
         self._connections: dict[Place, McpConnection] = {}
@@ -185,20 +189,51 @@ class McpConnections:
             self._tokens,
             self._values,
             self._eras,
-            tenant=tenant,
+            owner=owner_of(tenant, place.user),
             vaults=place.vaults,
             within_s=within_s,
         )
+
+    async def login(self, server: McpServer, of: ServedSession, scopes: Sequence[str] = ()) -> McpLogin:
+        """Begin a login to this server for whose session it is. `scopes`: beside those that are asked for anyway.
+        NotSupported; McpLoginFailed; ConfigurationError."""
+        if not server.has_login or (server.oauth is not None and server.oauth.grant == "client_credentials"):
+            raise NotSupported(f"nobody logs in to the MCP server {server.name!r}: it has its credential, or is a program")
+        await load()
+        owner = _owner(of)
+        if self.logins.noted(owner, server.url) is None:
+            await self.connect(server, of)  # what it wants, it says when it is asked for something
+        return await self.logins.begin(server, owner, scopes=scopes)
+
+    def wants_login(self, server: McpServer, of: ServedSession) -> bool:
+        """Whether it has asked for a login since there was one, be it for one thing that it does."""
+        return self.logins.noted(_owner(of), server.url) is not None
+
+    async def logged_in(self, server: McpServer, of: ServedSession, address: str) -> None:
+        """Finish a login by the address that the browser was sent back to. McpLoginFailed; InvalidArgument; NotFound."""
+        await load()
+        await self.logins.answer(address, _owner(of), server)
+
+    async def logout(self, server: McpServer, of: ServedSession) -> bool:
+        """Forget the login of whose session it is; False when there is none."""
+        return await self.logins.forget(_owner(of), server.url) if server.has_login else False
+
+    def login_changed(self, owner: Owner, url: str) -> None:
+        """Those who wait for a login, or had one, try again."""
+        for of, connection in self._connections.items():
+            if of.link.url == url and owner_of(of.tenant, of.user) == owner:
+                connection.hurry()
 
     async def close(self) -> None:
         """Let go of all connections. Nothing is connected afterwards."""
         self._closed = True
         await self.held.close()
+        await self.logins.close()
         await asyncio.gather(*(one.close() for one in self._connections.values()))
         self._connections.clear()
 
     def _connection(self, server: McpServer, of: ServedSession) -> McpConnection:
-        shared = Place(server.link, of.tenant, of.vaults, None, samples=server.sampling != "deny")
+        shared = Place(server.link, of.tenant, of.vaults, None, samples=server.sampling != "deny", user=_owner(of).user)
         own = shared._replace(session=of.id)
         if server.way == "stdio":
             return self._at(own._replace(folder=of.folder), of, server.name)
@@ -239,6 +274,10 @@ class McpConnections:
                 )
             max(spare, key=lambda one: one.unused_s or 0.0).let_go()
         return None
+
+
+def _owner(of: ServedSession) -> Owner:
+    return owner_of(of.tenant, of.user)
 
 
 def _used(spec: AgentSpec) -> tuple[McpServer, ...]:

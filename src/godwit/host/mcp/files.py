@@ -16,6 +16,7 @@ import msgspec
 
 from ...core.errors import ConfigurationError
 from ...core.mcp import McpServer, Transport
+from ...core.mcp_oauth import McpOAuth
 from ...core.references import resolved
 
 MOST_BYTES = 1024 * 1024
@@ -26,6 +27,28 @@ _TRANSPORTS: dict[str, Transport] = {
     "streamableHttp": "http",
     "sse": "sse",
 }
+
+
+class _OAuth(msgspec.Struct, rename="camel"):
+    """How one logs in, as other tools say it: `scopes` is a list, or one text with spaces."""
+
+    client_id: str | None = None
+    client_secret: str | None = None
+    callback_port: int | None = None
+    scopes: str | tuple[str, ...] = ()
+    client_metadata_url: str | None = None
+    issuer: str | None = None
+
+    def ours(self) -> McpOAuth:
+        scopes = tuple(self.scopes.split()) if isinstance(self.scopes, str) else self.scopes
+        return McpOAuth(
+            self.client_id,
+            self.client_secret,
+            self.issuer,
+            self.client_metadata_url,
+            scopes,
+            self.callback_port,
+        )
 
 
 class _Entry(msgspec.Struct):
@@ -40,6 +63,7 @@ class _Entry(msgspec.Struct):
     url: str = ""
     headers: dict[str, str] = {}
     disabled: bool = False
+    oauth: _OAuth | None = None
 
 
 def mcp_servers_from(path: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> tuple[McpServer, ...]:
@@ -94,6 +118,7 @@ def server_of(name: str, given: Any, environment: Mapping[str, str]) -> McpServe
         cwd=None if entry.cwd is None else now("cwd", entry.cwd),
         headers=entry.headers,
         enabled=not entry.disabled,
+        oauth=None if entry.oauth is None else entry.oauth.ours(),
     )
 
 

@@ -16,6 +16,7 @@ from ...core.errors import GodwitError
 from ...core.mcp import Link
 from .client import READ_S, Ears, connected, load
 from .eras import Eras
+from .owner import Owner
 from .sse import sse
 from .values import McpValues
 from .way import Failure, reason_of
@@ -25,26 +26,31 @@ if TYPE_CHECKING:
 
     from ...tools.fetch import Fetcher
     from ...tools.guarded import GuardedTransport, Seen
-    from ...tools.mcp_transport import McpTransport
+    from ...tools.mcp_transport import Challenge, McpTransport
 
 RENEW_S = 30.0
 """Between two tokens that a server is given because it refused one that should hold."""
 
 
 class Tokens(Protocol):
-    """The tokens for the address of a server, from these vaults of a tenant."""
+    """The tokens for a server: of a login of this owner, else from these vaults of the owner's tenant."""
 
-    def token(self, url: str, vaults: Sequence[str], /, *, tenant: str | None) -> Awaitable[str | None]:
-        """None without one. ToolFailed when there is one that has ended and cannot be renewed."""
+    def token(self, link: Link, vaults: Sequence[str], owner: Owner, /) -> Awaitable[str | None]:
+        """None without one. GodwitError when there is one that has ended and cannot be renewed."""
         ...
 
-    def renewed(self, url: str, vaults: Sequence[str], refused: str, /, *, tenant: str | None) -> Awaitable[str | None]:
-        """Another one than the one that was refused; None when there is none. ToolFailed when it cannot be renewed."""
+    def renewed(self, link: Link, vaults: Sequence[str], owner: Owner, refused: str, /) -> Awaitable[str | None]:
+        """Another one than the one that was refused; None when there is none. GodwitError when it cannot be renewed."""
+        ...
+
+    def challenged(self, link: Link, owner: Owner, challenge: Challenge, /) -> Awaitable[str | None]:
+        """The server has refused a request, or wants more than its token allows. Another token; None where only a person's
+        login gives one. GodwitError when there is none."""
         ...
 
 
 class HttpWay:
-    """Is `way.McpWay`. `tenant` and `vaults`: whose credentials it may be given."""
+    """Is `way.McpWay`. `owner` and `vaults`: whose credentials it may be given."""
 
     def __init__(
         self,
@@ -54,7 +60,7 @@ class HttpWay:
         values: McpValues,
         eras: Eras,
         *,
-        tenant: str | None,
+        owner: Owner,
         vaults: tuple[str, ...],
         within_s: float,
     ) -> None:
@@ -63,10 +69,13 @@ class HttpWay:
         self._tokens = tokens
         self._values = values
         self._eras = eras
-        self._tenant = tenant
+        self._owner = owner
         self.within_s = within_s
         self._vaults = vaults
         self._no_token = ""
+        self._scope: str | None = None  # what the server wants beside what the login before allows
+        self._granted: str | None = None  # the token that came for a challenge, and was not taken yet
+        self._wanted = 0  # the status with which it asked for a credential, since it took one
         self._sent = False  # whether the last request had a token
         self._renewed: str | None = None  # the token that came in place of a refused one, and was not taken yet
         self._renew_at = 0.0
@@ -91,13 +100,13 @@ class HttpWay:
         from ...tools.mcp_transport import BearerAuthorization, McpTransport
         from ...tools.url import parse
 
-        link = self._link
-        headers, secrets = await self._values.of(link.headers, tenant=self._tenant)
+        link, self._wanted = self._link, 0
+        headers, secrets = await self._values.of(link.headers, tenant=self._owner.tenant)
         guarded = self._guarded = GuardedTransport(self._fetcher(), parse(link.url))
         self._transport = McpTransport(guarded, secrets)
         async with httpx2.AsyncClient(
             transport=self._transport,
-            auth=BearerAuthorization(self._token, self._another_token),
+            auth=BearerAuthorization(self._token, self._another_token, self._challenged),
             headers=headers,
             timeout=httpx2.Timeout(self.within_s, read=READ_S),
             trust_env=False,
@@ -123,7 +132,7 @@ class HttpWay:
         return self._no_token or None
 
     def taken(self) -> None:
-        self._renewed = None
+        self._renewed, self._granted, self._wanted = None, None, 0
 
     def reason(self, error: BaseException) -> Failure:
         from ...tools.guarded import Seen
@@ -131,14 +140,17 @@ class HttpWay:
         last = Seen() if self._guarded is None else self._guarded.last
         if self._no_token:
             return "authentication", self._no_token
-        if last.status in (401, 403):
-            return "authentication", self._said_of_status(last.status)
+        # The library may have tried another way after that was said.
+        if (status := last.status if last.status in (401, 403) else self._wanted) != 0:
+            return "authentication", self._said_of_status(status)
         trouble, why = reason_of(error, self.within_s)
         if why.startswith("timed out") or not (last.failure or last.status >= 400):
             return trouble, why
         return "connection", last.failure or f"it answers {last.status}"
 
     def _said_of_status(self, status: int) -> str:
+        if self._scope is not None and status == 403:
+            return f"it wants more than the login allows (403): the scope {self._scope!r}"
         if self._sent:
             return f"it refuses the credential ({status})"
         return f"it asks for a credential ({status}), and the session has none for its address"
@@ -147,7 +159,7 @@ class HttpWay:
         """The token for the next request."""
         self._no_token = ""
         try:
-            token = await self._tokens.token(self._link.url, self._vaults, tenant=self._tenant)
+            token = await self._tokens.token(self._link, self._vaults, self._owner)
         except GodwitError as error:
             self._no_token = error.message
             raise
@@ -156,17 +168,32 @@ class HttpWay:
 
     async def _another_token(self, refused: str) -> str | None:
         """One in place of that which the server refused, although it should hold; once, until the server takes one."""
-        url, vaults, tokens = self._link.url, self._vaults, self._tokens
+        link, vaults, owner, tokens = self._link, self._vaults, self._owner, self._tokens
         if refused == self._renewed:
             return None
         try:
             if _now() < self._renew_at:  # but another call may have got one since this one was sent
-                return await tokens.token(url, vaults, tenant=self._tenant)
-            new = await tokens.renewed(url, vaults, refused, tenant=self._tenant)
+                return await tokens.token(link, vaults, owner)
+            new = await tokens.renewed(link, vaults, owner, refused)
         except GodwitError as error:
             self._no_token = error.message
             return None
         self._renewed, self._renew_at = new, _now() + RENEW_S
+        return new
+
+    async def _challenged(self, challenge: Challenge, token: str | None) -> str | None:
+        """Note what it wants, and give it what can be had without a person; once, until the server takes it."""
+        self._scope, self._wanted = (challenge.scope or "") if challenge.insufficient else None, challenge.status
+        if any(name.lower() == "authorization" for name, _ in self._link.headers):
+            return None
+        try:
+            new = await self._tokens.challenged(self._link, self._owner, challenge)
+        except GodwitError as error:
+            self._no_token = error.message
+            return None
+        if new is None or (token is not None and token == self._granted):
+            return None
+        self._granted, self._sent, self._wanted = new, True, 0
         return new
 
 

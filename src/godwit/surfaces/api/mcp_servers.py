@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
+from ...core.mcp_oauth import McpLogin
 from .agents import check_server
 from .calls import Controlled, Watched, Who
 from .operations import PREFIX, operation
 from .shapes.common import Changed
-from .shapes.mcp_servers import McpServerBody, McpServerCount, McpServerList
+from .shapes.mcp_servers import McpLoginAnswer, McpLoginBody, McpServerBody, McpServerCount, McpServerList
 from .wire import answer, body
 
 router = APIRouter(prefix=f"{PREFIX}/sessions/{{session}}/mcp_servers", tags=["mcp"])
@@ -44,3 +45,30 @@ async def add_mcp_server(
 async def remove_mcp_server(session: Controlled, server: ServerPath) -> Response:
     """Take an MCP server from the session; false when it has none of that name."""
     return answer(Changed(await session.remove_mcp_server(server)))
+
+
+@router.post("/{server}/login")
+@operation(takes=McpLoginBody, gives=McpLogin)
+async def begin_mcp_login(
+    session: Controlled, server: ServerPath, sent: Annotated[McpLoginBody, Depends(body(McpLoginBody))]
+) -> Response:
+    """Begin a login to an MCP server for whose session it is. A person goes to `url` with a browser, which comes back to
+    this server; that finishes the login. It is not done for anybody else."""
+    return answer(await session.begin_mcp_login(server, scopes=sent.scopes))
+
+
+@router.post("/{server}/login/finish")
+@operation(takes=McpLoginAnswer, gives=Changed)
+async def finish_mcp_login(
+    session: Controlled, server: ServerPath, sent: Annotated[McpLoginAnswer, Depends(body(McpLoginAnswer))]
+) -> Response:
+    """Finish a login by the address that the browser was sent back to, where it could not get there by itself."""
+    await session.finish_mcp_login(server, sent.address)
+    return answer(Changed(True))
+
+
+@router.delete("/{server}/login")
+@operation(gives=Changed)
+async def mcp_logout(session: Controlled, server: ServerPath) -> Response:
+    """Forget the login to an MCP server, for all sessions of whose it is; false when there is none."""
+    return answer(Changed(await session.mcp_logout(server)))

@@ -11,13 +11,14 @@ from ..cli_exit import CliError
 from .options import Allow, Ask, Deny, Folder, Json
 from .work import done, ends
 
-_VERBS = ("list", "add", "remove", "status", "resources", "read", "prompts", "serve")
+_VERBS = ("list", "add", "remove", "status", "login", "logout", "resources", "read", "prompts", "serve")
 
 
 def mcp(
     context: typer.Context,
     what: Annotated[
-        str, typer.Argument(metavar="list|add|remove|status|resources|read|prompts|serve", help="What to do.")
+        str,
+        typer.Argument(metavar="list|add|remove|status|login|logout|resources|read|prompts|serve", help="What to do."),
     ] = "list",
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The server.")] = None,
     words: Annotated[
@@ -43,6 +44,11 @@ def mcp(
     project: Annotated[
         bool, typer.Option("--project", help="add, remove: in the folder's .mcp.json, not your own file.")
     ] = False,
+    scope: Annotated[list[str] | None, typer.Option("--scope", metavar="NAME", help="login: ask for this as well.")] = None,
+    no_browser: Annotated[
+        bool,
+        typer.Option("--no-browser", help="login: paste where a browser elsewhere was sent."),
+    ] = False,
     agent: Annotated[
         list[str] | None, typer.Option("--agent", metavar="NAME", help="serve: only this agent; repeatable.")
     ] = None,
@@ -61,12 +67,12 @@ def mcp(
     workspace: Folder = Path("."),
     as_json: Json = False,
 ) -> None:
-    """Show, add and remove the MCP servers of your sessions, connect to them, or be one.
+    """Show, add and remove the MCP servers of your sessions, connect or log in to them, or be one.
 
     They stand in your configuration file, for all folders, and in a folder's .mcp.json or .godwit/config.toml, which count
     once the folder is trusted. `list` says which would be used here and why others would not; `status` connects to them,
-    and `resources`, `read` and `prompts` show what they have beside tools. A secret is written as ${NAME} and looked up
-    when the server is connected.
+    and `resources`, `read` and `prompts` show what they have beside tools; `login` opens a browser, and keeps the login for
+    all sessions of this machine. A secret is written as ${NAME} and looked up when the server is connected.
 
     `serve` makes your agents tools of another program, such as Claude Code, which starts it and speaks to it over standard
     input and output. What is kept of the sessions lies in the folder.
@@ -82,12 +88,13 @@ def mcp(
       godwit mcp read docs docs://guide
       godwit mcp remove git
       claude mcp add godwit -- godwit mcp serve -w ~/project -m anthropic:claude-sonnet-4-5
+      godwit mcp login docs
     """
     from .. import cli_mcp
 
     if what not in _VERBS:
         raise CliError(f"{what!r} is none of {', '.join(_VERBS)}")
-    if what in ("add", "remove", "read") and name is None:
+    if what in ("add", "remove", "read", "login", "logout") and name is None:
         raise CliError(f"{what} needs the server's name", hint=f"godwit mcp {what} NAME")
     if what == "read" and (not words or len(words) > 1):
         raise CliError("read needs the URI of one resource", hint=f"godwit mcp resources {name} lists them")
@@ -115,6 +122,10 @@ def mcp(
             ends(cli_mcp_contents.prompts(name, workspace, as_json=as_json))
         else:
             ends(cli_mcp_contents.read(name or "", (words or [""])[0], workspace, as_json=as_json))
+    elif what == "login":
+        ends(cli_mcp.log_in(name or "", workspace, scopes=scope or (), browser=not no_browser, as_json=as_json))
+    elif what == "logout":
+        ends(cli_mcp.log_out(name or "", workspace, as_json=as_json))
     elif what == "remove":
         done(cli_mcp.remove(name or "", workspace, project=project, as_json=as_json))
     else:

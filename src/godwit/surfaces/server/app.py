@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .callers import Callers
 from .dialect import Dialect
 from .front import Front
+from .login_pages import LOGIN_PATH
 from .operations import operations
 from .service import Service
 from .settings import ServerSettings
@@ -37,6 +38,8 @@ def create_app(
         runtime.limit_runs(settings.max_runs)
     if settings is not None:
         runtime.allow_reach(settings.reach)
+        if settings.public_url is not None:
+            runtime.mcp.logins.come_back_to(settings.public_url.rstrip("/") + LOGIN_PATH)
     service = Service(runtime, settings or ServerSettings(), webhook_sources())
     return App(service, [make(service) for make in (_dialects() if dialects is None else dialects)])
 

@@ -27,6 +27,7 @@ from ...core.principal import Principal, Scope
 from .body import bounded
 from .errors import plain
 from .exchange import exchange_of
+from .login_pages import LOGIN_PATH, came_back
 from .metrics import CONTENT_TYPE
 from .rule import ADMIN, Rule
 from .service import principal_of
@@ -76,6 +77,9 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
         except GodwitError as error:
             return _json({"status": "not ready", "why": error.code}, 503)
         return _json({"status": "ok"})
+
+    async def login(request: Request) -> Response:
+        return await came_back(front.service.runtime, request)
 
     async def metrics(request: Request) -> Response:
         if principal_of(request).tenant is not None:
@@ -136,6 +140,7 @@ def operations(front: Front, ready: Callable[[], bool]) -> ASGIApp:
             _Route("/healthz", healthy),
             _Route("/readyz", is_ready),
             _Route("/metrics", admin(metrics)),
+            _Route(LOGIN_PATH, login),
             _Route("/admin/audit", admin(audit)),
             _Route("/admin/keys", admin(keys), methods=["GET", "POST"]),
             _Route("/admin/keys/{id}", admin(revoke_key), methods=["DELETE"]),

@@ -83,3 +83,15 @@ class McpLog(Shape, frozen=True):
     """The oldest first."""
 
     data: list[McpLogEntry]
+
+
+class McpLoginBody(Shape, frozen=True):
+    """`scopes`: beside those that are asked for anyway."""
+
+    scopes: list[str] = []
+
+
+class McpLoginAnswer(Shape, frozen=True):
+    """`address`: that a browser was sent back to from a login."""
+
+    address: str
