@@ -32,6 +32,7 @@ class RunServers:
         self._common: dict[str, Tool] = {}
         self._changes: dict[str, int] = {}
         self._found: tuple[Tool, ...] | None = None
+        self._offered: frozenset[str] = frozenset()
         self._all: tuple[AgentSpec, Sequence[Tool], list[Tool]] | None = None
 
     def take(self, run: RunId, found: ServerTools) -> tuple[McpUnavailable, ...]:
@@ -43,6 +44,7 @@ class RunServers:
         self._missing = {one.server: one for one in found.missing}
         if found.tools != self._found:  # asked before each step, and mostly the same
             self._found = found.tools
+            self._offered = frozenset(tool.definition.name for tool in found.tools)
             by_server: dict[str, list[Tool]] = {}
             for tool in found.tools:
                 if (of := server_and_tool(tool.definition.name)) is not None:
@@ -83,6 +85,8 @@ class RunServers:
         if of is None or of[0] not in {server.name for server in spec.mcp_servers}:
             return None
         server, tool = of
+        if name in self._offered:
+            return None  # also of a server that is missing: it may have one by which that is changed
         if (missing := self._missing.get(server)) is not None:
             return missing.message
         shown = [one.definition.name for one in self._shown.get(server, ())]

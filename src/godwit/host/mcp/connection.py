@@ -143,6 +143,11 @@ class McpConnection:
         return self.place.session == session or (self.place.session is None and self.stateful and self.session == session)
 
     @property
+    def needs_login(self) -> bool:
+        """Whether it has refused the credential, or asked for one."""
+        return not self.is_up and bool(self._why) and self._trouble == "authentication"
+
+    @property
     def due(self) -> bool:
         """Whether a run should wait for it, after `tried`."""
         if self.is_up:

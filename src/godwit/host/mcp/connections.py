@@ -23,13 +23,14 @@ from ...core.agent import AgentSpec
 from ...core.errors import ConfigurationError, NotSupported
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
-from ...core.mcp import McpServer, McpStatus
+from ...core.mcp import Link, McpServer, McpStatus
 from ...core.mcp_oauth import McpLogin
 from .client import load
 from .connection import McpConnection, Place
 from .contents import McpContents
 from .eras import Eras
 from .held import HeldCalls
+from .login_tool import LoginTool
 from .owner import Owner, owner_of
 from .values import McpValues
 
@@ -44,6 +45,7 @@ SPARE_S = 10.0
 
 LEFT_S = 30.0
 """After so long without use a connection of a session that nobody here works on any more is let go."""
+_MOST_LOGIN_TOOLS = 1000
 TRIES = 3
 """How often it looks: one that turns out to have a state of its own may be another session's; one may be lost just now."""
 
@@ -94,6 +96,7 @@ class McpConnections:
         self.settings = settings
         self.held = HeldCalls()
         self._connections: dict[Place, McpConnection] = {}
+        self._login_tools: dict[tuple[str, Link, ServedSession], LoginTool] = {}
         self._closed = False
 
     def known(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
@@ -108,6 +111,8 @@ class McpConnections:
                 tools += connection.tools_of(server)
             else:
                 missing.append(connection.told(server))
+                if connection.needs_login and (tool := self._login_tool(server, of)) is not None:
+                    tools.append(tool)
         return ServerTools(tuple(tools), tuple(missing), due, self._common(spec, of))
 
     async def tools(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
@@ -197,13 +202,27 @@ class McpConnections:
     async def login(self, server: McpServer, of: ServedSession, scopes: Sequence[str] = ()) -> McpLogin:
         """Begin a login to this server for whose session it is. `scopes`: beside those that are asked for anyway.
         NotSupported; McpLoginFailed; ConfigurationError."""
-        if not server.has_login or (server.oauth is not None and server.oauth.grant == "client_credentials"):
+        if not _takes_logins(server):
             raise NotSupported(f"nobody logs in to the MCP server {server.name!r}: it has its credential, or is a program")
         await load()
         owner = _owner(of)
         if self.logins.noted(owner, server.url) is None:
             await self.connect(server, of)  # what it wants, it says when it is asked for something
         return await self.logins.begin(server, owner, scopes=scopes)
+
+    def _login_tool(self, server: McpServer, of: ServedSession) -> LoginTool | None:
+        """What stands in place of the tools of a server that says where one logs in to it. The same one each time."""
+        challenge = self.logins.noted(_owner(of), server.url)
+        if challenge is None or challenge.metadata is None or not _takes_logins(server):
+            return None
+        place = server.name, server.link, of
+        tool = self._login_tools.get(place)
+        if tool is None:
+            tool = LoginTool(server, lambda: self.login(server, of), lambda: self.connect(server, of))
+            while len(self._login_tools) >= _MOST_LOGIN_TOOLS:
+                del self._login_tools[next(iter(self._login_tools))]
+            self._login_tools[place] = tool
+        return tool
 
     def wants_login(self, server: McpServer, of: ServedSession) -> bool:
         """Whether it has asked for a login since there was one, be it for one thing that it does."""
@@ -274,6 +293,11 @@ class McpConnections:
                 )
             max(spare, key=lambda one: one.unused_s or 0.0).let_go()
         return None
+
+
+def _takes_logins(server: McpServer) -> bool:
+    """Whether a person may log in to it."""
+    return server.has_login and (server.oauth is None or server.oauth.grant == "authorization_code")
 
 
 def _owner(of: ServedSession) -> Owner:

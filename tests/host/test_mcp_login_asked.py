@@ -1,0 +1,57 @@
+"""A login to an MCP server that a model asks for: a person is asked, and the server's tools are there with the next step."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.engine.conftest import MODEL, Bench, data, until_type, within
+from tests.parts.login_site import LoginSite, browse, login_site
+
+from godwit import Agent, McpServer, McpSettings
+from godwit.core.events import ToolFinished
+from godwit.core.messages import text_of
+from godwit.engine.session import Session
+from godwit.host.auth_store import AuthStore
+from godwit.models.script import call, say
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[LoginSite]:
+    with login_site() as made:
+        yield made
+
+
+async def asking(bench: Bench, site: LoginSite) -> Session:
+    """Its model calls for a login, and then for a tool of the server."""
+    auth = AuthStore(bench.path.parent / "auth" / "auth.json", keyring=False)
+    script = [call("mcp__docs__authenticate"), call("mcp__docs__read"), say("Done.")]
+    runtime = await bench.runtime(script, mcp=McpSettings(reach=(site.here,)), auth=auth)
+    agent = Agent("a", model=MODEL, mcp_servers=[McpServer("docs", site.url)])
+    return await runtime.start_session(agent, workspace=bench.workspace)
+
+
+async def test_a_person_is_asked_and_the_tools_are_there_with_the_next_step(bench: Bench, site: LoginSite) -> None:
+    session = await asking(bench, site)
+    await session.prompt("Read.")
+    asked = (await until_type(session, "action.opened")).data
+    assert (asked.kind, asked.message) == ("question", f"Log in to the MCP server docs at {site.issuer}")
+    await browse(asked.url)
+    await session.answer(asked.action, "done")
+    await within(session.wait())
+    results = [text_of(event.content) for event in await data(session, ToolFinished)]
+    assert results == ["Logged in: the MCP server docs has 2 tools, which are there from now on.", "read: done"]
+    assert bench.model is not None
+    shown = [[tool.name for tool in request.tools] for request in bench.model.requests]
+    assert shown == [["mcp__docs__authenticate"], *[["mcp__docs__read", "mcp__docs__write"]] * 2]
+
+
+async def test_where_a_person_declines_the_model_is_told(bench: Bench, site: LoginSite) -> None:
+    session = await asking(bench, site)
+    await session.prompt("Read.")
+    asked = (await until_type(session, "action.opened")).data
+    await session.deny(asked.action)
+    await within(session.wait())
+    results = [text_of(event.content) for event in await data(session, ToolFinished)]
+    assert "a person has declined to log in" in results[0]
+    assert site.logins == 0
