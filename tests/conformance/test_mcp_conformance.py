@@ -25,6 +25,12 @@ pytestmark = [
         ("http-custom-headers", "2026-07-28"),
         ("http-invalid-tool-headers", "2026-07-28"),
         ("json-schema-ref-no-deref", "2026-07-28"),
+        ("auth/metadata-default", "2025-11-25"),
+        ("auth/basic-cimd", "2026-07-28"),
+        ("auth/pre-registration", "2026-07-28"),
+        ("auth/scope-step-up", "2026-07-28"),
+        ("auth/authorization-server-migration", "2026-07-28"),
+        ("auth/iss-wrong-issuer", "2026-07-28"),
     ],
 )
 def test_a_scenario_is_passed(scenario: str, version: str, tmp_path: Path) -> None:
