@@ -404,7 +404,7 @@ async def test_a_server_whose_lists_are_wrong_and_without_end(bench: Bench) -> N
     assert await session.mcp_resource_templates("wares") == []  # it knows no such request
 
     prompts = await within(session.mcp_prompts("wares"))
-    assert len(prompts) == 500
+    assert len(prompts) == 499  # of the first 500, one of which stands twice
     assert max(len(one.arguments) for one in prompts) == 50
     commands = {one.name: one.command for one in prompts}
     assert (commands["twin"], commands["t_win"], commands["p 0"]) == (
@@ -412,7 +412,7 @@ async def test_a_server_whose_lists_are_wrong_and_without_end(bench: Bench) -> N
         "mcp__wares__p_0",
     )
     assert commands["t win"].startswith("mcp__wares__t_win-")
-    assert len(set(commands.values())) == 500
+    assert len(set(commands.values())) == 499
 
     with pytest.raises(McpServerFailed, match="answer cannot be used"):
         await session.get_mcp_prompt("wares", "twin")
