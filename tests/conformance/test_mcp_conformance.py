@@ -36,3 +36,13 @@ pytestmark = [
 def test_a_scenario_is_passed(scenario: str, version: str, tmp_path: Path) -> None:
     done = suite.run(["--scenario", scenario, "--spec-version", version], results=tmp_path)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+def test_what_every_server_has_to_do_ours_does(version: str, tmp_path: Path) -> None:
+    scenarios = [one for one in suite.required(version, "server") if one not in suite.expected_failures("server")]
+    assert len(scenarios) > 8
+    with suite.serving() as url:
+        for scenario in scenarios:
+            done = suite.run_server(url, ["--scenario", scenario, "--spec-version", version], results=tmp_path)
+            assert done.returncode == 0, f"{scenario}: {done.stdout}\n{done.stderr}"
