@@ -153,6 +153,9 @@ class LoginSite:
     async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
         raise TokenError("invalid_request")
 
+    async def exchange_identity_assertion(self, client: OAuthClientInformationFull, params: Any) -> OAuthToken:
+        raise TokenError("unsupported_grant_type")
+
     async def verify_token(self, token: str) -> AccessToken | None:
         return self._access.get(token)
 
