@@ -176,10 +176,12 @@ def stream(*messages: Message) -> bytes:
 
 
 async def session_of(bench: Bench, site: RawMcpSite, runtime: Any = None) -> Session:
-    script = [lambda request: call("mcp__raw__good", who=request.entries[0].message.text), "done"]
+    script: Any = [lambda request: call("mcp__raw__good", who=request.entries[0].message.text), "done"]
     settings = McpSettings(reach=(site.here,), connect_s=60, wait_s=60)
     runtime = runtime or await bench.runtime(script, mcp=settings)
-    return await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[McpServer("raw", site.url)]))
+    agent = Agent("tester", model=MODEL, mcp_servers=[McpServer("raw", site.url)])
+    session: Session = await runtime.start_session(agent)
+    return session
 
 
 async def test_two_sessions_that_share_a_connection_are_asked_their_own(bench: Bench, site: RawMcpSite) -> None:
