@@ -9,7 +9,7 @@ from tests.engine.conftest import MODEL, Bench, data, until_type, within
 from tests.parts.login_site import LoginSite, browse, login_site
 
 from godwit import Agent, McpServer, McpSettings
-from godwit.core.events import ToolFinished
+from godwit.core.events import ActionOpened, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
 from godwit.host.auth_store import AuthStore
@@ -50,6 +50,7 @@ async def test_where_a_person_declines_the_model_is_told(bench: Bench, site: Log
     session = await asking(bench, site)
     await session.prompt("Read.")
     asked = (await until_type(session, "action.opened")).data
+    assert isinstance(asked, ActionOpened)
     await session.deny(asked.action)
     await within(session.wait())
     results = [text_of(event.content) for event in await data(session, ToolFinished)]
