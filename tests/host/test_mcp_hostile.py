@@ -387,7 +387,7 @@ async def test_what_a_server_says_of_its_tools_has_a_bound(
     bench: Bench, site: RawMcpSite, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.tools = [{"name": f"t{n:03}", "description": "x" * 15_000, "inputSchema": {"type": "object"}} for n in range(300)]
-    session = await session_of(bench, site, say("Done."))
+    session = await session_of(bench, site, say("Done."), tool_search="never")
     await ran(session)
     assert bench.model is not None
     of_raw = [tool for tool in bench.model.requests[0].tools if tool.name.startswith("mcp__raw__")]

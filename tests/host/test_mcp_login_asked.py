@@ -35,7 +35,9 @@ async def test_a_person_is_asked_and_the_tools_are_there_with_the_next_step(benc
     session = await asking(bench, site)
     await session.prompt("Read.")
     asked = (await until_type(session, "action.opened")).data
+    assert isinstance(asked, ActionOpened)
     assert (asked.kind, asked.message) == ("question", f"Log in to the MCP server docs at {site.issuer}")
+    assert asked.url is not None
     await browse(asked.url)
     await session.answer(asked.action, "done")
     await within(session.wait())
