@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from .engine.session import Session
     from .host.agents import Agent
     from .host.auth_store import AuthStore
-    from .host.mcp.connections import McpSettings
     from .host.mcp.files import mcp_servers_from
+    from .host.mcp.settings import McpSettings
     from .host.runtime import Runtime
     from .host.subagent_session import SubagentEvent, SubagentSession
     from .models.replay import RecordedModel, Recorder
@@ -113,7 +113,7 @@ _HOMES = {
     "McpLogin": "core.mcp_oauth",
     "McpOAuth": "core.mcp_oauth",
     "McpServer": "core.mcp",
-    "McpSettings": "host.mcp.connections",
+    "McpSettings": "host.mcp.settings",
     "Mode": "core.modes",
     "NudgePolicy": "core.nudges",
     "ToolSearchPolicy": "core.tool_search",

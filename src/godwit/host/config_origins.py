@@ -26,7 +26,7 @@ from .config_layers import settings_in
 from .config_sections import SECTIONS
 from .config_servers import shown
 from .config_settings import ANY, settings
-from .mcp.connections import McpSettings
+from .mcp.settings import McpSettings
 
 HIDDEN = '"***"'
 _SECRET = re.compile(r"(^|[._])(key|api_key|token|secret|password|authorization)$", re.IGNORECASE)

@@ -29,7 +29,7 @@ from .config_file import File, table_of
 from .config_lanes import lanes_from
 from .config_layers import Layer
 from .config_servers import Servers, servers_from
-from .mcp.connections import McpSettings
+from .mcp.settings import McpSettings
 from .search import SearchSettings
 from .server_settings import ServerSettings
 from .terms import (

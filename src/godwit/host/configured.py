@@ -24,7 +24,7 @@ from ..models.registry import Registry
 from .auth_store import AuthStore
 from .config import Config
 from .folder_context import FolderFiles
-from .mcp.connections import McpSettings
+from .mcp.settings import McpSettings
 from .search import SearchSettings
 
 Configs = Config | Callable[[str | None], Config] | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from ..contracts import HookHandler, ModelRegistry, SessionRow, Store, SupportsModelInfo
@@ -39,12 +39,14 @@ from .folder_context import FolderContexts
 from .guards import BudgetGuards
 from .hooks import HOOK_KIT
 from .link_fetching import LinkFetcher
-from .mcp.connections import McpConnections
 from .skill_commands import SkillCommands
 from .subagents import SubagentHost
 from .tracing import Tracing
 from .trust import own_only
 from .workspaces import LocalWorkspaces
+
+if TYPE_CHECKING:
+    from .mcp.connections import McpConnections
 
 
 class Attendant(Protocol):

@@ -67,8 +67,8 @@ from .hooks import HOOK_KIT
 from .lane_tasks import LaneTasks
 from .late_shell import LateShell
 from .link_fetching import LinkFetcher
-from .mcp.connections import McpSettings
 from .mcp.opened import Show, connections_of, log_in
+from .mcp.settings import McpSettings
 from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
 from .retention import Retention

@@ -12,15 +12,12 @@ and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ...contracts import ServedSession, ServerTools, Tool
-from ...core.addresses import place
 from ...core.agent import AgentSpec
-from ...core.errors import ConfigurationError, NotSupported
+from ...core.errors import NotSupported
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
 from ...core.mcp import Link, McpServer, McpStatus
@@ -32,6 +29,7 @@ from .eras import Eras
 from .held import HeldCalls
 from .login_tool import LoginTool
 from .owner import Owner, owner_of
+from .settings import McpSettings
 from .values import McpValues
 
 if TYPE_CHECKING:
@@ -48,38 +46,6 @@ LEFT_S = 30.0
 _MOST_LOGIN_TOOLS = 1000
 TRIES = 3
 """How often it looks: one that turns out to have a state of its own may be another session's; one may be lost just now."""
-
-
-class McpSettings(msgspec.Struct, frozen=True):
-    """`reach`: hosts and networks beside public ones that MCP servers may be at, see `core.addresses.place`. `tokens`: of
-    the program's own, by the servers' addresses, for sessions whose vaults have none. `secrets`: what `${NAME}` stands for
-    in arguments, `env` and `headers` of servers, by names; before variables of the environment and stored keys; for sessions
-    of no tenant. `max_connections`: to servers at once, of this process; `max_connections_per_tenant`: of one tenant's
-    sessions, those without a tenant counting as one. In seconds: `connect_s`, how long a server may take to connect and to
-    list its tools, where it says nothing else; `wait_s`, how long a run waits for servers that are not connected yet;
-    `idle_s`, after how long without use a connection is let go. ConfigurationError."""
-
-    reach: tuple[str, ...] = ()
-    tokens: Mapping[str, str] = {}
-    secrets: Mapping[str, str] = {}
-    max_connections: int = 500
-    max_connections_per_tenant: int = 100
-    connect_s: float = 30.0
-    wait_s: float = 5.0
-    idle_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        for entry in self.reach:
-            place(entry)
-        for name in ("max_connections", "max_connections_per_tenant"):
-            if (value := getattr(self, name)) < 1:
-                raise ConfigurationError(f"McpSettings {name}={value!r} must be at least 1", value=value, field=name)
-        for name in ("connect_s", "wait_s", "idle_s"):
-            if (value := getattr(self, name)) <= 0:
-                raise ConfigurationError(f"McpSettings {name}={value!r} must be more than 0", value=value, field=name)
-
-    def __repr__(self) -> str:
-        return f"McpSettings(reach={self.reach!r}, ...)"
 
 
 class McpConnections:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..auth_store import AuthStore
     from ..oauth_callback import Ask
     from ..vaults import Vaults
-    from .connections import McpConnections, McpSettings
+    from .connections import McpConnections
     from .login_words import KeptLogins
+    from .settings import McpSettings
 
 Show = Callable[[str], Awaitable[object] | object]
 """Is given the address that a person is to go to."""
