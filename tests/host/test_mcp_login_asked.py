@@ -22,10 +22,10 @@ async def site() -> AsyncIterator[LoginSite]:
         yield made
 
 
-async def asking(bench: Bench, site: LoginSite) -> Session:
+async def asking(bench: Bench, site: LoginSite, then: str = "mcp__docs__read") -> Session:
     """Its model calls for a login, and then for a tool of the server."""
     auth = AuthStore(bench.path.parent / "auth" / "auth.json", keyring=False)
-    script = [call("mcp__docs__authenticate"), call("mcp__docs__read"), say("Done.")]
+    script = [call("mcp__docs__authenticate"), call(then), say("Done.")]
     runtime = await bench.runtime(script, mcp=McpSettings(reach=(site.here,)), auth=auth)
     agent = Agent("a", model=MODEL, mcp_servers=[McpServer("docs", site.url)])
     return await runtime.start_session(agent, workspace=bench.workspace)
@@ -58,3 +58,50 @@ async def test_where_a_person_declines_the_model_is_told(bench: Bench, site: Log
     results = [text_of(event.content) for event in await data(session, ToolFinished)]
     assert "a person has declined to log in" in results[0]
     assert site.logins == 0
+
+
+async def until_asked(session: Session, number: int) -> ActionOpened:
+    """The question of this number."""
+
+    async def find() -> ActionOpened:
+        seen = 0
+        async for event in session.follow(0):
+            if isinstance(event.data, ActionOpened):
+                seen += 1
+                if seen == number:
+                    return event.data
+        raise AssertionError
+
+    return await within(find())
+
+
+async def test_a_call_that_needs_more_than_the_login_allows_asks_for_one_and_goes_on(bench: Bench, site: LoginSite) -> None:
+    session = await asking(bench, site, "mcp__docs__write")
+    await session.prompt("Write.")
+    first = await until_asked(session, 1)
+    assert first.url is not None
+    await browse(first.url)
+    await session.answer(first.action, "done")
+    second = await until_asked(session, 2)
+    assert second.message == f"The MCP server docs wants another login for write, at {site.issuer}"
+    assert second.url is not None
+    assert "docs%3Awrite" in second.url or "docs:write" in second.url
+    await browse(second.url)
+    await session.answer(second.action, "done")
+    await within(session.wait())
+    finished = await data(session, ToolFinished)
+    assert [(one.status, text_of(one.content)) for one in finished[1:]] == [("ok", "write: done")]
+
+
+async def test_a_login_that_allows_no_more_is_asked_for_twice_and_no_further(bench: Bench, site: LoginSite) -> None:
+    session = await asking(bench, site, "mcp__docs__write")
+    await session.prompt("Write.")
+    first = await until_asked(session, 1)
+    assert first.url is not None
+    await browse(first.url)
+    await session.answer(first.action, "done")
+    for number in (2, 3):
+        await session.answer((await until_asked(session, number)).action, "done")  # and nobody has logged in
+    await within(session.wait())
+    (_, refused) = await data(session, ToolFinished)
+    assert (refused.status, "wants more than the login allows" in text_of(refused.content)) == ("error", True)

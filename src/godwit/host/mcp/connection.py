@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, Root, ServerCapabilities, Tool as ListedTool
 
+    from ...core.mcp_oauth import McpLogin
     from ...tools.mcp import Order
     from .way import McpWay
 
@@ -74,6 +75,7 @@ class Home(Protocol):
     def held(self) -> HeldCalls: ...
     def room(self, place: Place) -> str | None: ...
     def way(self, place: Place) -> McpWay: ...
+    async def login_for(self, server: McpServer, place: Place) -> McpLogin | None: ...
 
 
 class Place(NamedTuple):
@@ -305,6 +307,10 @@ class McpConnection:
             await asyncio.wait([self._task], timeout=2 * CLOSE_S)
 
     # --- calls --------------------------------------------------------------------------------------------------------
+
+    async def login(self, server: McpServer) -> McpLogin | None:
+        """See `legs.Sends`."""
+        return await self._home.login_for(server, self.place)
 
     async def _up(self) -> Client:
         await self.tried()

@@ -12,12 +12,13 @@ and by which way requests go (`tools/guarded.py`). Rules a change must keep:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ...contracts import ServedSession, ServerTools, Tool
 from ...core.agent import AgentSpec
-from ...core.errors import NotSupported
+from ...core.errors import GodwitError, NotSupported
 from ...core.events import McpUnavailable
 from ...core.ids import SessionId
 from ...core.mcp import Link, McpServer, McpStatus
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from .http import Tokens
     from .login_waiting import WaitingLogins
     from .way import McpWay
+
+logger = logging.getLogger("godwit")
 
 SPARE_S = 10.0
 """After so long without use a connection may be given up for another one, where there is no room for both."""
@@ -189,6 +192,18 @@ class McpConnections:
                 del self._login_tools[next(iter(self._login_tools))]
             self._login_tools[place] = tool
         return tool
+
+    async def login_for(self, server: McpServer, place: Place) -> McpLogin | None:
+        """Begin a login for a call that the server has refused; None where it has not said how, or that fails."""
+        owner = owner_of(place.tenant, place.user)
+        challenge = self.logins.noted(owner, server.url)
+        if challenge is None or not (challenge.insufficient or challenge.metadata) or not _takes_logins(server):
+            return None
+        try:
+            return await self.logins.begin(server, owner)
+        except GodwitError as error:
+            logger.info("no login to an MCP server can be begun: %s", error.message)
+            return None
 
     def wants_login(self, server: McpServer, of: ServedSession) -> bool:
         """Whether it has asked for a login since there was one, be it for one thing that it does."""

@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp_types import CallToolResult, InputRequiredResult, InputResponses, Root
 
+    from ...core.mcp import McpServer
+    from ...core.mcp_oauth import McpLogin
     from ...tools.mcp import Order
 
 MOST_ROUNDS: Final = 100
 """How often a server may ask to be asked again within one call."""
 MOST_SAMPLES: Final = 20
 """How often the model is asked for one call."""
+MOST_LOGINS: Final = 2
+"""How often somebody is to log in for one call."""
 PACE_S: Final = (0.1, 5.0)
 """Before a server is asked again where nobody was asked: first, and at most; each wait is twice the one before."""
 
@@ -48,6 +52,10 @@ class Sends(Protocol):
     def held(self) -> HeldCalls: ...
     @property
     def roots(self) -> list[Root]: ...
+    async def login(self, server: McpServer) -> McpLogin | None:
+        """Begin a login to the server, which has refused a request; None where it does not say how, or nobody can."""
+        ...
+
     async def ask(self, request: Callable[[Client], Awaitable[Any]]) -> Any:
         """ToolFailed, with `lost` where the connection went with the call."""
         ...
@@ -77,9 +85,10 @@ class _Rounds(msgspec.Struct, frozen=True, tag="rounds"):
 
 
 class _Again(msgspec.Struct, frozen=True, tag="again"):
-    """A call that its server refused until addresses have been opened."""
+    """A call that its server refused until addresses have been opened. `logins`: how often somebody was to log in for it."""
 
     rounds: int
+    logins: int = 0
     v: int = 1
 
 
@@ -111,6 +120,7 @@ class _Leg:
         self.context = context
         self.rounds = 0
         self.samples = 0
+        self.logins = 0
         self.pace_s = 0.0
 
     async def run(self) -> CallToolResult | ToolOutput:
@@ -123,7 +133,7 @@ class _Leg:
                 self.rounds, self.samples = state.rounds, state.sampled
                 return await self._sent(await self._responses(state, resumed), state.request_state, again=True)
             case _Again() as state:
-                self.rounds = state.rounds
+                self.rounds, self.logins = state.rounds, state.logins
                 for answer in resumed.answers:
                     if answer.action != "accept":
                         raise ToolFailed(f"the MCP server wants an address to be opened first, and {_why(answer)}")
@@ -150,7 +160,14 @@ class _Leg:
                 known=known,
             )
             call.samples = self.samples
-            found = await self._outcome(call)
+            try:
+                found = await self._outcome(call)
+            except ToolFailed as error:
+                first = responses is None and request_state is None
+                asked = await self._login() if first and error.details.get("kind") == "authentication" else None
+                if asked is None:
+                    raise
+                return asked
             if isinstance(found, _Opened):
                 return self._opened(found)
             if isinstance(found, ToolOutput) or found.result_type != "input_required":
@@ -324,6 +341,18 @@ class _Leg:
         except CannotAsk as error:
             raise ToolFailed(f"the MCP server asks what cannot be asked: {error}") from None
         return _output([question_of(key, ask, self.order.server.name) for key, ask in asks.items()], _Again(self.rounds))
+
+    async def _login(self) -> ToolOutput | None:
+        """Somebody is to log in before the call is sent again, which the server has refused and so has not done; None where
+        that leads nowhere."""
+        if self.context.run is None or self.logins >= MOST_LOGINS:
+            return None
+        login = await self.by.login(self.order.server)
+        if login is None:
+            return None
+        self.rounds, self.logins = self.rounds + 1, self.logins + 1
+        message = f"The MCP server {self.order.server.name} wants another login for {self.order.tool}, at {login.issuer}"
+        return _output([Question("login", "url", message, url=login.url)], _Again(self.rounds, self.logins))
 
     async def _pause(self, *, any_asked: bool) -> None:
         if self.pace_s or not any_asked:
