@@ -17,7 +17,13 @@ from godwit.core.events import ToolAsked, ToolFinished, ToolStarted
 from godwit.core.messages import text_of
 from godwit.models.script import call
 
-WAYS = ("new-http", "new-stdio", "old-http", "old-stdio", "old-sse")
+WAYS = (
+    "new-http",
+    pytest.param("new-stdio", marks=pytest.mark.slow),
+    pytest.param("old-http", marks=pytest.mark.slow),
+    "old-stdio",
+    pytest.param("old-sse", marks=pytest.mark.slow),
+)
 
 
 @pytest.fixture(params=WAYS)

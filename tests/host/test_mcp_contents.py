@@ -27,7 +27,13 @@ from godwit.engine.session import Session
 from godwit.models.script import ScriptedModel, call, say
 from godwit.surfaces.api import Api
 
-WAYS = ("stdio", "stdio-old", "http", "http-old", "sse")
+WAYS = (
+    pytest.param("stdio", marks=pytest.mark.slow),
+    "stdio-old",
+    "http",
+    pytest.param("http-old", marks=pytest.mark.slow),
+    pytest.param("sse", marks=pytest.mark.slow),
+)
 PATHS = os.pathsep.join(path for path in sys.path if path)
 
 
