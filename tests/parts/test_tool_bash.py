@@ -153,7 +153,7 @@ class TestToolbox:
             default_toolbox().select(["read", "nope", "nada"])
         assert caught.value.message == (
             "there is no tool or toolset named 'nope', 'nada'; "
-            "there are the tools read, write, edit, patch, ls, glob, grep, bash, verify, todo, goal, "
+            "there are the tools read, write, edit, patch, ls, glob, grep, bash, verify, todo, goal, ask_user, "
             "remember, recall, forget, web_fetch and the toolsets files, memory, web"
         )
 
