@@ -84,7 +84,9 @@ async def test_one_that_is_refused_again_ends_in_a_failed_authentication(bench: 
     one, two, three = await results(session)
     assert [r.status for r in (one, two, three)] == ["ok", "error", "error"]
     assert text_of(two.content) == "the MCP server cannot be used: it refuses the credential (401)"
-    assert text_of(three.content) == "The MCP server 'docs' is not connected: it refuses the credential (401)"
+    assert text_of(three.content) == (
+        "The MCP server 'docs' is not connected: it refuses the credential (401); godwit mcp login docs logs in"
+    )
     (missing,) = await data(session, McpUnavailable)
     assert (missing.trouble, missing.retrying) == ("authentication", False)
     assert site.calls == ["echo"]
@@ -171,7 +173,7 @@ async def test_an_error_on_the_way_does_not_hold_it(bench: Bench, site: McpSite)
     (connection,) = connections(session)._connections.values()
     site.stop()
     with pytest.raises(Exception, match="MCP server") as caught:
-        await within(connection.call("echo", {}, None))
+        await within(connection.ask(lambda client: client.call_tool("echo", {"text": "1"})))
     assert "t-old-token" not in "".join(traceback.format_exception(caught.value))
 
 
