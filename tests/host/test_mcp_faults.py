@@ -203,6 +203,7 @@ async def test_bytes_that_are_no_text(faulty: Faulty, kind: str) -> None:
 # --- what nobody has asked for ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # seconds of a whole core
 async def test_what_it_says_beside_an_answer_costs_nothing(faulty: Faulty) -> None:
     session = await faulty.session(bad("notes", count=500), HERE)
     before = memory_mb()
@@ -210,6 +211,7 @@ async def test_what_it_says_beside_an_answer_costs_nothing(faulty: Faulty) -> No
     assert memory_mb() - before < GROWTH_MB
 
 
+@pytest.mark.slow  # seconds of a whole core
 async def test_what_it_asks_of_us_costs_nothing(faulty: Faulty) -> None:
     session = await faulty.session(bad("asks", count=1000), HERE)
     before = memory_mb()
@@ -217,6 +219,7 @@ async def test_what_it_asks_of_us_costs_nothing(faulty: Faulty) -> None:
     assert memory_mb() - before < GROWTH_MB
 
 
+@pytest.mark.slow  # seconds of a whole core
 async def test_a_flood_without_end_costs_its_own_calls_at_most(faulty: Faulty) -> None:
     session = await faulty.session(HERE, bad("echo", text="again"), mode="floods", timeout_s=5.0, wait_s=5.0)
     before = memory_mb()
