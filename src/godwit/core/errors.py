@@ -41,6 +41,9 @@
         x RevisionConflict           revision_conflict       somebody else changed it meanwhile
         x WorkLost                   work_lost               another worker has it, or will
         x LanesClosed                lanes_closed            no further step is taken
+        x IllegalStream              illegal_stream          an event that may not come here in a stream of AG-UI
+        x ChannelClosed              channel_closed          nobody reads the stream any more
+        x ChannelFull                channel_full            its reader is slower than what is sent
       x Refused                      refused                 not from this caller, or not now
         x Unauthenticated            unauthenticated         no valid key
         x PermissionDenied           permission_denied       the key may not do this
@@ -291,6 +294,24 @@ class LanesClosed(Conflict):
     """The lanes are closed: no further step is taken."""
 
     code = "lanes_closed"
+
+
+class IllegalStream(Conflict):
+    """An event may not come here in a stream of AG-UI; `rule` says which rule it breaks, `event` and `id` where."""
+
+    code = "illegal_stream"
+
+
+class ChannelClosed(Conflict):
+    """Nobody reads this stream any more, or it was ended."""
+
+    code = "channel_closed"
+
+
+class ChannelFull(Conflict):
+    """As many events as the stream holds wait to be read: send with `send`, which waits."""
+
+    code = "channel_full"
 
 
 class NoOpenRun(Conflict):
