@@ -43,7 +43,7 @@ def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict
 
 def test_each_scenario_measures_each_contender(ran: tuple[str, dict[str, Any]]) -> None:
     _, report = ran
-    found = {(m["scenario"].split()[0], m["subject"]) for m in report["measurements"]}
+    found = {(m["scenario"].split()[0].rstrip(":"), m["subject"]) for m in report["measurements"]}
     for subject in ("floor", "floor + SQLite", "pydantic-ai direct", "godwit live, disk", "godwit scripted, disk"):
         assert ("answer", subject) in found
     assert {scenario for scenario, _ in found} == set(SCENARIOS)

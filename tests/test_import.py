@@ -78,4 +78,4 @@ def test_the_public_names_cost_little_memory(tmp_path: Path) -> None:
     # What is measured is the code, and not the compiler, which takes some MiB the first time.
     compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     probe(TOUCH, **compiled)
-    assert probe(TOUCH, **compiled)["peak_mib"] - probe("", **compiled)["peak_mib"] < 29
+    assert probe(TOUCH, **compiled)["peak_mib"] - probe("", **compiled)["peak_mib"] < 32

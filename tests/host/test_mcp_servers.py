@@ -195,7 +195,7 @@ async def test_a_server_that_refuses_the_token_is_told_apart(bench: Bench) -> No
         (missing,) = await data(session, McpUnavailable)
         assert (missing.trouble, missing.message) == (
             "authentication",
-            "the MCP server 'docs' is not connected: it refuses the credential (401)",
+            "the MCP server 'docs' is not connected: it refuses the credential (401); godwit mcp login docs logs in",
         )
 
 

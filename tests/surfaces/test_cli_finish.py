@@ -116,7 +116,7 @@ def test_one_of_several_is_named_and_may_be_an_error(command: Command, run: Run)
     [
         (["act_nobody", "x"], 5, "error[action_not_found]: "),
         (["two", "words", "more"], 2, "error[usage]: 3 words are given"),
-        ([], 2, "error[usage]: Missing argument"),
+        ([], 2, "error[usage]: no answer is given"),
     ],
 )
 def test_an_answer_that_cannot_be(command: Command, run: Run, words: list[str], code: int, starts: str) -> None:

@@ -18,7 +18,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..core.errors import GodwitError, NotFound, SessionClosed, SessionNotFound, SessionOwned, StaleEpoch
+from ..core.errors import (
+    ConfigurationError,
+    GodwitError,
+    NotFound,
+    SessionClosed,
+    SessionNotFound,
+    SessionOwned,
+    StaleEpoch,
+    ToolNotFound,
+)
 from ..core.gate import Gate
 from ..core.ids import RunId, Seq, SessionId
 from ..core.state import State
@@ -274,7 +283,13 @@ class EmbeddedDispatcher:
         once = _Hosted()
         once.force = force
         with contextlib.suppress(SessionOwned, StaleEpoch):
-            await self._drive_once(session, once)
+            try:
+                await self._drive_once(session, once)
+            except (ToolNotFound, ConfigurationError):
+                # A run that is to end needs neither; what else there is to drive is not ours to do.
+                state = await load_state(self._parts.store, session)
+                if state.run is not None and state.run.interrupt is not None:
+                    raise
 
     async def close(self, grace_s: float) -> None:
         """Let every drive yield at its next checkpoint, then cut off what has not. Safe to repeat."""

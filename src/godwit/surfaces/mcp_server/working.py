@@ -138,6 +138,12 @@ class _Waiting:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _take_back(self, action: ActionId) -> None:
+        """Nobody has to answer this any more. `leave` sees to it that the client is told before the call's stream ends."""
+        task = self._asked.pop(action)
+        task.cancel()
+        self._tasks.append(task)
+
     async def _saw(self, coming: asyncio.Task[Event | Delta]) -> bool:
         """Whether something may wait for an answer now that did not, or no more."""
         if coming.exception() is not None:
@@ -149,9 +155,8 @@ class _Waiting:
         match event.data:
             case ActionClosed(action=action):
                 # Somebody has answered elsewhere: nobody has to any more.
-                task = self._asked.pop(action, None)
-                if task is not None:
-                    task.cancel()
+                if action in self._asked:
+                    self._take_back(action)
                 return True
             case ActionOpened() | SubagentAsked() | SubagentFinished() | RunParked() | RunUnparked():
                 return True
@@ -163,7 +168,7 @@ class _Waiting:
         pending = await self._session.approvals.pending()
         open_ones = {one.id for one in pending}
         for action in [one for one in self._asked if one not in open_ones]:
-            self._asked.pop(action).cancel()
+            self._take_back(action)
         if not pending:
             return None
         can = [one for one in pending if self._asks and askable(one) and one.id not in self._put_off]
