@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..core.attachments import Attachments
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt
 from ..core.ids import InputId, RunId, Seq
+from ..core.json_values import input_metadata
 from ..core.messages import Message, user_content
 from ..core.output import OutputSpec
 from ..core.record import RunResult
@@ -44,9 +45,10 @@ class RemoteSending(AnyHandle, RemoteReading):
         unattended: bool = False,
         output: Any = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunId:
         """See `engine.sending.Sending.prompt`."""
-        started = await self._prompt(prompt, history, context, key, sender, unattended, output, attachments)
+        started = await self._prompt(prompt, history, context, key, sender, unattended, output, attachments, metadata)
         return RunId(started.run)
 
     async def _prompt(
@@ -59,6 +61,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         unattended: bool,
         output: Any,
         attachments: Attachments,
+        metadata: Mapping[str, Any] | None,
     ) -> Started:
         self._check_open()
         no_context(context)
@@ -70,6 +73,7 @@ class RemoteSending(AnyHandle, RemoteReading):
             "unattended": unattended,
             "output": self._form(output),
             "key": key or own,
+            "metadata": input_metadata(metadata),
         }
         started = await self._post("/prompt", Started, body, key=own)
         self._asked_for(RunId(started.run), output)
@@ -98,6 +102,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> CommandResult | None:
         """See `engine.sending.Sending.command`."""
         self._check_open()
@@ -112,6 +117,7 @@ class RemoteSending(AnyHandle, RemoteReading):
             "unattended": unattended,
             "output": self._form(output),
             "key": key or own,
+            "metadata": input_metadata(metadata),
         }
         executed = (await self._post("/command", Commanded, body, key=own)).executed
         if executed is not None and executed.run is not None:
@@ -132,6 +138,7 @@ class RemoteSending(AnyHandle, RemoteReading):
         output: Any = None,
         commands: bool = True,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Event | Delta]:
         """See `engine.sending.Sending.stream`."""
         self._check_open()
@@ -143,7 +150,13 @@ class RemoteSending(AnyHandle, RemoteReading):
             run, after = None, head
             if commands and isinstance(prompt, str) and history is None and not attachments:
                 executed = await self.command(
-                    prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+                    prompt,
+                    context=context,
+                    key=key,
+                    sender=sender,
+                    unattended=unattended,
+                    output=output,
+                    metadata=metadata,
                 )
                 if executed is not None and executed.run is None:
                     yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
@@ -154,7 +167,9 @@ class RemoteSending(AnyHandle, RemoteReading):
                     run, after = executed.run, executed.seq - 1
                 prompt = as_prompt(prompt)
             if run is None:
-                started = await self._prompt(prompt, history, context, key, sender, unattended, output, attachments)
+                started = await self._prompt(
+                    prompt, history, context, key, sender, unattended, output, attachments, metadata
+                )
                 run, after = RunId(started.run), started.after
             async for item in self._of_run(feed, run, after, head):
                 yield item
@@ -202,21 +217,29 @@ class RemoteSending(AnyHandle, RemoteReading):
         key: str | None = None,
         sender: str | None = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId:
         """See `engine.sending.Sending.steer`."""
         self._check_open()
         own = new_key()
         content = await _content("message", message, attachments)
-        body = {**content, "mode": mode, "sender": sender, "key": key or own}
+        body = {**content, "mode": mode, "sender": sender, "key": key or own, "metadata": input_metadata(metadata)}
         return InputId((await self._post("/steer", Accepted, body, key=own)).input)
 
     async def follow_up(
-        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+        self,
+        message: Prompt,
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId:
         """See `engine.sending.Sending.follow_up`."""
         self._check_open()
         own = new_key()
-        body = {**await _content("message", message, attachments), "sender": sender, "key": key or own}
+        content = await _content("message", message, attachments)
+        body = {**content, "sender": sender, "key": key or own, "metadata": input_metadata(metadata)}
         return InputId((await self._post("/follow_up", Accepted, body, key=own)).input)
 
     async def continue_run(self, run: RunId | str) -> RunId:

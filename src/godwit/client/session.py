@@ -24,6 +24,7 @@ from ..core.errors import ActionNotFound, ArtifactNotFound, GodwitError, Invalid
 from ..core.events import Event, Remember, UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import KEEP_TOKENS, Compaction, InputEntry, PendingAction, ToolCallResult
 from ..core.ids import ArtifactRef, RunId, Seq
+from ..core.json_values import input_metadata
 from ..core.lanes import (
     DeadLetter,
     ExternalTask,
@@ -123,9 +124,11 @@ class RemoteActions:
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """Give an external call's result, or the answer to a question. False when it had been answered before."""
-        return await self._answered(action, "answer", {"result": result, "is_error": is_error, "sender": sender})
+        body = {"result": result, "is_error": is_error, "sender": sender, "metadata": input_metadata(metadata)}
+        return await self._answered(action, "answer", body)
 
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None:
         """Whether the question can be answered with these. InvalidArgument for a budget's that names no amount it can use,
@@ -239,11 +242,11 @@ class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, Rem
         self._check_open()
         match event:
             case UserMessage(delivery="prompt"):
-                await self.prompt(event.content, key=key, sender=event.sender)
+                await self.prompt(event.content, key=key, sender=event.sender, metadata=event.metadata)
             case UserMessage(delivery="steer"):
-                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender)
+                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender, metadata=event.metadata)
             case UserMessage():
-                await self.follow_up(event.content, key=key, sender=event.sender)
+                await self.follow_up(event.content, key=key, sender=event.sender, metadata=event.metadata)
             case UserInterrupt():
                 await self.interrupt(run=event.run, force=event.force, reason=event.reason)
             case UserAnswer(decision="approve"):
@@ -259,7 +262,13 @@ class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, Rem
                     event.action, event.reason, remember=event.remember, rule=event.rule, sender=event.sender
                 )
             case UserAnswer():
-                await self.approvals.answer(event.action, event.content, is_error=event.is_error, sender=event.sender)
+                await self.approvals.answer(
+                    event.action,
+                    event.content,
+                    is_error=event.is_error,
+                    sender=event.sender,
+                    metadata=event.metadata,
+                )
 
     def command_tx(self) -> CommandSender:
         """The raw way to send commands, from any task of this event loop (seed 002)."""
@@ -395,9 +404,10 @@ class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, Rem
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """See `engine.approvals.Approvals.answer`."""
-        return await self.approvals.answer(action, result, is_error=is_error, sender=sender)
+        return await self.approvals.answer(action, result, is_error=is_error, sender=sender, metadata=metadata)
 
     # --- lanes -----------------------------------------------------------------------------------------------------
 

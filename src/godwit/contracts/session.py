@@ -141,6 +141,7 @@ class PendingActions(Protocol):
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool: ...
     async def check_arguments(self, action: str, arguments: dict[str, Any]) -> None: ...
 
@@ -270,6 +271,7 @@ class SessionHandle(Protocol):
         output: Any = None,
         commands: bool = True,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunResult: ...
     async def prompt(
         self,
@@ -282,6 +284,7 @@ class SessionHandle(Protocol):
         unattended: bool = False,
         output: Any = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunId: ...
     async def prompt_and_wait(self, prompt: Prompt, *, context: Any = None, attachments: Attachments = ()) -> RunResult: ...
     async def command(
@@ -293,6 +296,7 @@ class SessionHandle(Protocol):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> CommandResult | None: ...
     def stream(
         self,
@@ -306,6 +310,7 @@ class SessionHandle(Protocol):
         output: Any = None,
         commands: bool = True,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Event | Delta]: ...
     async def wait(self, run: RunId | str | None = None) -> RunResult: ...
     async def steer(
@@ -316,9 +321,16 @@ class SessionHandle(Protocol):
         key: str | None = None,
         sender: str | None = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId: ...
     async def follow_up(
-        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+        self,
+        message: Prompt,
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId: ...
     async def resume_run(self, run: RunId | str) -> RunResult: ...
     async def continue_run(self, run: RunId | str) -> RunId: ...
@@ -419,6 +431,7 @@ class SessionHandle(Protocol):
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool: ...
 
     # Who does its calls, and what is done outside.

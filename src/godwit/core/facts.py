@@ -49,7 +49,7 @@ class Compaction:
 
 @dataclass(frozen=True)
 class InputEntry:
-    """An input and where it stands. `seq`: the event that accepted it."""
+    """An input and where it stands. `seq`: the event that accepted it. `metadata`: what its sender has kept with it."""
 
     id: InputId
     delivery: Delivery
@@ -57,6 +57,7 @@ class InputEntry:
     content: tuple[UserBlock, ...]
     seq: int
     at_ms: int
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -52,9 +52,11 @@ class Answers(Handle):
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """See `Approvals.answer`; wakes the session here."""
-        return await self._answered(self.approvals.answer(action, result, is_error=is_error, sender=sender))
+        given = self.approvals.answer(action, result, is_error=is_error, sender=sender, metadata=metadata)
+        return await self._answered(given)
 
     async def _answered(self, answer: Any) -> bool:
         answered: bool = await answer

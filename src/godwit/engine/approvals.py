@@ -16,6 +16,7 @@ from ..core.events import ActionOpened, Decision, Remember, SubagentStarted, Use
 from ..core.facts import PendingAction
 from ..core.gate import OpenAction
 from ..core.ids import AgentName, Clock, SessionId
+from ..core.json_values import input_metadata
 from ..core.messages import ResultBlock, Text, text_of
 from ..core.questions import filled
 from ..core.senders import POLICY, check_sender
@@ -273,12 +274,15 @@ class Approvals:
         *,
         is_error: bool = False,
         sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """Give an external call's result, or the answer to a question.
 
         A form is answered with its fields, as a mapping or a JSON object; one with a single field with its value alone as
         well; an address that was opened with anything. A question is declined by `deny`. False when it had been answered
-        before. InvalidArgument, naming the field, when it does not fit the form; ActionNotFound."""
+        before. `metadata`: of the result, for people and followers, 16 KiB of JSON at most. InvalidArgument, naming the
+        field, when it does not fit the form; ActionNotFound."""
+        told = input_metadata(metadata)
         at, opened = await self._where(action)
         arguments: dict[str, Any] | None = None
         if opened.kind == "question" and not is_error:
@@ -288,7 +292,13 @@ class Approvals:
             result = msgspec.json.encode(dict(result)).decode()
         content = (Text(result),) if isinstance(result, str) else result
         return await at._inbox.answer(
-            opened.action, "result", arguments=arguments, content=content, is_error=is_error, sender=sender
+            opened.action,
+            "result",
+            arguments=arguments,
+            content=content,
+            is_error=is_error,
+            sender=sender,
+            metadata=told,
         )
 
     async def _where(self, name: str) -> tuple[Approvals, ActionOpened]:

@@ -6,6 +6,7 @@ needs more than `contracts.SessionHandle` does not belong here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..contracts import SessionHandle
@@ -37,6 +38,7 @@ class AnyHandle:
         output: Any = None,
         commands: bool = True,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunResult:
         """Send a prompt and wait for the run to end.
 
@@ -50,6 +52,8 @@ class AnyHandle:
         `attachments`: files that go with the prompt, in front of its words: paths, http addresses and bytes, or what
         `godwit.image` and `godwit.file` make of them. AttachmentRefused, before anything is recorded, for one that cannot be
         read or fetched, or that the model's provider does not take.
+        `metadata`: what is kept with the message for people and followers, 16 KiB of JSON at most; no model is told it, and
+        under one `key` it is the same. InvalidArgument.
         A plain text without `history` and attachments that begins with a slash and a name is a command, see `command`: no
         model is asked, and the result's `text` is what it answered, `run` its id. `commands=False` sends a text as it is.
         Raises SessionBusy while a run is open, SessionClosed, SessionArchived, InboxFull, and RunFailed (with the
@@ -57,7 +61,13 @@ class AnyHandle:
         """
         if commands and isinstance(prompt, str) and history is None and not attachments:
             executed = await self.command(
-                prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+                prompt,
+                context=context,
+                key=key,
+                sender=sender,
+                unattended=unattended,
+                output=output,
+                metadata=metadata,
             )
             if executed is not None:
                 return _command_result(executed) if executed.run is None else await self.wait(executed.run)
@@ -71,6 +81,7 @@ class AnyHandle:
             unattended=unattended,
             output=output,
             attachments=attachments,
+            metadata=metadata,
         )
         return await self.wait(run)
 

@@ -7,7 +7,7 @@ outside sends under a name of godwit's own (`core.senders`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ from ..core.events import (
     UserMessage,
 )
 from ..core.ids import ActionId, Clock, IdSource, InputId, RunId, Seq, SessionId, TaskId, derived_id
+from ..core.json_values import input_metadata
 from ..core.lanes import LaneHandler
 from ..core.messages import Message, ResultBlock, UserBlock
 from ..core.output import OutputSpec
@@ -83,6 +84,7 @@ class Inbox:
         output: OutputSpec | None = None,
         before: Sequence[EventData] = (),
         task: TaskId | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> tuple[RunId, Appended]:
         """A message that starts a run. SessionBusy while one is open, InboxFull, SessionArchived, InvalidArgument.
 
@@ -91,7 +93,8 @@ class Inbox:
         """
         check_sender(sender)
         run, input_id = RunId(self._id("run", key)), InputId(self._id("in", key))
-        message = UserMessage(input_id, content, "prompt", sender=sender if task is None else by_task(task))
+        by = sender if task is None else by_task(task)
+        message = UserMessage(input_id, content, "prompt", sender=by, metadata=input_metadata(metadata))
         started = RunStarted(run, input_id, history=history, unattended=unattended, model=model, output=output)
         given = [msgspec.structs.replace(d, starts=run) if isinstance(d, CommandExecuted) else d for d in before]
         return run, await self._append(*given, message, started, run=run, key=key)
@@ -118,21 +121,34 @@ class Inbox:
         return await self._append(*data, resumes, run=resumes.run)
 
     async def steer(
-        self, content: tuple[UserBlock, ...], mode: SteerMode, *, key: str | None = None, sender: str | None = None
+        self,
+        content: tuple[UserBlock, ...],
+        mode: SteerMode,
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> tuple[InputId, Appended]:
         """A message for the open run. NoOpenRun when there is none, InvalidArgument."""
         check_sender(sender)
         input_id = InputId(self._id("in", key))
-        return input_id, await self._append(UserMessage(input_id, content, "steer", mode, sender), key=key)
+        message = UserMessage(input_id, content, "steer", mode, sender, input_metadata(metadata))
+        return input_id, await self._append(message, key=key)
 
     async def follow_up(
-        self, content: tuple[UserBlock, ...], *, key: str | None = None, sender: str | None = None
+        self,
+        content: tuple[UserBlock, ...],
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> tuple[InputId, Appended]:
         """A message for when nothing else is left to do; without an open run that is now: the store starts one with it.
         InvalidArgument."""
         check_sender(sender)
         input_id = InputId(self._id("in", key))
-        return input_id, await self._append(UserMessage(input_id, content, "follow_up", sender=sender), key=key)
+        message = UserMessage(input_id, content, "follow_up", sender=sender, metadata=input_metadata(metadata))
+        return input_id, await self._append(message, key=key)
 
     async def interrupt(self, run: RunId, *, force: bool = False, reason: str | None = None, key: str | None = None) -> None:
         """End that run. NoOpenRun when it is not the open one; KeyReused when the key was used to end another."""
@@ -183,11 +199,16 @@ class Inbox:
         for place, given in enumerate(inputs):
             if not isinstance(given, UserInterrupt):
                 check_sender(given.sender)
-            if not isinstance(given, UserMessage):
+            if isinstance(given, UserAnswer):
+                data.append(msgspec.structs.replace(given, metadata=input_metadata(given.metadata)))
+                continue
+            if isinstance(given, UserInterrupt):
                 data.append(given)
                 continue
             own = None if key is None else _key_at(key, place)
-            message = msgspec.structs.replace(given, id=InputId(self._id("in", own)))
+            message = msgspec.structs.replace(
+                given, id=InputId(self._id("in", own)), metadata=input_metadata(given.metadata)
+            )
             data.append(message)
             if message.delivery == "prompt":
                 runs.append(RunId(self._id("run", own)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ..contracts import EventStore
@@ -31,11 +32,12 @@ class Queue:
         for event in await self._store.read(self._session, types=types):
             match event.data:
                 case UserMessage() as data:
-                    found[data.id] = InputEntry(data.id, data.delivery, "accepted", data.content, event.seq, event.at_ms)
+                    found[data.id] = InputEntry(
+                        data.id, data.delivery, "accepted", data.content, event.seq, event.at_ms, data.metadata
+                    )
                 case InputDelivered(id=input_id) | InputWithdrawn(id=input_id) if input_id in found:
-                    was = found[input_id]
                     now: InputStatus = "delivered" if isinstance(event.data, InputDelivered) else "withdrawn"
-                    found[input_id] = InputEntry(input_id, was.delivery, now, was.content, was.seq, was.at_ms)
+                    found[input_id] = dataclasses.replace(found[input_id], status=now)
                 case _:
                     pass
         if state is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..core.errors import KeyReused, NoOpenRun
 from ..core.events import Delta, Event, RunFinished
 from ..core.facts import CommandResult, Prompt, SlashCommand
 from ..core.ids import InputId, RunId, Seq, TaskId
+from ..core.json_values import input_metadata
 from ..core.messages import Message, Text, UserBlock
 from ..core.output import OutputSpec
 from ..core.record import RunResult
@@ -43,6 +44,7 @@ class Sending(AnyHandle, Reading):
         unattended: bool = False,
         output: Any = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> RunId:
         """Send a prompt and return the run's id at once; the work goes on beside. Errors as for `send`.
 
@@ -53,7 +55,7 @@ class Sending(AnyHandle, Reading):
         form = self._form(output)
         content = await self._content(prompt, attachments, history=given)
         run, appended = await self._inbox.prompt(
-            content, history=given, key=key, sender=sender, unattended=unattended, output=form
+            content, history=given, key=key, sender=sender, unattended=unattended, output=form, metadata=metadata
         )
         self._started(run, appended.first - 1, context)
         return run
@@ -122,17 +124,21 @@ class Sending(AnyHandle, Reading):
         sender: str | None = None,
         unattended: bool = False,
         output: Any = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> CommandResult | None:
         """Run the slash command that this text is; None when it is a prompt, and then nothing was done.
 
         The model is never asked, also not for an unknown name, which is answered with help. A command that turns into a
         prompt (one from a Markdown file, say) has started a run when this returns. What it answered is recorded as
         `command.executed` and stays out of the transcript. `key`: under a key that was used, the first answer comes again.
+        `metadata`: of the message, where the command turns into a prompt.
         SessionBusy while a run is open, unless the command is safe then; SessionClosed, SessionArchived, InvalidArgument.
         """
         self._check_open()
         check_sender(sender)  # before anything is carried out
-        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended, form=self._form(output))
+        told = input_metadata(metadata)
+        form = self._form(output)
+        done = await self._typed.run(text, key=key, sender=sender, unattended=unattended, form=form, metadata=told)
         if done is not None and done.run is not None:
             self._started(done.run, done.seq - 1, context)
         return done
@@ -169,6 +175,7 @@ class Sending(AnyHandle, Reading):
         output: Any = None,
         commands: bool = True,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Event | Delta]:
         """Send a prompt and yield the run's events, with deltas between them, until it ends.
 
@@ -178,7 +185,13 @@ class Sending(AnyHandle, Reading):
         run: RunId | None = None
         if commands and isinstance(prompt, str) and history is None and not attachments:
             executed = await self.command(
-                prompt, context=context, key=key, sender=sender, unattended=unattended, output=output
+                prompt,
+                context=context,
+                key=key,
+                sender=sender,
+                unattended=unattended,
+                output=output,
+                metadata=metadata,
             )
             if executed is not None and executed.run is None:
                 yield Delta(self.id, "text", executed.id, text=executed.text, after=executed.seq - 1)
@@ -197,6 +210,7 @@ class Sending(AnyHandle, Reading):
                 unattended=unattended,
                 output=output,
                 attachments=attachments,
+                metadata=metadata,
             )
         async for item in self.watch(self._own_runs.pop(run)):
             yield item
@@ -234,6 +248,7 @@ class Sending(AnyHandle, Reading):
         key: str | None = None,
         sender: str | None = None,
         attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId:
         """Put a message into the open run at its next boundary. NoOpenRun when none is open.
 
@@ -244,23 +259,29 @@ class Sending(AnyHandle, Reading):
         content = await self._content(message, attachments, open_run=True)
         chosen = mode or (await load_state(self._store, self.id)).steer_mode
         try:
-            input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender)
+            input_id, _ = await self._inbox.steer(content, chosen, key=key, sender=sender, metadata=metadata)
         except KeyReused:
             if mode is not None:
                 raise
             # The same call under the same key stays the same, also when the default has changed in between.
             other: SteerMode = "batch" if chosen == "skip" else "skip"
-            input_id, _ = await self._inbox.steer(content, other, key=key, sender=sender)
+            input_id, _ = await self._inbox.steer(content, other, key=key, sender=sender, metadata=metadata)
         self._wake()
         return input_id
 
     async def follow_up(
-        self, message: Prompt, *, key: str | None = None, sender: str | None = None, attachments: Attachments = ()
+        self,
+        message: Prompt,
+        *,
+        key: str | None = None,
+        sender: str | None = None,
+        attachments: Attachments = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> InputId:
         """Queue a message for when nothing else is left to do. On an idle session that is now."""
         self._check_open()
         content = await self._content(message, attachments, open_run=True)
-        input_id, _ = await self._inbox.follow_up(content, key=key, sender=sender)
+        input_id, _ = await self._inbox.follow_up(content, key=key, sender=sender, metadata=metadata)
         self._wake()
         return input_id
 

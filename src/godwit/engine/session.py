@@ -18,6 +18,7 @@ from ..core.errors import ActionNotFound, NoOpenRun, SessionNotFound, ToolNotFou
 from ..core.events import UserAnswer, UserInterrupt, UserMessage
 from ..core.facts import Prompt, SessionConfig
 from ..core.ids import Seq, SessionId
+from ..core.json_values import input_metadata
 from ..core.memory import reach_of
 from ..core.messages import user_content
 from ..core.record import RunResult
@@ -232,11 +233,11 @@ class Session(
         self._check_open()
         match event:
             case UserMessage(delivery="prompt"):
-                await self.prompt(event.content, key=key, sender=event.sender)
+                await self.prompt(event.content, key=key, sender=event.sender, metadata=event.metadata)
             case UserMessage(delivery="steer"):
-                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender)
+                await self.steer(event.content, mode=event.mode, key=key, sender=event.sender, metadata=event.metadata)
             case UserMessage():
-                await self.follow_up(event.content, key=key, sender=event.sender)
+                await self.follow_up(event.content, key=key, sender=event.sender, metadata=event.metadata)
             case UserInterrupt():
                 await self._inbox.interrupt(event.run, force=event.force, reason=event.reason)
             case UserAnswer():
@@ -253,6 +254,7 @@ class Session(
                     sender=event.sender,
                     remember=event.remember,
                     rule=event.rule,
+                    metadata=input_metadata(event.metadata),
                 )
         self._wake()
 

@@ -8,7 +8,7 @@ out is recorded once, behind its effect; a command that becomes a prompt is reco
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..contracts import EventStore
@@ -67,6 +67,7 @@ class TypedCommands:
         sender: str | None = None,
         unattended: bool = False,
         form: OutputSpec | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> CommandResult | None:
         """See `Session.command`. A run it has started is to be driven by the caller."""
         typed = parse(text)
@@ -99,6 +100,7 @@ class TypedCommands:
                 model=output.model,
                 output=form,
                 before=(*said, done),
+                metadata=metadata,
             )
         else:
             appended = await self._inbox.command(done, *said, key=key)

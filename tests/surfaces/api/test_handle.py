@@ -91,6 +91,13 @@ from tests.engine.test_fork import (  # noqa: F401 - collected here again
     test_the_branch_that_is_left_is_summed_up,
     test_what_is_open_stays_where_it_is,
 )
+from tests.engine.test_input_metadata import (  # noqa: F401 - collected here again
+    test_a_command_that_turns_into_a_prompt_hands_it_on,
+    test_every_way_of_saying_something_keeps_what_came_with_it,
+    test_it_is_part_of_what_a_key_stands_for,
+    test_the_metadata_of_an_answer_is_that_of_the_result,
+    test_what_cannot_be_kept_is_refused_and_leaves_nothing,
+)
 from tests.engine.test_kept_files import (  # noqa: F401 - collected here again
     test_checkpoints_by_hand_and_what_changed_since,
 )

@@ -12,13 +12,15 @@ from .data import Data, Decision, Delivery, Remember
 
 class UserMessage(Data, frozen=True, tag="user.message"):
     """A message was accepted. It enters the transcript when `input.delivered` names it. `sender`: who it is from; the
-    engine's own go by `nudge`, `verification`, `output`, `hook ID` and `task ID`, and nobody else's by these."""
+    engine's own go by `nudge`, `verification`, `output`, `hook ID` and `task ID`, and nobody else's by these. `metadata` is
+    for people and followers, not for the model."""
 
     id: InputId
     content: tuple[UserBlock, ...]
     delivery: Delivery = "prompt"
     mode: SteerMode = "skip"
     sender: str | None = None
+    metadata: dict[str, Any] = {}
 
 
 class UserInterrupt(Data, frozen=True, tag="user.interrupt"):

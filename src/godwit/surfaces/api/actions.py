@@ -51,5 +51,5 @@ async def answer_action(
 ) -> Response:
     """Give an external call's result, or the answer to a question."""
     given = tuple(sent.result) if isinstance(sent.result, list) else sent.result
-    done = await session.answer(action, given, is_error=sent.is_error, sender=sent.sender)
+    done = await session.answer(action, given, is_error=sent.is_error, sender=sent.sender, metadata=sent.metadata)
     return answer(Changed(done))

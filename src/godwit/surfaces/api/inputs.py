@@ -42,6 +42,7 @@ async def prompt(
         unattended=sent.unattended,
         output=sent.output,
         attachments=sent.attachments,
+        metadata=sent.metadata,
     )
     return answer(Started(run, await session.run_start(run)))
 
@@ -51,7 +52,12 @@ async def prompt(
 async def steer(session: Driven, sent: Annotated[SteerBody, Depends(body(SteerBody))], key: KeyHeader) -> Response:
     """Put a message into the open run at its next boundary."""
     given = await session.steer(
-        sent.message, mode=sent.mode, key=sent.key or key, sender=sent.sender, attachments=sent.attachments
+        sent.message,
+        mode=sent.mode,
+        key=sent.key or key,
+        sender=sent.sender,
+        attachments=sent.attachments,
+        metadata=sent.metadata,
     )
     return answer(Accepted(given))
 
@@ -64,7 +70,13 @@ async def follow_up(
     """Queue a message for when nothing else is left to do. On an idle session that is now."""
     if not await session.is_running():
         await service.tenants.room(who, "runs")
-    given = await session.follow_up(sent.message, key=sent.key or key, sender=sent.sender, attachments=sent.attachments)
+    given = await session.follow_up(
+        sent.message,
+        key=sent.key or key,
+        sender=sent.sender,
+        attachments=sent.attachments,
+        metadata=sent.metadata,
+    )
     return answer(Accepted(given))
 
 
@@ -77,7 +89,12 @@ async def command(
     if not await session.is_running():
         await service.tenants.room(who, "runs")
     done = await session.command(
-        sent.text, key=sent.key or key, sender=sent.sender, unattended=sent.unattended, output=sent.output
+        sent.text,
+        key=sent.key or key,
+        sender=sent.sender,
+        unattended=sent.unattended,
+        output=sent.output,
+        metadata=sent.metadata,
     )
     return answer(Commanded(done))
 

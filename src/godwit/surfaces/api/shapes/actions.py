@@ -32,3 +32,4 @@ class AnswerBody(Shape, frozen=True):
     result: str | list[ResultBlock] | dict[str, Any]
     is_error: bool = False
     sender: str | None = None
+    metadata: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -21,7 +21,7 @@ Attached = Annotated[list[WireAttachment], Meta(max_length=1000)]
 
 class PromptBody(Shape, frozen=True):
     """`key`: in place of the header Idempotency-Key, as the engine's own key of the prompt.
-    `output`: the form of the answer.
+    `output`: the form of the answer. `metadata`: kept with the message for people and followers, 16 KiB at most.
     """
 
     prompt: Content
@@ -31,6 +31,7 @@ class PromptBody(Shape, frozen=True):
     output: OutputSpec | None = None
     key: Key | None = None
     attachments: Attached = []
+    metadata: dict[str, Any] = {}
 
 
 class SteerBody(Shape, frozen=True):
@@ -39,6 +40,7 @@ class SteerBody(Shape, frozen=True):
     sender: str | None = None
     key: Key | None = None
     attachments: Attached = []
+    metadata: dict[str, Any] = {}
 
 
 class FollowUpBody(Shape, frozen=True):
@@ -46,6 +48,7 @@ class FollowUpBody(Shape, frozen=True):
     sender: str | None = None
     key: Key | None = None
     attachments: Attached = []
+    metadata: dict[str, Any] = {}
 
 
 class CommandBody(Shape, frozen=True):
@@ -54,6 +57,7 @@ class CommandBody(Shape, frozen=True):
     unattended: bool = False
     output: OutputSpec | None = None
     key: Key | None = None
+    metadata: dict[str, Any] = {}
 
 
 class Started(Shape, frozen=True):
