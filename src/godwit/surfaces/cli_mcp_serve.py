@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ..core.agent import AgentSpec
     from ..engine.session import Session
     from ..host.runtime import Runtime
-    from .mcp_server.caller import Caller
     from .mcp_server.wire import Wire
+    from .server.caller import Caller
 
 MADE_BY = "mcp"
 """How sessions are labelled that are made here: the next process that serves their folder goes on with them."""
@@ -98,7 +98,7 @@ async def _go_on(runtime: Runtime) -> None:
 
 
 class FolderRoster:
-    """Implements `mcp_server.roster.Roster`."""
+    """Implements `server.roster.Roster`."""
 
     def __init__(self, runtime: Runtime, agents: ServedAgents, folder: Path) -> None:
         self._runtime = runtime
@@ -158,7 +158,7 @@ class FolderRoster:
 
 
 class FolderAgent:
-    """Implements `mcp_server.roster.Offered`."""
+    """Implements `server.roster.Offered`."""
 
     def __init__(self, runtime: Runtime, folder: Path, name: str, description: str, spec: AgentSpec) -> None:
         self.id = self.title = name

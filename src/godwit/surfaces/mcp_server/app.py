@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-    from .caller import Caller
+    from ..server.caller import Caller
 
 PATH = "/mcp"
 MAX_CONNECTIONS = 1000
@@ -82,8 +82,8 @@ class _Endpoint:
         await asyncio.to_thread(_load)
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
+        from ..server.roster import StoredRoster
         from .protocol import served
-        from .roster import StoredRoster
 
         made = await served(self._service, StoredRoster(), lambda ctx: _caller(self._service, ctx))
         manager = StreamableHTTPSessionManager(
@@ -123,7 +123,7 @@ def _user(principal: Principal) -> object:
 
 
 def _caller(service: Service, ctx: ServerRequestContext[Any, Any]) -> Caller:
-    from .caller import Caller
+    from ..server.caller import Caller
 
     assert ctx.request is not None  # there is one with whatever comes over HTTP
     scope = ctx.request.scope

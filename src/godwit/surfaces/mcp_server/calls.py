@@ -15,11 +15,11 @@ from ...core.errors import GodwitError, InvalidArgument, NoOpenRun, SessionExist
 from ...core.ids import SessionId, derived_id
 from ...core.messages import Assistant, text_of
 from ...engine.session import Session
+from ..server.caller import Caller
+from ..server.roster import Offered, Roster, agent_named, by_tool
 from . import shapes
-from .caller import Caller
 from .cancelled import Call, Calls
 from .results import action_words, open_result, refused, result
-from .roster import Offered, Roster, agent_named, by_tool
 from .tools import SESSION_TOOLS
 from .working import Resumed, Work, resumed, to_its_end
 

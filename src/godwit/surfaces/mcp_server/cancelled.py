@@ -19,7 +19,7 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from ...core.errors import GodwitError
-from .caller import Caller
+from ..server.caller import Caller
 from .shapes import Cancelled
 
 logger = logging.getLogger("godwit.server")

@@ -19,7 +19,7 @@ from mcp_types import (
 
 from ...core.errors import InvalidArgument, NotFound
 from ...engine.commands import Command
-from .caller import Caller
+from ..server.caller import Caller
 
 DELEGATE = "delegate"
 ARGUMENTS = "arguments"

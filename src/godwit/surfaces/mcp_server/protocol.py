@@ -20,14 +20,14 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ...core.errors import GodwitError, InvalidArgument, NotFound
 from ...core.ids import SessionId
+from ..server.caller import Caller
+from ..server.roster import Roster
 from ..server.service import Service
 from . import resources
-from .caller import Caller
 from .calls import Tools
 from .cancelled import Calls
 from .connection import state_of
 from .prompts import DELEGATE, Prompts, Written
-from .roster import Roster
 from .sealing import sealing
 from .telling import LEVEL
 from .tools import agent_tool, session_tools

@@ -19,8 +19,8 @@ from mcp_types import (
 from ...contracts import SessionRow
 from ...core.errors import ArtifactNotFound, InvalidArgument
 from ...core.ids import SessionId
+from ..server.caller import Caller
 from . import shapes, uris
-from .caller import Caller
 from .calls import events, transcript
 
 PAGE = 50

@@ -20,11 +20,11 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.message import SessionMessage
 
 from ...core.principal import Principal
+from ..server.caller import Caller
+from ..server.roster import Roster
 from ..server.service import Service
-from .caller import Caller
 from .prompts import Written
 from .protocol import served
-from .roster import Roster
 from .wire import Wire
 
 PERSON = Principal("mcp", None, frozenset({"admin"}))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 from mcp_types import Tool, ToolAnnotations
 
+from ..server.roster import Offered
 from . import shapes
-from .roster import Offered
 from .shapes import arguments_schema, schema_of
 
 

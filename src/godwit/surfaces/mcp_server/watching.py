@@ -18,7 +18,7 @@ from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated, Serv
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from ...core.errors import GodwitError, NotFound, SessionNotFound
-from .caller import Caller
+from ..server.caller import Caller
 from .connection import at_end, state_of
 from .uris import SESSIONS, parsed
 

@@ -24,8 +24,8 @@ from ...core.facts import PendingAction
 from ...core.ids import ActionId, RunId
 from ...core.record import RunResult
 from ...engine.session import Session
+from ..server.caller import Caller
 from .asking import MOST_AT_ONCE, answer, askable, can_ask, form
-from .caller import Caller
 from .results import ended_result, open_result
 from .telling import Telling
 

@@ -9,7 +9,7 @@ from ...contracts import SessionRow
 from ...core.errors import ConfigurationError, ToolNotFound
 from ...core.principal import Principal, Scope
 from ...engine.session import Session
-from ..server.service import Service
+from .service import Service
 
 
 @dataclass(frozen=True)
