@@ -30,7 +30,7 @@ def nested(depth: int) -> Any:
 async def test_every_way_of_saying_something_keeps_what_came_with_it(bench: Bench) -> None:
     reached, release = asyncio.Event(), asyncio.Event()
     session = await bench.start([hold(release, reached=reached) + say("1"), "2", "3", "4", "5", "6"])
-    await session.prompt("prompt", metadata={"id": "m1", "more": [1, None, {"a": 2.5}]})
+    await session.prompt("prompt", metadata={"id": "client-1", "more": [1, None, {"a": 2.5}]})
     await within(reached.wait())
     await session.steer("steer", metadata={"id": "m2"})
     await session.follow_up("follow-up", metadata={"id": "m3"})
@@ -43,16 +43,23 @@ async def test_every_way_of_saying_something_keeps_what_came_with_it(bench: Benc
         pass
     said = {message.content[0].text: message.metadata for message in await data(session, UserMessage)}
     assert said == {
-        "prompt": {"id": "m1", "more": [1, None, {"a": 2.5}]},
+        "prompt": {"id": "client-1", "more": [1, None, {"a": 2.5}]},
         "steer": {"id": "m2"},
         "follow-up": {"id": "m3"},
         "event": {"id": "m4"},
         "send": {"id": "m5"},
         "stream": {"id": "m6"},
     }
-    assert [entry.metadata["id"] for entry in await session.queue.list(all=True)] == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert [entry.metadata["id"] for entry in await session.queue.list(all=True)] == [
+        "client-1",
+        "m2",
+        "m3",
+        "m4",
+        "m5",
+        "m6",
+    ]
     assert bench.model is not None
-    assert "m1" not in repr(bench.model.requests), "no model is told"
+    assert "client-1" not in repr(bench.model.requests), "no model is told"
 
 
 async def test_a_command_that_turns_into_a_prompt_hands_it_on(bench: Bench) -> None:
@@ -117,15 +124,15 @@ async def test_the_metadata_of_an_answer_is_that_of_the_result(bench: Bench) -> 
     first, second = await session.approvals.pending()
     with pytest.raises(InvalidArgument, match="may have 16,384"):
         await session.answer(first.id, "found", metadata={"text": "x" * INPUT_METADATA_BYTES})
-    assert await session.answer(first.id, "found", metadata={"id": "m1"})
+    assert await session.answer(first.id, "found", metadata={"id": "client-1"})
     assert not await session.answer(first.id, "found", metadata={"id": "m2"}), "answered already"
     given = UserAnswer(second.id, "result", content=(Text("none"),), is_error=True, metadata={"id": "m3"})
     await session.send_event(given)
     assert (await within(session.wait())).text == "done"
-    assert [answer.metadata for answer in await data(session, UserAnswer)] == [{"id": "m1"}, {"id": "m3"}]
-    assert [result.metadata for result in await data(session, ToolFinished)] == [{"id": "m1"}, {"id": "m3"}]
+    assert [answer.metadata for answer in await data(session, UserAnswer)] == [{"id": "client-1"}, {"id": "m3"}]
+    assert [result.metadata for result in await data(session, ToolFinished)] == [{"id": "client-1"}, {"id": "m3"}]
     assert bench.model is not None
-    assert "m1" not in repr(bench.model.requests), "no model is told"
+    assert "client-1" not in repr(bench.model.requests), "no model is told"
 
 
 async def test_several_inputs_at_once_are_held_to_the_same(bench: Bench) -> None:
