@@ -32,7 +32,7 @@ from .events import (
     ToolCallResult,
     event_of,
 )
-from .message_shapes import Messages, Parts, RunInput, check_patch
+from .message_shapes import check_input, check_messages, check_parts, check_patch
 
 LARGEST = 2**53 - 1
 """Of the whole numbers that clients read."""
@@ -88,13 +88,13 @@ def _check(event: AnyEvent) -> None:
             except msgspec.ValidationError as error:
                 raise _wrong(event, "patch", str(error)) from None
         case ToolCallResult(content=content) if not isinstance(content, str):
-            msgspec.convert(content, Parts)
+            check_parts(content)
         case ActivitySnapshot(content=content):
             msgspec.convert(content, dict[str, Any])
         case MessagesSnapshot(messages=messages):
-            msgspec.convert(messages, Messages)
+            check_messages(messages)
         case RunStarted(input=given) if given is not None:
-            msgspec.convert(given, RunInput)
+            check_input(given)
         case RunFinished() | RunError():
             for usage in event.usage or ():
                 for name in _COUNTS:
@@ -176,6 +176,8 @@ def from_wire(given: Event | Mapping[str, Any]) -> AnyEvent:
 
 def _nulls(data: Mapping[str, Any], cls: type[msgspec.Struct], path: str = "") -> Iterator[str]:
     """Where `data` has a null for a field of `cls` that may be left out."""
+    if not path and data.get("subagentRunId", "") is None:
+        yield "subagentRunId"  # also where it would be no field at all
     for field in msgspec.structs.fields(cls):
         if field.encode_name not in data:
             continue

@@ -1,4 +1,4 @@
-"""Shapes of what events carry: messages, the input of a run, patches. Read only to tell whether they are well formed.
+"""Whether what events carry is well formed: messages, content parts, the input of a run, patches.
 
 The events hold these as plain data, as they are on the wire (`events.py`), and clients refuse a stream for one field of the
 wrong type in them. A field that may be left out is never null. Members that are not named here are let through.
@@ -58,13 +58,6 @@ class _Copy(_Operation, kw_only=True, tag="copy"):
 Patch = list[_Add | _Remove | _Replace | _Test | _Move | _Copy]
 
 
-def check_patch(patch: object) -> None:
-    """Whether this is a JSON patch (RFC 6902), apart from what it would be applied to. msgspec.ValidationError."""
-    for index, operation in enumerate(msgspec.convert(patch, Patch)):
-        if isinstance(operation, _Move) and operation.path.startswith(f"{operation.from_}/"):
-            raise msgspec.ValidationError(f"{operation.from_!r} cannot be moved into itself - at `$[{index}]`")
-
-
 # --- messages ------------------------------------------------------------------------------------------------------------
 
 
@@ -86,6 +79,7 @@ class _File(_Shape, kw_only=True, tag="file", tag_field="type"):
 
 class _Part(_Shape, kw_only=True, tag_field="type"):
     id: _Text = UNSET
+    metadata: Any = UNSET
 
 
 class _TextPart(_Part, kw_only=True, tag="text"):
@@ -182,6 +176,7 @@ Messages = list[_Developer | _System | _Assistant | _User | _Tool | _Activity | 
 class _ToolOffered(_Shape, kw_only=True):
     name: str
     description: str
+    parameters: Any = UNSET
     metadata: _Metadata = UNSET
 
 
@@ -193,10 +188,11 @@ class _Context(_Shape, kw_only=True):
 class _Answer(_Shape, kw_only=True):
     interrupt_id: str
     status: Literal["resolved", "cancelled"]
+    payload: Any = UNSET
     metadata: _Metadata = UNSET
 
 
-class RunInput(_Shape, kw_only=True):
+class _RunInput(_Shape, kw_only=True):
     thread_id: Id
     run_id: Id
     messages: Messages
@@ -204,4 +200,50 @@ class RunInput(_Shape, kw_only=True):
     parent_run_id: _Text = UNSET
     tools: list[_ToolOffered] | UnsetType = UNSET
     context: list[_Context] | UnsetType = UNSET
+    forwarded_props: Any = UNSET
     resume: list[_Answer] | UnsetType = UNSET
+
+
+# --- checks --------------------------------------------------------------------------------------------------------------
+
+
+def check_parts(parts: object) -> None:
+    """Whether these are content parts. msgspec.ValidationError, as from all of these."""
+    for part in msgspec.convert(parts, Parts):
+        _not_null("metadata", part.metadata)
+
+
+def check_messages(messages: object) -> None:
+    """Whether these are messages."""
+    _check_messages(msgspec.convert(messages, Messages))
+
+
+def check_input(given: object) -> None:
+    """Whether this is what a run is asked with."""
+    read = msgspec.convert(given, _RunInput)
+    _check_messages(read.messages)
+    _not_null("forwardedProps", read.forwarded_props)
+    for tool in read.tools or ():
+        _not_null("parameters", tool.parameters)
+    for answer in read.resume or ():
+        _not_null("payload", answer.payload)
+
+
+def check_patch(patch: object) -> None:
+    """Whether this is a JSON patch (RFC 6902), apart from what it would be applied to."""
+    for index, operation in enumerate(msgspec.convert(patch, Patch)):
+        if isinstance(operation, _Move) and operation.path.startswith(f"{operation.from_}/"):
+            raise msgspec.ValidationError(f"{operation.from_!r} cannot be moved into itself - at `$[{index}]`")
+
+
+def _check_messages(messages: Messages) -> None:
+    for message in messages:
+        if isinstance(message, _User | _Tool) and not isinstance(message.content, str):
+            for part in message.content:
+                _not_null("metadata", part.metadata)
+
+
+def _not_null(name: str, value: object) -> None:
+    """What holds any value and may be left out is not null either."""
+    if value is None:
+        raise msgspec.ValidationError(f"{name} is null; leave it out")

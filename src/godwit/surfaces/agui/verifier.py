@@ -7,7 +7,8 @@
 While a run is running its items come and go: text messages, tool calls, reasoning spans and reasoning messages (four spaces
 of ids), steps (by name, for each owner), subagents. What clients of version 1.0 reject is refused here, and of what they let
 through or pass over: an end for another run than the open one, interrupts of one id, empty ids, a null or an unknown member
-where the protocol has none, an activity that is changed before it is there, and a stream that breaks off.
+where the protocol has none, an activity that is changed before it is there, an
+item of chunks that is ended from outside, and a stream that breaks off.
 
 `rule` of the error says which rule it was:
 
@@ -22,6 +23,7 @@ where the protocol has none, an activity that is changed before it is there, and
     subagent      a piece of work of a subagent begins once, and after its parent
     activity      an activity is there before it is changed
     chunk         chunks say what they belong to, and do not contradict each other
+    built         what chunks build is not ended by another event; it ends by itself
     shape, null, id, patch, interrupts    one event in itself (`fields.py`)
     truncated     a stream ends with the end of a run
 """
@@ -85,6 +87,12 @@ _KIND_OF: Final[dict[type[Event], Kind]] = {
     TextMessageStart: "text message",
     ToolCallStart: "tool call",
     ReasoningMessageStart: "reasoning message",
+}
+_ENDED_BY: Final[dict[type[Event], tuple[Kind, str]]] = {
+    TextMessageEnd: ("text message", "message_id"),
+    ToolCallResult: ("text message", "message_id"),
+    ToolCallEnd: ("tool call", "tool_call_id"),
+    ReasoningMessageEnd: ("reasoning message", "message_id"),
 }
 _Tagged = Attributable | SubagentFinished | SubagentError
 
@@ -160,21 +168,27 @@ class Verifier:
     ) -> list[AnyEvent]:
         """The events that end what is open, in an order that may be sent: all of it, or what a subagent and those below it
         have, and itself. `outcome`: of the subagents. What chunks are building ends by itself and is left out."""
-        items = self.open
+        items = list(self.open)
         if owner is not None:
             theirs = {owner}
             for one, parent in self._run.subagents.items():  # a parent is always announced before
                 if parent in theirs:
                     theirs.add(one)
-            items = tuple(item for item in items if (item.id if item.kind == "subagent" else item.owner) in theirs)
+            items = [item for item in items if (item.id if item.kind == "subagent" else item.owner) in theirs]
         building = {(_KIND_OF[type(line.start)], line.id) for line in self._run.lines.values()}
-        return endings((item for item in items if (item.kind, item.id) not in building), outcome)
+        return endings((self._as_owned(item) for item in items if (item.kind, item.id) not in building), outcome)
+
+    def _as_owned(self, item: Open) -> Open:
+        """With whose it is now: a snapshot of messages may say it anew."""
+        space = _SPACES.get(item.kind)
+        return item if space is None else msgspec.structs.replace(item, owner=self._owner(space, item.id))
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _take(self, event: AnyEvent) -> None:
         try:
             check_fields(event)
+            self._check_building(event)
             events, lines = expand(self._run.lines, event)
             for one in events:
                 self._step(one)
@@ -262,6 +276,13 @@ class Verifier:
                 raise refused(event, None, "first", "a stream begins with RUN_STARTED")
             case phase, _:
                 raise refused(event, self.run_id, "over", f"run {self.run_id!r} has {phase}")
+
+    def _check_building(self, event: AnyEvent) -> None:
+        """Clients end by themselves what chunks build; had somebody else ended it before, they could not end the run."""
+        kind, name = _ENDED_BY.get(type(event), (None, ""))
+        for line in self._run.lines.values():
+            if _KIND_OF[type(line.start)] == kind and line.id == getattr(event, name):
+                raise refused(event, line.id, "built", f"chunks build {kind} {line.id!r}, which ends by itself")
 
     def _start_run(self, event: RunStarted) -> None:
         self._set(self, "_run", _Run(event.thread_id, event.run_id))

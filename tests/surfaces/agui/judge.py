@@ -1,0 +1,61 @@
+"""The official clients' own verdict on a stream, from one node process that lives as long as the tests of a module.
+
+`STRICTER` are the rules of ours that they do not have; for all else the verdicts are to agree, event for event.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+NODE = HERE.parents[2] / ".clients" / "node"
+STRICTER = {"run", "interrupts", "id", "activity", "patch", "built"}
+
+
+class Verdict(NamedTuple):
+    """`at`: the first event that is refused, or None; `why`: in the client's words."""
+
+    at: int | None
+    why: str = ""
+
+
+class Judge:
+    def __init__(self) -> None:
+        environment = {**os.environ, "SUPPRESS_TRANSFORMATION_WARNINGS": "true"}
+        self._node = subprocess.Popen(
+            ["node", os.fspath(HERE / "judge.mjs")],
+            cwd=NODE,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, client: Literal["new", "old"], events: list[dict[str, Any]]) -> Verdict:
+        assert self._node.stdin is not None
+        assert self._node.stdout is not None
+        self._node.stdin.write(json.dumps({"client": client, "events": events}) + "\n")
+        self._node.stdin.flush()
+        said = json.loads(self._node.stdout.readline())
+        return Verdict(None if said["at"] < 0 else said["at"], said.get("why", ""))
+
+    def close(self) -> None:
+        self._node.communicate()
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    there = (NODE / "node_modules" / name / "package.json" for name in ("@ag-ui/client", "agui-old"))
+    if shutil.which("node") is None or not all(package.exists() for package in there):
+        pytest.skip("there is no node, or scripts/clients has not made its clients")
+    judge = Judge()
+    yield judge
+    judge.close()

@@ -1,0 +1,60 @@
+"""The verifier agrees with the official one, but for the rules it has besides; and old clients take the old shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from godwit.core.errors import IllegalStream
+from godwit.surfaces.agui.events import AnyEvent
+from godwit.surfaces.agui.fields import from_wire
+from godwit.surfaces.agui.profiles import wire
+from godwit.surfaces.agui.verifier import Verifier
+
+from .judge import STRICTER, Judge, judge
+from .streams import on_the_wire, streams
+
+__all__ = ["judge"]
+SETTINGS = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def ours(events: list[dict[str, Any]]) -> tuple[int | None, IllegalStream | None]:
+    verifier = Verifier()
+    for at, event in enumerate(events):
+        try:
+            verifier.apply(from_wire(event))
+        except IllegalStream as error:
+            return at, error
+    return None, None
+
+
+def compare(judge: Judge, events: list[dict[str, Any]]) -> None:
+    at, error = ours(events)
+    theirs = judge("new", events)
+    if error is not None and error.details["rule"] in STRICTER:
+        assert theirs.at is None or (at is not None and theirs.at >= at), theirs
+        return
+    assert theirs.at == at, f"{theirs} / {error}"
+
+
+@SETTINGS
+@given(events=on_the_wire())
+def test_the_verdicts_agree(judge: Judge, events: list[dict[str, Any]]) -> None:
+    compare(judge, events)
+
+
+@pytest.mark.slow
+@settings(SETTINGS, max_examples=20_000)
+@given(events=on_the_wire())
+def test_the_verdicts_agree_on_many_more(judge: Judge, events: list[dict[str, Any]]) -> None:
+    compare(judge, events)
+
+
+@SETTINGS
+@given(stream=streams(legal=True))
+def test_a_client_before_1_0_takes_what_is_sent_to_it(judge: Judge, stream: list[AnyEvent]) -> None:
+    sent = [msgspec.json.decode(one) for event in stream for one in wire(event, "0.x")]
+    assert judge("old", sent).at is None
