@@ -195,7 +195,7 @@ def test_every_field_was_thought_of(field: str) -> None:
     opens_nothing = {
         "name", "instructions", "description", "tools", "external_tools", "settings", "metadata", "verification", "title",
         "extensions", "subagents", "subagent_specs", "subagent_ids", "hidden", "context", "context_files", "skills", "modes",
-        "output", "nudges", "tool_search",
+        "output", "nudges", "tool_search", "client_tools",
     }  # fmt: skip
     assert field in narrows | asked_of_all_above | opens_nothing
 

@@ -27,7 +27,8 @@ from .shapes import EventsListed, Listed, Opened, StoredAgent
 IMPORT_S = 600.0
 """How long a server may take to read a file."""
 
-_OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in ("name", "title", "extensions", "subagent_ids"))
+_OF_SESSIONS = ("name", "title", "extensions", "subagent_ids", "client_tools")
+_OF_SPEC = tuple(name for name in AgentSpec.__struct_fields__ if name not in _OF_SESSIONS)
 
 
 def connect(url: str, *, key: str | None = None, patience_s: float = PATIENCE_S) -> RemoteRuntime:

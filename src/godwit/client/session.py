@@ -51,9 +51,9 @@ from ..engine.direct import HostCalls
 from ..engine.lane_work import handler_given
 from ..engine.session import CommandSender
 from .connection import segment
+from .external_tools import RemoteTools
 from .handle import RemoteHandle, no_context
 from .mcp_contents import RemoteContents
-from .mcp_servers import RemoteServers
 from .memories import RemoteMemories
 from .registering import RemoteAgents
 from .sending import RemoteSending
@@ -204,7 +204,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteServers, RemoteContents, HostCalls):
+class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteTools, RemoteContents, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

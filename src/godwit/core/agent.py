@@ -121,7 +121,8 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """An agent: what it is asked to be, with which models, tools and limits.
 
     `models`: `provider:model` names; the first is used, the others take over in turn when it fails. `tools`: names of
-    registered tools or toolsets (`files`, `bash`). `external_tools`: tools without a body, answered from outside.
+    registered tools or toolsets (`files`, `bash`). `external_tools`: tools without a body, answered from outside;
+    `client_tools`: more of these, which a session's client has set and sets anew (`Session.set_external_tools`).
     `subagents`: the agents that it may hand tasks to, and what each is for. `subagent_specs`: what those of them are
     that are stored nowhere else; a hidden one stands here alone. The others are stored or built-in ones; `subagent_ids`:
     under which name such an agent is stored, where it is another than the one it is known by here. `mcp_servers`: whose
@@ -170,6 +171,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: MemoryPolicy | None = None
     nudges: NudgePolicy = NudgePolicy()
     tool_search: ToolSearchPolicy = ToolSearchPolicy()
+    client_tools: tuple[ToolDefinition, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.strip():
@@ -180,7 +182,7 @@ class AgentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
             if spec.name != name or (name in self.subagents) == spec.hidden:
                 what = "hidden ones are not listed" if spec.hidden else "each stands in `subagents` as well, under its name"
                 raise ConfigurationError(f"agent {self.name!r}: subagent_specs[{name!r}]: {what}", agent=self.name)
-        names = [t.name for t in self.external_tools]
+        names = [t.name for t in (*self.external_tools, *self.client_tools)]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"agent {self.name!r} names an external tool twice", tools=names)
         for what, given in (
@@ -217,6 +219,12 @@ def with_mcp_server(spec: AgentSpec, server: McpServer) -> AgentSpec:
 def without_mcp_server(spec: AgentSpec, name: str) -> AgentSpec:
     """The agent without the server of this name."""
     return msgspec.structs.replace(spec, mcp_servers=tuple(own for own in spec.mcp_servers if own.name != name))
+
+
+def with_client_tools(spec: AgentSpec, tools: Iterable[ToolDefinition]) -> AgentSpec:
+    """The agent with these tools of a client, in place of those before. ConfigurationError for a name of its own external
+    tools."""
+    return msgspec.structs.replace(spec, client_tools=tuple(tools))
 
 
 class AgentRef(msgspec.Struct, frozen=True):
@@ -268,6 +276,7 @@ __all__ = [
     "variant_of",
     "variant_name",
     "variant_prefix",
+    "with_client_tools",
     "with_mcp_server",
     "with_subagents",
     "without_mcp_server",

@@ -180,9 +180,7 @@ class Reviewer:
                 return Refused("unknown", text)
             return Waits() if waits else Refused("error", f"{away[0].upper()}{away[1:]}")
         if tool is None:
-            names = ", ".join(sorted(t.definition.name for t in driver.told_tools()))
-            more = f" `{TOOL_SEARCH}` finds others." if driver.deferral.active else ""
-            return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}.{more}")
+            return await self._without_tool(call, request, ahead)
         if call.phase == "started":
             # It had passed all of this when it started; it runs again with the arguments it had.
             started = await self._logged(call)
@@ -290,8 +288,19 @@ class Reviewer:
             return self._ask(call, tool, arguments, asks=asks, hooked=hooked, policy=policy, judgement=judgement)
         return await self._begun(call, tool, arguments, ahead, changed_by=changed_by, notes=_notes(hooked))
 
-    async def _answered(self, call: Call, tool: Tool, request: ToolCall, ahead: int) -> Review | None:
-        """A call that was asked about, and the answer is here."""
+    async def _without_tool(self, call: Call, request: ToolCall, ahead: int) -> Review | None:
+        """A call of a tool that the session does not have: refused, unless it was given to a client, whose answer counts
+        although the tool was taken away meanwhile."""
+        opened = None if call.action is None else await self._logged(call)
+        if isinstance(opened, ActionOpened) and opened.kind == "external" and opened.lane is None:
+            return Waits() if call.answer is None else await self._answered(call, None, request, ahead)
+        names = ", ".join(sorted(t.definition.name for t in self.driver.told_tools()))
+        more = f" `{TOOL_SEARCH}` finds others." if self.driver.deferral.active else ""
+        return Refused("error", f"There is no tool named {call.name!r}. Tools: {names}.{more}")
+
+    async def _answered(self, call: Call, tool: Tool | None, request: ToolCall, ahead: int) -> Review | None:
+        """A call that was asked about, and the answer is here. `tool`: None where a client was given the call and the
+        session has its tool no more."""
         answer = call.answer
         assert answer is not None
         if answer.decision != "result":
@@ -309,6 +318,7 @@ class Reviewer:
             if isinstance(opened, ActionOpened) and opened.lane is not None:
                 return Answered(*await received(self.driver, opened, answer))
             return Answered("error" if answer.is_error else "ok", answer.content, answer.metadata)
+        assert tool is not None, "only an approval is answered otherwise"
         shown = request.arguments if opened is None else opened.arguments
         arguments = shown if answer.arguments is None else answer.arguments
         edited = arguments != shown

@@ -35,6 +35,7 @@ from .lane_work import LaneWork
 from .live_agents import LiveAgents
 from .live_contents import LiveContents
 from .live_hooks import LiveHooks
+from .live_tools import LiveTools
 from .log import record_reports
 from .memory import ReachedMemories, reached
 from .prompt_commands import PromptCommands
@@ -77,6 +78,7 @@ class Session(
     Sending,
     LiveAgents,
     LiveContents,
+    LiveTools,
     Answers,
     HostTodos,
     LiveHooks,

@@ -42,7 +42,7 @@ class AgentTools:
             found += [own[name]] if name in own else toolbox.select([name])
         if spec.subagents:
             found += task_tools(spec.subagents)
-        found += [external_tool(d.name, d.description, d.parameters) for d in spec.external_tools]
+        found += [external_tool(d.name, d.description, d.parameters) for d in (*spec.external_tools, *spec.client_tools)]
         loader = None if self._contexts is None else self._contexts.tool(spec, folder)
         if loader is not None and all(tool.definition.name != loader.definition.name for tool in found):
             found.append(loader)

@@ -25,7 +25,10 @@ class ExternalTool:
             )
         self.definition = definition
         self.traits = ToolTraits(external=True)
-        self._schema = Schema(definition.parameters)
+        try:
+            self._schema = Schema(definition.parameters)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"tool {definition.name!r}: {error.message}", name=definition.name) from None
 
     def validate(self, arguments: dict[str, Any]) -> None:
         self._schema.check(self.definition.name, arguments)

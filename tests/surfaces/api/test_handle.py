@@ -84,6 +84,13 @@ from tests.engine.test_direct import (  # noqa: F401 - collected here again
     test_an_archived_session_runs_nothing,
     test_the_file_tools_work_on_the_sessions_folder,
 )
+from tests.engine.test_external_tools import (  # noqa: F401 - collected here again
+    test_a_clients_tools_stand_beside_the_agents_own_and_are_answered,
+    test_a_name_that_the_session_has_is_refused,
+    test_an_answer_counts_although_the_tool_was_taken_away_meanwhile,
+    test_the_same_set_again_changes_nothing,
+    test_what_is_no_set_of_tools_is_refused_and_changes_nothing,
+)
 from tests.engine.test_fork import (  # noqa: F401 - collected here again
     test_a_fork_at_an_earlier_place_and_by_label,
     test_any_place_of_any_branch_is_gone_to,

@@ -80,7 +80,7 @@ class CommandContext:
             return self.session.tool_names()
         except ToolNotFound:
             spec = self.session.config.spec
-            return [*spec.tools, *(t.name for t in spec.external_tools)]
+            return [*spec.tools, *(t.name for t in (*spec.external_tools, *spec.client_tools))]
 
     async def deferred_tools(self) -> list[DeferredTool]:
         """Those of the tools that the model has to look for; none when this process does not have all."""

@@ -74,7 +74,7 @@ def shown_in_session(ref: AgentRef, spec: AgentSpec, settings: ServerSettings) -
         "container_size": None,
         "desktop": {"enabled": False},
     }
-    external = frozenset(tool.name for tool in spec.external_tools)
+    external = frozenset(tool.name for tool in (*spec.external_tools, *spec.client_tools))
     return ShownAgent(base.name, body, external, environment, money_limit(spec, None))
 
 
