@@ -9,7 +9,7 @@ may be left out is None here and absent there, never null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -386,13 +386,21 @@ def decode(body: bytes | str) -> AnyEvent:
         raise InvalidArgument(f"this is no event of AG-UI {PROTOCOL_VERSION}: {error}") from None
 
 
-def event_of(given: Event | Mapping[str, Any]) -> AnyEvent:
+class Model(Protocol):
+    """A model of the package `ag-ui-protocol`, which is not needed for it."""
+
+    def model_dump(self, *, mode: str = ..., by_alias: bool | None = ...) -> dict[str, Any]: ...
+
+
+Given: TypeAlias = Event | Mapping[str, Any] | Model
+
+
+def event_of(given: Given) -> AnyEvent:
     """The event that this is: one of ours, a mapping as the wire has it, or a model of the package `ag-ui-protocol`.
     InvalidArgument."""
     if isinstance(given, Event):
         return given  # type: ignore[return-value]
-    dump = getattr(given, "model_dump", None)
-    data = dict(given) if dump is None else dump(by_alias=True, mode="json")
+    data = dict(given) if isinstance(given, Mapping) else given.model_dump(by_alias=True, mode="json")
     try:
         return msgspec.convert(data, AnyEvent)  # type: ignore[no-any-return]
     except msgspec.MsgspecError as error:

@@ -18,6 +18,7 @@ from .events import (
     ActivitySnapshot,
     AnyEvent,
     Event,
+    Given,
     Interrupt,
     Interrupted,
     MessagesSnapshot,
@@ -158,7 +159,7 @@ def id_of(event: Event) -> str | None:
 # --- from the wire -------------------------------------------------------------------------------------------------------
 
 
-def from_wire(given: Event | Mapping[str, Any]) -> AnyEvent:
+def from_wire(given: Given) -> AnyEvent:
     """The event that this is: one of ours, a mapping as the wire has it, or a model of the package `ag-ui-protocol`.
     IllegalStream for what is none, and for a null where the protocol has a field left out."""
     if isinstance(given, Mapping):

@@ -43,6 +43,7 @@ from .events import (
     AnyEvent,
     Attributable,
     Event,
+    Given,
     MessagesSnapshot,
     ReasoningEncryptedValue,
     ReasoningEnd,
@@ -405,7 +406,7 @@ class Verifier:
 # --- whole streams -------------------------------------------------------------------------------------------------------
 
 
-def verify(events: Iterable[Event | Mapping[str, Any]], *, complete: bool = True) -> None:
+def verify(events: Iterable[Given], *, complete: bool = True) -> None:
     """Whether AG-UI allows this stream: events of ours, JSON objects as on the wire, or models of the package
     `ag-ui-protocol`. `complete`: it is the whole stream, and not its beginning. IllegalStream."""
     verifier = Verifier()
@@ -415,7 +416,7 @@ def verify(events: Iterable[Event | Mapping[str, Any]], *, complete: bool = True
         verifier.end()
 
 
-async def verified(events: AsyncIterable[Event | Mapping[str, Any]], *, complete: bool = True) -> AsyncIterator[AnyEvent]:
+async def verified(events: AsyncIterable[Given], *, complete: bool = True) -> AsyncIterator[AnyEvent]:
     """The events of a stream, each as soon as it is known to be allowed. IllegalStream where one is not."""
     verifier = Verifier()
     async for given in events:
