@@ -32,6 +32,8 @@ class Line:
         self._emptied = asyncio.Event()
         self.ended = False
         self.abandoned = False
+        self.over = asyncio.Event()
+        """The reader is gone, or has read all there was."""
 
     @property
     def full(self) -> bool:
@@ -50,6 +52,7 @@ class Line:
     def abandon(self) -> None:
         """The reader is gone."""
         self.abandoned = True
+        self.over.set()
         self._frames.clear()
         self._filled.set()
         self._emptied.set()
@@ -118,6 +121,10 @@ class Sender:
     def close(self) -> None:
         """Sends no more. The reader gets what is left, and then its end."""
         self._line.end()
+
+    async def wait_gone(self) -> None:
+        """Waits until the reader is gone: it left, or it has read all until the end."""
+        await self._line.over.wait()
 
     def _check_open(self) -> None:
         if self.is_closed:
