@@ -155,7 +155,7 @@ def word(module: str) -> str:
     return parts[2].split("_")[0] if len(parts) > 2 else ""
 
 
-DIALECTS = {"managed", "openai", "api", "mcp"}
+DIALECTS = {"managed", "openai", "api", "mcp", "agui"}
 """First words of the packages that stand on `server`; the app of the server is where they are put together."""
 
 
@@ -235,7 +235,7 @@ def test_the_core_does_nothing_but_think() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-WEB = {"server", "managed_agents", "openai_agents", "api", "mcp_server"}
+WEB = {"server", "managed_agents", "openai_agents", "api", "mcp_server", "agui"}
 """Packages of `surfaces` that are themselves loaded on first use, so that they may load web libraries."""
 
 
@@ -261,6 +261,28 @@ def test_heavy_libraries_are_loaded_on_first_use() -> None:
         if module.startswith("godwit.surfaces.mcp_server.") and module.rpartition(".")[2] not in LIGHT:
             allowed |= {"mcp"}
         wrong += [place(module, f) for f in imports(module) if f.top and f.target.split(".")[0] in HEAVY - allowed]
+    assert not wrong, "\n".join(wrong)
+
+
+ENDPOINT = {
+    "acting", "app", "capabilities", "content", "conversation", "cursors", "errors", "feed", "following", "inputs",
+    "interrupts", "leaving", "parts", "projection", "snapshots", "telling", "threads",
+}  # fmt: skip
+"""Modules of `agui` by which a server's sessions are told; the others are for any program that produces such streams."""
+
+
+def test_what_produces_streams_of_agui_needs_nothing_else_of_godwit() -> None:
+    def allowed(target: str) -> bool:
+        if not target.startswith("godwit."):
+            return target.split(".")[0] not in HEAVY
+        _, _, name = target.partition("godwit.surfaces.agui")
+        return target == "godwit.core.errors" or (bool(name) and name.split(".")[1] not in ENDPOINT)
+
+    wrong = []
+    for module in MODULES:
+        _, package, name = module.partition("godwit.surfaces.agui.")
+        if package and name not in ENDPOINT:
+            wrong += [place(module, found) for found in imports(module) if not allowed(found.target)]
     assert not wrong, "\n".join(wrong)
 
 

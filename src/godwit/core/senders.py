@@ -34,6 +34,11 @@ def is_by_task(sender: str | None) -> bool:
     return sender is not None and sender.startswith(_BY_TASK)
 
 
+def task_of(sender: str | None) -> TaskId | None:
+    """The task that has sent it, if one has."""
+    return TaskId(sender.removeprefix(_BY_TASK)) if sender is not None and is_by_task(sender) else None
+
+
 def is_own(sender: str | None) -> bool:
     """Whether only godwit itself sends under this name."""
     return sender is not None and (sender in _OWN or sender.startswith((BY_HOOK, _BY_TASK)))
@@ -69,4 +74,5 @@ __all__ = [
     "is_by_task",
     "is_own",
     "is_written_here",
+    "task_of",
 ]

@@ -244,6 +244,7 @@ def _look_at(task: asyncio.Future[None]) -> None:
 async def _consume(driver: Driver, stream: AsyncIterator[object], message: MessageId, partial: _Partial) -> None:
     session, after = driver.session, driver.log.seq
     show, grow = driver.show, partial.grow
+    here: set[CallId] = set()
     try:
         async for chunk in stream:
             if partial.closed:
@@ -255,10 +256,11 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
                 case ThinkingDelta(block, text):
                     partial.seen = partial.seen or bool(text)
                     show(Delta(session, "thinking", message, grow("thinking", block, text), text, block, after=after))
-                case ToolCallDelta(block, text, _, name):
+                case ToolCallDelta(block, text, given, name):
                     partial.seen = True
+                    call = None if given is None else _known_id(driver, given, here)
                     offset = grow("tool_arguments", block, text)
-                    show(Delta(session, "tool_arguments", message, offset, text, block, name, after))
+                    show(Delta(session, "tool_arguments", message, offset, text, block, name, after, call))
                 case ModelAnswer():
                     partial.answer = chunk
                     partial.on_answer()
@@ -267,6 +269,15 @@ async def _consume(driver: Driver, stream: AsyncIterator[object], message: Messa
         close = getattr(stream, "aclose", None)
         if close is not None:
             await close()
+
+
+def _known_id(driver: Driver, given: str, here: set[CallId]) -> CallId | None:
+    """The id that a call will have, where that is the one its model gives it (see `_complete`)."""
+    call = CallId(given)
+    if not given or call in here or call in driver.call_ids.of(driver.log.transcript.entries):
+        return None
+    here.add(call)
+    return call
 
 
 def _complete(

@@ -98,8 +98,7 @@ class TreeReceiver:
         if not self._begun:
             return self._begin
         apart = {b.session: b.place for b in self._branches.values() if b is not self._root and b.place != b.rest}
-        text = msgspec.json.encode(_Cursor(self._root.place, apart), order="sorted")
-        return base64.urlsafe_b64encode(text).decode().rstrip("=")
+        return _encoded(_Cursor(self._root.place, apart))
 
     def __aiter__(self) -> TreeReceiver:
         return self
@@ -230,6 +229,15 @@ class TreeReceiver:
         self._root, self._branches, self._begun = root, found, True
 
 
+def cursor_behind(seq: Seq) -> str:
+    """The place behind this event of the first session; children stand where that one's log says they do."""
+    return _encoded(_Cursor(seq)) if seq else ""
+
+
+def _encoded(cursor: _Cursor) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor, order="sorted")).decode().rstrip("=")
+
+
 def decoded(cursor: str) -> _Cursor:
     """InvalidArgument when it is no cursor of ours."""
     if not cursor:
@@ -249,4 +257,4 @@ def _cancel(waiting: dict[SessionId, asyncio.Future[Seq]]) -> None:
     waiting.clear()
 
 
-__all__ = ["TreeReceiver", "decoded"]
+__all__ = ["TreeReceiver", "cursor_behind", "decoded"]

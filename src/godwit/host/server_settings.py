@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -109,6 +110,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     there; `body_s`, between two pieces of its body; `request_s`, until it is answered (of a file, `upload_s`); `send_s`,
     until a client takes what it is sent; `keep_alive_s`, until a connection at rest is closed; `shutdown_s`, until open
     requests are cut off when it ends. `worker_lease_s`: how long a worker keeps what it took after it was last heard of.
+    `agui_on_disconnect`: whether the run that a front end of AG-UI has asked for goes on when that leaves, where it does not
+    say so itself.
 
     Where it goes: `reach`, which hosts and networks beside public ones, and ports beside 80 and 443, webhooks and the
     servers of credentials may be at (`intranet.example`, `10.1.0.0/16`, `127.0.0.1:8080`); see `core.addresses.place`.
@@ -147,6 +150,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reach: tuple[str, ...] = ()
     webhooks: WebhookSettings = WebhookSettings()
     worker_lease_s: int = 30
+    agui_on_disconnect: Literal["continue", "stop"] = "continue"
     recover_s: float = 30.0
     replies_h: float = 24.0
     audit_days: float = 90.0

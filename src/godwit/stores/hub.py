@@ -197,12 +197,13 @@ def _let_go(waiter: asyncio.Future[None]) -> None:
 class _Growing:
     """The text so far of one block: `offset` is where the kept part begins, 0 unless it grew past the limit."""
 
-    __slots__ = ("after", "end", "name", "offset", "pieces", "remote")
+    __slots__ = ("after", "call", "end", "name", "offset", "pieces", "remote")
 
     def __init__(self, first: Delta, remote: bool) -> None:
         self.offset = first.offset
         self.end = first.offset
         self.name = first.name
+        self.call = first.call
         self.after = first.after
         self.remote = remote
         self.pieces: list[str] = []
@@ -265,7 +266,7 @@ class Underway:
                 return None
             text.offset = text.end = delta.offset
             text.pieces = []
-        text.name = text.name or delta.name
+        text.name, text.call = text.name or delta.name, text.call or delta.call
         text.add(delta.text)
         return delta
 
@@ -283,7 +284,7 @@ class Underway:
     def backlog(self, session: SessionId, *, remote: bool = True) -> list[Delta]:
         """One delta per block, each from its beginning; without `remote` only what this process published itself."""
         return [
-            Delta(session, kind, id_, text.offset, text.text(), block, text.name, text.after)  # type: ignore[arg-type]
+            Delta(session, kind, id_, text.offset, text.text(), block, text.name, text.after, text.call)  # type: ignore[arg-type]
             for (id_, block, kind), text in self._sessions.get(session, {}).items()
             if remote or not text.remote
         ]

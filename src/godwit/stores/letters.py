@@ -104,7 +104,9 @@ def joined(deltas: list[Delta]) -> list[Delta]:
             and delta.kind not in ("discard", "progress")
             and last.offset + len(last.text) == delta.offset
         ):
-            joined[-1] = msgspec.structs.replace(last, text=last.text + delta.text, name=last.name or delta.name)
+            joined[-1] = msgspec.structs.replace(
+                last, text=last.text + delta.text, name=last.name or delta.name, call=last.call or delta.call
+            )
         else:
             joined.append(delta)
     return joined

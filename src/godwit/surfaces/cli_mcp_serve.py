@@ -165,11 +165,11 @@ class FolderAgent:
         self.description = description
         self._runtime = runtime
         self._folder = folder
-        self._spec = spec
+        self.spec = spec
 
     async def start(self, caller: Caller, session: str) -> Session:
         labels = Labels(correlation=MADE_BY)
-        return await self._runtime.start_session(self._spec, workspace=self._folder, labels=labels, session=session)
+        return await self._runtime.start_session(self.spec, workspace=self._folder, labels=labels, session=session)
 
 
 class FolderCommands:

@@ -102,6 +102,11 @@ def bodies(ids: dict[str, str]) -> list[Any]:
         {"agent": ids["agent_id"], "vault_ids": [ids["vault_id"]], "environment_id": ids["environment_id"]},
         {"agent_id": ids["agent_id"], "input": "from the second"},
         {"session": ids["session_id"]},
+        {
+            "threadId": ids["session_id"],
+            "runId": "run_1",
+            "messages": [{"id": "u1", "role": "user", "content": "from the second"}],
+        },
     ]
 
 
@@ -112,7 +117,7 @@ def test_nothing_of_one_tenant_is_found_by_another(tenants: TwoTenants, more: bo
     before = view(tenants.one, ids)
     assert MARK in str(before)
     walked = walk(tenants, ids, marks=[MARK], bodies=bodies(ids) if more else (), headers=HEADERS)
-    assert {route.dialect for route in walked.statuses} == {"godwit", "mcp", "openai_agents", "managed_agents"}
+    assert {route.dialect for route in walked.statuses} == {"godwit", "mcp", "agui", "openai_agents", "managed_agents"}
     assert view(tenants.one, ids) == before
     with_id = [s for route, statuses in walked.statuses.items() if "{" in route.template for s in statuses]
     assert with_id.count(404) > len(with_id) / 4
@@ -140,8 +145,8 @@ def test_a_key_that_may_read_changes_nothing(tmp_path: Path) -> None:
         before = view(tenants.one, ids)
         with httpx2.Client(base_url=tenants.server.url, headers={"x-api-key": reader}) as client:
             for route in routes_of(tenants.server):
-                if route.method == "GET" or route.dialect == "mcp":
-                    continue  # all that MCP does is posted: what of it changes nothing is its own tests' business
+                if route.method == "GET" or route.dialect in ("mcp", "agui"):
+                    continue  # all that these do is posted: what of it changes nothing is their own tests' business
                 path = filled(route.template, ids, ids["session_id"])
                 answer = client.request(route.method, path, headers=HEADERS.get(route.dialect, {}), json={})
                 assert answer.status_code in (403, 501), f"{route}: {answer.status_code} {answer.text[:300]}"

@@ -45,9 +45,10 @@ def create_app(
 
 
 def _dialects() -> Sequence[MakeDialect]:
+    from ..agui.app import Agui
     from ..api import Api
     from ..managed_agents import ManagedAgents
     from ..mcp_server import McpServer
     from ..openai_agents import OpenAIAgents
 
-    return (Api, McpServer, OpenAIAgents, ManagedAgents)
+    return (Api, McpServer, Agui, OpenAIAgents, ManagedAgents)

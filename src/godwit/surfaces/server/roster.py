@@ -32,6 +32,8 @@ class Offered(Protocol):
     def title(self) -> str: ...
     @property
     def description(self) -> str: ...
+    @property
+    def spec(self) -> AgentSpec: ...
 
     async def start(self, caller: Caller, session: str) -> Session:
         """A new session of it, under this id, driven here. The errors of `Runtime.start_session`."""
@@ -81,6 +83,7 @@ class _Stored:
         self.id = agent.id
         self.title = agent.title
         self.description = agent.spec.description
+        self.spec = agent.spec
 
     async def start(self, caller: Caller, session: str) -> Session:
         service, tenant = caller.service, caller.principal.tenant
@@ -100,6 +103,7 @@ class _Registered:
     def __init__(self, spec: AgentSpec) -> None:
         self.id = self.title = str(spec.name)
         self.description = spec.description
+        self.spec = spec
 
     async def start(self, caller: Caller, session: str) -> Session:
         service, tenant = caller.service, caller.principal.tenant

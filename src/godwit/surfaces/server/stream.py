@@ -33,16 +33,19 @@ class EventStream(Response):
 
     It asks for the next frame when the last one was taken by the client, so a slow one costs a place in the log and nothing
     else. It ends with the frames, when the client has gone, or when the server ends; the frames' generator is closed then.
-    TooMany when the tenant has as many streams as it may.
+    `hints`: clients are told when to connect again. TooMany when the tenant has as many streams as it may.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncIterator[bytes], *, heartbeat_s: float, status_code: int = 200) -> None:
+    def __init__(
+        self, frames: AsyncIterator[bytes], *, heartbeat_s: float, status_code: int = 200, hints: bool = True
+    ) -> None:
         super().__init__(status_code=status_code, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._frames = frames
         self._heartbeat_s = heartbeat_s
+        self._hints = hints
         self._sent_s: float | None = None
         """When the last frame was taken, by the loop's clock; None while one is being sent."""
 
@@ -93,7 +96,7 @@ class EventStream(Response):
                 await close()
 
     async def _send(self, send: Send) -> None:
-        hint = b"retry: %d\n" % RETRY_MS
+        hint = b"retry: %d\n" % RETRY_MS if self._hints else b""
         now = asyncio.get_running_loop().time
         async for data in self._frames:
             if hint and not data.startswith(b":"):  # with a comment alone it would be an event without data

@@ -1,0 +1,261 @@
+"""Following: the stream that a front end reads of one run, from where it joins to where that ends for it.
+
+A run of AG-UI ends when the session's run does, or when nothing goes on before somebody answers; the run that goes on then
+is another one there, and the same here. Rules a change must keep: what leaves here is legal, whatever the log says
+(`verifier.py`); what the front end has already does not come again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...contracts import SessionRow, Store
+from ...core.errors import GodwitError, IllegalStream
+from ...core.events import SubagentStarted
+from ...core.ids import Seq, SessionId
+from ...engine.log import load_state
+from ..server.service import Service
+from ..server.stream import frame
+from . import events as e
+from .conversation import Body, Conversations
+from .cursors import Cursor, cursor_of
+from .feed import Feed
+from .inputs import AnyMessage
+from .profiles import Profile, wire
+from .projection import Ended, Projection
+from .snapshots import Snapshots, differs, merged
+from .verifier import Verifier
+
+logger = logging.getLogger("godwit.server")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads. `messages`: what it has, `raw` as it came. `cursor`: how far it has read before. `replays`: it is told of
+    further runs as well, one behind the other, up to where the log ends. `begins`: it has sent what begins a run, so there
+    is one to be waited for. `told`: what else is said to it when the run begins."""
+
+    thread: str
+    run: str
+    profile: Profile = "1.0"
+    parent: str | None = None
+    messages: Sequence[AnyMessage] = ()
+    raw: Sequence[Mapping[str, Any]] = ()
+    cursor: Cursor | None = None
+    replays: bool = False
+    begins: bool = False
+    warnings: Sequence[str] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stream:
+    """One stream. `row`: the session as it stood before whatever the reader has sent."""
+
+    def __init__(self, service: Service, conversations: Conversations, row: SessionRow, reader: Reader) -> None:
+        self._service = service
+        self._store: Store = service.store
+        self._snapshots = Snapshots(service.store, conversations)
+        self._row = row
+        self._reader = reader
+        self._verifier = Verifier()
+        known = {one.id for one in reader.messages}
+        self._projection = Projection(row.id, known)
+        self._run = reader.run
+        self.over = False
+        """The run has ended for the reader, who was told so."""
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The events, each as a frame with a cursor."""
+        try:
+            async for chunk in self._told():
+                yield chunk
+        except IllegalStream as error:
+            # A log that this projection does not understand: the reader is told, and everybody else goes on.
+            logger.exception("session %s: what a front end is told of it broke off", self._row.id)
+            yield self._failed(error)
+        except GodwitError as error:
+            logger.warning("session %s: what a front end is told of it broke off: %s", self._row.id, error.message)
+            yield self._failed(error)
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        reader, projection = self._reader, self._projection
+        yield self._out(self._begun())
+        start, heads = await self._place()
+        if reader.cursor is None:
+            told = await self._messages(heads)
+            if told is not None:
+                yield self._out([told])
+        if not await self._is_open(start):
+            await self._catch_up(start, heads)
+            yield self._out(self._end(self._nothing()))
+            return
+        feed = Feed(self._store, self._row.id, start)
+        try:
+            await self._adopt(start)
+            joined = False
+            while True:
+                deltas, event = await feed.next()
+                if not joined:
+                    if event is not None and event.seq <= heads.get(event.session, 0):
+                        projection.apply(event)
+                        continue
+                    joined = True
+                    if reader.cursor is not None:
+                        reader.cursor.put_into(projection)
+                    projection.usage.clear()
+                    yield self._out(projection.reopen())
+                    self._watch(feed)
+                found: list[e.AnyEvent] = []
+                for delta in deltas:
+                    found += projection.delta(delta)
+                if event is not None:
+                    if event.session == self._row.id and event.type == "run.started" and self.over:
+                        self._run = str(getattr(event.data, "run", reader.run))
+                        self.over = False
+                        found += self._begun()
+                    found += projection.apply(event)
+                    if event.type in ("subagent.started", "subagent.finished"):
+                        self._watch(feed)
+                if found:
+                    yield self._out(found)
+                if projection.stale:
+                    projection.stale = False
+                    yield self._out([await self._snapshot()])
+                if projection.ended is not None and not self.over:
+                    yield self._out(self._end(projection.ended))
+                    projection.ended = None
+                    if not reader.replays:
+                        return
+                if event is not None or deltas:
+                    continue
+                if self.over:
+                    return  # nothing more is there
+                if (rests := projection.resting()) is not None:
+                    if isinstance(rests.outcome, e.Interrupted):
+                        yield self._out([await self._snapshot()])
+                    yield self._out(self._end(rests))
+                    return
+                await feed.wait()
+        finally:
+            await feed.close()
+
+    # --- where it begins ----------------------------------------------------------------------------------------------
+
+    async def _place(self) -> tuple[Seq, dict[SessionId, Seq]]:
+        """Behind which event of the session reading begins, and up to where each log is known to the reader."""
+        cursor = self._reader.cursor
+        if cursor is None:
+            heads = await self._snapshots.heads(self._row.id, self._row.head)
+        else:
+            heads = cursor.heads(self._row.id)
+        seq = heads[self._row.id]
+        started = await self._store.read(self._row.id, types=("run.started",), to_seq=seq, newest_first=True, limit=1)
+        if not started:
+            return seq, heads
+        ended = await self._store.read(self._row.id, started[0].seq, types=("run.finished",), to_seq=seq, limit=1)
+        return (seq if ended else started[0].seq - 1), heads
+
+    async def _is_open(self, start: Seq) -> bool:
+        """Whether there is a run to be told of behind that place."""
+        if self._reader.begins or start < (self._reader.cursor.seq if self._reader.cursor else self._row.head):
+            return True
+        return bool(await self._store.read(self._row.id, start, types=("run.started",), limit=1))
+
+    async def _adopt(self, start: Seq) -> None:
+        """Subagents that were begun before and work still."""
+        working = {task.id for task in (await load_state(self._store, self._row.id)).gate.tasks}
+        if not working:
+            return
+        for event in await self._store.read(self._row.id, types=("subagent.started",), to_seq=start):
+            if isinstance(event.data, SubagentStarted) and event.data.task in working:
+                self._projection.adopt(event.data)
+
+    async def _catch_up(self, start: Seq, heads: Mapping[SessionId, Seq]) -> None:
+        """Know what waits in the background, where no run is open."""
+        await self._adopt(start)
+        for part in list(self._projection.parts.values()):
+            if part.tag is None:
+                continue
+            for event in await self._store.read(part.session, to_seq=heads.get(part.session, 0)):
+                self._projection.apply(event)
+
+    def _watch(self, feed: Feed) -> None:
+        for session in self._projection.parts:
+            feed.watch(session)
+        for session in feed.watched - set(self._projection.parts):
+            feed.leave(session)
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    def _begun(self) -> list[e.AnyEvent]:
+        reader = self._reader
+        about: dict[str, Any] = {"session": self._row.id, **reader.told}
+        if reader.warnings:
+            about["warnings"] = list(reader.warnings)
+        return [
+            e.RunStarted(
+                thread_id=reader.thread,
+                run_id=self._run,
+                protocol_version=e.PROTOCOL_VERSION,
+                parent_run_id=reader.parent if self._run == reader.run else None,
+                metadata={"godwit": about},
+            )
+        ]
+
+    async def _messages(self, heads: Mapping[SessionId, Seq]) -> e.AnyEvent | None:
+        """A snapshot, where the reader has other messages than there are."""
+        ours = await self._snapshots.messages(self._row.id, heads)
+        if not differs(ours, self._reader.messages):
+            return None
+        self._projection.known.update(body["id"] for body in ours)
+        return e.MessagesSnapshot(messages=merged(ours, self._reader.messages, self._reader.raw))
+
+    async def _snapshot(self) -> e.AnyEvent:
+        """All messages, as they stand where the projection does."""
+        heads = {part.session: part.seq for part in self._projection.parts.values()}
+        for child, seq in (await self._snapshots.heads(self._row.id, self._projection.root.seq)).items():
+            heads.setdefault(child, seq)
+        ours: list[Body] = await self._snapshots.messages(self._row.id, heads)
+        return e.MessagesSnapshot(messages=merged(ours, self._reader.messages, self._reader.raw))
+
+    def _nothing(self) -> Ended:
+        """How a run ends in which nothing was to be done."""
+        asks = self._projection.interrupts()
+        return Ended(e.Interrupted(interrupts=asks) if asks else e.Success())
+
+    def _end(self, ended: Ended) -> list[e.AnyEvent]:
+        self.over = True
+        usage = self._projection.used()
+        self._projection.usage.clear()
+        if ended.outcome is None:
+            assert ended.error is not None
+            return [e.RunError(message=ended.error.message, code=ended.error.code, usage=usage)]
+        finished = e.RunFinished(
+            thread_id=self._reader.thread, run_id=self._run, result=ended.result, outcome=ended.outcome, usage=usage
+        )
+        return [*self._projection.close(), finished]
+
+    def _out(self, events: Sequence[e.AnyEvent]) -> bytes:
+        """The events as frames. IllegalStream for one that must not leave here."""
+        frames: list[bytes] = []
+        cursor: str | None = None
+        for event in events:
+            self._verifier.apply(event)
+            for data in wire(event, self._reader.profile):
+                cursor = cursor or cursor_of(self._projection)
+                frames.append(frame(data, id=cursor))
+        return b"".join(frames)
+
+    def _failed(self, error: GodwitError) -> bytes:
+        """The end of a stream that cannot go on."""
+        self.over = True
+        if self._verifier.finished:
+            return b""
+        event = e.RunError(message=error.message, code=error.code)
+        return b"".join(frame(data) for data in wire(event, self._reader.profile))
+
+
+__all__ = ["Reader", "Stream"]
