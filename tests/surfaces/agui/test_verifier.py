@@ -267,6 +267,7 @@ ILLEGAL: list[tuple[str, str | None, list[dict[str, Any]]]] = [
     ("shape", None, [START, typed("THINKING_START")]),
     ("shape", None, [START, typed("TEXT_MESSAGE_START")]),
     ("shape", None, [START, typed("TEXT_MESSAGE_START", messageId=1)]),
+    ("shape", None, [START, typed("REASONING_MESSAGE_START", messageId="m")]),
     ("shape", None, [START, {**FINISH, "outcome": {"type": "paused"}}]),
     ("shape", None, [START, {**FINISH, "outcome": "INTERRUPT"}]),
     ("shape", "m", [START, {**OPENED, "timestamp": 2**53}]),

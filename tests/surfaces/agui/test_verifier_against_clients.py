@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from godwit.core.errors import IllegalStream
-from godwit.surfaces.agui.events import AnyEvent
+from godwit.surfaces.agui.events import AnyEvent, RunError, RunFinished
 from godwit.surfaces.agui.fields import from_wire
 from godwit.surfaces.agui.profiles import wire
 from godwit.surfaces.agui.verifier import Verifier
@@ -56,5 +56,8 @@ def test_the_verdicts_agree_on_many_more(judge: Judge, events: list[dict[str, An
 @SETTINGS
 @given(stream=streams(legal=True))
 def test_a_client_before_1_0_takes_what_is_sent_to_it(judge: Judge, stream: list[AnyEvent]) -> None:
+    # a run that was stopped has failed there, so it cannot fail late; a session never sends that
+    pairs = zip([None, *stream], stream, strict=False)
+    stream = [event for before, event in pairs if not (isinstance(before, RunFinished) and isinstance(event, RunError))]
     sent = [msgspec.json.decode(one) for event in stream for one in wire(event, "0.x")]
     assert judge("old", sent).at is None

@@ -22,6 +22,7 @@ from .events import (
     Interrupt,
     Interrupted,
     MessagesSnapshot,
+    ReasoningMessageStart,
     RunError,
     RunFinished,
     RunStarted,
@@ -168,6 +169,8 @@ def from_wire(given: Given) -> AnyEvent:
         null = next(_nulls(given, cls), None) if cls is not None else None
         if null is not None:
             raise IllegalStream(f"{kind} cannot be sent: {null} is null; leave it out", event=kind, id=None, rule="null")
+        if cls is ReasoningMessageStart and "role" not in given:  # ours has it always, and the protocol asks for it
+            raise IllegalStream(f"{kind} cannot be sent: it has no role", event=kind, id=None, rule="shape")
     try:
         return event_of(given)
     except InvalidArgument as error:

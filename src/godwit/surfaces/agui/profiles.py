@@ -83,9 +83,9 @@ def adapt(event: AnyEvent, profile: Profile) -> list[Event]:
 
 
 def _older(event: AnyEvent) -> AnyEvent:
-    """A run that was stopped is a RUN_ERROR of code `cancelled`, for a success would not be true. Calls that wait for the
-    front end are not named; such clients find them by themselves. Content parts of tools become text, and files that are
-    only at their provider a note."""
+    """A run that was stopped is a RUN_ERROR of code `cancelled`, for a success would not be true; after that it cannot fail
+    late. Calls that wait for the front end are not named; such clients find them by themselves. Content parts of tools
+    become text, and files that are only at their provider a note."""
     match event:
         case RunFinished(outcome=Cancelled()):
             return RunError(
