@@ -21,6 +21,7 @@ import pytest
 
 import godwit
 from godwit.core.events import EVENT_TYPES
+from godwit.surfaces import agui
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "seeds.md"
@@ -59,8 +60,10 @@ WORKING = [row for row in ALL if row.mark == "works"]
 
 @cache
 def homes() -> dict[str, Any]:
-    """Every public class, function and constant of godwit by its bare name, the exported ones first."""
+    """Every public class, function and constant of godwit by its bare name, the exported ones first. Of surfaces those of
+    the library for AG-UI, which is used like godwit itself."""
     found: dict[str, Any] = {name: getattr(godwit, name) for name in godwit.__all__}
+    found |= {name: getattr(agui, name) for name in agui.__all__ if name not in found}
     for module in pkgutil.walk_packages(godwit.__path__, "godwit."):
         if module.name.startswith(("godwit.surfaces", "godwit.__main__")):
             continue

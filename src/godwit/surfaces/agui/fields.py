@@ -62,6 +62,11 @@ _CHOICES = {
     cls: tuple((f.name, f.type) for f in msgspec.structs.fields(cls) if f.name in ("role", "subtype", "replace"))
     for cls in EVENT_TYPES.values()
 }
+_WITH_PARTS = {
+    *(StateDelta, ActivityDelta, ToolCallResult, ActivitySnapshot, MessagesSnapshot, RunStarted, RunFinished, RunError),
+    SubagentFinished,
+}
+"""What has more in it than texts and numbers. Most events of a stream have not, so these are looked up first."""
 _COUNTS = tuple(f.name for f in msgspec.structs.fields(TokenUsage) if f.type == int | None)
 
 
@@ -83,6 +88,11 @@ def _check(event: AnyEvent) -> None:
         _whole(event, "timestamp", event.timestamp, -LARGEST)
     if event.metadata is not None:
         msgspec.convert(event.metadata, dict[str, Any])
+    if type(event) in _WITH_PARTS:
+        _check_parts(event)
+
+
+def _check_parts(event: AnyEvent) -> None:
     match event:
         case StateDelta(delta=patch) | ActivityDelta(patch=patch):
             try:
