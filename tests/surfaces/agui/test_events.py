@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 from godwit.core.errors import InvalidArgument
 from godwit.surfaces import agui
 from godwit.surfaces.agui import decode, encode, event_of
-from godwit.surfaces.agui.events import EVENT_TYPES, AnyEvent, RunStarted
+from godwit.surfaces.agui.events import EVENT_TYPES, AnyEvent, Cancelled, RunFinished, RunStarted, Success
+from godwit.surfaces.agui.seed_events import SeedInterrupt, SeedRunFinished
 from tests.patience import PATIENCE_S
 
 from .judge import Judge, judge
@@ -32,6 +33,21 @@ def test_an_event_reads_as_it_was_written(event: AnyEvent) -> None:
     assert event_of(event) is event
     absent = {key for key, value in msgspec.json.decode(encode(event)).items() if value is None}
     assert absent <= {"snapshot", "event", "value"}, "a null stands only where the protocol asks for a value"
+
+
+def test_a_run_that_says_no_outcome_has_one() -> None:
+    """As all did before there were outcomes."""
+    run = {"type": "RUN_FINISHED", "threadId": "t", "runId": "r"}
+    finished = event_of(run)
+    assert isinstance(finished, RunFinished)
+    assert (finished.outcome, finished.effective_outcome) == (None, Success())
+    cancelled = event_of({**run, "outcome": {"type": "cancelled"}})
+    assert isinstance(cancelled, RunFinished)
+    assert cancelled.effective_outcome == Cancelled()
+    old = SeedRunFinished(thread_id="t", run_id="r")
+    assert old.effective_outcome == "SUCCESS"
+    assert msgspec.structs.replace(old, interrupt=SeedInterrupt()).effective_outcome == "INTERRUPT"
+    assert msgspec.structs.replace(old, outcome="INTERRUPT").effective_outcome == "INTERRUPT"
 
 
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(ag_ui.core.Event)

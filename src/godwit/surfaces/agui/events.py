@@ -126,6 +126,11 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="RUN_FINISHED"):
     outcome: Outcome | None = None
     usage: list[TokenUsage] | None = None
 
+    @property
+    def effective_outcome(self) -> Outcome:
+        """Its outcome, said or not."""
+        return self.outcome or Success()
+
 
 class RunError(Event, frozen=True, kw_only=True, tag="RUN_ERROR"):
     """Ends a run that failed. `message`: for people; `code`: for programs."""

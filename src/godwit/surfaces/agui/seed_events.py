@@ -45,3 +45,7 @@ class SeedRunFinished(Event, frozen=True, kw_only=True, tag="RUN_FINISHED"):
     outcome: Literal["INTERRUPT"] | None = None
     result: Any = None
     interrupt: SeedInterrupt | None = None
+
+    @property
+    def effective_outcome(self) -> Literal["SUCCESS", "INTERRUPT"]:
+        return self.outcome or ("SUCCESS" if self.interrupt is None else "INTERRUPT")
