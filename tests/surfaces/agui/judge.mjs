@@ -1,6 +1,6 @@
 // Judges streams of events as the official clients do: by their schemas, by what they make of chunks, and by their verifier.
 // A line in: {"client": "new" | "old", "events": [...]}. A line out: {"at": n, "why": "..."}: the first event refused and
-// why, or {"at": -1} for none. Run in the folder whose node_modules have them.
+// why, or {"at": -1} for none. With "expand": true out come the events that these stand for, chunks made to whole ones. Run in the folder whose node_modules have them.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -25,7 +25,13 @@ function judge({ client, schema, rxjs }, events) {
   return { at: -1 };
 }
 
+function expand({ client, rxjs }, events) {
+  const expanded = [];
+  rxjs.from(events).pipe(client.transformChunks(false)).subscribe((event) => expanded.push(event));
+  return expanded;
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
-  const { client, events } = JSON.parse(line);
-  process.stdout.write(JSON.stringify(judge(clients[client], events)) + "\n");
+  const { client, events, expand: whole } = JSON.parse(line);
+  process.stdout.write(JSON.stringify((whole ? expand : judge)(clients[client], events)) + "\n");
 }

@@ -40,12 +40,20 @@ class Judge:
         )
 
     def __call__(self, client: Literal["new", "old"], events: list[dict[str, Any]]) -> Verdict:
+        said = self._ask({"client": client, "events": events})
+        return Verdict(None if said["at"] < 0 else said["at"], said.get("why", ""))
+
+    def expand(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What today's client makes of a stream with chunks."""
+        expanded: list[dict[str, Any]] = self._ask({"client": "new", "events": events, "expand": True})
+        return expanded
+
+    def _ask(self, request: dict[str, Any]) -> Any:
         assert self._node.stdin is not None
         assert self._node.stdout is not None
-        self._node.stdin.write(json.dumps({"client": client, "events": events}) + "\n")
+        self._node.stdin.write(json.dumps(request) + "\n")
         self._node.stdin.flush()
-        said = json.loads(self._node.stdout.readline())
-        return Verdict(None if said["at"] < 0 else said["at"], said.get("why", ""))
+        return json.loads(self._node.stdout.readline())
 
     def close(self) -> None:
         self._node.communicate()

@@ -31,6 +31,8 @@ def text(*ids: str, **more: Any) -> list[dict[str, Any]]:
     return [typed(f"TEXT_MESSAGE_{part}", messageId=one, **more) for one in ids for part in ("START", "END")]
 
 
+USER = {"id": "m", "role": "user", "content": "Hi"}
+
 LEGAL: dict[str, list[dict[str, Any]]] = {
     "a run": [START, FINISH],
     "a failure alone": [typed("RUN_ERROR", message="x")],
@@ -114,6 +116,18 @@ LEGAL: dict[str, list[dict[str, Any]]] = {
         typed("REASONING_MESSAGE_CHUNK", messageId="m", delta="a"),
         FINISH,
     ],
+    "a chunk without id and tag, which goes on with the only one there is": [
+        START,
+        typed("TEXT_MESSAGE_CHUNK", messageId="m", subagentRunId="a"),
+        typed("TOOL_CALL_CHUNK", toolCallId="c", toolCallName="f"),
+        typed("TEXT_MESSAGE_CHUNK", delta="x"),
+        FINISH,
+    ],
+    "of a message that an input has twice the first says whose it is": [
+        {**START, "input": {**RUN, "messages": [{**USER, "subagentRunId": one} for one in "ab"]}},
+        *text("m", subagentRunId="a"),
+        FINISH,
+    ],
     "chunks of two subagents at once": [
         START,
         typed("TEXT_MESSAGE_CHUNK", messageId="m", delta="a", subagentRunId="a"),
@@ -136,7 +150,6 @@ def interrupts(*ids: str) -> dict[str, Any]:
 
 SUBAGENT = typed("SUBAGENT_STARTED", subagentRunId="a", name="n")
 OPENED = typed("TEXT_MESSAGE_START", messageId="m")
-USER = {"id": "m", "role": "user", "content": "Hi"}
 
 ILLEGAL: list[tuple[str, str | None, list[dict[str, Any]]]] = [
     # rule, the id that is named, the stream: its last event is refused

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from godwit.core.errors import IllegalStream
-from godwit.surfaces.agui.events import AnyEvent, RunError, RunFinished
+from godwit.surfaces.agui.chunks import Lines, expand
+from godwit.surfaces.agui.events import AnyEvent, RunError, RunFinished, encode
 from godwit.surfaces.agui.fields import from_wire
 from godwit.surfaces.agui.profiles import wire
 from godwit.surfaces.agui.verifier import Verifier
@@ -44,6 +45,18 @@ def compare(judge: Judge, events: list[dict[str, Any]]) -> None:
 @given(events=on_the_wire())
 def test_the_verdicts_agree(judge: Judge, events: list[dict[str, Any]]) -> None:
     compare(judge, events)
+
+
+@SETTINGS
+@given(stream=streams(legal=True))
+def test_chunks_stand_for_the_same_events(judge: Judge, stream: list[AnyEvent]) -> None:
+    lines: Lines = {}
+    ours: list[AnyEvent] = []
+    for event in stream:
+        whole, lines = expand(lines, event)
+        ours += whole
+    sent = [msgspec.json.decode(encode(event)) for event in stream]
+    assert [msgspec.json.decode(encode(event)) for event in ours] == judge.expand(sent)
 
 
 @pytest.mark.slow
