@@ -28,7 +28,7 @@ def wired(producer: Recorded) -> list[dict[str, Any]]:
 
 async def test_a_run_starts_and_finishes() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     assert (session.is_running, session.run_id) == (False, None)
     run_id = await session.start_run()
     assert (session.is_running, session.run_id) == (True, run_id)
@@ -43,7 +43,7 @@ async def test_a_run_starts_and_finishes() -> None:
 
 
 async def test_threads_and_runs_without_ids_get_random_ones() -> None:
-    sessions = [AgentSession[Recorded, Any](Recorded()) for _ in range(2)]
+    sessions = [AgentSession(Recorded()) for _ in range(2)]
     ids = [session.thread_id for session in sessions] + [await session.start_run() for session in sessions]
     assert len({uuid.UUID(one) for one in ids}) == 4
 
@@ -61,7 +61,7 @@ async def test_given_ids_are_kept() -> None:
 
 async def test_a_second_start_is_refused_and_the_run_goes_on() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     run_id = await session.start_run()
     with pytest.raises(IllegalStream) as refused:
         await session.start_run()
@@ -71,7 +71,7 @@ async def test_a_second_start_is_refused_and_the_run_goes_on() -> None:
 
 async def test_a_session_has_one_run_after_the_other() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     first = await session.start_run()
     await session.run_error("broken")
     second = await session.start_run()
@@ -82,15 +82,16 @@ async def test_a_session_has_one_run_after_the_other() -> None:
 
 async def test_a_run_fails_with_and_without_a_code() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await session.run_error("broken")
     assert not session.is_running
     await session.start_run()
-    await session.run_error_with_code("too much", "rate_limited")
+    usage = [TokenUsage(input_tokens=3)]
+    await session.run_error_with_code("too much", "rate_limited", usage=usage)
     assert not session.is_running
     failed = [event for event in producer.events if isinstance(event, e.RunError)]
-    assert failed == [e.RunError(message="broken"), e.RunError(message="too much", code="rate_limited")]
+    assert failed == [e.RunError(message="broken"), e.RunError(message="too much", code="rate_limited", usage=usage)]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ async def test_a_run_fails_with_and_without_a_code() -> None:
 )
 async def test_nothing_is_ended_where_nothing_runs(act: Act) -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     assert await act(session) is None
     assert producer.events == []
     await session.start_run()
@@ -118,7 +119,7 @@ async def test_nothing_is_ended_where_nothing_runs(act: Act) -> None:
 
 async def test_a_stopped_run_is_told_from_one_that_is_done() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await session.message("m").start()
     await session.step("s").start()
@@ -131,7 +132,7 @@ async def test_a_stopped_run_is_told_from_one_that_is_done() -> None:
 
 async def test_calls_for_the_front_end_are_named() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     async with session.tool_call("show_map", "call_1"):
         pass
@@ -154,7 +155,7 @@ async def open_all(session: AgentSession[Recorded, Any]) -> None:
 
 async def test_a_finish_names_what_is_open_and_sends_nothing() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await open_all(session)
     before = list(producer.events)
@@ -175,7 +176,7 @@ async def test_a_finish_names_what_is_open_and_sends_nothing() -> None:
 )
 async def test_a_finish_ends_what_is_open_where_it_is_told_to(act: Act, outcome: object) -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await open_all(session)
     await act(session)
@@ -187,7 +188,7 @@ async def test_a_finish_ends_what_is_open_where_it_is_told_to(act: Act, outcome:
 
 async def test_a_suspended_subagent_names_the_interrupts_that_are_its_own() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await open_all(session)
     interrupts = [Interrupt(id="i1", reason="confirmation", subagent_run_id="s1"), Interrupt(id="i2", reason="x:y")]
@@ -198,7 +199,7 @@ async def test_a_suspended_subagent_names_the_interrupts_that_are_its_own() -> N
 
 async def test_nothing_is_ended_for_an_end_that_is_wrong_itself() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await open_all(session)
     before = list(producer.events)
@@ -215,7 +216,7 @@ async def test_nothing_is_ended_for_an_end_that_is_wrong_itself() -> None:
 
 async def test_a_run_is_interrupted_for_a_reason_and_with_what_is_needed_to_ask() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     interrupt_id = await session.interrupt("human_approval", {"action": "send_email"})
     assert not session.is_running
@@ -229,7 +230,7 @@ async def test_a_run_is_interrupted_for_a_reason_and_with_what_is_needed_to_ask(
 
 async def test_an_interrupt_keeps_its_id_by_which_it_is_answered() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     run_id = await session.start_run()
     assert await session.interrupt_with_id("approval-001", "database_modification", {"query": "DELETE"}) == "approval-001"
     outcome = wired(producer)[-1]["outcome"]
@@ -244,7 +245,7 @@ async def test_an_interrupt_keeps_its_id_by_which_it_is_answered() -> None:
 
 async def test_an_interrupt_of_which_nothing_is_said() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     interrupt_id = await session.interrupt()
     assert wired(producer)[-1]["outcome"]["interrupts"] == [{"id": interrupt_id, "reason": "input_required"}]
@@ -252,7 +253,7 @@ async def test_an_interrupt_of_which_nothing_is_said() -> None:
 
 async def test_the_seeds_shape_of_an_interrupt_says_no_more_than_was_given() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer, profile="seed")
+    session = AgentSession(producer, profile="seed")
     cases: list[tuple[Act, SeedInterrupt]] = [
         (lambda s: s.interrupt(), SeedInterrupt()),
         (lambda s: s.interrupt("why", {"a": 1}), SeedInterrupt(reason="why", payload={"a": 1})),
@@ -272,7 +273,7 @@ async def test_the_seeds_shape_of_an_interrupt_says_no_more_than_was_given() -> 
 
 async def test_a_run_that_could_not_be_told_has_not_started() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     producer.fails = 1
     with pytest.raises(Gone):
         await session.start_run()
@@ -292,7 +293,7 @@ async def test_a_run_that_could_not_be_told_has_not_started() -> None:
 )
 async def test_a_run_whose_end_could_not_be_told_goes_on(act: Act) -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     run_id = await session.start_run()
     await open_all(session)
     for fails in (1, 1):
@@ -307,7 +308,7 @@ async def test_a_run_whose_end_could_not_be_told_goes_on(act: Act) -> None:
 
 async def test_an_item_whose_event_could_not_be_sent_stays_as_it_was() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     message = session.message("m")
     producer.fails = 1
@@ -326,7 +327,7 @@ async def test_an_item_whose_event_could_not_be_sent_stays_as_it_was() -> None:
 
 async def test_connection_is_the_producers() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     assert session.is_connected
     producer.is_connected = False
     assert not session.is_connected
@@ -337,7 +338,7 @@ async def test_connection_is_the_producers() -> None:
 
 async def test_one_event_or_two_are_sent_in_order() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     await session.emit(e.Custom(name="a", value=1))
     await session.emit_many([e.Custom(name="b", value=2), e.Custom(name="c", value=3)])
@@ -346,7 +347,7 @@ async def test_one_event_or_two_are_sent_in_order() -> None:
 
 async def test_many_events_stop_at_the_first_that_fails() -> None:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     with pytest.raises(IllegalStream):
         await session.emit_many([e.Custom(name="a", value=1), e.TextMessageEnd(message_id="m"), e.Custom(name="b", value=2)])
@@ -356,7 +357,7 @@ async def test_many_events_stop_at_the_first_that_fails() -> None:
 async def test_events_of_many_tasks_come_one_after_the_other() -> None:
     """Each task's events are in its order, and the stream as a whole is legal."""
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
 
     async def talk(name: str) -> None:
@@ -370,6 +371,6 @@ async def test_events_of_many_tasks_come_one_after_the_other() -> None:
 
 
 async def test_what_is_no_event_is_refused() -> None:
-    session = AgentSession[Recorded, Any](Recorded())
+    session = AgentSession(Recorded())
     with pytest.raises(IllegalStream, match="no event of AG-UI"):
         await session.emit(SeedRunFinished(thread_id="t", run_id="r"))

@@ -26,7 +26,7 @@ from .recorded import Gone, Recorded
 
 async def running() -> tuple[Recorded, AgentSession[Recorded, Any]]:
     producer = Recorded()
-    session = AgentSession[Recorded, Any](producer)
+    session = AgentSession(producer)
     await session.start_run()
     producer.events.clear()
     return producer, session
@@ -108,7 +108,7 @@ async def test_thinking_needs_no_run_on_a_bare_producer() -> None:
 
 async def test_thinking_needs_a_run_in_a_session() -> None:
     """A front end of today fails on anything before RUN_STARTED; the seed sent it."""
-    session = AgentSession[Recorded, Any](Recorded())
+    session = AgentSession(Recorded())
     with pytest.raises(IllegalStream) as refused:
         await session.start_thinking("Planning")
     assert refused.value.details["rule"] == "first"

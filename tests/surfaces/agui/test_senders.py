@@ -51,7 +51,7 @@ async def body_of(stream: SseStream) -> bytes:
 
 
 async def speak(sender: SseSender | WebSocketSender) -> None:
-    session: AgentSession[Any, Any] = AgentSession(sender)
+    session = AgentSession(sender)
     await session.start_run()
     await session.say("Größe: 1\n2")
     await session.finish_run()
@@ -149,7 +149,7 @@ def test_a_line_holds_one_event_at_least() -> None:
 
 async def test_a_session_survives_a_line_that_was_closed() -> None:
     sender, stream = sse_channel(10)
-    session: AgentSession[SseSender, Any] = AgentSession(sender)
+    session = AgentSession(sender)
     run_id = await session.start_run()
     await stream.aclose()
     with pytest.raises(ChannelClosed):
@@ -161,7 +161,7 @@ async def test_a_session_survives_a_line_that_was_closed() -> None:
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_an_event_that_is_no_json_becomes_the_failure_of_the_run(at_once: bool) -> None:
     sender, stream = sse_channel(10)
-    session: AgentSession[SseSender, Any] = AgentSession(sender)
+    session = AgentSession(sender)
     await session.start_run()
     with pytest.raises(InvalidArgument, match="CUSTOM cannot be written as JSON"):
         sender.try_send(BROKEN) if at_once else await session.emit(BROKEN)
@@ -188,7 +188,7 @@ def test_an_event_as_a_frame() -> None:
 
 async def test_the_seeds_frames_name_their_type() -> None:
     sender, stream = sse_channel(10, profile="seed")
-    session: AgentSession[SseSender, Any] = AgentSession(sender, "t", profile="seed")
+    session = AgentSession(sender, "t", profile="seed")
     await session.start_run("r")
     await (await session.start_thinking("Hm")).end()
     await session.interrupt("why")
@@ -205,7 +205,7 @@ async def test_the_seeds_frames_name_their_type() -> None:
 
 async def test_a_channel_for_an_old_client_adapts_by_itself() -> None:
     sender, stream = sse_channel(10, profile="0.x")
-    session: AgentSession[SseSender, Any] = AgentSession(sender)
+    session = AgentSession(sender)
     await session.start_run()
     await session.cancel_run()
     sender.close()

@@ -234,7 +234,7 @@ async def test_a_session_tells_its_state_whole_and_then_as_patches() -> None:
 async def test_a_new_run_begins_with_the_whole_state() -> None:
     """The front end may have changed what it has in the meantime."""
     producer = Recorded()
-    session: AgentSession[Recorded, Any] = AgentSession(producer)
+    session = AgentSession(producer)
     for _ in range(2):
         await session.start_run()
         await session.state.update({"a": 1})
@@ -244,7 +244,7 @@ async def test_a_new_run_begins_with_the_whole_state() -> None:
 
 async def test_a_state_that_could_not_be_told_is_not_taken() -> None:
     producer = Recorded()
-    session: AgentSession[Recorded, Any] = AgentSession(producer, state={"a": 1})
+    session = AgentSession(producer, state={"a": 1})
     with pytest.raises(IllegalStream):
         await session.state.update({"a": 2})  # no run
     await session.start_run()

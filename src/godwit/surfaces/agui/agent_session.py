@@ -7,8 +7,9 @@ front end as they were, and so does one that could not be sent: the run goes on,
 from __future__ import annotations
 
 import asyncio
+import typing
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import msgspec
 
@@ -40,8 +41,13 @@ from .seed_events import SeedInterrupt, SeedRunFinished
 from .state import TypedStateManager, to_json
 from .verifier import Verifier
 
-P = TypeVar("P", bound=EventProducer)
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    P = TypeVar("P", bound=EventProducer)
+    S = TypeVar("S", default=Any)
+else:  # Python 3.11 has no defaults of these, and only type checkers read them
+    P, S = typing.TypeVar("P"), typing.TypeVar("S")
 
 INPUT_REQUIRED = "input_required"
 """Why a run is interrupted where nothing else is said, in the protocol's words."""
@@ -159,16 +165,17 @@ class AgentSession(Author, Generic[P, S]):
         it is ended first, unless `close` is False."""
         await self._finish(lambda: self._finished(Cancelled(), usage), close=close)
 
-    async def run_error(self, message: str) -> None:
+    async def run_error(self, message: str, *, usage: Sequence[TokenUsage] | None = None) -> None:
         """Ends the run as failed; does nothing where none is open."""
-        await self._fail(message, None)
+        await self._fail(message, None, usage)
 
-    async def run_error_with_code(self, message: str, code: str) -> None:
+    async def run_error_with_code(self, message: str, code: str, *, usage: Sequence[TokenUsage] | None = None) -> None:
         """The same, with what programs tell it by."""
-        await self._fail(message, code)
+        await self._fail(message, code, usage)
 
-    async def _fail(self, message: str, code: str | None) -> None:
-        await self._finish(lambda: RunError(message=message, code=code), close=False)
+    async def _fail(self, message: str, code: str | None, usage: Sequence[TokenUsage] | None) -> None:
+        used = None if usage is None else list(usage)
+        await self._finish(lambda: RunError(message=message, code=code, usage=used), close=False)
 
     # --- interrupts --------------------------------------------------------------------------------------------------
 
