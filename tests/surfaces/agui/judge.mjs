@@ -1,6 +1,7 @@
 // Judges streams of events as the official clients do: by their schemas, by what they make of chunks, and by their verifier.
 // A line in: {"client": "new" | "old", "events": [...]}. A line out: {"at": n, "why": "..."}: the first event refused and
-// why, or {"at": -1} for none. With "expand": true out come the events that these stand for, chunks made to whole ones. Run in the folder whose node_modules have them.
+// why, or {"at": -1} for none. With "expand": true out come the events that these stand for, chunks made to whole ones.
+// A line {"state": ..., "patch": [...]} is answered with what the clients' own library makes of the state. Run in the folder whose node_modules have them.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -31,7 +32,13 @@ function expand({ client, rxjs }, events) {
   return expanded;
 }
 
+const { applyPatch } = here("fast-json-patch");
+
+function answer({ client, events, expand: whole, state, patch }) {
+  if (patch !== undefined) return { state: applyPatch(state, patch, true, false).newDocument };
+  return (whole ? expand : judge)(clients[client], events);
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
-  const { client, events, expand: whole } = JSON.parse(line);
-  process.stdout.write(JSON.stringify((whole ? expand : judge)(clients[client], events)) + "\n");
+  process.stdout.write(JSON.stringify(answer(JSON.parse(line))) + "\n");
 }

@@ -48,6 +48,10 @@ class Judge:
         expanded: list[dict[str, Any]] = self._ask({"client": "new", "events": events, "expand": True})
         return expanded
 
+    def patched(self, state: Any, patch: list[dict[str, Any]]) -> Any:
+        """What the client makes of a state by a patch."""
+        return self._ask({"state": state, "patch": patch})["state"]
+
     def _ask(self, request: dict[str, Any]) -> Any:
         assert self._node.stdin is not None
         assert self._node.stdout is not None

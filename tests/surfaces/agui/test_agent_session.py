@@ -153,6 +153,27 @@ async def open_all(session: AgentSession[Recorded, Any]) -> None:
     await worker.subagent("helper", "s2").start()
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda s: s.finish_run(),
+        lambda s: s.cancel_run(close=False),
+        lambda s: s.interrupt(),
+        lambda s: s.interrupt_with_id("i"),
+        lambda s: s.interrupt_all([Interrupt(id="i", reason="x")]),
+    ],
+)
+async def test_no_end_but_a_failure_leaves_something_open(act: Act) -> None:
+    session = AgentSession(Recorded())
+    await session.start_run()
+    await session.message().start()
+    with pytest.raises(IllegalStream) as refused:
+        await act(session)
+    assert refused.value.details["rule"] == "left_open"
+    await session.run_error("x")
+    assert not session.is_running
+
+
 async def test_a_finish_names_what_is_open_and_sends_nothing() -> None:
     producer = Recorded()
     session = AgentSession(producer)

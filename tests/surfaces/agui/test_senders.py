@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -35,6 +33,8 @@ from godwit.surfaces.agui import (
     websocket_channel,
 )
 from tests.patience import PATIENCE_S
+
+from .listening import served
 
 CUSTOM = e.Custom(name="n", value=1)
 BROKEN = e.Custom(name="n", value=object())
@@ -221,20 +221,6 @@ async def test_a_quiet_stream_is_kept_alive() -> None:
     while b"data" not in seen:
         seen = await anext(chunks)
     assert parsed(seen) == [{"type": "CUSTOM", "name": "n", "value": 1}]
-
-
-@asynccontextmanager
-async def served(app: Starlette) -> AsyncIterator[str]:
-    """The address, without its scheme."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:  # who connects before it accepts waits in its backlog
-        host, port = listening.getsockname()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-        task = asyncio.create_task(server.serve([listening]))
-        try:
-            yield f"{host}:{port}"
-        finally:
-            server.should_exit = True
-            await task
 
 
 async def test_sse_over_http() -> None:

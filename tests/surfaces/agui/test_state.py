@@ -9,7 +9,7 @@ import jsonpatch
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from godwit.core.errors import IllegalStream, InvalidArgument
 from godwit.surfaces.agui import (
@@ -26,8 +26,10 @@ from godwit.surfaces.agui import (
 )
 from godwit.surfaces.agui.patches import same
 
+from .judge import Judge, judge
 from .recorded import Gone, Recorded
 
+__all__ = ["judge"]
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.0, 1.0, 1.5]), st.text('ab~/"é', max_size=3)
 )
@@ -50,6 +52,26 @@ def test_a_patch_makes_the_new_of_the_old(old: Any, new: Any) -> None:
     assert (patch == []) == same(old, new)
     assert msgspec.json.encode([old, new]) == before, "nothing that was given is changed"
     verify([e.RunStarted(thread_id="t", run_id="r"), e.StateDelta(delta=patch)], complete=False)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(old=JSON, new=JSON)
+def test_a_front_end_makes_the_same_of_a_patch(judge: Judge, old: Any, new: Any) -> None:
+    made = judge.patched(old, create_patch(old, new))
+    assert _as_numbers(made) == _as_numbers(new)
+
+
+def _as_numbers(value: Any) -> Any:
+    """JavaScript has one kind of number, and no order of keys is meant."""
+    match value:
+        case bool() | str() | None:
+            return (type(value).__name__, value)
+        case dict():
+            return {key: _as_numbers(one) for key, one in value.items()}
+        case list():
+            return [_as_numbers(one) for one in value]
+        case _:
+            return float(value)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +244,7 @@ async def test_a_session_tells_its_state_whole_and_then_as_patches() -> None:
     assert (session.state.current, session.state.version) == (Struct(count=2), 2)
     assert session.state.snapshot() == {"count": 2, "names": []}
     await session.state.reset(Struct())
+    assert (session.state.current, session.state.version) == (Struct(), 3)
     await session.finish_run()
     assert producer.events[1:-1] == [
         e.StateSnapshot(snapshot={"count": 1, "names": []}),
