@@ -193,6 +193,7 @@ async def test_what_ended_with_its_run_is_let_be(ending: str) -> None:
                 await session.run_error("x")
         with pytest.raises(IllegalStream):
             await message.content("too late")
+    assert not message.is_open
     ended = ["RUN_ERROR"] if ending == "fail" else ["TEXT_MESSAGE_END", "RUN_FINISHED"]
     assert producer.types == ["TEXT_MESSAGE_START", *ended]
 
@@ -216,6 +217,7 @@ async def test_what_a_subagent_says_bears_its_id() -> None:
     assert producer.events[0] == e.SubagentStarted(
         subagent_run_id="s1", name="researcher", description="Looks things up", parent_tool_call_id="c"
     )
+    assert e.TextMessageContent(message_id="m", delta="Found it.", subagent_run_id="s1") in producer.events
     started = [event for event in producer.events if isinstance(event, e.SubagentStarted)]
     assert started[1].parent_subagent_run_id == "s1"
     verify([e.RunStarted(thread_id=session.thread_id, run_id=_run_of(producer)), *producer.events])

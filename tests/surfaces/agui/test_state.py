@@ -254,6 +254,15 @@ async def test_a_session_tells_its_state_whole_and_then_as_patches() -> None:
     verify(producer.events)
 
 
+async def test_a_state_that_was_told_anew_is_changed_by_patches() -> None:
+    producer = Recorded()
+    session = AgentSession(producer, state={"a": 1})
+    await session.start_run()
+    await session.state.reset({"a": 1})
+    await session.state.update({"a": 2})
+    assert producer.types == ["RUN_STARTED", "STATE_SNAPSHOT", "STATE_DELTA"]
+
+
 async def test_a_new_run_begins_with_the_whole_state() -> None:
     """The front end may have changed what it has in the meantime."""
     producer = Recorded()

@@ -362,6 +362,20 @@ def test_a_stream_that_breaks_off(stream: list[dict[str, Any]]) -> None:
         e.ActivitySnapshot(message_id="m", activity_type="x", content=[]),  # type: ignore[arg-type]
         e.StateDelta(delta={}),  # type: ignore[arg-type]
         e.RunFinished(thread_id="t", run_id="r", outcome=e.Success(pending_tool_call_ids=[1])),  # type: ignore[list-item]
+        e.RunFinished(thread_id="t", run_id="r", outcome="success"),  # type: ignore[arg-type]
+        e.RunFinished(thread_id="t", run_id="r", outcome=e.Interrupted(interrupts=5)),  # type: ignore[arg-type]
+        e.RunFinished(thread_id="t", run_id="r", outcome=e.Interrupted(interrupts=["i"])),  # type: ignore[list-item]
+        e.RunFinished(thread_id="t", run_id="r", usage=[5]),  # type: ignore[list-item]
+        e.RunError(message="x", usage=5),  # type: ignore[arg-type]
+        e.RunError(message="x", usage=[e.TokenUsage(input_tokens=1.5)]),  # type: ignore[arg-type]
+        e.SubagentFinished(subagent_run_id="a", outcome="success"),  # type: ignore[arg-type]
+        e.SubagentFinished(
+            subagent_run_id="a",
+            outcome=e.SubagentSuspended(interrupt_ids=[1]),  # type: ignore[list-item]
+        ),
+        e.MessagesSnapshot(messages=None),  # type: ignore[arg-type]
+        e.ToolCallResult(message_id="m", tool_call_id="c", content=5),  # type: ignore[arg-type]
+        e.ActivitySnapshot(message_id="m", activity_type="x", content={}, replace="no"),  # type: ignore[arg-type]
         e.Event(),
         "RUN_FINISHED",
     ],
@@ -369,10 +383,11 @@ def test_a_stream_that_breaks_off(stream: list[dict[str, Any]]) -> None:
 def test_an_event_made_of_the_wrong_things_is_refused(event: Any) -> None:
     verifier = Verifier()
     verifier.apply(e.RunStarted(thread_id="t", run_id="r"))
-    verifier.apply(e.TextMessageStart(message_id="n"))
-    with pytest.raises(IllegalStream):
+    verifier.apply(e.SubagentStarted(subagent_run_id="a", name="n"))
+    with pytest.raises(IllegalStream) as refused:
         verifier.apply(event)
-    assert [item.id for item in verifier.open] == ["n"]
+    assert refused.value.details["rule"] == ("patch" if isinstance(event, e.StateDelta) else "shape")
+    assert [item.id for item in verifier.open] == ["a"]
 
 
 # --- nothing refused changes it --------------------------------------------------------------------------------------

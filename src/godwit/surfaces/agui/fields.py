@@ -22,12 +22,14 @@ from .events import (
     Interrupt,
     Interrupted,
     MessagesSnapshot,
+    Outcome,
     ReasoningMessageStart,
     RunError,
     RunFinished,
     RunStarted,
     StateDelta,
     SubagentFinished,
+    SubagentSuccess,
     SubagentSuspended,
     Success,
     TokenUsage,
@@ -108,14 +110,18 @@ def _check_parts(event: AnyEvent) -> None:
         case RunStarted(input=given) if given is not None:
             check_input(given)
         case RunFinished() | RunError():
-            for usage in event.usage or ():
+            for usage in msgspec.convert(event.usage, list[TokenUsage] | None) or ():
                 for name in _COUNTS:
                     if (count := getattr(usage, name)) is not None:
                         _whole(event, name, count, 0)
             if isinstance(event, RunFinished):
                 _check_outcome(event)
-        case SubagentFinished(outcome=SubagentSuspended(interrupt_ids=ids)):
-            msgspec.convert(ids, list[str] | None)
+        case SubagentFinished(outcome=outcome):
+            ended: SubagentSuccess | SubagentSuspended | None = msgspec.convert(
+                outcome, SubagentSuccess | SubagentSuspended | None
+            )
+            if isinstance(ended, SubagentSuspended):
+                msgspec.convert(ended.interrupt_ids, list[str] | None)
         case _:
             pass
 
@@ -132,13 +138,13 @@ def _check_strings(event: AnyEvent, part: AnyEvent | Interrupt) -> None:
 
 
 def _check_outcome(event: RunFinished) -> None:
-    match event.outcome:
+    match msgspec.convert(event.outcome, Outcome | None):
         case Success(pending_tool_call_ids=ids):
             msgspec.convert(ids, list[str] | None)
         case Interrupted(interrupts=interrupts):
             if not interrupts:
                 raise _wrong(event, "interrupts", "an interrupt outcome has one interrupt at least")
-            for one in interrupts:
+            for one in msgspec.convert(interrupts, list[Interrupt]):
                 _check_strings(event, one)
                 msgspec.convert(one.response_schema, dict[str, Any] | None)
                 msgspec.convert(one.metadata, dict[str, Any] | None)

@@ -7,8 +7,8 @@
 While a run is running its items come and go: text messages, tool calls, reasoning spans and reasoning messages (four spaces
 of ids), steps (by name, for each owner), subagents. What clients of version 1.0 reject is refused here, and of what they let
 through or pass over: an end for another run than the open one, interrupts of one id, empty ids, a null or an unknown member
-where the protocol has none, an activity that is changed before it is there, an
-item of chunks that is ended from outside, and a stream that breaks off.
+where the protocol has none, an activity that is changed before it is there, an item of chunks that is ended from outside,
+and a stream that breaks off.
 
 `rule` of the error says which rule it was:
 
@@ -194,7 +194,7 @@ class Verifier:
             for one in events:
                 self._step(one)
             self._set(self._run, "lines", lines)
-        except IllegalStream:
+        except BaseException:
             self._back()
             raise
 
