@@ -20,6 +20,9 @@ for (const level of ["log", "info", "warn", "error"]) {
   };
 }
 
+// A connection that is cut off rejects promises that the clients have let go of. What matters of it they tell themselves.
+process.on("unhandledRejection", (error) => process.stderr.write(`unhandled: ${error}\n`));
+
 // The clients leave `connect` to whoever knows the server's address for it.
 const connecting = (sdk) =>
   class extends sdk.HttpAgent {
@@ -66,6 +69,10 @@ const commands = {
   addMessage: ({ agent, message }) => agents.get(agent).addMessage(message),
   setMessages: ({ agent, messages }) => agents.get(agent).setMessages(messages),
   setState: ({ agent, state }) => agents.get(agent).setState(state),
+  // As a page does that learns elsewhere that its questions are answered: the client would run no more before it is.
+  forget: ({ agent }) => {
+    agents.get(agent).pendingInterrupts = [];
+  },
   abort: ({ agent }) => agents.get(agent).abortRun(),
   run: going,
   connect: going,

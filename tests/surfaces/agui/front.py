@@ -59,7 +59,10 @@ class Ran(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def text(self) -> str:
-        return "".join(event["delta"] for event in self.some("TEXT_MESSAGE_CONTENT"))
+        """What was said in it, but for what users have said."""
+        users = {event["messageId"] for event in self.some("TEXT_MESSAGE_START") if event.get("role") == "user"}
+        said = self.some("TEXT_MESSAGE_CONTENT")
+        return "".join(event["delta"] for event in said if event["messageId"] not in users)
 
 
 class Running:
@@ -127,6 +130,10 @@ class Agent:
 
     async def abort(self) -> None:
         await self._front.ask("abort", agent=self.id)
+
+    async def forget(self) -> None:
+        """Forget what it was asked: it was answered elsewhere."""
+        await self._front.ask("forget", agent=self.id)
 
 
 class Front:

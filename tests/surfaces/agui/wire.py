@@ -172,6 +172,10 @@ class Wire:
         assert "text/event-stream" not in response.headers["content-type"]
         return response
 
+    async def post(self, path: str) -> httpx2.Response:
+        """Something that takes no input."""
+        return await self._client.post(self.url + path)
+
     async def get(self, path: str) -> httpx2.Response:
         return await self._client.get(self.url + path)
 

@@ -101,10 +101,16 @@ def merged(ours: Sequence[Body], theirs: Sequence[AnyMessage], raw: Sequence[Map
     """Our messages, with those of the front end that are no business of ours, and those that it brings: what it alone has
     would be gone from its screen otherwise. `raw`: `theirs` as they came."""
     known = {body["id"] for body in ours}
+    reasons = any(body["role"] == "reasoning" for body in ours)
     first: list[Body] = []
     last: list[Body] = []
     for message, body in zip(theirs, raw, strict=True):
-        if message.id in known or isinstance(message, ActivityMessage) or is_ghost(message, known):
+        if message.id in known or isinstance(message, ActivityMessage):
+            continue
+        if is_ghost(message, known):
+            # Where a snapshot has no reasoning, clients keep theirs: emptied, it is filled anew by what comes.
+            if isinstance(message, ReasoningMessage) and not reasons:
+                last.append({"id": message.id, "role": "reasoning", "content": ""})
             continue
         (first if isinstance(message, SystemMessage | DeveloperMessage) else last).append(dict(body))
     return [*first, *ours, *last]
