@@ -36,11 +36,28 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     c: list[_Call] = []
 
 
+class Partial(msgspec.Struct, frozen=True, array_like=True):
+    """An event of which only so many frames were told."""
+
+    session: str
+    seq: Seq
+    frames: int
+
+
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`s`: seqs by session, the first one's under the empty name. `a`: answers that are on their way, likewise."""
+    """`s`: seqs by session, the first one's under the empty name. `a`: answers that are on their way, likewise. `p`: of the
+    event that follows, what was told of it."""
 
     s: dict[str, Seq]
     a: dict[str, _Answer] = {}
+    p: Partial | None = None
+
+    def encoded(self) -> str:
+        return base64.urlsafe_b64encode(_encoder.encode(self)).decode().rstrip("=")
+
+    def within(self, session: SessionId, seq: Seq, frames: int) -> Cursor:
+        """The place behind so many frames of the event that follows."""
+        return Cursor(self.s, self.a, Partial(session, seq, frames))
 
     @property
     def seq(self) -> Seq:
@@ -58,7 +75,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
                 _put(part.answer, told)
 
 
-def cursor_of(projection: Projection) -> str:
+def cursor_of(projection: Projection) -> Cursor:
     """Where this projection stands."""
     root = projection.root
     seqs = {_name(part, root): part.seq for part in projection.parts.values()}
@@ -67,7 +84,7 @@ def cursor_of(projection: Projection) -> str:
         for part in projection.parts.values()
         if part.answer is not None and part.answer.shown
     }
-    return base64.urlsafe_b64encode(msgspec.json.encode(Cursor(seqs, shown))).decode().rstrip("=")
+    return Cursor(seqs, shown)
 
 
 def decoded(text: str) -> Cursor:
@@ -81,6 +98,9 @@ def decoded(text: str) -> Cursor:
     if found is None or any(not 0 <= seq < 2**53 for seq in found.s.values()):
         raise InvalidArgument("this is no cursor of ours: take the id of a frame as it was given", cursor=text[:100])
     return found
+
+
+_encoder = msgspec.json.Encoder()
 
 
 def _name(part: Part, root: Part) -> str:

@@ -7,14 +7,15 @@ is another one there, and the same here. Rules a change must keep: what leaves h
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...contracts import SessionRow, Store
-from ...core.errors import GodwitError, IllegalStream
-from ...core.events import SubagentStarted
+from ...core.errors import GodwitError, IllegalStream, SessionNotFound
+from ...core.events import Delta, Event, InputDelivered, RunStarted, SubagentStarted, UserMessage
 from ...core.ids import Seq, SessionId
 from ...engine.log import load_state
 from ..server.service import Service
@@ -30,6 +31,19 @@ from .snapshots import Snapshots, differs, merged
 from .verifier import Verifier
 
 logger = logging.getLogger("godwit.server")
+
+PAGE = 64
+
+_ONCE = (
+    e.TextMessageContent,
+    e.ReasoningMessageContent,
+    e.ToolCallArgs,
+    e.ToolCallResult,
+    e.StateDelta,
+    e.ActivityDelta,
+    e.Custom,
+)
+"""What must not come twice; of all else clients take no notice when they have it already."""
 
 
 @dataclass(frozen=True)
@@ -82,52 +96,50 @@ class Stream:
 
     async def _told(self) -> AsyncIterator[bytes]:
         reader, projection = self._reader, self._projection
-        yield self._out(self._begun())
+        yield self._first(self._begun())
         start, heads = await self._place()
         if reader.cursor is None:
             told = await self._messages(heads)
             if told is not None:
-                yield self._out([told])
+                yield self._first([told])
         if not await self._is_open(start):
             await self._catch_up(start, heads)
-            yield self._out(self._end(self._nothing()))
+            yield self._first(self._end(self._nothing()))
             return
         feed = Feed(self._store, self._row.id, start)
         try:
             await self._adopt(start)
-            joined = False
+            await self._wait_for(start)
+            joined, held = False, list[Delta]()
             while True:
                 deltas, event = await feed.next()
                 if not joined:
                     if event is not None and event.seq <= heads.get(event.session, 0):
+                        held += deltas
                         projection.apply(event)
                         continue
                     joined = True
                     if reader.cursor is not None:
                         reader.cursor.put_into(projection)
                     projection.usage.clear()
-                    yield self._out(projection.reopen())
+                    projection.stale, projection.ended = False, None
+                    yield self._first(projection.reopen())
                     self._watch(feed)
-                found: list[e.AnyEvent] = []
-                for delta in deltas:
-                    found += projection.delta(delta)
+                if not self.over:  # what happens between two runs is told with the next one
+                    for delta in [*held, *deltas]:
+                        yield self._delta(delta)
+                held = []
+                if projection.stale and not self.over:
+                    projection.stale = False
+                    yield self._first([await self._snapshot()])
                 if event is not None:
-                    if event.session == self._row.id and event.type == "run.started" and self.over:
-                        self._run = str(getattr(event.data, "run", reader.run))
-                        self.over = False
-                        found += self._begun()
-                    found += projection.apply(event)
+                    if self.over and event.session == self._row.id and isinstance(event.data, RunStarted):
+                        self._run, self.over = event.data.run, False
+                        yield self._first([*self._begun(), *projection.reopen()])
+                    yield await self._event(event)
                     if event.type in ("subagent.started", "subagent.finished"):
                         self._watch(feed)
-                if found:
-                    yield self._out(found)
-                if projection.stale:
-                    projection.stale = False
-                    yield self._out([await self._snapshot()])
-                if projection.ended is not None and not self.over:
-                    yield self._out(self._end(projection.ended))
-                    projection.ended = None
-                    if not reader.replays:
+                    if self.over and not reader.replays:
                         return
                 if event is not None or deltas:
                     continue
@@ -135,8 +147,8 @@ class Stream:
                     return  # nothing more is there
                 if (rests := projection.resting()) is not None:
                     if isinstance(rests.outcome, e.Interrupted):
-                        yield self._out([await self._snapshot()])
-                    yield self._out(self._end(rests))
+                        yield self._first([await self._snapshot()])
+                    yield self._first(self._end(rests))
                     return
                 await feed.wait()
         finally:
@@ -173,14 +185,36 @@ class Stream:
             if isinstance(event.data, SubagentStarted) and event.data.task in working:
                 self._projection.adopt(event.data)
 
+    async def _wait_for(self, start: Seq) -> None:
+        """Know what was accepted before that place and is delivered behind it."""
+        store, session = self._store, self._row.id
+        wanted = {queued.id for queued in (await load_state(store, session)).gate.queue}
+        for event in await store.read(session, start, types=("input.delivered",)):
+            if isinstance(event.data, InputDelivered):
+                wanted.add(event.data.id)
+        for event in await store.read(session, start, types=("user.message",)):
+            if isinstance(event.data, UserMessage):
+                wanted.discard(event.data.id)
+        before = start
+        while wanted and before > 0:
+            page = await store.read(session, types=("user.message",), to_seq=before, newest_first=True, limit=PAGE)
+            for event in page:
+                if isinstance(event.data, UserMessage) and event.data.id in wanted:
+                    wanted.discard(event.data.id)
+                    self._projection.root.waiting[event.data.id] = event.data
+            if len(page) < PAGE:
+                return
+            before = page[-1].seq - 1
+
     async def _catch_up(self, start: Seq, heads: Mapping[SessionId, Seq]) -> None:
         """Know what waits in the background, where no run is open."""
         await self._adopt(start)
         for part in list(self._projection.parts.values()):
             if part.tag is None:
                 continue
-            for event in await self._store.read(part.session, to_seq=heads.get(part.session, 0)):
-                self._projection.apply(event)
+            with contextlib.suppress(SessionNotFound):  # not made yet, or deleted
+                for event in await self._store.read(part.session, to_seq=heads.get(part.session, 0)):
+                    self._projection.apply(event)
 
     def _watch(self, feed: Feed) -> None:
         for session in self._projection.parts:
@@ -238,16 +272,50 @@ class Stream:
         )
         return [*self._projection.close(), finished]
 
-    def _out(self, events: Sequence[e.AnyEvent]) -> bytes:
-        """The events as frames. IllegalStream for one that must not leave here."""
-        frames: list[bytes] = []
-        cursor: str | None = None
-        for event in events:
-            self._verifier.apply(event)
-            for data in wire(event, self._reader.profile):
-                cursor = cursor or cursor_of(self._projection)
-                frames.append(frame(data, id=cursor))
-        return b"".join(frames)
+    def _delta(self, delta: Delta) -> bytes:
+        """What a delta comes to: beginnings and ends, which may come twice, and at last what is new."""
+        before = cursor_of(self._projection)
+        found = self._projection.delta(delta)
+        return self._framed(found, [before.encoded()] * (len(found) - 1)) if found else b""
+
+    async def _event(self, event: Event) -> bytes:
+        """What an event comes to, with the end of the run where it is that."""
+        projection = self._projection
+        before = cursor_of(projection)
+        found = projection.apply(event)
+        if self.over:
+            return b""
+        if projection.stale:
+            projection.stale = False
+            found.append(await self._snapshot())
+        if projection.ended is not None:
+            found += self._end(projection.ended)
+            projection.ended = None
+        ids = [before.within(event.session, event.seq, n).encoded() for n in range(1, len(found))]
+        cursor = self._reader.cursor
+        if cursor is not None and (told := cursor.p) is not None and (told.session, told.seq) == (event.session, event.seq):
+            kept = [n for n, one in enumerate(found) if n >= told.frames or not isinstance(one, _ONCE)]
+            found, ids = [found[n] for n in kept], [*ids, ""]
+            ids = [ids[n] for n in kept][:-1]
+        return self._framed(found, ids)
+
+    def _first(self, events: Sequence[e.AnyEvent]) -> bytes:
+        """Frames that come before, or between, what has a place: who gets only some of them begins again where it was."""
+        return b"".join(frame(data) for event in events for data in self._checked(event))
+
+    def _framed(self, events: Sequence[e.AnyEvent], ids: Sequence[str]) -> bytes:
+        """Frames with these places, the last one with where the projection stands."""
+        if not events:
+            return b""
+        places = [*ids, cursor_of(self._projection).encoded()]
+        return b"".join(
+            frame(data, id=place) for event, place in zip(events, places, strict=True) for data in self._checked(event)
+        )
+
+    def _checked(self, event: e.AnyEvent) -> list[bytes]:
+        """The event as its reader reads it. IllegalStream for one that must not leave here."""
+        self._verifier.apply(event)
+        return wire(event, self._reader.profile)
 
     def _failed(self, error: GodwitError) -> bytes:
         """The end of a stream that cannot go on."""

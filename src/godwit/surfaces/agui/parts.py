@@ -45,8 +45,9 @@ class Answer:
 @dataclass
 class Part:
     """One session. `tag`: the work of a subagent that it does now; None for the first session. `run`: the one that is open,
-    `parked` when it waits, `by_children` when only children or workers are waited for. `asks`, `front`: what waits for a
-    person, and for the front end's own tools. `answered`: calls of these that it has answered."""
+    `parked` when it waits, `by_children` when only children or workers are waited for, `aside` when it works on messages of
+    its own, which are none of the conversation's. `asks`, `front`: what waits for a person, and for the front end's own
+    tools. `answered`: calls of these that it has answered."""
 
     session: SessionId
     tag: str | None = None
@@ -59,6 +60,7 @@ class Part:
     seq: Seq = 0
     run: RunId | None = None
     parked: bool = False
+    aside: bool = False
     by_children: bool = False
     step: str | None = None
     model: str = ""

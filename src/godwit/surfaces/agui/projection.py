@@ -31,6 +31,7 @@ from ...core.events import (
     RunParked,
     RunStarted,
     RunUnparked,
+    SessionForked,
     SubagentFinished,
     SubagentStarted,
     TodosUpdated,
@@ -97,10 +98,10 @@ class Projection:
                 part.waiting.pop(data.id, None)
             case InputDelivered():
                 message = part.waiting.pop(data.id, None)
-                if message is not None and not is_written_here(message):
+                if message is not None and not part.aside and not is_written_here(message):
                     yield from self._said(part, user_body(message, data.content))
             case RunStarted():
-                part.run, part.parked = data.run, False
+                part.run, part.parked, part.aside = data.run, False, data.history is not None
                 if part is self.root:
                     self.ended, self._output = None, None
             case RunClaimed() | RunUnparked():
@@ -109,6 +110,8 @@ class Projection:
                 part.parked, part.by_children = True, data.children
             case RunFinished():
                 yield from self._over(part, data)
+            case SessionForked():
+                yield from self._forked(part)
             case TurnStarted():
                 part.step = f"turn {data.index}"
                 yield e.StepStarted(step_name=part.step, subagent_run_id=part.tag)
@@ -117,13 +120,14 @@ class Projection:
             case ModelStarted():
                 yield from self._given_up(part)
                 part.model = data.model
-                part.answer = Answer(data.message, data.model)
+                part.answer = None if part.aside else Answer(data.message, data.model)
             case AgentMessage():
                 self._count(part.model or data.message.model, data.message.usage)
-                yield from self._answered(part, data.message)
+                if not part.aside:
+                    yield from self._answered(part, data.message)
             case UsageRecorded():
                 self._count(data.model, data.usage)
-            case ToolFinished(origin="model"):
+            case ToolFinished(origin="model") if not part.aside:
                 yield from self._result(part, data)
             case ActionOpened() if data.kind != "task" and data.lane is None:
                 (part.front if data.kind == "external" else part.asks)[data.action] = data
@@ -166,7 +170,7 @@ class Projection:
     def _over(self, part: Part, data: RunFinished) -> Iterator[e.AnyEvent]:
         yield from self._given_up(part)
         yield from self._end_step(part)
-        part.run, part.parked = None, False
+        part.run, part.parked, part.aside = None, False, False
         part.asks.clear()
         part.front.clear()
         if part is not self.root:
@@ -182,6 +186,18 @@ class Projection:
                 self.ended = Ended(None, error=data.error or Fault(data.outcome, f"the run has {data.outcome}"))
             case _:
                 assert_never(data.outcome)
+
+    def _forked(self, part: Part) -> Iterator[e.AnyEvent]:
+        """The log begins as another's did, and what was open there is not open here."""
+        yield from self._given_up(part)
+        yield from self._end_step(part)
+        for below in [one for one in self.parts.values() if one.above == part.session]:
+            yield from self._left(below)
+        if part is self.root and part.run is not None:
+            self.ended = Ended(e.Cancelled())
+        self.parts[part.session] = made = Part(part.session, part.tag, seq=part.seq)
+        if part is self.root:
+            self.root = made
 
     def _end_step(self, part: Part) -> Iterator[e.AnyEvent]:
         if part.step is not None:
@@ -329,6 +345,8 @@ class Projection:
         if begun is None:
             if delta.offset > 0 or delta.call is None or delta.name is None:
                 return  # it is told as a whole
+            if any(one.call == delta.call for one in live.calls.values()):
+                return
             yield from self._stop_thinking(part, live)
             begun = live.calls[delta.block] = LiveCall(delta.call, delta.name)
             self.known.add(live.id)

@@ -68,11 +68,11 @@ class Snapshots:
         seq = heads[task.child]
         try:
             bodies = (await self._conversations.at(task.child, seq)).bodies_of(task.task)
+            if task.child in seen:
+                return [tagged(body, task.task) for body in bodies]
+            return await self._with_children(task.child, seq, bodies, heads, task.task, {*seen, task.child})
         except SessionNotFound:
-            return []
-        if task.child in seen:
-            return [tagged(body, task.task) for body in bodies]
-        return await self._with_children(task.child, seq, bodies, heads, task.task, {*seen, task.child})
+            return []  # not made yet, run by the host its own way, or deleted
 
     async def heads(self, session: SessionId, seq: Seq) -> dict[SessionId, Seq]:
         """How far the log of each session goes that works for this one; its own goes to `seq`."""
