@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .core import errors
     from .core.agent import AgentRef, AgentSpec, ContextPolicy, Limits, ModelSettings, Permissions, ToolDefinition
     from .core.artifact import ArtifactLimits
+    from .core.asked import Question, QuestionAnswer, Resumption
     from .core.attachments import Link
     from .core.budget import Budget, BudgetDecision, Price, Spent
     from .core.checkpoint import CheckpointPolicy, RewindPreview, RewindResult
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .core.modes import Mode
     from .core.nudges import NudgePolicy
     from .core.output import OutputSpec
-    from .core.questions import Question, QuestionAnswer, Resumption
     from .core.record import RecordLimits, RunResult
     from .core.sandbox import SandboxPolicy
     from .core.todos import Todo
@@ -123,13 +123,13 @@ _HOMES = {
     "OutputSpec": "core.output",
     "Permissions": "core.agent",
     "Price": "core.budget",
-    "Question": "core.questions",
-    "QuestionAnswer": "core.questions",
+    "Question": "core.asked",
+    "QuestionAnswer": "core.asked",
     "RateLimit": "core.lanes",
     "RecordLimits": "core.record",
     "RecordedModel": "models.replay",
     "Recorder": "models.replay",
-    "Resumption": "core.questions",
+    "Resumption": "core.asked",
     "RetryPolicy": "core.lanes",
     "RewindPreview": "core.checkpoint",
     "RewindResult": "core.checkpoint",

@@ -43,7 +43,9 @@ async def play(url: str) -> None:
         wanted: list[tuple[str, dict[str, Any]]] = []
         database = os.path.join(folder, "godwit.db")
         models = {"scripted:suite": godwit.ScriptedModel([lambda _: all_of(wanted), "Done."], "scripted:suite")}
-        async with await godwit.Runtime.open(database, mcp=settings, models=models) as runtime:
+        # Logins of a scenario are nobody's: not those of who plays it.
+        auth = godwit.AuthStore(os.path.join(folder, "auth.json"))
+        async with await godwit.Runtime.open(database, mcp=settings, models=models, auth=auth) as runtime:
             session = await runtime.start_session(godwit.Agent("conformance", model="scripted:suite"))
             server = godwit.McpServer("suite", url, timeout_s=20, oauth=oauth(scenario, context))
             for _ in range(2 if scenario.startswith("auth/") else 0):

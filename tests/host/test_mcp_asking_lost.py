@@ -63,13 +63,11 @@ async def opened(bench: Bench, server: McpServer, settings: McpSettings) -> Sess
 STEPS = [{"form": "Who?"}, {"say": "half"}, {"form": "Who else?"}]
 
 
-@pytest.mark.parametrize("way", ["new-http", "new-stdio"])
+@pytest.mark.parametrize(("way", "tool"), [("new-http", "ask"), ("new-stdio", "ask"), ("new-http", "read_mcp_resource")])
 async def test_killed_and_answered_in_another_process_where_the_server_gave_its_state(
-    bench: Bench,
-    log: Path,
-    way: str,
+    bench: Bench, log: Path, way: str, tool: str
 ) -> None:
-    with server_over(way, log) as (server, settings), killed_while_asking(bench.path, server, settings, "ask", STEPS):
+    with server_over(way, log) as (server, settings), killed_while_asking(bench.path, server, settings, tool, STEPS):
         session = await opened(bench, server, settings)
         (action,) = await session.approvals.pending()
         assert action.message == "The MCP server 'desk' asks: Who?"

@@ -247,7 +247,7 @@ async def test_a_prompt_is_a_slash_command(opening: Open, way: str) -> None:
     session, _ = await opening(way, [say("Reviewed."), say("Seen.")])
     await within(session.mcp_prompts())
     listed = {one.name: one for one in await session.slash_commands() if one.name.startswith("mcp__")}
-    assert sorted(listed) == ["mcp__lib__asks", "mcp__lib__code_review", "mcp__lib__review", "mcp__lib__scene"]
+    assert sorted(listed) == ["mcp__lib__code_review", "mcp__lib__plain", "mcp__lib__review", "mcp__lib__scene"]
     assert (listed["mcp__lib__review"].usage, listed["mcp__lib__review"].source) == ("work [style]", "MCP server lib")
     helped = await session.command("/help")
     assert helped is not None
@@ -279,7 +279,6 @@ async def test_a_prompt_that_cannot_be_run_says_why(opening: Open) -> None:
 
     assert "missing: work. /mcp__lib__review work [style]" in await refused("/mcp__lib__review")
     assert "1 arguments too many" in await refused("/mcp__lib__review a b c")
-    assert "asks for input before it makes the prompt" in await refused("/mcp__lib__asks")
     assert "Unknown command: /mcp__lib__none" in await refused("/mcp__lib__none")
     assert await data(session, RunStarted) == []
 

@@ -4,7 +4,8 @@ HTTP as one, `mcp_asker.py --http [--port N] ...`, whose first line is its addre
 `ask`, and `again` which may be repeated, take `steps`, each of them one round: `{"form": ...}` (a message or the whole
 parameters), `{"url": ...}`, `{"sample": {...}}`, `{"roots": true}`, `{"all": {KEY: STEP, ...}}`, all at once, `{"idle": N}`,
 N rounds of `requestState` alone, or `{"say": TEXT}`, which only logs; of the older protocol alone `{"impatient": S, ...}`,
-which waits so long for the answer, and `{"required": {...}}`, which fails. Their result is what was answered, as JSON.
+which waits so long for the answer, and `{"required": {...}}`, which fails. Their result is what was answered, as JSON. So do
+the resource `uri_of(STEPS)` and the prompt `ask`, which takes them as JSON.
 `--old`: speaks the handshake protocol alone.
 """
 
@@ -19,6 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote, unquote
 
 import anyio
 import mcp_types as types
@@ -30,6 +32,7 @@ NAME = {"type": "object", "properties": {"name": {"type": "string"}, "size": {"t
 NAME["required"] = ["name"]
 STATE = "état \u2603 " + '{"not": "yours"} '
 """What each `requestState` begins with: no two encodings of it are the same."""
+READS = "ask://"
 
 
 class Asker:
@@ -42,7 +45,16 @@ class Asker:
         self.log = log
 
     def server(self) -> Server[Any]:
-        return Server("asker", version="1", on_list_tools=self._tools, on_call_tool=self._call)
+        return Server(
+            "asker",
+            version="1",
+            on_list_tools=self._tools,
+            on_call_tool=self._call,
+            on_list_resources=self._resources,
+            on_read_resource=self._read,
+            on_list_prompts=self._prompts,
+            on_get_prompt=self._prompt,
+        )
 
     def note(self, text: str) -> None:
         self.heard.append(text)
@@ -60,9 +72,34 @@ class Asker:
             ]
         )
 
+    async def _resources(self, _: Any, __: Any) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[types.Resource(uri=uri_of([]), name="ask")])
+
+    async def _prompts(self, _: Any, __: Any) -> types.ListPromptsResult:
+        steps = types.PromptArgument(name="steps", required=True)
+        return types.ListPromptsResult(prompts=[types.Prompt(name="ask", arguments=[steps])])
+
     async def _call(self, context: Any, params: types.CallToolRequestParams) -> Any:
         given = params.arguments or {}
-        steps, who = given.get("steps", []), given.get("who", "")
+        found = await self._asked(given.get("steps", []), given.get("who", ""), context, params)
+        return result(found) if isinstance(found, list) else found
+
+    async def _read(self, context: Any, params: types.ReadResourceRequestParams) -> Any:
+        found = await self._asked(json.loads(unquote(params.uri.removeprefix(READS))), "", context, params)
+        if isinstance(found, list):
+            text = types.TextResourceContents(uri=params.uri, text=json.dumps(found))
+            return types.ReadResourceResult(contents=[text])
+        return found
+
+    async def _prompt(self, context: Any, params: types.GetPromptRequestParams) -> Any:
+        found = await self._asked(json.loads((params.arguments or {})["steps"]), "", context, params)
+        if isinstance(found, list):
+            said = types.PromptMessage(role="user", content=types.TextContent(text=json.dumps(found)))
+            return types.GetPromptResult(messages=[said])
+        return found
+
+    async def _asked(self, steps: list[Any], who: str, context: Any, params: Any) -> Any:
+        """The answers; of the newer protocol also a result that asks."""
         if context.session.protocol_version == "2026-07-28":
             return self._round(steps, who, params)
         self.note(f"call {who}")
@@ -75,7 +112,7 @@ class Asker:
 
     # --- the newer protocol -------------------------------------------------------------------------------------------
 
-    def _round(self, steps: list[Any], who: str, params: types.CallToolRequestParams) -> Any:
+    def _round(self, steps: list[Any], who: str, params: Any) -> Any:
         if params.request_state is None:
             assert params.input_responses is None
             at, idled, answers = 0, 0, []
@@ -93,7 +130,7 @@ class Asker:
             self.note(steps[at]["say"])
             at += 1
         if at == len(steps):
-            return result(answers)
+            return answers
         step = steps[at]
         if "idle" in step:
             idled += 1
@@ -130,7 +167,7 @@ class Asker:
                 answers.append(await self._answer(step, context))
             if "say" not in step:
                 self.note("answered")
-        return result(answers)
+        return answers
 
     async def _answer(self, step: Any, context: Any) -> Any:
         asked = request(step)
@@ -148,6 +185,11 @@ class Asker:
         except MCPError as error:
             return f"error {error.code}: {error.message}"
         return shown(found)
+
+
+def uri_of(steps: list[Any]) -> str:
+    """Of the resource that asks this before it can be read, and holds the answers."""
+    return READS + quote(json.dumps(steps))
 
 
 def request(step: Any) -> Any:

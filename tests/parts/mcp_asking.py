@@ -20,7 +20,7 @@ from godwit.engine.session import Session
 from godwit.models.script import call
 
 from . import mcp_asker
-from .mcp_asker import asker_site
+from .mcp_asker import asker_site, uri_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,9 +47,16 @@ async def asking(
 ) -> AsyncIterator[Session]:
     """A session whose model calls a tool that asks."""
     with server_over(way, log, **more) as (server, settings):
-        runtime = await bench.runtime([call(f"mcp__desk__{tool}", steps=steps), then], mcp=settings)
+        runtime = await bench.runtime([calling(tool, steps), then], mcp=settings)
         yield await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]), workspace=bench.workspace)
         await bench.close()
+
+
+def calling(tool: str, steps: list[Any]) -> Any:
+    """A model's call of a tool of the server, or of `read_mcp_resource`."""
+    if tool == "read_mcp_resource":
+        return call(tool, server="desk", uri=uri_of(steps))
+    return call(f"mcp__desk__{tool}", steps=steps)
 
 
 def heard(log: Path) -> list[str]:

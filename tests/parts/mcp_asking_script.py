@@ -12,7 +12,9 @@ import json
 import sys
 
 import godwit
-from godwit.models.script import ScriptedModel, call
+from godwit.models.script import ScriptedModel
+
+from .mcp_asking import calling
 
 SESSION = "ses_asking"
 
@@ -20,7 +22,7 @@ SESSION = "ses_asking"
 async def main(database: str, told: str, tool: str, steps: str) -> None:
     server = json.loads(told)
     settings = godwit.McpSettings(reach=tuple(server.pop("reach")), connect_s=60, wait_s=60)
-    model = ScriptedModel([call(f"mcp__desk__{tool}", steps=json.loads(steps)), "done"], "scripted:test")
+    model = ScriptedModel([calling(tool, json.loads(steps)), "done"], "scripted:test")
     runtime = await godwit.Runtime.open(database, mcp=settings, models={"scripted:test": model})
     agent = godwit.Agent("tester", model="scripted:test", mcp_servers=[server])
     session = await runtime.start_session(agent, session=SESSION)

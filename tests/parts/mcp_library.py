@@ -65,7 +65,7 @@ class Library:
             ),
             types.Prompt(name="code review", description="With a blank."),
             types.Prompt(name="scene", description="Several messages."),
-            types.Prompt(name="asks", description="Asks for input."),
+            types.Prompt(name="plain", description="One message."),
         ]
         self.subscribed: set[str] = set()
         self.bus = InMemorySubscriptionBus()
@@ -155,9 +155,6 @@ class Library:
                         said("user", types.EmbeddedResource(resource=resource)),
                     ],
                 )
-            case "asks":
-                request = types.ListRootsRequest()
-                return types.InputRequiredResult(input_requests={"one": request}, request_state="x")
         return types.GetPromptResult(messages=[said("user", types.TextContent(text=f"This is {params.name}."))])
 
     async def _complete(self, _: Any, params: types.CompleteRequestParams) -> types.CompleteResult:

@@ -16,6 +16,7 @@ from ..core.mcp_contents import (
     Ref,
     ref_of,
 )
+from ..core.questions import Resumption
 from .connection import segment
 from .handle import RemoteHandle
 from .shapes import Changed, Listed
@@ -32,9 +33,13 @@ class RemoteContents(RemoteHandle):
         """The resource templates of one server, or of all, at most 500 of each."""
         return (await self._post(f"/mcp_resource_templates{_only(server)}", Listed[McpResourceTemplate])).data
 
-    async def read_mcp_resource(self, server: str, uri: str) -> list[McpResourceContent]:
-        """What a resource holds, in its parts. PermissionDenied without the scope `admin`."""
-        return (await self._post(f"{_of(server)}/resources/read", Listed[McpResourceContent], {"uri": uri})).data
+    async def read_mcp_resource(
+        self, server: str, uri: str, *, answers: Resumption | None = None
+    ) -> list[McpResourceContent]:
+        """What a resource holds, in its parts. McpInputRequired where the server asks something first; `answers`: to that.
+        PermissionDenied without the scope `admin`."""
+        body = {"uri": uri, "answers": answers}
+        return (await self._post(f"{_of(server)}/resources/read", Listed[McpResourceContent], body)).data
 
     async def subscribe_mcp_resource(self, server: str, uri: str) -> bool:
         """Have an event `mcp.resource_updated` whenever the resource has changed, for as long as the server has the session
@@ -49,9 +54,16 @@ class RemoteContents(RemoteHandle):
         """The prompts of one server, or of all, at most 500 of each, with the slash commands that run them."""
         return (await self._post(f"/mcp_prompts{_only(server)}", Listed[McpPrompt])).data
 
-    async def get_mcp_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> McpPromptResult:
-        """What the server makes of a prompt."""
-        body = {"name": name, "arguments": dict(arguments or {})}
+    async def get_mcp_prompt(
+        self,
+        server: str,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        answers: Resumption | None = None,
+    ) -> McpPromptResult:
+        """What the server makes of a prompt. McpInputRequired where it asks something first; `answers`: to that."""
+        body = {"name": name, "arguments": dict(arguments or {}), "answers": answers}
         return await self._post(f"{_of(server)}/prompts/get", McpPromptResult, body)
 
     async def complete_mcp(

@@ -23,7 +23,8 @@ from ..core.mcp_contents import (
     McpResourceTemplate,
 )
 from ..core.mcp_oauth import McpLogin
-from .tool import Tool
+from ..core.questions import Resumption
+from .tool import Tool, ToolContext
 
 
 class ServerTools(NamedTuple):
@@ -57,15 +58,25 @@ class ServerContents(Protocol):
 
     async def resources(self) -> Sequence[McpResource]: ...
     async def resource_templates(self) -> Sequence[McpResourceTemplate]: ...
-    async def read(self, uri: str, /) -> Sequence[McpResourceContent]:
-        """The parts of a resource, whole, as text or as data."""
+    async def read(
+        self, uri: str, /, *, context: ToolContext | None = None, answers: Resumption | None = None
+    ) -> Sequence[McpResourceContent]:
+        """The parts of a resource, whole, as text or as data. McpInputRequired where the server asks first. `context`: the
+        call that it is read for, which goes on with its `resumed`; outside of calls `answers` are what it goes on with."""
+        ...
+
+    async def abandoned(self, state: str, /) -> None:
+        """A call that was asked for a resource, with this state, will not go on."""
         ...
 
     async def prompts(self) -> Sequence[McpPrompt]:
         """Without their commands, which depend on those of other servers."""
         ...
 
-    async def prompt(self, name: str, arguments: dict[str, str], /) -> McpPromptResult: ...
+    async def prompt(self, name: str, arguments: dict[str, str], /, *, answers: Resumption | None = None) -> McpPromptResult:
+        """What the server makes of it. McpInputRequired where it asks first; `answers`: to that."""
+        ...
+
     async def complete(self, ref: McpRef, argument: str, value: str, context: dict[str, str], /) -> McpCompletion: ...
     async def subscribe(self, uri: str, tell: ToldOfResource, /) -> bool:
         """Tell this session whenever the resource, or one below it, has changed, until it is unsubscribed or left; False

@@ -51,6 +51,7 @@ from ..core.mcp_contents import (
 )
 from ..core.mcp_oauth import McpLogin
 from ..core.messages import Message, ResultBlock
+from ..core.questions import Resumption
 from ..core.record import ActiveTool, RunPage, RunResult, RunSnapshot, RunStatus
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.state import State
@@ -358,12 +359,19 @@ class SessionHandle(Protocol):
     async def mcp_status(self) -> dict[str, McpStatus]: ...
     async def mcp_resources(self, server: str | None = None) -> list[McpResource]: ...
     async def mcp_resource_templates(self, server: str | None = None) -> list[McpResourceTemplate]: ...
-    async def read_mcp_resource(self, server: str, uri: str) -> list[McpResourceContent]: ...
+    async def read_mcp_resource(
+        self, server: str, uri: str, *, answers: Resumption | None = None
+    ) -> list[McpResourceContent]: ...
     async def subscribe_mcp_resource(self, server: str, uri: str) -> bool: ...
     async def unsubscribe_mcp_resource(self, server: str, uri: str) -> bool: ...
     async def mcp_prompts(self, server: str | None = None) -> list[McpPrompt]: ...
     async def get_mcp_prompt(
-        self, server: str, name: str, arguments: Mapping[str, str] | None = None
+        self,
+        server: str,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        answers: Resumption | None = None,
     ) -> McpPromptResult: ...
     async def complete_mcp(
         self,

@@ -82,9 +82,12 @@ Faults that belong into the log are data, not exceptions: see `Fault`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
+
+from .asked import AnswerAction, Question, QuestionAnswer, Resumption
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -581,6 +584,34 @@ class McpServerFailed(GodwitError):
     """An MCP server cannot be used now: it cannot be connected, needs a credential, or answers with an error."""
 
     code = "mcp_server_failed"
+
+
+class McpInputRequired(McpServerFailed):
+    """An MCP server asks something before it answers: `questions`. The request is made again with what `answered` gives."""
+
+    code = "mcp_input_required"
+
+    def __init__(
+        self, message: str | None = None, *, questions: Iterable[Question] = (), state: str = "", **details: Any
+    ) -> None:
+        self.questions = msgspec.convert(list(questions), tuple[Question, ...])
+        self.state = state
+        super().__init__(message, questions=msgspec.to_builtins(self.questions), state=state, **details)
+
+    def answered(self, answers: Mapping[str, Mapping[str, Any] | AnswerAction]) -> Resumption:
+        """The answers by the keys of the questions: what is filled into a form, or `accept`, `decline` or `cancel`, which
+        is what one without an answer gets. InvalidArgument."""
+        if unknown := sorted(set(answers) - {one.key for one in self.questions}):
+            raise InvalidArgument(f"{unknown[0]!r} is not asked: {', '.join(one.key for one in self.questions)} is")
+        made: list[QuestionAnswer] = []
+        for key, answer in answers.items():
+            if isinstance(answer, Mapping):
+                made.append(QuestionAnswer(key, "accept", dict(answer)))
+            elif answer in ("accept", "decline", "cancel"):
+                made.append(QuestionAnswer(key, answer))
+            else:
+                raise InvalidArgument(f"{key!r}: {answer!r} is neither the fields of a form nor accept, decline or cancel")
+        return Resumption(self.state, tuple(made))
 
 
 class McpLoginFailed(GodwitError):

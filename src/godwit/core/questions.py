@@ -1,6 +1,6 @@
-"""Questions: what a call asks a person before it goes on, the answers, and whether an answer fits.
+"""Questions: what a call asks a person before it goes on, the answers (`asked.py`), and whether an answer fits.
 
-Owns the three kinds (a form, an address to open, something to approve) and the check of a form's answer. Leaves out who
+Owns the check of a form's answer. Leaves out who
 asks them and when (`engine/questions.py`). A form is what MCP's elicitation takes: an object of plain values. Rules: what
 does not fit is refused before it is stored; defaults stand in for what an answer leaves out.
 """
@@ -9,56 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from .asked import (
+    MOST_QUESTIONS,
+    STATE_BYTES,
+    AnswerAction,
+    Question,
+    QuestionAnswer,
+    QuestionKind,
+    Resumption,
+)
 from .errors import InvalidArgument
-
-QuestionKind = Literal["form", "url", "approval"]
-AnswerAction = Literal["accept", "decline", "cancel"]
-
-MOST_QUESTIONS = 20
-"""Of one call at a time."""
-STATE_BYTES = 1024 * 1024
-"""Of what a call that asks wants to be given back with the answers."""
-
-
-class Question(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One question of a call.
-
-    `key`: by which its answer is found. `message`: for people. `form`: `schema` says what is to be filled in, an object of
-    plain values. `url`: a person opens the address, and says so when they are done. `approval`: whether what `arguments` say
-    may be done.
-    """
-
-    key: str
-    kind: QuestionKind
-    message: str
-    schema: dict[str, Any] | None = None
-    url: str | None = None
-    arguments: dict[str, Any] = {}
-
-
-class QuestionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of one question. `accept`: answered, with `content` where it was a form; `decline`: a person does not want
-    to; `cancel`: nobody answered, or the run was told to go on without. `reason`: what a person said with it."""
-
-    key: str
-    action: AnswerAction
-    content: dict[str, Any] | None = None
-    reason: str | None = None
-
-
-class Resumption(msgspec.Struct, frozen=True):
-    """With what a call that had asked goes on: its own `state`, as it gave it, and the answers, in order."""
-
-    state: str
-    answers: tuple[QuestionAnswer, ...]
-
-    def answer(self, key: str) -> QuestionAnswer:
-        """The answer to the question of this key; `cancel` where there is none."""
-        return next((one for one in self.answers if one.key == key), QuestionAnswer(key, "cancel"))
 
 
 def filled(schema: dict[str, Any] | None, content: dict[str, Any]) -> dict[str, Any]:
@@ -176,3 +140,18 @@ _FORMATS = {
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?"),
 }
 """What a text of a format looks like; others are not looked at."""
+
+__all__ = [
+    "MOST_QUESTIONS",
+    "STATE_BYTES",
+    "AnswerAction",
+    "Question",
+    "QuestionAnswer",
+    "QuestionKind",
+    "Resumption",
+    "choices",
+    "field_problem",
+    "filled",
+    "needed",
+    "properties_of",
+]

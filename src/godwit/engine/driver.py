@@ -38,7 +38,7 @@ from ..core.errors import ConfigurationError, SessionNotFound, SessionOwned, Sta
 from ..core.events import Delta, SessionCompacted, UserInterrupt
 from ..core.hooks import CONTINUE, HookPoint, HookResult
 from ..core.ids import Clock, IdSource, RunId, SessionId
-from ..core.mcp import McpServer, server_and_tool
+from ..core.mcp import RESOURCE_TOOLS, McpServer, server_and_tool
 from ..core.modes import BUILD, PLAN, Mode, modes_of
 from ..core.sandbox import SandboxPolicy
 from ..core.state import State
@@ -406,10 +406,10 @@ class Driver:
     def tool_at_hand(self, name: str) -> Tool | None:
         """The same, also of a server that this drive has not looked for; it is not connected for that."""
         tool, servers = self.tool(name), self.parts.tool_servers
-        if tool is not None or servers is None or server_and_tool(name) is None:
+        if tool is not None or servers is None or (server_and_tool(name) is None and name not in RESOURCE_TOOLS):
             return tool
         found = servers.known(self.spec, self._served())
-        return next((one for one in found.tools if one.definition.name == name), None)
+        return next((one for one in (*found.tools, *found.common) if one.definition.name == name), None)
 
     def read_only(self) -> frozenset[str]:
         """The agent's tools that change nothing; looked for only where somebody asks, at a run's end."""

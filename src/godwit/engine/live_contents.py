@@ -30,6 +30,7 @@ from ..core.mcp_contents import (
     command_names,
     ref_of,
 )
+from ..core.questions import Resumption
 from .live_servers import LiveServers
 from .log import append_outside
 
@@ -55,11 +56,14 @@ class LiveContents(LiveServers):
         """The resource templates of one server, or of all, at most 500 of each."""
         return await self._of_servers(server, lambda contents: contents.resource_templates())
 
-    async def read_mcp_resource(self, server: str, uri: str) -> list[McpResourceContent]:
+    async def read_mcp_resource(
+        self, server: str, uri: str, *, answers: Resumption | None = None
+    ) -> list[McpResourceContent]:
         """What a resource holds, in its parts: text, or data where it is none; more than 100 KiB of text or 1 MiB of data is
-        kept as an artifact of the session."""
+        kept as an artifact of the session. McpInputRequired where the server asks something first; `answers`: what its
+        `answered` gives. InvalidArgument."""
         contents = await self._contents_of(server)
-        return [await self._storable(one) for one in await contents.read(_checked_uri(uri))]
+        return [await self._storable(one) for one in await contents.read(_checked_uri(uri), answers=answers)]
 
     async def subscribe_mcp_resource(self, server: str, uri: str) -> bool:
         """Have an event `mcp.resource_updated` in the session's log whenever the server says that this resource has changed,
@@ -91,9 +95,17 @@ class LiveContents(LiveServers):
             await (await self._contents_of(server)).prompts()  # which says why it has none
         return [one for one in await self._all_prompts() if server in (None, one.server)]
 
-    async def get_mcp_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> McpPromptResult:
-        """What the server makes of a prompt. InvalidArgument."""
-        return await (await self._contents_of(server)).prompt(name, _checked_values(arguments))
+    async def get_mcp_prompt(
+        self,
+        server: str,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        answers: Resumption | None = None,
+    ) -> McpPromptResult:
+        """What the server makes of a prompt. McpInputRequired where it asks something first; `answers`: what its `answered`
+        gives. InvalidArgument."""
+        return await (await self._contents_of(server)).prompt(name, _checked_values(arguments), answers=answers)
 
     async def complete_mcp(
         self,

@@ -2,7 +2,8 @@
 
 Leaves out getting prompts (`live_contents.py`) and what a command is (`commands.py`). Rules: what a prompt says is a
 stranger's text that a person has asked for: it becomes a message of theirs, what the assistant is to have said in it is told
-as such, and it grants nothing; nobody waits for servers because of a command that is none of theirs.
+as such, and it grants nothing; nobody waits for servers because of a command that is none of theirs; a prompt whose server
+asks something first makes nothing until that is answered behind `--`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import GodwitError, InvalidArgument
+from ..core.errors import GodwitError, InvalidArgument, McpInputRequired
 from ..core.mcp import PREFIX
 from ..core.mcp_contents import McpPrompt, McpPromptResult
 from ..core.messages import Text, UserBlock
+from ..core.questions import Resumption
 from .commands import Command, CommandOutput, CommandProblem, check_name
 from .live_contents import LiveContents
+from .typed_answers import ANSWERS, TypedAnswers
 
 logger = logging.getLogger("godwit")
 
@@ -78,20 +81,40 @@ class _Run:
     prompt: McpPrompt
 
     async def run(self, arguments: str, context: Any) -> CommandOutput:
-        given = arguments_of(self.prompt, arguments)
-        result = await context.session.get_mcp_prompt(self.prompt.server, self.prompt.name, given)
+        words, said = _apart(_words(arguments))
+        given = arguments_of(self.prompt, words)
+        typed = TypedAnswers(said, f"/{self.prompt.command} {arguments}")
+        answers: Resumption | None = None
+        while True:
+            try:
+                result = await context.session.get_mcp_prompt(self.prompt.server, self.prompt.name, given, answers=answers)
+                break
+            except McpInputRequired as asked:
+                answers = typed.to(asked)
+        typed.check()
         if not (prompt := message_of(result)):
             raise InvalidArgument(f"the MCP server {self.prompt.server!r} has made nothing of this prompt")
         return CommandOutput(prompt=prompt)
 
 
-def arguments_of(prompt: McpPrompt, typed: str) -> dict[str, str]:
+def _words(typed: str) -> list[str]:
+    try:
+        return shlex.split(typed)
+    except ValueError:  # an apostrophe, or a quote that is not closed
+        return typed.split()
+
+
+def _apart(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """The prompt's arguments, and what is typed behind `--`."""
+    if ANSWERS not in words:
+        return words, None
+    at = words.index(ANSWERS)
+    return words[:at], words[at + 1 :]
+
+
+def arguments_of(prompt: McpPrompt, words: Sequence[str]) -> dict[str, str]:
     """What was typed behind a prompt's command, by the names of its arguments: `name=value` for one that it has, all else in
     their order. InvalidArgument, naming what is missing or too much."""
-    try:
-        words = shlex.split(typed)
-    except ValueError:  # an apostrophe, or a quote that is not closed
-        words = typed.split()
     names = [one.name for one in prompt.arguments]
     given: dict[str, str] = {}
     plain: list[str] = []

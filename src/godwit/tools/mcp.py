@@ -13,7 +13,7 @@ import binascii
 import logging
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -49,12 +49,14 @@ _NOTHING = "(no output)"
 
 
 class Order(NamedTuple):
-    """A call: of which server's tool, and whether it may be sent again when nobody knows what became of it."""
+    """A request that a server may answer with questions: of which server, a call of a tool by its `name`, a prompt by its,
+    or a resource by its URI; and whether it may be sent again when nobody knows what became of it."""
 
     server: McpServer
-    tool: str
+    name: str
     arguments: dict[str, Any]
     repeatable: bool
+    what: Literal["tool", "resource", "prompt"] = "tool"
 
 
 class Caller(Protocol):

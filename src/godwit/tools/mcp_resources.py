@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from ..contracts import KeptFile, ServerContents, ToolContext, ToolOutput, ToolTraits
 from ..core.agent import ToolDefinition
-from ..core.errors import McpServerFailed, ToolFailed
+from ..core.errors import McpInputRequired, McpServerFailed, ToolFailed
 from ..core.mcp import RESOURCE_TOOLS, McpServer, tool_name
 from ..core.mcp_contents import McpResource, McpResourceContent, McpResourceTemplate
 from ..core.messages import Document, Image, ResultBlock, Text
@@ -124,11 +124,19 @@ class ReadMcpResource(_Resources, TypedTool[ReadArguments]):
 
     async def work(self, arguments: ReadArguments, context: ToolContext) -> ToolOutput:
         contents = self._contents(arguments.server)
-        found = await until_cancelled(contents.read(arguments.uri), context.cancel)
+        try:
+            found = await until_cancelled(contents.read(arguments.uri, context=context), context.cancel)
+        except McpInputRequired as asked:
+            return ToolOutput((), questions=asked.questions, state=asked.state)
         metadata = {"server": arguments.server, "uri": arguments.uri}
         files: list[KeptFile] = []
         blocks = blocks_of(found, files) or (Text("(nothing in it)"),)
         return ToolOutput(blocks, metadata=metadata, files=tuple(files))
+
+    async def abandoned(self, state: str) -> None:
+        """A call that has asked, and gave this state, will not go on."""
+        for contents in self._served.values():
+            await contents.abandoned(state)
 
 
 def resource_tools(served: Served) -> tuple[ListMcpResources | ReadMcpResource, ...]:

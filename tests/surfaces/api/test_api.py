@@ -329,6 +329,7 @@ def _example(document: dict[str, Any], told: dict[str, Any]) -> Any:
         "McpServerBody": {"server": {"name": "docs", "url": "https://docs.example/mcp"}},
         "McpUriBody": {"uri": "docs://page"},
         "McpPromptBody": {"name": "review"},
+        "McpReadBody": {"uri": "docs://page"},
         "McpCompleteBody": {"ref": {"type": "ref/prompt", "name": "review"}, "argument": "work"},
         "PromptBody": {"prompt": "x"},
         "SteerBody": {"message": "x"},

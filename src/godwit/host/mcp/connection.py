@@ -18,7 +18,7 @@ import logging
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from ...contracts import Tool, ToolContext, ToolOutput
 from ...core.errors import ToolFailed
@@ -242,7 +242,7 @@ class McpConnection:
 
     async def call(self, order: Order, context: ToolContext) -> CallToolResult | ToolOutput:
         """Is `tools.mcp.Caller`. ToolFailed."""
-        return await legs.run(order, self, context)
+        return cast("CallToolResult | ToolOutput", await legs.run(order, self, context))
 
     async def abandoned(self, state: str) -> None:
         legs.abandon(state, self.held)

@@ -12,10 +12,11 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...contracts import ToldOfResource
-from ...core.errors import McpServerFailed, ToolFailed
+from ...contracts import ToldOfResource, ToolContext, ToolOutput
+from ...core.errors import McpInputRequired, McpServerFailed, ToolFailed
 from ...core.ids import SessionId
 from ...core.mcp import McpServer
 from ...core.mcp_contents import (
@@ -31,9 +32,14 @@ from ...core.mcp_contents import (
     McpResourceTemplate,
 )
 from ...core.media import image_type
+from ...core.questions import Resumption
+from ...tools.mcp import Order
+from . import legs, rounds
+from .apart import Apart, bound, unbound
 from .client import all_pages
 from .connection import McpConnection
 from .listening import tells_of_resources
+from .within import Within
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -102,9 +108,14 @@ class McpContents:
             if _usable(one.uri_template, LONGEST_URI)
         ]
 
-    async def read(self, uri: str) -> Sequence[McpResourceContent]:
-        found = await self._ask(lambda client: _read(client, uri))
-        return [_content(one, uri) for one in found[:MOST_CONTENTS]]
+    async def read(
+        self, uri: str, *, context: ToolContext | None = None, answers: Resumption | None = None
+    ) -> Sequence[McpResourceContent]:
+        found = await self._answered(Order(self._server, uri, {}, repeatable=True, what="resource"), context, answers)
+        return [_content(one, uri) for one in found.contents[:MOST_CONTENTS]]
+
+    async def abandoned(self, state: str) -> None:
+        legs.abandon(state, self._find().held)
 
     async def prompts(self) -> Sequence[McpPrompt]:
         connection = await self._connected()
@@ -117,8 +128,9 @@ class McpContents:
             kept.listed, kept.of, kept.read_at = await self._prompts(), of, now
         return [_named(one, self._server.name) for one in kept.listed]
 
-    async def prompt(self, name: str, arguments: dict[str, str]) -> McpPromptResult:
-        found = await self._ask(lambda client: _prompt(client, name, arguments))
+    async def prompt(self, name: str, arguments: dict[str, str], *, answers: Resumption | None = None) -> McpPromptResult:
+        order = Order(self._server, name, dict(arguments), repeatable=True, what="prompt")
+        found = await self._answered(order, None, answers)
         messages = [McpPromptMessage(one.role, _blocks(one.content)) for one in found.messages[:MOST_MESSAGES]]
         return McpPromptResult(tuple(one for one in messages if one.content), _short(found.description))
 
@@ -212,10 +224,34 @@ class McpContents:
         return self._find()
 
     async def _ask(self, request: Callable[[Client], Awaitable[T]], timeout_s: float | None = None) -> T:
+        return await self._in_time(lambda connection: connection.ask(request), timeout_s)
+
+    async def _answered(self, order: Order, context: ToolContext | None, answers: Resumption | None) -> Any:
+        """What the server answers to a request that may ask first: McpInputRequired. `context`: of the call that it is made
+        for; without one `answers` are what it goes on with."""
+        resumed = None if answers is None else unbound(answers, order)
+        within: Within = context or Apart(self._session, resumed)
+        while True:
+            found = await self._in_time(partial(legs.run, order, within=within, models=context is not None))
+            if not isinstance(found, ToolOutput):
+                return found
+            if context is None and isinstance(rounds.read(found.state), rounds.Held):
+                # Nobody may ever come back to it, and the server is at work on it for as long as it is held.
+                within = Apart(self._session, Resumption(found.state, ()))
+                continue
+            state = found.state if context is not None else bound(found.state, order)
+            raise McpInputRequired(
+                "; ".join(one.message for one in found.questions),
+                questions=found.questions,
+                state=state,
+                server=self._server.name,
+            )
+
+    async def _in_time(self, ask: Callable[[McpConnection], Awaitable[T]], timeout_s: float | None = None) -> T:
         timeout_s = self._server.timeout_s if timeout_s is None else min(timeout_s, self._server.timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
-                return await (await self._connected()).ask(request)
+                return await ask(await self._connected())
         except TimeoutError:
             raise self._failed(ToolFailed(f"the MCP server does not answer within {timeout_s:g} s")) from None
         except ToolFailed as error:
@@ -228,24 +264,6 @@ class McpContents:
 
 async def _tells(client: Client) -> bool:
     return tells_of_resources(client)
-
-
-async def _read(client: Client, uri: str) -> Sequence[Any]:
-    from mcp_types import InputRequiredResult
-
-    found = await client.session.read_resource(uri, allow_input_required=True)
-    if isinstance(found, InputRequiredResult):
-        raise ToolFailed("the MCP server asks for input before it lets the resource be read, which is not supported")
-    return found.contents
-
-
-async def _prompt(client: Client, name: str, arguments: dict[str, str]) -> Any:
-    from mcp_types import InputRequiredResult
-
-    found = await client.session.get_prompt(name, arguments, allow_input_required=True)
-    if isinstance(found, InputRequiredResult):
-        raise ToolFailed("the MCP server asks for input before it makes the prompt, which is not supported")
-    return found
 
 
 def _content(one: Any, asked: str) -> McpResourceContent:

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import ToolContext
 from ...core.errors import InvalidArgument
 from ...core.ids import SessionId
 from ...core.questions import QuestionAnswer
@@ -26,6 +25,7 @@ from .asking import Ask, ask_of, digest_of, elicited
 from .forms import CannotAsk
 from .progress import progress_of
 from .sampling import SampleAsk, changed
+from .within import Within
 
 if TYPE_CHECKING:
     from mcp_types import ErrorData
@@ -64,14 +64,15 @@ class Open:
 
 @dataclass(eq=False)
 class HeldCall:
-    """One call under way. `on`: the connection. `known`: answers by what was asked, each for one time. `given`: those that
-    servers were given in this call so far. `seen`: of the request on the way."""
+    """One call under way. `on`: the connection. `within`: for what it is made; None while it waits for people. `known`:
+    answers by what was asked, each for one time. `given`: those that servers were given in this call so far. `seen`: of the
+    request on the way."""
 
     id: str
     session: SessionId
     on: object
     allows: Callable[[SampleAsk], bool]
-    context: ToolContext | None
+    within: Within | None
     known: dict[str, list[QuestionAnswer]] = field(default_factory=dict)
     given: list[tuple[str, QuestionAnswer]] = field(default_factory=list)
     open: dict[str, Open] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class HeldCall:
     timer: asyncio.TimerHandle | None = None
     seen: Seen | None = None
     _asks: int = 0
-    _tell: tuple[ToolContext, Callable[..., Awaitable[None]]] | None = None
+    _tell: tuple[Within, Callable[..., Awaitable[None]]] | None = None
 
     @property
     def works(self) -> bool:
@@ -101,10 +102,10 @@ class HeldCall:
 
     async def tell(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """How far the server is, for whoever waits for it just now."""
-        context = self.context
-        if context is not None:
-            if self._tell is None or self._tell[0] is not context:
-                self._tell = (context, progress_of(context))
+        within = self.within
+        if within is not None:
+            if self._tell is None or self._tell[0] is not within:
+                self._tell = (within, progress_of(within))
             await self._tell[1](progress, total, message)
 
     async def ask(self, params: Any) -> Any:
@@ -164,35 +165,35 @@ class HeldCalls:
         work: Callable[[HeldCall], Coroutine[Any, Any, Any]],
         *,
         on: object,
-        context: ToolContext,
+        within: Within,
         allows: Callable[[SampleAsk], bool],
         known: dict[str, list[QuestionAnswer]] | None = None,
     ) -> HeldCall:
         """A call that is sent now, on this connection. It has to be ended, or held."""
-        call = HeldCall(secrets.token_hex(8), context.session, on, allows, context, known or {})
+        call = HeldCall(secrets.token_hex(8), within.session, on, allows, within, known or {})
         call.begin(work(call))
         self._calls[call.id] = call
         return call
 
     def hold(self, call: HeldCall) -> bool:
         """Keep it while people think. False when there are too many."""
-        held = [one for one in self._calls.values() if one.context is None and one.works]
+        held = [one for one in self._calls.values() if one.within is None and one.works]
         if len(held) >= MOST_HELD or sum(one.session == call.session for one in held) >= MOST_HELD_PER_SESSION:
             return False
-        call.context = None
+        call.within = None
         if call.seen is not None:
             call.seen.held = True
         call.timer = asyncio.get_running_loop().call_later(HELD_S, self.end, call.id, call.session)
         return True
 
-    def resume(self, held: str, context: ToolContext) -> HeldCall | None:
+    def resume(self, held: str, within: Within) -> HeldCall | None:
         """The held call of this id, if it is there and of this session."""
         call = self._calls.get(held)
-        if call is None or call.session != context.session or call.context is not None:
+        if call is None or call.session != within.session or call.within is not None:
             return None
         if call.timer is not None:
             call.timer.cancel()
-        call.context = context
+        call.within = within
         if call.seen is not None:
             call.seen.held, call.seen.streams = False, 0
         return call
@@ -209,7 +210,7 @@ class HeldCalls:
 
     def end_session(self, session: SessionId) -> None:
         """Let go of those that wait for people."""
-        for call in [one for one in self._calls.values() if one.session == session and one.context is None]:
+        for call in [one for one in self._calls.values() if one.session == session and one.within is None]:
             self.end(call.id)
 
     async def close(self) -> None:

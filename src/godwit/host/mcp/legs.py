@@ -1,10 +1,12 @@
-"""Legs: how a call of a server's tool goes from one question to the next, in both generations of the protocol.
+"""Legs: how a request that a server may answer with questions goes from one to the next, in both generations of the
+protocol: a call of a tool, a resource, a prompt.
 
-A server of 2026-07-28 ends the request with what it asks (`input_required`) and is sent the call again with the answers and
-with its own `requestState`, so nothing is kept here. An older one asks within the open request: the call is held
-(`held.py`), and is found again by its id. Leaves out what a question is (`asking.py`). Rules a change must keep:
+A server of 2026-07-28 ends the request with what it asks (`input_required`) and is sent the request again with the answers
+and with its own `requestState`, so nothing is kept here. An older one asks within the open request: the call is held
+(`held.py`), and is found again by its id. Leaves out what a question is (`asking.py`), what is kept until it is answered
+(`rounds.py`) and the request itself (`requests.py`). Rules a change must keep:
 
-* `requestState` goes back byte for byte, to the call that it came from, and is not sent where none came.
+* `requestState` goes back byte for byte, to the request that it came from, and is not sent where none came.
 * A call whose server may be at work on it is sent again only where its tool may be repeated, or the server has said that it
   did nothing.
 * Nothing is asked without end: rounds, questions, requests of the model and what is kept are bounded.
@@ -13,27 +15,29 @@ with its own `requestState`, so nothing is kept here. An older one asks within t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
-
-from ...contracts import ToolContext, ToolOutput
+from ...contracts import ToolOutput
 from ...core.errors import GodwitError, OutcomeUnknown, ToolFailed
-from ...core.questions import MOST_QUESTIONS, STATE_BYTES, Question, QuestionAnswer, Resumption
-from .asking import Ask, FormAsk, UrlAsk, ask_of, elicited, question_of
-from .forms import CannotAsk
+from ...core.questions import MOST_QUESTIONS, Question, QuestionAnswer, Resumption
+from . import rounds
+from .asking import FormAsk, UrlAsk, elicited, question_of
 from .held import HeldCall, HeldCalls, Open, failed
-from .sampling import SampleAsk, changed, sampled
+from .requests import UNKNOWN, Given, Opened, sent
+from .sampling import changed, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcp import Client
-    from mcp_types import CallToolResult, InputRequiredResult, InputResponses, Root
+    from mcp_types import CallToolResult, GetPromptResult, InputResponses, ReadResourceResult, Root
 
     from ...core.mcp import McpServer
     from ...core.mcp_oauth import McpLogin
     from ...tools.mcp import Order
+    from .within import Within
+
+    Result = CallToolResult | ReadResourceResult | GetPromptResult | ToolOutput
 
 MOST_ROUNDS: Final = 100
 """How often a server may ask to be asked again within one call."""
@@ -61,129 +65,81 @@ class Sends(Protocol):
         ...
 
 
-class _Held(msgspec.Struct, frozen=True, tag="held"):
-    """A call that is held. `asks`: what is open, by keys. `known`: what was asked and answered before, by digests."""
-
-    id: str
-    asks: dict[str, str]
-    known: list[tuple[str, QuestionAnswer]] = []
-    samples: int = 0
-    v: int = 1
-
-
-class _Rounds(msgspec.Struct, frozen=True, tag="rounds"):
-    """A call that is sent again. `asks`: of people, by the server's keys; `samples`: what the model may be asked without
-    them; `roots`: keys of what is told without asking anybody."""
-
-    asks: dict[str, Ask]
-    request_state: str | None
-    rounds: int
-    sampled: int
-    samples: dict[str, SampleAsk] = {}
-    roots: tuple[str, ...] = ()
-    v: int = 1
-
-
-class _Again(msgspec.Struct, frozen=True, tag="again"):
-    """A call that its server refused until addresses have been opened. `logins`: how often somebody was to log in for it."""
-
-    rounds: int
-    logins: int = 0
-    v: int = 1
-
-
-class _Opened(NamedTuple):
-    """What a server wants to have been opened before it does anything."""
-
-    elicitations: list[Any]
-
-
-_State = _Held | _Rounds | _Again
-
-
-async def run(order: Order, by: Sends, context: ToolContext) -> CallToolResult | ToolOutput:
-    """One leg: until the call has its result, or asks. ToolFailed; OutcomeUnknown where a call that was held is lost."""
-    return await _Leg(order, by, context).run()
+async def run(order: Order, by: Sends, within: Within, *, models: bool = True) -> Result:
+    """One leg: until the request has its result, or asks. `models`: whether the session's can be asked. ToolFailed;
+    OutcomeUnknown where a call that was held is lost."""
+    return await _Leg(order, by, within, models).run()
 
 
 def abandon(state: str, held: HeldCalls) -> None:
     """The call that gave this state will not go on."""
-    found = _read(state)
-    if isinstance(found, _Held):
+    found = rounds.read(state)
+    if isinstance(found, rounds.Held):
         held.end(found.id)
 
 
 class _Leg:
-    def __init__(self, order: Order, by: Sends, context: ToolContext) -> None:
+    def __init__(self, order: Order, by: Sends, within: Within, models: bool) -> None:
         self.order = order
         self.by = by
-        self.context = context
+        self.within = within
+        self.models = models
         self.rounds = 0
         self.samples = 0
         self.logins = 0
         self.pace_s = 0.0
 
-    async def run(self) -> CallToolResult | ToolOutput:
-        if (resumed := self.context.resumed) is None:
-            return await self._sent(None, None)
-        match _read(resumed.state):
-            case _Held() as state:
+    async def run(self) -> Result:
+        if (resumed := self.within.resumed) is None:
+            return await self._sent(Given())
+        match rounds.read(resumed.state):
+            case rounds.Held() as state:
                 return await self._held(state, resumed)
-            case _Rounds() as state:
+            case rounds.Rounds() as state:
                 self.rounds, self.samples = state.rounds, state.sampled
-                return await self._sent(await self._responses(state, resumed), state.request_state, again=True)
-            case _Again() as state:
+                return await self._sent(Given(await self._responses(state, resumed), state.request_state, again=True))
+            case rounds.Again() as state:
                 self.rounds, self.logins = state.rounds, state.logins
                 for answer in resumed.answers:
                     if answer.action != "accept":
-                        raise ToolFailed(f"the MCP server wants an address to be opened first, and {_why(answer)}")
-                return await self._sent(None, None)
+                        raise ToolFailed(f"the MCP server wants an address to be opened first, and {rounds.why(answer)}")
+                return await self._sent(Given())
             case None:
-                raise OutcomeUnknown(f"what this call was to go on with cannot be read any more. {_UNKNOWN}")
+                raise OutcomeUnknown(f"what this call was to go on with cannot be read any more. {UNKNOWN}")
 
-    async def _sent(
-        self,
-        responses: InputResponses | None,
-        request_state: str | None,
-        *,
-        again: bool = False,
-        known: dict[str, list[QuestionAnswer]] | None = None,
-    ) -> CallToolResult | ToolOutput:
-        """Send the call, and again as long as nobody has to be asked. `again`: it is one that a server of the newer protocol
-        has asked for."""
+    async def _sent(self, given: Given, *, known: dict[str, list[QuestionAnswer]] | None = None) -> Result:
+        """Send the request, and again as long as nobody has to be asked."""
         while True:
             call = self.by.held.begin(
-                lambda call: self._carried(call, responses, request_state, again),  # noqa: B023 - begun at once
+                lambda call: self._carried(call, given),  # noqa: B023 - begun at once
                 on=self.by,
-                context=self.context,
-                allows=lambda _: self.order.server.sampling == "allow",
+                within=self.within,
+                allows=lambda _: self.models and self.order.server.sampling == "allow",
                 known=known,
             )
             call.samples = self.samples
             try:
                 found = await self._outcome(call)
             except ToolFailed as error:
-                first = responses is None and request_state is None
-                asked = await self._login() if first and error.details.get("kind") == "authentication" else None
+                refused = given.is_first and error.details.get("kind") == "authentication"
+                asked = await self._login() if refused else None
                 if asked is None:
                     raise
                 return asked
-            if isinstance(found, _Opened):
+            if isinstance(found, Opened):
                 return self._opened(found)
             if isinstance(found, ToolOutput) or found.result_type != "input_required":
                 return found  # type: ignore[no-any-return]
             state = self._asked(found)
             if state.asks:
-                questions = [question_of(key, ask, self.order.server.name) for key, ask in state.asks.items()]
-                return _output(questions, state)
+                return rounds.output(state.questions(self.order.server.name), state)
             await self._pause(any_asked=bool(found.input_requests))
-            responses = await self._responses(state, None)
-            request_state, again = state.request_state, True
+            given = Given(await self._responses(state, None), state.request_state, again=True)
 
     # --- questions within an open request -----------------------------------------------------------------------------
 
-    async def _held(self, state: _Held, resumed: Resumption) -> CallToolResult | ToolOutput:
-        call = self.by.held.resume(state.id, self.context)
+    async def _held(self, state: rounds.Held, resumed: Resumption) -> Result:
+        call = self.by.held.resume(state.id, self.within)
         if call is None or _is_lost(call):
             known: dict[str, list[QuestionAnswer]] = {}
             answers = [(digest, resumed.answer(key)) for key, digest in state.asks.items()]
@@ -193,15 +149,15 @@ class _Leg:
             if call is not None:
                 self.by.held.forget(call)
             if not self.order.repeatable:
-                raise OutcomeUnknown(f"the MCP server was at work on this call, and the connection is lost. {_UNKNOWN}")
+                raise OutcomeUnknown(f"the MCP server was at work on this call, and the connection is lost. {UNKNOWN}")
             self.samples = state.samples
-            return await self._sent(None, None, known=known)
+            return await self._sent(Given(), known=known)
         for key in state.asks:
             if (one := call.open.get(key)) is not None:
                 call.answered(one, resumed.answer(key))
         found = await self._outcome(call)
         # It was sent once, to a server of the older protocol.
-        return self._opened(found) if isinstance(found, _Opened) else found
+        return self._opened(found) if isinstance(found, Opened) else found
 
     async def _outcome(self, call: HeldCall) -> Any:
         """What comes of a call: its result, or a question and with it the end of this leg."""
@@ -243,9 +199,9 @@ class _Leg:
         known = [(digest, answer) for digest, answer in call.given if answer.action != "cancel"]
         digests = {one.key: one.digest for one in asked}
         try:
-            return _output(
+            return rounds.output(
                 [question_of(one.key, one.ask, self.order.server.name) for one in asked],
-                _Held(call.id, digests, known, call.samples),
+                rounds.Held(call.id, digests, known, call.samples),
             )
         except ToolFailed:
             self.by.held.end(call.id)
@@ -260,7 +216,7 @@ class _Leg:
         if call.samples > MOST_SAMPLES:
             one.give(failed(f"the model was asked {MOST_SAMPLES} times for this call, and that is the most"))
             return
-        asking = asyncio.ensure_future(sampled(ask, self.context, self.order.server.name))
+        asking = asyncio.ensure_future(sampled(ask, self.within, self.order.server.name))
         try:
             await asyncio.wait([asking, call.task, one.answer], return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
@@ -274,41 +230,14 @@ class _Leg:
 
     # --- questions that end the request -------------------------------------------------------------------------------
 
-    def _asked(self, found: InputRequiredResult) -> _Rounds:
+    def _asked(self, found: Any) -> rounds.Rounds:
         """What a server wants to know before it goes on. ToolFailed."""
-        from mcp_types import ListRootsRequest
-
         self.rounds += 1
         if self.rounds > MOST_ROUNDS:
             raise ToolFailed(f"the MCP server asks to be asked again, more than {MOST_ROUNDS} times")
-        requests = found.input_requests or {}
-        if len(requests) > MOST_QUESTIONS:
-            raise ToolFailed(f"the MCP server asks {len(requests)} things at once, and {MOST_QUESTIONS} are the most")
-        asks: dict[str, Ask] = {}
-        samples: dict[str, SampleAsk] = {}
-        roots: list[str] = []
-        for key, request in requests.items():
-            if isinstance(request, ListRootsRequest):
-                roots.append(key)
-                continue
-            try:
-                ask = ask_of(request.params)
-            except CannotAsk as error:
-                raise ToolFailed(f"the MCP server asks what cannot be asked: {error}") from None
-            if not isinstance(ask, SampleAsk):
-                asks[key] = ask
-            elif self.order.server.sampling == "deny":
-                raise ToolFailed("the MCP server wants to ask the model something, which it may not")
-            elif self.order.server.sampling == "allow":
-                samples[key] = ask
-            else:
-                asks[key] = ask
-        state = found.request_state
-        if state is not None and len(state.encode(errors="replace")) > STATE_BYTES:
-            raise ToolFailed(f"the MCP server wants more than {STATE_BYTES} bytes kept until it is asked again")
-        return _Rounds(asks, state, self.rounds, self.samples, samples, tuple(roots))
+        return rounds.asked(found, self.order.server, rounds=self.rounds, sampled=self.samples, models=self.models)
 
-    async def _responses(self, state: _Rounds, resumed: Resumption | None) -> InputResponses | None:
+    async def _responses(self, state: rounds.Rounds, resumed: Resumption | None) -> InputResponses | None:
         """What the server is answered. ToolFailed where a person does not want the model to be asked, or it cannot be."""
         from mcp_types import ListRootsResult
 
@@ -321,38 +250,31 @@ class _Leg:
             elif answer.action == "accept":
                 samples[key] = changed(ask, answer.content or {})
             else:
-                raise ToolFailed(f"the MCP server wants to ask the model something, and {_why(answer)}")
+                raise ToolFailed(f"the MCP server wants to ask the model something, and {rounds.why(answer)}")
         for key, sample in samples.items():
             self.samples += 1
             if self.samples > MOST_SAMPLES:
                 raise ToolFailed(f"the MCP server wants to ask the model more than {MOST_SAMPLES} things for one call")
-            made[key] = await sampled(sample, self.context, self.order.server.name)
+            made[key] = await sampled(sample, self.within, self.order.server.name)
         for key in state.roots:
             made[key] = ListRootsResult(roots=self.by.roots)
         return made or None
 
-    def _opened(self, found: _Opened) -> ToolOutput:
-        """The addresses that have to be opened first, as questions."""
+    def _opened(self, found: Opened) -> ToolOutput:
         self.rounds += 1
-        if not found.elicitations or len(found.elicitations) > MOST_QUESTIONS:
-            raise ToolFailed("the MCP server wants addresses to be opened first, and says none or too many")
-        try:
-            asks = {str(at): ask_of(one) for at, one in enumerate(found.elicitations)}
-        except CannotAsk as error:
-            raise ToolFailed(f"the MCP server asks what cannot be asked: {error}") from None
-        return _output([question_of(key, ask, self.order.server.name) for key, ask in asks.items()], _Again(self.rounds))
+        return rounds.output(rounds.addresses(found.elicitations, self.order.server), rounds.Again(self.rounds))
 
     async def _login(self) -> ToolOutput | None:
         """Somebody is to log in before the call is sent again, which the server has refused and so has not done; None where
         that leads nowhere."""
-        if self.context.run is None or self.logins >= MOST_LOGINS:
+        if self.within.run is None or self.logins >= MOST_LOGINS:
             return None
         login = await self.by.login(self.order.server)
         if login is None:
             return None
         self.rounds, self.logins = self.rounds + 1, self.logins + 1
-        message = f"The MCP server {self.order.server.name} wants another login for {self.order.tool}, at {login.issuer}"
-        return _output([Question("login", "url", message, url=login.url)], _Again(self.rounds, self.logins))
+        message = f"The MCP server {self.order.server.name} wants another login for {self.order.name}, at {login.issuer}"
+        return rounds.output([Question("login", "url", message, url=login.url)], rounds.Again(self.rounds, self.logins))
 
     async def _pause(self, *, any_asked: bool) -> None:
         if self.pace_s or not any_asked:
@@ -361,66 +283,8 @@ class _Leg:
 
     # --- the request --------------------------------------------------------------------------------------------------
 
-    async def _carried(
-        self, call: HeldCall, responses: InputResponses | None, request_state: str | None, again: bool
-    ) -> Any:
-        return await self.by.ask(lambda client: self._request(client, call, responses, request_state, again))
-
-    async def _request(
-        self, client: Client, call: HeldCall, responses: InputResponses | None, request_state: str | None, again: bool
-    ) -> Any:
-        """The request itself, once more where the server says that it knows its tool otherwise than we do."""
-        from mcp import MCPError
-        from mcp_types import HEADER_MISMATCH, URL_ELICITATION_REQUIRED, ElicitationRequiredErrorData
-        from pydantic import ValidationError
-
-        from ...tools.guarded import SEEN
-        from .client import all_tools
-
-        call.seen = SEEN.get()
-        old = client.session.initialize_result is not None
-        if again and old:
-            raise OutcomeUnknown(f"the MCP server speaks an older protocol than before, which knows no answers. {_UNKNOWN}")
-        for last in (False, True):
-            try:
-                return await client.session.call_tool(
-                    self.order.tool,
-                    self.order.arguments,
-                    progress_callback=call.tell,
-                    input_responses=responses,
-                    request_state=request_state,
-                    allow_input_required=True,
-                )
-            except MCPError as error:
-                if error.code == URL_ELICITATION_REQUIRED and old:
-                    try:
-                        return _Opened(ElicitationRequiredErrorData.model_validate(error.data).elicitations)
-                    except ValidationError:
-                        raise error from None
-                if error.code != HEADER_MISMATCH or old or last:
-                    raise
-                await all_tools(client)
-        raise AssertionError
-
-
-_UNKNOWN = "Its outcome is unknown: it may or may not have taken effect. Check before doing it again."
-
-
-def _output(questions: list[Question], state: _State) -> ToolOutput:
-    try:
-        text = msgspec.json.encode(state).decode()
-    except UnicodeEncodeError:
-        raise ToolFailed("the MCP server wants something kept that is no text") from None
-    if len(text.encode()) > STATE_BYTES:
-        raise ToolFailed(f"the MCP server asks for more than can be kept while it waits: {STATE_BYTES} bytes are the most")
-    return ToolOutput((), questions=tuple(questions), state=text)
-
-
-def _read(state: str) -> _State | None:
-    try:
-        return msgspec.json.decode(state, type=_Held | _Rounds | _Again)
-    except msgspec.MsgspecError:
-        return None
+    async def _carried(self, call: HeldCall, given: Given) -> Any:
+        return await self.by.ask(lambda client: sent(client, self.order, call, given))
 
 
 def _is_lost(call: HeldCall) -> bool:
@@ -431,11 +295,6 @@ def _is_lost(call: HeldCall) -> bool:
         return True
     error = call.task.exception()
     return isinstance(error, ToolFailed) and bool(error.details.get("lost"))
-
-
-def _why(answer: QuestionAnswer) -> str:
-    said = f": {answer.reason}" if answer.reason else ""
-    return f"the user does not want that{said}" if answer.action == "decline" else f"nobody has answered{said}"
 
 
 __all__ = ["MOST_ROUNDS", "MOST_SAMPLES", "Sends", "abandon", "run"]

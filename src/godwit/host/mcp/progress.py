@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ...contracts import ToolContext
-
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
+
+    from .within import Within
 
 PROGRESS = 500
 """Characters of what a server says."""
@@ -16,7 +16,7 @@ PROGRESS_S = 0.1
 """Between two such."""
 
 
-def progress_of(context: ToolContext) -> ProgressFnT:
+def progress_of(within: Within) -> ProgressFnT:
     """What the library calls with how far it is, of how much, and with what it says."""
     told_at = float("-inf")
 
@@ -27,6 +27,6 @@ def progress_of(context: ToolContext) -> ProgressFnT:
             return
         told_at = now
         share = f"{progress:g}" if total is None else f"{progress:g} of {total:g}"
-        context.progress(f"{share}: {message[:PROGRESS]}" if message else share)
+        within.progress(f"{share}: {message[:PROGRESS]}" if message else share)
 
     return tell

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ...contracts import ToolContext
 from ...core.agent import ModelSettings
 from ...core.errors import InvalidArgument
 from ...core.ids import MessageId
@@ -23,6 +22,8 @@ from .forms import CannotAsk, plain
 
 if TYPE_CHECKING:
     from mcp_types import CreateMessageRequestParams, CreateMessageResult
+
+    from .within import Within
 
 MOST_MESSAGES = 200
 TEXT_BYTES = 512 * 1024
@@ -142,11 +143,11 @@ def changed(ask: SampleAsk, arguments: dict[str, Any]) -> SampleAsk:
     return made
 
 
-async def sampled(ask: SampleAsk, context: ToolContext, server: str) -> CreateMessageResult:
-    """What the session's model answers. What `ToolContext.ask_model_with` raises."""
+async def sampled(ask: SampleAsk, within: Within, server: str) -> CreateMessageResult:
+    """What the session's model answers. What `Within.ask_model_with` raises."""
     from mcp_types import CreateMessageResult, TextContent
 
-    answer = await context.ask_model_with(
+    answer = await within.ask_model_with(
         _messages(ask),
         instructions=ask.system,
         settings=ModelSettings(ask.max_tokens, ask.temperature, stop_sequences=ask.stop),

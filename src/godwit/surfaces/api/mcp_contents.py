@@ -22,6 +22,7 @@ from .shapes.mcp_servers import (
     McpLog,
     McpPromptBody,
     McpPromptList,
+    McpReadBody,
     McpResourceList,
     McpResourceTemplateList,
     McpUriBody,
@@ -55,10 +56,13 @@ async def list_mcp_prompts(session: Controlled, server: OneServer = None) -> Res
 
 
 @router.post("/mcp_servers/{server}/resources/read")
-@operation(takes=McpUriBody, gives=McpContentList, scope="admin")
-async def read_mcp_resource(session: Controlled, server: ServerPath, sent: Uri) -> Response:
-    """What a resource holds. What is large is an artifact of the session."""
-    return answer(McpContentList(await session.read_mcp_resource(server, sent.uri)))
+@operation(takes=McpReadBody, gives=McpContentList, scope="admin")
+async def read_mcp_resource(
+    session: Controlled, server: ServerPath, sent: Annotated[McpReadBody, Depends(body(McpReadBody))]
+) -> Response:
+    """What a resource holds. What is large is an artifact of the session. `mcp_input_required` has in its details the
+    questions that the server asks first, and a state: both go back, as `answers`."""
+    return answer(McpContentList(await session.read_mcp_resource(server, sent.uri, answers=sent.answers)))
 
 
 @router.post("/mcp_servers/{server}/resources/subscribe")
@@ -81,8 +85,9 @@ async def unsubscribe_mcp_resource(session: Controlled, server: ServerPath, sent
 async def get_mcp_prompt(
     session: Controlled, server: ServerPath, sent: Annotated[McpPromptBody, Depends(body(McpPromptBody))]
 ) -> Response:
-    """What the server makes of a prompt and its arguments. Its slash command starts a run with that."""
-    return answer(await session.get_mcp_prompt(server, sent.name, sent.arguments))
+    """What the server makes of a prompt and its arguments. Its slash command starts a run with that. `mcp_input_required`
+    has in its details the questions that the server asks first, and a state: both go back, as `answers`."""
+    return answer(await session.get_mcp_prompt(server, sent.name, sent.arguments, answers=sent.answers))
 
 
 @router.post("/mcp_servers/{server}/complete")

@@ -24,6 +24,7 @@ STATUS: dict[type[e.GodwitError], int] = {
     e.ToolFailed: 400,
     e.CheckpointFailed: 409,
     e.McpServerFailed: 502,
+    e.McpInputRequired: 409,
     e.McpLoginFailed: 502,
 }
 

@@ -11,6 +11,7 @@ from ....core.mcp_contents import (
     McpResourceContent,
     McpResourceTemplate,
 )
+from ....core.questions import Resumption
 from .common import Shape
 
 
@@ -57,6 +58,13 @@ class McpUriBody(Shape, frozen=True):
     uri: str
 
 
+class McpReadBody(Shape, frozen=True):
+    """A resource. `answers`: to what the server asked before it lets it be read, with the state that came with that."""
+
+    uri: str
+    answers: Resumption | None = None
+
+
 class McpContentList(Shape, frozen=True):
     """The parts of a resource."""
 
@@ -64,10 +72,12 @@ class McpContentList(Shape, frozen=True):
 
 
 class McpPromptBody(Shape, frozen=True):
-    """A prompt with its arguments."""
+    """A prompt with its arguments. `answers`: to what the server asked before it makes it, with the state that came with
+    that."""
 
     name: str
     arguments: dict[str, str] = {}
+    answers: Resumption | None = None
 
 
 class McpCompleteBody(Shape, frozen=True):
