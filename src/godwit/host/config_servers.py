@@ -24,7 +24,7 @@ from ..core.sandbox import CREDENTIAL
 from .config_file import File, table_of
 from .config_layers import Layer
 from .json_lines import lines_of
-from .mcp.files import MOST_BYTES, server_of
+from .mcp.files import MORE, MOST_BYTES, server_of
 
 SECTION = "mcp.servers"
 FILE = ".mcp.json"
@@ -121,9 +121,9 @@ def read_mcp_file(path: str, environment: Mapping[str, str]) -> McpFile | WrongS
         return WrongServer(1, "MCP servers are an object mcpServers, by their names")
     at = lines_of(text)
     lines = {
-        ".".join([table_of(SECTION, str(path[1])), *(table_of("", _word(str(step))) for step in path[2:])]): line
+        ".".join([table_of(SECTION, str(path[1])), *(table_of("", _word(str(step))) for step in _flat(path[2:]))]): line
         for path, line in at.items()
-        if len(path) > 1 and path[0] == root
+        if len(path) > 1 and path[0] == root and path[2:] != ("godwit",)
     }
     servers: Servers = {}
     tables: dict[str, Any] = {}
@@ -141,11 +141,18 @@ def _word(name: str) -> str:
     return {"type": "transport", "disabled": "enabled"}.get(name, name)
 
 
+def _flat(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a setting stands in an entry, with those of `godwit` beside the others."""
+    return path[1:] if path[:1] == ("godwit",) else path
+
+
 def _in_our_words(entry: Any) -> dict[str, Any]:
     """What is understood of an entry."""
     if not isinstance(entry, dict):
         return {}
-    known = {_word(key): value for key, value in entry.items() if _word(key) in FIELDS}
+    more = entry.get("godwit")
+    known = {_word(key): value for key, value in entry.items() if _word(key) in FIELDS and key not in MORE}
+    known |= {key: value for key, value in more.items() if key in MORE} if isinstance(more, dict) else {}
     if "disabled" in entry:
         known["enabled"] = not entry["disabled"]
     return known

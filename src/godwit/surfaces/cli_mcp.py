@@ -41,6 +41,11 @@ class Wanted:
     cwd: str | None = None
     tools: Sequence[str] = ()
     without: Sequence[str] = ()
+    always: Sequence[str] = ()
+    defer: bool = True
+    sampling: str | None = None
+    timeout_s: float | None = None
+    log_level: str | None = None
 
     def server(self) -> McpServer:
         """CliError, ConfigurationError."""
@@ -61,10 +66,11 @@ class Wanted:
             table |= {"command": first, "args": rest}
         for key, given in (("env", _pairs("--env", self.env, "=")), ("headers", _pairs("--header", self.headers, ":"))):
             table |= {key: given} if given else {}
-        for key, value in (("transport", self.transport), ("cwd", self.cwd)):
-            table |= {key: value} if value is not None else {}
-        for key, names in (("tools", self.tools), ("without", self.without)):
-            table |= {key: list(names)} if names else {}
+        for key in ("transport", "cwd", "sampling", "timeout_s", "log_level"):
+            table |= {key: value} if (value := getattr(self, key)) is not None else {}
+        for key in ("tools", "without", "always"):
+            table |= {key: list(names)} if (names := getattr(self, key)) else {}
+        table |= {} if self.defer else {"defer": False}
         return mcp_server(table)
 
 

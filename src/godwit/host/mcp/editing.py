@@ -26,6 +26,7 @@ from ...core.errors import ConfigurationError, Conflict
 from ...core.mcp import McpServer
 from ..config_file import table_of
 from ..config_servers import FIELDS, SECTION
+from .files import MORE, oauth_entry
 
 LOCK_S = 10.0
 """How long to wait for others who change files in the same folder."""
@@ -121,16 +122,18 @@ def remove_from_config(path: str, name: str) -> bool:
 @_alone
 def add_to_mcp_json(path: str, server: McpServer) -> None:
     """Write the server into a `.mcp.json`, which is made where there is none. Conflict when there is one of its name;
-    ConfigurationError, also for what other tools do not understand of it."""
+    ConfigurationError."""
     text = _read(path)
     content, root = _json(path, text)
     if server.name in content[root]:
         raise Conflict(f"{path} has an MCP server {server.name!r} already: remove it first", server=server.name)
     said = _said(server)
-    if unknown := sorted(set(said) - {*_OF_JSON, "transport", "enabled"}):
-        raise ConfigurationError(f"a .mcp.json has no {', '.join(unknown)}: write the server into your own file", file=path)
     entry: dict[str, Any] = {} if server.way == "stdio" else {"type": server.way}
     entry |= {key: said[key] for key in _OF_JSON if key in said}
+    if server.oauth is not None:
+        entry["oauth"] = oauth_entry(server.oauth)
+    if more := {key: said[key] for key in MORE if key in said}:
+        entry["godwit"] = more
     content[root][server.name] = entry if server.enabled else {**entry, "disabled": True}
     _write(path, _as_json(content, text))
 

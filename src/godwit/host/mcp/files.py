@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ...core.errors import ConfigurationError
-from ...core.mcp import McpServer, Transport
+from ...core.mcp import McpServer, Transport, mcp_server
 from ...core.mcp_oauth import McpOAuth
 from ...core.references import resolved
 
@@ -29,7 +29,11 @@ _TRANSPORTS: dict[str, Transport] = {
 }
 
 
-class _OAuth(msgspec.Struct, rename="camel"):
+MORE = ("tools", "without", "timeout_s", "connect_timeout_s", "log_level", "defer", "always", "sampling")
+"""What other tools have no word for, or another meaning: settings of ours, in an object `godwit` of an entry."""
+
+
+class _OAuth(msgspec.Struct, rename="camel", omit_defaults=True):
     """How one logs in, as other tools say it: `scopes` is a list, or one text with spaces."""
 
     client_id: str | None = None
@@ -38,6 +42,7 @@ class _OAuth(msgspec.Struct, rename="camel"):
     scopes: str | tuple[str, ...] = ()
     client_metadata_url: str | None = None
     issuer: str | None = None
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
 
     def ours(self) -> McpOAuth:
         scopes = tuple(self.scopes.split()) if isinstance(self.scopes, str) else self.scopes
@@ -48,6 +53,7 @@ class _OAuth(msgspec.Struct, rename="camel"):
             self.client_metadata_url,
             scopes,
             self.callback_port,
+            self.grant,
         )
 
 
@@ -64,6 +70,7 @@ class _Entry(msgspec.Struct):
     headers: dict[str, str] = {}
     disabled: bool = False
     oauth: _OAuth | None = None
+    godwit: dict[str, Any] = {}
 
 
 def mcp_servers_from(path: str | os.PathLike[str], *, environment: Mapping[str, str] | None = None) -> tuple[McpServer, ...]:
@@ -108,7 +115,7 @@ def server_of(name: str, given: Any, environment: Mapping[str, str]) -> McpServe
             raise ConfigurationError(f"its {what} refers to the variable {unknown[0]}, which is not set")
         return made
 
-    return McpServer(
+    server = McpServer(
         name,
         now("url", entry.url),
         transport=None if kind is None else _TRANSPORTS[kind],
@@ -120,6 +127,15 @@ def server_of(name: str, given: Any, environment: Mapping[str, str]) -> McpServe
         enabled=not entry.disabled,
         oauth=None if entry.oauth is None else entry.oauth.ours(),
     )
+    if unknown := sorted(set(entry.godwit) - set(MORE)):
+        raise ConfigurationError(f"its godwit has no {unknown[0]!r}: it takes {', '.join(MORE)}")
+    return mcp_server({**msgspec.to_builtins(server), **entry.godwit}) if entry.godwit else server
 
 
-__all__ = ["MOST_BYTES", "mcp_servers_from", "server_of"]
+def oauth_entry(oauth: McpOAuth) -> dict[str, Any]:
+    """The same as such a file says it."""
+    said: dict[str, Any] = msgspec.to_builtins(_OAuth(**msgspec.structs.asdict(oauth)))
+    return said
+
+
+__all__ = ["MORE", "MOST_BYTES", "mcp_servers_from", "oauth_entry", "server_of"]

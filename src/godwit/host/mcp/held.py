@@ -145,13 +145,16 @@ class HeldCall:
             one.give(rejected())
 
     def end(self) -> None:
-        """Nobody waits for it any more: the server gets `cancel`, and is told that the call is cancelled."""
-        for one in self.waiting:
-            one.give(rejected() if isinstance(one.ask, SampleAsk) else elicited(one.ask, QuestionAnswer(one.key, "cancel")))
+        """Nobody waits for it any more: the server is told that the call is cancelled, and what it still asks gets `cancel`.
+        In this order, for it would go on with the answer, and might end the call or ask the next thing before it hears."""
         if self.timer is not None:
             self.timer.cancel()
-        # After its answers have been sent.
-        asyncio.get_running_loop().call_soon(self.task.cancel)
+        self.task.add_done_callback(lambda _: self._unanswered())
+        self.task.cancel()
+
+    def _unanswered(self) -> None:
+        for one in self.waiting:
+            one.give(rejected() if isinstance(one.ask, SampleAsk) else elicited(one.ask, QuestionAnswer(one.key, "cancel")))
 
 
 class HeldCalls:

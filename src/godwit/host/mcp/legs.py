@@ -140,24 +140,29 @@ class _Leg:
 
     async def _held(self, state: rounds.Held, resumed: Resumption) -> Result:
         call = self.by.held.resume(state.id, self.within)
-        if call is None or _is_lost(call):
-            known: dict[str, list[QuestionAnswer]] = {}
-            answers = [(digest, resumed.answer(key)) for key, digest in state.asks.items()]
-            for digest, answer in (*state.known, *answers):
-                if answer.action != "cancel":
-                    known.setdefault(digest, []).append(answer)
-            if call is not None:
-                self.by.held.forget(call)
-            if not self.order.repeatable:
-                raise OutcomeUnknown(f"the MCP server was at work on this call, and the connection is lost. {UNKNOWN}")
-            self.samples = state.samples
-            return await self._sent(Given(), known=known)
-        for key in state.asks:
-            if (one := call.open.get(key)) is not None:
-                call.answered(one, resumed.answer(key))
-        found = await self._outcome(call)
-        # It was sent once, to a server of the older protocol.
-        return self._opened(found) if isinstance(found, Opened) else found
+        if call is not None and not _is_lost(call):
+            for key in state.asks:
+                if (one := call.open.get(key)) is not None:
+                    call.answered(one, resumed.answer(key))
+            try:
+                found = await self._outcome(call)
+            except ToolFailed as error:
+                if not error.details.get("lost"):
+                    raise
+                call = None  # it went before the answer could reach it, or with it
+            else:
+                # It was sent once, to a server of the older protocol.
+                return self._opened(found) if isinstance(found, Opened) else found
+        if call is not None:
+            self.by.held.forget(call)
+        if not self.order.repeatable:
+            raise OutcomeUnknown(f"the MCP server was at work on this call, and the connection is lost. {UNKNOWN}")
+        known: dict[str, list[QuestionAnswer]] = {}
+        for digest, answer in (*state.known, *((digest, resumed.answer(key)) for key, digest in state.asks.items())):
+            if answer.action != "cancel":
+                known.setdefault(digest, []).append(answer)
+        self.samples = state.samples
+        return await self._sent(Given(), known=known)
 
     async def _outcome(self, call: HeldCall) -> Any:
         """What comes of a call: its result, or a question and with it the end of this leg."""

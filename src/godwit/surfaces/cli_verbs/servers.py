@@ -41,6 +41,21 @@ def mcp(
     without: Annotated[
         list[str] | None, typer.Option("--without", metavar="NAME", help="add: its tools but for these.")
     ] = None,
+    always: Annotated[
+        list[str] | None, typer.Option("--always", metavar="NAME", help="add: a tool that models are told of at once.")
+    ] = None,
+    no_defer: Annotated[
+        bool, typer.Option("--no-defer", help="add: models are told of all its tools at once, however many.")
+    ] = False,
+    sampling: Annotated[
+        str | None, typer.Option("--sampling", metavar="ask|allow|deny", help="add: whether it may ask the model something.")
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="add: for one call, 300 by default.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="add: what it is asked to log, and what is graver.")
+    ] = None,
     project: Annotated[
         bool, typer.Option("--project", help="add, remove: in the folder's .mcp.json, not your own file.")
     ] = False,
@@ -129,5 +144,19 @@ def mcp(
     elif what == "remove":
         done(cli_mcp.remove(name or "", workspace, project=project, as_json=as_json))
     else:
-        wanted = cli_mcp.Wanted(name or "", words or (), transport, env or (), header or (), cwd, tools or (), without or ())
+        wanted = cli_mcp.Wanted(
+            name or "",
+            words or (),
+            transport,
+            env or (),
+            header or (),
+            cwd,
+            tools or (),
+            without or (),
+            always or (),
+            not no_defer,
+            sampling,
+            timeout_s,
+            log_level,
+        )
         done(cli_mcp.add(wanted, workspace, project=project, as_json=as_json))
