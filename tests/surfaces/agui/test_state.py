@@ -24,7 +24,6 @@ from godwit.surfaces.agui import (
     merge_patches,
     verify,
 )
-from godwit.surfaces.agui.patches import same
 
 from .judge import Judge, judge
 from .recorded import Gone, Recorded
@@ -38,6 +37,14 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text("ab~/0-", max_size=2), inner, max_size=4)),
     max_leaves=12,
 )
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def same(one: Any, other: Any) -> bool:
+    """The same JSON, where 1, 1.0 and true are three things and Python has one."""
+    return _encoder.encode(one) == _encoder.encode(other)
 
 
 # --- patches ---------------------------------------------------------------------------------------------------------

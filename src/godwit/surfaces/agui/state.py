@@ -104,7 +104,6 @@ def from_json(data: Any, kind: type[T]) -> T:
 def _json(state: Any) -> Any:
     """A copy, with what JSON has no word for refused."""
     try:
-        made = msgspec.to_builtins(state, str_keys=True)
-        return msgspec.json.decode(msgspec.json.encode(made))
+        return msgspec.json.decode(msgspec.json.encode(state))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"the state is no JSON: {error}") from None
