@@ -28,14 +28,14 @@ from ...core.errors import (
 )
 from ...core.events import ActionOpened, UserAnswer, UserMessage as Said
 from ...core.facts import PendingAction
-from ...core.ids import ActionId, InputId
+from ...core.ids import ActionId, InputId, Seq
 from ...core.messages import Document, Image, ResultBlock, Text, UserBlock
 from ...core.questions import filled
 from ...core.senders import free_name
 from ...engine.session import Session
 from ..server.caller import Caller
 from .content import blocks_of
-from .conversation import Conversation, Conversations, Kept, keep
+from .conversation import Conversation, Conversations, Kept, keep, kept_in, wire_id
 from .inputs import AssistantMessage, Options, ResumeEntry, RunAgentInput, Tool, ToolMessage, UserMessage
 from .interrupts import answer_in, approval_in, give
 from .snapshots import is_ghost
@@ -77,6 +77,9 @@ class Acting:
         done = Done(row)
         await self._resume(row, given, done)
         if not await self._may_act(row, done):
+            return done
+        if options.regenerate:
+            await self._regenerate(row, given, done)
             return done
         for left in reversed(range(TRIES)):
             try:
@@ -148,6 +151,38 @@ class Acting:
             plain = [_without_files(one) if isinstance(one, Said) else one for one in inputs]
             await session.send_events(plain, key=_key(new, results))
         done.acted = True
+
+    async def _regenerate(self, row: SessionRow, given: RunAgentInput, done: Done) -> None:
+        """Go back to before the last message and say it once more. Conflict while a run is open, or where that message did
+        not begin one; InvalidArgument where there is none that the session knows."""
+        last = next((one for one in reversed(given.messages) if isinstance(one, UserMessage)), None)
+        said = None if last is None else await self._said_as(row, last.id)
+        if last is None or said is None:
+            raise InvalidArgument("regenerate: the thread has no such message: send it without regenerate", param="messages")
+        seq, message = said
+        kept = kept_in(message.metadata)
+        if kept is not None and kept.again == given.run_id:
+            return  # this very request has come before
+        if row.run is not None:
+            raise Conflict("regenerate: a run of this thread is under way: wait for its end, or stop it", run=row.run)
+        if message.delivery != "prompt":
+            raise Conflict(f"regenerate: message {last.id!r} was said within a run and began none", said=last.id)
+        await self._caller.changes()
+        await self._caller.service.tenants.room(self._caller.principal, "runs")
+        session = await self._caller.driven(row.id)
+        await self._set_tools(session, given.tools or (), done)
+        await session.rewind(seq - 1)
+        again = Kept(last.id, None if kept is None else kept.shown, None if kept is None else kept.context, given.run_id)
+        said_again = Said(_ANY, message.content, "prompt", sender=self._sender, metadata=keep(again))
+        await session.send_events([said_again], key=f"agui again\0{last.id}\0{given.run_id}")
+        done.acted = True
+
+    async def _said_as(self, row: SessionRow, name: str) -> tuple[Seq, Said] | None:
+        """The newest message of this id, and where it stands."""
+        for event in await self._caller.service.store.read(row.id, types=("user.message",), newest_first=True):
+            if isinstance(event.data, Said) and wire_id(event.data) == name:
+                return event.seq, event.data
+        return None
 
     def _messages(
         self,

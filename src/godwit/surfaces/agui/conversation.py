@@ -61,11 +61,13 @@ Body = dict[str, Any]
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept with an input that came in this protocol. `message`: its id there. `shown`: how many of its blocks are
-    the message itself; what follows tells the model of the front end. `context`: digest of what was told of it."""
+    the message itself; what follows tells the model of the front end. `context`: digest of what was told of it. `again`: the
+    run by which the same message was said once more, in place of all behind it."""
 
     message: str
     shown: int | None = None
     context: str | None = None
+    again: str | None = None
 
 
 def kept_in(metadata: dict[str, Any]) -> Kept | None:
