@@ -67,6 +67,7 @@ from godwit.core.events import (
     SessionPruned,
     SessionResumed,
     SessionRewound,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentProgressed,
@@ -95,6 +96,7 @@ from godwit.core.messages import Assistant, Message, ProviderBlock, Text, Thinki
 from godwit.core.output import OutputSpec
 from godwit.core.questions import Question
 from godwit.core.rules import ApprovalPolicy
+from godwit.core.shared_state import PatchOperation
 from godwit.core.state import State, fold
 from godwit.core.todos import Todo
 from godwit.core.transcript import Transcript
@@ -160,7 +162,10 @@ def candidates(state: State) -> Iterator[EventData]:
     yield from (SessionRewound(to) for to in (-1, 0, 1, n // 2, n - 1, n, n + 3))
     yield SessionRewound(max(1, n // 2), CheckpointRef("tree:1"), ("kept",), CheckpointRef("tree:2"), 1)
     yield SessionRewound(max(1, n // 2), summary="another way was tried")
-    yield SessionRewound(max(1, n // 2), todos=(Todo("as it was"),), goal=Goal("g-old", "as it was"))
+    yield StateUpdated(value={"n": n}, tell=n % 2 == 0)
+    yield StateUpdated((PatchOperation("add", "/n", n), PatchOperation("add", "/list", [n])), tell=True)
+    yield StateUpdated((PatchOperation("replace", "/list/0", n),), sender="ann")
+    yield SessionRewound(max(1, n // 2), todos=(Todo("as it was"),), goal=Goal("g-old", "as it was"), shared={"n": "old"})
     yield SessionForked(SessionId("origin"), AgentRef(AgentName("coder"), 2), "/fork", name="forked")
     yield SessionForked(
         SessionId("origin"), CREATED.agent, "/w", files=CheckpointRef("tree:1"), undo=CheckpointRef("tree:2")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from godwit.core.ids import CallId, RunId, SessionId
 from godwit.core.messages import Message, text_of
 from godwit.core.questions import Resumption
 from godwit.core.rules import Verdict
+from godwit.core.shared_state import PatchOperation, patch_of, patched, state_value
 from godwit.core.todos import Todo
 from godwit.engine.cancel import Cancel
+from godwit.engine.shared_state import shown_state
 from godwit.workspaces.local import LocalWorkspace
 
 SESSION, RUN, CALL, LABELS = SessionId("ses_1"), RunId("run_1"), CallId("call_1"), Labels()
@@ -42,6 +44,7 @@ class Context:
     todos: tuple[Todo, ...] = ()
     goal: Goal | None = None
     resumed: Resumption | None = None
+    shared: Any = None
 
     @property
     def workspace(self) -> Workspace:
@@ -62,6 +65,20 @@ class Context:
 
     def verdict(self, arguments: dict[str, Any]) -> Verdict:
         return self.rules(arguments)
+
+    @property
+    def shared_state(self) -> Any:
+        return shown_state(self.shared)
+
+    async def set_shared_state(self, value: Any) -> Any:
+        self.shared = state_value(value)
+        return self.shared_state
+
+    async def patch_shared_state(
+        self, operations: Sequence[PatchOperation | Mapping[str, Any]], *, key: str | None = None
+    ) -> Any:
+        self.shared = patched(self.shared, patch_of(operations))
+        return self.shared_state
 
     def output(self, text: str) -> None:
         self.shown.append(text)

@@ -59,6 +59,7 @@ from .registering import RemoteAgents
 from .sending import RemoteSending
 from .session_tasks import RemoteTasks
 from .shapes import BudgetTold, Changed, Found, Listed, MetricsTold, Opened, SpentTold, Verified
+from .shared_state import RemoteSharedState
 from .todos import RemoteTodos
 
 
@@ -204,7 +205,7 @@ class RemoteRun:
         return await self._session.cancel_run(self.id)
 
 
-class RemoteSession(RemoteSending, RemoteTodos, RemoteAgents, RemoteTools, RemoteContents, HostCalls):
+class RemoteSession(RemoteSending, RemoteTodos, RemoteSharedState, RemoteAgents, RemoteTools, RemoteContents, HostCalls):
     """One durable conversation with an agent, on a server. Get one from `RemoteRuntime`."""
 
     @property

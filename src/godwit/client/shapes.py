@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -77,6 +77,10 @@ class Counted(msgspec.Struct, frozen=True):
 
 class TodosTold(msgspec.Struct, frozen=True):
     todos: list[Todo]
+
+
+class SharedStateTold(msgspec.Struct, frozen=True):
+    value: Any
 
 
 class GoalTold(msgspec.Struct, frozen=True):

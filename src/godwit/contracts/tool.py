@@ -17,6 +17,7 @@ from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message, ResultBlock
 from ..core.questions import Question, Resumption
 from ..core.rules import Subject, Verdict
+from ..core.shared_state import PatchOperation
 from ..core.todos import Todo
 from ..core.verification import VerificationReport
 from ..core.web import WebPolicy
@@ -157,6 +158,23 @@ class ToolContext(Protocol):
     @property
     def goal(self) -> Goal | None:
         """The session's goal, also when it has ended."""
+        ...
+
+    @property
+    def shared_state(self) -> Any:
+        """The session's shared state, as it is now: a copy. An empty object while there is none."""
+        ...
+
+    async def set_shared_state(self, value: Any) -> Any:
+        """Put this JSON value in its place, at once, and return it. InvalidArgument; ToolFailed where a tool runs apart from
+        the engine."""
+        ...
+
+    async def patch_shared_state(
+        self, operations: Sequence[PatchOperation | Mapping[str, Any]], *, key: str | None = None
+    ) -> Any:
+        """Change it by a JSON Patch (RFC 6902), at once, and return the whole. `key`: what was done under it is not done
+        again, also when the call is run again after a crash. PatchFailed, InvalidArgument; ToolFailed as above."""
         ...
 
     @property

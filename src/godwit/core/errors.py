@@ -39,6 +39,7 @@
         x BudgetExhausted            budget_exhausted        it cannot be paid for
         x DocumentExists             document_exists
         x RevisionConflict           revision_conflict       somebody else changed it meanwhile
+        x PatchFailed                patch_failed            a patch does not fit the shared state as it is
         x WorkLost                   work_lost               another worker has it, or will
         x LanesClosed                lanes_closed            no further step is taken
         x IllegalStream              illegal_stream          an event that may not come here in a stream of AG-UI
@@ -285,6 +286,12 @@ class RevisionConflict(Conflict):
     """It was changed by somebody else meanwhile: read it again."""
 
     code = "revision_conflict"
+
+
+class PatchFailed(Conflict):
+    """The patch does not fit the shared state as it is."""
+
+    code = "patch_failed"
 
 
 class WorkLost(Conflict):

@@ -71,6 +71,7 @@ from .events import (
     SessionPruned,
     SessionResumed,
     SessionRewound,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentProgressed,
@@ -402,6 +403,7 @@ def admit(gate: Gate, data: EventData, *, inbox_limit: int = INBOX_LIMIT) -> Gat
             | OutputChecked()
             | TodosUpdated()
             | GoalUpdated()
+            | StateUpdated()
             | Unknown()
         ):
             return gate

@@ -31,7 +31,7 @@ def json_value(value: object, what: str, *, limit: int) -> Any:
         raise InvalidArgument(
             f"{what} has {len(encoded):,} bytes as JSON, and may have {limit:,}", bytes=len(encoded), limit=limit
         )
-    if not _within(found, DEPTH):
+    if not is_within(found, DEPTH):
         raise InvalidArgument(f"{what} is nested more than {DEPTH} deep", limit=DEPTH)
     return found
 
@@ -46,19 +46,21 @@ def input_metadata(given: Mapping[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def _within(value: Any, depth: int) -> bool:
+def is_within(value: Any, depth: int) -> bool:
     """Whether nothing of it is nested deeper; level by level, for it may be as deep as the stack."""
     level = [value]
     for _ in range(depth + 1):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
+        below: list[Any] = []
+        for one in level:
+            kind = type(one)  # of a value as it was decoded: nothing else is a list or an object
+            if kind is dict:
+                below.extend(one.values())
+            elif kind is list:
+                below.extend(one)
+        if not below:
             return True
+        level = below
     return False
 
 
-__all__ = ["DEPTH", "INPUT_METADATA_BYTES", "input_metadata", "json_value"]
+__all__ = ["DEPTH", "INPUT_METADATA_BYTES", "input_metadata", "is_within", "json_value"]

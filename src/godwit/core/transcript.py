@@ -33,6 +33,7 @@ from .events import (
     SessionCompacted,
     SessionPruned,
     SessionRewound,
+    StateUpdated,
     SubagentFinished,
     TodosUpdated,
     ToolFinished,
@@ -42,6 +43,7 @@ from .goal import Goal, goal_ended, goal_set
 from .ids import CallId, InputId, Seq
 from .messages import AgentBlock, Assistant, Message, Text, Thinking, ToolCall, ToolResult, User
 from .senders import is_written_here
+from .shared_state import NOTHING, STATE_TOOL, Digest, digest_of, folded, state_told
 from .todos import Todo, is_lost, todos_changed, todos_replaced, todos_text
 from .tool_search import FOUND, TOOL_SEARCH
 
@@ -76,16 +78,17 @@ class Entry:
 
 
 class _Known(NamedTuple):
-    """What a model has been told of what is to be done: the id of an open goal, and the list."""
+    """What a model has been told: the id of an open goal, the list of what is to be done, and which shared state."""
 
     goal: str | None = None
     todos: tuple[Todo, ...] = ()
+    shared: Digest = NOTHING
 
 
 class _Branch:
     """A path through the tree. `summary`: what stands first, in place of the messages `behind`, oldest first; `older`: how
     many entries, from the first, stood in another context when they came. `known`: what its model knows of what is
-    to be done."""
+    to be done and of the shared state."""
 
     __slots__ = ("behind", "entries", "known", "older", "summary")
 
@@ -120,6 +123,10 @@ class Transcript:
         "_replaced",
         "_results",
         "_running",
+        "_shared",
+        "_shared_by",
+        "_shared_digest",
+        "_tells_shared",
         "_todos",
         "_unheard",
         "_waiting",
@@ -152,6 +159,12 @@ class Transcript:
         # A list that its host has written and its model does not know of yet; one whose place the model's has taken since.
         self._unheard: tuple[Todo, ...] | None = None
         self._replaced: tuple[Todo, ...] | None = None
+        # The shared state, whether the model is told of it, and what it was after each call of the open turn that changed
+        # it.
+        self._shared: Any = None
+        self._shared_digest: Digest | None = NOTHING
+        self._tells_shared = False
+        self._shared_by: dict[CallId, Any] = {}
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -281,6 +294,29 @@ class Transcript:
         if isinstance(data, GoalUpdated):
             self._goal = data.goal
 
+    def _share(self, event: Event) -> None:
+        data = event.data
+        if isinstance(data, StateUpdated):
+            self._set_shared(folded(self._shared, data.patch, data.value))
+            self._tells_shared = data.tell
+            if data.call is not None:
+                self._shared_by[data.call] = self._shared
+
+    def _set_shared(self, value: Any) -> None:
+        self._shared, self._shared_digest = value, None
+
+    def _digest(self) -> Digest:
+        if self._shared_digest is None:
+            self._shared_digest = digest_of(self._shared)
+        return self._shared_digest
+
+    def _tell_shared(self, seq: Seq, known: _Known) -> _Known:
+        """What the model knows once it has been told of the shared state, which is done unless it knows."""
+        if not self._tells_shared or known.shared == self._digest():
+            return known
+        self._entries.append(Entry(User((Text(state_told(self._shared)),)), seq, own=True))
+        return known._replace(shared=self._digest())
+
     def _know(self, seq: Seq, known: _Known) -> None:
         """The model knows this from here on."""
         if known != self._branch.known:
@@ -307,7 +343,7 @@ class Transcript:
         if self._todos != known.todos:
             known = known._replace(todos=self._todos)
             self._entries.append(Entry(User((Text(todos_changed(self._todos)),)), seq, own=True))
-        self._know(seq, known)
+        self._know(seq, self._tell_shared(seq, known))
 
     def _answered(self, event: Event) -> None:
         data = event.data
@@ -374,12 +410,15 @@ class Transcript:
         if known != _Known():
             self._known[seq] = known
         self._leave(seq, _Branch([Entry(summary_message(data), seq), *kept], data, summed_up, 1 + len(kept)))
+        if data.at_once and self._entries is self._branch.entries:  # the model is asked next, before anything is said
+            self._know(seq, self._tell_shared(seq, self._branch.known))
 
     def _go_back(self, event: Event) -> None:
         data = event.data
         if isinstance(data, SessionRewound):
             self._rewind(event.seq, data.to)
             self._goal, self._todos = data.goal, data.todos
+            self._set_shared(data.shared)
             self._unheard = self._replaced = None
             if data.summary is not None:
                 self._branch.entries.append(Entry(branch_message(data.summary), event.seq))
@@ -387,12 +426,13 @@ class Transcript:
     def _fork(self, event: Event) -> None:
         # What was under way there is not here: its turn, its queue, and a history of its own.
         self._answer, self._results, self._waiting, self._recalled, self._written = None, {}, {}, {}, None
+        self._shared_by = {}
         self._end_run(event)
 
     def _close_turn(self, event: Event) -> None:
         seq = event.seq
-        answer, results, written = self._answer, self._results, self._written
-        self._answer, self._results, self._written = None, {}, None
+        answer, results, written, shared = self._answer, self._results, self._written, self._shared_by
+        self._answer, self._results, self._written, self._shared_by = None, {}, None, {}
         if answer is None:
             return
         kept = as_sent(answer)
@@ -405,6 +445,11 @@ class Transcript:
             self._entries.append(Entry(result, seq, found=_found_by(done)))
         if written is not None and self._entries is self._branch.entries:
             self._know(seq, self._branch.known._replace(todos=written))
+        if shared and self._entries is self._branch.entries:
+            # Results of that tool show the value, and results of others need not.
+            shown = [c.id for c in kept.calls if c.name == STATE_TOOL and c.id in shared and results[c.id].status == "ok"]
+            if shown:
+                self._know(seq, self._branch.known._replace(shared=digest_of(shared[shown[-1]])))
         if kept.calls:  # else nothing is asked of the model behind it
             self._tell(seq)
 
@@ -434,6 +479,7 @@ _TAKE: dict[str, Callable[[Transcript, Event], None]] = {
     "subagent.finished": Transcript._notice,
     "goal.updated": Transcript._set_goal,
     "todos.updated": Transcript._write_todos,
+    "state.updated": Transcript._share,
 }
 TRANSCRIPT_TYPES: tuple[str, ...] = tuple(_TAKE)
 """The event types the fold looks at; a reader may leave out all others."""

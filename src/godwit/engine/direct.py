@@ -37,6 +37,7 @@ from .log import append_outside, load_state
 from .questions import ASKS_NOBODY, MOST_ROUNDS, is_asking, let_go
 from .results import as_json, cut_off, files_of, keep_files, look_at, modified, outcome, shorten, told, written_by
 from .review import checked
+from .shared_state import CallState, tells
 from .tasks import SessionTasks
 from .tool_context import Context
 
@@ -335,6 +336,12 @@ class DirectCalls:
         name, clock, grace_s = tool.definition.name, self._parts.clock, self._parts.grace_s
         inside = contextvars.copy_context()
         inside.run(WITHIN.set, self._session)
+        now = state
+
+        async def look(_: Seq) -> None:
+            nonlocal now
+            now = await load_state(self._store, self._session)
+
         asked = Context(
             self._store,
             session=self._session,
@@ -351,7 +358,16 @@ class DirectCalls:
             asides=asides,
             tasks=SessionTasks(self._parts, self._session),
             memory=None if self._memory is None else self._memory(),
-            state=lambda: state,
+            state=lambda: now,
+            shared=CallState(
+                self._store,
+                self._session,
+                clock,
+                call,
+                tell=tells(self._tools()),
+                seen=look,
+                epoch=self._epoch,
+            ),
         )
         began = clock.monotonic()
         task = asyncio.get_running_loop().create_task(_work(tool, arguments, asked), context=inside)

@@ -28,7 +28,6 @@ from ..core.events import (
     SessionConfigured,
     SessionPaused,
     SessionResumed,
-    SessionRewound,
     UserAnswer,
     UserInterrupt,
     UserMessage,
@@ -40,7 +39,7 @@ from ..core.messages import Message, ResultBlock, UserBlock
 from ..core.output import OutputSpec
 from ..core.rules import ApprovalPolicy, Permissions
 from ..core.senders import by_task, check_sender
-from .log import append_outside, todos_and_goal_at
+from .log import append_outside, rewound_to
 
 
 def accepted_id(session: SessionId, key: str, place: int) -> InputId:
@@ -113,8 +112,7 @@ class Inbox:
         """Start the run that continues another's checkpoint, going back to it first when the session has moved on."""
         data: list[EventData] = []
         if rewind_to is not None:
-            todos, goal = await todos_and_goal_at(self._store, self._session, rewind_to)
-            data.append(SessionRewound(rewind_to, todos=todos, goal=goal))
+            data.append(await rewound_to(self._store, self._session, rewind_to))
         if prompt is not None:
             assert resumes.input is not None
             data.append(UserMessage(resumes.input, prompt, "prompt"))

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..contracts import Appended, EventStore, Lease, SessionRow, Snapshot
@@ -31,12 +31,14 @@ from ..core.events import (
     GoalUpdated,
     SessionForked,
     SessionRewound,
+    StateUpdated,
     TodosUpdated,
     ToolFinished,
     VerificationReported,
 )
 from ..core.goal import Goal
 from ..core.ids import Clock, RunId, Seq, SessionId
+from ..core.shared_state import folded
 from ..core.state import SNAPSHOT_VERSION, State, decode_state, encode_state, fold
 from ..core.todos import Todo
 from ..core.transcript import TRANSCRIPT_TYPES, Transcript
@@ -163,8 +165,38 @@ async def state_at(store: EventStore, session: SessionId, seq: Seq) -> State:
     return state
 
 
-async def todos_and_goal_at(store: EventStore, session: SessionId, seq: Seq) -> tuple[tuple[Todo, ...], Goal | None]:
-    """Both as they were at `seq`. A rewind carries them, so what was written last is how it was."""
+async def rewound_to(store: EventStore, session: SessionId, to: Seq) -> SessionRewound:
+    """A rewind to there, which carries the todos, the goal and the shared state as they were. Since it does, what was
+    written last is how each was."""
+    todos, goal = await _todos_and_goal_at(store, session, to)
+    return SessionRewound(to, todos=todos, goal=goal, shared=await _shared_at(store, session, to))
+
+
+async def _shared_at(store: EventStore, session: SessionId, seq: Seq) -> Any:
+    """The shared state as it was at `seq`: what was set last, with the patches since."""
+    patches: list[StateUpdated] = []
+    value: Any = None
+    while seq > 0:
+        types = ("state.updated", "session.rewound")
+        events = await store.read(session, to_seq=seq, types=types, newest_first=True, limit=PAGE)
+        for event in events:
+            data = event.data
+            if isinstance(data, StateUpdated) and data.patch:
+                patches.append(data)
+            elif isinstance(data, StateUpdated | SessionRewound):
+                value = folded(None, (), data.value) if isinstance(data, StateUpdated) else data.shared
+                break
+        else:
+            if len(events) == PAGE:
+                seq = events[-1].seq - 1
+                continue
+        break
+    for one in reversed(patches):
+        value = folded(value, one.patch, None)
+    return value
+
+
+async def _todos_and_goal_at(store: EventStore, session: SessionId, seq: Seq) -> tuple[tuple[Todo, ...], Goal | None]:
     todos: tuple[Todo, ...] = ()
     goal: Goal | None = None
     for event in await store.read(

@@ -56,7 +56,7 @@ from ..core.messages import User, text_of
 from .driver import Parts
 from .file_work import FileWork, edges
 from .hooks import Hooks
-from .log import append_outside, load_transcript, todos_and_goal_at
+from .log import append_outside, load_transcript, rewound_to
 
 ATTEMPTS = 5
 """How often a plan is made again because the log moved on meanwhile."""
@@ -132,8 +132,8 @@ class Rewinds:
                     continue
             if event.files is not None and not await self._let(event.files, changes):
                 event, changes, left = SessionRewound(to, redoes=redoes), [], []
-            todos, goal = await todos_and_goal_at(self._store, self._session, to)
-            event = msgspec.structs.replace(event, summary=summary, todos=todos, goal=goal)
+            then = await rewound_to(self._store, self._session, to)
+            event = msgspec.structs.replace(event, summary=summary, todos=then.todos, goal=then.goal, shared=then.shared)
             try:
                 appended = await append_outside(self._store, self._session, [event], self._parts.clock, expect=head)
             except HeadMoved:

@@ -47,6 +47,7 @@ from .sending import Sending
 from .session_rewind import HostRewinds
 from .session_tree import ForkHome, HostTree, Trees
 from .session_verification import HostVerification, Verifications
+from .shared_state import HostSharedState
 from .summary import Summaries, of_session
 from .tasks import SessionTasks
 from .todos import HostTodos
@@ -81,6 +82,7 @@ class Session(
     LiveTools,
     Answers,
     HostTodos,
+    HostSharedState,
     LiveHooks,
     HostCalls,
     HostVerification,

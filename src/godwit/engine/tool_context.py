@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..contracts import Memories, ModelAnswer, Tasks, Verified, Workspace
@@ -14,10 +14,12 @@ from ..core.ids import CallId, RunId, Seq, SessionId
 from ..core.messages import Message
 from ..core.questions import Resumption
 from ..core.rules import Verdict
+from ..core.shared_state import PatchOperation
 from ..core.state import State
 from ..core.todos import Todo
 from .aside import Asides
 from .cancel import Cancel
+from .shared_state import CallState, shown_state
 
 
 class Shows(Protocol):
@@ -51,6 +53,7 @@ class Context:
         conversation: Callable[[], tuple[Message, ...]] = lambda: (),
         state: Callable[[], State] = State,
         resumed: Resumption | None = None,
+        shared: CallState | None = None,
     ) -> None:
         self.session = session
         self.run = run
@@ -72,6 +75,7 @@ class Context:
         self._verdict = verdict
         self._conversation = conversation
         self._state = state
+        self._shared = shared
 
     @property
     def workspace(self) -> Workspace:
@@ -111,6 +115,23 @@ class Context:
     @property
     def goal(self) -> Goal | None:
         return self._state().goal
+
+    @property
+    def shared_state(self) -> Any:
+        return shown_state(self._state().shared)
+
+    async def set_shared_state(self, value: Any) -> Any:
+        return await self._sharing().set(value)
+
+    async def patch_shared_state(
+        self, operations: Sequence[PatchOperation | Mapping[str, Any]], *, key: str | None = None
+    ) -> Any:
+        return await self._sharing().patch(operations, key)
+
+    def _sharing(self) -> CallState:
+        if self._shared is None:
+            raise ToolFailed("there is no shared state here")
+        return self._shared
 
     @property
     def conversation(self) -> tuple[Message, ...]:

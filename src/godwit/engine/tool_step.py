@@ -38,6 +38,7 @@ from .questions import abandon, is_asking, let_go, problem_of
 from .recall import memories_of
 from .results import as_json, cut_off, files_of, keep_files, look_at, modified, outcome, shorten, told, written_by
 from .review import Answered, Asks, Ready, Refused, Review, Reviewer, Waits
+from .shared_state import CallState, tells
 from .tasks import SessionTasks
 from .tool_context import Context
 from .verification import verify_for_model
@@ -284,6 +285,15 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
         conversation=lambda: driver.log.transcript.from_outside,
         state=lambda: driver.state,
         resumed=ready.resumed,
+        shared=CallState(
+            driver.parts.store,
+            driver.session,
+            driver.clock,
+            ready.call.id,
+            tell=tells(driver.tools),
+            seen=driver.log.sync,
+            epoch=lambda: None if driver.log.lease is None else driver.log.lease.epoch,
+        ),
     )
 
 

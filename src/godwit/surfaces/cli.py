@@ -37,6 +37,7 @@ VERBS = {
     "tasks": "looking",
     "todos": "planning",
     "goal": "planning",
+    "state": "planning",
     "budget": "rules",
     "commands": "rules",
     "agents": "rules",

@@ -32,6 +32,7 @@ from ..core.events import (
     RunYielded,
     SessionPaused,
     SessionResumed,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentStarted,
@@ -49,6 +50,7 @@ from ..core.messages import Text, Thinking, text_of
 from ..core.model_info import Adjustment
 from ..core.nudges import NUDGE, NudgeReason
 from ..core.senders import VERIFICATION
+from ..core.shared_state import state_change
 from ..core.todos import todos_text
 from ..core.verification import VerificationStatus
 from .cli_words import (
@@ -266,6 +268,8 @@ class ScreenView:
             case RunNudged():
                 why = ", ".join(_NUDGED[reason] for reason in data.reasons)
                 self._line(f"⇢ told to go on: {why}", "dim")
+            case StateUpdated():
+                self._line(one_line(f"state: {state_change(data.patch, data.value)}", 120), "cyan")
             case TodosUpdated():
                 self._line(todos_text(data.todos) or "no todos any more", "cyan")
             case GoalUpdated(goal=goal):

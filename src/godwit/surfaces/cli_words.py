@@ -60,6 +60,7 @@ from ..core.events import (
     SessionPruned,
     SessionResumed,
     SessionRewound,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentProgressed,
@@ -82,6 +83,7 @@ from ..core.events import (
 )
 from ..core.mcp import server_and_tool
 from ..core.messages import Text, ToolCall, Usage, text_of
+from ..core.shared_state import state_change
 from ..core.todos import todos_summary
 from ..core.verification import VerificationReport
 from ..core.visible import visible as visible
@@ -282,6 +284,8 @@ def event_text(event: Event) -> str:
             return f"{data.outcome}{why} ({ran_text(data)})"
         case RunNudged():
             return f"{', '.join(data.reasons)}, attempt {data.attempt}"
+        case StateUpdated():
+            return one_line(state_change(data.patch, data.value), 120)
         case TodosUpdated():
             return one_line(todos_summary(data.todos), 120)
         case GoalUpdated():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from ..contracts import CancelToken, Memories, ModelAnswer, Tasks, ToolContext, Verified, Workspace
@@ -19,6 +19,7 @@ from ..core.ids import CallId, RunId, SessionId
 from ..core.messages import Message
 from ..core.questions import Resumption
 from ..core.rules import Verdict
+from ..core.shared_state import PatchOperation
 from ..core.todos import Todo
 
 T = TypeVar("T")
@@ -113,6 +114,18 @@ class ContextForThread:
     @property
     def goal(self) -> Goal | None:
         return self._inner.goal
+
+    @property
+    def shared_state(self) -> Any:
+        return self._inner.shared_state
+
+    async def set_shared_state(self, value: Any) -> Any:
+        return await _on(self._loop, self._inner.set_shared_state(value))
+
+    async def patch_shared_state(
+        self, operations: Sequence[PatchOperation | Mapping[str, Any]], *, key: str | None = None
+    ) -> Any:
+        return await _on(self._loop, self._inner.patch_shared_state(operations, key=key))
 
     def output(self, text: str) -> None:
         self._soon(self._inner.output, text)

@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from ..contracts import Tool
 from ..core.errors import ConfigurationError, ToolNotFound
+from ..core.shared_state import STATE_TOOLS
 from .ask_user import AskUser
 from .bash import Bash
 from .files import Edit, Glob, Grep, Ls, Patch, Read, Write
 from .function import tool as function_tool
 from .memory import Forget, Recall, Remember
+from .state import UpdateState
 from .todo import EndGoal, TodoList
 from .verify import Verify
 from .web import WebFetch
@@ -115,7 +117,7 @@ def _name(tool: Tool) -> str:
 
 
 def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[Tool | Callable[..., Any]] = ()) -> Toolbox:
-    """A new toolbox with what comes with godwit: the toolsets `files` and `memory`, the tools
+    """A new toolbox with what comes with godwit: the toolsets `files`, `memory` and `state`, the tools
     `bash`, `verify`, `todo`, `goal` and `ask_user`, and the toolset `web` with `web_fetch` and, when `environment` (the
     process's own by default) chooses a service, `web_search`.
 
@@ -130,6 +132,7 @@ def default_toolbox(environment: Mapping[str, str] | None = None, own: Iterable[
     toolbox.register(EndGoal())
     toolbox.register(AskUser())
     toolbox.register_set("memory", [Remember(), Recall(), Forget()])
+    toolbox.register_set(STATE_TOOLS, [UpdateState()])
     made = [_as_tool(one) for one in own]
     search: Any = next((one for one in made if isinstance(one, WebSearch)), None)
     if search is None:

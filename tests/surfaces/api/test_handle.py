@@ -194,6 +194,15 @@ from tests.engine.test_session_tasks import (  # noqa: F401 - collected here aga
     test_sessions_of_subagents_are_listed_by_their_parent,
     test_what_is_no_task_and_no_subagent_is_told,
 )
+from tests.engine.test_shared_state import (  # noqa: F401 - collected here again
+    test_a_change_during_a_run_is_told_with_the_next_step,
+    test_a_change_that_is_sent_again_under_its_key_is_made_once,
+    test_a_client_sets_and_patches_it,
+    test_a_model_is_told_what_others_have_changed_and_nothing_twice,
+    test_a_summary_does_not_take_it_from_the_model,
+    test_a_surface_may_have_it_told_or_not,
+    test_what_does_not_fit_is_refused_and_changes_nothing,
+)
 from tests.engine.test_verification_reports import (  # noqa: F401 - collected here again
     test_each_command_is_a_check_and_its_exit_code_decides,
     test_nothing_is_run_or_recorded_of_what_cannot_be_used,

@@ -72,6 +72,7 @@ from .session import (
     SessionResumed,
     SessionRewound,
 )
+from .shared import StateUpdated
 from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted, TasksCancelled
 from .union import EVENT_TYPES, IMPORT_TYPES, OUTSIDE_TYPES, EventData, KnownData, Unknown, from_outside
 
@@ -137,6 +138,7 @@ __all__ = [
     "SessionPruned",
     "SessionResumed",
     "SessionRewound",
+    "StateUpdated",
     "SubagentAsked",
     "SubagentFinished",
     "SubagentProgressed",

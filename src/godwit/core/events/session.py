@@ -81,7 +81,8 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     A `to` that was still to come changes nothing. `files`: the folder becomes what this checkpoint says; until
     `workspace.restored` says that it has, nothing else is driven. `undo`: the files as they were. `keep`: paths that a
     person had changed meanwhile and that stay so. `redoes`: the rewind that this one takes back. `summary`: what the model
-    is told of the messages that were left behind. `todos`, `goal`: as they are from here on, which is as they were at `to`.
+    is told of the messages that were left behind. `todos`, `goal`, `shared` (the shared state): as they are from here on,
+    which is as they were at `to`.
     """
 
     to: Seq
@@ -92,6 +93,7 @@ class SessionRewound(Data, frozen=True, tag="session.rewound"):
     summary: str | None = None
     todos: tuple[Todo, ...] = ()
     goal: Goal | None = None
+    shared: Any = None
 
 
 class SessionForked(Data, frozen=True, tag="session.forked"):

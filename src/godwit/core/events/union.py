@@ -58,6 +58,7 @@ from .session import (
     SessionResumed,
     SessionRewound,
 )
+from .shared import StateUpdated
 from .subagents import SubagentAsked, SubagentFinished, SubagentProgressed, SubagentStarted, TasksCancelled
 
 
@@ -98,6 +99,7 @@ KnownData = (
     | RunNudged
     | TodosUpdated
     | GoalUpdated
+    | StateUpdated
     | TurnStarted
     | TurnFinished
     | ModelStarted
@@ -161,6 +163,7 @@ OUTSIDE_TYPES = (
     VerificationReported,
     TodosUpdated,
     GoalUpdated,
+    StateUpdated,
     CommandExecuted,
     SubagentStarted,
     SubagentProgressed,

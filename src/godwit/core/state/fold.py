@@ -56,6 +56,7 @@ from ..events import (
     SessionPruned,
     SessionResumed,
     SessionRewound,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentProgressed,
@@ -83,6 +84,7 @@ from ..meter import Meter, metered
 from ..modes import BUILD
 from ..nudges import NUDGE
 from ..rules import Permissions
+from ..shared_state import folded
 from ..todos import TODO_TOOL, finished_count
 from .calls import NEEDS_START, call_named, call_of, need_turn, signature_of, with_changed, with_moved
 from .runs import open_run, stopped, touched, verified
@@ -384,6 +386,8 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
             return replace(state, todos=data.todos, run=run)
         case GoalUpdated():
             return replace(state, goal=data.goal, run=None if run is None else replace(run, nudges=0))
+        case StateUpdated():
+            return replace(state, shared=folded(state.shared, data.patch, data.value), shared_told=data.tell)
         case RunYielded() | RunUnparked():
             open_run(run, data)
             return state
@@ -399,7 +403,7 @@ def _fold_rest(state: State, data: EventData, event: Event) -> State:
                 return state
             return replace(state, run=replace(run, exceeded=data))
         case SessionRewound():
-            state = replace(state, todos=data.todos, goal=data.goal)
+            state = replace(state, todos=data.todos, goal=data.goal, shared=data.shared)
             if data.files is None:
                 return state
             return replace(state, restoring=Restoring(event.seq, data.files, data.undo))

@@ -147,7 +147,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A session as its log up to `seq` makes it."""
+    """A session as its log up to `seq` makes it. `shared`: its shared state, None while there is none; `shared_told`: its
+    model is told of what becomes of that."""
 
     seq: Seq = 0
     gate: Gate = Gate()
@@ -189,6 +190,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     event_labels: dict[Seq, str] = {}
     todos: tuple[Todo, ...] = ()
     goal: Goal | None = None
+    shared: Any = None
+    shared_told: bool = False
 
     @property
     def status(self) -> Status:

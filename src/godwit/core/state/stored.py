@@ -7,7 +7,7 @@ import msgspec
 from .shape import State
 
 _state_decoder = msgspec.json.Decoder(State)
-SNAPSHOT_VERSION = 12
+SNAPSHOT_VERSION = 13
 """Grows whenever `State` changes its stored shape or its meaning; a snapshot of another version is rebuilt."""
 
 

@@ -1,4 +1,4 @@
-"""The verbs about what a session has to do: its list of todos, and its goal."""
+"""The verbs about what a session has to do, its list of todos and its goal, and about the state it shares."""
 
 from __future__ import annotations
 
@@ -49,3 +49,24 @@ def goal(
         raise CliError("the goal is empty: say what is to be true in the end")
     place: Any = context.obj
     ends(cli_todos.goal(place, session, text, end, as_json=as_json))
+
+
+def state(
+    context: typer.Context,
+    session: Annotated[str, typer.Argument(metavar="ID", help="Session id, the beginning of one, or `last`.")] = "last",
+    value: Annotated[str | None, typer.Option("--set", metavar="JSON", help="Put this value in its place.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the state that a session shares with the application of its user, or set it.
+
+    It starts no run; an agent with the tool `update_state` is told with what is said to it next.
+
+    \b
+    Examples:
+      godwit state
+      godwit state ses_01k9 --json
+      godwit state last --set '{"title": "Letter", "done": false}'
+    """
+    from .. import cli_state
+
+    ends(cli_state.state(context.obj, session, value, as_json=as_json))

@@ -63,6 +63,7 @@ from ...core.events import (
     SessionPruned,
     SessionResumed,
     SessionRewound,
+    StateUpdated,
     SubagentAsked,
     SubagentFinished,
     SubagentProgressed,
@@ -308,6 +309,7 @@ class Projector:
                 | WorkspaceRestored()
                 | VerificationReported()
                 | RunNudged()
+                | StateUpdated()
                 | TodosUpdated()
                 | GoalUpdated()
                 | CommandExecuted()
