@@ -110,6 +110,15 @@ async def test_a_name_that_the_session_has_is_refused(bench: Bench, name: str) -
     assert await session.external_tools() == [COLOUR]
 
 
+async def test_a_name_of_its_mcp_servers_is_refused_also_while_they_are_away(bench: Bench) -> None:
+    server = godwit.McpServer("docs", url="http://127.0.0.1:9/mcp", connect_timeout_s=0.1)
+    session = await bench.start(["Hello."], OWN, mcp_servers=[server])
+    with pytest.raises(ConfigurationError) as refused:
+        await session.set_external_tools([tool("mcp__docs__search"), tool("mcp__other__search")])
+    assert refused.value.details["names"] == ["mcp__docs__search"]
+    assert await session.set_external_tools([tool("mcp__other__search")])
+
+
 @pytest.mark.parametrize(
     ("tools", "error", "says"),
     [

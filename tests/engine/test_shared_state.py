@@ -217,6 +217,44 @@ async def test_a_surface_may_have_it_told_or_not(bench: Bench) -> None:
     assert texts(bench)[-2:] == [state_told({"n": 2}), "Look."]
 
 
+async def test_what_a_surface_has_told_is_told_when_functions_change_it(bench: Bench) -> None:
+    @godwit.tool
+    async def work(context: ToolContext) -> str:
+        """Work."""
+        await context.patch_shared_state([add("/n", 2)])
+        return "done"
+
+    session = await bench.start([call("work"), "1", call("work"), "2"], work)
+    await session.set_shared_state({"n": 1}, tell=True)
+    await within(session.send("Go."))
+    assert texts(bench)[-2:] == ["done", state_told({"n": 2})]
+    await session.set_shared_state({"n": 1})
+    await within(session.send("Go."))
+    assert texts(bench)[-2:] == ["", "done"], "by default a model without the tool is told nothing"
+
+
+async def test_a_process_without_the_agents_tools_has_it_told_as_well(bench: Bench) -> None:
+    @godwit.tool
+    async def own() -> str:
+        """Something of this program."""
+        return "done"
+
+    session = await bench.start(["1"], own, "state")
+    await bench.close()
+    elsewhere = await bench.runtime([])
+    watching = await elsewhere.open_session(session.id, drive=False)
+    await watching.set_shared_state({"n": 1})
+    (event,) = await data(watching, StateUpdated)
+    assert event.tell
+
+
+async def test_a_hundred_at_once_in_one_process(bench: Bench) -> None:
+    session = await bench.start(["1"])
+    await session.set_shared_state({"list": []})
+    await within(asyncio.gather(*(session.patch_shared_state([add("/list/-", n)]) for n in range(100))))
+    assert sorted((await session.shared_state())["list"]) == [*range(100)]
+
+
 async def test_a_change_during_a_run_is_told_with_the_next_step(bench: Bench) -> None:
     entered, release = asyncio.Event(), asyncio.Event()
 

@@ -364,7 +364,7 @@ class DirectCalls:
                 self._session,
                 clock,
                 call,
-                tell=tells(self._tools()),
+                tell=lambda: tells(self._tools()) or now.shared_told,
                 seen=look,
                 epoch=self._epoch,
             ),

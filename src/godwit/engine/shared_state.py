@@ -18,7 +18,7 @@ from ..core.errors import HeadMoved, InvalidArgument, PatchFailed
 from ..core.events import StateUpdated
 from ..core.ids import CallId, Clock, Seq, SessionId
 from ..core.senders import check_sender
-from ..core.shared_state import STATE_TOOL, PatchOperation, digest_of, patch_of, patched, state_value
+from ..core.shared_state import STATE_TOOL, STATE_TOOLS, PatchOperation, digest_of, patch_of, patched, state_value
 from ..core.state import State
 from .handle import Handle
 from .log import append_outside, load_state
@@ -124,14 +124,16 @@ class HostSharedState(Handle, ABC):
     async def _share(self, event: StateUpdated, sender: str | None, key: str | None, tell: bool | None) -> Any:
         self._check_open()
         check_sender(sender)
-        told = tells(self._tools_here()) if tell is None else tell
-        event = msgspec.structs.replace(event, sender=sender, tell=told)
+        if tell is None:
+            # By its name as well, for a process that does not have all of the agent's tools.
+            tell = tells(self._tools_here()) or not {STATE_TOOL, STATE_TOOLS}.isdisjoint(self._spec.tools)
+        event = msgspec.structs.replace(event, sender=sender, tell=tell)
         return shown_state((await write_shared(self._store, self.id, self._clock, event, key=key)).shared)
 
 
 class CallState:
-    """The shared state in the hands of one running call. `seen`: has its caller know what stands at a seq; `epoch`: that of
-    the driver whose call it is."""
+    """The shared state in the hands of one running call. `tell`: whether the model is told of its changes; `seen`: has its
+    caller know what stands at a seq; `epoch`: that of the driver whose call it is."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class CallState:
         clock: Clock,
         call: CallId,
         *,
-        tell: bool,
+        tell: Callable[[], bool],
         seen: Callable[[Seq], Awaitable[object]],
         epoch: Callable[[], int | None],
     ) -> None:
@@ -162,7 +164,7 @@ class CallState:
         return await self._write(StateUpdated(patch), key)
 
     async def _write(self, event: StateUpdated, key: str | None) -> Any:
-        event = msgspec.structs.replace(event, call=self._call, tell=self._tell)
+        event = msgspec.structs.replace(event, call=self._call, tell=self._tell())
         state = await write_shared(self._store, self._session, self._clock, event, key=key, epoch=self._epoch())
         await self._seen(state.seq)
         return shown_state(state.shared)

@@ -290,7 +290,7 @@ def _context(driver: Driver, ready: Ready, key: str, token: Cancel) -> Context:
             driver.session,
             driver.clock,
             ready.call.id,
-            tell=tells(driver.tools),
+            tell=lambda: tells(driver.tools) or driver.state.shared_told,
             seen=driver.log.sync,
             epoch=lambda: None if driver.log.lease is None else driver.log.lease.epoch,
         ),
