@@ -212,3 +212,41 @@ async def test_a_thread_stays_with_its_agent(start: Start) -> None:
         await wire.run(asking("t1", said("a", "u1")))
         refused = await fish.refused(asking("t1", said("b", "u2")))
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+
+
+async def test_the_state_is_shared_with_the_agent(start: Start) -> None:
+    """By whole values and patches in both directions, and also with those who look on."""
+    patch = [{"op": "replace", "path": "/count", "value": 2}, {"op": "add", "path": "/by", "value": "bird"}]
+    gate = Gate()
+    site = start(call("update_state", operations=patch), gate.hold() + say("Done."), "Seen.", tools=("state",))
+    async with site.wire() as wire:
+        async with wire.opened(asking("t1", said("Count.", "u1"), state={"count": 1}, run="r1")) as reading:
+            await gate.reached()
+            # Who joins now has the value as it is, and no patch of what it never had.
+            async with wire.opened(asking("t1", said("Count.", "u1"), run="r2"), "/connect") as joined:
+                first = await joined.until("STATE_SNAPSHOT")
+                assert first.event["snapshot"] == {"count": 2, "by": "bird"}
+                gate.open(site)
+                assert "STATE_DELTA" not in types(await joined.all())
+            told = await reading.all()
+        assert [event["snapshot"] for event in told if event["type"] == "STATE_SNAPSHOT"] == [{"count": 1}]
+        assert [event["delta"] for event in told if event["type"] == "STATE_DELTA"] == [patch]
+
+        async def elsewhere() -> None:
+            runtime = site.server.runtime
+            session = await runtime.open_session((await runtime.sessions(limit=1))[0].id, drive=False)
+            await session.set_shared_state({"count": 7})
+
+        await asyncio.to_thread(site.server.call, elsewhere)
+        # One that has never had a state takes nobody's away.
+        told = await wire.run(asking("t1", said("Count.", "u1"), said("And?", "u2"), state={}, run="r3"))
+        assert [event["snapshot"] for event in told if event["type"] == "STATE_SNAPSHOT"] == [{"count": 7}]
+    assert any('"count":7' in entry.message.text.replace(" ", "") for entry in site.model.requests[-1].entries)
+
+
+async def test_a_state_that_is_too_large_is_refused_and_changes_nothing(start: Start) -> None:
+    site = start("Fine.")
+    async with site.wire() as wire:
+        refused = await wire.refused(asking("t1", said("a", "u1"), state={"text": "x" * 300_000}))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_argument")
+    assert site.count("user.message") == 0

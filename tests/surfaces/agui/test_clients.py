@@ -420,7 +420,6 @@ async def test_the_state_reaches_the_model_and_stays_the_client_s(start: Start, 
     assert '"cards":[1]' in told.replace(" ", "")
 
 
-@pytest.mark.xfail(reason="the session does not keep the state of its front end yet", strict=True)
 @versions
 async def test_the_state_comes_back_to_another_client(start: Start, version: Version) -> None:
     site = start("Fine.")

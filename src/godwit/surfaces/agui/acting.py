@@ -111,6 +111,7 @@ class Acting:
             check(action, entry)
         if answers:
             await self._caller.changes("answer")
+            await self._set_state(session, given)
         for action, entry in answers:
             if await give(session, action, entry, self._sender):
                 done.acted = True
@@ -138,8 +139,9 @@ class Acting:
         session = await self._caller.driven(row.id)
         if row.run is None:
             await self._set_tools(session, given.tools or (), done)
+        await self._set_state(session, given)
         earlier = [one for one in given.messages if isinstance(one, AssistantMessage) and not is_ghost(one, known)]
-        note, digest = told_of(given, () if known else earlier, state=True)
+        note, digest = told_of(given, () if known else earlier)
         if digest == (before or "") and (known or not earlier):
             note = None
         inputs: list[Said | UserAnswer] = list(self._answers(results, note if not new else None, digest, done))
@@ -253,6 +255,11 @@ class Acting:
                 )
             )
         return made
+
+    async def _set_state(self, session: Session, given: RunAgentInput) -> None:
+        """The front end's state, where it has one: what it has never had takes nobody else's away."""
+        if given.state is not None and given.state != {}:
+            await session.set_shared_state(given.state, sender=self._sender, tell=True)
 
     async def _set_tools(self, session: Session, tools: Sequence[Tool], done: Done) -> None:
         """The front end's tools, but for those that go by a name which the agent has already: it keeps its own."""

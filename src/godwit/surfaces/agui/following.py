@@ -17,7 +17,8 @@ from ...contracts import SessionRow, Store
 from ...core.errors import GodwitError, IllegalStream, SessionNotFound
 from ...core.events import Delta, Event, InputDelivered, RunStarted, SubagentStarted, UserMessage
 from ...core.ids import Seq, SessionId
-from ...engine.log import load_state
+from ...core.shared_state import same
+from ...engine.log import load_state, state_at
 from ..server.service import Service
 from ..server.stream import frame
 from . import events as e
@@ -26,7 +27,7 @@ from .cursors import Cursor, cursor_of
 from .feed import Feed
 from .inputs import AnyMessage
 from .profiles import Profile, wire
-from .projection import Ended, Projection
+from .projection import Ended, Projection, shown
 from .snapshots import Snapshots, differs, merged
 from .verifier import Verifier
 
@@ -48,15 +49,16 @@ _ONCE = (
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads. `messages`: what it has, `raw` as it came. `cursor`: how far it has read before. `replays`: it is told of
-    further runs as well, one behind the other, up to where the log ends. `begins`: it has sent what begins a run, so there
-    is one to be waited for. `told`: what else is said to it when the run begins."""
+    """Who reads. `messages`, `state`: what it has, `raw` the messages as they came. `cursor`: how far it has read before.
+    `replays`: it is told of further runs as well, one behind the other, up to where the log ends. `begins`: it has sent
+    what begins a run, so there is one to be waited for. `told`: what else is said to it when the run begins."""
 
     thread: str
     run: str
     profile: Profile = "1.0"
     parent: str | None = None
     messages: Sequence[AnyMessage] = ()
+    state: Any = None
     raw: Sequence[Mapping[str, Any]] = ()
     cursor: Cursor | None = None
     replays: bool = False
@@ -78,6 +80,7 @@ class Stream:
         known = {one.id for one in reader.messages}
         self._projection = Projection(row.id, known)
         self._run = reader.run
+        self._shown: Any = reader.state
         self.over = False
         """The run has ended for the reader, who was told so."""
 
@@ -98,12 +101,14 @@ class Stream:
         reader, projection = self._reader, self._projection
         yield self._first(self._begun())
         start, heads = await self._place()
+        projection.shared = await self._shared(start)
         if reader.cursor is None:
             told = await self._messages(heads)
             if told is not None:
                 yield self._first([told])
         if not await self._is_open(start):
             await self._catch_up(start, heads)
+            yield self._first(self._state())
             yield self._first(self._end(self._nothing()))
             return
         feed = Feed(self._store, self._row.id, start)
@@ -123,7 +128,9 @@ class Stream:
                         reader.cursor.put_into(projection)
                     projection.usage.clear()
                     projection.stale, projection.ended = False, None
-                    yield self._first(projection.reopen())
+                    if reader.cursor is not None or await self._has_set_the_state():
+                        self._shown = projection.shared
+                    yield self._first([*self._state(), *projection.reopen()])
                     self._watch(feed)
                 if not self.over:  # what happens between two runs is told with the next one
                     for delta in [*held, *deltas]:
@@ -135,7 +142,7 @@ class Stream:
                 if event is not None:
                     if self.over and event.session == self._row.id and isinstance(event.data, RunStarted):
                         self._run, self.over = event.data.run, False
-                        yield self._first([*self._begun(), *projection.reopen()])
+                        yield self._first([*self._begun(), *self._state(), *projection.reopen()])
                     yield await self._event(event)
                     if event.type in ("subagent.started", "subagent.finished"):
                         self._watch(feed)
@@ -169,6 +176,19 @@ class Stream:
             return seq, heads
         ended = await self._store.read(self._row.id, started[0].seq, types=("run.finished",), to_seq=seq, limit=1)
         return (seq if ended else started[0].seq - 1), heads
+
+    async def _shared(self, seq: Seq) -> Any:
+        """The shared state as it was at a seq."""
+        store, session = self._store, self._row.id
+        state = await load_state(store, session)
+        if state.seq > seq and await store.read(session, seq, types=("state.updated", "session.rewound"), limit=1):
+            state = await state_at(store, session, seq)
+        return state.shared
+
+    async def _has_set_the_state(self) -> bool:
+        """The reader's own state has taken the place of the one before, which it is told of as of any change."""
+        state = (await load_state(self._store, self._row.id)).shared
+        return self._reader.begins and same(shown(state), shown(self._reader.state))
 
     async def _is_open(self, start: Seq) -> bool:
         """Whether there is a run to be told of behind that place."""
@@ -247,6 +267,14 @@ class Stream:
         self._projection.known.update(body["id"] for body in ours)
         return e.MessagesSnapshot(messages=merged(ours, self._reader.messages, self._reader.raw))
 
+    def _state(self) -> list[e.AnyEvent]:
+        """A snapshot, where the reader has another state than there is."""
+        state = shown(self._projection.shared)
+        if same(state, shown(self._shown)):
+            return []
+        self._shown = state
+        return [e.StateSnapshot(snapshot=state)]
+
     async def _snapshot(self) -> e.AnyEvent:
         """All messages, as they stand where the projection does."""
         heads = {part.session: part.seq for part in self._projection.parts.values()}
@@ -285,6 +313,7 @@ class Stream:
         found = projection.apply(event)
         if self.over:
             return b""
+        self._shown = projection.shared
         if projection.stale:
             projection.stale = False
             found.append(await self._snapshot())

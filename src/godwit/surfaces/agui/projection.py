@@ -32,6 +32,8 @@ from ...core.events import (
     RunStarted,
     RunUnparked,
     SessionForked,
+    SessionRewound,
+    StateUpdated,
     SubagentFinished,
     SubagentStarted,
     TodosUpdated,
@@ -45,6 +47,7 @@ from ...core.events import (
 from ...core.ids import CallId, SessionId
 from ...core.messages import Assistant, Thinking, ToolCall, Usage
 from ...core.senders import is_written_here
+from ...core.shared_state import folded
 from . import events as e
 from .conversation import arguments_text, reasoning_id, result_body, user_body
 from .interrupts import interrupt_of
@@ -77,6 +80,8 @@ class Projection:
         """Something was shown that is no part of the conversation: a snapshot of that puts it right."""
         self.usage: dict[str, Usage] = {}
         """What was used, by model, since it was last cleared."""
+        self.shared: Any = None
+        """The state that the session shares with its front ends."""
         self._output: Any = None
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -143,6 +148,14 @@ class Projection:
                 yield from self._begun(part, data)
             case SubagentFinished():
                 yield from self._done(data)
+            case StateUpdated() if part is self.root:
+                self.shared = folded(self.shared, data.patch, data.value)
+                if data.patch:
+                    yield e.StateDelta(delta=[msgspec.to_builtins(one) for one in data.patch])
+                else:
+                    yield e.StateSnapshot(snapshot=shown(self.shared))
+            case SessionRewound() if part is self.root:
+                self.shared = data.shared
             case TodosUpdated():
                 content = {"todos": [msgspec.to_builtins(one) for one in data.todos]}
                 name = f"{part.session}:todos"
@@ -526,6 +539,11 @@ def _new(live: Answer, shown: dict[int, int], delta: Delta) -> str | None:
     return text
 
 
+def shown(state: Any) -> Any:
+    """A shared state as front ends have it: an empty object while there is none."""
+    return {} if state is None else state
+
+
 def _same(text: str, call: ToolCall) -> bool:
     """Whether the arguments are these, however they are spelled."""
     try:
@@ -548,4 +566,4 @@ def _usage(model: str, usage: Usage) -> e.TokenUsage:
     )
 
 
-__all__ = ["Ended", "Projection"]
+__all__ = ["Ended", "Projection", "shown"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import msgspec
-
 from ...core.messages import Text
 from .inputs import AssistantMessage, DeveloperMessage, RunAgentInput, SystemMessage
 
@@ -17,9 +15,8 @@ NOTHING = ""
 """The digest of nothing to tell."""
 
 
-def told_of(given: RunAgentInput, unknown: Sequence[AssistantMessage], *, state: bool) -> tuple[Text | None, str]:
-    """What the model is to be told, and its digest. `unknown`: what agents have said in this thread before it came here.
-    `state`: whether that is told as well."""
+def told_of(given: RunAgentInput, unknown: Sequence[AssistantMessage]) -> tuple[Text | None, str]:
+    """What the model is to be told, and its digest. `unknown`: what agents have said in this thread before it came here."""
     parts: list[str] = []
     said = [
         one.content for one in given.messages if isinstance(one, SystemMessage | DeveloperMessage) and one.content.strip()
@@ -29,9 +26,6 @@ def told_of(given: RunAgentInput, unknown: Sequence[AssistantMessage], *, state:
     if given.context:
         lines = [f"- {one.description}: {one.value}" if one.description else f"- {one.value}" for one in given.context]
         parts.append("What the application shows and knows:\n" + "\n".join(lines))
-    if state and given.state not in (None, {}, [], ""):
-        text = msgspec.json.encode(given.state, order="sorted").decode()
-        parts.append(f"State of the application, as JSON:\n{text}")
     digest = hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16] if parts else NOTHING
     earlier = [one.content for one in unknown if one.content]
     if earlier:
