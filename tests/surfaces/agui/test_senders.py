@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
@@ -140,6 +140,40 @@ async def test_a_closed_sender_sends_no_more_and_what_it_sent_is_read() -> None:
     with pytest.raises(ChannelClosed):
         await sender.send(CUSTOM)
     assert len(parsed(await body_of(stream))) == 2
+
+
+async def test_a_reader_that_waits_is_told_of_the_end() -> None:
+    sender, stream = sse_channel(3, keep_alive_s=None)
+    reading = asyncio.create_task(body_of(stream))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    sender.close()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await reading == b""
+
+
+async def test_a_sender_can_wait_for_its_reader_to_go() -> None:
+    sender, stream = sse_channel(3)
+    await sender.send(CUSTOM)
+    waiting = asyncio.create_task(sender.wait_gone())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await stream.aclose()
+    async with asyncio.timeout(PATIENCE_S):
+        await waiting
+    assert await body_of(stream) == b"", "what nobody read is not kept"
+
+
+async def test_a_sender_is_not_gone_before_all_is_read() -> None:
+    sender, stream = sse_channel(3)
+    await sender.send(CUSTOM)
+    sender.close()
+    waiting = asyncio.create_task(sender.wait_gone())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await body_of(stream)
+    async with asyncio.timeout(PATIENCE_S):
+        await waiting
 
 
 def test_a_line_holds_one_event_at_least() -> None:
@@ -324,6 +358,42 @@ async def test_a_client_that_closes_closes_the_sender_of_a_socket(server: Any) -
     assert sender.is_closed
     with pytest.raises(ChannelClosed):
         await sender.send(CUSTOM)
+
+
+async def test_a_socket_that_cannot_be_opened_or_is_let_go_closes_the_sender() -> None:
+    class Unopened:
+        """As a WebSocket of Starlette whose client has gone."""
+
+        client_state = WebSocketState.CONNECTING
+
+        async def accept(self) -> None:
+            raise RuntimeError("gone")
+
+        async def send_text(self, text: str) -> None: ...
+
+    sender, handler = websocket_channel(2)
+    with pytest.raises(RuntimeError):
+        await handler.serve(Unopened())
+    assert sender.is_closed
+
+    class Quiet:
+        """As a connection on which nothing ever comes."""
+
+        def __aiter__(self) -> Quiet:
+            return self
+
+        async def __anext__(self) -> str:
+            await asyncio.Event().wait()
+            raise StopAsyncIteration
+
+    sender, handler = websocket_channel(2)
+    serving = asyncio.create_task(handler.serve(Quiet()))
+    await asyncio.sleep(0)
+    assert not sender.is_closed
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert sender.is_closed
 
 
 @KINDS
