@@ -26,6 +26,7 @@ from .conversation import Body, Conversations
 from .cursors import Cursor, cursor_of
 from .feed import Feed
 from .inputs import AnyMessage
+from .ordering import Shown
 from .profiles import Profile, wire
 from .projection import Ended, Projection, shown
 from .snapshots import Snapshots, differs, merged
@@ -81,6 +82,9 @@ class Stream:
         self._projection = Projection(row.id, known)
         self._run = reader.run
         self._shown: Any = reader.state
+        self._screen = Shown(reader.messages)
+        self._moved = reader.cursor is not None and bool(reader.messages)
+        """Messages may stand elsewhere on its screen than in the log."""
         self.over = False
         """The run has ended for the reader, who was told so."""
 
@@ -103,9 +107,7 @@ class Stream:
         start, heads = await self._place()
         projection.shared = await self._shared(start)
         if reader.cursor is None:
-            told = await self._messages(heads)
-            if told is not None:
-                yield self._first([told])
+            yield self._first(await self._messages(heads))
         if not await self._is_open(start):
             await self._catch_up(start, heads)
             yield self._first(self._state())
@@ -138,7 +140,7 @@ class Stream:
                 held = []
                 if projection.stale and not self.over:
                     projection.stale = False
-                    yield self._first([await self._snapshot()])
+                    yield self._first(await self._snapshot())
                 if event is not None:
                     if self.over and event.session == self._row.id and isinstance(event.data, RunStarted):
                         self._run, self.over = event.data.run, False
@@ -154,7 +156,9 @@ class Stream:
                     return  # nothing more is there
                 if (rests := projection.resting()) is not None:
                     if isinstance(rests.outcome, e.Interrupted):
-                        yield self._first([await self._snapshot()])
+                        yield self._first(await self._snapshot())
+                    elif self._moved:
+                        yield self._first(await self._put_right([]))
                     yield self._first(self._end(rests))
                     return
                 await feed.wait()
@@ -259,13 +263,25 @@ class Stream:
             )
         ]
 
-    async def _messages(self, heads: Mapping[SessionId, Seq]) -> e.AnyEvent | None:
-        """A snapshot, where the reader has other messages than there are."""
+    async def _messages(self, heads: Mapping[SessionId, Seq]) -> list[e.AnyEvent]:
+        """Snapshots, where the reader has other messages than there are, or in another order."""
+        reader = self._reader
         ours = await self._snapshots.messages(self._row.id, heads)
-        if not differs(ours, self._reader.messages):
-            return None
+        if not differs(ours, reader.messages) and not self._screen.is_misplaced(ours):
+            return []
         self._projection.known.update(body["id"] for body in ours)
-        return e.MessagesSnapshot(messages=merged(ours, self._reader.messages, self._reader.raw))
+        return self._screen.snapshots(merged(ours, reader.messages, reader.raw), ours)
+
+    async def _snapshot(self, told: Sequence[e.AnyEvent] = ()) -> list[e.AnyEvent]:
+        """All messages, as they stand where the projection does. `told`: what the reader is told before."""
+        ours = await self._ours()
+        self._moved = False
+        return self._screen.after(told).snapshots(merged(ours, self._reader.messages, self._reader.raw), ours)
+
+    async def _put_right(self, told: Sequence[e.AnyEvent]) -> list[e.AnyEvent]:
+        """The same, where messages stand elsewhere on its screen."""
+        self._moved = False
+        return [] if self._screen.after(told).is_right(await self._ours()) else await self._snapshot(told)
 
     def _state(self) -> list[e.AnyEvent]:
         """A snapshot, where the reader has another state than there is."""
@@ -275,13 +291,11 @@ class Stream:
         self._shown = state
         return [e.StateSnapshot(snapshot=state)]
 
-    async def _snapshot(self) -> e.AnyEvent:
-        """All messages, as they stand where the projection does."""
+    async def _ours(self) -> list[Body]:
         heads = {part.session: part.seq for part in self._projection.parts.values()}
         for child, seq in (await self._snapshots.heads(self._row.id, self._projection.root.seq)).items():
             heads.setdefault(child, seq)
-        ours: list[Body] = await self._snapshots.messages(self._row.id, heads)
-        return e.MessagesSnapshot(messages=merged(ours, self._reader.messages, self._reader.raw))
+        return await self._snapshots.messages(self._row.id, heads)
 
     def _nothing(self) -> Ended:
         """How a run ends in which nothing was to be done."""
@@ -316,8 +330,12 @@ class Stream:
         self._shown = projection.shared
         if projection.stale:
             projection.stale = False
-            found.append(await self._snapshot())
+            found += await self._snapshot(found)
+        if isinstance(event.data, InputDelivered) and not found and self._screen.grown:
+            self._moved = True  # the reader has it already, before what it was told meanwhile
         if projection.ended is not None:
+            if self._moved:
+                found += await self._put_right(found)
             found += self._end(projection.ended)
             projection.ended = None
         ids = [before.within(event.session, event.seq, n).encoded() for n in range(1, len(found))]
@@ -344,6 +362,7 @@ class Stream:
     def _checked(self, event: e.AnyEvent) -> list[bytes]:
         """The event as its reader reads it. IllegalStream for one that must not leave here."""
         self._verifier.apply(event)
+        self._screen.take(event)
         return wire(event, self._reader.profile)
 
     def _failed(self, error: GodwitError) -> bytes:
