@@ -226,7 +226,7 @@ def _damage(draw: st.DrawFn, event: dict[str, Any]) -> None:
             [*sorted(part), "timestamp", "rawEvent", "metadata", "subagentRunId", "outcome", "parentMessageId", "name"]
         )
     )
-    match draw(st.sampled_from(["null", "gone", "number", "unknown", "list"])):
+    match draw(st.sampled_from(["null", "gone", "number", "unknown", "list", "pointer"])):
         case "null":
             part[where] = None
         case "gone":
@@ -235,5 +235,7 @@ def _damage(draw: st.DrawFn, event: dict[str, Any]) -> None:
             part[where] = -5
         case "list":
             part[where] = []
+        case "pointer":
+            part["path"] = draw(st.sampled_from(["no", "/a~", "/~2", "/~0~1/", "//", "/\n"]))
         case _:
             part["unknownMember"] = 1
