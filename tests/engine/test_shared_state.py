@@ -161,6 +161,14 @@ async def test_a_model_changes_it_and_reads_what_it_is_like_then(bench: Bench) -
     assert order[:3] == ["tool.started", "state.updated", "tool.finished"]
 
 
+async def test_nobody_is_asked_about_it_and_it_works_in_plan_mode(bench: Bench) -> None:
+    session = await bench.start([update(add("/n", 1)), "Done."], "state")
+    await session.set_mode("plan")
+    await within(session.send("Plan."))
+    assert await session.shared_state() == {"n": 1}
+    assert "action.opened" not in await types(session)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
