@@ -24,8 +24,9 @@ def warnings(events: list[Json]) -> list[str]:
 
 
 def snapshot(events: list[Json]) -> list[tuple[str, Any]]:
-    (found,) = (event for event in events if event["type"] == "MESSAGES_SNAPSHOT")
-    return [(one["role"], one.get("content")) for one in found["messages"]]
+    """The messages as the last one tells them: what is to stand elsewhere is taken away by one before."""
+    found = [event["messages"] for event in events if event["type"] == "MESSAGES_SNAPSHOT"][-1]
+    return [(one["role"], one.get("content")) for one in found]
 
 
 async def test_a_message_is_answered_once_more_in_place_of_all_behind_it(start: Start) -> None:

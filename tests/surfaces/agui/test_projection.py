@@ -151,9 +151,8 @@ class Teller:
             self.projection.apply(event)
         self.projection.ended, self.projection.stale = None, False
         self.screen = Screen(self.conversation.bodies())
-        self.projection.known = {one["id"] for one in self.screen.messages} | {
-            one for one in self.conversation.ids if one in {m["id"] for m in self.screen.messages}
-        }
+        self.projection.known.clear()
+        self.projection.known.update(one["id"] for one in self.screen.messages)
         if self.projection.root.run is not None:
             self.begin()
             self.out(self.projection.reopen())

@@ -45,13 +45,14 @@ from ...core.events import (
     UserMessage,
 )
 from ...core.ids import CallId, SessionId
-from ...core.messages import Assistant, Thinking, ToolCall, Usage
+from ...core.messages import Usage
 from ...core.senders import is_written_here
 from ...core.shared_state import folded
 from . import events as e
-from .conversation import arguments_text, reasoning_id, result_body, user_body
+from .answers import Answers, closed, reopened
+from .conversation import result_body, user_body
 from .interrupts import interrupt_of
-from .parts import Answer, LiveCall, Part
+from .parts import Answer, Part
 
 TODOS = "godwit.todos"
 """Type of the activity that shows a session's list of todos."""
@@ -74,15 +75,23 @@ class Projection:
         self.root = Part(session)
         self.parts: dict[SessionId, Part] = {session: self.root}
         self.known = known
+        self.answers = Answers(known)
         self.ended: Ended | None = None
         """How the run of the first session has ended, once it has."""
-        self.stale = False
-        """Something was shown that is no part of the conversation: a snapshot of that puts it right."""
         self.usage: dict[str, Usage] = {}
         """What was used, by model, since it was last cleared."""
         self.shared: Any = None
         """The state that the session shares with its front ends."""
         self._output: Any = None
+
+    @property
+    def stale(self) -> bool:
+        """Something was shown that is no part of the conversation: a snapshot of that puts it right."""
+        return self.answers.stale
+
+    @stale.setter
+    def stale(self, stale: bool) -> None:
+        self.answers.stale = stale
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -123,13 +132,13 @@ class Projection:
             case TurnFinished():
                 yield from self._end_step(part)
             case ModelStarted():
-                yield from self._given_up(part)
+                yield from self.answers.given_up(part)
                 part.model = data.model
                 part.answer = None if part.aside else Answer(data.message, data.model)
             case AgentMessage():
                 self._count(part.model or data.message.model, data.message.usage)
                 if not part.aside:
-                    yield from self._answered(part, data.message)
+                    yield from self.answers.stored(part, data.message)
             case UsageRecorded():
                 self._count(data.model, data.usage)
             case ToolFinished(origin="model") if not part.aside:
@@ -181,7 +190,7 @@ class Projection:
         yield e.TextMessageEnd(message_id=name, subagent_run_id=part.tag)
 
     def _over(self, part: Part, data: RunFinished) -> Iterator[e.AnyEvent]:
-        yield from self._given_up(part)
+        yield from self.answers.given_up(part)
         yield from self._end_step(part)
         part.run, part.parked, part.aside = None, False, False
         part.asks.clear()
@@ -202,7 +211,7 @@ class Projection:
 
     def _forked(self, part: Part) -> Iterator[e.AnyEvent]:
         """The log begins as another's did, and what was open there is not open here."""
-        yield from self._given_up(part)
+        yield from self.answers.given_up(part)
         yield from self._end_step(part)
         for below in [one for one in self.parts.values() if one.above == part.session]:
             yield from self._left(below)
@@ -216,92 +225,6 @@ class Projection:
         if part.step is not None:
             yield e.StepFinished(step_name=part.step, subagent_run_id=part.tag)
             part.step = None
-
-    # --- answers ------------------------------------------------------------------------------------------------------
-
-    def _answered(self, part: Part, message: Assistant) -> Iterator[e.AnyEvent]:
-        """An answer is stored: what of it was not shown, and the ends."""
-        live = part.answer
-        if live is None or live.id != message.id:
-            live = Answer(message.id, message.model)
-        part.answer = None
-        tag, name = part.tag, message.id
-        yield from self._stop_thinking(part, live)
-        for place, block in enumerate(message.content):
-            if isinstance(block, Thinking) and block.text and live.thoughts.get(place, 0) < len(block.text):
-                yield from self._think(part, live, place, block.text[live.thoughts.get(place, 0) :])
-                yield from self._stop_thinking(part, live)
-        rest = message.text[sum(live.text.values()) :]
-        if rest:
-            yield from self._text(part, live, rest)
-        if live.text_open:
-            yield e.TextMessageEnd(message_id=name, subagent_run_id=tag)
-        part.callers = {}
-        for place, block in enumerate(message.content):
-            if isinstance(block, ToolCall) and message.complete:
-                part.callers[block.id] = name
-                yield from self._call(part, live, place, block, name)
-        for begun in live.calls.values():  # what was shown of calls that are none
-            yield e.ToolCallEnd(tool_call_id=part.wire(begun.call), subagent_run_id=tag)
-            self.stale = True
-
-    def _call(self, part: Part, live: Answer, place: int, call: ToolCall, message: str) -> Iterator[e.AnyEvent]:
-        begun, text = live.calls.pop(place, None), arguments_text(call)
-        wire, tag = part.wire(call.id), part.tag
-        if begun is not None and begun.call != call.id:
-            yield e.ToolCallEnd(tool_call_id=part.wire(begun.call), subagent_run_id=tag)
-            self.stale, begun = True, None
-        if begun is None:
-            yield e.ToolCallStart(
-                tool_call_id=wire, tool_call_name=call.name, parent_message_id=message, subagent_run_id=tag
-            )
-            yield e.ToolCallArgs(tool_call_id=wire, delta=text, subagent_run_id=tag)
-        else:
-            shown = "".join(begun.texts)
-            if begun.before:
-                self.stale = True  # how they were spelled is not known any more
-            elif text.startswith(shown):
-                if text != shown:
-                    yield e.ToolCallArgs(tool_call_id=wire, delta=text[len(shown) :], subagent_run_id=tag)
-            elif not _same(shown, call):
-                self.stale = True
-        yield e.ToolCallEnd(tool_call_id=wire, subagent_run_id=tag)
-
-    def _text(self, part: Part, live: Answer, text: str) -> Iterator[e.AnyEvent]:
-        yield from self._stop_thinking(part, live)
-        if not live.text_open:
-            live.text_open = True
-            self.known.add(live.id)
-            yield e.TextMessageStart(message_id=live.id, subagent_run_id=part.tag)
-        yield e.TextMessageContent(message_id=live.id, delta=text, subagent_run_id=part.tag)
-
-    def _think(self, part: Part, live: Answer, block: int, text: str) -> Iterator[e.AnyEvent]:
-        name, tag = reasoning_id(live.id, block), part.tag
-        if live.thinking != block:
-            yield from self._stop_thinking(part, live)
-            live.thinking = block
-            yield e.ReasoningStart(message_id=name, subagent_run_id=tag)
-            yield e.ReasoningMessageStart(message_id=name, subagent_run_id=tag)
-        yield e.ReasoningMessageContent(message_id=name, delta=text, subagent_run_id=tag)
-
-    def _stop_thinking(self, part: Part, live: Answer) -> Iterator[e.AnyEvent]:
-        if live.thinking is None:
-            return
-        name, live.thinking = reasoning_id(live.id, live.thinking), None
-        yield e.ReasoningMessageEnd(message_id=name, subagent_run_id=part.tag)
-        yield e.ReasoningEnd(message_id=name, subagent_run_id=part.tag)
-
-    def _given_up(self, part: Part) -> Iterator[e.AnyEvent]:
-        """What was shown of an answer that will not be."""
-        live, part.answer = part.answer, None
-        if live is None:
-            return
-        yield from self._stop_thinking(part, live)
-        if live.text_open:
-            yield e.TextMessageEnd(message_id=live.id, subagent_run_id=part.tag)
-        for begun in live.calls.values():
-            yield e.ToolCallEnd(tool_call_id=part.wire(begun.call), subagent_run_id=part.tag)
-        self.stale = self.stale or live.shown
 
     def _result(self, part: Part, data: ToolFinished) -> Iterator[e.AnyEvent]:
         body = result_body(data)
@@ -323,60 +246,16 @@ class Projection:
     def delta(self, delta: Delta) -> list[e.AnyEvent]:
         """Take in what is on its way; what it comes to."""
         part = self.parts.get(delta.session)
-        return [] if part is None else list(self._growing(part, delta))
+        if part is None:
+            return []
+        if delta.kind == "tool_output":
+            return list(self._output_of(part, delta))
+        return list(self.answers.growing(part, delta))
 
-    def _growing(self, part: Part, delta: Delta) -> Iterator[e.AnyEvent]:
-        live = part.answer
-        match delta.kind:
-            case "tool_output":
-                name = part.callers.get(CallId(delta.id))
-                if name is not None and delta.text:
-                    told = {"toolCallId": part.wire(delta.id), "offset": delta.offset, "text": delta.text}
-                    yield e.Custom(name=OUTPUT, value=told, subagent_run_id=part.tag)
-            case "discard":
-                if live is not None and live.id == delta.id:
-                    yield from self._given_up(part)
-                    part.answer = Answer(live.id, live.model, lossy=True)
-            case "text":
-                text = None if live is None or live.id != delta.id else _new(live, live.text, delta)
-                if text and live is not None:
-                    yield from self._text(part, live, text)
-            case "thinking":
-                text = None if live is None or live.id != delta.id else _new(live, live.thoughts, delta)
-                if text and live is not None:
-                    yield from self._think(part, live, delta.block, text)
-            case "tool_arguments":
-                if live is not None and live.id == delta.id and not live.lossy:
-                    yield from self._arguments(part, live, delta)
-            case "progress":
-                pass
-            case _:
-                assert_never(delta.kind)
-
-    def _arguments(self, part: Part, live: Answer, delta: Delta) -> Iterator[e.AnyEvent]:
-        begun = live.calls.get(delta.block)
-        if begun is None:
-            if delta.offset > 0 or delta.call is None or delta.name is None:
-                return  # it is told as a whole
-            if any(one.call == delta.call for one in live.calls.values()):
-                return
-            yield from self._stop_thinking(part, live)
-            begun = live.calls[delta.block] = LiveCall(delta.call, delta.name)
-            self.known.add(live.id)
-            yield e.ToolCallStart(
-                tool_call_id=part.wire(begun.call),
-                tool_call_name=delta.name,
-                parent_message_id=live.id,
-                subagent_run_id=part.tag,
-            )
-        shown = begun.shown
-        if delta.offset > shown:
-            live.lossy = True
-            return
-        text = delta.text[shown - delta.offset :]
-        if text:
-            begun.texts.append(text)
-            yield e.ToolCallArgs(tool_call_id=part.wire(begun.call), delta=text, subagent_run_id=part.tag)
+    def _output_of(self, part: Part, delta: Delta) -> Iterator[e.AnyEvent]:
+        if CallId(delta.id) in part.callers and delta.text:
+            told = {"toolCallId": part.wire(delta.id), "offset": delta.offset, "text": delta.text}
+            yield e.Custom(name=OUTPUT, value=told, subagent_run_id=part.tag)
 
     # --- subagents ----------------------------------------------------------------------------------------------------
 
@@ -406,7 +285,7 @@ class Projection:
         child = self.parts.get(data.child)
         if child is None or child.tag != data.task:
             return
-        yield from self._given_up(child)
+        yield from self.answers.given_up(child)
         yield from self._end_step(child)
         for below in [one for one in self.parts.values() if one.above == child.session and one.tag is not None]:
             yield from self._left(below)
@@ -422,7 +301,7 @@ class Projection:
         """Nothing more is told of a subagent whose own subagent has ended: it goes on in the background."""
         for below in [one for one in self.parts.values() if one.above == part.session and one.tag is not None]:
             yield from self._left(below)
-        yield from self._given_up(part)
+        yield from self.answers.given_up(part)
         yield from self._end_step(part)
         assert part.tag is not None
         yield e.SubagentFinished(subagent_run_id=part.tag, outcome=e.SubagentSuspended())
@@ -443,7 +322,7 @@ class Projection:
             if part.step is not None:
                 found.append(e.StepStarted(step_name=part.step, subagent_run_id=part.tag))
             if (live := part.answer) is not None:
-                found += _reopened(part, live)
+                found += reopened(part, live)
         return found
 
     def close(self) -> list[e.AnyEvent]:
@@ -451,13 +330,7 @@ class Projection:
         found: list[e.AnyEvent] = []
         for part in reversed(list(self._from_above())):
             if (live := part.answer) is not None:
-                found += self._stop_thinking(part, live)
-                if live.text_open:
-                    live.text_open = False
-                    found.append(e.TextMessageEnd(message_id=live.id, subagent_run_id=part.tag))
-                for begun in live.calls.values():
-                    found.append(e.ToolCallEnd(tool_call_id=part.wire(begun.call), subagent_run_id=part.tag))
-                live.calls, live.lossy = {}, True
+                found += closed(part, live)
             if part.step is not None:
                 found.append(e.StepFinished(step_name=part.step, subagent_run_id=part.tag))
             if part.tag is not None:
@@ -512,44 +385,9 @@ class Projection:
         return [_usage(model, usage) for model, usage in self.usage.items()] or None
 
 
-def _reopened(part: Part, live: Answer) -> Iterator[e.AnyEvent]:
-    """The beginnings of what was shown of an answer that is still coming."""
-    tag = part.tag
-    if live.thinking is not None:
-        name = reasoning_id(live.id, live.thinking)
-        yield e.ReasoningStart(message_id=name, subagent_run_id=tag)
-        yield e.ReasoningMessageStart(message_id=name, subagent_run_id=tag)
-    if live.text_open:
-        yield e.TextMessageStart(message_id=live.id, subagent_run_id=tag)
-    for begun in live.calls.values():
-        yield e.ToolCallStart(
-            tool_call_id=part.wire(begun.call), tool_call_name=begun.name, parent_message_id=live.id, subagent_run_id=tag
-        )
-
-
-def _new(live: Answer, shown: dict[int, int], delta: Delta) -> str | None:
-    """What of a delta was not shown yet; None when some before it was missed, and from then on."""
-    have = shown.get(delta.block, 0)
-    if live.lossy or delta.offset > have:
-        live.lossy = True
-        return None
-    text = delta.text[have - delta.offset :]
-    if text:
-        shown[delta.block] = have + len(text)
-    return text
-
-
 def shown(state: Any) -> Any:
     """A shared state as front ends have it: an empty object while there is none."""
     return {} if state is None else state
-
-
-def _same(text: str, call: ToolCall) -> bool:
-    """Whether the arguments are these, however they are spelled."""
-    try:
-        return bool(msgspec.json.decode(text or "{}") == call.arguments) and call.malformed is None
-    except msgspec.DecodeError:
-        return False
 
 
 def _usage(model: str, usage: Usage) -> e.TokenUsage:
