@@ -10,8 +10,8 @@ import sys
 
 import godwit
 from godwit.contracts import ModelRequest
-from godwit.core.messages import Assistant, User
-from godwit.models.script import call, say, think
+from godwit.core.messages import Assistant, ToolResult, User, text_of
+from godwit.models.script import Reply, Script, call, say, think
 from godwit.surfaces.server import ServerSettings, serve
 
 COLOUR = {
@@ -20,13 +20,20 @@ COLOUR = {
     "options": [{"label": "Red", "description": "As barns are."}, {"label": "Blue", "description": "As the sea is."}],
 }
 PLAN = [{"content": "look around", "status": "in_progress"}, {"content": "settle on a colour"}]
-SCRIPT = [
+SCRIPT: Script = [
     think("First I want to know where I am.") + say("I make a plan. ") + call("todo", todos=PLAN),
     say("May I look around? ") + call("bash", command="echo here I am; pwd"),
     call("ask_user", questions=[COLOUR]) + call("todo", update=[{"item": 1, "status": "completed"}]),
-    call("todo", update=[{"item": 2, "status": "completed"}]),
+    lambda request: call("todo", update=[{"item": 2, "status": "completed"}]) + paint(request),
     say("So it is settled: I have looked around, and I know the colour."),
 ]
+
+
+def paint(request: ModelRequest) -> Reply:
+    """Put into the state that the page and the agent share what was answered."""
+    told = "".join(text_of(entry.message.content) for entry in request.entries if isinstance(entry.message, ToolResult))
+    colour = max(("Red", "Blue"), key=told.rfind)
+    return call("update_state", operations=[{"op": "add", "path": "/colour", "value": colour}])
 
 
 def place(request: ModelRequest) -> int:
@@ -47,7 +54,7 @@ async def main(port: int, page: str) -> None:
             "helper",
             model=model.name,
             description="Looks around and asks.",
-            tools=["bash", "ask_user", "todo"],
+            tools=["bash", "ask_user", "todo", "state"],
             permissions={"bash": "ask"},
         )
         await runtime.register_agents([agent.spec])

@@ -96,10 +96,12 @@ await page.run(fill, [".question select", "Red"]);
 await page.run(click, "Answer");
 await until("So it is settled");
 await until("✓ settle on a colour");
+await until('"colour": "Red"'); // the state that it shares with the agent
 const done = await page.run(text);
 
 await page.reload();
 await until("So it is settled");
+await until('"colour": "Red"');
 const again = await page.run(text);
 const at = await page.run(where);
 await page.close();

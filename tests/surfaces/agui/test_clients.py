@@ -6,6 +6,7 @@ has found nothing to refuse, to drop or to warn of: see `clean`.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -426,6 +427,117 @@ async def test_the_state_comes_back_to_another_client(start: Start, version: Ver
     clean(await (await site.client(version=version, state={"cards": [1]})).run("Go."))
     other = clean(await (await site.client(version=version)).connect().end())
     assert other.state == {"cards": [1]}
+
+
+@versions
+async def test_what_the_agent_changes_in_the_state_is_told_as_it_happens(start: Start, version: Version) -> None:
+    change = call("update_state", operations=[{"op": "add", "path": "/cards/-", "value": {"title": None}}])
+    site = start(change, "Added.", "Good.", tools=["state"])
+    agent = await site.client(version=version, state={"cards": []})
+    ran = clean(await agent.run("Add a card."))
+    assert ran.state == {"cards": [{"title": None}]}
+    [told] = ran.some("STATE_DELTA")
+    assert told["delta"] == [{"op": "add", "path": "/cards/-", "value": {"title": None}}]
+    other = await site.client(version=version)
+    assert clean(await other.connect().end()).state == ran.state
+    # What one front end changes, the others have with what they do next.
+    await other.set_state({"cards": [1]})
+    assert clean(await other.run("Look at mine.")).state == {"cards": [1]}
+    assert clean(await agent.connect().end()).state == {"cards": [1]}
+
+
+@versions
+async def test_a_state_that_is_not_sent_takes_nobody_s_away(start: Start, version: Version) -> None:
+    site = start("One.", "Two.")
+    clean(await (await site.client(version=version, state={"a": 1})).run("Go."))
+    other = await site.client(version=version)
+    ran = clean(await other.run("And now?"))
+    assert ran.state == {"a": 1}
+
+
+@versions
+async def test_two_clients_follow_the_state_while_the_agent_changes_it(start: Start, version: Version) -> None:
+    gate = Gate()
+    change = call("update_state", operations=[{"op": "replace", "path": "/n", "value": 2}])
+    site = start(say("First ") + gate.hold() + say("this.") + change, "Done.", tools=["state"])
+    agent = await site.client(version=version, state={"n": 1})
+    await agent.add("Go.", "u1")
+    running = agent.start()
+    await gate.reached()
+    following = (await site.client(version=version)).connect()
+    await following.until("TEXT_MESSAGE_CONTENT")
+    gate.open(site)
+    ends = [clean(await one.end()) for one in (running, following)]
+    assert [ran.state for ran in ends] == [{"n": 2}] * 2
+
+
+@versions
+async def test_a_message_is_answered_once_more(start: Start, version: Version) -> None:
+    """In place of what was said to it: the client has the new answer alone."""
+    site = start(tries("It rains.", "It snows."), "Bye.")
+    agent = await site.client(version=version)
+    first = clean(await agent.run("Oslo?"))
+    await agent.set_messages(first.messages[:1])
+    again = clean(await agent.run(forwardedProps={"godwit": {"regenerate": True}}))
+    assert (again.text, [message["content"] for message in again.messages]) == ("It snows.", ["Oslo?", "It snows."])
+
+
+@versions
+async def test_a_result_that_is_a_picture(start: Start, version: Version) -> None:
+    """Parts for who takes them, and words for a client of before."""
+
+    @godwit.tool
+    def draw() -> list[godwit.Text | godwit.Image]:
+        """Draw."""
+        return [godwit.Text("A dot."), godwit.Image("image/png", data=base64.b64decode(PIXEL))]
+
+    site = start(call("draw"), "There.", tools=["draw"], host_tools=[draw])
+    ran = clean(await (await site.client(version=version)).run("Draw."))
+    [result] = ran.some("TOOL_CALL_RESULT")
+    if version == "1.0":
+        assert [part["type"] for part in result["content"]] == ["text", "image"]
+        assert result["content"][1]["source"] == {"type": "data", "value": PIXEL, "mimeType": "image/png"}
+    else:
+        assert isinstance(result["content"], str)
+        assert "A dot." in result["content"]
+
+
+@versions
+async def test_an_application_s_result_may_be_an_error(start: Start, version: Version) -> None:
+    site = start(call("look", part="title"), "Then not.")
+    agent = await site.client(version=version)
+    ran = clean(await agent.run("Look.", tools=[LOOK]))
+    [asked] = ran.new_messages[-1]["toolCalls"]
+    failed = {"id": "res-1", "role": "tool", "toolCallId": asked["id"], "content": "", "error": "there is no page"}
+    await agent.add_message(failed)
+    assert clean(await agent.run(tools=[LOOK])).text == "Then not."
+    [result] = site.results()
+    assert (result.status, text_of(result.content)) == ("error", "there is no page")
+
+
+@versions
+async def test_questions_of_subagents_are_asked_and_answered(start: Start, version: Version) -> None:
+    scribe = godwit.Agent("scribe", model="scripted:scribe", description="Writes.", tools=["bash"], permissions=ASKING)
+    models = {"scripted:scribe": godwit.ScriptedModel([call("bash", command="echo hi"), "It says hi."], "scripted:scribe")}
+    site = start(
+        call("task", agent="scribe", prompt="Go."), "Done.", "Bye.", tools=(), subagents=[scribe.spec], models=models
+    )
+    agent = await site.client(version=version)
+    ran = clean(await agent.run("Go."))
+    [asked] = ran.pending_interrupts
+    [began] = ran.some("SUBAGENT_STARTED")
+    assert asked["subagentRunId"] == began["subagentRunId"]
+    assert asked["toolCallId"] in [event["toolCallId"] for event in ran.some("TOOL_CALL_START")]
+    done = clean(await agent.run(resume=[approved(asked)]))
+    assert outcome(done) == "success"
+    assert done.messages[-1]["content"] == "Done."
+    shown = clean(await (await site.client(version=version)).connect().end())
+    assert shown.messages == done.messages
+    # Clients send back what was said to the subagent as well: it is said to nobody again.
+    assert clean(await agent.run("And now?")).text == "Bye."
+    shown = clean(await (await site.client(version=version)).connect().end())
+    mine = [message for message in shown.messages if message["role"] == "user" and "subagentRunId" not in message]
+    assert [message["content"] for message in mine] == ["Go.", "And now?"]
 
 
 @versions

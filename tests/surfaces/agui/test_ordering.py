@@ -92,3 +92,17 @@ async def test_clients_have_our_order(front: Front, version: Version, has: list[
         ran = await agent.run()
     assert (ran.error, ran.warned) == (None, [])
     assert ran.messages == bodies
+
+
+def test_results_stand_behind_their_calls() -> None:
+    screen = shown(["u1"])
+    for event in (
+        e.ToolCallStart(tool_call_id="c1", tool_call_name="look", parent_message_id="a1"),
+        e.ToolCallStart(tool_call_id="c2", tool_call_name="look", parent_message_id="a1"),
+        e.TextMessageStart(message_id="a2"),
+        e.ToolCallResult(message_id="c1:result", tool_call_id="c1", content=""),
+        e.ToolCallResult(message_id="c2:result", tool_call_id="c2", content=""),
+        e.ToolCallResult(message_id="lost", tool_call_id="c3", content=""),
+    ):
+        screen.take(event)
+    assert screen.is_right([{"id": name} for name in ("u1", "a1", "c1:result", "c2:result", "a2", "lost")])

@@ -25,6 +25,7 @@ from ...core.errors import (
     NoOpenRun,
     SessionArchived,
     SessionBusy,
+    SessionNotFound,
 )
 from ...core.events import ActionOpened, UserAnswer, UserMessage as Said
 from ...core.facts import PendingAction
@@ -45,6 +46,8 @@ logger = logging.getLogger("godwit.server")
 
 TRIES = 5
 _ANY = InputId("")
+_MADE_HERE = "in_"
+"""How ids of messages begin that came without one of a front end's."""
 _NOTES: dict[type, str] = {
     Image: "[an image that the model does not read]",
     Document: "[a file that the model does not read]",
@@ -126,7 +129,7 @@ class Acting:
     async def _say(self, given: RunAgentInput, options: Options, done: Done) -> None:
         row = await self._caller.row(done.row.id)
         conversation = await self._conversations.at(row.id, row.head)
-        new = new_messages(conversation, given)
+        new = await self._not_handed_on(row, new_messages(conversation, given))
         results = self._results(conversation, given)
         if not (new or results):
             return
@@ -185,6 +188,19 @@ class Acting:
             if isinstance(event.data, Said) and wire_id(event.data) == name:
                 return event.seq, event.data
         return None
+
+    async def _not_handed_on(self, row: SessionRow, new: list[UserMessage]) -> list[UserMessage]:
+        """The messages without those that were said to subagents: front ends send back all that they were told, and some of
+        them leave out whose it was."""
+        if not any(one.id.startswith(_MADE_HERE) for one in new):
+            return new
+        store, theirs = self._caller.service.store, set[str]()
+        for child in await store.descendants(row.id):
+            try:
+                theirs |= (await self._conversations.at(child, (await store.session(child)).head)).ids
+            except SessionNotFound:
+                continue  # deleted meanwhile
+        return [one for one in new if one.id not in theirs]
 
     def _messages(
         self,
@@ -283,7 +299,7 @@ def new_messages(conversation: Conversation, given: RunAgentInput) -> list[UserM
     """Those of users that the session does not know, in their order."""
     found: dict[str, UserMessage] = {}
     for message in given.messages:
-        if isinstance(message, UserMessage) and message.id not in conversation.ids:
+        if isinstance(message, UserMessage) and message.subagent_run_id is None and message.id not in conversation.ids:
             found.setdefault(message.id, message)
     return list(found.values())
 

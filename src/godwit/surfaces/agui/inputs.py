@@ -31,9 +31,11 @@ class Call(Shape, frozen=True, kw_only=True):
 
 
 class Message(Shape, frozen=True, kw_only=True, tag_field="role"):
-    """Base of all messages. Those that are not for the thread are read and left."""
+    """Base of all messages. Those that are not for the thread are read and left. `subagent_run_id`: the work of a subagent
+    that it belongs to."""
 
     id: Id
+    subagent_run_id: str | None = None
 
 
 class DeveloperMessage(Message, frozen=True, kw_only=True, tag="developer"):

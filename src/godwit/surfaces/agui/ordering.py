@@ -7,58 +7,88 @@ that stand in the wrong places are taken away by a first snapshot and come back 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from . import events as e
 from .conversation import Body
-from .inputs import ActivityMessage, AnyMessage, ReasoningMessage
+from .inputs import ActivityMessage, AnyMessage, AssistantMessage, ReasoningMessage, ToolMessage
 
 _NO_REASONING: Final[Body] = {"id": "none", "role": "reasoning", "content": ""}
 """Where a snapshot has no reasoning at all, clients keep theirs."""
 
 
 class Shown:
-    """The ids of the messages that a front end has, in its order: those it came with, then what it was told."""
+    """The ids of the messages that a front end has, in its order: those it came with, then what it was told. The result of a
+    call stands behind the message with the call, and behind other results there."""
 
-    def __init__(self, theirs: Iterable[AnyMessage]) -> None:
-        theirs = [one for one in theirs if not isinstance(one, ActivityMessage)]
-        self._ids = dict.fromkeys(one.id for one in theirs)
-        self._reasoning = {one.id for one in theirs if isinstance(one, ReasoningMessage)}
+    def __init__(self, theirs: Sequence[AnyMessage]) -> None:
+        self._ids = list(dict.fromkeys(one.id for one in theirs if not isinstance(one, ActivityMessage)))
+        self._reasoning: set[str] = set()
+        self._results: set[str] = set()
+        self._callers: dict[str, str] = {}
+        for one in theirs:
+            match one:
+                case AssistantMessage():
+                    self._callers.update((call.id, one.id) for call in one.tool_calls or ())
+                case ReasoningMessage():
+                    self._reasoning.add(one.id)
+                case ToolMessage():
+                    self._results.add(one.id)
+                case _:
+                    pass
         self.grown = False
         """It was told of a message that it did not have."""
 
     def take(self, event: e.Event) -> None:
         """It is told this."""
         match event:
-            case e.TextMessageStart(message_id=name) | e.ToolCallResult(message_id=name):
+            case e.TextMessageStart(message_id=name):
                 self._add(name)
             case e.ReasoningMessageStart(message_id=name):
                 self._reasoning.add(name)
                 self._add(name)
             case e.ToolCallStart(tool_call_id=call, parent_message_id=parent):
+                self._callers[call] = parent or call
                 self._add(parent or call)
+            case e.ToolCallResult(message_id=name, tool_call_id=call):
+                self._add(name, behind=self._callers.get(call))
+                self._results.add(name)
             case e.MessagesSnapshot(messages=messages):
-                told = dict.fromkeys(str(one["id"]) for one in messages)
-                reasoning = {str(one["id"]) for one in messages if one["role"] == "reasoning"}
-                kept = [one for one in self._ids if one in told or (not reasoning and one in self._reasoning)]
-                self._ids = dict.fromkeys([*kept, *told])
-                self._reasoning |= reasoning
+                self._replace(messages)
             case _:
                 pass
 
+    def _replace(self, messages: Sequence[Body]) -> None:
+        told = dict.fromkeys(str(one["id"]) for one in messages)
+        reasoning = {str(one["id"]) for one in messages if one["role"] == "reasoning"}
+        kept = [one for one in self._ids if one in told or (not reasoning and one in self._reasoning)]
+        self._ids = list(dict.fromkeys([*kept, *told]))
+        self._reasoning |= reasoning
+        self._results |= {str(one["id"]) for one in messages if one["role"] == "tool"}
+        self._callers.update((call["id"], one["id"]) for one in messages for call in one.get("toolCalls", ()))
+
+    def _add(self, name: str, behind: str | None = None) -> None:
+        if name in self._ids:
+            return
+        self.grown = True
+        if behind not in self._ids:
+            self._ids.append(name)
+            return
+        place = self._ids.index(behind) + 1
+        while place < len(self._ids) and self._ids[place] in self._results:
+            place += 1
+        self._ids.insert(place, name)
+
     def after(self, events: Iterable[e.Event]) -> Shown:
         """As it will be when it was told these as well."""
-        made = Shown(())
-        made._ids, made._reasoning, made.grown = dict(self._ids), set(self._reasoning), self.grown
+        made = copy.copy(self)
+        made._ids, made._callers = list(self._ids), dict(self._callers)
+        made._reasoning, made._results = set(self._reasoning), set(self._results)
         for event in events:
             made.take(event)
         return made
-
-    def _add(self, name: str) -> None:
-        if name not in self._ids:
-            self._ids[name] = None
-            self.grown = True
 
     def is_right(self, ours: Sequence[Body]) -> bool:
         """Whether it has all of our messages, in our order."""
@@ -66,7 +96,9 @@ class Shown:
 
     def is_misplaced(self, ours: Sequence[Body]) -> bool:
         """Whether those of our messages that it has stand in another order."""
-        return self._has(ours) != [body["id"] for body in ours if body["id"] in self._ids]
+        has = self._has(ours)
+        common = set(has)
+        return has != [body["id"] for body in ours if body["id"] in common]
 
     def _has(self, ours: Sequence[Body]) -> list[str]:
         known = {body["id"] for body in ours}
@@ -80,7 +112,8 @@ class Shown:
         found: list[e.AnyEvent] = [e.MessagesSnapshot(messages=whole)]
         if not wrong:
             return found
-        first = [body for body in whole if body["id"] in self._ids and body["id"] not in wrong]
+        kept = set(self._ids) - wrong
+        first = [body for body in whole if body["id"] in kept]
         if not any(body["role"] == "reasoning" for body in first) and wrong & self._reasoning:
             first.append(_NO_REASONING)
         return [e.MessagesSnapshot(messages=first), *found]

@@ -165,6 +165,7 @@ class Projection:
                     yield e.StateSnapshot(snapshot=shown(self.shared))
             case SessionRewound() if part is self.root:
                 self.shared = data.shared
+                self.stale = True  # messages are gone
             case TodosUpdated():
                 content = {"todos": [msgspec.to_builtins(one) for one in data.todos]}
                 name = f"{part.session}:todos"

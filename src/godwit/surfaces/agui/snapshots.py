@@ -33,7 +33,8 @@ class Snapshots:
         self._conversations = conversations
 
     async def messages(self, session: SessionId, heads: Mapping[SessionId, Seq]) -> list[Body]:
-        """All messages as they stand at `heads`: a subagent's stand behind the message that calls it."""
+        """All messages as they stand at `heads`: a subagent's stand behind the message that calls it and the results there,
+        for clients put results right behind their calls."""
         seq = heads[session]
         bodies = (await self._conversations.at(session, seq)).bodies()
         return await self._with_children(session, seq, bodies, heads, None, {session})
@@ -52,11 +53,16 @@ class Snapshots:
             if isinstance(event.data, SubagentStarted):
                 begun.setdefault(event.data.call, []).append(event.data)
         found: list[Body] = []
+        below: list[Body] = []
         for body in bodies:
+            if below and body["role"] != "tool":
+                found += below
+                below = []
             found.append(tagged(body, tag))
             for call in body.get("toolCalls", ()):
                 for task in begun.pop(call["id"], ()):
-                    found += await self._of_task(task, heads, seen)
+                    below += await self._of_task(task, heads, seen)
+        found += below
         for left in begun.values():
             for task in left:
                 found += await self._of_task(task, heads, seen)
