@@ -74,8 +74,15 @@ function drawn(message) {
   }
 }
 
+// Who looks at the end of the conversation goes on looking at its end.
+function following(change) {
+  const atEnd = window.innerHeight + window.scrollY > document.body.scrollHeight - 100;
+  change();
+  if (atEnd) at("end").scrollIntoView();
+}
+
 function draw() {
-  at("messages").replaceChildren(...agent.messages.flatMap(drawn));
+  following(() => at("messages").replaceChildren(...agent.messages.flatMap(drawn)));
   at("state").textContent = JSON.stringify(agent.state, null, 2);
   at("stop").hidden = !agent.isRunning;
 }
@@ -137,12 +144,11 @@ function question(interrupt) {
 
 function drawQuestions() {
   const open = agent.isRunning ? [] : agent.pendingInterrupts.filter((interrupt) => !(interrupt.id in responses));
-  at("questions").replaceChildren(
-    ...open.map((interrupt) => {
-      const form = interrupt.reason === "input_required" ? question(interrupt) : approval(interrupt);
-      return element("div", { className: "card question" }, form);
-    }),
-  );
+  const cards = open.map((interrupt) => {
+    const form = interrupt.reason === "input_required" ? question(interrupt) : approval(interrupt);
+    return element("div", { className: "card question" }, form);
+  });
+  following(() => at("questions").replaceChildren(...cards));
 }
 
 // A run goes on when all that it waits for is answered, so answers are kept until then.
@@ -185,11 +191,13 @@ async function go(start) {
   drawQuestions();
 }
 
-at("say").addEventListener("submit", (event) => {
+at("say").addEventListener("submit", async (event) => {
   event.preventDefault();
   const content = at("text").value.trim();
   if (!content) return;
   at("text").value = "";
+  // What is said while the agent works corrects it. The stream of the run is left for a new one, in which that goes on.
+  if (agent.isRunning) await agent.detachActiveRun();
   agent.addMessage({ id: randomUUID(), role: "user", content });
   void go(() => agent.runAgent());
 });

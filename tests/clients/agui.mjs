@@ -73,6 +73,7 @@ const commands = {
   forget: ({ agent }) => {
     agents.get(agent).pendingInterrupts = [];
   },
+  detach: ({ agent }) => agents.get(agent).detachActiveRun(),
   abort: ({ agent }) => agents.get(agent).abortRun(),
   run: going,
   connect: going,

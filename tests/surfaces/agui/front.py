@@ -131,6 +131,10 @@ class Agent:
     async def abort(self) -> None:
         await self._front.ask("abort", agent=self.id)
 
+    async def detach(self) -> None:
+        """Let go of its run, which ends for it without an error."""
+        await self._front.ask("detach", agent=self.id)
+
     async def forget(self) -> None:
         """Forget what it was asked: it was answered elsewhere."""
         await self._front.ask("forget", agent=self.id)

@@ -224,6 +224,28 @@ async def test_a_message_to_a_run_that_goes_on_steers_it(start: Start, version: 
     assert first.messages == second.messages == shown.messages
 
 
+@versions
+async def test_a_client_says_more_while_its_own_run_goes_on(start: Start, version: Version) -> None:
+    """As a page does: it lets go of the stream, and begins another one with the message."""
+    gate = Gate()
+    site = start(say("I ") + gate.hold() + say("look.") + call("bash", command="echo hi"), "In Bergen, then.")
+    agent = await site.client(version=version)
+    await agent.add("Oslo?", "u1")
+    running = agent.start()
+    await gate.reached()
+    await running.until("TEXT_MESSAGE_CONTENT")
+    await agent.detach()
+    await running.end()
+    await agent.add("No, Bergen.", "u2")
+    again = agent.start()
+    await again.until("TEXT_MESSAGE_CONTENT")
+    gate.open(site)
+    ran = clean(await again.end())
+    assert [message["role"] for message in ran.messages] == ["user", "assistant", "tool", "user", "assistant"]
+    assert [contents(ran)[place] for place in (1, 4)] == ["I look.", "In Bergen, then."]
+    assert site.count("run.started") == 1
+
+
 async def test_a_message_may_wait_for_the_run_s_end(start: Start) -> None:
     gate = Gate()
     site = start(gate.hold() + say("In Oslo."), "In Bergen.")
