@@ -209,3 +209,10 @@ def test_reading_and_dispatch_never_raise(text: str) -> None:
         output.text.encode()
         assert text.strip().startswith("/")
     assert as_prompt(text) in (text, text.lstrip()[1:])
+
+
+async def test_a_prompt_that_is_text_stays_text() -> None:
+    ask = Command("ask", "", lambda typed, _: CommandOutput(prompt=f"Explain {typed}."))
+    output = await CommandRegistry([ask]).dispatch("/ask this", None)
+    assert output is not None
+    assert (output.prompt, output.error) == ("Explain this.", None)

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.conftest import MODEL, Bench, data, until_type, within
 from tests.parts.login_site import LoginSite, browse, login_site
 
-from godwit import Agent, McpServer, McpSettings
+from godwit import Agent, McpServer, McpSettings, Runtime
 from godwit.core.events import ActionOpened, ToolFinished
 from godwit.core.messages import text_of
 from godwit.engine.session import Session
@@ -105,3 +105,50 @@ async def test_a_login_that_allows_no_more_is_asked_for_twice_and_no_further(ben
     await within(session.wait())
     (_, refused) = await data(session, ToolFinished)
     assert (refused.status, "wants more than the login allows" in text_of(refused.content)) == ("error", True)
+
+
+async def reopened(bench: Bench, site: LoginSite, session: Session) -> Session:
+    """The session in another process, whose model goes on where it was."""
+    await bench.close()
+    auth = AuthStore(bench.path.parent / "auth" / "auth.json", keyring=False)
+    script = [call("mcp__docs__authenticate"), call("mcp__docs__authenticate"), call("mcp__docs__read"), say("Done.")]
+    runtime = await bench.runtime(script, mcp=McpSettings(reach=(site.here,)), auth=auth)
+    agent = Agent("a", model=MODEL, mcp_servers=[McpServer("docs", site.url)])
+    return await runtime.open_session(session.id, agent=agent)
+
+
+async def test_a_restart_between_the_question_and_its_answer(bench: Bench, site: LoginSite) -> None:
+    first = await asking(bench, site)
+    await first.prompt("Read.")
+    asked = await until_asked(first, 1)
+    await until_type(first, "run.parked")
+    session = await reopened(bench, site, first)
+    # Nobody listens any more where the browser was to come back: the model is told, and may have another login begun.
+    await session.answer(asked.action, "done")
+    again = await until_asked(session, 2)
+    assert again.url is not None
+    assert again.url != asked.url
+    (told,) = await data(session, ToolFinished)
+    assert told.status == "error"
+    assert "godwit mcp login docs logs in" in text_of(told.content)
+    await browse(again.url)
+    await session.answer(again.action, "done")
+    await within(session.wait())
+    results = [text_of(event.content) for event in await data(session, ToolFinished)]
+    assert results[1:] == ["Logged in: the MCP server docs has 2 tools, which are there from now on.", "read: done"]
+
+
+async def test_a_login_made_elsewhere_while_the_process_was_away_counts(bench: Bench, site: LoginSite) -> None:
+    first = await asking(bench, site)
+    await first.prompt("Read.")
+    asked = await until_asked(first, 1)
+    await until_type(first, "run.parked")
+    await bench.close()
+    auth = AuthStore(bench.path.parent / "auth" / "auth.json", keyring=False)
+    async with await Runtime.open(":memory:", mcp=McpSettings(reach=(site.here,)), auth=auth) as command:
+        await command.mcp_login(McpServer("docs", site.url), browse)
+    session = await reopened(bench, site, first)
+    await session.answer(asked.action, "done")
+    await within(session.wait())
+    results = [text_of(event.content) for event in await data(session, ToolFinished)]
+    assert results[0] == "Logged in: the MCP server docs has 2 tools, which are there from now on."

@@ -6,17 +6,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from godwit import Agent, Labels, McpServer, McpSettings
-from godwit.core.errors import ConfigurationError
+from godwit import Agent, AuthStore, Labels, McpServer, McpSettings, ScriptedModel, connect
+from godwit.core.errors import ConfigurationError, NotFound
+from godwit.surfaces.api import Api
 from godwit.surfaces.server import ServerSettings
 from godwit.surfaces.server.app import create_app
 from tests.engine.conftest import MODEL, Bench
 from tests.parts.login_site import LoginSite, browse, login_site, sent_back_to
+from tests.surfaces.server.running import running
 from tests.surfaces.terminal import Command
 
 HOME = "http://127.0.0.1:8642"
@@ -98,6 +101,27 @@ async def test_a_browser_comes_back_to_our_server_once(bench: Bench, site: Login
     assert site.logins == 1
     await runtime.mcp.connect(McpServer("docs", site.url), session._served())
     assert (await session.tool("mcp__docs__read", {})).status == "ok"
+
+
+async def test_a_session_of_a_server_is_logged_in_over_the_wire(tmp_path: Path, site: LoginSite) -> None:
+    auth = AuthStore(tmp_path / "auth" / "auth.json", keyring=False)
+    options: dict[str, Any] = {"models": {MODEL: ScriptedModel([], MODEL)}, "dialects": [Api], "auth": auth}
+    with running(tmp_path / "g.db", **options, mcp=McpSettings(reach=(site.here,))) as server:
+        async with connect(server.url) as runtime:
+            session = await runtime.start_session(Agent("a", model=MODEL), own_workspace=True)
+            await session.add_mcp_server(McpServer("docs", site.url), connect=False)
+            login = await session.begin_mcp_login("docs", scopes=["docs:write"])
+            assert (login.server, login.issuer) == ("docs", site.issuer)
+            assert "docs%3Awrite" in login.url or "docs:write" in login.url
+            with pytest.raises(NotFound):
+                await session.finish_mcp_login("docs", f"{HOME}/callback?state=x&code=y")
+            await session.finish_mcp_login("docs", await sent_back_to(login.url))
+            assert (await session.tool("mcp__docs__write", {})).status == "ok"
+            assert (await session.mcp_status())["docs"].connected
+            assert await session.mcp_logout("docs") is True
+            assert await session.mcp_logout("docs") is False
+            with pytest.raises(NotFound):
+                await session.begin_mcp_login("other")
 
 
 @pytest.mark.parametrize("wrong", ["http://agents.example", "agents.example", "https://agents.example/?x=1", "javascript:x"])

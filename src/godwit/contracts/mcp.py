@@ -30,12 +30,14 @@ from .tool import Tool, ToolContext
 class ServerTools(NamedTuple):
     """The tools of those servers that are connected, in a stable order; and which are not, with what people are told. `due`:
     of those, some are tried for the first time or are to be tried, and a run should wait for them. `common`: tools that are
-    about several of them, see `tools/mcp_resources.py`."""
+    about several of them, see `tools/mcp_resources.py`. `spare`: that no model is told of, for calls that have asked
+    something: what they were calls of may be no more by the time that it is answered."""
 
     tools: tuple[Tool, ...] = ()
     missing: tuple[McpUnavailable, ...] = ()
     due: bool = False
     common: tuple[Tool, ...] = ()
+    spare: tuple[Tool, ...] = ()
 
 
 class ServedSession(NamedTuple):

@@ -411,6 +411,14 @@ class Driver:
         found = servers.known(self.spec, self._served())
         return next((one for one in (*found.tools, *found.common) if one.definition.name == name), None)
 
+    def spare_tool(self, name: str) -> Tool | None:
+        """A tool of a server that no model is told of now, for a call of it that has asked something."""
+        servers = self.parts.tool_servers
+        if servers is None or server_and_tool(name) is None:
+            return None
+        found = servers.known(self.spec, self._served())
+        return next((one for one in found.spare if one.definition.name == name), None)
+
     def read_only(self) -> frozenset[str]:
         """The agent's tools that change nothing; looked for only where somebody asks, at a run's end."""
         if self.spec.verification is None:

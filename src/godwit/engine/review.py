@@ -158,6 +158,8 @@ class Reviewer:
         driver, request = self.driver, self.requests[call.id]
         tool = driver.tool(call.name)
         away = driver.servers.why_not(call.name, driver.spec)
+        if call.phase == "asking" and tool is None and (spare := driver.spare_tool(call.name)) is not None:
+            tool, away = spare, None
         if call.phase == "started" and (tool is None or away is not None or not tool.traits.repeatable):
             return Refused(
                 "unknown",

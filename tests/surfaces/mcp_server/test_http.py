@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import httpx2
 import mcp
 import mcp_types as types
 import pytest
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
@@ -27,6 +29,7 @@ from .clients import MODEL, MODES, Mode, approving, over_http, put, structured, 
 CODER = Agent("coder", model=MODEL, tools=["bash"], permissions={"bash": "ask"}, sandbox=None)
 TALKER = Agent("talker", model="scripted:talk")
 SLOW = Agent("slow", model="scripted:slow")
+LATER = Agent("later", model="scripted:later", tools=["bash"], permissions={"bash": "ask"}, sandbox=None)
 
 
 @pytest.fixture
@@ -59,8 +62,13 @@ def server(tmp_path: Path, release: asyncio.Event, reached: Reached) -> Iterator
         MODEL: ScriptedModel([say("I look.") + call("bash", command="echo hi"), say("It says hi.")]),
         "scripted:talk": ScriptedModel(["Hello.", "Hello again."]),
         "scripted:slow": ScriptedModel([say("so") + hold(release, reached=cast(asyncio.Event, reached)), say("then")]),
+        "scripted:later": ScriptedModel(
+            [hold(release, reached=cast(asyncio.Event, reached)) + call("bash", command="echo hi"), say("done")]
+        ),
     }
-    with running(tmp_path / "g.db", models=models, prepare=lambda runtime: put(runtime, CODER, TALKER, SLOW)) as found:
+    with running(
+        tmp_path / "g.db", models=models, prepare=lambda runtime: put(runtime, CODER, TALKER, SLOW, LATER)
+    ) as found:
         yield found
 
 
@@ -234,7 +242,7 @@ async def test_an_agent_is_a_tool(server: RunningServer, mode: Mode) -> None:
 
     async with over_http(server.url, mode, answers=lambda _: approving()) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert list(tools) == ["coder", "talker", "slow", *SESSION_TOOLS]
+        assert list(tools) == ["coder", "talker", "slow", "later", *SESSION_TOOLS]
         coder = tools["coder"]
         assert coder.description is not None
         assert coder.description.startswith("Codes.")
@@ -266,6 +274,73 @@ async def test_the_same_call_again_begins_nothing(server: RunningServer, mode: M
         assert other.is_error
         sessions = structured(await client.call_tool("session_list", {}))["sessions"]
         assert [one["session"] for one in sessions] == [first["session"]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_request_with_the_same_key_in_its_header_begins_nothing(server: RunningServer, mode: Mode) -> None:
+    sessions = []
+    for key in ("one", "one", "two"):
+        async with httpx2.AsyncClient(headers={"idempotency-key": key}, timeout=PATIENCE_S) as http:
+            transport = streamable_http_client(f"{server.url}/mcp", http_client=http)
+            async with mcp.Client(transport, mode=mode) as client:
+                found = structured(await client.call_tool("talker", {"prompt": "hello"}))
+                sessions.append((found["session"], found["run"]))
+    assert sessions[0] == sessions[1]
+    assert sessions[2] != sessions[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_approved_may_be_changed_before(server: RunningServer, mode: Mode) -> None:
+    async with over_http(server.url, mode) as client:
+        begun = structured(await client.call_tool("session_start", {"agent": "coder", "prompt": "do it"}))
+        session = begun["session"]
+        async with asyncio.timeout(PATIENCE_S):
+            while not (waiting := structured(await client.call_tool("session_actions", {}))["actions"]):
+                pass
+        (action,) = waiting
+        changed = {"action": action["action"], "session": session, "decision": "approve"}
+        answered = await client.call_tool("session_answer", {**changed, "arguments": {"command": "echo changed"}})
+        assert not answered.is_error, text_of(answered)
+        assert structured(await client.call_tool("session_wait", {"session": session}))["outcome"] == "done"
+        transcript = text_of(await client.call_tool("session_transcript", {"session": session}))
+        assert "echo changed" in transcript
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_who_waits_is_told_as_soon_as_something_waits_for_an_answer(
+    server: RunningServer, release: asyncio.Event, reached: Reached, mode: Mode
+) -> None:
+    async with over_http(server.url, mode) as client:
+        session = structured(await client.call_tool("session_start", {"agent": "later", "prompt": "go"}))["session"]
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
+        waiting = asyncio.create_task(client.call_tool("session_wait", {"session": session}))
+        await client.call_tool("session_status", {"session": session})
+        await asyncio.to_thread(server.call, _setting(release))
+        found = structured(await asyncio.wait_for(waiting, PATIENCE_S))
+        assert (found["status"], [one["name"] for one in found["actions"]]) == ("waiting", ["bash"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_large_output_is_a_resource(server: RunningServer, mode: Mode) -> None:
+    async with over_http(server.url, mode) as client:
+        session = structured(await client.call_tool("talker", {"prompt": "hello"}))["session"]
+
+        async def count() -> str:
+            handle = await server.runtime.open_session(session)
+            await handle.bash("seq 1 90000")
+            (held,) = await handle.artifacts.list()
+            return held.ref
+
+        ref = await asyncio.to_thread(server.call, count)
+        (listed,) = (await client.read_resource(f"godwit://sessions/{session}/artifacts")).contents
+        assert isinstance(listed, types.TextResourceContents)
+        assert ref in listed.text
+        (whole,) = (await client.read_resource(f"godwit://sessions/{session}/artifacts/{ref}")).contents
+        assert isinstance(whole, types.TextResourceContents)
+        assert whole.text.split() == [str(number) for number in range(1, 90001)]
+        reference = types.ResourceTemplateReference(uri="godwit://sessions/{session}/artifacts/{artifact}")
+        found = await client.complete(reference, {"name": "artifact", "value": ref[:10]}, {"session": session})
+        assert found.completion.values == [ref.removeprefix("sha256:")]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -358,8 +358,15 @@ class McpConnection:
         return result
 
     def _refuse(self) -> None:
-        """It takes the credential no more: nothing goes there until it is tried again."""
+        """It takes the credential no more: nothing goes there until it is tried again. That is told from now on, and not
+        only once it is left."""
+        from ...tools.guarded import Seen
+
+        refused = Seen()
+        refused.status = 401
         self._refused = True
+        self._trouble = "authentication"
+        self._why = self._hidden(self.way.refused(refused) or "it refuses the credential")
         self.let_go()
 
     def _look_again(self) -> None:
@@ -476,11 +483,7 @@ class McpConnection:
         if was_up and _now() >= self._up_at + STEADY_S:
             self._losses = 0
         if self._refused:
-            from ...tools.guarded import Seen
-
-            refused = Seen()
-            refused.status = 401
-            self._failed("authentication", self.way.refused(refused) or "it refuses the credential")
+            self._failed("authentication", self._why)
         elif not self._leaving:
             if was_up:
                 self._tries = self._losses

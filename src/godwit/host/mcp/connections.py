@@ -82,7 +82,9 @@ class McpConnections:
                 missing.append(connection.told(server))
                 if connection.needs_login and (tool := self._login_tool(server, of)) is not None:
                     tools.append(tool)
-        return ServerTools(tuple(tools), tuple(missing), due, self._common(spec, of))
+        # A login that was asked for may have been made elsewhere, and then its server has its own tools.
+        spare = tuple(self._kept_login_tool(server, of) for server in _used(spec) if _takes_logins(server))
+        return ServerTools(tuple(tools), tuple(missing), due, self._common(spec, of), spare)
 
     async def tools(self, spec: AgentSpec, of: ServedSession) -> ServerTools:
         await load()
@@ -184,6 +186,9 @@ class McpConnections:
         challenge = self.logins.noted(_owner(of), server.url)
         if challenge is None or challenge.metadata is None or not _takes_logins(server):
             return None
+        return self._kept_login_tool(server, of)
+
+    def _kept_login_tool(self, server: McpServer, of: ServedSession) -> LoginTool:
         place = server.name, server.link, of
         tool = self._login_tools.get(place)
         if tool is None:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
+from .streams import Reader
+
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.client._transport import TransportStreams
@@ -32,43 +34,23 @@ async def sifted(
     transport: AbstractAsyncContextManager[TransportStreams], client: Callable[[], Client]
 ) -> AsyncIterator[TransportStreams]:
     """The transport, in whose lists nothing stands that does not belong there."""
-    from mcp.shared.message import SessionMessage
-    from mcp_types import JSONRPCResponse
-
     async with transport as (read, write):
-        inner: Any = read
+        yield _Sifted(read, client), write
 
-        class Sifted:
-            last_context: Any = None
 
-            async def receive(self) -> SessionMessage | Exception:
-                item: SessionMessage | Exception = await inner.receive()
-                self.last_context = getattr(inner, "last_context", None)
-                if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
-                    sift(item.message.result, client)
-                return item
+class _Sifted(Reader):
+    def __init__(self, inner: Any, client: Callable[[], Client]) -> None:
+        super().__init__(inner)
+        self._client = client
 
-            async def aclose(self) -> None:
-                await inner.aclose()
+    async def receive(self) -> SessionMessage | Exception:
+        from mcp.shared.message import SessionMessage
+        from mcp_types import JSONRPCResponse
 
-            def __aiter__(self) -> Sifted:
-                return self
-
-            async def __anext__(self) -> SessionMessage | Exception:
-                import anyio
-
-                try:
-                    return await self.receive()
-                except anyio.EndOfStream:
-                    raise StopAsyncIteration from None
-
-            async def __aenter__(self) -> Sifted:
-                return self
-
-            async def __aexit__(self, *_: object) -> None:
-                await self.aclose()
-
-        yield Sifted(), write
+        item = await self._next()
+        if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
+            sift(item.message.result, self._client)
+        return item
 
 
 def sift(result: dict[str, Any], client: Callable[[], Client]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from ...core.errors import ToolFailed
-from .way import Incoming, Outgoing, message_of
+from .streams import Incoming, Outgoing, message_of
 
 if TYPE_CHECKING:
     import httpx2

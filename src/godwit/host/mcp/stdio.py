@@ -25,8 +25,9 @@ from ...workspaces.environment import inherited
 from ...workspaces.watchdog import WATCHDOG
 from .client import Ears, connected, load
 from .eras import Eras
+from .streams import Incoming, Outgoing, message_of
 from .values import McpValues
-from .way import Failure, Incoming, Outgoing, hidden, message_of, reason_of
+from .way import Failure, hidden, reason_of
 
 if TYPE_CHECKING:
     from mcp import Client

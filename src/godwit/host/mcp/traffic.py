@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
+
+from .streams import Reader, Writer
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -81,7 +83,7 @@ class _Traffic:
         self._asked.add(message.id)
         return True
 
-    async def next(self, read: Any) -> SessionMessage | Exception:
+    async def next(self, read: Callable[[], Awaitable[SessionMessage | Exception]]) -> SessionMessage | Exception:
         """What the server says next; that it has not answered, once it has had its time."""
         import anyio
         from mcp.shared.message import SessionMessage
@@ -89,49 +91,25 @@ class _Traffic:
 
         with anyio.CancelScope(deadline=self._until) as scope:
             self._scope = scope
-            item: SessionMessage | Exception = await read.receive()
-            return item
+            return await read()
         self._until = float("inf")
         error = ErrorData(code=REQUEST_TIMEOUT, message=f"no answer within {self._probe_s:g} s")
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=self._probe, error=error))
 
 
-class _Reading:
-    last_context: Any = None
-
+class _Reading(Reader):
     def __init__(self, inner: Any, traffic: _Traffic) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._traffic = traffic
 
     async def receive(self) -> SessionMessage | Exception:
         while True:
-            item = await self._traffic.next(self._inner)
-            self.last_context = getattr(self._inner, "last_context", None)
+            item = await self._traffic.next(self._next)
             if isinstance(item, Exception) or self._traffic.takes(item.message):
                 return item
 
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
-    def __aiter__(self) -> _Reading:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        import anyio
-
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> _Reading:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-
-class _Writing:
+class _Writing(Writer):
     def __init__(self, inner: Any, traffic: _Traffic) -> None:
         self._inner = inner
         self._traffic = traffic
@@ -142,9 +120,3 @@ class _Writing:
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-    async def __aenter__(self) -> _Writing:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()

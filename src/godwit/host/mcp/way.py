@@ -1,4 +1,4 @@
-"""McpWay: how one MCP server is reached; and the streams of messages that ways of our own hand to the official client.
+"""McpWay: how one MCP server is reached, and what is said where it cannot be.
 
 Leaves out when it is opened and what is asked (`connection.py`). Rule: a way belongs to one connection for as long as
 that is; what it opens is entered and left by one task.
@@ -6,19 +6,15 @@ that is; what it opens is entered and left by one task.
 
 from __future__ import annotations
 
-import codecs
-import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...core.errors import GodwitError
 from ...core.mcp import Trouble
 
 if TYPE_CHECKING:
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from mcp import Client
-    from mcp.shared.message import SessionMessage
 
     from ...tools.guarded import Seen
     from .client import Ears
@@ -61,77 +57,6 @@ class McpWay(Protocol):
     def reason(self, error: BaseException) -> Failure:
         """Why connecting or staying failed."""
         ...
-
-
-class Incoming:
-    """What the server has said, for the client to read."""
-
-    def __init__(self) -> None:
-        import anyio
-
-        pair: tuple[
-            MemoryObjectSendStream[SessionMessage | Exception], MemoryObjectReceiveStream[SessionMessage | Exception]
-        ]
-        pair = anyio.create_memory_object_stream[Any](0)
-        self._into, self.stream = pair
-
-    async def put(self, message: Any) -> None:
-        """Hand on a message, as soon as the client takes it; nothing once the client has gone."""
-        import anyio
-        from mcp.shared.message import SessionMessage
-
-        try:
-            await self._into.send(SessionMessage(message))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
-
-    def end(self) -> None:
-        """Nothing comes any more: requests that are still open fail."""
-        self._into.close()
-
-    def close(self) -> None:
-        """Nobody reads it any more."""
-        self.end()
-        self.stream.close()
-
-
-class Outgoing:
-    """What the client says. `send`: is awaited in the task of who says it."""
-
-    def __init__(self, send: Callable[[SessionMessage], Any]) -> None:
-        self._send = send
-
-    async def send(self, item: SessionMessage, /) -> None:
-        await self._send(item)
-
-    async def aclose(self) -> None:
-        return
-
-    async def __aenter__(self) -> Outgoing:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-
-def message_of(text: str | bytes) -> Any | None:
-    """A JSON-RPC message; None for what is none. One whose text is not quite text is taken with replacement characters:
-    servers cut texts in the middle of a character, and a call would wait in vain."""
-    import mcp_types
-
-    try:
-        return mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except (ValueError, RecursionError):
-        pass
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    data = data.removeprefix(codecs.BOM_UTF8).lstrip()
-    if not data.startswith(b"{"):
-        return None
-    try:
-        again = json.dumps(json.loads(data.decode(errors="replace")), ensure_ascii=False).encode("utf-8", "replace")
-        return mcp_types.jsonrpc_message_adapter.validate_json(again, by_name=False)
-    except (ValueError, RecursionError):
-        return None
 
 
 def reason_of(error: BaseException, within_s: float) -> Failure:

@@ -178,11 +178,12 @@ class Tools:
             if run is None:
                 raise NoOpenRun(f"session {given.session} has nothing to do yet: give it work with session_send")
             work = Resumed(given.session, str(run))
-        wait_s = given.wait_s
-        if wait_s is None and row.status == "waiting":
+        # Who knows that it waits for an answer waits for whoever gives it; who does not is told as soon as it does.
+        waiting, wait_s = row.status == "waiting", given.wait_s
+        if wait_s is None and waiting:
             wait_s = _WAIT_S
         with self._calls.of(ctx, caller, "continue") as call:
-            return await self._to_its_end(ctx, caller, call, work, wait_s, params, patient=True)
+            return await self._to_its_end(ctx, caller, call, work, wait_s, params, patient=waiting)
 
     async def _status(self, ctx: Context, caller: Caller, arguments: dict[str, Any]) -> Answer:
         given = _read(shapes.OneSession, arguments)

@@ -216,7 +216,7 @@ class _Handlers:
             session = SessionId(params.context.arguments.get("session", ""))
             handle = await caller.watched(session)
             refs = [one.ref.rpartition(":")[2] for one in await handle.artifacts.list()]
-            found = [ref for ref in refs if ref.startswith(argument.value)]
+            found = [ref for ref in refs if ref.startswith(argument.value.rpartition(":")[2])]
         shown = found[:MOST_COMPLETIONS]
         return types.CompleteResult(
             completion=types.Completion(values=shown, total=len(found), has_more=len(found) > len(shown))
