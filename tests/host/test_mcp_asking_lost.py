@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from tests.engine.conftest import MODEL, Bench, data, until_type
 from tests.parts.mcp_asker import asker_site
-from tests.parts.mcp_asking import ROOT, asked, asking, failure, heard, server_over, until_heard
+from tests.parts.mcp_asking import ROOT, answers, asked, asking, calling, failure, heard, server_over, until_heard
 from tests.parts.mcp_asking_script import SESSION
 
 from godwit import Agent, McpServer, McpSettings
@@ -113,6 +113,24 @@ async def test_killed_and_called_anew_with_the_answers_that_are_known(
         assert (status, json.loads(text)) == ("ok", [FIRST, ["accept", {"name": "Bea", "size": 3}]])
         await bench.close()
     assert [line for line in heard(log) if line != "cancelled"] == ["call ", "call ", "answered", "half", "answered"]
+
+
+@pytest.mark.parametrize("way", ["old-stdio", "new-http"])
+async def test_a_fork_of_a_session_that_waits_leaves_its_call_alone(bench: Bench, log: Path, way: str) -> None:
+    with server_over(way, log) as (server, settings):
+        runtime = await bench.runtime([calling("ask", [{"form": "Who?"}]), "done"], mcp=settings)
+        session = await runtime.start_session(Agent("tester", model=MODEL, mcp_servers=[server]), workspace=bench.workspace)
+        await session.prompt("Go.")
+        action = await asked(session)
+        await until_type(session, "run.parked")
+        fork = await session.fork()
+        assert await fork.approvals.pending() == []
+        await fork.interrupt()
+        await runtime.archive(fork.id)
+        await session.answer(action.action, {"name": "Ada"})
+        assert await answers(session) == [FIRST]
+        await bench.close()
+    assert heard(log).count("call ") == 1
 
 
 @pytest.mark.parametrize("tool", ["ask", "again"])
