@@ -43,6 +43,8 @@ class Answers:
             yield from self._text(part, live, rest)
         if live.text_open:
             yield e.TextMessageEnd(message_id=name, subagent_run_id=tag)
+        if not _in_order(live, message):
+            self.stale = True
         part.callers = {}
         for place, block in enumerate(message.content):
             if isinstance(block, ToolCall) and message.complete:
@@ -177,6 +179,12 @@ def _new(live: Answer, shown: dict[int, int], delta: Delta) -> str | None:
     if text:
         shown[delta.block] = have + len(text)
     return text
+
+
+def _in_order(live: Answer, message: Assistant) -> bool:
+    """Whether the calls that were shown are the first ones of the answer: of others something was missed."""
+    shown = [one.call for one in live.calls.values()]
+    return shown == [call.id for call in message.calls][: len(shown)]
 
 
 def stop_thinking(part: Part, live: Answer) -> Iterator[e.AnyEvent]:

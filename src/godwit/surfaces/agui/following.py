@@ -111,7 +111,7 @@ class Stream:
         if not await self._is_open(start):
             await self._catch_up(start, heads)
             yield self._first(self._state())
-            yield self._first(self._end(self._nothing()))
+            yield self._first([*projection.reopen(), *self._end(self._nothing())])
             return
         feed = Feed(self._store, self._row.id, start)
         try:
