@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[str, str]] = {
     "memory.file": ('"/a"', '"/b"'),
     "memory.embedder": ('"openai:a"', '"openai:b"'),
     "memory.prune.min_importance": ("0.1", "0.2"),
+    "server.agui_on_disconnect": ('"stop"', '"continue"'),
     "web_search.backend": ('"tavily"', '"brave"'),
     "web_search.key_env": ('"A_KEY"', '"B_KEY"'),
     "web_search.url": ('"http://a.example"', '"http://b.example"'),

@@ -154,7 +154,7 @@ class TestToolbox:
         assert caught.value.message == (
             "there is no tool or toolset named 'nope', 'nada'; "
             "there are the tools read, write, edit, patch, ls, glob, grep, bash, verify, todo, goal, ask_user, "
-            "remember, recall, forget, web_fetch and the toolsets files, memory, web"
+            "remember, recall, forget, update_state, web_fetch and the toolsets files, memory, state, web"
         )
 
     def test_own_tools_and_sets(self) -> None:
