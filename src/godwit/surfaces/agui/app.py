@@ -8,6 +8,8 @@ POST /agui, /agui/connect         the same where there is one agent, or the thre
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -32,7 +34,7 @@ from .conversation import Conversations
 from .cursors import decoded
 from .errors import render
 from .following import Reader, Stream
-from .inputs import Options, options_in, read
+from .inputs import Options, RunAgentInput, options_in, read
 from .leaving import Leaving
 from .profiles import profile_of
 from .threads import Threads
@@ -85,53 +87,28 @@ class _Endpoint:
 
     async def run(self, request: Request) -> Response:
         caller, agent = self._caller(request), request.path_params.get("agent")
-        body = await request.body()
-        given = read(body)
-        options = options_in(given)
-        cursor = _cursor(request, options)
+        given, options, reader = await _asked(request)
         row = await self._threads.open(caller, given.thread_id, agent)
         done = await Acting(caller, self._conversations).act(row, given, options)
-        reader = Reader(
-            given.thread_id,
-            given.run_id,
-            profile_of(given.protocol_version),
-            given.parent_run_id,
-            given.messages,
-            given.state,
-            _raw(body),
-            None if cursor is None else decoded(cursor),
-            begins=done.acted,
-            warnings=done.warnings,
-        )
+        reader = replace(reader, begins=done.acted, warnings=done.warnings)
         stream = Stream(self._service, self._conversations, row, reader)
         policy = options.on_disconnect or self._service.settings.agui_on_disconnect
         if not caller.principal.may("operate"):
             policy = "continue"
-        frames = self._leaving.followed(stream, row.id, policy)
-        return EventStream(frames, heartbeat_s=self._service.settings.heartbeat_s, hints=False)
+        return self._stream(self._leaving.followed(stream, row.id, policy))
 
     async def connect(self, request: Request) -> Response:
         caller, agent = self._caller(request), request.path_params.get("agent")
-        body = await request.body()
-        given = read(body)
-        cursor = _cursor(request, options_in(given))
+        given, _, reader = await _asked(request)
         row = await self._threads.find(caller, given.thread_id)
         if row is None:
             raise NotFound(f"there is no thread {given.thread_id!r}", thread=given.thread_id)
         await self._threads.agent_of(caller, row, agent)
-        reader = Reader(
-            given.thread_id,
-            given.run_id,
-            profile_of(given.protocol_version),
-            given.parent_run_id,
-            given.messages,
-            given.state,
-            _raw(body),
-            None if cursor is None else decoded(cursor),
-            replays=True,
-        )
-        stream = Stream(self._service, self._conversations, row, reader)
-        return EventStream(stream.frames(), heartbeat_s=self._service.settings.heartbeat_s, hints=False)
+        stream = Stream(self._service, self._conversations, row, replace(reader, replays=True))
+        return self._stream(stream.frames())
+
+    def _stream(self, frames: AsyncIterator[bytes]) -> Response:
+        return EventStream(frames, heartbeat_s=self._service.settings.heartbeat_s, hints=False)
 
     async def capabilities(self, request: Request) -> Response:
         agent = await self._threads.agent(self._caller(request), request.path_params.get("agent"))
@@ -143,15 +120,25 @@ class _Endpoint:
         return Caller(self._service, principal_of(request), None if exchange is None else exchange.begins)
 
 
-def _cursor(request: Request, options: Options) -> str | None:
-    """Where the reader was: `Last-Event-ID`, else what it says to godwit."""
-    return request.headers.get("last-event-id") or options.cursor
-
-
-def _raw(body: bytes) -> list[dict[str, Any]]:
-    """The messages as they came."""
-    found: list[dict[str, Any]] = msgspec.json.decode(body)["messages"]
-    return found
+async def _asked(request: Request) -> tuple[RunAgentInput, Options, Reader]:
+    """What is asked, and who reads what comes of it: from where its `Last-Event-ID` says, or what it says to godwit.
+    InvalidArgument."""
+    body = await request.body()
+    given = read(body)
+    options = options_in(given)
+    cursor = request.headers.get("last-event-id") or options.cursor
+    raw: list[dict[str, Any]] = msgspec.json.decode(body)["messages"]
+    reader = Reader(
+        given.thread_id,
+        given.run_id,
+        profile_of(given.protocol_version),
+        given.parent_run_id,
+        given.messages,
+        given.state,
+        raw,
+        None if cursor is None else decoded(cursor),
+    )
+    return given, options, reader
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
