@@ -6,6 +6,7 @@ that is not such an answer, and nothing is taken for abandoned; what cannot be d
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,6 @@ from ...core.errors import (
     SessionNotFound,
 )
 from ...core.events import ActionOpened, UserAnswer, UserMessage as Said
-from ...core.facts import PendingAction
 from ...core.ids import ActionId, InputId, Seq
 from ...core.messages import Document, Image, ResultBlock, Text, UserBlock
 from ...core.questions import filled
@@ -38,7 +38,7 @@ from ..server.caller import Caller
 from .content import blocks_of
 from .conversation import Conversation, Conversations, Kept, keep, kept_in, wire_id
 from .inputs import AssistantMessage, Options, ResumeEntry, RunAgentInput, Tool, ToolMessage, UserMessage
-from .interrupts import answer_in, approval_in, give
+from .interrupts import answer_in, approval_in, give, opened
 from .snapshots import is_ghost
 from .telling import told_of
 
@@ -62,6 +62,8 @@ class Done:
     warnings: list[str] = field(default_factory=list)
     acted: bool = False
     """Something was sent to the session."""
+    sent: Seq = 0
+    """Where the first message of what was sent stands."""
 
 
 class Acting:
@@ -99,7 +101,7 @@ class Acting:
     async def _resume(self, row: SessionRow, given: RunAgentInput, done: Done) -> None:
         if not given.resume:
             return
-        session = await self._caller.driven(row.id)
+        session, store = await self._caller.driven(row.id), self._caller.service.store
         waiting = {str(one.id): one for one in await session.approvals.pending() if one.kind != "external"}
         named: dict[str, ResumeEntry] = {}
         for entry in given.resume:
@@ -109,7 +111,7 @@ class Acting:
         done.warnings += [f"nothing waits for {name!r} any more" for name in named if name not in waiting]
         if any(name not in named for name in waiting):
             return  # not all are answered, and so none is
-        answers = [(await opened(self._caller, waiting[name]), entry) for name, entry in named.items() if name in waiting]
+        answers = [(await opened(store, waiting[name]), entry) for name, entry in named.items() if name in waiting]
         for action, entry in answers:
             check(action, entry)
         if answers:
@@ -140,22 +142,22 @@ class Acting:
         if row.run is None:
             await self._caller.service.tenants.room(self._caller.principal, "runs")
         session = await self._caller.driven(row.id)
-        if row.run is None:
-            await self._set_tools(session, given.tools or (), done)
-        await self._set_state(session, given)
         earlier = [one for one in given.messages if isinstance(one, AssistantMessage) and not is_ghost(one, known)]
         note, digest = told_of(given, () if known else earlier)
         if digest == (before or "") and (known or not earlier):
             note = None
         inputs: list[Said | UserAnswer] = list(self._answers(results, note if not new else None, digest, done))
         inputs += self._messages(new, row, options, note, digest, waiting, done)
+        if row.run is None:
+            await self._set_tools(session, given.tools or (), done)
+        await self._set_state(session, given)
         try:
-            await session.send_events(inputs, key=_key(new, results))
+            appended = await session.send_events(inputs, key=_key(new, results))
         except AttachmentRefused as refused:
             done.warnings.append(refused.message)
             plain = [_without_files(one) if isinstance(one, Said) else one for one in inputs]
-            await session.send_events(plain, key=_key(new, results))
-        done.acted = True
+            appended = await session.send_events(plain, key=_key(new, results))
+        done.acted, done.sent = True, appended.first
 
     async def _regenerate(self, row: SessionRow, given: RunAgentInput, done: Done) -> None:
         """Go back to before the last message and say it once more. Conflict while a run is open, or where that message did
@@ -177,6 +179,7 @@ class Acting:
         session = await self._caller.driven(row.id)
         await self._set_tools(session, given.tools or (), done)
         await session.rewind(seq - 1)
+        await self._set_state(session, given)
         again = Kept(last.id, None if kept is None else kept.shown, None if kept is None else kept.context, given.run_id)
         said_again = Said(_ANY, message.content, "prompt", sender=self._sender, metadata=keep(again))
         await session.send_events([said_again], key=f"agui again\0{last.id}\0{given.run_id}")
@@ -235,7 +238,7 @@ class Acting:
                 made.append(Said(_ANY, content, "steer", mode, self._sender, metadata))
         return made
 
-    def _results(self, conversation: Conversation, given: RunAgentInput) -> list[tuple[Any, ToolMessage]]:
+    def _results(self, conversation: Conversation, given: RunAgentInput) -> list[tuple[ActionId, ToolMessage]]:
         """Results of calls that wait for them."""
         open_calls: dict[str, ActionId] = {call: action for action, call in conversation.front.items()}
         found = []
@@ -245,7 +248,7 @@ class Acting:
         return found
 
     def _answers(
-        self, results: Sequence[tuple[Any, ToolMessage]], note: Text | None, digest: str, done: Done
+        self, results: Sequence[tuple[ActionId, ToolMessage]], note: Text | None, digest: str, done: Done
     ) -> list[UserAnswer]:
         made: list[UserAnswer] = []
         for action, message in results:
@@ -304,16 +307,6 @@ def new_messages(conversation: Conversation, given: RunAgentInput) -> list[UserM
     return list(found.values())
 
 
-async def opened(caller: Caller, pending: PendingAction) -> ActionOpened:
-    """What was asked. ActionNotFound."""
-    session = pending.session
-    assert session is not None
-    for event in await caller.service.store.read(session, types=("action.opened",), newest_first=True):
-        if isinstance(event.data, ActionOpened) and event.data.action == pending.id:
-            return event.data
-    raise ActionNotFound(f"there is no action {pending.id!r}", action=pending.id)
-
-
 def check(action: ActionOpened, entry: ResumeEntry) -> None:
     """InvalidArgument for an answer that does not fit its question."""
     if entry.status == "cancelled":
@@ -337,9 +330,10 @@ def _without_files(message: Said) -> Said:
     return msgspec.structs.replace(message, content=kept)
 
 
-def _key(new: Sequence[UserMessage], results: Sequence[tuple[Any, ToolMessage]]) -> str:
-    """The same for the same messages, whatever run they come with."""
-    return "agui\0" + "\0".join([*(one.id for one in new), *(message.id for _, message in results)])
+def _key(new: Sequence[UserMessage], results: Sequence[tuple[ActionId, ToolMessage]]) -> str:
+    """The same for the same messages, whatever run they come with. Front ends may give results of many calls one id."""
+    named = [[one.id for one in new], [action for action, _ in results]]
+    return f"agui\0{hashlib.sha256(msgspec.json.encode(named)).hexdigest()}"
 
 
 __all__ = ["Acting", "Done", "new_messages"]

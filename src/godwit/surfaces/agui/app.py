@@ -20,7 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ...core.errors import GodwitError, NotFound
+from ...contracts import SessionRow
+from ...core.errors import GodwitError, InvalidArgument, NotFound
 from ..server.caller import Caller
 from ..server.exchange import exchange_of
 from ..server.methods import allowed
@@ -89,8 +90,9 @@ class _Endpoint:
         caller, agent = self._caller(request), request.path_params.get("agent")
         given, options, reader = await _asked(request)
         row = await self._threads.open(caller, given.thread_id, agent)
+        _check_place(reader, row)
         done = await Acting(caller, self._conversations).act(row, given, options)
-        reader = replace(reader, begins=done.acted, warnings=done.warnings)
+        reader = replace(reader, begins=done.acted, sent=done.sent, warnings=done.warnings)
         stream = Stream(self._service, self._conversations, row, reader)
         policy = options.on_disconnect or self._service.settings.agui_on_disconnect
         if not caller.principal.may("operate"):
@@ -104,6 +106,7 @@ class _Endpoint:
         if row is None:
             raise NotFound(f"there is no thread {given.thread_id!r}", thread=given.thread_id)
         await self._threads.agent_of(caller, row, agent)
+        _check_place(reader, row)
         stream = Stream(self._service, self._conversations, row, replace(reader, replays=True))
         return self._stream(stream.frames())
 
@@ -139,6 +142,14 @@ async def _asked(request: Request) -> tuple[RunAgentInput, Options, Reader]:
         None if cursor is None else decoded(cursor),
     )
     return given, options, reader
+
+
+def _check_place(reader: Reader, row: SessionRow) -> None:
+    """InvalidArgument for a reader who would go on behind the end of the log, and wait for ever."""
+    if reader.cursor is not None and reader.cursor.seq > row.head:
+        raise InvalidArgument(
+            "this cursor is of another thread: this one has not come so far", cursor=reader.cursor.encoded()
+        )
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

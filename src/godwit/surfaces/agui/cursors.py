@@ -95,7 +95,7 @@ def decoded(text: str) -> Cursor:
         )
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         found = None
-    if found is None or any(not 0 <= seq < 2**53 for seq in found.s.values()):
+    if found is None or "" not in found.s or any(not 0 <= seq < 2**53 for seq in found.s.values()):
         raise InvalidArgument("this is no cursor of ours: take the id of a frame as it was given", cursor=text[:100])
     return found
 

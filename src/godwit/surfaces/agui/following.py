@@ -24,11 +24,13 @@ from ..server.stream import frame
 from . import events as e
 from .conversation import Body, Conversations
 from .cursors import Cursor, cursor_of
+from .ends import Ends
 from .feed import Feed
-from .inputs import AnyMessage
+from .inputs import AnyMessage, UserMessage as UsersMessage
 from .ordering import Shown
+from .outcome import Ended
 from .profiles import Profile, wire
-from .projection import Ended, Projection, shown
+from .projection import Projection, shown
 from .snapshots import Snapshots, differs, merged
 from .verifier import Verifier
 
@@ -52,7 +54,8 @@ _ONCE = (
 class Reader:
     """Who reads. `messages`, `state`: what it has, `raw` the messages as they came. `cursor`: how far it has read before.
     `replays`: it is told of further runs as well, one behind the other, up to where the log ends. `begins`: it has sent
-    what begins a run, so there is one to be waited for. `told`: what else is said to it when the run begins."""
+    what begins a run, so there is one to be waited for, which has not ended before `sent`. `told`: what else is said to it
+    when the run begins."""
 
     thread: str
     run: str
@@ -64,6 +67,7 @@ class Reader:
     cursor: Cursor | None = None
     replays: bool = False
     begins: bool = False
+    sent: Seq = 0
     warnings: Sequence[str] = ()
     told: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,6 +84,7 @@ class Stream:
         self._verifier = Verifier()
         known = {one.id for one in reader.messages}
         self._projection = Projection(row.id, known)
+        self._ends = Ends(service, row.id)
         self._run = reader.run
         self._shown: Any = reader.state
         self._screen = Shown(reader.messages)
@@ -110,8 +115,8 @@ class Stream:
             yield self._first(await self._messages(heads))
         if not await self._is_open(start):
             await self._catch_up(start, heads)
-            yield self._first(self._state())
-            yield self._first([*projection.reopen(), *self._end(self._nothing())])
+            yield self._first([*self._state(), *projection.reopen()])
+            yield self._first(self._end(await self._nothing()))
             return
         feed = Feed(self._store, self._row.id, start)
         try:
@@ -159,7 +164,7 @@ class Stream:
                         yield self._first(await self._snapshot())
                     elif self._moved:
                         yield self._first(await self._put_right([]))
-                    yield self._first(self._end(rests))
+                    yield self._first(self._end(await self._whole(rests)))
                     return
                 await feed.wait()
         finally:
@@ -233,9 +238,10 @@ class Stream:
     async def _catch_up(self, start: Seq, heads: Mapping[SessionId, Seq]) -> None:
         """Know what waits in the background, where no run is open."""
         await self._adopt(start)
-        for part in list(self._projection.parts.values()):
-            if part.tag is None:
-                continue
+        done = {self._row.id}
+        while waiting := [part for part in self._projection.parts.values() if part.session not in done]:
+            part = waiting[0]
+            done.add(part.session)
             with contextlib.suppress(SessionNotFound):  # not made yet, or deleted
                 for event in await self._store.read(part.session, to_seq=heads.get(part.session, 0)):
                     self._projection.apply(event)
@@ -297,10 +303,20 @@ class Stream:
             heads.setdefault(child, seq)
         return await self._snapshots.messages(self._row.id, heads)
 
-    def _nothing(self) -> Ended:
-        """How a run ends in which nothing was to be done."""
+    async def _nothing(self) -> Ended:
+        """How a run ends in which nothing was to be done: as the one did of which a request has come again."""
         asks = self._projection.interrupts()
-        return Ended(e.Interrupted(interrupts=asks) if asks else e.Success())
+        ended = await self._whole(Ended(e.Interrupted(interrupts=asks) if asks else e.Success()))
+        if isinstance(ended.outcome, e.Interrupted) or self._reader.replays:
+            return ended
+        theirs = next((one.id for one in reversed(self._reader.messages) if isinstance(one, UsersMessage)), None)
+        ours = await self._snapshots.messages(self._row.id, {self._row.id: self._row.head})
+        last = next((body["id"] for body in reversed(ours) if body["role"] == "user"), None)
+        return ended if theirs is None or theirs != last else await self._ends.of_the_last_run()
+
+    async def _whole(self, ended: Ended) -> Ended:
+        """With what is asked by those of whom nothing more is told."""
+        return await self._ends.with_all(ended, self._projection.parts)
 
     def _end(self, ended: Ended) -> list[e.AnyEvent]:
         self.over = True
@@ -333,10 +349,12 @@ class Stream:
             found += await self._snapshot(found)
         if isinstance(event.data, InputDelivered) and not found and self._screen.grown:
             self._moved = True  # the reader has it already, before what it was told meanwhile
+        if projection.ended is not None and event.seq < self._reader.sent:
+            projection.ended = None  # it ended while the reader's message was on its way, which began another
         if projection.ended is not None:
             if self._moved:
                 found += await self._put_right(found)
-            found += self._end(projection.ended)
+            found += self._end(await self._whole(projection.ended))
             projection.ended = None
         ids = [before.within(event.session, event.seq, n).encoded() for n in range(1, len(found))]
         cursor = self._reader.cursor

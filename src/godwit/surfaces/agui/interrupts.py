@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ...contracts import SessionHandle
+from ...contracts import EventStore, SessionHandle
 from ...core.errors import ActionNotFound, InvalidArgument
 from ...core.events import ActionOpened
+from ...core.facts import PendingAction
 from ...core.ids import ActionId
 from .events import Interrupt, Shape
 from .inputs import ResumeEntry
@@ -72,6 +73,16 @@ def schema_of(opened: ActionOpened) -> dict[str, Any]:
     if opened.schema is not None:
         return opened.schema
     return {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
+
+
+async def opened(store: EventStore, pending: PendingAction) -> ActionOpened:
+    """What was asked. ActionNotFound."""
+    session = pending.session
+    assert session is not None
+    for event in await store.read(session, types=("action.opened",), newest_first=True):
+        if isinstance(event.data, ActionOpened) and event.data.action == pending.id:
+            return event.data
+    raise ActionNotFound(f"there is no action {pending.id!r}", action=pending.id)
 
 
 async def give(session: SessionHandle, opened: ActionOpened, entry: ResumeEntry, sender: str | None) -> bool:
@@ -139,4 +150,4 @@ def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
-__all__ = ["Approval", "answer_in", "approval_in", "give", "interrupt_of", "schema_of"]
+__all__ = ["Approval", "answer_in", "approval_in", "give", "interrupt_of", "opened", "schema_of"]

@@ -11,7 +11,7 @@ the same for all who follow; a front end's own call has no result from us, unles
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 
@@ -52,20 +52,13 @@ from . import events as e
 from .answers import Answers, closed, reopened
 from .conversation import result_body, user_body
 from .interrupts import interrupt_of
+from .outcome import Ended, ended_by
 from .parts import Answer, Part
 
 TODOS = "godwit.todos"
 """Type of the activity that shows a session's list of todos."""
 OUTPUT = "godwit.tool_output"
 """Name of the custom event with a piece of what a running tool says."""
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How a run ended. `outcome` None: it failed, by `error`."""
-
-    outcome: e.Outcome | None
-    result: Any = None
-    error: Fault | None = None
 
 
 class Projection:
@@ -198,17 +191,9 @@ class Projection:
         part.front.clear()
         if part is not self.root:
             return
-        match data.outcome:
-            case "done":
-                asks = self.interrupts()
-                outcome: e.Outcome = e.Interrupted(interrupts=asks) if asks else e.Success()
-                self.ended = Ended(outcome, self._output)
-            case "interrupted":
-                self.ended = Ended(e.Cancelled())
-            case "failed" | "limited":
-                self.ended = Ended(None, error=data.error or Fault(data.outcome, f"the run has {data.outcome}"))
-            case _:
-                assert_never(data.outcome)
+        self.ended = ended_by(data, self._output)
+        if data.outcome == "done" and (asks := self.interrupts()):
+            self.ended = Ended(e.Interrupted(interrupts=asks), self._output)
 
     def _forked(self, part: Part) -> Iterator[e.AnyEvent]:
         """The log begins as another's did, and what was open there is not open here."""
@@ -353,6 +338,13 @@ class Projection:
 
     def resting(self) -> Ended | None:
         """How a run ends for whoever follows, since nothing goes on before somebody answers; None while something does."""
+        if self.root.run is None:
+            # What works in the background goes on without one, and its end begins one.
+            below = [one for one in self.parts.values() if one.above == self.root.session]
+            if not all(self._rests(one) for one in below):
+                return None
+            asks = self.interrupts()
+            return Ended(e.Interrupted(interrupts=asks) if asks else e.Success())
         if not self._rests(self.root):
             return None
         if asks := self.interrupts():
@@ -405,4 +397,4 @@ def _usage(model: str, usage: Usage) -> e.TokenUsage:
     )
 
 
-__all__ = ["Ended", "Projection", "shown"]
+__all__ = ["Projection", "shown"]
