@@ -125,3 +125,31 @@ def test_inlining() -> None:
         "type": "object",
         "properties": {"title": {"enum": [{"$ref": "data"}], "default": {"title": "data"}, "description": "d"}},
     }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": 5},
+        {"properties": ["a"]},
+        {"properties": {"a": {"properties": "x"}}},
+        {"patternProperties": 1},
+        {"$defs": [1]},
+        {"anyOf": {"a": 1}},
+        {"allOf": 7},
+        {"properties": {"a": {"minLength": "1"}}},
+        {"properties": {"a": {"enum": "abc"}}},
+        {"properties": {"a": {"maximum": [1]}}},
+    ],
+)
+def test_a_keyword_of_another_kind_is_told_before_anything_is_checked(schema: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        Schema(schema)
+
+
+def test_what_old_schemas_say_otherwise_is_passed_over() -> None:
+    old = {"a": {"type": "object", "required": True}, "n": {"minimum": 5, "exclusiveMinimum": True}}
+    schema = Schema({"properties": old})
+    assert schema.problem({"a": {}, "n": 5}) is None
+    assert schema.problem({"n": 4}) is not None
+    assert Schema({"properties": {"n": {"minimum": -5, "exclusiveMinimum": True}}}).problem({"n": 0}) is None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from ..core.errors import ConfigurationError, InvalidToolArguments
 
@@ -24,6 +24,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
+_NUMBERS: Final = (
+    *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains"),
+)
+"""Keywords whose value is a number."""
+_TYPE_NAMES: Final[dict[type, str]] = {dict: "an object", list: "a list"}
+T = TypeVar("T")
 _NAMED = {"properties", "$defs", "definitions", "patternProperties"}
 """Keywords whose value maps names to schemas: a property called `title` is no title."""
 _LITERAL = {"default", "enum", "const", "examples", "example"}
@@ -153,6 +160,10 @@ class Schema:
                 raise ConfigurationError(f"{where}: unknown type {kind!r}; there are {', '.join(_TYPES)}")
         if isinstance(ref := node.get("$ref"), str):
             self._target(ref)
+        for key in _NUMBERS:
+            if key in node and not isinstance(node[key], (int, float)):
+                raise ConfigurationError(f"{where}: {key!r} is a number, not {_shown(node[key])}")
+        _of(list, node, "enum", where)
         if self._trusted and isinstance(pattern := node.get("pattern"), str):
             try:
                 self._search(pattern, "")
@@ -160,14 +171,14 @@ class Schema:
                 raise ConfigurationError(f"{where}: pattern {pattern!r} is no regular expression: {error}") from None
         if self._whole and (unknown := next((key for key in _UNKNOWN if key in node), None)):
             raise ConfigurationError(f"{where}: {unknown!r} is not checked here: say it without")
-        for key in ("properties", "$defs", "definitions", "dependentSchemas"):
-            for name, inner in (node.get(key) or {}).items():
+        for key in ("properties", "$defs", "definitions", "dependentSchemas", "patternProperties"):
+            for name, inner in _of(dict, node, key, where).items():
                 self._survey(inner, f"{where}.{name}")
         for key in ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"):
             if key in node:
                 self._survey(node[key], f"{where}.{key}")
         for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-            for number, inner in enumerate(node.get(key) or ()):
+            for number, inner in enumerate(_of(list, node, key, where)):
                 self._survey(inner, f"{where}.{key}[{number}]")
 
     def _target(self, ref: str) -> Any:
@@ -215,7 +226,8 @@ class Schema:
 
     def _check_object(self, value: dict[str, Any], schema: Any, at: str, depth: int) -> tuple[str, str] | None:
         properties = schema.get("properties") or {}
-        for name in schema.get("required") or ():
+        required = schema.get("required")
+        for name in required if isinstance(required, list) else ():  # some say it of a property, by true
             if name not in value:
                 expected = properties.get(name)
                 kind = expected.get("type") if isinstance(expected, dict) else None
@@ -298,6 +310,16 @@ class Schema:
         return None
 
 
+def _of(kind: type[T], node: dict[str, Any], key: str, where: str) -> T:
+    """What stands there, or nothing of this kind. ConfigurationError when it is of another one."""
+    found = node.get(key)
+    if found is None:
+        return kind()
+    if not isinstance(found, kind):
+        raise ConfigurationError(f"{where}: {key!r} is {_TYPE_NAMES[kind]}, not {_shown(found)}")
+    return found
+
+
 def _dependent(schema: Any) -> list[tuple[str, Any]]:
     """What is asked for where there is a property: other properties, or a schema of the whole."""
     found: list[tuple[str, Any]] = []
@@ -334,9 +356,10 @@ def _number_problem(value: float, schema: dict[str, Any]) -> str | None:
         return f"expected at least {schema['minimum']}, got {value}"
     if "maximum" in schema and value > schema["maximum"]:
         return f"expected at most {schema['maximum']}, got {value}"
-    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
+    # As true or false these two stand beside a limit, in old schemas: that alone is checked.
+    if (least := schema.get("exclusiveMinimum")) is not None and not isinstance(least, bool) and value <= least:
         return f"expected more than {schema['exclusiveMinimum']}, got {value}"
-    if "exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"]:
+    if (most := schema.get("exclusiveMaximum")) is not None and not isinstance(most, bool) and value >= most:
         return f"expected less than {schema['exclusiveMaximum']}, got {value}"
     if (step := schema.get("multipleOf")) and abs(value / step - round(value / step)) > 1e-9:
         return f"expected a multiple of {step}, got {value}"

@@ -164,3 +164,38 @@ async def test_results_of_several_calls_may_have_one_id(start: Start) -> None:
             result: Json = {"id": "result", "role": "tool", "toolCallId": pending, "content": colour}
             told = await wire.run(asking("t1", said("Go."), result, run=f"r{number}", tools=[pick]))
         assert text_of(told) == "Red, then blue."
+
+
+async def test_a_thread_may_bring_a_long_history(start: Start) -> None:
+    """What others have answered is not asked again, and comes as one text."""
+    site = start("So it is.", "Bye.")
+    history: list[Json] = []
+    for number in range(300):
+        history.append(said(f"question {number}", f"q{number}"))
+        history.append({"id": f"a{number}", "role": "assistant", "content": f"answer {number}"})
+    async with site.wire() as wire:
+        assert text_of(await wire.run(asking("t1", *history, said("And now?", "u1"), run="r1"))) == "So it is."
+        assert text_of(await wire.run(asking("t1", *history, said("And now?", "u1"), run="r1"))) == ""
+        assert (
+            text_of(await wire.run(asking("t1", *history, said("And now?", "u1"), said("Bye.", "u2"), run="r2"))) == "Bye."
+        )
+    assert site.count("user.message") == 2
+    first = site.model.requests[0].entries[0].message.text
+    assert first.startswith("And now?")
+    assert "User: question 7\n\nAssistant: answer 7\n\nUser: question 8" in first
+    assert "question 7" not in site.model.requests[1].entries[-1].message.text
+
+
+@pytest.mark.parametrize("parameters", [{"properties": 5}, {"anyOf": 1}, {"properties": {"a": {"minLength": "x"}}}])
+async def test_a_tool_whose_schema_is_none_is_refused(start: Start, parameters: Json) -> None:
+    site = start("One.")
+    async with site.wire() as wire:
+        tool: Json = {"name": "pick", "description": "", "parameters": parameters}
+        assert (await wire.refused(asking("t1", said("Go."), tools=[tool]))).status_code == 400
+
+
+async def test_ids_with_a_nul_are_ids_like_others(start: Start) -> None:
+    site = start("One.", "Two.")
+    async with site.wire() as wire:
+        assert text_of(await wire.run(asking("t1", said("a", "a"), said("b", "b"), run="r1"))) == "One."
+        assert text_of(await wire.run(asking("t1", said("c", "a\0b"), run="r2"))) == "Two."

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ from ...engine.session import Session
 from ..server.caller import Caller
 from .content import blocks_of
 from .conversation import Conversation, Conversations, Kept, keep, kept_in, wire_id
-from .inputs import AssistantMessage, Options, ResumeEntry, RunAgentInput, Tool, ToolMessage, UserMessage
+from .inputs import AnyMessage, AssistantMessage, Options, ResumeEntry, RunAgentInput, Tool, ToolMessage, UserMessage
 from .interrupts import answer_in, approval_in, give, opened
 from .snapshots import is_ghost
 from .telling import told_of
@@ -131,20 +132,19 @@ class Acting:
     async def _say(self, given: RunAgentInput, options: Options, done: Done) -> None:
         row = await self._caller.row(done.row.id)
         conversation = await self._conversations.at(row.id, row.head)
-        new = await self._not_handed_on(row, new_messages(conversation, given))
+        known, context = {body["id"] for body in conversation.bodies()}, conversation.context
+        before = brought(conversation, given, known)
         results = self._results(conversation, given)
+        new = await self._not_handed_on(row, new_messages(conversation, given.messages[len(before) :]))
         if not (new or results):
             return
-        known = {body["id"] for body in conversation.bodies()}
-        before = conversation.context
         waiting = row.status == "waiting"
         await self._caller.changes("operate" if new else "answer")
         if row.run is None:
             await self._caller.service.tenants.room(self._caller.principal, "runs")
         session = await self._caller.driven(row.id)
-        earlier = [one for one in given.messages if isinstance(one, AssistantMessage) and not is_ghost(one, known)]
-        note, digest = told_of(given, () if known else earlier)
-        if digest == (before or "") and (known or not earlier):
+        note, digest = told_of(given, () if known else before)
+        if digest == (context or "") and (known or not before):
             note = None
         inputs: list[Said | UserAnswer] = list(self._answers(results, note if not new else None, digest, done))
         inputs += self._messages(new, row, options, note, digest, waiting, done)
@@ -298,11 +298,20 @@ class Acting:
                     del wanted[name]
 
 
-def new_messages(conversation: Conversation, given: RunAgentInput) -> list[UserMessage]:
+def brought(conversation: Conversation, given: RunAgentInput, known: set[str]) -> list[AnyMessage]:
+    """What was said in the thread before it came here: all up to the last answer of somebody else before anything that the
+    session knows. It is history, and nothing of it is to be answered."""
+    unknown = list(takewhile(lambda one: one.id not in known and one.id not in conversation.ids, given.messages))
+    while unknown and not (isinstance(unknown[-1], AssistantMessage) and not is_ghost(unknown[-1], known)):
+        unknown.pop()
+    return unknown
+
+
+def new_messages(conversation: Conversation, messages: Sequence[AnyMessage]) -> list[UserMessage]:
     """Those of users that the session does not know, in their order."""
     found: dict[str, UserMessage] = {}
-    for message in given.messages:
-        if isinstance(message, UserMessage) and message.subagent_run_id is None and message.id not in conversation.ids:
+    for message in messages:
+        if isinstance(message, UserMessage) and message.id not in conversation.ids:
             found.setdefault(message.id, message)
     return list(found.values())
 
