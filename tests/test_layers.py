@@ -265,8 +265,8 @@ def test_heavy_libraries_are_loaded_on_first_use() -> None:
 
 
 ENDPOINT = {
-    "acting", "answers", "app", "capabilities", "content", "conversation", "cursors", "errors", "feed", "following",
-    "inputs", "interrupts", "leaving", "ordering", "parts", "projection", "snapshots", "telling", "threads",
+    "acting", "answers", "app", "capabilities", "content", "conversation", "cursors", "ends", "errors", "feed", "following",
+    "inputs", "interrupts", "leaving", "ordering", "outcome", "parts", "projection", "snapshots", "telling", "threads",
 }  # fmt: skip
 """Modules of `agui` by which a server's sessions are told; the others are for any program that produces such streams."""
 

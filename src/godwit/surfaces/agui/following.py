@@ -7,6 +7,7 @@ is another one there, and the same here. Rules a change must keep: what leaves h
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from .verifier import Verifier
 logger = logging.getLogger("godwit.server")
 
 PAGE = 64
+AT_ONCE = 128
+"""Events that are folded before others have their turn."""
 
 _ONCE = (
     e.TextMessageContent,
@@ -129,6 +132,8 @@ class Stream:
                     if event is not None and event.seq <= heads.get(event.session, 0):
                         held += deltas
                         projection.apply(event)
+                        if event.seq % AT_ONCE == 0:
+                            await asyncio.sleep(0)  # what is at hand is read without waiting, and others want their turn
                         continue
                     joined = True
                     if reader.cursor is not None:
