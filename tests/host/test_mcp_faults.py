@@ -218,7 +218,9 @@ async def test_what_it_says_beside_an_answer_costs_nothing(faulty: Faulty) -> No
 async def test_what_it_asks_of_us_costs_nothing(faulty: Faulty) -> None:
     session = await faulty.session(bad("asks", count=1000), HERE)
     before = memory_mb()
-    assert await faulty.run(session) == [("ok", "after questions"), ("ok", "here")]
+    # A thousand questions are answered, or are more than a call may ask, as they come: at once or one by one.
+    for found, text in zip(await faulty.run(session), ("after questions", "here"), strict=True):
+        assert found == ("ok", text) or (found[0] == "error" and "it has asked 20 times" in found[1])
     assert memory_mb() - before < GROWTH_MB
 
 
