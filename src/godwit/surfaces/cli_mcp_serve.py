@@ -65,8 +65,9 @@ async def serve(place: Place, agents: ServedAgents, folder: Path, *, setup: str 
     os.chdir(folder)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
     await cli_trust.settle(folder, lambda text, _: print(clean(text), file=sys.stderr), given=False, asks=False)
-    options = await setup_of(setup)
-    async with place.open(make=True, options=options) as runtime:
+    own = await setup_of(setup)
+    async with place.open(make=True, options=own.options) as runtime:
+        await own.register(runtime)
         roster = FolderRoster(runtime, agents, Path.cwd())
         roster.check()
         await _go_on(runtime)

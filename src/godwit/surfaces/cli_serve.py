@@ -7,14 +7,14 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..core.errors import AuthenticationFailed, ModelNotFound
+from ..core.errors import AuthenticationFailed, GodwitError, ModelNotFound
 from .cli_exit import DONE, CliError
 from .cli_place import Place
 from .cli_view import write_json
@@ -47,7 +47,7 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
     from .server.listening import serve as serve_runtime
 
     settings = settings_of(flags)
-    options = await setup_of(flags.setup)
+    own = await setup_of(flags.setup)
     log_as_json(level=logging.WARNING if flags.quiet else logging.INFO)
 
     def started(server: Serving) -> None:
@@ -57,8 +57,9 @@ async def serve(place: Place, flags: ServeFlags, *, as_json: bool) -> int:
             print(told(server.url, settings), flush=True)
         sys.stdout.flush()
 
-    async with place.open(make=True, options={"folder_files": None, "trusts": lambda _: True, **options}) as runtime:
+    async with place.open(make=True, options={"folder_files": None, "trusts": lambda _: True, **own.options}) as runtime:
         check_models(runtime, settings)
+        await own.register(runtime)
         await serve_runtime(runtime, settings, started=started)
     return DONE
 
@@ -105,10 +106,24 @@ def check_models(runtime: Runtime, settings: ServerSettings) -> None:
             print(f"note: {name}={model}: {error.message}", file=sys.stderr)
 
 
-async def setup_of(named: str | None) -> Mapping[str, Any]:
-    """What the function of the user's returns for `Runtime.open`. It may be async. CliError."""
+class Setup(NamedTuple):
+    """What a function of the user's returns: arguments of `Runtime.open`, and agents to be registered."""
+
+    options: Mapping[str, Any] = {}
+    agents: Sequence[Any] = ()
+
+    async def register(self, runtime: Runtime) -> None:
+        """CliError for an agent that cannot be."""
+        try:
+            await runtime.register_agents([one.spec if hasattr(one, "spec") else one for one in self.agents])
+        except GodwitError as error:
+            raise CliError(f"an agent of --setup cannot be used: {error.message}", code=error.code) from None
+
+
+async def setup_of(named: str | None) -> Setup:
+    """What the function of the user's returns for `Runtime.open`, and its `agents`. It may be async. CliError."""
     if named is None:
-        return {}
+        return Setup()
     module, colon, function = named.partition(":")
     if not colon or not module or not function:
         raise CliError(f"--setup {named!r} has to be MODULE:FUNCTION")
@@ -126,13 +141,20 @@ async def setup_of(named: str | None) -> Mapping[str, Any]:
         returned = await returned
     if not isinstance(returned, Mapping):
         raise CliError(f"--setup {named} returned {type(returned).__name__}, no dict of arguments for Runtime.open")
+    options = dict(returned)
+    agents = options.pop("agents", ())
+    if not isinstance(agents, Sequence) or isinstance(agents, str):
+        raise CliError(f"--setup {named}: agents is {type(agents).__name__}, no list of agents")
     from ..host.runtime import Runtime
 
     known = [name for name in inspect.signature(Runtime.open).parameters if name != "path"]
-    unknown = [str(name) for name in returned if name not in known]
+    unknown = [str(name) for name in options if name not in known]
     if unknown:
-        raise CliError(f"--setup {named}: Runtime.open has no {', '.join(unknown)}", hint=f"it has {', '.join(known)}")
-    return returned
+        raise CliError(
+            f"--setup {named}: Runtime.open has no {', '.join(unknown)}",
+            hint=f"it has {', '.join(known)}; agents are registered",
+        )
+    return Setup(options, agents)
 
 
 def told(url: str, settings: ServerSettings) -> str:

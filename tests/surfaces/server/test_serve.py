@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import textwrap
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import anthropic
 import httpx2
 import pytest
 
+import godwit
 from godwit.core.errors import ConfigurationError
 from godwit.surfaces.cli_exit import CliError
 from godwit.surfaces.cli_serve import ServeFlags, settings_of, setup_of
@@ -247,12 +249,15 @@ async def test_it_starts_only_where_somebody_can_get_in(folder: Path) -> None:
         ("wrong_setup:absent", "wrong_setup has no absent"),
         ("wrong_setup:nothing", "returned int"),
         ("wrong_setup:more", "Runtime.open has no modelz"),
+        ("wrong_setup:one", "agents is str"),
     ],
 )
 async def test_a_setup_that_cannot_work_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch, named: str, told: str
 ) -> None:
-    (folder / "wrong_setup.py").write_text("def nothing(): return 1\ndef more(): return {'modelz': {}}\n")
+    (folder / "wrong_setup.py").write_text(
+        "def nothing(): return 1\ndef more(): return {'modelz': {}}\ndef one(): return {'agents': 'x'}\n"
+    )
     monkeypatch.syspath_prepend(str(folder))
     with pytest.raises(CliError, match=told):
         await setup_of(named)
@@ -318,3 +323,32 @@ def test_settings_of_files_count_where_nothing_was_typed(
     (folder / ".godwit" / "config.toml").write_text("[server]\nhost = '0.0.0.0'\n")
     assert settings_of(ServeFlags()).host == "127.0.0.1"
     assert "[server] is not used: this folder may not say how a server is run" in capsys.readouterr().err
+
+
+AGENTS = """
+    import godwit
+    from godwit.models.script import ScriptedModel
+
+    def runtime():
+        bird = godwit.Agent("bird", model="scripted:any", sandbox=None)
+        return {"models": {"scripted:any": ScriptedModel(["It rains."], "scripted:any")}, "agents": [bird]}
+"""
+
+
+def test_agents_of_a_setup_are_served(folder: Path) -> None:
+    asked = {"threadId": "t", "runId": "r", "messages": [{"id": "u", "role": "user", "content": "Hello."}]}
+    own = setup(folder, AGENTS)
+    with serving(folder, "--setup", own) as process:
+        assert '"delta":"rains."' in httpx2.post(f"{process.url}/agui/bird", json=asked).text
+        process.end(signal.SIGKILL)
+    with serving(folder, "--setup", own) as process:
+        assert '"content":"It rains."' in httpx2.post(f"{process.url}/agui", json=asked).text
+
+
+async def test_an_agent_of_a_setup_that_cannot_work_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "wrong_agent.py").write_text(textwrap.dedent(AGENTS.replace("sandbox=None", 'tools=["none_such"]')))
+    monkeypatch.syspath_prepend(str(folder))
+    own = await setup_of("wrong_agent:runtime")
+    async with await godwit.Runtime.open(":memory:", **own.options) as runtime:
+        with pytest.raises(CliError, match="none_such"):
+            await own.register(runtime)

@@ -46,7 +46,7 @@ class Threads:
             return await agent_named(self._roster, caller, name, ())
         offered = await self._roster.offered(caller)
         if len(offered) != 1:
-            known = ", ".join(one.title for one in offered) or "none"
+            known = ", ".join(one.title for one in offered) or "none yet: PUT /godwit/v1/agents/NAME makes one"
             raise AgentNotFound(f"say which agent: /agui/NAME; there are: {known}", agent="")
         return offered[0]
 

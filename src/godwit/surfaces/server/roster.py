@@ -134,6 +134,6 @@ async def agent_named(roster: Roster, caller: Caller, name: str, taken: Collecti
     agents = by_tool(await roster.offered(caller), taken)
     found = agents.get(name) or next((one for one in agents.values() if name in (one.title, one.id)), None)
     if found is None:
-        known = ", ".join(agents) or "none"
+        known = ", ".join(agents) or "none yet: PUT /godwit/v1/agents/NAME makes one"
         raise AgentNotFound(f"there is no agent {name!r}; there are: {known}", agent=name)
     return found
