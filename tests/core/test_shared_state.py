@@ -233,7 +233,7 @@ REFUSED = object()
 
 
 @given(SMALL.filter(lambda value: value is not None), st.lists(OPERATIONS, min_size=1, max_size=4))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_patch_is_done_as_another_implementation_does_it(value: Any, operations: list[dict[str, Any]]) -> None:
     """And refused as it refuses it; but the whole is nothing that it takes away."""
     jsonpatch = pytest.importorskip("jsonpatch")

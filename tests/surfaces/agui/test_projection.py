@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
 import godwit
@@ -178,7 +179,7 @@ class Teller:
             projection.ended = None
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(NUMBERS, NUMBERS, st.floats(0, 1))
 def test_what_leaves_is_legal_and_says_the_conversation(numbers: list[int], more: list[int], where: float) -> None:
     events, pick = walked(numbers), picker(more)
@@ -279,7 +280,7 @@ def frames_in(chunks: list[bytes]) -> list[tuple[str | None, e.AnyEvent]]:
     return found
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(NUMBERS, st.floats(0, 1))
 async def test_a_stream_that_is_cut_anywhere_goes_on_where_it_was(numbers: list[int], start: float) -> None:
     async with await godwit.Runtime.open(":memory:", models={"scripted:any": godwit.ScriptedModel([])}) as runtime:
@@ -315,6 +316,19 @@ async def test_a_stream_that_is_cut_anywhere_goes_on_where_it_was(numbers: list[
                 screen.take(later)
             verifier.end()
             assert screen.messages == whole.messages, event
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+async def test_many_logs(seed: int) -> None:
+    drawn = random.Random(seed)
+    says: Any = test_what_leaves_is_legal_and_says_the_conversation
+    goes_on: Any = test_a_stream_that_is_cut_anywhere_goes_on_where_it_was
+    for number in range(40):
+        numbers, where = _drawn(drawn.randrange(1 << 32)), drawn.random()
+        says.hypothesis.inner_test(numbers, _drawn(drawn.randrange(1 << 32)), where)
+        if number % 4 == 0:
+            await goes_on.hypothesis.inner_test(numbers, where)
 
 
 def _cursor(seq: int) -> str:

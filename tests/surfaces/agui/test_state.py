@@ -50,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
 # --- patches ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(old=JSON, new=JSON)
 def test_a_patch_makes_the_new_of_the_old(old: Any, new: Any) -> None:
     before = msgspec.json.encode([old, new])
