@@ -14,7 +14,7 @@ from godwit.models.script import Script, call, say, tries
 from godwit.surfaces.agui.threads import session_of
 from tests.patience import PATIENCE_S
 
-from .conftest import ASKING, Gate, Site, Start, approved
+from .conftest import ASKING, Gate, Site, Start, approved, denied
 from .wire import Json, asking, said, text_of, types
 
 
@@ -199,3 +199,31 @@ async def test_ids_with_a_nul_are_ids_like_others(start: Start) -> None:
     async with site.wire() as wire:
         assert text_of(await wire.run(asking("t1", said("a", "a"), said("b", "b"), run="r1"))) == "One."
         assert text_of(await wire.run(asking("t1", said("c", "a\0b"), run="r2"))) == "Two."
+
+
+async def test_of_answers_of_which_one_cannot_be_given_none_is(start: Start) -> None:
+    calls = call("bash", command="echo one") + call("bash", command="$(date) > /dev/null")
+    site = start(calls, "Both.", permissions=ASKING)
+    async with site.wire() as wire:
+        told = await wire.run(asking("t1", said("Go."), run="r1"))
+        first, second = told[-1]["outcome"]["interrupts"]
+        assert "remember" not in second["responseSchema"]["properties"]
+        answers = [approved(first), approved(second, remember="session")]
+        assert (await wire.refused(asking("t1", said("Go."), run="r2", resume=answers))).status_code == 400
+        assert site.count("user.answer") == 0
+        told = await wire.run(asking("t1", said("Go."), run="r3", resume=[approved(first), approved(second)]))
+        assert text_of(told) == "Both."
+
+
+async def test_of_two_who_answer_at_once_one_is_told_that_it_was_late(start: Start) -> None:
+    site = start(call("bash", command="echo hi"), "Hi.", permissions=ASKING)
+    async with site.wire() as wire:
+        told = await wire.run(asking("t1", said("Go."), run="r1"))
+        (interrupt,) = told[-1]["outcome"]["interrupts"]
+        answers = [approved(interrupt), denied(interrupt)]
+        both = await asyncio.gather(
+            *(wire.run(asking("t1", said("Go."), run=f"r{n}", resume=[one])) for n, one in enumerate(answers, 2))
+        )
+        assert sum("warnings" in told[0]["metadata"]["godwit"] for told in both) == 1
+        assert {text_of(told) for told in both} <= {"Hi.", ""}
+    assert site.count("user.answer") == 1

@@ -115,12 +115,16 @@ class Acting:
         answers = [(await opened(store, waiting[name]), entry) for name, entry in named.items() if name in waiting]
         for action, entry in answers:
             check(action, entry)
+            if (edited := edited_in(action, entry)) is not None:
+                await session.approvals.check_arguments(action.action, edited)
         if answers:
             await self._caller.changes("answer")
             await self._set_state(session, given)
         for action, entry in answers:
             if await give(session, action, entry, self._sender):
                 done.acted = True
+            else:
+                done.warnings.append(f"nothing waits for {action.action!r} any more")  # answered at the same moment
 
     async def _may_act(self, row: SessionRow, done: Done) -> bool:
         """Whether nobody's answer is missing."""
@@ -321,11 +325,20 @@ def check(action: ActionOpened, entry: ResumeEntry) -> None:
     if entry.status == "cancelled":
         return
     if action.kind == "approval":
-        approval_in(entry.payload, action.action)
+        if approval_in(entry.payload, action.action).remember is not None and not action.rules:
+            raise InvalidArgument(f"resume: {action.action!r}: no rule is offered to be remembered", action=action.action)
         return
     said = answer_in(action, entry.payload)
     if isinstance(said, dict):
         filled(action.schema, said)
+
+
+def edited_in(action: ActionOpened, entry: ResumeEntry) -> dict[str, Any] | None:
+    """The arguments that an approval puts in place of the call's own."""
+    if entry.status == "cancelled" or action.kind != "approval":
+        return None
+    said = approval_in(entry.payload, action.action)
+    return said.edited_args if said.approved else None
 
 
 def _definition(tool: Tool) -> dict[str, Any]:
