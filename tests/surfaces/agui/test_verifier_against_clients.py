@@ -79,3 +79,15 @@ def test_a_client_before_1_0_takes_what_is_sent_to_it(judge: Judge, stream: list
     stream = [event for before, event in pairs if not (isinstance(before, RunFinished) and isinstance(event, RunError))]
     sent = [msgspec.json.decode(one) for event in stream for one in wire(event, "0.x")]
     assert judge("old", sent).at is None
+
+
+@pytest.mark.parametrize(
+    "outcome", [-5, {}, {"type": "cancelled"}, {"type": "success"}, {"type": "suspended", "interruptIds": None}]
+)
+@pytest.mark.parametrize("kind", ["SUBAGENT_STARTED", "SUBAGENT_ERROR", "SUBAGENT_FINISHED"])
+def test_the_client_looks_at_the_outcome_of_all_that_is_told_of_subagents(judge: Judge, kind: str, outcome: Any) -> None:
+    about = {"subagentRunId": "s", "name": "s", "message": "m"}
+    events = [{"type": "RUN_STARTED", "threadId": "t", "runId": "r"}]
+    if kind != "SUBAGENT_STARTED":
+        events.append({"type": "SUBAGENT_STARTED", **about})
+    compare(judge, [*events, {"type": kind, **about, "outcome": outcome}])

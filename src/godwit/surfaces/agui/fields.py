@@ -28,7 +28,9 @@ from .events import (
     RunFinished,
     RunStarted,
     StateDelta,
+    SubagentError,
     SubagentFinished,
+    SubagentStarted,
     SubagentSuccess,
     SubagentSuspended,
     Success,
@@ -185,6 +187,9 @@ def from_wire(given: Given) -> AnyEvent:
         null = next(_nulls(given, cls), None) if cls is not None else None
         if null is not None:
             raise IllegalStream(f"{kind} cannot be sent: {null} is null; leave it out", event=kind, id=None, rule="null")
+        # No field of these, but looked at.
+        if cls in (SubagentStarted, SubagentError) and not _is_outcome(given.get("outcome")):
+            raise IllegalStream(f"{kind} cannot be sent: its outcome is none", event=kind, id=None, rule="shape")
         if cls is ReasoningMessageStart and "role" not in given:  # ours has it always, and the protocol asks for it
             raise IllegalStream(f"{kind} cannot be sent: it has no role", event=kind, id=None, rule="shape")
     try:
@@ -192,6 +197,16 @@ def from_wire(given: Given) -> AnyEvent:
     except InvalidArgument as error:
         kind = str(given.get("type")) if isinstance(given, Mapping) else type(given).__name__
         raise IllegalStream(f"{kind} cannot be sent: {error.message}", event=kind, id=None, rule="shape") from None
+
+
+def _is_outcome(given: object) -> bool:
+    """Whether this may stand as the outcome of a subagent, where anything does."""
+    if given is None:
+        return True
+    if not isinstance(given, Mapping) or given.get("type") not in ("success", "suspended"):
+        return False
+    ids = given.get("interruptIds", [])
+    return ids is not None and (not isinstance(ids, list) or all(isinstance(one, str) for one in ids))
 
 
 def _nulls(data: Mapping[str, Any], cls: type[msgspec.Struct], path: str = "") -> Iterator[str]:
