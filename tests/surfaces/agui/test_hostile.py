@@ -11,6 +11,7 @@ import pytest
 import godwit
 from godwit import errors
 from godwit.models.script import Script, call, say, tries
+from godwit.surfaces.agui.conversation import Conversations
 from godwit.surfaces.agui.threads import session_of
 from tests.patience import PATIENCE_S
 
@@ -227,3 +228,18 @@ async def test_of_two_who_answer_at_once_one_is_told_that_it_was_late(start: Sta
         assert sum("warnings" in told[0]["metadata"]["godwit"] for told in both) == 1
         assert {text_of(told) for told in both} <= {"Hi.", ""}
     assert site.count("user.answer") == 1
+
+
+async def test_of_long_conversations_few_are_kept_between_requests() -> None:
+    """Those with files are long."""
+    model = godwit.ScriptedModel(["Seen."], "scripted:any")
+    async with await godwit.Runtime.open(":memory:", models={"scripted:any": model}) as runtime:
+        conversations = Conversations(runtime.store, most_chars=50_000)
+        sessions = [await runtime.start_session(godwit.Agent("bird", model="scripted:any")) for _ in range(4)]
+        for session in sessions:
+            await session.send("x" * 20_000)
+            head = (await runtime.store.session(session.id)).head
+            assert len((await conversations.at(session.id, head)).bodies()) == 2
+        assert [session.id in conversations for session in sessions] == [False, False, True, True]
+        head = (await runtime.store.session(sessions[0].id)).head
+        assert len((await conversations.at(sessions[0].id, head)).bodies()) == 2

@@ -54,7 +54,9 @@ TYPES: Final = (
 )
 PAGE: Final = 512
 KEPT: Final = 256
-"""Conversations that are kept between requests."""
+"""Conversations that are kept between requests, and"""
+KEPT_CHARS: Final = 128 << 20
+"""of how many characters: files in them are long texts."""
 
 Body = dict[str, Any]
 
@@ -158,6 +160,8 @@ class Conversation:
         """Accepted and not delivered."""
         self.front: dict[ActionId, CallId] = {}
         """Calls whose results are to come from outside."""
+        self.chars = 0
+        """In all messages that are kept here, about."""
         self._head: _Node | None = None
         self._heads: list[tuple[Seq, _Node | None]] = []
         self._answered: set[CallId] = set()
@@ -227,6 +231,7 @@ class Conversation:
         self.seq = event.seq
 
     def _add(self, event: Event, body: Body) -> None:
+        self.chars += _chars(body)
         self._head = _Node(self._head, body, self._task)
         self._heads.append((event.seq, self._head))
 
@@ -258,11 +263,26 @@ def result_body(data: ToolFinished) -> Body:
     return body
 
 
-class Conversations:
-    """Those of a store's sessions, each read on from where it was last asked for."""
+def _chars(value: Any) -> int:
+    """Characters of what a message is made of."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(map(_chars, value.values()))
+        case list():
+            return sum(map(_chars, value))
+        case _:
+            return 0
 
-    def __init__(self, store: EventStore) -> None:
+
+class Conversations:
+    """Those of a store's sessions, each read on from where it was last asked for. `most_chars`: of what is kept between
+    requests; the one that was asked for last is, whatever its length."""
+
+    def __init__(self, store: EventStore, most_chars: int = KEPT_CHARS) -> None:
         self._store = store
+        self._most_chars = most_chars
         self._kept: OrderedDict[SessionId, Conversation] = OrderedDict()
         self._reading: dict[SessionId, asyncio.Lock] = {}
 
@@ -283,12 +303,16 @@ class Conversations:
                         found.seq = seq
                 self._kept[session] = found
                 self._kept.move_to_end(session)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
+                left = sum(one.chars for one in self._kept.values())
+                while len(self._kept) > KEPT or (left > self._most_chars and len(self._kept) > 1):
+                    left -= self._kept.popitem(last=False)[1].chars
                 return found
         finally:
             if not lock.locked():
                 self._reading.pop(session, None)
+
+    def __contains__(self, session: SessionId) -> bool:
+        return session in self._kept
 
     def forget(self, session: SessionId) -> None:
         """It is there no more, and another one may come to be under its id."""
