@@ -11,15 +11,15 @@ from ..core.document import Document
 from ..core.errors import DocumentExists, DocumentNotFound, InvalidArgument, RevisionConflict
 from ..core.feed import DOCUMENT, Change, encode_change
 from ..core.ids import SessionId
-from .part import SqlitePart
+from .batch import Unit
+from .part import StorePart
 from .requests import Call
-from .transaction import Transaction
 
 _END = (1 << 62) - 1
 _keys_decoder = msgspec.json.Decoder(list[tuple[str, str, bool]])
 
 
-class SqliteDocuments(SqlitePart):
+class DocumentsPart(StorePart):
     """What `SqliteStore` does with documents."""
 
     async def put_documents(
@@ -33,47 +33,47 @@ class SqliteDocuments(SqlitePart):
     ) -> list[Document]:
         """See `DocumentStore.put_documents`."""
 
-        def put(transaction: Transaction) -> list[Document]:
+        async def put(transaction: Unit) -> list[Document]:
             now = self._clock.now_ms()
-            stored = [_put(transaction, document, now) for document in documents]
+            stored = [await _put(transaction, document, now) for document in documents]
             for document in documents:
                 if contents is not None and document.id in contents:
                     parameters = {**_name(document.kind, document.id, document.tenant), "content": contents[document.id]}
-                    transaction.execute("put_document_content", parameters)
+                    await transaction.do("put_document_content", parameters)
             for kind, id_ in remove:
-                _remove(transaction, kind, id_, tenant, now)
+                await _remove(transaction, kind, id_, tenant, now)
             return stored
 
-        def apply(transaction: Transaction) -> list[Document]:
+        async def apply(transaction: Unit) -> list[Document]:
             # Others commit in the same transaction, so what is refused takes back only its own.
-            transaction.execute("begin_part")
+            await transaction.do("begin_part")
             try:
-                return put(transaction)
+                return await put(transaction)
             except BaseException:
-                transaction.execute("undo_part")
+                await transaction.do("undo_part")
                 raise
             finally:
-                transaction.execute("end_part")
+                await transaction.do("end_part")
 
         return await self._writer.do(Call(apply), ahead=ahead)
 
     async def get_document(self, kind: str, id: str, *, tenant: str | None) -> Document:  # noqa: A002 - the field's name
         """See `DocumentStore.get_document`."""
-        found = self._select("get_document", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
+        found = await self._select("get_document", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
         if not found:
             raise _no_document(kind, id)
         return _document(found[0])
 
     async def document_content(self, kind: str, id: str, *, tenant: str | None) -> bytes:  # noqa: A002 - as above
         """See `DocumentStore.document_content`."""
-        found = self._select("get_document_content", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
+        found = await self._select("get_document_content", {**_name(kind, id, tenant), "now": self._clock.now_ms()})
         if not found:
             raise _no_document(kind, id)
         return bytes(found[0][0] or b"")
 
     async def find_document(self, kind: str, key: str, value: str) -> Document | None:
         """See `DocumentStore.find_document`."""
-        found = self._select("find_document", {"kind": kind, "key": key, "value": value, "now": self._clock.now_ms()})
+        found = await self._select("find_document", {"kind": kind, "key": key, "value": value, "now": self._clock.now_ms()})
         return _document(found[0]) if found else None
 
     async def find_documents(
@@ -84,7 +84,7 @@ class SqliteDocuments(SqlitePart):
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
         at_ms, at_id = after or (-1, "")
         parameters = {"kind": kind, "key": key, "value": value, "limit": limit, "at_ms": at_ms, "at_id": at_id}
-        found = self._select("find_documents", {**parameters, "now": self._clock.now_ms()})
+        found = await self._select("find_documents", {**parameters, "now": self._clock.now_ms()})
         return [_document(one) for one in found]
 
     async def documents(
@@ -117,20 +117,23 @@ class SqliteDocuments(SqlitePart):
             "to_ms": created_to_ms,
             "now": self._clock.now_ms(),
         }
-        found = self._select("list_documents" if ascending else "list_documents_newest_first", parameters)
+        found = await self._select("list_documents" if ascending else "list_documents_newest_first", parameters)
         return [_document(one) for one in found]
 
     async def delete_document(self, kind: str, id: str, *, tenant: str | None) -> bool:  # noqa: A002 - as above
         """See `DocumentStore.delete_document`."""
 
-        return await self._writer.do(Call(lambda transaction: _remove(transaction, kind, id, tenant, self._clock.now_ms())))
+        async def apply(transaction: Unit) -> bool:
+            return await _remove(transaction, kind, id, tenant, self._clock.now_ms())
+
+        return await self._writer.do(Call(apply))
 
     async def purge_documents(self) -> int:
         """See `DocumentStore.purge_documents`."""
 
-        def apply(transaction: Transaction) -> int:
-            expired = transaction.execute("expired_documents", (self._clock.now_ms(),)).fetchall()
-            return sum(_delete(transaction, kind, id_, tenant or None) for tenant, kind, id_ in expired)
+        async def apply(transaction: Unit) -> int:
+            expired = await transaction.all("expired_documents", (self._clock.now_ms(),))
+            return sum([await _delete(transaction, kind, id_, tenant or None) for tenant, kind, id_ in expired])
 
         return await self._writer.do(Call(apply))
 
@@ -138,23 +141,23 @@ class SqliteDocuments(SqlitePart):
         """See `DocumentStore.stray_documents`."""
         if limit < 0:
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
-        return [_document(one) for one in self._select("stray_documents", {"before_ms": before_ms, "limit": limit})]
+        return [_document(one) for one in await self._select("stray_documents", {"before_ms": before_ms, "limit": limit})]
 
     async def count_documents(self, kind: str, key: str) -> int:
         """See `DocumentStore.count_documents`."""
-        return int(self._select("count_documents", {"kind": kind, "key": key, "now": self._clock.now_ms()})[0][0])
+        return int((await self._select("count_documents", {"kind": kind, "key": key, "now": self._clock.now_ms()}))[0][0])
 
     async def document_bytes(self, tenant: str | None, *, leave_out: Collection[str] = ()) -> int:
         """See `DocumentStore.document_bytes`."""
         parameters = {"tenant": tenant or "", "leave_out": msgspec.json.encode(list(leave_out)).decode()}
-        return int(self._select("document_bytes", parameters)[0][0])
+        return int((await self._select("document_bytes", parameters))[0][0])
 
 
-def _put(transaction: Transaction, document: Document, now: int) -> Document:
+async def _put(transaction: Unit, document: Document, now: int) -> Document:
     name = _name(document.kind, document.id, document.tenant)
-    found = transaction.execute("document_revision", name).fetchone()
+    found = await transaction.one("document_revision", name)
     if found is not None and found[3] is not None and found[3] <= now:
-        _delete(transaction, document.kind, document.id, document.tenant)
+        await _delete(transaction, document.kind, document.id, document.tenant)
         found = None
     if document.revision == 0 and found is not None:
         raise DocumentExists(f"there is a {document.kind} {document.id!r} already", kind=document.kind, id=document.id)
@@ -176,49 +179,49 @@ def _put(transaction: Transaction, document: Document, now: int) -> Document:
         "session": stored.session,
     }
     if found is None:
-        key = transaction.execute("insert_document", parameters).lastrowid
+        (key,) = await transaction.first("insert_document", parameters)
     else:
         key = found[0]
-        transaction.execute("update_document", parameters)
-        transaction.execute("delete_document_keys", (key,))
+        await transaction.do("update_document", parameters)
+        await transaction.do("delete_document_keys", (key,))
     for values, unique in ((stored.keys, 0), (stored.unique, 1)):
         for one, value in values.items():
             row = {"tenant": name["tenant"], "kind": name["kind"], "name": one, "value": value}
             if unique:
-                holder = transaction.execute("unique_holder", {**row, "now": now}).fetchone()
+                holder = await transaction.one("unique_holder", {**row, "now": now})
                 if holder is not None:
                     text = f"there is a {document.kind} with {one} {value!r} already: {holder[0]}"
                     raise DocumentExists(text, kind=document.kind, id=holder[0], key=one, value=value)
-            transaction.execute("insert_document_key", {**row, "document": key, "only": unique})
+            await transaction.do("insert_document_key", {**row, "document": key, "only": unique})
     if (type_ := DOCUMENT + stored.kind) in transaction.fed:
         archived = stored.archived_ms is not None and (found is None or found[4] is None)
         change: Change = "created" if found is None else "archived" if archived else "changed"
         body = encode_change(change, dict(stored.keys))
-        transaction.feed_document(type_, stored.id, stored.tenant, stored.revision, now, body)
+        await transaction.feed_document(type_, stored.id, stored.tenant, stored.revision, now, body)
     return stored
 
 
-def delete_documents_of(transaction: Transaction, session: SessionId, now: int) -> None:
+async def delete_documents_of(transaction: Unit, session: SessionId, now: int) -> None:
     """Remove what goes with a session, in the transaction that deletes it."""
-    for tenant, kind, id_ in transaction.execute("documents_of_session", (session,)).fetchall():
-        _remove(transaction, kind, id_, tenant or None, now)
+    for tenant, kind, id_ in await transaction.all("documents_of_session", (session,)):
+        await _remove(transaction, kind, id_, tenant or None, now)
 
 
-def _remove(transaction: Transaction, kind: str, id_: str, tenant: str | None, now: int) -> bool:
+async def _remove(transaction: Unit, kind: str, id_: str, tenant: str | None, now: int) -> bool:
     """Delete it, which is told to who follows the feed."""
-    found = transaction.execute("document_revision", _name(kind, id_, tenant)).fetchone()
+    found = await transaction.one("document_revision", _name(kind, id_, tenant))
     if found is not None and (type_ := DOCUMENT + kind) in transaction.fed:
-        body = encode_change("deleted", dict(transaction.execute("document_keys", (found[0],))))
-        transaction.feed_document(type_, id_, tenant, found[1], now, body)
-    return _delete(transaction, kind, id_, tenant)
+        body = encode_change("deleted", dict(await transaction.all("document_keys", (found[0],))))
+        await transaction.feed_document(type_, id_, tenant, found[1], now, body)
+    return await _delete(transaction, kind, id_, tenant)
 
 
-def _delete(transaction: Transaction, kind: str, id_: str, tenant: str | None) -> bool:
-    found = transaction.execute("document_revision", _name(kind, id_, tenant)).fetchone()
+async def _delete(transaction: Unit, kind: str, id_: str, tenant: str | None) -> bool:
+    found = await transaction.one("document_revision", _name(kind, id_, tenant))
     if found is None:
         return False
     for query in ("delete_document_keys", "delete_document_content", "delete_document"):
-        transaction.execute(query, (found[0],))
+        await transaction.do(query, (found[0],))
     return True
 
 
@@ -249,4 +252,4 @@ def _no_document(kind: str, id_: str) -> DocumentNotFound:
     return DocumentNotFound(f"there is no {kind} {id_!r}", kind=kind, id=id_)
 
 
-__all__ = ["SqliteDocuments", "delete_documents_of"]
+__all__ = ["DocumentsPart", "delete_documents_of"]

@@ -11,41 +11,41 @@ from collections.abc import Collection
 
 from ..core.errors import InvalidArgument
 from ..core.feed import FeedEntry
-from .part import SqlitePart
-from .requests import Call
-from .transaction import Transaction
+from .batch import Unit
+from .part import StorePart
+from .requests import FEEDS, Call
 
 
-class SqliteFeed(SqlitePart):
+class FeedPart(StorePart):
     """What `SqliteStore` does with the feed."""
 
     async def set_feed_types(self, types: Collection[str]) -> None:
         """See `Feed.set_feed_types`."""
         wanted = frozenset(types)
 
-        def apply(transaction: Transaction) -> None:
+        async def apply(transaction: Unit) -> None:
             if wanted == transaction.fed:
                 return
-            transaction.execute("delete_feed_types")
+            await transaction.do("delete_feed_types")
             for one in sorted(wanted):
-                transaction.execute("insert_feed_type", (one,))
+                await transaction.do("insert_feed_type", (one,))
             transaction.fed = wanted
 
-        await self._writer.do(Call(apply))
+        await self._writer.do(Call(apply, about=FEEDS))
 
     async def feed(self, after: int = 0, *, limit: int = 256) -> list[FeedEntry]:
         """See `Feed.feed`."""
         if limit < 0:
             raise InvalidArgument(f"limit {limit} is negative", limit=limit)
-        return [FeedEntry(*row) for row in self._select("read_feed", {"after": after, "limit": limit})]
+        return [FeedEntry(*row) for row in await self._select("read_feed", {"after": after, "limit": limit})]
 
     async def trim_feed(self, to: int) -> None:
         """See `Feed.trim_feed`."""
 
-        def apply(transaction: Transaction) -> None:
-            transaction.execute("trim_feed", (to,))
+        async def apply(transaction: Unit) -> None:
+            await transaction.do("trim_feed", (to,))
 
         await self._writer.do(Call(apply))
 
 
-__all__ = ["SqliteFeed"]
+__all__ = ["FeedPart"]

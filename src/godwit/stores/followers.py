@@ -1,38 +1,64 @@
-"""Who follows a session in SQLite: waits for its next event, or watches its deltas. A part of `SqliteStore`.
+"""Who follows a session: waits for its next event, or watches its deltas. A part of every store here.
 
-Brings together what `hub` knows of each loop of this process, what `bus` hears from others, and what the writer has
-committed. May be used from any number of event loops and threads; each loop gets its own waiters.
+Brings together what `hub` knows of each loop of this process, what the store's bus hears from others, and what its writer
+has committed. May be used from any number of event loops and threads; each loop gets its own waiters.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from ..core.errors import SessionNotFound, StoreClosed, StoreError
+from ..core.errors import StoreClosed
 from ..core.events import Delta, Event
 from ..core.ids import Seq, SessionId
-from .bus import Bus
+from .batch import FEED, Written
 from .hub import Hub, Show, Underway
-from .part import SqlitePart
+from .letters import Hint
+from .part import StorePart
 from .requests import Request
-from .sql import query
-from .transaction import FEED, Written
 
 
-class SqliteFollowers(SqlitePart):
-    """What `SqliteStore` does for those who follow; and what its bus asks, on the thread of the bus."""
+class Tells(Protocol):
+    """What others are told, and asked for: a bus. Nothing of it blocks, and all of it may be lost."""
+
+    def start(self) -> None:
+        """Begin to listen. Idempotent."""
+        ...
+
+    def look_soon(self) -> None:
+        """Somebody began to wait."""
+        ...
+
+    def hint(self, heads: list[Hint]) -> None:
+        """Tell the others that these sessions have grown."""
+        ...
+
+    def wanted(self, session: SessionId) -> bool:
+        """Whether another process watches the session."""
+        ...
+
+    def post(self, delta: Delta) -> None:
+        """Send a delta to those that watch."""
+        ...
+
+    def watch(self, session: SessionId) -> None:
+        """Ask the others for the session's deltas and the text so far."""
+        ...
+
+    def unwatch(self, session: SessionId) -> None: ...
+
+
+class FollowersPart(StorePart):
+    """What a store does for those who follow; and what its bus asks, on whatever thread that has."""
 
     _hubs: dict[asyncio.AbstractEventLoop, Hub]
     _hubs_lock: threading.Lock
     _underway: Underway
-    _bus: Bus | None
-    _look_db: sqlite3.Connection | None
-    _look_version: int
+    _bus: Tells | None
 
     async def wait(self, session: SessionId, after: Seq, timeout_s: float | None = None) -> Seq:
         """Return the head as soon as it is greater than `after`, or when the time is over. SessionNotFound."""
@@ -45,7 +71,7 @@ class SqliteFollowers(SqlitePart):
             self._bus.start()
             self._bus.look_soon()
         if topic.head < 0 or (timeout_s is not None and timeout_s <= 0):
-            self._refresh(hub, session)
+            await self._refresh(hub, session)
         return await hub.wait(session, topic, after, timeout_s)
 
     async def wait_feed(self, after: int, timeout_s: float | None = None) -> int:
@@ -132,30 +158,6 @@ class SqliteFollowers(SqlitePart):
     def waiting(self) -> bool:
         return any(hub.topics for hub in list(self._hubs.values()))
 
-    def look(self, *, sure: bool) -> None:
-        try:
-            if self._look_db is None:
-                self._look_db = self._readers.connect()
-            version = self._look_db.execute("PRAGMA data_version").fetchone()[0]
-            if version == self._look_version and not sure:
-                return
-            for hub in list(self._hubs.values()):
-                # Its loop goes on meanwhile, and may do so within `list(items)`: each pair made there may collect garbage.
-                for session, topic in hub.topics.copy().items():
-                    if session == FEED:
-                        head = self._look_db.execute(query("feed_head")).fetchone()[0] + 1
-                    else:
-                        found = self._look_db.execute(query("head"), (session,)).fetchone()
-                        head = 0 if found is None else found[1]
-                    if head != topic.head:
-                        self._call(hub, hub.committed, session, head, ())
-            self._look_version = version
-        except (sqlite3.Error, StoreError):
-            # The next look tries again; readers meet the fault themselves.
-            if self._look_db is not None:
-                self._readers.disconnect(self._look_db)
-            self._look_db, self._look_version = None, -1
-
     def _committed(self, written: list[Written], batch: list[Request[Any]]) -> bool:
         """On the thread that committed: wake waiters, answer the requests, tell the other processes."""
         for one in written:
@@ -196,13 +198,9 @@ class SqliteFollowers(SqlitePart):
                 hub = self._hubs[loop] = Hub(loop)
         return hub
 
-    def _refresh(self, hub: Hub, session: SessionId) -> None:
+    async def _refresh(self, hub: Hub, session: SessionId) -> None:
         """Tell the hub the head as the database has it. SessionNotFound."""
-        try:
-            hub.committed(session, self._find(session)[1], ())
-        except SessionNotFound:
-            hub.committed(session, 0, ())
-            raise
+        raise AssertionError("a store says how it looks")
 
     def _call(self, hub: Hub, function: Callable[..., None], *arguments: Any) -> None:
         if hub.loop is _running_loop():
@@ -242,4 +240,4 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-__all__ = ["SqliteFollowers"]
+__all__ = ["FollowersPart", "Tells"]

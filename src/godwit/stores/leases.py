@@ -10,13 +10,29 @@ import contextlib
 
 from ..contracts import Lease
 from ..core.ids import SessionId
-from .part import SqlitePart, lease_of
+from .batch import Unit
+from .owners import Owners
+from .part import StorePart, no_session
 from .requests import Call
-from .transaction import Transaction
 
 
-class SqliteLeases(SqlitePart):
+class SqliteLeases(StorePart):
     """What `SqliteStore` does with leases."""
+
+    _owners: Owners
+
+    def _driver(self, owner: str, until_ms: int, dead: dict[str, bool]) -> str | None:
+        if until_ms <= self._clock.now_ms():
+            return None
+        if owner not in dead:
+            dead[owner] = self._owners.dead(owner)
+        return None if dead[owner] else owner
+
+    async def _other_driver(self, transaction: Unit, session: SessionId) -> str | None:
+        _, _, owner, until = await _lease_of(transaction, session)
+        if owner is None or owner == self._owners.name or until <= self._clock.now_ms() or self._owners.dead(owner):
+            return None
+        return owner
 
     @property
     def owner(self) -> str:
@@ -43,12 +59,12 @@ class SqliteLeases(SqlitePart):
         and that instance has closed or its process has died. Whoever holds the lease already gets it anew.
         """
 
-        def apply(transaction: Transaction) -> Lease | None:
-            key, epoch, holder, until = lease_of(transaction, session)
+        async def apply(transaction: Unit) -> Lease | None:
+            key, epoch, holder, until = await _lease_of(transaction, session)
             now = self._clock.now_ms()
             if not force and holder not in (None, owner) and until > now and not self._owners.dead(str(holder)):
                 return None
-            transaction.execute("claim", {"key": key, "epoch": epoch + 1, "owner": owner, "until": now + int(ttl_s * 1000)})
+            await transaction.do("claim", {"key": key, "epoch": epoch + 1, "owner": owner, "until": now + int(ttl_s * 1000)})
             transaction.forget(session)
             return Lease(session, epoch + 1, owner, ttl_s)
 
@@ -57,20 +73,28 @@ class SqliteLeases(SqlitePart):
     async def renew(self, lease: Lease) -> bool:
         """Extend the lease by its `ttl_s`. False when it was lost."""
 
-        def apply(transaction: Transaction) -> bool:
+        async def apply(transaction: Unit) -> bool:
             until = self._clock.now_ms() + int(lease.ttl_s * 1000)
             parameters = {"id": lease.session, "epoch": lease.epoch, "owner": lease.owner, "until": until}
-            return transaction.execute("renew", parameters).rowcount == 1
+            return (await transaction.do("renew", parameters)) == 1
 
         return await self._writer.do(Call(apply))
 
     async def release(self, lease: Lease) -> None:
         """Let go; no error when it was lost already."""
 
-        def apply(transaction: Transaction) -> None:
-            transaction.execute("release", {"id": lease.session, "epoch": lease.epoch, "owner": lease.owner})
+        async def apply(transaction: Unit) -> None:
+            await transaction.do("release", {"id": lease.session, "epoch": lease.epoch, "owner": lease.owner})
 
         await self._writer.do(Call(apply))
+
+
+async def _lease_of(transaction: Unit, session: SessionId) -> tuple[int, int, str | None, int]:
+    """The session's key and epoch, and who holds its lease until when. SessionNotFound."""
+    found: tuple[int, int, str | None, int] | None = await transaction.one("lease", (session,))
+    if found is None:
+        raise no_session(session)
+    return found
 
 
 __all__ = ["SqliteLeases"]

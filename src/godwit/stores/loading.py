@@ -27,9 +27,9 @@ from ..core.ids import ArtifactRef, Seq, SessionId
 from ..core.messages import text_of
 from ..core.meter import Meter, metered
 from .artifacts import put_content
-from .part import SqlitePart
+from .batch import PROMPT_CHARACTERS, Unit
+from .part import StorePart
 from .requests import Call
-from .transaction import PROMPT_CHARACTERS, Transaction
 
 _NO_LIMIT = 1 << 31
 
@@ -84,25 +84,25 @@ class _Log:
         self.gate, self.meter, self.updated_ms = gate, meter, events[-1].at_ms
 
 
-class SqliteLoads(SqlitePart):
+class LoadsPart(StorePart):
     """What `SqliteStore` does for imports."""
 
-    async def load(self) -> SqliteLoading:
+    async def load(self) -> LogLoading:
         """Begin to load logs; what others left that died meanwhile is removed first."""
 
-        def left(transaction: Transaction) -> list[int]:
+        async def left(transaction: Unit) -> list[int]:
             self._owners.hold()  # until then others would take this process for dead
-            return [key for key, owner in transaction.execute("loads") if self._owners.dead(owner)]
+            return [key for key, owner in await transaction.all("loads") if self._owners.dead(owner)]
 
         for key in await self._writer.do(Call(left)):
             await self._writer.do(_removal(key))
-        return SqliteLoading(self)
+        return LogLoading(self)
 
 
-class SqliteLoading:
+class LogLoading:
     """Implements `godwit.contracts.Loading`. For one task at a time."""
 
-    def __init__(self, store: SqliteLoads) -> None:
+    def __init__(self, store: LoadsPart) -> None:
         self._writer = store._writer
         self._owner = store._owners.name
         self._clock = store._clock
@@ -120,12 +120,11 @@ class SqliteLoading:
             log = _Log(0, events[0])
         gate, meter = log.checked(events)
 
-        def apply(transaction: Transaction) -> int:
-            if transaction.row(session) is not None:
+        async def apply(transaction: Unit) -> int:
+            if await transaction.find(session) is not None:
                 raise SessionExists(f"session {session!r} exists already", session=session)
-            key = log.key or transaction.execute("begin_load", (self._owner,)).lastrowid
-            assert key is not None
-            transaction.put_events(key, log.head, list(events))
+            key = log.key or int((await transaction.first("begin_load", (self._owner,)))[0])
+            await transaction.put_events(key, log.head, list(events))
             return key
 
         log.key = await self._writer.do(Call(apply))
@@ -136,23 +135,23 @@ class SqliteLoading:
     async def add_artifact(self, session: SessionId, content: bytes, media_type: str) -> ArtifactRef:
         """See `Loading.add_artifact`."""
 
-        def apply(transaction: Transaction) -> ArtifactRef:
+        async def apply(transaction: Unit) -> ArtifactRef:
             log = self._logs.get(session)
             if log is None:
                 raise SessionNotFound(f"no log of session {session!r} is being loaded here", session=session)
-            return put_content(transaction, log.key, content, media_type, self._clock.now_ms())[0]
+            return (await put_content(transaction, log.key, content, media_type, self._clock.now_ms()))[0]
 
         return await self._writer.do(Call(apply))
 
     async def commit(self) -> None:
         """See `Loading.commit`."""
 
-        def apply(transaction: Transaction) -> None:
+        async def apply(transaction: Unit) -> None:
             for session, log in self._logs.items():
-                if transaction.row(session) is not None:
+                if await transaction.find(session) is not None:
                     raise SessionExists(f"session {session!r} exists already", session=session)
                 parent = _parent(log)
-                if parent is not None and parent not in self._logs and transaction.row(parent) is None:
+                if parent is not None and parent not in self._logs and await transaction.find(parent) is None:
                     raise SessionNotFound(f"there is no session {parent!r} to be the parent", session=parent)
             for session in self._parents_first():
                 log = self._logs[session]
@@ -160,8 +159,8 @@ class SqliteLoading:
                 row.head, row.gate, row.meter, row.updated_ms = log.head, log.gate, log.meter, log.updated_ms
                 row.name, row.agent, row.prompt, row.prompted = log.name, log.agent, log.prompt, bool(log.prompt)
                 row.uncounted, row.changed = log.size, True
-                transaction.flush()
-                transaction.execute("end_load", (log.key,))
+                await transaction.written_down()
+                await transaction.do("end_load", (log.key,))
                 transaction.feed_begin(row, log.begin)
 
         await self._writer.do(Call(apply))
@@ -190,13 +189,13 @@ def _parent(log: _Log) -> SessionId | None:
 
 
 def _removal(key: int) -> Call[None]:
-    def apply(transaction: Transaction) -> None:
-        transaction.execute("delete_artifacts", {"session": key})
-        transaction.execute("delete_artifact_uses", (key,))
-        transaction.execute("delete_events", {"session": key})
-        transaction.execute("end_load", (key,))
+    async def apply(transaction: Unit) -> None:
+        await transaction.do("delete_artifacts", {"session": key})
+        await transaction.do("delete_artifact_uses", (key,))
+        await transaction.do("delete_events", {"session": key})
+        await transaction.do("end_load", (key,))
 
     return Call(apply)
 
 
-__all__ = ["SqliteLoading", "SqliteLoads"]
+__all__ = ["LogLoading", "LoadsPart"]

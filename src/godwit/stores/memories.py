@@ -26,15 +26,14 @@ from ..core.memory_ranking import (
     DAY_MS,
     LEAST_SIMILARITY,
     Candidate,
-    has_prefix,
     query_words,
     ranked,
     standing,
     words,
 )
-from .part import SqlitePart, as_json
+from .batch import Unit
+from .part import StorePart, as_json
 from .requests import Call
-from .transaction import Transaction
 
 MOST = 1000
 _CANDIDATES = 64
@@ -44,19 +43,19 @@ _VECTORS = 5_000
 _PORTION = 500
 
 
-class SqliteMemories(SqlitePart):
+class MemoriesPart(StorePart):
     """What `SqliteStore` does with memories."""
 
     async def put_memory(self, memory: Memory, *, vector: Vector | None = None) -> Memory:
         """See `MemoryStore.put_memory`."""
         packed = None if vector is None else _packed(vector.values)
 
-        def apply(transaction: Transaction) -> int:
+        async def apply(transaction: Unit) -> int:
             place = memory.place
             row = (place.tenant or "", place.scope, place.owner)
-            transaction.execute("insert_memory_place", row)
-            ((at, _),) = transaction.execute("memory_places", {"places": _asked([place])}).fetchall()
-            found = transaction.execute("memory_key", (at, memory.id)).fetchone()
+            await transaction.do("insert_memory_place", row)
+            at, _ = await transaction.first("memory_places", {"places": _asked([place])})
+            found = await transaction.one("memory_key", (at, memory.id))
             parameters = {
                 "place": at,
                 "id": memory.id,
@@ -69,34 +68,34 @@ class SqliteMemories(SqlitePart):
                 "now": self._clock.now_ms(),
             }
             if found is None:
-                key = int(transaction.execute("insert_memory", parameters).lastrowid or 0)
+                key = int((await transaction.first("insert_memory", parameters))[0])
             else:
                 key = int(found[0])
-                (row,) = transaction.execute("memories_by_key", {"keys": as_json_of([key])}).fetchall()
+                row = await transaction.first("memories_by_key", {"keys": as_json_of([key])})
                 if _said(_memory(row)) == _said(memory):
                     if vector is not None:
-                        transaction.execute("put_memory_vector", (key, vector.embedder, packed))
+                        await transaction.do("put_memory_vector", (key, vector.embedder, packed))
                     return key
-                transaction.execute("update_memory", {**parameters, "key": key})
-                transaction.execute("delete_memory_words", (key,))
-                transaction.execute("delete_memory_vector", (key,))
+                await transaction.do("update_memory", {**parameters, "key": key})
+                await transaction.do("delete_memory_words", (key,))
+                await transaction.do("delete_memory_vector", (key,))
             said = [*words(memory.content), *(word for tag in memory.tags for word in words(tag))]
-            transaction.execute("insert_memory_words", (key, f"p{at}", " ".join(said)))
+            await transaction.do("insert_memory_words", (key, f"p{at}", self._words_of(said)))
             if vector is not None:
-                transaction.execute("put_memory_vector", (key, vector.embedder, packed))
+                await transaction.do("put_memory_vector", (key, vector.embedder, packed))
             return key
 
         key = await self._writer.do(Call(apply))
-        found = self._memories([key])
+        found = await self._memories([key])
         if not found:  # deleted by another process meanwhile
             raise _no_memory(memory.id)
         return found[0]
 
     async def get_memory(self, id: str, places: Sequence[MemoryPlace]) -> Memory:  # noqa: A002 - the field's name
         """See `MemoryStore.get_memory`."""
-        for place in self._places(places):
-            if found := self._select("memory_key", (place, id)):
-                return self._memories([found[0][0]])[0]
+        for place in await self._places(places):
+            if found := await self._select("memory_key", (place, id)):
+                return (await self._memories([found[0][0]]))[0]
         raise _no_memory(id)
 
     async def search_memories(
@@ -110,19 +109,21 @@ class SqliteMemories(SqlitePart):
     ) -> list[FoundMemory]:
         """See `MemoryStore.search_memories`."""
         _check_limit(limit)
-        at, wanted = self._places(places), query_words(query)
+        at, wanted = await self._places(places), query_words(query)
         if not at:
             return []
         among = None if kinds is None else as_json(kinds)
         most = max(_CANDIDATES, limit)
         bm25: dict[int, float] = {}
         if wanted:
-            match = f"place : ({_any(f'p{key}' for key in at)}) AND words : ({_any(wanted, prefixes=True)})"
-            bm25 = dict(self._select("search_memories", {"query": match, "kinds": among, "limit": most}))
+            asked = {"query": self._any_of(wanted, at), "kinds": among, "limit": most}
+            bm25 = dict(await self._select("search_memories", asked))
         close = {} if vector is None else await self._closest(vector, at, among, most, bm25)
         keys = list({**bm25, **close})
-        candidates = [Candidate(memory, bm25.get(key, 0.0), close.get(key)) for key, memory in self._by_key(keys).items()]
-        total = sum(count for _, _, count in self._select("count_memories", {"places": as_json_of(at)}))
+        candidates = [
+            Candidate(memory, bm25.get(key, 0.0), close.get(key)) for key, memory in (await self._by_key(keys)).items()
+        ]
+        total = sum(count for _, _, count in await self._select("count_memories", {"places": as_json_of(at)}))
         found = ranked(wanted, candidates, total=total, now_ms=self._clock.now_ms())
         return [FoundMemory(memory, score) for memory, score in found[:limit]]
 
@@ -142,7 +143,7 @@ class SqliteMemories(SqlitePart):
         if offset < 0:
             raise InvalidArgument(f"offset {offset} is negative", offset=offset)
         parameters = {
-            "places": as_json_of(self._places(places)),
+            "places": as_json_of(await self._places(places)),
             "tags": None if tags is None else as_json(tags),
             "kinds": None if kinds is None else as_json(kinds),
             "least": least,
@@ -150,28 +151,28 @@ class SqliteMemories(SqlitePart):
             "limit": limit,
             "offset": offset,
         }
-        return self._memories([key for (key,) in self._select("list_memories", parameters)])
+        return await self._memories([key for (key,) in await self._select("list_memories", parameters)])
 
     async def touch_memories(self, memories: Sequence[Memory]) -> None:
         """See `MemoryStore.touch_memories`."""
         if not memories:
             return
 
-        def apply(transaction: Transaction) -> None:
+        async def apply(transaction: Unit) -> None:
             now = self._clock.now_ms()
             for memory in memories:
-                for at, _ in transaction.execute("memory_places", {"places": _asked([memory.place])}).fetchall():
-                    transaction.execute("touch_memory", (now, at, memory.id))
+                for at, _ in await transaction.all("memory_places", {"places": _asked([memory.place])}):
+                    await transaction.do("touch_memory", (now, at, memory.id))
 
         await self._writer.do(Call(apply))
 
     async def delete_memory(self, id: str, places: Sequence[MemoryPlace]) -> bool:  # noqa: A002 - the field's name
         """See `MemoryStore.delete_memory`."""
 
-        def apply(transaction: Transaction) -> bool:
-            for at, _ in transaction.execute("memory_places", {"places": _asked(places)}).fetchall():
-                if (found := transaction.execute("memory_key", (at, id)).fetchone()) is not None:
-                    _delete(transaction, [found[0]])
+        async def apply(transaction: Unit) -> bool:
+            for at, _ in await transaction.all("memory_places", {"places": _asked(places)}):
+                if (found := (await transaction.one("memory_key", (at, id)))) is not None:
+                    await _delete(transaction, [found[0]])
                     return True
             return False
 
@@ -180,12 +181,10 @@ class SqliteMemories(SqlitePart):
     async def clear_memories(self, places: Sequence[MemoryPlace]) -> int:
         """See `MemoryStore.clear_memories`."""
 
-        def apply(transaction: Transaction) -> int:
+        async def apply(transaction: Unit) -> int:
             deleted = 0
-            for at, _ in transaction.execute("memory_places", {"places": _asked(places)}).fetchall():
-                deleted += _delete(
-                    transaction, [key for (key,) in transaction.execute("keys_of_memories", (at,)).fetchall()]
-                )
+            for at, _ in await transaction.all("memory_places", {"places": _asked(places)}):
+                deleted += await _delete(transaction, [key for (key,) in (await transaction.all("keys_of_memories", (at,)))])
             return deleted
 
         return await self._writer.do(Call(apply))
@@ -194,7 +193,7 @@ class SqliteMemories(SqlitePart):
         """See `MemoryStore.count_memories`."""
         kinds: dict[str, int] = {}
         scopes: dict[str, int] = {}
-        for scope, kind, count in self._select("count_memories", {"places": as_json_of(self._places(places))}):
+        for scope, kind, count in await self._select("count_memories", {"places": as_json_of(await self._places(places))}):
             kinds[kind] = kinds.get(kind, 0) + count
             scopes[scope] = scopes.get(scope, 0) + count
         return MemoryStats(sum(kinds.values()), kinds, scopes)
@@ -202,23 +201,23 @@ class SqliteMemories(SqlitePart):
     async def prune_memories(self, policy: PrunePolicy, places: Sequence[MemoryPlace]) -> int:
         """See `MemoryStore.prune_memories`."""
 
-        def apply(transaction: Transaction) -> int:
+        async def apply(transaction: Unit) -> int:
             now, deleted = self._clock.now_ms(), 0
-            for at, _ in transaction.execute("memory_places", {"places": _asked(places)}).fetchall():
+            for at, _ in await transaction.all("memory_places", {"places": _asked(places)}):
                 old = {
                     "place": at,
                     "least": policy.min_importance,
                     "old": now - round(policy.max_age_days * DAY_MS),
                     "working": now - round(policy.working_days * DAY_MS),
                 }
-                deleted += _delete(transaction, [key for (key,) in transaction.execute("old_memories", old).fetchall()])
+                deleted += await _delete(transaction, [key for (key,) in (await transaction.all("old_memories", old))])
                 if policy.max_items is None:
                     continue
-                keys = [key for (key,) in transaction.execute("keys_of_memories", (at,)).fetchall()]
+                keys = [key for (key,) in (await transaction.all("keys_of_memories", (at,)))]
                 if len(keys) > policy.max_items:
-                    rows = transaction.execute("memories_by_key", {"keys": as_json_of(keys)}).fetchall()
+                    rows = await transaction.all("memories_by_key", {"keys": as_json_of(keys)})
                     best = sorted(rows, key=lambda row: standing(_memory(row), now), reverse=True)
-                    deleted += _delete(transaction, [row[0] for row in best[policy.max_items :]])
+                    deleted += await _delete(transaction, [row[0] for row in best[policy.max_items :]])
             return deleted
 
         return await self._writer.do(Call(apply))
@@ -227,21 +226,29 @@ class SqliteMemories(SqlitePart):
         self, embedder: str, places: Sequence[MemoryPlace], *, limit: int = 64
     ) -> list[Memory]:
         """See `MemoryStore.memories_without_vector`."""
-        parameters = {"places": as_json_of(self._places(places)), "embedder": embedder, "limit": limit}
-        return self._memories([key for (key,) in self._select("memories_without_vector", parameters)])
+        parameters = {"places": as_json_of(await self._places(places)), "embedder": embedder, "limit": limit}
+        return await self._memories([key for (key,) in await self._select("memories_without_vector", parameters)])
 
     async def put_vectors(self, vectors: Sequence[tuple[Memory, Vector]]) -> None:
         """See `MemoryStore.put_vectors`."""
         packed = [(memory, vector.embedder, _packed(vector.values)) for memory, vector in vectors]
 
-        def apply(transaction: Transaction) -> None:
+        async def apply(transaction: Unit) -> None:
             for memory, embedder, values in packed:
-                for at, _ in transaction.execute("memory_places", {"places": _asked([memory.place])}).fetchall():
-                    found = transaction.execute("memory_key", (at, memory.id)).fetchone()
+                for at, _ in await transaction.all("memory_places", {"places": _asked([memory.place])}):
+                    found = await transaction.one("memory_key", (at, memory.id))
                     if found is not None and found[1] == memory.updated_ms:
-                        transaction.execute("put_memory_vector", (found[0], embedder, values))
+                        await transaction.do("put_memory_vector", (found[0], embedder, values))
 
         await self._writer.do(Call(apply))
+
+    def _words_of(self, said: Sequence[str]) -> str:
+        """Words as its index takes them."""
+        return " ".join(said)
+
+    def _any_of(self, wanted: Sequence[str], places: Sequence[int]) -> str:
+        """What its index is asked for to find any of these words in these places."""
+        raise AssertionError("a store says what its index is asked")
 
     async def _closest(
         self, vector: Vector, places: list[int], kinds: str | None, limit: int, more: Iterable[int]
@@ -249,7 +256,7 @@ class SqliteMemories(SqlitePart):
         """The similarity of those that are closest, and of these as well."""
         asked = _unpacked(_packed(vector.values))
         parameters = {"places": as_json_of(places), "kinds": kinds, "embedder": vector.embedder, "limit": _VECTORS}
-        rows = self._select("memory_vectors", parameters)
+        rows = await self._select("memory_vectors", parameters)
         found: list[tuple[float, int]] = []
         for n, (key, values) in enumerate(rows, 1):
             found.append((_product(asked, _unpacked(values)), key))
@@ -258,18 +265,20 @@ class SqliteMemories(SqlitePart):
         found.sort(reverse=True)
         close = {key: near for near, key in found[:limit] if near >= LEAST_SIMILARITY}
         named = {"keys": as_json_of(list(more)), "embedder": vector.embedder}
-        close |= {key: _product(asked, _unpacked(values)) for key, values in self._select("vectors_of_memories", named)}
+        close |= {
+            key: _product(asked, _unpacked(values)) for key, values in await self._select("vectors_of_memories", named)
+        }
         return close
 
-    def _places(self, places: Sequence[MemoryPlace]) -> list[int]:
-        return [key for key, _ in self._select("memory_places", {"places": _asked(places)})]
+    async def _places(self, places: Sequence[MemoryPlace]) -> list[int]:
+        return [key for key, _ in await self._select("memory_places", {"places": _asked(places)})]
 
-    def _memories(self, keys: Sequence[int]) -> list[Memory]:
+    async def _memories(self, keys: Sequence[int]) -> list[Memory]:
         """In this order; those that are gone are left out."""
-        return list(self._by_key(keys).values())
+        return list((await self._by_key(keys)).values())
 
-    def _by_key(self, keys: Sequence[int]) -> dict[int, Memory]:
-        found = {row[0]: _memory(row) for row in self._select("memories_by_key", {"keys": as_json_of(keys)})}
+    async def _by_key(self, keys: Sequence[int]) -> dict[int, Memory]:
+        found = {row[0]: _memory(row) for row in await self._select("memories_by_key", {"keys": as_json_of(keys)})}
         return {key: found[key] for key in keys if key in found}
 
 
@@ -281,16 +290,10 @@ def _asked(places: Sequence[MemoryPlace]) -> str:
     return msgspec.json.encode([(place.tenant or "", place.scope, place.owner) for place in places]).decode()
 
 
-def _any(terms: Iterable[str], *, prefixes: bool = False) -> str:
-    """In the words of FTS5. Each term is quoted, and has neither quotes nor blanks, so that nothing in it is more than a
-    word."""
-    return " OR ".join(f'"{term}"{"*" if prefixes and has_prefix(term) else ""}' for term in terms)
-
-
-def _delete(transaction: Transaction, keys: Sequence[int]) -> int:
+async def _delete(transaction: Unit, keys: Sequence[int]) -> int:
     for key in keys:
         for query in ("delete_memory_words", "delete_memory_vector", "delete_memory"):
-            transaction.execute(query, (key,))
+            await transaction.do(query, (key,))
     return len(keys)
 
 
@@ -349,4 +352,4 @@ def _no_memory(id_: str) -> MemoryNotFound:
     return MemoryNotFound(f"there is no memory {id_!r}", memory=id_)
 
 
-__all__ = ["SqliteMemories"]
+__all__ = ["MemoriesPart"]

@@ -1,67 +1,90 @@
-"""What the parts of a SQLite store share: its writer, its readers, its clock, and how a session is found.
+"""What the parts of a store share: its writer, its reads, its clock, and how a session is found.
 
-A part is one subject of the store's contracts, a module each; `sqlite` puts them together. Rules: no statement of SQL stands
-in them (`sql/queries.sql`); nothing but the writer writes; times are wall time of the clock given to `SqliteStore.open`.
+A part is one subject of the store's contracts, a module each; `sqlite` and `postgres.store` put them together. What differs
+between the two is theirs: the statements (`sql/queries.sql`, `postgres/sql/queries.sql`, of the same names and parameters)
+and who runs them. Rules: no statement of SQL stands in a part; nothing but the writer writes; a part waits for what it reads
+and does, which for a database in this process is never long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from ..core.errors import SessionNotFound, StoreClosed
+from ..core.errors import SessionNotFound
 from ..core.ids import Clock, Seq, SessionId
-from .owners import Owners
-from .readers import Readers
-from .transaction import FEED, Transaction
-from .writer import Writer
+from .batch import FEED, Unit
+from .hub import Hub
+from .requests import Request
 
 PORTION = 512
 """Rows read, or made into ours, between two turns of the loop."""
 
+T = TypeVar("T")
 
-class SqlitePart:
-    """What each part of `SqliteStore` works with; the store sets it."""
 
-    _writer: Writer
-    _readers: Readers
+class Does(Protocol):
+    """The writer, as parts see it."""
+
+    async def do(self, request: Request[T], *, ahead: bool = False) -> T:
+        """Run the request in a transaction; it is durable on return. `ahead`: it may wait for the next one."""
+        ...
+
+
+class Living(Protocol):
+    """Who uses the store, as parts see it."""
+
+    @property
+    def name(self) -> str: ...
+    def hold(self) -> None:
+        """From now on others see this instance alive."""
+        ...
+
+    def dead(self, owner: str) -> bool: ...
+
+
+class StorePart:
+    """What each part works with; the store sets it."""
+
+    _writer: Does
     _clock: Clock
-    _owners: Owners
+    _owners: Living
     _closed: bool
 
-    def _select(self, name: str, parameters: Any = ()) -> list[Any]:
+    async def _select(self, name: str, parameters: Any = ()) -> Sequence[Any]:
         """All rows of a named query. StoreClosed."""
-        if self._closed:
-            raise StoreClosed()
-        return self._readers.select(name, parameters)
+        raise AssertionError("a store says how it reads")
 
-    def _find(self, session: SessionId) -> tuple[int, Seq]:
+    def _hub(self) -> Hub:
+        raise AssertionError("a store has a hub for each loop")
+
+    def _driver(self, owner: str, until_ms: int, dead: dict[str, bool]) -> str | None:
+        """The owner, if it is alive; `dead`: what is known of others already."""
+        raise AssertionError("a store says who is alive")
+
+    async def _other_driver(self, transaction: Unit, session: SessionId) -> str | None:
+        """Another live owner than this store, if one holds the session."""
+        raise AssertionError("a store says who is alive")
+
+    async def _look_up(self, session: SessionId) -> tuple[int, Seq]:
         """The session's key and its head. SessionNotFound."""
         if session == FEED:
-            return 0, self._select("feed_head")[0][0] + 1
-        found = self._select("head", (session,))
+            return 0, (await self._select("feed_head"))[0][0] + 1
+        found = await self._select("head", (session,))
         if not found:
             raise no_session(session)
         key, head, _ = found[0]
         return key, head
 
 
-def session_key(transaction: Transaction, session: SessionId) -> int:
+async def session_key(transaction: Unit, session: SessionId) -> int:
     """SessionNotFound."""
-    row = transaction.row(session)
+    row = await transaction.find(session)
     if row is None:
         raise no_session(session)
     return row.key
-
-
-def lease_of(transaction: Transaction, session: SessionId) -> tuple[int, int, str | None, int]:
-    """The session's key and epoch, and who holds its lease until when. SessionNotFound."""
-    found: tuple[int, int, str | None, int] | None = transaction.execute("lease", (session,)).fetchone()
-    if found is None:
-        raise no_session(session)
-    return found
 
 
 def no_session(session: SessionId) -> SessionNotFound:
@@ -73,4 +96,4 @@ def as_json(values: Sequence[str]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-__all__ = ["PORTION", "SqlitePart", "as_json", "lease_of", "no_session", "session_key"]
+__all__ = ["PORTION", "Does", "Living", "StorePart", "as_json", "no_session", "session_key"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
 from ..contracts import Appended
 from ..core.errors import HeadMoved, IllegalEvent, InvalidArgument, KeyReused, SessionExists, SessionNotFound, StaleEpoch
@@ -26,13 +26,16 @@ from ..core.events import (
 from ..core.gate import Gate, admit, consequence
 from ..core.ids import Seq, SessionId
 from ..core.meter import Meter, metered
-from .transaction import Row, Transaction
+from .batch import Appending, Row, Unit
 
 T = TypeVar("T")
 
+ARTIFACTS, FEEDS, TEXTS = "artifacts", "feed", "texts"
+"""What functions may be about, see `Call`."""
+
 
 class Request(Generic[T]):
-    """Something to do within a transaction; `apply` checks, then writes. Settled once, by the writer."""
+    """Something to do within a transaction: it checks, then writes. Settled once, by the writer."""
 
     __slots__ = ("error", "future", "loop", "result")
 
@@ -41,9 +44,6 @@ class Request(Generic[T]):
         self.future: asyncio.Future[T] | None = None
         self.result: T | None = None
         self.error: Exception | None = None
-
-    def apply(self, transaction: Transaction) -> T:
-        raise AssertionError("a request says what it does")
 
     def settle(self) -> None:
         """On the loop: tell whoever waits."""
@@ -57,17 +57,25 @@ class Request(Generic[T]):
 
 
 class Call(Request[T]):
-    """A request made of a function; it must check before it writes."""
+    """A request made of a function; it must check before it writes. `about`: functions about one thing, as `ARTIFACTS`,
+    come one after the other, also where others write at the same time."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("about", "function")
 
-    def __init__(self, function: Callable[[Transaction], T]) -> None:
+    def __init__(self, function: Callable[[Unit], Coroutine[Any, Any, T]], *, about: str | None = None) -> None:
         super().__init__()
-        self._function = function
+        self.function = function
+        self.about = about
 
-    def apply(self, transaction: Transaction) -> T:
-        transaction.flush()
-        return self._function(transaction)
+
+def done(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of work that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    work.close()
+    raise AssertionError("work within a transaction of this process waited")
 
 
 class Append(Request[Appended]):
@@ -93,7 +101,7 @@ class Append(Request[Appended]):
         self.expect = expect
         self.key = key
 
-    def apply(self, transaction: Transaction) -> Appended:
+    def apply(self, transaction: Appending) -> Appended:
         session, events = self.session, self.events
         if not events:
             raise InvalidArgument("an append needs at least one event", session=session)
@@ -152,7 +160,7 @@ class Fork(Request[Appended]):
         self.events = events
         self.key = key
 
-    def apply(self, transaction: Transaction) -> Appended:
+    def apply(self, transaction: Appending) -> Appended:
         session, at, events = self.session, self.at, self.events
         data = events[0].data if events else None
         if not isinstance(data, SessionForked) or data.origin != self.origin:
@@ -186,7 +194,7 @@ class Fork(Request[Appended]):
         return Appended(first, last)
 
 
-def _known(transaction: Transaction, row: Row, key: str, digest: bytes) -> Appended | None:
+def _known(transaction: Appending, row: Row, key: str, digest: bytes) -> Appended | None:
     """What was stored under this key, None when nothing was. KeyReused when that was something else."""
     known = transaction.key(row, key)
     if known is None:
@@ -240,4 +248,4 @@ def _digest(events: Sequence[Draft]) -> bytes:
     return digest.digest()
 
 
-__all__ = ["Append", "Call", "Fork", "Request"]
+__all__ = ["ARTIFACTS", "FEEDS", "TEXTS", "Append", "Call", "Fork", "Request", "done"]

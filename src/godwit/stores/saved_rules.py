@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..contracts import SavedRule
 from ..core.rules import Permissions, Verdict
-from .part import SqlitePart
+from .batch import Unit
+from .part import StorePart
 from .requests import Call
-from .transaction import Transaction
 
 
-class SqliteRules(SqlitePart):
+class RulesPart(StorePart):
     """What `SqliteStore` does with saved rules."""
 
     async def save_rule(
@@ -18,22 +18,22 @@ class SqliteRules(SqlitePart):
         """Keep a permission rule; the same again with another verdict replaces it. ConfigurationError."""
         Permissions(deny=(rule,))  # one that cannot be read is refused
 
-        def apply(transaction: Transaction) -> None:
-            transaction.execute("save_rule", (tenant or "", workspace or "", rule, verdict, self._clock.now_ms()))
+        async def apply(transaction: Unit) -> None:
+            await transaction.do("save_rule", (tenant or "", workspace or "", rule, verdict, self._clock.now_ms()))
 
         await self._writer.do(Call(apply))
 
     async def rules(self, *, workspace: str | None = None, tenant: str | None = None) -> list[SavedRule]:
         """The rules saved for just this folder and tenant, oldest first."""
-        return [SavedRule(*found) for found in self._select("list_rules", (tenant or "", workspace or ""))]
+        return [SavedRule(*found) for found in await self._select("list_rules", (tenant or "", workspace or ""))]
 
     async def delete_rule(self, rule: str, *, workspace: str | None = None, tenant: str | None = None) -> bool:
         """Forget the rule; False when there is none."""
 
-        def apply(transaction: Transaction) -> bool:
-            return transaction.execute("delete_rule", (tenant or "", workspace or "", rule)).rowcount > 0
+        async def apply(transaction: Unit) -> bool:
+            return (await transaction.do("delete_rule", (tenant or "", workspace or "", rule))) > 0
 
         return await self._writer.do(Call(apply))
 
 
-__all__ = ["SqliteRules"]
+__all__ = ["RulesPart"]

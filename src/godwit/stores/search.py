@@ -1,4 +1,4 @@
-"""Full text search in SQLite (FTS5): implements `godwit.contracts.Search`, as a part of `SqliteStore`.
+"""Full text search: implements `godwit.contracts.Search`, as a part of every store here.
 
 What was said is put into `texts` when somebody searches, not when it is said: an append costs nothing for it, and a search
 first takes in what is new, session by session, in transactions that let others write in between.
@@ -10,6 +10,7 @@ leaves `texts` with it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -17,10 +18,10 @@ import msgspec
 from ..contracts import FoundText
 from ..core.errors import InvalidArgument
 from ..core.ids import SessionId
-from ..core.search_text import Term, indexed, shown, terms
-from .part import SqlitePart
-from .requests import Call
-from .transaction import SEQ_BITS, Transaction
+from ..core.search_text import Term, shown, terms
+from .batch import SEQ_BITS, Unit
+from .part import StorePart
+from .requests import TEXTS, Call
 
 _SESSIONS = 100
 """Sessions that are taken in at a time."""
@@ -29,7 +30,7 @@ _EVENTS = 20_000
 _MOST = 1000
 
 
-class SqliteSearch(SqlitePart):
+class SearchPart(StorePart):
     """What `SqliteStore` does for who searches."""
 
     async def search(
@@ -46,14 +47,14 @@ class SqliteSearch(SqlitePart):
         if not 1 <= limit <= _MOST or per_session < 1:
             raise InvalidArgument(f"a search gives 1 to {_MOST} places, 1 or more of a session", limit=limit)
         asked = terms(query)
-        match = " ".join(f'"{" ".join(term.words)}"{"*" if term.begins else ""}' for term in asked)
-        while await self._writer.do(Call(_take_in)):
+        match = self._all_of(asked)
+        while await self._writer.do(Call(_take_in, about=TEXTS)):
             pass
         places: list[_Place] = []
         counts: dict[str, int] = {}
         at = 0
         while len(places) < limit:
-            rows = self._select(
+            rows = await self._select(
                 "search",
                 {
                     "query": match,
@@ -73,11 +74,15 @@ class SqliteSearch(SqlitePart):
             at += len(rows)
         return await self._shown(places, asked)
 
+    def _all_of(self, asked: Sequence[Term]) -> str:
+        """What its index is asked for to find all of these."""
+        raise AssertionError("a store says what its index is asked")
+
     async def _shown(self, places: list[_Place], asked: list[Term]) -> list[FoundText]:
         """What was said there; what was deleted meanwhile is left out."""
         found: list[FoundText] = []
         for place in places:
-            rows = self._select("text_at", (place.position,)) if place.kind != "name" else ()
+            rows = await self._select("text_at", (place.position,)) if place.kind != "name" else ()
             text = _said(*rows[0]) if rows else place.name if place.kind == "name" else None
             if text is not None:
                 part, marks = shown(text, asked)
@@ -120,19 +125,19 @@ def _said(type_: str, body: bytes) -> str:
     return "\n".join(block.text for block in message.content if block.type == "text" and block.text)
 
 
-def _take_in(transaction: Transaction) -> bool:
+async def _take_in(transaction: Unit) -> bool:
     """Take in some of what is new; whether there may be more."""
-    stale = transaction.execute("stale_texts", (_SESSIONS,)).fetchall()
+    stale = await transaction.all("stale_texts", (_SESSIONS,))
     left = _EVENTS
     for key, session, head, searched in stale:
         log = key << SEQ_BITS
         to = min(head, searched + left)
-        taken = transaction.execute("texts_between", {"after": log + searched, "to": log + to})
+        taken = await transaction.all("texts_between", {"after": log + searched, "to": log + to})
         texts = [(position, _said(type_, body)) for position, type_, body in taken]
-        transaction.execute("drop_text", (log,))
-        texts += ((log, name) for (name,) in transaction.execute("session_name", (key,)))
-        transaction.insert_texts((position, indexed(text)) for position, text in texts if text)
-        transaction.execute("searched", {"key": key, "seq": to, "stale": to < head})
+        await transaction.do("drop_text", (log,))
+        texts += ((log, name) for (name,) in await transaction.all("session_name", (key,)))
+        await transaction.insert_texts([(position, text) for position, text in texts if text])
+        await transaction.do("searched", {"key": key, "seq": to, "stale": to < head})
         transaction.forget(session)
         left -= to - searched
         if left <= 0:
@@ -140,4 +145,4 @@ def _take_in(transaction: Transaction) -> bool:
     return len(stale) == _SESSIONS
 
 
-__all__ = ["SqliteSearch"]
+__all__ = ["SearchPart"]

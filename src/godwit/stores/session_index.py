@@ -20,9 +20,8 @@ from ..core.events import Labels
 from ..core.gate import Status, run_of_gate
 from ..core.ids import AgentName, SessionId
 from ..core.meter import Meter
-from .followers import SqliteFollowers
-from .part import PORTION, as_json, no_session
-from .transaction import ACTIVITY_BITS
+from .batch import ACTIVITY_BITS
+from .part import PORTION, StorePart, as_json, no_session
 
 _NO_LABELS = Labels()
 
@@ -36,26 +35,26 @@ _END = (1 << 62) - 1
 _labels_decoder = msgspec.json.Decoder(Labels)
 
 
-class SqliteSessions(SqliteFollowers):
+class SessionsPart(StorePart):
     """What `SqliteStore` tells of sessions."""
 
     async def session(self, session: SessionId) -> SessionRow:
         topic = self._hub().topics.get(session)
         if topic is not None:
             topic.fresh = False  # whoever sees this row must not then read a log that is shorter
-        found = self._select("get_session", {"id": session})
+        found = await self._select("get_session", {"id": session})
         if not found:
             raise no_session(session)
         return self._row(found[0], {})
 
     async def sessions_with_tasks(self) -> list[SessionId]:
         """See `EventStore.sessions_with_tasks`."""
-        return [SessionId(id_) for (id_,) in self._select("sessions_with_tasks", ())]
+        return [SessionId(id_) for (id_,) in await self._select("sessions_with_tasks", ())]
 
     async def descendants(self, session: SessionId, *, created_from_ms: int | None = None) -> list[SessionId]:
         """See `EventStore.descendants`."""
         wanted = {"session": session, "from_ms": created_from_ms}
-        return [SessionId(id_) for (id_,) in self._select("descendants", wanted)]
+        return [SessionId(id_) for (id_,) in await self._select("descendants", wanted)]
 
     async def sessions(
         self,
@@ -76,7 +75,7 @@ class SqliteSessions(SqliteFollowers):
         if parent is not None and top_level:
             raise InvalidArgument("a session with a parent is not at the top: give parent or top_level", parent=parent)
         before_ms, before_id = before or (_END, SessionId(""))
-        found = self._select(
+        found = await self._select(
             _listing(prefix, parent),
             {
                 "limit": limit,
@@ -127,33 +126,35 @@ class SqliteSessions(SqliteFollowers):
             "archived": include_archived,
             "top_level": top_level,
         }
-        return await self._rows(self._select("page_sessions" if ascending else "page_sessions_newest_first", parameters))
+        return await self._rows(
+            await self._select("page_sessions" if ascending else "page_sessions_newest_first", parameters)
+        )
 
     async def session_counts(self) -> dict[Status, int]:
         """See `EventStore.session_counts`."""
-        return dict(self._select("count_sessions", ()))
+        return dict(await self._select("count_sessions", ()))
 
     async def working_sessions(self, tenant: str | None) -> int:
         """See `EventStore.working_sessions`."""
-        return int(self._select("count_working", (tenant,))[0][0])
+        return int((await self._select("count_working", (tenant,)))[0][0])
 
     async def open_runs(self) -> dict[Status, int]:
         """See `EventStore.open_runs`."""
-        return dict(self._select("count_open_runs", ()))
+        return dict(await self._select("count_open_runs", ()))
 
     async def log_bytes(self, tenant: str | None) -> int:
         """See `EventStore.log_bytes`."""
-        found = self._select("log_bytes", {"tenant": tenant or ""})
+        found = await self._select("log_bytes", {"tenant": tenant or ""})
         return int(found[0][0]) if found else 0
 
     async def spent(self, session: SessionId) -> Spent:
         """What the session and all that worked for it have used up, deleted ones included. SessionNotFound."""
-        found = self._select("spent", (session,))
+        found = await self._select("spent", (session,))
         if not found:
             raise no_session(session)
         return Meter(*found[0]).spent()
 
-    async def _rows(self, found: list[Any]) -> list[SessionRow]:
+    async def _rows(self, found: Sequence[Any]) -> list[SessionRow]:
         rows: list[SessionRow] = []
         dead: dict[str, bool] = {}
         for start in range(0, len(found), PORTION):
@@ -185,13 +186,7 @@ class SqliteSessions(SqliteFollowers):
             origin,
         ) = found
         if owner is not None:
-            if until <= self._clock.now_ms():
-                owner = None
-            else:
-                if owner not in dead:
-                    dead[owner] = self._owners.dead(owner)
-                if dead[owner]:
-                    owner = None
+            owner = self._driver(owner, until, dead)
         return SessionRow(
             id=id_,
             status=status,
@@ -213,7 +208,7 @@ class SqliteSessions(SqliteFollowers):
         )
 
 
-__all__ = ["SqliteSessions"]
+__all__ = ["SessionsPart"]
 
 
 def _listing(prefix: str | None, parent: SessionId | None) -> str:

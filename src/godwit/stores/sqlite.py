@@ -19,42 +19,43 @@ from types import TracebackType
 from typing import Self
 
 from ..core.ids import Clock, SystemClock
-from .agents import SqliteAgents
-from .artifacts import SqliteArtifacts
+from .agents import AgentsPart
+from .artifacts import ArtifactsPart
 from .bus import Bus, socket_folder
 from .database import Database, Durability
-from .documents import SqliteDocuments
-from .feed import SqliteFeed
+from .documents import DocumentsPart
+from .feed import FeedPart
 from .hub import Underway
 from .leases import SqliteLeases
-from .loading import SqliteLoads
-from .logs import SqliteLogs
-from .memories import SqliteMemories
+from .loading import LoadsPart
 from .owners import Owners
 from .readers import Readers
-from .saved_rules import SqliteRules
-from .search import SqliteSearch
-from .session_index import SqliteSessions
+from .saved_rules import RulesPart
+from .session_index import SessionsPart
+from .sqlite_logs import SqliteLogs
+from .sqlite_words import SqliteWords
 from .writer import Writer
 
 
 class SqliteStore(
     SqliteLogs,
-    SqliteSessions,
+    SessionsPart,
     SqliteLeases,
-    SqliteAgents,
-    SqliteRules,
-    SqliteArtifacts,
-    SqliteDocuments,
-    SqliteFeed,
-    SqliteLoads,
-    SqliteSearch,
-    SqliteMemories,
+    AgentsPart,
+    RulesPart,
+    ArtifactsPart,
+    DocumentsPart,
+    FeedPart,
+    LoadsPart,
+    SqliteWords,
 ):
     """A store in one SQLite database. Make it with `open`, end it with `close` (or `async with`).
 
     It may be used from any number of event loops and threads; each gets its own waiters.
     """
+
+    _writer: Writer
+    _bus: Bus | None
 
     def __init__(self, database: Database, *, clock: Clock | None = None, poll_s: float | None = 1.0) -> None:
         self._database = database

@@ -1,159 +1,56 @@
-"""One open transaction of the writer: the sessions it has read, and what is still to be written.
+"""One open transaction of the SQLite writer: the statements that a `Batch` comes to, and those of who works within it.
 
-Owns what a session's row is to the writer (`Row`), what is written when, and what followers are told of it (`Written`).
-Leaves out whether a request may write: that is the request's (`requests`). Rules: rows and events are put off until `flush`,
-so that one commit writes each session once; whoever runs statements of its own flushes first.
+Rule: nothing here waits, though what `Unit` offers is written as if it might: `requests.done` runs such work to its end.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from ..core.errors import SessionNotFound
-from ..core.events import (
-    AgentMessage,
-    Draft,
-    Event,
-    RunFinished,
-    SessionConfigured,
-    SessionCreated,
-    SessionForked,
-    ToolFinished,
-    UserMessage,
-)
+from ..core.events import Draft, SessionCreated, SessionForked
 from ..core.gate import Gate, decode_gate, encode_gate
-from ..core.ids import RunId, Seq, SessionId
-from ..core.messages import text_of
+from ..core.ids import Seq, SessionId
 from ..core.meter import Meter
+from ..core.search_text import indexed
+from .batch import ACTIVITY_BITS, COUNTED_BYTES, FEED, SEQ_BITS, Batch, Row, Written
 from .sql import query
 
-PROMPT_CHARACTERS = 200
-"""How much of the first thing that a user said the index has."""
 
-
-SEQ_BITS = 32
-"""`events.position` is the session's key and, in so many bits, the seq."""
-
-
-ACTIVITY_BITS = 16
-"""`sessions.activity` is `updated_ms` without its last bits."""
-
-
-COUNTED_BYTES = 16 * 1024
-"""A log's bytes go to its tenant's count in pieces of this size, so that an append rarely touches that."""
-
-
-FEED = SessionId("*")
-"""Stands for the feed where sessions are waited for: no session has this id. Its head is one ahead of the last position."""
-
-
-class Written(msgspec.Struct):
-    """What one session got in one commit. `head` 0: it was deleted. `ended`: see `Underway.forget`."""
-
-    session: SessionId
-    head: Seq
-    drafts: list[Draft]
-    ended: tuple[str, ...]
-    _events: list[Event] | None = None
-
-    def events(self) -> list[Event]:
-        """The drafts as stored; made once, so that all readers share what is decoded."""
-        if self._events is None:
-            first = self.head - len(self.drafts) + 1
-            self._events = [
-                Event(self.session, seq, d.at_ms, d.run, d.type, d.body, d.data) for seq, d in enumerate(self.drafts, first)
-            ]
-        return self._events
-
-
-class Row:
-    """A session as the writer knows it. One that was `changed` goes to the table before the commit.
-
-    `meter`: what was spent since the row was last written, beside the time its clock runs from. `parent`: a key.
-    `status`, `tasks`: as they stand in the table. `uncounted`: bytes of the log that its tenant's count does not have yet.
-    """
-
-    __slots__ = (
-        "activity",
-        "agent",
-        "changed",
-        "epoch",
-        "gate",
-        "head",
-        "id",
-        "key",
-        "meter",
-        "name",
-        "parent",
-        "prompt",
-        "prompted",
-        "stale",
-        "status",
-        "tasks",
-        "tenant",
-        "uncounted",
-        "updated_ms",
-    )
-
-    def __init__(
-        self,
-        id_: SessionId,
-        key: int,
-        head: Seq,
-        gate: Gate,
-        epoch: int,
-        activity: int,
-        prompted: bool,
-        parent: int | None,
-        meter: Meter,
-        tenant: str | None,
-        uncounted: int = 0,
-        stale: bool = True,
-    ) -> None:
-        self.id = id_
-        self.key = key
-        self.head = head
-        self.gate = gate
-        self.epoch = epoch
-        self.activity = activity
-        self.prompted = prompted
-        self.parent = parent
-        self.meter = meter
-        self.tenant = tenant
-        self.uncounted = uncounted
-        self.stale = stale
-        self.status = gate.status
-        self.tasks = len(gate.tasks)
-        self.changed = False
-        self.updated_ms = 0
-        self.name: str | None = None
-        self.agent: tuple[str, int] | None = None
-        self.prompt: str | None = None
-
-
-class Transaction:
+class Transaction(Batch):
     """One open transaction: rows read so far, and what is still to be written."""
 
     def __init__(self, db: sqlite3.Connection, cache: dict[SessionId, Row], fed: frozenset[str] = frozenset()) -> None:
+        super().__init__(fed)
         self.db = db
-        self.fed = fed
-        self.rows: dict[SessionId, Row] = {}
-        self.written: list[Written] = []
-        self._open: dict[SessionId, Written] = {}
         self._cache = cache
-        self._events: list[tuple[int, int, RunId | None, str, bytes]] = []
         self._feed: list[dict[str, Any]] = []
         self._fed_some = False
-        self._logged: dict[str | None, int] = {}
-        self.gone: set[SessionId] = set()
 
     def execute(self, name: str, parameters: Any = ()) -> sqlite3.Cursor:
         """Run a named query."""
         return self.db.execute(query(name), parameters)
+
+    async def all(self, name: str, parameters: Any = ()) -> list[Any]:
+        return self.execute(name, parameters).fetchall()
+
+    async def one(self, name: str, parameters: Any = ()) -> Any:
+        return self.execute(name, parameters).fetchone()
+
+    async def first(self, name: str, parameters: Any = ()) -> Any:
+        return self.execute(name, parameters).fetchall()[0]
+
+    async def do(self, name: str, parameters: Any = ()) -> int:
+        return self.execute(name, parameters).rowcount
+
+    async def find(self, session: SessionId) -> Row | None:
+        return self.row(session)
+
+    async def written_down(self) -> None:
+        self.flush()
 
     def row(self, session: SessionId) -> Row | None:
         row = self.rows.get(session)
@@ -192,16 +89,6 @@ class Transaction:
 
     def put_key(self, row: Row, key: str, first: Seq, last: Seq, digest: bytes) -> None:
         self.execute("insert_key", (row.key, key, first, last, digest))
-
-    def parent(self, draft: Draft) -> int | None:
-        """The key of the session that this one is to work for. SessionNotFound."""
-        data = draft.data
-        if not isinstance(data, SessionCreated) or data.parent is None:
-            return None
-        row = self.row(data.parent)
-        if row is None:
-            raise SessionNotFound(f"there is no session {data.parent!r} to be the parent", session=data.parent)
-        return row.key
 
     def create(
         self,
@@ -244,7 +131,7 @@ class Transaction:
             self._share(row, origin, at)
         return row
 
-    def put_events(self, key: int, after: Seq, drafts: list[Draft]) -> None:
+    async def put_events(self, key: int, after: Seq, drafts: list[Draft]) -> None:
         """Events behind `after` of a log whose session is not there yet."""
         position = (key << SEQ_BITS) + after
         self.db.executemany(
@@ -252,9 +139,9 @@ class Transaction:
             [(position + n, draft.at_ms, draft.run, draft.type, draft.body) for n, draft in enumerate(drafts, 1)],
         )
 
-    def insert_texts(self, texts: Iterable[tuple[int, str]]) -> None:
+    async def insert_texts(self, texts: Sequence[tuple[int, str]]) -> None:
         """Words of events, by their position, as they are searched for."""
-        self.db.executemany(query("insert_text"), texts)
+        self.db.executemany(query("insert_text"), [(position, indexed(text)) for position, text in texts])
 
     def _share(self, row: Row, origin: Row, at: Seq) -> None:
         begun = 0
@@ -266,69 +153,17 @@ class Transaction:
             self.execute("insert_log_part", (row.key, at, origin.key))
         self.execute("share_artifacts", {"session": row.key, "origin": origin.key})
 
-    def write(self, row: Row, drafts: list[Draft], gate: Gate, meter: Meter) -> None:
-        seq, log = row.head, row.key << SEQ_BITS
-        written = self._open.get(row.id)
-        if written is None:
-            written = self._open[row.id] = Written(row.id, 0, [], ())
-            self.written.append(written)
-        size = 0
-        for draft in drafts:
-            seq += 1
-            size += len(draft.body)
-            self._events.append((log + seq, draft.at_ms, draft.run, draft.type, draft.body))
-            if draft.type in self.fed:
-                entry = {"key": row.key, "type": draft.type, "seq": seq, "at_ms": draft.at_ms, "body": draft.body}
-                self._feed.append(entry)
-            data = draft.data
-            match data:
-                case UserMessage() if not row.prompted:
-                    text = text_of(data.content)
-                    if text:
-                        row.prompt, row.prompted = text[:PROMPT_CHARACTERS], True
-                case SessionConfigured():
-                    if data.name is not None:
-                        row.name = data.name
-                    if data.agent is not None:
-                        row.agent = (data.agent.name, data.agent.version)
-                case AgentMessage():
-                    written.ended += ("message",)
-                case ToolFinished():
-                    written.ended += (f"call:{data.call}",)
-                case RunFinished():
-                    written.ended += ("all",)
-                case _:
-                    pass
-        row.uncounted += size
-        row.head, row.gate, row.updated_ms, row.changed, row.meter = seq, gate, drafts[-1].at_ms, True, meter
-        written.head = seq
-        written.drafts += drafts
+    def feed(self, row: Row, draft: Draft, seq: Seq) -> None:
+        entry = {"key": row.key, "type": draft.type, "seq": seq, "at_ms": draft.at_ms, "body": draft.body}
+        self._feed.append(entry)
 
-    def logged(self, tenant: str | None, size: int) -> None:
-        """The logs of this tenant have become larger by so many bytes, or smaller."""
-        self._logged[tenant] = self._logged.get(tenant, 0) + size
-
-    def forget(self, session: SessionId, *, deleted: bool = False) -> None:
-        """Its row is read anew next time."""
-        self.rows.pop(session, None)
-        self.gone.add(session)
-        if deleted:
-            self._open.pop(session, None)
-            self.written.append(Written(session, 0, [], ("all",)))
-
-    def feed_session(self, key: int, type_: str, seq: Seq, at_ms: int) -> None:
+    async def feed_session(self, row: Row, type_: str, seq: Seq, at_ms: int) -> None:
         """An entry about a session, if such are fed; it must still be there."""
         if type_ in self.fed:
-            self._feed.append({"key": key, "type": type_, "seq": seq, "at_ms": at_ms, "body": b"{}"})
+            self._feed.append({"key": row.key, "type": type_, "seq": seq, "at_ms": at_ms, "body": b"{}"})
             self.flush()
 
-    def feed_begin(self, row: Row, draft: Draft) -> None:
-        """An entry for the beginning of a log that was loaded, if such are fed: the rest of it is no news."""
-        if draft.type in self.fed:
-            entry = {"key": row.key, "type": draft.type, "seq": 1, "at_ms": draft.at_ms, "body": draft.body}
-            self._feed.append(entry)
-
-    def feed_document(self, type_: str, id_: str, tenant: str | None, revision: int, at_ms: int, body: bytes) -> None:
+    async def feed_document(self, type_: str, id_: str, tenant: str | None, revision: int, at_ms: int, body: bytes) -> None:
         """An entry about a document, which is fed."""
         self.execute("feed_document", (type_, id_, tenant, revision, at_ms, body))
         self._fed_some = True
@@ -404,4 +239,4 @@ class Transaction:
             row.changed, row.name, row.agent, row.prompt = False, None, None, None
 
 
-__all__ = ["ACTIVITY_BITS", "FEED", "PROMPT_CHARACTERS", "Row", "SEQ_BITS", "Transaction", "Written"]
+__all__ = ["Transaction"]

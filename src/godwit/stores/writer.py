@@ -25,10 +25,11 @@ from typing import Any, TypeVar
 
 from ..core.errors import GodwitError, StoreClosed, StoreCorrupt, StoreError, StoreLocked
 from ..core.ids import SessionId
+from .batch import Row, Written
 from .database import Database
-from .requests import Request
+from .requests import Append, Call, Fork, Request, done
 from .sql import query
-from .transaction import Row, Transaction, Written
+from .transaction import Transaction
 
 T = TypeVar("T")
 
@@ -253,7 +254,7 @@ class Writer:
             transaction = Transaction(db, self._cache, self._fed)
             for request in batch:
                 try:
-                    request.result = request.apply(transaction)
+                    request.result = _applied(request, transaction)
                 except sqlite3.Error:
                     raise
                 except Exception as error:
@@ -304,6 +305,14 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
+
+
+def _applied(request: Request[Any], transaction: Transaction) -> Any:
+    if isinstance(request, Append | Fork):
+        return request.apply(transaction)
+    assert isinstance(request, Call)
+    transaction.flush()
+    return done(request.function(transaction))
 
 
 def _explained(error: Exception) -> Exception:

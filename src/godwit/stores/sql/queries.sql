@@ -336,7 +336,8 @@ SELECT key, revision, created_ms, expires_ms, archived_ms FROM documents WHERE t
 
 -- name: insert_document
 INSERT INTO documents (tenant, kind, id, revision, created_ms, updated_ms, archived_ms, expires_ms, body, session)
-VALUES (:tenant, :kind, :id, :revision, :created_ms, :updated_ms, :archived_ms, :expires_ms, :body, :session);
+VALUES (:tenant, :kind, :id, :revision, :created_ms, :updated_ms, :archived_ms, :expires_ms, :body, :session)
+RETURNING key;
 
 -- name: update_document
 UPDATE documents
@@ -516,7 +517,8 @@ DELETE FROM feed WHERE position <= ?;
 
 -- name: begin_load
 INSERT INTO loads (key, owner)
-VALUES (1 + max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(key), 0) FROM loads)), ?);
+VALUES (1 + max((SELECT coalesce(max(key), 0) FROM sessions), (SELECT coalesce(max(key), 0) FROM loads)), ?)
+RETURNING key;
 
 -- name: end_load
 DELETE FROM loads WHERE key = ?;
@@ -574,7 +576,8 @@ INSERT OR IGNORE INTO memory_places (tenant, scope, owner) VALUES (?, ?, ?);
 
 -- name: insert_memory
 INSERT INTO memories (place, id, kind, content, importance, tags, metadata, session, created_ms, updated_ms)
-VALUES (:place, :id, :kind, :content, :importance, :tags, :metadata, :session, :now, :now);
+VALUES (:place, :id, :kind, :content, :importance, :tags, :metadata, :session, :now, :now)
+RETURNING key;
 
 -- name: update_memory
 UPDATE memories SET kind = :kind, content = :content, importance = :importance, tags = :tags, metadata = :metadata,
