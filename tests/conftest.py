@@ -22,6 +22,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.patience import PATIENCE_S  # noqa: E402
+from tests.postgres_server import Server, programs, running  # noqa: E402
 
 # Hints of the command line name `godwit`, wherever this environment keeps it.
 os.environ.setdefault("GODWIT_PROGRAM", "godwit")
@@ -75,3 +76,13 @@ def short_path() -> Iterator[Path]:
     """A folder of the test's own with a short name: the path of a socket in it may have about 100 bytes in all."""
     with tempfile.TemporaryDirectory(prefix="gw") as folder:
         yield Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server, one for all tests of a process. Each takes a schema of its own."""
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL server here: install one, or run scripts/clients")
+    with running(found) as server:
+        yield server

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from ..core.errors import ConfigurationError
 from ..core.events import Delta
 from ..core.ids import RandomIds, SystemClock
 from ..core.messages import ResultBlock
@@ -69,8 +70,11 @@ class DatabaseTasks:
     """Tasks of a tenant, from the SQLite database at `path`, which other processes have open."""
 
     def __init__(self, path: str | os.PathLike[str], *, tenant: str | None = None) -> None:
+        from ..stores.opening import is_address
         from ..stores.sqlite import SqliteStore
 
+        if is_address(path):
+            raise ConfigurationError("workers share a SQLite file; with PostgreSQL, let them work for a server")
         clock = SystemClock()
         self.file: str | None = os.fspath(path)
         self._tenant = tenant

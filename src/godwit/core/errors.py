@@ -466,6 +466,12 @@ class StoreClosed(StoreError):
     code = "store_closed"
 
 
+class StoreUnreachable(StoreError):
+    """The store's server is not there. What was being written when it went may be stored if the details have `unknown`."""
+
+    code = "store_unreachable"
+
+
 class StoreTooNew(StoreError):
     """The store was written by a newer godwit: upgrade this one."""
 

@@ -46,6 +46,11 @@ def indexed(text: str) -> str:
     return " ".join(_words(folded(text)))
 
 
+def words_of(text: str) -> Iterator[str]:
+    """The words of a text, in order, for an index that does not part it itself."""
+    return _words(folded(text))
+
+
 def terms(query: str) -> list[Term]:
     """What a query asks for; nothing in it is more than a word. InvalidArgument when it has none."""
     asked = query
@@ -162,4 +167,4 @@ def _folded_character(character: str) -> str:
     return folded(character)
 
 
-__all__ = ["QUERY_CHARACTERS", "SHOWN", "Term", "indexed", "shown", "terms"]
+__all__ = ["QUERY_CHARACTERS", "SHOWN", "Term", "indexed", "shown", "terms", "words_of"]

@@ -73,7 +73,7 @@ from .memory import MemoryGiven, RuntimeMemory, memory_of
 from .output_types import TypedOutputs
 from .retention import Retention
 from .search import Searching
-from .secret_keys import keys_for
+from .secret_keys import keys_of
 from .secrets import Secrets
 from .started_sessions import StartedSessions
 from .subagents import SubagentHost
@@ -125,7 +125,7 @@ class Runtime(StartedSessions, Retention):
         link_reach: Sequence[str] = (),
     ) -> None:
         self.store = store
-        self.secrets = Secrets(store, keys_for(getattr(store, "file", None), secret_keys))
+        self.secrets = Secrets(store, keys_of(store, secret_keys))
         self.records = records or RecordLimits()
         self.clock = clock
         self.ids = ids
@@ -229,13 +229,14 @@ class Runtime(StartedSessions, Retention):
         embedder: Embedder | str | None = None,
         link_reach: Sequence[str] | None = None,
     ) -> Runtime:
-        """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing).
+        """Open the sessions kept in the SQLite file at `path` (made when missing; `":memory:"` keeps nothing), or in
+        PostgreSQL, at an address as `postgresql://user@host/name` (docs/postgres.md).
 
         `models`: a registry, or models by name beside the providers'. `tools`: available to every agent by name; one
         of godwit's own classes, as a `WebFetch` with other settings, takes the place of the built-in one.
         `prices`: what models cost, by name, in place of what is listed for them. `budget_guard`: is asked before each step
         of every session whose agent brings none of its own.
-        `durability`: `disk` survives power loss, `process` survives the process, `memory` neither.
+        `durability`: of a file: `disk` survives power loss, `process` survives the process, `memory` neither.
         `commands`: slash commands of every session. `command_folders`: where command files are looked for, relative ones in
         the session's folder; `()` for nowhere.
         `checkpoints`: where the workspaces' files are kept, by default in the folder `<path>.files`, and in a temporary one
@@ -268,7 +269,7 @@ class Runtime(StartedSessions, Retention):
         makes vectors of memories, by which they are found beside their words; or the `provider:model` that does.
         Raises StoreError's leaves; ConfigurationError for a key that is none.
         """
-        from ..stores.sqlite import SqliteStore
+        from ..stores.opening import opened
         from ..tools.toolbox import default_toolbox
 
         # Before there is a store to be closed.
@@ -285,7 +286,7 @@ class Runtime(StartedSessions, Retention):
             registry = models
             if prices:
                 raise InvalidArgument("prices belong to the registry: give them to it, as Registry(prices=...)")
-        kept: Store = store or SqliteStore.open(os.fspath(path), durability=durability, clock=clock)
+        kept: Store = store or await opened(path, durability=durability, clock=clock)
         ids = ids or RandomIds()
         memory = memory_file_of(config) if memory is None else memory
         makes = embedder_of(embedder, config, registry)

@@ -71,6 +71,16 @@ class Keys(Protocol):
         ...
 
 
+class NoKeys:
+    """Where keys have to be given and were not: whoever seals or opens a secret is told."""
+
+    def all(self) -> Sequence[SecretKey]:
+        raise ConfigurationError(f"secrets in a database that others share need a key that they share: set {VARIABLE}")
+
+    def renew(self, used: Sequence[str]) -> SecretKey:
+        return self.all()[0]
+
+
 class GivenKeys:
     """Keys from outside: who gives them changes them, by giving the new one first and the old ones behind it."""
 
@@ -170,6 +180,15 @@ class KeyFile:
             yield
         finally:
             os.close(folder)
+
+
+def keys_of(store: object, given: Sequence[str] | None = None) -> Keys:
+    """The keys for this store, see `keys_for`. Of one that others open elsewhere they have to be given: a key that this
+    process made would open nothing there, and nothing here when it is gone. ConfigurationError, also later where there are
+    none."""
+    if getattr(store, "shared", False) and given is None and not os.environ.get(VARIABLE):
+        return NoKeys()
+    return keys_for(getattr(store, "file", None), given)
 
 
 def keys_for(file: str | None, given: Sequence[str] | None = None) -> Keys:

@@ -21,6 +21,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from ..stores.opening import is_address
 from .cli_exit import DONE, INTERRUPTED, USAGE, CliError, complain, report
 from .cli_place import DEFAULT_DATABASE, Place
 from .cli_verbs.work import Unread
@@ -182,8 +183,13 @@ def _version(wanted: bool) -> None:
 def godwit(
     context: typer.Context,
     db: Annotated[
-        Path | None,
-        typer.Option("--db", envvar="GODWIT_DB", metavar="PATH", help=f"The database. [default: {DEFAULT_DATABASE}]"),
+        str | None,
+        typer.Option(
+            "--db",
+            envvar="GODWIT_DB",
+            metavar="PATH",
+            help=f"The database: a file, or postgresql://... [default: {DEFAULT_DATABASE}]",
+        ),
     ] = None,
     server: Annotated[
         str | None,
@@ -235,9 +241,11 @@ def godwit(
         return
     if server is not None and _typed(context, "server"):
         raise CliError("--db names a database here and --server another place: give one of them")
-    place = Place((db or DEFAULT_DATABASE).expanduser(), named, verbose, tuple(hooks or ()))
+    address = db if db is not None and is_address(db) else None
+    file = DEFAULT_DATABASE if db is None or address is not None else Path(db).expanduser()
+    place = Place(file, named, verbose, tuple(hooks or ()), address=address)
     if verbose:
-        print(f"database: {place.database}", file=sys.stderr)
+        print(f"database: {place.shown}", file=sys.stderr)
     context.obj = place
 
 

@@ -21,14 +21,15 @@ async def back_up(place: Place, file: Path, *, overwrite: bool, as_json: bool) -
     from ..host.backup import back_up
 
     place.require_database()
-    return _say("backed up", file, back_up(place.database, file, overwrite=overwrite), as_json=as_json)
+    return _say("backed up", file, back_up(place.file, file, overwrite=overwrite), as_json=as_json)
 
 
 async def put_back(place: Place, file: Path, *, overwrite: bool, as_json: bool) -> int:
     from ..host.backup import restore
 
+    database = place.file
     place.make_folder()
-    return _say("restored", place.database, restore(file, place.database, overwrite=overwrite), as_json=as_json)
+    return _say("restored", database, restore(file, database, overwrite=overwrite), as_json=as_json)
 
 
 def _say(what: str, where: Path, backup: Backup, *, as_json: bool) -> int:

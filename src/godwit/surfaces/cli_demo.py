@@ -118,7 +118,7 @@ async def demo(folder: Path, *, model: str | None, live: bool, pace_s: float, fr
     if live and model is None:
         raise CliError("--live asks a real model, and none is chosen", hint="use -m provider:model or set GODWIT_MODEL")
     place = Place(folder / DEFAULT_DATABASE, named=True, folder_files=False)
-    if folder.is_dir() and any(folder.iterdir()) and not place.database.exists():
+    if folder.is_dir() and any(folder.iterdir()) and not place.exists():
         raise CliError(
             f"{folder} holds something else; the demo does not write there", hint="choose another folder with --dir"
         )

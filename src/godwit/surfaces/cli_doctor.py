@@ -95,6 +95,8 @@ def checks(place: Place, sandboxes: cli_sandbox.Found, files: list[Check]) -> li
 
 
 def _database(place: Place) -> list[Check]:
+    if place.address is not None:
+        return asyncio.run(_server(place, place.address))
     path = place.database
     if not path.exists():
         return [Check("database", f"{path} (made when first used)"), Check("durability", "disk")]
@@ -108,6 +110,17 @@ def _database(place: Place) -> list[Check]:
     asyncio.run(store.close())
     size = path.stat().st_size
     return [Check("database", f"{path} ({size:,} bytes)", True), Check("durability", durability, durability == "disk")]
+
+
+async def _server(place: Place, address: str) -> list[Check]:
+    from ..stores.opening import opened
+
+    try:
+        async with await opened(address) as store:
+            counts = await store.session_counts()
+    except GodwitError as error:
+        return [Check("database", f"{place.shown}: {error.message}", False)]
+    return [Check("database", f"{place.shown} ({sum(counts.values()):,} sessions)", True)]
 
 
 def _ripgrep() -> str | None:

@@ -126,7 +126,7 @@ async def _policy(
             agent, own, folder = spec.permissions, state.permissions, row.workspace or folder
     else:
         agent, own, saved = flags.agent("none:none").spec.permissions, None, []
-        if stored is not None or place.database.exists():
+        if stored is not None or place.exists():
             async with place.open_store() as store:
                 saved = await store.rules(workspace=folder)
                 if stored is not None:
@@ -175,7 +175,7 @@ async def _list(place: Place, folder: str, *, as_json: bool) -> int:
     from .cli_settings import load
 
     config, saved = load(folder), []
-    if place.database.exists():
+    if place.exists():
         async with place.open_store() as store:
             saved = await store.rules(workspace=folder)
     found = [

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.errors import ConfigurationError, DocumentNotFound, SessionNotFound
 from ..core.events import RunFinished, RunOutcome
 from ..core.ids import SessionId
+from ..stores.opening import opened, without_secret
 from .cli_exit import NOT_FOUND, CliError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..core.model_info import ModelInfo
     from ..host.agents import Agent
     from ..host.runtime import Runtime
+    from ..stores.postgres.store import PostgresStore
     from ..stores.sqlite import SqliteStore
 
 DEFAULT_DATABASE = Path(".godwit") / "godwit.db"
@@ -165,18 +167,36 @@ class Where(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """`database`: the file; `named`: it was chosen by flag, so hints must repeat the flag. `hooks`: files of hooks that hold
-    for every session driven here. `folder_files`: whether these are told what context files and skills say."""
+    """`database`: the file; `address`: a PostgreSQL database in place of it; `named`: it was chosen by flag, so hints must
+    repeat the flag. `hooks`: files of hooks that hold for every session driven here. `folder_files`: whether these are told
+    what context files and skills say."""
 
     database: Path
     named: bool = False
     verbose: bool = False
     hooks: tuple[Path, ...] = ()
     folder_files: bool = True
+    address: str | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a database. What is at an address shows when it is opened."""
+        return self.address is not None or self.database.exists()
+
+    @property
+    def shown(self) -> str:
+        """The database, as people may see it."""
+        return os.fspath(self.database) if self.address is None else without_secret(self.address)
+
+    @property
+    def file(self) -> Path:
+        """The database's file. CliError where it has none."""
+        if self.address is not None:
+            raise CliError("this works on a SQLite file only", hint="for PostgreSQL use its own tools, as pg_dump")
+        return self.database
 
     def command(self, *words: str) -> str:
         """A command line for this place, to be shown to a person."""
-        chosen = ["--db", os.fspath(self.database)] if self.named else []
+        chosen = ["--db", self.shown] if self.named else []
         return f"{program()} {shlex.join([*chosen, *words])}"
 
     @property
@@ -184,7 +204,7 @@ class Place:
         return False
 
     def missing(self) -> str | None:
-        return None if self.database.exists() else f"no database at {self.database}"
+        return None if self.exists() else f"no database at {self.database}"
 
     @asynccontextmanager
     async def reach(self, *, make: bool = False, models: ModelRegistry | None = None) -> AsyncIterator[Host]:
@@ -208,7 +228,7 @@ class Place:
         from .cli_settings import load as load_config, trusts
 
         hooks = read_hooks(self.hooks)
-        if not self.database.exists():
+        if not self.exists():
             if not make:
                 raise CliError(
                     f"there is no database at {self.database}, so there are no sessions",
@@ -228,7 +248,7 @@ class Place:
                 "trusts": trusts,
                 **(options or {}),
             }
-            runtime = await Runtime.open(self.database, **given, hooks=[*hooks, *given.pop("hooks", ())])
+            runtime = await Runtime.open(self.address or self.database, **given, hooks=[*hooks, *given.pop("hooks", ())])
             try:
                 yield runtime
             finally:
@@ -240,26 +260,22 @@ class Place:
     @asynccontextmanager
     async def open_store(self) -> AsyncIterator[EventStore]:
         """The store alone, for who only lists: that loads no tools and no models. The database must exist."""
-        from ..stores.sqlite import SqliteStore
-
-        async with SqliteStore.open(self.database) as store:
+        async with await opened(self.address or self.database) as store:
             yield store
 
     @asynccontextmanager
-    async def open_documents(self, *, make: bool = False) -> AsyncIterator[SqliteStore]:
+    async def open_documents(self, *, make: bool = False) -> AsyncIterator[SqliteStore | PostgresStore]:
         """The store alone, for who works on what belongs to no session. Without `make` a missing database is an error."""
-        from ..stores.sqlite import SqliteStore
-
-        if make and not self.database.exists():
+        if make and not self.exists():
             self.make_folder()
         elif not make:
             self.require_database()
-        async with SqliteStore.open(self.database) as store:
+        async with await opened(self.address or self.database) as store:
             yield store
 
     def require_database(self) -> None:
         """CliError when there is none."""
-        if not self.database.exists():
+        if not self.exists():
             raise CliError(
                 f"there is no database at {self.database}",
                 hint="--db or GODWIT_DB chooses another database",

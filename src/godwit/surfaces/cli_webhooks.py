@@ -18,10 +18,10 @@ from .cli_view import write_json
 from .cli_words import clean, date_of
 
 if TYPE_CHECKING:
+    from ..contracts import DocumentStore
     from ..host.secrets import Secrets
     from ..host.webhook_queue import Attempt
     from ..host.webhooks import Endpoint, Webhooks
-    from ..stores.sqlite import SqliteStore
 
 MOST = 1000
 
@@ -155,11 +155,11 @@ async def _webhooks(place: Place, *, make: bool = False) -> AsyncIterator[Webhoo
         yield Webhooks(store, _secrets(store), sender, webhook_sources(), RandomIds(), clock)
 
 
-def _secrets(store: SqliteStore) -> Secrets:
-    from ..host.secret_keys import keys_for
+def _secrets(store: DocumentStore) -> Secrets:
+    from ..host.secret_keys import keys_of
     from ..host.secrets import Secrets
 
-    return Secrets(store, keys_for(store.file))
+    return Secrets(store, keys_of(store))
 
 
 def _shown(endpoint: Endpoint) -> dict[str, Any]:

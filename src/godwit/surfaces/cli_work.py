@@ -80,9 +80,9 @@ async def work(place: Place | ServerPlace, flags: WorkFlags, *, as_json: bool) -
 
 def _target(place: Place | ServerPlace, flags: WorkFlags) -> tuple[str, str | None]:
     if isinstance(place, Place):
-        if not place.database.exists():
-            raise CliError(f"there is no database at {place.database}", hint="start what drives the sessions first")
-        return os.fspath(place.database), None
+        if not place.file.exists():
+            raise CliError(f"there is no database at {place.file}", hint="start what drives the sessions first")
+        return os.fspath(place.file), None
     if flags.tenant is not None:
         raise CliError("with a server the tenant is that of the key: leave --tenant out")
     return place.url, os.environ.get("GODWIT_KEY")
