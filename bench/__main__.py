@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, commands, conversation, lanes, mcp, permissions, processes, scenarios, server
+from . import agui, checkpoints, commands, conversation, lanes, mcp, permissions, processes, scenarios, server
 from .goals import Standing, standings
 from .measure import FULL, QUICK, TINY, Bench, Measurement
 from .provider import provider
@@ -37,6 +37,7 @@ SCENARIOS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "lanes": lanes.lanes,
     "mcp": mcp.mcp,
     "conversation": conversation.conversation,
+    "agui": agui.agui,
     "writes": processes.writes,
     "kill": processes.kill,
     "memory": processes.memory,

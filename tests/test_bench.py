@@ -15,7 +15,7 @@ import pytest
 import godwit
 from tests.patience import PATIENCE_S
 
-SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "lanes", "mcp", "kill", "memory")
+SCENARIOS = ("answer", "history", "followers", "commands", "checkpoints", "lanes", "mcp", "agui", "kill", "memory")
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -52,6 +52,8 @@ class Snapshots:
         for event in await self._store.read(session, types=("subagent.started",), to_seq=seq):
             if isinstance(event.data, SubagentStarted):
                 begun.setdefault(event.data.call, []).append(event.data)
+        if not begun:
+            return bodies if tag is None else [tagged(body, tag) for body in bodies]
         found: list[Body] = []
         below: list[Body] = []
         for body in bodies:
@@ -132,18 +134,21 @@ def is_ghost(message: AnyMessage, known: Iterable[str]) -> bool:
 
 def differs(ours: Sequence[Body], theirs: Sequence[AnyMessage]) -> bool:
     """Whether a front end has to be told of our messages. What it has beside them is its own."""
-    has = {message.id: message for message in theirs}
     known = {body["id"] for body in ours}
-    if any(is_ghost(message, known) for message in theirs):
-        return True
-    has_reasoning = any(isinstance(message, ReasoningMessage) for message in theirs)
+    has: dict[str, AnyMessage] = {}
+    has_reasoning = False
+    for message in theirs:
+        has[message.id] = message
+        has_reasoning = has_reasoning or isinstance(message, ReasoningMessage)
+        if message.id not in known and is_ghost(message, known):
+            return True
     for body in ours:
-        message = has.get(body["id"])
-        if message is None:
+        same = has.get(body["id"])
+        if same is None:
             if body["role"] == "reasoning" and not has_reasoning:
                 continue  # clients need not send it back
             return True
-        if not _same(body, message):
+        if not _same(body, same):
             return True
     return False
 
