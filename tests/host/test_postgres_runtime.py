@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.engine.conftest import Bench
+from tests.host.test_run_limit import test_runs_that_wait_here_are_taken_by_a_process_that_has_room as taken_elsewhere
 from tests.patience import PATIENCE_S
 
 import godwit
@@ -121,3 +123,9 @@ async def test_the_command_line_works_with_it(url: str, tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "pg_dump" in refused.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_run_that_waits_for_a_place_is_let_go_when_another_process_has_ended_it(bench: Bench, url: str) -> None:
+    """There its driver lets go of it a moment after the end is told, which a file is too quick to show."""
+    bench.path = url  # type: ignore[assignment]
+    await taken_elsewhere(bench)

@@ -547,6 +547,8 @@ class EmbeddedDispatcher:
         while True:
             try:
                 head, drivable, owned = await self._look(session, hosted)
+                if line_s is not None and hosted.run is None:
+                    break  # it ended elsewhere; that its driver lets go of it then would be told by no event
                 waits = line_s is not None and (drivable or owned)
                 if drivable and not failed and not waits:
                     break
