@@ -47,7 +47,8 @@ def _as_user(user: str | None, command: list[str]) -> list[str]:
     if user is None:
         return command
     entry = pwd.getpwnam(user)
-    return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", *command]
+    # It ends with the tests, also when these are killed.
+    return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--pdeathsig=QUIT", *command]
 
 
 def _user() -> str | None:
