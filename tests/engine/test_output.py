@@ -172,10 +172,18 @@ async def test_a_pattern_is_matched_in_linear_time(bench: Bench) -> None:
         await session.send("Go.", output={"type": "string", "pattern": "(a)\\1"})
 
 
-async def test_a_schema_that_turns_out_to_be_none_fails_the_run_and_no_more(bench: Bench) -> None:
-    session = await bench.start(['{"n": 1}', "Fine."])
-    with pytest.raises(RunFailed, match="schema cannot be used"):
+async def test_a_schema_that_is_none_is_refused_before_anything_is_said(bench: Bench) -> None:
+    session = await bench.start(["Fine."])
+    with pytest.raises(ConfigurationError, match="'enum' is a list, not 5"):
         await within(session.send("Go.", output=godwit.OutputSpec({"properties": {"n": {"enum": 5}}}, retries=0)))
+    assert (await within(session.send("Go on."))).text == "Fine."
+
+
+async def test_a_schema_that_turns_out_to_fit_nothing_fails_the_run_and_no_more(bench: Bench) -> None:
+    session = await bench.start(['{"n": 1}', "Fine."])
+    circle = {"properties": {"n": {"$ref": "#/properties/n"}}}
+    with pytest.raises(RunFailed, match="nested too deeply"):
+        await within(session.send("Go.", output=godwit.OutputSpec(circle, retries=0)))
     assert (await within(session.send("Go on."))).text == "Fine."
 
 
