@@ -35,7 +35,7 @@ WAYS = (
     "stdio",
     pytest.param("stdio new", marks=SLOW),
     pytest.param("http", marks=SLOW),
-    "http new",
+    pytest.param("http new", marks=SLOW),
     pytest.param("sse", marks=SLOW),
 )
 
